@@ -1,0 +1,68 @@
+# From a clone, with python3 >= 3.10 and pip: `make demo` or `make test`, in any order.
+#
+# PYTHON is the interpreter that makes the virtual environment VENV. PIP_OPTIONS goes to every `pip install`,
+# for example an index of your own; pip reads its environment variables and configuration as always. On Linux
+# the usual wheel of torch brings CUDA, some gigabytes; PIP_OPTIONS="--extra-index-url URL" with PyTorch's own index
+# of CPU builds gets by with a tenth.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_OPTIONS ?=
+WORKERS ?= 2
+PYTEST_OPTIONS ?=
+BENCHMARKS ?= $(wildcard benchmarks/*.py)
+
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_OPTIONS)
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    compress and decompress the sample digits, show the sizes"
+	@echo "make test    run the tests"
+	@echo "make check   run the linter and the type checker"
+	@echo "make bench   run the benchmarks"
+	@echo "make clean   remove $(VENV), caches and build outputs"
+
+demo: $(VENV)/.installed
+	@$(BIN)/python tools/demo.py
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_OPTIONS)
+
+check: $(VENV)/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.installed-bench
+	@set -e; for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script"; done
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find bbcompress benchmarks tests tools -name __pycache__ -exec rm -rf {} +
+
+# The files below say what the environment holds, so that nothing is installed twice. The package is installed in
+# place: it is the checkout that runs.
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	sys.exit("bbc needs Python 3.10 or newer, $(PYTHON) is " + v if sys.version_info < (3, 10) else 0)'
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing bbc and the packages it needs (torch among them: this may take minutes) ..."
+	@$(PIP_INSTALL) pip hatchling
+	@$(PIP_INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "Installing what the tests need ..."
+	@$(PIP_INSTALL) --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	@echo "Installing what the benchmarks need ..."
+	@$(PIP_INSTALL) --no-build-isolation -e '.[bench]'
+	@touch $@

@@ -1,0 +1,31 @@
+"""The errors that bbc reports to its users: one line each, naming what is wrong and what to do."""
+
+
+class BBCError(Exception):
+    """Base of all errors of bbc that a user can act on; the message is one line."""
+
+    exit_code = 1
+
+
+class DataError(BBCError):
+    """A data set is missing, damaged or of a kind that cannot be trained on."""
+
+
+class ModelError(BBCError):
+    """A model or training checkpoint is missing, damaged or not the one that is needed."""
+
+
+class FormatError(BBCError):
+    """A file is damaged or is not a file of bbc."""
+
+
+class ImageError(BBCError):
+    """An image cannot be read or is of a kind that is not supported."""
+
+
+class OutputExistsError(BBCError):
+    """The output is there already and would be overwritten."""
+
+
+class TrainingError(BBCError):
+    """Training cannot start, go on or be resumed as asked."""
