@@ -1,0 +1,136 @@
+"""Where exact layers run: numpy on a CPU, or torch tensors on any device. Both give the same integers.
+
+A backend offers only operations whose result is fixed by IEEE 754 or by integer arithmetic, one at a time. The
+in-place ones (trailing underscore) return their first argument.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bbcompress.errors import ModelError
+from bbcompress.exact.tables import table
+
+if TYPE_CHECKING:
+    import torch
+
+Array = Any
+"""A float64 or int64 array of the backend: `numpy.ndarray` or `torch.Tensor`."""
+
+
+class Backend(Protocol):
+    """The operations that exact arithmetic needs beyond + - * / >> and comparisons."""
+
+    def asarray(self, array: np.ndarray[Any, Any]) -> Array: ...
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]: ...
+    def matmul(self, left: Array, right: Array) -> Array: ...
+    def floor_(self, array: Array) -> Array: ...
+    def clip_(self, array: Array, low: float, high: float) -> Array: ...
+    def sqrt(self, array: Array) -> Array: ...
+    def integers(self, array: Array) -> Array: ...
+    def floats(self, array: Array) -> Array: ...
+    def empty_like(self, array: Array) -> Array: ...
+    def lookup(self, name: str, index: Array) -> Array: ...
+
+
+class NumpyBackend:
+    """float64 and int64 numpy arrays; importing it costs nothing beyond numpy."""
+
+    def asarray(self, array: np.ndarray[Any, Any]) -> Array:
+        return np.ascontiguousarray(array)
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(array)
+
+    def matmul(self, left: Array, right: Array) -> Array:
+        return left @ right
+
+    def floor_(self, array: Array) -> Array:
+        return np.floor(array, out=array)
+
+    def clip_(self, array: Array, low: float, high: float) -> Array:
+        return np.clip(array, low, high, out=array)
+
+    def sqrt(self, array: Array) -> Array:
+        return np.sqrt(array)
+
+    def integers(self, array: Array) -> Array:
+        return array.astype(np.int64)
+
+    def floats(self, array: Array) -> Array:
+        return array.astype(np.float64)
+
+    def empty_like(self, array: Array) -> Array:
+        return np.empty_like(array)
+
+    def lookup(self, name: str, index: Array) -> Array:
+        return table(name).take(index)
+
+
+class TorchBackend:
+    """float64 and int64 torch tensors on `device`; TF32 and emulated float64 are found out by `probe`."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        import torch
+
+        self._torch = torch
+        self.device = torch.device(device)
+        self._tables: dict[str, torch.Tensor] = {}
+
+    def asarray(self, array: np.ndarray[Any, Any]) -> Array:
+        return self._torch.from_numpy(np.array(array, order="C")).to(self.device)
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(array.cpu().numpy())
+
+    def matmul(self, left: Array, right: Array) -> Array:
+        return left @ right
+
+    def floor_(self, array: Array) -> Array:
+        return array.floor_()
+
+    def clip_(self, array: Array, low: float, high: float) -> Array:
+        return array.clamp_(low, high)
+
+    def sqrt(self, array: Array) -> Array:
+        return self._torch.sqrt(array)
+
+    def integers(self, array: Array) -> Array:
+        return array.to(self._torch.int64)
+
+    def floats(self, array: Array) -> Array:
+        return array.to(self._torch.float64)
+
+    def empty_like(self, array: Array) -> Array:
+        return self._torch.empty_like(array)
+
+    def lookup(self, name: str, index: Array) -> Array:
+        if name not in self._tables:
+            self._tables[name] = self._torch.from_numpy(table(name)).to(self.device)
+        return self._tables[name][index]
+
+
+def probe(backend: Backend) -> None:
+    """Compare a float64 product whose sums come near 2^53 with the same product in int64.
+
+    Raises:
+        ModelError: the backend's products are not exact (emulated float64, TF32): nothing may be coded with it.
+    """
+    left, right = _probe_operands()
+    product = backend.numpy(backend.matmul(backend.asarray(left.astype(float)), backend.asarray(right.astype(float))))
+    if not np.array_equal(product, (left @ right).astype(np.float64)):
+        raise ModelError("this machine's float64 matrix product is not exact; nothing can be coded with it")
+
+
+@lru_cache(maxsize=1)
+def _probe_operands() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Odd operands with 2^53 - 2^46 < |sums| < 2^53: each of the low bits has to survive."""
+    rows, inner, columns = 37, 512, 29
+    index = np.arange(rows * inner, dtype=np.int64).reshape(rows, inner)
+    left = (1 << 24) - 1 - 2 * (index * 2654435761 % 4096)
+    index = np.arange(inner * columns, dtype=np.int64).reshape(inner, columns)
+    right = (1 << 20) - 1 - 2 * (index * 40503 % 2048)
+    return left, right

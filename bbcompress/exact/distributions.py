@@ -1,0 +1,227 @@
+"""Integer distributions: integer parameters to integer intervals of exact total, and their gradient tables.
+
+A likelihood p(x|z) reads the decoder's outputs `params`, (B, outputs) integers in float64 on the grid `out_bits`. It
+pushes and pops pixels, says how long they are, and gives the derivative of -log p by each parameter for K-step
+refinement. The posterior q(z|x) and the prior p(z) live on the 2^P equal-mass bins of N(0, 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bbcompress.ans import Message
+from bbcompress.exact import distribution_kernels as kernels
+from bbcompress.exact.backend import Array, Backend
+from bbcompress.exact.layers import GRADIENT_BITS
+from bbcompress.exact.tables import (
+    ARGUMENT_BITS,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    LOGIT_LIMIT,
+    SIGMOID_BITS,
+    VALUE_BITS,
+    IntArray,
+    bin_edges,
+    bin_medians,
+    code_length,
+    table,
+)
+
+PRECISION = kernels.PRECISION
+Intervals = tuple[IntArray, IntArray]
+NumpyArray = np.ndarray[Any, Any]
+
+
+class Likelihood(Protocol):
+    """An observation distribution over D pixels of `levels` levels, `parameters_per_pixel` * D outputs."""
+
+    name: str
+    levels: int
+    parameters_per_pixel: int
+
+    def out_bits(self, dimensions: int) -> IntArray:
+        """(outputs,) fractional bits that the decoder's last layer has to give."""
+
+    def intervals(self, params: NumpyArray, x: NumpyArray) -> Intervals:
+        """Starts and frequencies, (B * D,) each, of pixels x (B, D) out of 2^24."""
+
+    def pop(self, message: Message, params: NumpyArray) -> NumpyArray:
+        """Pop pixels, uint8 (B, D). Raises EmptyMessage."""
+
+    def gradient(self, params: Array, x: Array, backend: Backend) -> Array:
+        """d(-log p(x|z))/d(params) in nats and units of 2^-20, (B, outputs); x is (B, D) in float64."""
+
+
+def push_likelihood(message: Message, likelihood: Likelihood, params: NumpyArray, x: NumpyArray) -> None:
+    """Push pixels x (B, D) under `params`."""
+    message.push(*likelihood.intervals(params, x), PRECISION)
+
+
+def negative_log_likelihood(likelihood: Likelihood, params: NumpyArray, x: NumpyArray) -> IntArray:
+    """Coded size of each image in units of 2^-30 bits, (B,)."""
+    _, frequencies = likelihood.intervals(params, x)
+    lengths: IntArray = code_length(frequencies, PRECISION).reshape(len(x), -1).sum(axis=1)
+    return lengths
+
+
+def _flat(array: NumpyArray) -> IntArray:
+    return np.ascontiguousarray(array, dtype=np.int64).reshape(-1)
+
+
+class Bernoulli:
+    """Pixels 0 and 1; the parameter is the logit of 1 in units of 2^-10."""
+
+    name = "bernoulli"
+    levels = 2
+    parameters_per_pixel = 1
+
+    def out_bits(self, dimensions: int) -> IntArray:
+        return np.full(dimensions, ARGUMENT_BITS, np.int64)
+
+    def _frequency_of_one(self, params: NumpyArray) -> IntArray:
+        index = np.clip(_flat(params), -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
+        shift = SIGMOID_BITS - PRECISION
+        frequency = (table("sigmoid").take(index) + (1 << (shift - 1))) >> shift
+        return np.clip(frequency, 1, (1 << PRECISION) - 1, out=frequency)
+
+    def intervals(self, params: NumpyArray, x: NumpyArray) -> Intervals:
+        one = self._frequency_of_one(params)
+        zero = (1 << PRECISION) - one
+        is_one = _flat(x)
+        return zero * is_one, np.where(is_one == 1, one, zero)
+
+    def pop(self, message: Message, params: NumpyArray) -> NumpyArray:
+        x = message.pop_bernoulli(self._frequency_of_one(params), PRECISION)
+        return x.astype(np.uint8).reshape(params.shape)
+
+    def gradient(self, params: Array, x: Array, backend: Backend) -> Array:
+        """sigmoid(logit) - x."""
+        index = backend.integers(params + LOGIT_LIMIT)
+        index = backend.clip_(index, 0, 2 * LOGIT_LIMIT)
+        probability = backend.lookup("sigmoid", index) >> (SIGMOID_BITS - GRADIENT_BITS)
+        return backend.floats(probability) - x * float(1 << GRADIENT_BITS)
+
+
+class DiscretisedLogistic:
+    """Levels 0..255 under a logistic in pixel levels; its mass outside goes to levels 0 and 255.
+
+    The first D outputs are means in units of 256 levels * 2^-18 (so 2^-10 levels), the next D the logarithms of
+    the scales (in levels) in units of 2^-10, clamped to [-1.5, 7].
+    """
+
+    name = "discretised_logistic"
+    levels = 256
+    parameters_per_pixel = 2
+    MEAN_BITS = ARGUMENT_BITS + 8
+
+    def out_bits(self, dimensions: int) -> IntArray:
+        return np.repeat(np.array([self.MEAN_BITS, ARGUMENT_BITS], np.int64), dimensions)
+
+    def _parameters(self, params: NumpyArray) -> tuple[IntArray, IntArray]:
+        d = params.shape[1] // 2
+        return _flat(params[:, :d]), _flat(params[:, d:])
+
+    def intervals(self, params: NumpyArray, x: NumpyArray) -> Intervals:
+        means, log_scales = self._parameters(params)
+        starts, frequencies = np.empty(x.size, np.int64), np.empty(x.size, np.int64)
+        kernels.logistic_intervals.for_symbols(x.size)(
+            _flat(x), means, log_scales, table("sigmoid"), table("inverse_scale"), starts, frequencies
+        )
+        return starts, frequencies
+
+    def pop(self, message: Message, params: NumpyArray) -> NumpyArray:
+        means, log_scales = self._parameters(params)
+        tables = (table("sigmoid"), table("inverse_scale"))
+        x = message.pop_with(kernels.pop_logistic, means.size, means, log_scales, *tables)
+        return x.astype(np.uint8).reshape(len(params), -1)
+
+    def gradient(self, params: Array, x: Array, backend: Backend) -> Array:
+        """By o (mean = 256 o) and by the log scale u, with b, a the standardised edges of level x and S the logistic
+        function: 256 exp(-u) (S(-b) - S(a)) and b S(-b) - a S(a) + t / (e^t - 1), t = exp(-u); the terms of
+        an edge at infinity are zero there.
+        """
+        d = params.shape[1] // 2
+        mean, u = backend.integers(params[:, :d]), backend.integers(params[:, d:])
+        clamped = backend.clip_(u - LOG_SCALE_MIN, 0, LOG_SCALE_MAX - LOG_SCALE_MIN)
+        free = clamped == u - LOG_SCALE_MIN
+        inverse = backend.lookup("inverse_scale", clamped)
+        level = backend.integers(x)
+        half = 1 << (ARGUMENT_BITS - 1)
+        centred = (level << ARGUMENT_BITS) - mean
+        b = ((centred + half) * inverse) >> VALUE_BITS
+        a = ((centred - half) * inverse) >> VALUE_BITS
+        one = 1 << SIGMOID_BITS
+        inner_b = backend.integers(level < self.levels - 1)
+        inner_a = backend.integers(level > 0)
+        # S(-b) and S(a), zero where that edge is at infinity
+        above = (one - self._sigmoid(b, backend)) * inner_b
+        below = self._sigmoid(a, backend) * inner_a
+        by_mean = ((above - below) * (inverse >> 6)) >> (SIGMOID_BITS + VALUE_BITS - 6 - GRADIENT_BITS - 8)
+        slope = backend.lookup("scale_slope", clamped) * inner_a * inner_b
+        shift = SIGMOID_BITS + ARGUMENT_BITS - GRADIENT_BITS
+        by_scale = ((b * above - a * below) >> shift) + (slope >> (VALUE_BITS - GRADIENT_BITS))
+        gradient = backend.empty_like(params)
+        gradient[:, :d] = backend.floats(by_mean)
+        gradient[:, d:] = backend.floats(by_scale * backend.integers(free))
+        return gradient
+
+    def _sigmoid(self, logit: Array, backend: Backend) -> Array:
+        index = backend.clip_(logit + LOGIT_LIMIT, 0, 2 * LOGIT_LIMIT)
+        return backend.lookup("sigmoid", index)
+
+
+LIKELIHOODS: dict[str, Likelihood] = {kind.name: kind for kind in (Bernoulli(), DiscretisedLogistic())}
+
+
+@dataclass(frozen=True)
+class EqualMassBins:
+    """The latents' grid: 2^bits bins of N(0, 1) of equal mass. The prior on it is uniform."""
+
+    bits: int
+
+    def medians(self, z: NumpyArray) -> IntArray:
+        """Values of bins z, in units of 2^-24."""
+        return bin_medians(self.bits).take(z)
+
+    def push_prior(self, message: Message, z: NumpyArray) -> None:
+        """Push bins z (B, Z) under p(z)."""
+        message.push_uniform(_flat(z), self.bits)
+
+    def pop_prior(self, message: Message, n: int, latents: int) -> IntArray:
+        """Pop bins, (n, latents), under p(z). Raises EmptyMessage."""
+        return message.pop_uniform(n * latents, self.bits).reshape(n, latents)
+
+
+@dataclass(frozen=True)
+class NormalPosterior:
+    """q(z|x) on the equal-mass bins: mu, sigma (B, Z) int64 in units of 2^-24, sigma >= 1."""
+
+    bins: EqualMassBins
+    mu: IntArray
+    sigma: IntArray
+
+    def __getitem__(self, rows: slice) -> NormalPosterior:
+        return NormalPosterior(self.bins, self.mu[rows], self.sigma[rows])
+
+    def _tables(self) -> tuple[IntArray, IntArray]:
+        return bin_edges(self.bins.bits), table("normal_cdf")
+
+    def pop(self, message: Message) -> IntArray:
+        """Pop one bin for each latent, (B, Z). Raises EmptyMessage."""
+        z = message.pop_with(kernels.pop_normal, self.mu.size, _flat(self.mu), _flat(self.sigma), *self._tables())
+        return z.reshape(self.mu.shape)
+
+    def intervals(self, z: NumpyArray) -> Intervals:
+        """Starts and frequencies, (B * Z,) each, of bins z (B, Z) out of 2^24."""
+        starts, frequencies = np.empty(z.size, np.int64), np.empty(z.size, np.int64)
+        kernels.normal_intervals.for_symbols(z.size)(
+            _flat(z), _flat(self.mu), _flat(self.sigma), *self._tables(), starts, frequencies
+        )
+        return starts, frequencies
+
+    def push(self, message: Message, z: NumpyArray) -> None:
+        """Push bins z (B, Z)."""
+        message.push(*self.intervals(z), PRECISION)

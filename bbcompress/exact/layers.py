@@ -1,0 +1,148 @@
+"""Fixed-point layers: integer weights and activations held in float64, where a matrix product is exact.
+
+Every partial sum of a product stays below 2^53, so order, blocking, threads, fused multiply-add, batch and device
+cannot matter. The bound is proved per layer from its integers when a network is built, forwards and backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bbcompress.errors import ModelError
+from bbcompress.exact.backend import Array, Backend
+
+ACTIVATION_BITS = 12
+"""Fractional bits of hidden activations."""
+ACTIVATION_LIMIT = 1 << 24
+"""Activations are clamped to this many units of their own grid."""
+GRADIENT_BITS = 20
+"""Fractional bits of gradients (nats per unit of whatever the gradient is by)."""
+GRADIENT_LIMIT = 1 << 30
+EXACT_LIMIT = 1 << 53
+"""Integers up to here are float64 numbers."""
+
+
+@dataclass(frozen=True)
+class LinearWeights:
+    """The integers of one linear layer, y = clamp(round(W x + b)).
+
+    weight: (outputs, inputs) integers in units of 2^-weight_bits. bias: (outputs,) in units of
+    2^-(in_bits + weight_bits). in_bits: fractional bits of the input. out_bits: (outputs,) fractional bits of each
+    output. relu: whether outputs are clamped at 0 from below.
+    """
+
+    weight: npt.NDArray[np.int64]
+    bias: npt.NDArray[np.int64]
+    weight_bits: int
+    in_bits: int
+    out_bits: npt.NDArray[np.int64]
+    relu: bool
+
+    def prove(self, input_limit: int) -> None:
+        """Prove that no product of this layer can leave the exact range.
+
+        Args:
+            input_limit: the largest magnitude of an input, in units of the input's grid.
+
+        Raises:
+            ModelError: a shape, a shift or a bound is broken.
+        """
+        outputs, inputs = self.weight.shape if self.weight.ndim == 2 else (0, 0)
+        if not outputs or not inputs or self.bias.shape != (outputs,) or self.out_bits.shape != (outputs,):
+            raise ModelError("a linear layer's arrays do not fit together")
+        shifts = self.in_bits + self.weight_bits - self.out_bits
+        if not (0 <= self.weight_bits <= 40 and 0 <= self.in_bits <= 24 and shifts.min() >= 0 and shifts.max() <= 52):
+            raise ModelError("a linear layer's fixed-point grids are out of range")
+        magnitude = np.abs(self.weight)
+        if magnitude.max() >= 1 << 31 or max(self.weight.shape) > 1 << 20:
+            raise ModelError("a linear layer's weights are out of range")
+        # int64 sums of fewer than 2^20 terms below 2^31; the products are Python integers
+        forward = int(magnitude.sum(axis=1).max()) * input_limit + max(map(abs, self.bias.tolist()))
+        backward = int(magnitude.sum(axis=0).max()) * GRADIENT_LIMIT
+        if max(forward, backward) >= EXACT_LIMIT:
+            raise ModelError("a linear layer's sums can leave the range of exact float64 integers")
+
+
+class Linear:
+    """One exact linear layer on a backend, with its backward pass by the input."""
+
+    def __init__(self, weights: LinearWeights, backend: Backend) -> None:
+        self._backend = backend
+        self._weight = backend.asarray(weights.weight.astype(np.float64))
+        self._bias = backend.asarray(weights.bias.astype(np.float64))
+        shift = weights.in_bits + weights.weight_bits - weights.out_bits
+        self._scale = backend.asarray(np.ldexp(1.0, -shift))
+        self._weight_scale = 2.0**-weights.weight_bits
+        self._low = 0 if weights.relu else -ACTIVATION_LIMIT
+
+    def forward(self, x: Array) -> Array:
+        """(B, inputs) integers in float64 -> (B, outputs) integers in float64."""
+        y = self._backend.matmul(x, self._weight.T)
+        y += self._bias
+        return self._requantise(y, self._scale, self._low, ACTIVATION_LIMIT)
+
+    def backward(self, gradient: Array, y: Array) -> Array:
+        """(B, outputs) gradient by the outputs y of `forward` -> (B, inputs) gradient by its inputs.
+
+        Both in units of 2^-20. Nothing flows through an output that stands at its lower clamp (ReLU's zero). The
+        gradient is clamped first, as the proof has it: a likelihood's own may be larger.
+        """
+        gradient = self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        x_gradient = self._backend.matmul(gradient, self._weight)
+        return self._requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT)
+
+    def _requantise(self, total: Array, scale: Any, low: float, high: float) -> Array:
+        """floor(total * scale + 1/2), clamped; scale is a power of two, so only the grid changes."""
+        total *= scale
+        total += 0.5
+        return self._backend.clip_(self._backend.floor_(total), low, high)
+
+
+class Network:
+    """A chain of exact linear layers on a backend."""
+
+    def __init__(self, layers: Sequence[LinearWeights], backend: Backend) -> None:
+        self._layers = [Linear(weights, backend) for weights in layers]
+
+    def forward(self, x: Array) -> Array:
+        """(B, inputs) -> (B, outputs), integers in float64 on the first layer's input and the last one's grids."""
+        for layer in self._layers:
+            x = layer.forward(x)
+        return x
+
+    def forward_with_tape(self, x: Array) -> tuple[Array, list[Array]]:
+        """As `forward`, and the outputs of every layer for `backward`."""
+        tape = []
+        for layer in self._layers:
+            x = layer.forward(x)
+            tape.append(x)
+        return x, tape
+
+    def backward(self, gradient: Array, tape: list[Array]) -> Array:
+        """(B, outputs) gradient in units of 2^-20 -> (B, inputs) gradient by the network's input."""
+        for layer, y in zip(reversed(self._layers), reversed(tape), strict=True):
+            gradient = layer.backward(gradient, y)
+        return gradient
+
+
+def prove_network(layers: Sequence[LinearWeights], inputs: int, input_limit: int) -> None:
+    """Prove the bounds of a whole chain: each layer's, and that each layer's grid and width are the next one's.
+
+    Raises:
+        ModelError: as `LinearWeights.prove`, or the layers do not fit together.
+    """
+    if not layers:
+        raise ModelError("a network has no layers")
+    width, limit = inputs, input_limit
+    for index, weights in enumerate(layers):
+        weights.prove(limit)
+        if weights.weight.shape[1] != width:
+            raise ModelError("a network's layers do not fit together")
+        if index and not np.all(layers[index - 1].out_bits == weights.in_bits):
+            raise ModelError("a network's fixed-point grids do not fit together")
+        width, limit = weights.weight.shape[0], ACTIVATION_LIMIT
