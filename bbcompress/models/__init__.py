@@ -1,0 +1,1 @@
+"""What a model is: exact networks with an observation distribution, their checkpoints, and where they are found."""

@@ -1,0 +1,132 @@
+"""Checkpoints: a folder with `model.safetensors` (the integers and settings of a model) and `card.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bbcompress.errors import ModelError
+from bbcompress.exact.layers import LinearWeights
+from bbcompress.models.vae import ENCODERS, Layers, NumpyArray, VAEWeights
+
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.json"
+MAX_BYTES = 64 << 20
+FORMAT = "bbc-model-1"
+_TYPES = (np.int16, np.int32)
+
+
+def save(weights: VAEWeights, folder: Path) -> None:
+    """Write a checkpoint; weights are stored in 16 bits where they fit."""
+    from safetensors.numpy import save_file
+
+    tensors = {}
+    for network, layers in weights.networks():
+        for index, layer in enumerate(layers):
+            tensors[f"{network}.{index}.weight"] = layer.weight.astype(_smallest(layer.weight))
+            tensors[f"{network}.{index}.bias"] = layer.bias.astype(np.int64)
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": FORMAT, "settings": json.dumps(weights.settings(), sort_keys=True)}
+    temporary = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
+    save_file(tensors, temporary, metadata)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, folder / WEIGHTS_FILE)
+    card = json.dumps({**weights.card, "id": weights.id.hex()}, indent=2, ensure_ascii=False)
+    (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> VAEWeights:
+    """Read a checkpoint and prove its bounds.
+
+    Raises:
+        ModelError: it is missing, no checkpoint of a model, damaged, or breaks a bound of exact arithmetic.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path} is too large for a model")
+        tensors, metadata = _read(path)
+        card = read_card(folder)
+    except OSError as error:
+        raise ModelError(f"no model at {folder}: {error.strerror or error}") from None
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path} is no checkpoint that this version of bbc reads")
+    try:
+        weights = _assemble(json.loads(metadata["settings"]), tensors, card)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from None
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    if card.get("id", weights.id.hex()) != weights.id.hex():
+        raise ModelError(f"{path} is damaged: it is not the model that its card names")
+    return weights
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The model's card, empty if it has none. Raises ModelError if it is damaged."""
+    try:
+        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError):
+        raise ModelError(f"{folder / CARD_FILE} is damaged") from None
+    if not isinstance(card, dict):
+        raise ModelError(f"{folder / CARD_FILE} is damaged")
+    return card
+
+
+def _read(path: Path) -> tuple[dict[str, NumpyArray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, TypeError) as error:  # TypeError: a type that numpy does not have
+        raise ModelError(f"{path} is damaged or no safetensors file: {error}") from None
+
+
+def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> VAEWeights:
+    def network(name: str) -> Layers:
+        layers = settings["networks"][name]
+        return tuple(_layer(layer, name, index, tensors) for index, layer in enumerate(layers))
+
+    height, width = (int(side) for side in settings["shape"])
+    return VAEWeights(
+        shape=(height, width),
+        likelihood=str(settings["likelihood"]),
+        prior_bits=int(settings["prior_bits"]),
+        direct_bits=tuple(int(bits) for bits in settings["direct_bits"]),
+        learning_rate=int(settings["learning_rate"]),
+        decoder=network("decoder"),
+        encoders={name: network(f"encoder.{name}") for name in ENCODERS},
+        card=card,
+    )
+
+
+def _layer(grid: dict[str, Any], network: str, index: int, tensors: dict[str, NumpyArray]) -> LinearWeights:
+    weight, bias = tensors[f"{network}.{index}.weight"], tensors[f"{network}.{index}.bias"]
+    if weight.dtype not in _TYPES or bias.dtype != np.int64 or list(weight.shape) != grid["shape"]:
+        raise ValueError(f"{network}, layer {index}, has another type or shape than it says")
+    runs = grid["out_bits"]
+    if sum(int(count) for _, count in runs) != weight.shape[0] or min(int(count) for _, count in runs) < 0:
+        raise ValueError(f"{network}, layer {index}, has grids that do not fit its outputs")
+    return LinearWeights(
+        weight=weight.astype(np.int64),
+        bias=bias,
+        weight_bits=int(grid["weight_bits"]),
+        in_bits=int(grid["in_bits"]),
+        out_bits=np.concatenate([np.full(int(count), int(bits), np.int64) for bits, count in runs]),
+        relu=bool(grid["relu"]),
+    )
+
+
+def _smallest(array: NumpyArray) -> type[Any]:
+    for kind in _TYPES:
+        if np.abs(array).max() <= np.iinfo(kind).max:
+            return kind
+    raise ModelError("a weight does not fit in 32 bits")

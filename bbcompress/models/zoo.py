@@ -1,0 +1,130 @@
+"""The zoo: which models are installed, which of them a file names, and which fit an image.
+
+Models are looked for where the user points (`-m`), in the directories of BBC_MODELS, and among those shipped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bbcompress.errors import ModelError
+from bbcompress.models.checkpoint import WEIGHTS_FILE, load, read_card
+from bbcompress.models.shipped import shipped_model_folders
+from bbcompress.models.vae import VAEWeights
+
+ENVIRONMENT_VARIABLE = "BBC_MODELS"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """An installed model: what its card says, and on demand its weights."""
+
+    folder: Path
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """Raises ModelError if it is damaged."""
+        return read_card(self.folder)
+
+    @cached_property
+    def weights(self) -> VAEWeights:
+        """Raises ModelError."""
+        return load(self.folder)
+
+    @cached_property
+    def id(self) -> bytes:
+        """As the card says, which loading verifies; that of the weights where the card says nothing."""
+        try:
+            stated = bytes.fromhex(self.card["id"])
+        except (KeyError, TypeError, ValueError):
+            return self.weights.id
+        return stated if len(stated) == 32 else self.weights.id
+
+    @property
+    def name(self) -> str:
+        """As the card says, else the folder's."""
+        return str(self.card.get("name") or self.folder.name)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the model is tried without `-m`; reference models are not."""
+        return bool(self.card.get("default", True))
+
+    def fits(self, shape: tuple[int, int], likelihood: str) -> bool:
+        """Whether the model codes images (height, width) under a likelihood of that name."""
+        if "shape" in self.card and "likelihood" in self.card:
+            return bool(self.card["shape"] == list(shape) and self.card["likelihood"] == likelihood)
+        return self.weights.shape == shape and self.weights.likelihood == likelihood
+
+
+class Zoo:
+    """The models that can be used, in order of preference."""
+
+    def __init__(self, chosen: Path | str | None = None) -> None:
+        """chosen: a model's folder, a directory of models, or the name of an installed model; None for no choice.
+
+        Raises:
+            ModelError: `chosen` is none of these.
+        """
+        installed = [
+            ModelEntry(folder)
+            for place in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
+            if place
+            for folder in _folders(Path(place))
+        ]
+        installed += [ModelEntry(folder) for folder in shipped_model_folders()]
+        self.chosen: list[ModelEntry] = []
+        if chosen is not None:
+            self.chosen = [ModelEntry(folder) for folder in _folders(Path(chosen))]
+            if not self.chosen:
+                self.chosen = [entry for entry in installed if entry.name == str(chosen)][:1]
+            if not self.chosen:
+                names = ", ".join(entry.name for entry in installed) or "none"
+                raise ModelError(f"there is no model {chosen}; installed: {names}")
+        self.entries = _distinct([*self.chosen, *installed])
+
+    def candidates(self, shape: tuple[int, int], likelihood: str) -> list[ModelEntry]:
+        """The models to try for images (height, width): the chosen ones, else the default ones that fit."""
+        among = self.chosen or [entry for entry in self.entries if entry.is_default]
+        return [entry for entry in among if entry.fits(shape, likelihood)]
+
+    def named(self, prefix: bytes) -> list[ModelEntry]:
+        """The models whose id begins with `prefix`, as a file names them.
+
+        Raises:
+            ModelError: there is none; the message says which one is needed.
+        """
+        found = [entry for entry in self.entries if entry.id.startswith(prefix)]
+        if not found:
+            raise ModelError(
+                f"this file needs the model with id {prefix.hex()}..., which is not installed "
+                f"(give it with -m or in {ENVIRONMENT_VARIABLE})"
+            )
+        return found
+
+
+def _folders(place: Path) -> list[Path]:
+    """The model folders that `place` is or holds."""
+    if (place / WEIGHTS_FILE).is_file():
+        return [place]
+    try:
+        return sorted(path.parent for path in place.glob(f"*/{WEIGHTS_FILE}"))
+    except OSError:
+        return []
+
+
+def _distinct(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
+    """The entries without those whose card cannot be read, and one of each folder."""
+    seen: set[Path] = set()
+    distinct = []
+    for entry in entries:
+        folder = entry.folder.resolve()
+        if folder not in seen:
+            seen.add(folder)
+            distinct.append(entry)
+    return distinct
