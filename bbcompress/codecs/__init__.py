@@ -1,0 +1,1 @@
+"""How images become bytes: bits-back chains, direct coding and the general-purpose fallbacks."""

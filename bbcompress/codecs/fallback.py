@@ -1,0 +1,183 @@
+"""Images that no model codes, or none codes smaller: raw, PNG or lossless WebP. See docs/format.md.
+
+PNG and WebP carry arrays, and the mode byte says of what: CMYK goes as RGBA; in WebP L as RGB, LA as RGBA.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from bbcompress.archive.wire import ByteReader, varint
+from bbcompress.errors import BBCError, FormatError, ImageError
+from bbcompress.images import MAX_PIXELS, MAX_SIDE, PNG_SIGNATURE, PixelImage, read_image, write_png
+
+RAW, PNG, WEBP = 1, 2, 3
+
+MODE_CODES = {"1": 0, "L": 1, "LA": 2, "P": 3, "RGB": 4, "RGBA": 5, "I;16": 6, "CMYK": 7}
+_MODES = {code: mode for mode, code in MODE_CODES.items()}
+
+HAS_TRANSPARENCY = 0x80
+"""Added to the mode code of images with a transparency, which PNG holds itself and raw lists."""
+
+WEBP_SIDE = 16383
+"""Longest side that WebP can have, in pixels."""
+
+_IEND = bytes.fromhex("0000000049454e44ae426082")
+_SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
+
+
+def encode_item(image: PixelImage) -> bytes:
+    """The image in the fewest bytes of raw, PNG and WebP; only what decodes to the same image is taken."""
+    candidates = [_encode_raw(image)]
+    for encode in (_encode_png, _encode_webp):
+        try:
+            candidates.append(encode(image))
+        except (
+            BBCError,
+            OSError,
+            ValueError,
+        ):  # this codec cannot hold the image, or was not built into Pillow
+            continue
+    for item in sorted(candidates, key=len):
+        try:
+            if decode_item(item, image.width * image.height) == image:
+                return item
+        except FormatError:
+            continue
+    raise ImageError(f"an image of mode {image.mode} and {image.width}x{image.height} pixels cannot be stored")
+
+
+def decode_item(item: bytes, max_pixels: int = MAX_PIXELS) -> PixelImage:
+    """The image of an item. FormatError for anything that :func:`encode_item` does not write.
+
+    The size is checked against `max_pixels` before anything is decoded.
+    """
+    reader = ByteReader(item, "a stored image")
+    codec, code = reader.byte(), reader.byte()
+    mode = _MODES.get(code & ~HAS_TRANSPARENCY)
+    decode = _DECODERS.get(codec)
+    if mode is None or decode is None:
+        raise FormatError("a stored image is of a codec or mode that this version does not know")
+    try:
+        image = decode(reader, mode, bool(code & HAS_TRANSPARENCY), max_pixels)
+    except ImageError as fault:
+        raise FormatError(f"a stored image is damaged: {fault}") from fault
+    if (image.mode, bool(image.transparency)) != (mode, bool(code & HAS_TRANSPARENCY)):
+        raise FormatError("a stored image is not of the mode that it says")
+    return image
+
+
+def _start(codec: int, image: PixelImage) -> bytes:
+    return bytes([codec, MODE_CODES[image.mode] | HAS_TRANSPARENCY * bool(image.transparency)])
+
+
+def _encode_raw(image: PixelImage) -> bytes:
+    parts = [_start(RAW, image), varint(image.width), varint(image.height)]
+    if image.mode == "P":
+        parts += [varint(len(image.palette) // 3), image.palette]
+    if image.transparency:
+        parts += [varint(len(image.transparency)), image.transparency]
+    if image.mode == "1":
+        pixels = np.packbits(image.pixels)  # the rows follow each other without padding
+    else:
+        pixels = image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
+    return b"".join([*parts, pixels.tobytes()])
+
+
+def _decode_raw(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    width, height = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
+    _check_pixels(width, height, max_pixels)
+    palette = reader.take(3 * reader.varint(256, "the number of colours")) if mode == "P" else b""
+    transparency = reader.take(reader.varint(256, "the length of the transparency")) if transparent else b""
+    data = reader.rest()
+    samples = _SAMPLES.get(mode, 1)
+    bits = width * height * samples * (1 if mode == "1" else 16 if mode == "I;16" else 8)
+    if len(data) != (bits + 7) // 8:
+        raise FormatError(f"a stored image of {width}x{height} pixels has {len(data)} bytes")
+    if mode == "1":
+        flat = np.unpackbits(np.frombuffer(data, np.uint8)).astype(np.bool_)
+        if flat[bits:].any():
+            raise FormatError("a stored image has bits behind its last pixel")
+        pixels = flat[:bits]
+    elif mode == "I;16":
+        pixels = np.frombuffer(data, "<u2").astype(np.uint16)
+    else:
+        pixels = np.frombuffer(data, np.uint8)
+    return PixelImage(mode, pixels.reshape(height, width, *([samples] if samples > 1 else [])), palette, transparency)
+
+
+def _encode_png(image: PixelImage) -> bytes:
+    """A PNG less its signature and its end chunk, which are constant."""
+    carrier = PixelImage("RGBA", image.pixels) if image.mode == "CMYK" else image
+    data = write_png(carrier, optimize=True)
+    if not (data.startswith(PNG_SIGNATURE) and data.endswith(_IEND)):
+        raise ValueError("not the PNG that we know")
+    return _start(PNG, image) + data[len(PNG_SIGNATURE) : -len(_IEND)]
+
+
+def _decode_png(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    data = reader.rest()
+    carrier = _exactly(PNG_SIGNATURE + data + _IEND, "PNG", max_pixels)
+    return PixelImage("CMYK", carrier.pixels) if mode == "CMYK" and carrier.mode == "RGBA" else carrier
+
+
+def _encode_webp(image: PixelImage) -> bytes:
+    """The VP8L bit stream of a lossless WebP; the container around it follows from it."""
+    if max(image.size) > WEBP_SIDE or not image.plain or image.mode in ("1", "P", "I;16"):
+        raise ValueError("WebP does not hold such images")
+    pixels = image.pixels
+    if image.mode == "L":
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    elif image.mode == "LA":
+        pixels = pixels[:, :, [0, 0, 0, 1]]
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "WEBP", lossless=True, exact=True, method=4, quality=100)
+    data = out.getvalue()
+    reader = ByteReader(data, "a WebP", 8)
+    if reader.take(8) != b"WEBPVP8L":
+        raise ValueError("not the WebP that we know")
+    return _start(WEBP, image) + reader.take(int.from_bytes(reader.take(4), "little"))
+
+
+def _decode_webp(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    stream = reader.rest()
+    if len(stream) < 5 or stream[0] != 0x2F:
+        raise FormatError("a stored WebP does not begin with a header")
+    sides = int.from_bytes(stream[1:5], "little")
+    _check_pixels((sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1, max_pixels)
+    chunk = b"WEBPVP8L" + struct.pack("<I", len(stream)) + stream + b"\0" * (len(stream) % 2)
+    carrier = _exactly(b"RIFF" + struct.pack("<I", len(chunk)) + chunk, "WEBP", max_pixels)
+    pixels = carrier.pixels
+    if mode in ("L", "LA"):
+        if not np.array_equal(pixels[:, :, :1].repeat(2, axis=2), pixels[:, :, 1:3]):
+            raise FormatError("a stored grey image has colours")
+        pixels = pixels[:, :, 0] if mode == "L" else pixels[:, :, [0, -1]]
+    if mode in ("LA", "RGBA", "CMYK") and carrier.mode == "RGB":
+        # WebP leaves out an alpha that is opaque everywhere.
+        colours = pixels[:, :, :1] if mode == "LA" else pixels
+        pixels = np.concatenate([colours, np.full((*colours.shape[:2], 1), 255, np.uint8)], axis=2)
+    return PixelImage(mode, pixels)
+
+
+def _exactly(data: bytes, form: str, max_pixels: int) -> PixelImage:
+    image = read_image(data, f"its {form}", max_pixels, (form,))
+    if image.lost:
+        raise FormatError(f"a stored {form} has metadata")
+    return image
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise FormatError(f"a stored image of {width}x{height} is above the limit of {max_pixels} pixels")
+
+
+_DECODERS: dict[int, Callable[[ByteReader, str, bool, int], PixelImage]] = {
+    RAW: _decode_raw,
+    PNG: _decode_png,
+    WEBP: _decode_webp,
+}
