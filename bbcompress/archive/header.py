@@ -1,0 +1,228 @@
+"""Group headers: what a decoder must know before a group's message. See docs/format.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bbcompress.archive.wire import ByteReader, varint
+from bbcompress.errors import FormatError
+from bbcompress.images import MAX_PIXELS, MAX_SIDE
+
+MAX_STEPS = 1000
+MAX_LANES = 1024
+MAX_GROUP_IMAGES = 1 << 20
+MAX_LEARNING_RATE = 1_000_000
+"""In units of 1e-6."""
+
+LONE_ID_BYTES = 3
+GROUP_ID_BYTES = 4
+"""Bytes of the model's id that a lone image and a group of an archive name."""
+
+_FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _RESERVED = (1 << bit for bit in range(7))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a model-coded image is beside its size.
+
+    `mode` is Pillow's; `levels` are the two values that a pixel can have (low, high), None for all 256.
+    """
+
+    mode: str
+    levels: tuple[int, int] | None
+
+    def encode(self) -> bytes:
+        """The mode code, with the levels where it takes any. FormatError for a kind that has no code."""
+        for code, kind in _KINDS.items():
+            if self == kind:
+                return bytes([code])
+        if self.mode == "L" and self.levels is not None and 0 <= self.levels[0] <= self.levels[1] <= 255:
+            return bytes([_LEVELS_FOLLOW, *self.levels])
+        raise FormatError(f"images of mode {self.mode} with levels {self.levels} have no code in the format")
+
+    @staticmethod
+    def decode(reader: ByteReader) -> Kind:
+        """Read one kind; FormatError for a reserved code and for levels out of order or with another code."""
+        code = reader.byte()
+        if code == _LEVELS_FOLLOW:
+            low, high = reader.take(2)
+            kind = Kind("L", (low, high))
+            if low > high or kind == BINARY:
+                raise FormatError(f"{reader.what}: levels {low} and {high} are not allowed")
+            return kind
+        if code not in _KINDS:
+            raise FormatError(f"{reader.what}: mode code {code} is not known to this version")
+        return _KINDS[code]
+
+
+BINARY = Kind("L", (0, 255))
+"""Grey images of the values 0 and 255; the default of binary models."""
+
+BILEVEL = Kind("1", (0, 1))
+"""Images of Pillow's mode 1."""
+
+GREY = Kind("L", None)
+"""Grey images of 256 levels; the default of grey models."""
+
+_LEVELS_FOLLOW = 2
+_KINDS = {0: BINARY, 1: BILEVEL, 3: GREY}
+
+
+@dataclass(frozen=True)
+class GroupHeader:
+    """The header of one group; of a lone image too, which is a group of one directly coded image in one lane.
+
+    A fallback group has only `count`; the rest keeps its defaults.
+
+    count: images in the group, 1 .. 2^20.
+    model: the first bytes of the model's id. Encoding takes 3 of them for a lone image and 4 in an archive;
+        decoding gives just these.
+    kind: None stands for the model's default (BINARY or GREY).
+    encoder: "rha" or "baseline".
+    steps: K.
+    learning_rate: in units of 1e-6; None stands for the model's own.
+    size: width and height in pixels; None stands for the size that the model is made for.
+    lanes: interleaved ANS lanes, 1 .. 1024.
+    direct: images that are coded directly, the first of the group; then batches of so many images.
+    """
+
+    count: int = 1
+    fallback: bool = False
+    model: bytes = b""
+    kind: Kind | None = None
+    encoder: str = "rha"
+    steps: int = 0
+    learning_rate: int | None = None
+    size: tuple[int, int] | None = None
+    lanes: int = 1
+    direct: int = 0
+    batches: tuple[int, ...] = ()
+
+    def validate(self, max_pixels: int = MAX_PIXELS) -> None:
+        """Check every limit; FormatError names the one that is broken."""
+        _within("the number of images", self.count, 1, MAX_GROUP_IMAGES)
+        if self.fallback:
+            if self != GroupHeader(count=self.count, fallback=True):
+                raise FormatError("a fallback group has no model, kind, size or batches")
+            return
+        if len(self.model) < LONE_ID_BYTES:
+            raise FormatError("a group needs the id of its model")
+        if self.encoder not in ("rha", "baseline"):
+            raise FormatError(f"there is no encoder {self.encoder!r}")
+        _within("K", self.steps, 0, MAX_STEPS)
+        if self.learning_rate is not None:
+            _within("the learning rate", self.learning_rate, 1, MAX_LEARNING_RATE)
+            if self.steps == 0:
+                raise FormatError("a learning rate is given, but K is 0")
+        if self.size is not None:
+            check_size(self.size, max_pixels)
+        _within("the number of lanes", self.lanes, 1, MAX_LANES)
+        _within("the number of direct images", self.direct, 0, self.count)
+        if any(batch < 1 for batch in self.batches) or self.direct + sum(self.batches) != self.count:
+            raise FormatError("direct images and batches do not add up to the number of images")
+
+    def encode_lone(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        """The header of a lone image, after the two bytes of the prefix that all files share."""
+        self.validate(max_pixels)
+        if self.count != 1 or (not self.fallback and (self.lanes, self.direct) != (1, 1)):
+            raise FormatError("a lone image is one image, coded directly in one lane")
+        return bytes([self._flags() << 1]) + self._encode_shared(LONE_ID_BYTES)
+
+    def encode_group(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        """The header of a group in an archive, up to and without the payload's length."""
+        self.validate(max_pixels)
+        if not self.fallback and len(self.model) < GROUP_ID_BYTES:
+            raise FormatError(f"a group names {GROUP_ID_BYTES} bytes of its model's id")
+        numbers = [self.count] if self.fallback else [self.count, self.lanes, self.direct, *self.batches]
+        return bytes([self._flags()]) + self._encode_shared(GROUP_ID_BYTES) + b"".join(map(varint, numbers))
+
+    @staticmethod
+    def decode_lone(reader: ByteReader, max_pixels: int = MAX_PIXELS) -> GroupHeader:
+        """Read what :meth:`encode_lone` wrote. FormatError where it breaks a rule of the format."""
+        flags = reader.byte()
+        if flags & 1:
+            raise FormatError(f"{reader.what} is not a lone image")
+        header = _decode_shared(reader, flags >> 1, LONE_ID_BYTES, max_pixels)
+        return header if header.fallback else replace(header, direct=1)
+
+    @staticmethod
+    def decode_group(reader: ByteReader, max_pixels: int = MAX_PIXELS) -> GroupHeader:
+        """Read what :meth:`encode_group` wrote. FormatError where it breaks a rule of the format."""
+        header = _decode_shared(reader, reader.byte(), GROUP_ID_BYTES, max_pixels)
+        count = _positive(reader, MAX_GROUP_IMAGES, "the number of images")
+        if header.fallback:
+            return replace(header, count=count)
+        lanes = _positive(reader, MAX_LANES, "the number of lanes")
+        direct = reader.varint(count, "the number of direct images")
+        left = count - direct
+        batches = []
+        while left:  # each turn takes a byte of the file and an image of the count, so it ends
+            batches.append(_positive(reader, left, "a batch"))
+            left -= batches[-1]
+        return replace(header, count=count, lanes=lanes, direct=direct, batches=tuple(batches))
+
+    def _flags(self) -> int:
+        return (
+            _FALLBACK * self.fallback
+            | _KIND * (self.kind is not None)
+            | _BASELINE * (self.encoder == "baseline")
+            | _STEPS * (self.steps > 0)
+            | _RATE * (self.learning_rate is not None)
+            | _SIZE * (self.size is not None)
+        )
+
+    def _encode_shared(self, id_bytes: int) -> bytes:
+        """What lone images and groups have in common: model, kind, K, learning rate, size."""
+        parts = [self.model[:id_bytes]]
+        if self.kind is not None:
+            parts.append(self.kind.encode())
+        if self.steps:
+            parts.append(varint(self.steps))
+        if self.learning_rate is not None:
+            parts.append(varint(self.learning_rate))
+        if self.size is not None:
+            parts += map(varint, self.size)
+        return b"".join(parts)
+
+
+def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """Check a width and height; FormatError where they are 0 or above the limits."""
+    for side in size:
+        _within("a side of an image", side, 1, MAX_SIDE)
+    if size[0] * size[1] > max_pixels:
+        raise FormatError(f"an image of {size[0]}x{size[1]} is above the limit of {max_pixels} pixels")
+
+
+def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: int) -> GroupHeader:
+    if flags >= _RESERVED:
+        raise FormatError(f"{reader.what} uses a flag that this version does not know")
+    if flags & _FALLBACK:
+        if flags != _FALLBACK:
+            raise FormatError(f"{reader.what} has flags that contradict each other")
+        return GroupHeader(fallback=True)
+    if flags & _RATE and not flags & _STEPS:
+        raise FormatError(f"{reader.what} has a learning rate, but K is 0")
+    model = reader.take(id_bytes)
+    kind = Kind.decode(reader) if flags & _KIND else None
+    steps, rate, size = 0, None, None
+    if flags & _STEPS:
+        steps = _positive(reader, MAX_STEPS, "K")
+    if flags & _RATE:
+        rate = _positive(reader, MAX_LEARNING_RATE, "the learning rate")
+    if flags & _SIZE:
+        size = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
+        check_size(size, max_pixels)
+    encoder = "baseline" if flags & _BASELINE else "rha"
+    return GroupHeader(model=model, kind=kind, encoder=encoder, steps=steps, learning_rate=rate, size=size)
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise FormatError(f"{name} is {value}, not in {low} .. {high}")
+
+
+def _positive(reader: ByteReader, limit: int, name: str) -> int:
+    value = reader.varint(limit, name)
+    if value == 0:
+        raise FormatError(f"{reader.what}: {name} is 0")
+    return value

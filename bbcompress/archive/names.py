@@ -1,0 +1,306 @@
+"""Names of the images of a segment: what a name may be, numbered runs, front coding, duplicates.
+
+docs/format.md, "Names". Numbered names are never listed in memory: a few bytes can stand for millions.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import TypeVar, overload
+
+from bbcompress.archive.wire import ByteReader, pack, unpack, varint
+from bbcompress.errors import FormatError
+
+MAX_NAME_BYTES = 4096
+MAX_LISTED = 1 << 22
+"""Most images of an archive with listed names, and with listed positions; each takes memory in the reader."""
+
+MAX_LISTED_BYTES = 1 << 26
+"""Most bytes of all listed names of an archive together."""
+
+MAX_DIGITS = 18
+MAX_NUMBER = 10**MAX_DIGITS - 1
+
+_NONE, _NUMBERED, _LISTED, _PACKED = range(4)
+
+_DIGITS = frozenset("0123456789")
+
+Item = TypeVar("Item", covariant=True)
+
+
+def name_fault(name: str) -> str | None:
+    """Why `name` may not stand in an archive, None if it may: names are relative POSIX paths to one file."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    if not name:
+        return "is empty"
+    if size > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes"
+    if "\0" in name or "\\" in name:
+        return "has a NUL or a backslash"
+    if name.startswith("/") or re.match("[A-Za-z]:", name):
+        return "is an absolute path"
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        return "has a part that is empty, '.' or '..'"
+    return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """`count` names: prefix, a number counted up from `first`, suffix.
+
+    `digits` is the least number of digits, filled up with zeros; 0 for no zeros.
+    """
+
+    prefix: str
+    suffix: str
+    digits: int
+    first: int
+    count: int
+
+    def __getitem__(self, index: int) -> str:
+        return f"{self.prefix}{self.first + index:0{self.digits}d}{self.suffix}"
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """The run's numbers as (length in digits, lowest, highest), for each length that occurs."""
+        low, last = self.first, self.first + self.count - 1
+        while low <= last:
+            length = max(len(str(low)), self.digits)
+            high = min(last, 10**length - 1)
+            yield length, low, high
+            low = high + 1
+
+
+class Lazy(Sequence[Item]):
+    """A sequence of items made when asked for; slices are tuples."""
+
+    def _at(self, index: int) -> Item:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        if isinstance(index, slice):
+            return tuple(self._at(i) for i in range(len(self))[index])
+        return self._at(range(len(self))[index])
+
+
+class NumberedNames(Lazy[str]):
+    """The names of some runs, one run after the other."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = tuple(runs)
+        self._ends = tuple(accumulate(run.count for run in runs))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def _at(self, index: int) -> str:
+        place = bisect_right(self._ends, index)
+        run = self.runs[place]
+        return run[index - self._ends[place] + run.count]
+
+
+class PickedNames(Lazy[str]):
+    """The names at some positions of another sequence."""
+
+    def __init__(self, names: Sequence[str], positions: Sequence[int]) -> None:
+        self._names = names
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def _at(self, index: int) -> str:
+        return self._names[self._positions[index]]
+
+
+class Budget:
+    """What reading an archive may still list in memory: names, their bytes, positions."""
+
+    def __init__(self) -> None:
+        self.names = MAX_LISTED
+        self.name_bytes = MAX_LISTED_BYTES
+        self.positions = MAX_LISTED
+
+
+def encode_names(names: Sequence[str] | None) -> bytes:
+    """The names section, in its smallest form, of names already checked. FormatError above the limits."""
+    if names is None:
+        return bytes([_NONE])
+    forms = []
+    runs = _find_runs(names)
+    if runs is not None:
+        forms.append(bytes([_NUMBERED]) + b"".join(map(_encode_run, runs)))
+    size = sum(len(name.encode()) for name in names)
+    if len(names) <= MAX_LISTED and size <= MAX_LISTED_BYTES:
+        listed = _front_code(names)
+        packed = pack(listed)
+        forms.append(bytes([_LISTED]) + listed)
+        forms.append(bytes([_PACKED]) + varint(len(packed)) + packed)
+    if not forms:
+        raise FormatError(f"{len(names)} images with names of {size} bytes are too many for one archive")
+    return min(forms, key=len)
+
+
+def decode_names(reader: ByteReader, count: int, budget: Budget) -> Sequence[str] | None:
+    """Read the names section of a segment with `count` images. Each name is checked, but not for duplicates.
+
+    FormatError for a name that is not allowed, and for what is damaged or above the limits.
+    """
+    form = reader.byte()
+    if form == _NONE:
+        return None
+    if form == _NUMBERED:
+        runs, left = [], count
+        while left:
+            runs.append(_decode_run(reader, left))
+            left -= runs[-1].count
+        return NumberedNames(runs)
+    if form not in (_LISTED, _PACKED):
+        raise FormatError(f"{reader.what} lists names in a form that this version does not know")
+    if count > budget.names:
+        raise FormatError(f"{reader.what} lists more than {MAX_LISTED} names")
+    budget.names -= count
+    if form == _LISTED:
+        return _front_decode(reader, count, budget)
+    packed = reader.take(reader.varint(reader.remaining, "the length of the names"))
+    # Front coding adds at most two varints of two bytes to a name.
+    limit = min(budget.name_bytes, count * MAX_NAME_BYTES) + 4 * count
+    inner = ByteReader(unpack(packed, limit), "the list of names")
+    names = _front_decode(inner, count, budget)
+    inner.finish()
+    return names
+
+
+def find_duplicate(lists: Iterable[Sequence[str]]) -> str | None:
+    """A name that occurs twice in all lists together, None if none does. Numbered names are not listed."""
+    spans: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
+    listed: set[str] = set()
+    for names in lists:
+        if isinstance(names, NumberedNames):
+            for run in names.runs:
+                for length, low, high in run.spans():
+                    spans.setdefault((run.prefix, run.suffix, length), []).append((low, high))
+            continue
+        for name in names:
+            if name in listed:
+                return name
+            listed.add(name)
+    for (prefix, suffix, length), ranges in spans.items():
+        ranges.sort()
+        for (_, end), (low, _) in pairwise(ranges):
+            if low <= end:
+                return f"{prefix}{low:0{length}d}{suffix}"
+    if spans:
+        for name in listed:
+            if parts := _split_number(name):
+                prefix, digits, suffix = parts
+                ranges = spans.get((prefix, suffix, len(digits)), [])
+                number = int(digits)
+                place = bisect_right(ranges, (number, MAX_NUMBER)) - 1
+                if place >= 0 and number <= ranges[place][1]:
+                    return name
+    return None
+
+
+def _split_number(name: str) -> tuple[str, str, str] | None:
+    """What is before a name's last number, its digits, the rest; None without a number or for a long one.
+
+    Always the last number, so that a name belongs to one prefix and suffix only.
+    """
+    end = len(name)
+    while end and name[end - 1] not in _DIGITS:
+        end -= 1
+    start = end
+    while start and name[start - 1] in _DIGITS:
+        start -= 1
+    return (name[:start], name[start:end], name[end:]) if 0 < end - start <= MAX_DIGITS else None
+
+
+def _find_runs(names: Sequence[str]) -> list[Run] | None:
+    """The names as runs, as long as possible; None where a name has no number."""
+    runs: list[Run] = []
+    for name in names:
+        if runs and runs[-1].first + runs[-1].count <= MAX_NUMBER and name == runs[-1][runs[-1].count]:
+            runs[-1] = replace(runs[-1], count=runs[-1].count + 1)
+            continue
+        parts = _split_number(name)
+        if parts is None:
+            return None
+        prefix, number, suffix = parts
+        digits = len(number) if number.startswith("0") and len(number) > 1 else 0
+        runs.append(Run(prefix, suffix, digits, int(number), 1))
+    return runs
+
+
+def _encode_run(run: Run) -> bytes:
+    prefix, suffix = run.prefix.encode(), run.suffix.encode()
+    numbers = varint(run.digits) + varint(run.first) + varint(run.count)
+    return varint(len(prefix)) + prefix + varint(len(suffix)) + suffix + numbers
+
+
+def _decode_run(reader: ByteReader, left: int) -> Run:
+    prefix = _text(reader.take(reader.varint(MAX_NAME_BYTES, "a name's length")), reader)
+    suffix = _text(reader.take(reader.varint(MAX_NAME_BYTES, "a name's length")), reader)
+    digits = reader.varint(MAX_DIGITS, "the number of digits")
+    first = reader.varint(MAX_NUMBER, "the first number")
+    count = reader.varint(left, "the length of a run")
+    if count == 0 or first + count - 1 > MAX_NUMBER or digits == 1:
+        raise FormatError(f"{reader.what} has a run of names that counts wrongly")
+    if prefix[-1:] in _DIGITS or not _DIGITS.isdisjoint(suffix):
+        raise FormatError(f"{reader.what} has a run of names that does not count the last number of the name")
+    run = Run(prefix, suffix, digits, first, count)
+    for name in (run[0], run[count - 1]):  # those between differ only in their digits
+        _check(name, reader)
+    return run
+
+
+def _front_code(names: Sequence[str]) -> bytes:
+    """Each name as: bytes shared with the name before, bytes that follow, these."""
+    out = bytearray()
+    before = b""
+    for name in names:
+        data = name.encode()
+        shared = 0
+        for a, b in zip(before, data, strict=False):
+            if a != b:
+                break
+            shared += 1
+        out += varint(shared) + varint(len(data) - shared) + data[shared:]
+        before = data
+    return bytes(out)
+
+
+def _front_decode(reader: ByteReader, count: int, budget: Budget) -> tuple[str, ...]:
+    names = []
+    before = b""
+    for _ in range(count):
+        shared = reader.varint(len(before), "a name's shared part")
+        before = before[:shared] + reader.take(reader.varint(MAX_NAME_BYTES, "a name's length"))
+        budget.name_bytes -= len(before)
+        if budget.name_bytes < 0:
+            raise FormatError(f"{reader.what} lists names of more than {MAX_LISTED_BYTES} bytes")
+        names.append(_check(_text(before, reader), reader))
+    return tuple(names)
+
+
+def _text(data: bytes, reader: ByteReader) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise FormatError(f"{reader.what} has a name that is not UTF-8") from None
+
+
+def _check(name: str, reader: ByteReader) -> str:
+    if fault := name_fault(name):
+        raise FormatError(f"{reader.what} has a name that {fault}: {name[:80]!r}")
+    return name

@@ -1,0 +1,175 @@
+"""Group headers of lone images and of archives."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bbcompress.archive.header import BILEVEL, BINARY, GREY, GroupHeader, Kind
+from bbcompress.archive.wire import ByteReader, varint
+from bbcompress.errors import FormatError
+
+explicit = st.tuples(st.integers(0, 255), st.integers(0, 255)).map(lambda pair: (min(pair), max(pair)))
+kinds = st.one_of(
+    st.none(),
+    st.sampled_from([BINARY, BILEVEL, GREY]),
+    explicit.map(lambda levels: Kind("L", levels)),
+)
+shared: dict[str, Any] = {
+    "kind": kinds,
+    "encoder": st.sampled_from(["rha", "baseline"]),
+    "size": st.none() | st.tuples(st.integers(1, 1 << 14), st.integers(1, 1 << 14)),
+}
+
+
+@st.composite
+def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
+    values: dict[str, Any] = {name: draw(values) for name, values in shared.items()}
+    steps = draw(st.sampled_from([0, 1, 4, 127, 128, 1000]))
+    rate = draw(st.none() | st.integers(1, 1_000_000)) if steps else None
+    direct = 1 if lone else draw(st.integers(0, 100))
+    batches = () if lone else tuple(draw(st.lists(st.integers(1, 1000), min_size=not direct, max_size=9)))
+    return GroupHeader(
+        count=direct + sum(batches),
+        model=draw(st.binary(min_size=3 if lone else 4, max_size=3 if lone else 4)),
+        steps=steps,
+        learning_rate=rate,
+        lanes=1 if lone else draw(st.integers(1, 1024)),
+        direct=direct,
+        batches=batches,
+        **values,
+    )
+
+
+@given(model_headers(lone=True))
+def test_lone_round_trip(header: GroupHeader) -> None:
+    reader = ByteReader(header.encode_lone() + b"rest")
+    assert GroupHeader.decode_lone(reader) == header
+    assert reader.rest() == b"rest"
+
+
+@given(model_headers(lone=False))
+def test_group_round_trip(header: GroupHeader) -> None:
+    reader = ByteReader(header.encode_group() + b"rest")
+    assert GroupHeader.decode_group(reader) == header
+    assert reader.rest() == b"rest"
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_give_a_header_or_an_error(data: bytes) -> None:
+    for decode, encode in (
+        (GroupHeader.decode_lone, GroupHeader.encode_lone),
+        (GroupHeader.decode_group, GroupHeader.encode_group),
+    ):
+        reader = ByteReader(data)
+        try:
+            header = decode(reader)
+        except FormatError:
+            continue
+        assert encode(header) == data[: reader.position]
+
+
+def test_fallback() -> None:
+    assert GroupHeader(fallback=True).encode_lone() == b"\x02"
+    assert GroupHeader(fallback=True, count=300).encode_group() == b"\x01\xac\x02"
+    assert GroupHeader.decode_group(ByteReader(b"\x01\xac\x02")) == GroupHeader(fallback=True, count=300)
+    assert GroupHeader.decode_lone(ByteReader(b"\x02")) == GroupHeader(fallback=True)
+
+
+LONE = GroupHeader(model=b"abc", direct=1)
+GROUP = GroupHeader(model=b"abcd", count=5, direct=2, batches=(1, 2))
+
+
+def test_defaults_cost_a_flag_byte_and_the_id() -> None:
+    assert LONE.encode_lone() == b"\x00abc"
+    assert replace(LONE, steps=4).encode_lone() == b"\x10abc\x04"
+    assert GROUP.encode_group() == b"\x00abcd\x05\x01\x02\x01\x02"
+    everything = replace(LONE, kind=Kind("L", (1, 9)), encoder="baseline", steps=10, learning_rate=128, size=(28, 300))
+    assert everything.encode_lone().hex() == "7c" + b"abc".hex() + "020109" + "0a" + "8001" + "1c" + "ac02"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": 0},
+        {"count": (1 << 20) + 1, "direct": (1 << 20) + 1, "batches": ()},
+        {"model": b""},
+        {"encoder": "other"},
+        {"steps": 1001},
+        {"steps": -1},
+        {"learning_rate": 5000},
+        {"steps": 1, "learning_rate": 0},
+        {"steps": 1, "learning_rate": 1_000_001},
+        {"size": (0, 1)},
+        {"size": (1, (1 << 24) + 1)},
+        {"size": (1 << 15, 1 << 14)},
+        {"lanes": 0},
+        {"lanes": 1025},
+        {"direct": 6},
+        {"direct": -1},
+        {"batches": (3, 0)},
+        {"batches": (1, 1)},
+        {"batches": (1, 2, 1)},
+        {"batches": (4, -1)},
+        {"fallback": True},
+        {"kind": Kind("RGB", None)},
+        {"kind": Kind("L", (3, 256))},
+        {"kind": Kind("L", (3, 2))},
+    ],
+)
+def test_refused_on_writing(change: dict[str, Any]) -> None:
+    with pytest.raises(FormatError):
+        replace(GROUP, **change).encode_group()
+
+
+def test_lone_images_are_single() -> None:
+    changes: list[dict[str, Any]] = [{"lanes": 2}, {"count": 2, "direct": 2}, {"direct": 0, "batches": (1,)}]
+    for change in changes:
+        with pytest.raises(FormatError):
+            replace(LONE, **change).encode_lone()
+    with pytest.raises(FormatError):
+        LONE.encode_group()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x40abcd\x01\x01\x01",  # reserved flags
+        b"\x80abcd\x01\x01\x01",
+        b"\x03\x01",  # a fallback with a kind
+        b"\x10abcd\x05\x01\x01\x01",  # a learning rate without K
+        b"\x08abcd\x00\x01\x01\x01",  # K = 0
+        b"\x08abcd\xe9\x07\x01\x01\x01",  # K = 1001
+        b"\x18abcd\x01\x00\x01\x01\x01",  # a learning rate of 0
+        b"\x18abcd\x01\xc1\x84\x3d\x01\x01\x01",  # 1000001
+        b"\x02abcd\x04\x01\x01\x01",  # a reserved mode code
+        b"\x02abcd\x02\x09\x08\x01\x01\x01",  # levels out of order
+        b"\x02abcd\x02\x00\xff\x01\x01\x01",  # levels that have a code
+        b"\x20abcd\x00\x05\x01\x01\x01",  # a width of 0
+        b"\x20abcd" + varint((1 << 24) + 1) + b"\x05\x01\x01\x01",
+        b"\x20abcd" + varint(1 << 15) + varint(1 << 14) + b"\x01\x01\x01",  # above 2^28 pixels
+        b"\x00abcd\x00\x01\x00",  # no images
+        b"\x00abcd" + varint((1 << 20) + 1) + b"\x01\x00",
+        b"\x00abcd" + varint(1 << 40) + b"\x01\x00",
+        b"\x00abcd\x01\x00\x01",  # no lanes
+        b"\x00abcd\x01\x81\x08\x01",  # 1025 lanes
+        b"\x00abcd\x01\x01\x02",  # more direct images than images
+        b"\x00abcd\x05\x01\x01\x00\x04",  # a batch of 0
+        b"\x00abcd\x05\x01\x01\x05",  # a batch too large
+        b"\x00abcd\x05\x01\x01\x03",  # batches cut short
+        b"\x01\x00",  # a fallback without images
+    ],
+)
+def test_refused_on_reading(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        GroupHeader.decode_group(ByteReader(data))
+
+
+def test_max_pixels() -> None:
+    header = replace(GROUP, size=(100, 100))
+    assert GroupHeader.decode_group(ByteReader(header.encode_group()), max_pixels=10_000) == header
+    with pytest.raises(FormatError, match="9999 pixels"):
+        GroupHeader.decode_group(ByteReader(header.encode_group()), max_pixels=9_999)

@@ -1,0 +1,210 @@
+"""Fallback items: the same image back, whatever it is; never larger than the general tools; damage."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from bbcompress.archive.container import build_lone
+from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.wire import varint
+from bbcompress.codecs.fallback import PNG, RAW, WEBP, decode_item, encode_item
+from bbcompress.errors import FormatError
+from bbcompress.images import PixelImage, from_array, write_png
+
+SAMPLES = {"1": 0, "L": 0, "LA": 2, "P": 0, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 0}
+DTYPES = {"1": np.bool_, "I;16": np.uint16}
+
+
+@st.composite
+def images(draw: st.DrawFn) -> PixelImage:
+    mode = draw(st.sampled_from(list(SAMPLES)))
+    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9))) + ((SAMPLES[mode],) if SAMPLES[mode] else ())
+    colours = draw(st.sampled_from([1, 2, 3, 4, 5, 16, 17, 256])) if mode == "P" else 0
+    elements = st.integers(0, colours - 1) if mode == "P" else None
+    pixels = draw(arrays.arrays(DTYPES.get(mode, np.uint8), shape, elements=elements))
+    transparency = b""
+    if mode == "P":
+        transparency = draw(st.binary(max_size=colours)).rstrip(b"\xff")
+    elif draw(st.booleans()):
+        top = {"1": 1, "L": 255, "RGB": 255, "I;16": 65535}.get(mode)
+        if top:
+            key = draw(st.lists(st.integers(0, top), min_size=SAMPLES[mode] or 1, max_size=SAMPLES[mode] or 1))
+            transparency = struct.pack(f">{len(key)}H", *key)
+    return PixelImage(mode, pixels, draw(st.binary(min_size=3 * colours, max_size=3 * colours)), transparency)
+
+
+def ramp(height: int = 60, width: int = 80) -> npt.NDArray[np.uint8]:
+    y, x = np.mgrid[:height, :width]
+    return np.asarray((x * 2 + y) // 3 % 256, np.uint8)
+
+
+def smooth(mode: str) -> PixelImage:
+    """An image that PNG and WebP make small."""
+    grey = ramp()
+    if mode == "1":
+        return PixelImage(mode, grey > 40)
+    if mode == "P":
+        return PixelImage(mode, grey // 4, bytes(range(192)))
+    if mode == "I;16":
+        return PixelImage(mode, grey.astype(np.uint16) * 257)
+    samples = SAMPLES[mode]
+    layers = [grey, grey[::-1], grey, grey[:, ::-1]]
+    return PixelImage(mode, np.dstack(layers[:samples]) if samples else grey)
+
+
+@settings(max_examples=200)
+@given(images())
+def test_round_trip(image: PixelImage) -> None:
+    assert decode_item(encode_item(image)) == image
+
+
+@pytest.mark.parametrize("mode", SAMPLES)
+def test_smooth_images(mode: str) -> None:
+    image = smooth(mode)
+    item = encode_item(image)
+    assert item[0] in (PNG, WEBP)
+    assert decode_item(item) == image
+
+
+def test_every_codec_is_used() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9), dtype=np.uint8)
+    assert encode_item(from_array(noise))[0] == RAW
+    assert encode_item(smooth("P"))[0] == PNG
+    assert encode_item(smooth("RGB"))[0] == WEBP
+
+
+def test_colours_under_alpha_zero_stay() -> None:
+    grey = ramp()
+    image = from_array(
+        np.dstack([grey, grey.T[:1].repeat(60, 0)[:, :1] * np.ones_like(grey), grey, np.zeros_like(grey)])
+    )
+    item = encode_item(image)
+    assert item[0] == WEBP
+    assert decode_item(item) == image
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "CMYK"])
+def test_opaque_alpha_stays(mode: str) -> None:
+    image = smooth(mode)
+    pixels = image.pixels.copy()
+    pixels[..., -1] = 255
+    image = PixelImage(mode, pixels)
+    item = encode_item(image)
+    assert item[0] == WEBP
+    assert decode_item(item) == image
+
+
+def test_sides_above_those_of_webp() -> None:
+    image = from_array(np.dstack([ramp(1, 16384)] * 3))
+    item = encode_item(image)
+    assert item[0] == PNG
+    assert decode_item(item) == image
+
+
+def pillow_sizes(image: PixelImage) -> list[int]:
+    sizes = [len(write_png(image)), len(write_png(image, optimize=True))]
+    if image.mode in ("L", "RGB", "RGBA"):
+        out = io.BytesIO()
+        Image.fromarray(image.pixels).save(out, "WEBP", lossless=True, exact=True, method=4, quality=100)
+        sizes.append(len(out.getvalue()))
+    return sizes
+
+
+@pytest.mark.parametrize("mode", [mode for mode in SAMPLES if mode != "CMYK"])
+def test_size_of_a_lone_file(mode: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 2, (64, 64)).astype(np.uint8)
+    for image in (smooth(mode), smooth("RGBA"), from_array(noise * 255), from_array(noise.astype(bool))):
+        file = build_lone(GroupHeader(fallback=True), encode_item(image))
+        assert len(file) <= min(pillow_sizes(image)) + 32
+
+
+def test_the_same_bytes_each_time() -> None:
+    for mode in SAMPLES:
+        assert encode_item(smooth(mode)) == encode_item(smooth(mode))
+
+
+def check(item: bytes) -> None:
+    """A damaged item gives an image or a FormatError; whether it is the same, the checksum around it says."""
+    try:
+        decode_item(item, 100_000)
+    except FormatError as fault:
+        assert len(str(fault).splitlines()) == 1
+
+
+@pytest.mark.parametrize("mode", SAMPLES)
+def test_damaged_items(mode: str) -> None:
+    item = encode_item(smooth(mode))
+    for end in range(0, len(item), 1 + len(item) // 200):
+        check(item[:end])
+    for place in [*range(min(60, len(item))), *range(60, len(item), 1 + len(item) // 200)]:
+        for pattern in (1, 0x80, 0xFF):
+            check(item[:place] + bytes([item[place] ^ pattern]) + item[place + 1 :])
+
+
+@given(st.binary(max_size=60), st.integers(0, 4), st.sampled_from([*range(9), *range(0x80, 0x89)]))
+def test_any_bytes(data: bytes, codec: int, mode: int) -> None:
+    check(bytes([codec, mode]) + data)
+
+
+def png_body(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    out = b""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows))):
+        out += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return out
+
+
+HOSTILE = {
+    "nothing": b"",
+    "a codec alone": b"\x01",
+    "unknown codec": b"\x04\x01\x01\x01\x00",
+    "unknown mode": b"\x01\x08\x01\x01\x00",
+    "raw too long": b"\x01\x01\x01\x01\x00\x00",
+    "raw too short": b"\x01\x01\x02\x01\x00",
+    "raw without pixels": b"\x01\x01\x00\x01",
+    "raw of 2^40 pixels": b"\x01\x01" + varint(1 << 20) + varint(1 << 20),
+    "raw with a side of 2^62": b"\x01\x01\x01" + varint(1 << 62),
+    "raw with bits at the end": b"\x01\x00\x01\x01\x40",
+    "raw palette of 257": b"\x01\x03\x01\x01" + varint(257) + bytes(772),
+    "raw palette too small": b"\x01\x03\x01\x01\x01abc\x01",
+    "raw alpha without transparency": b"\x01\x81\x01\x01\x00\x00",
+    "raw transparency of LA": b"\x01\x82\x01\x01\x02\x00\x00\x00\x00",
+    "png of 2^31 sides": b"\x02\x01" + png_body(1 << 30, 1 << 30, 8, 0, b""),
+    "png cut short": b"\x02\x01" + png_body(1, 1, 8, 0, b"\x00\x05")[:-1],
+    "png of another mode": b"\x02\x01" + png_body(1, 1, 8, 2, b"\x00\x05\x05\x05"),
+    "png of 16-bit colour": b"\x02\x04" + png_body(1, 1, 16, 2, bytes(7)),
+    "png without its transparency": b"\x02\x81" + png_body(1, 1, 8, 0, b"\x00\x05"),
+    "webp of nothing": b"\x03\x04",
+    "webp of other bytes": b"\x03\x04" + b"\x2f" + bytes(20),
+    "webp of two levels": b"\x03\x00" + encode_item(smooth("RGB"))[2:],
+    "webp with colours for grey": b"\x03\x01" + encode_item(smooth("RGB"))[2:],
+    "webp with alpha for RGB": b"\x03\x04" + encode_item(smooth("RGBA"))[2:],
+    "png in a webp": b"\x03\x01" + png_body(1, 1, 8, 0, b"\x00\x05"),
+}
+
+
+def test_png_body_makes_good_ones() -> None:
+    assert decode_item(b"\x02\x01" + png_body(1, 1, 8, 0, b"\x00\x05")) == from_array(np.array([[5]], np.uint8))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile(name: str) -> None:
+    with pytest.raises(FormatError):
+        decode_item(HOSTILE[name])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_max_pixels(mode: str) -> None:
+    item = encode_item(smooth(mode))
+    assert decode_item(item, 4800) == smooth(mode)
+    # That of WebP is checked before its decoder sees it, which takes memory at once.
+    with pytest.raises(FormatError, match="above the limit of 4799" if mode == "RGB" else "limit of 4799"):
+        decode_item(item, 4799)
