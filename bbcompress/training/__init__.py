@@ -1,0 +1,1 @@
+"""Training in ordinary float torch: data sets, architectures, objectives, the loop and the run."""

@@ -1,0 +1,244 @@
+"""Data sets as uint8 numpy arrays: MNIST, CIFAR-10 and directories of grey images."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import io
+import os
+import struct
+import tempfile
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bbcompress.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+
+MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MNIST_SHA256 = {  # of the uncompressed file
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+}
+DOWNLOAD_TIMEOUT = 30.0  # seconds without a byte
+MAX_FILE = 1 << 26  # bytes; no file of MNIST comes near it
+BINARY_THRESHOLD = 127
+HELD_OUT_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and held-out images of one size.
+
+    train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour.
+    binary: the pixels are 0 and 1 (else levels 0..255).
+    """
+
+    name: str
+    train: Pixels
+    test: Pixels
+    binary: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image."""
+        return self.train.shape[1:]
+
+
+def load(name_or_dir: str, data_dir: str | Path, binary: bool = False, quiet: bool = False) -> Dataset:
+    """Read `mnist` (from data_dir, downloaded when it is not there) or a directory of grey images.
+
+    binary: x = 1 where the grey level is above 127, else 0.
+    Raises DataError when the data cannot be found, read or used.
+    """
+    data = load_mnist(data_dir, quiet) if name_or_dir == "mnist" else load_directory(Path(name_or_dir))
+    return binarise(data) if binary else data
+
+
+def binarise(data: Dataset) -> Dataset:
+    """The same images with pixels 1 where the level is above 127, else 0."""
+    train, test = ((pixels > BINARY_THRESHOLD).astype(np.uint8) for pixels in (data.train, data.test))
+    return Dataset(data.name, train, test, binary=True)
+
+
+# --- MNIST ---------------------------------------------------------------------------------------
+
+
+def load_mnist(data_dir: str | Path, quiet: bool = False) -> Dataset:
+    """MNIST in LeCun's IDX layout, (60000, 28, 28) and (10000, 28, 28) grey.
+
+    Looked for, with or without .gz, in data_dir, data_dir/mnist and data_dir/MNIST/raw. What is missing is
+    downloaded into data_dir/mnist from BBC_MNIST_MIRROR or a public mirror, and its SHA-256 checked.
+    Raises DataError.
+    """
+    root = Path(data_dir)
+    train, test = (read_idx(_find_mnist(root, name) or _download_mnist(root, name, quiet)) for name in MNIST_SHA256)
+    if train.shape[1:] != test.shape[1:]:
+        raise DataError(f"{root}: MNIST's training and test images differ in size")
+    return Dataset("mnist", train, test)
+
+
+def read_idx(path: Path) -> Pixels:
+    """Images of an IDX file of unsigned bytes in three dimensions, gzipped if the name ends in .gz."""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = _gunzip(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if len(content) < 16 or content[:4] != b"\0\0\x08\x03":
+        raise DataError(f"{path}: not an IDX file of images")
+    n, height, width = struct.unpack(">3I", content[4:16])
+    if len(content) != 16 + n * height * width or not n * height * width:
+        raise DataError(f"{path}: {len(content)} bytes do not hold {n} images of {width}x{height}")
+    return np.frombuffer(content, np.uint8, offset=16).reshape(n, height, width)
+
+
+def _gunzip(content: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise OSError(f"more than {MAX_FILE} bytes")
+    return data
+
+
+def _find_mnist(root: Path, name: str) -> Path | None:
+    for folder in (root, root / "mnist", root / "MNIST" / "raw"):
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _download_mnist(root: Path, name: str, quiet: bool) -> Path:
+    """Download one file into root/mnist; it has its name only once it is whole and correct."""
+    mirror = os.environ.get("BBC_MNIST_MIRROR") or MNIST_MIRROR
+    url = f"{mirror.rstrip('/')}/{name}.gz"
+    folder = root / "mnist"
+    try:
+        content = _fetch(url, quiet)
+        digest = hashlib.sha256(_gunzip(content)).hexdigest()
+        if digest != MNIST_SHA256[name]:
+            raise OSError(f"wrong checksum {digest}")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.gz"
+        _write_atomically(path, content)
+    except (OSError, EOFError, ValueError, zlib.error, http.client.HTTPException) as error:
+        wanted = " and ".join(f"{file}.gz" for file in MNIST_SHA256)
+        raise DataError(f"MNIST: {url} failed ({error}); put {wanted} into {folder}") from error
+    return path
+
+
+def _fetch(url: str, quiet: bool) -> bytes:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    chunks: list[bytes] = []
+    size = 0
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        console=console, disable=quiet or not console.is_terminal,
+    )  # fmt: skip
+    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as reply, bar:
+        length = reply.headers.get("Content-Length", "")
+        task = bar.add_task(url.rsplit("/", 1)[-1], total=int(length) if length.isdigit() else None)
+        while chunk := reply.read(1 << 16):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_FILE:
+                raise OSError(f"more than {MAX_FILE} bytes")
+            bar.update(task, completed=size)
+    return b"".join(chunks)
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# --- CIFAR-10 ------------------------------------------------------------------------------------
+
+
+def load_cifar10(data_dir: str | Path) -> Dataset:
+    """CIFAR-10 in its binary layout, (50000, 32, 32, 3) and (10000, 32, 32, 3), RGB.
+
+    Looked for in data_dir and data_dir/cifar-10-batches-bin. Raises DataError.
+    """
+    root = Path(data_dir)
+    folder = next((f for f in (root, root / "cifar-10-batches-bin") if (f / "test_batch.bin").is_file()), None)
+    if folder is None:
+        wanted = "data_batch_1.bin ... data_batch_5.bin and test_batch.bin"
+        raise DataError(f"CIFAR-10 is not here: put {wanted} into {root / 'cifar-10-batches-bin'}")
+    train = np.concatenate([read_cifar10(folder / f"data_batch_{i}.bin") for i in range(1, 6)])
+    return Dataset("cifar10", train, read_cifar10(folder / "test_batch.bin"))
+
+
+def read_cifar10(path: Path) -> Pixels:
+    """Images (N, 32, 32, 3) of one file of CIFAR-10's binary layout: a label byte, then 3 planes each."""
+    try:
+        rows = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not len(rows) or len(rows) % 3073:
+        raise DataError(f"{path}: {len(rows)} bytes are not rows of 3073")
+    planes = rows.reshape(-1, 3073)[:, 1:].reshape(-1, 3, 32, 32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+
+
+# --- A directory of images -----------------------------------------------------------------------
+
+
+def load_directory(folder: Path) -> Dataset:
+    """Grey images of one size in a directory, in the order of their names; every 10th is held out.
+
+    Raises DataError for a missing directory, too few images, mixed sizes and colour.
+    """
+    from PIL import Image
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such data set or directory (data sets: mnist)")
+    known = Image.registered_extensions()
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and not p.name.startswith("."))
+    if not paths:
+        raise DataError(f"{folder}: no images")
+    if len(paths) < HELD_OUT_EVERY:
+        raise DataError(f"{folder}: {len(paths)} images; at least {HELD_OUT_EVERY} are needed")
+    images: list[Pixels] = []
+    for path in paths:
+        image = _read_grey(path)
+        if images and image.shape != images[0].shape:
+            sizes = " and ".join("x".join(map(str, i.shape[::-1])) for i in (images[0], image))
+            raise DataError(f"{folder}: images of different sizes ({sizes} at {path.name})")
+        images.append(image)
+    pixels = np.stack(images)
+    held_out = np.arange(len(pixels)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    return Dataset(folder.resolve().name, pixels[~held_out], pixels[held_out])
+
+
+def _read_grey(path: Path) -> Pixels:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            pixels = np.asarray(image.convert("L"), np.uint8) if mode in ("1", "L") else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+    if pixels is None:
+        raise DataError(f"{path}: not an 8-bit grey image (mode {mode}); colour cannot be trained on yet")
+    return pixels

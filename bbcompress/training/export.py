@@ -1,0 +1,213 @@
+"""Export: torch modules become exact layers, and what that costs is measured."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shlex
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import bbcompress
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.rate import code_bits, draw, net_bits
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.distributions import LIKELIHOODS, DiscretisedLogistic, Likelihood
+from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
+from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.models.checkpoint import save
+from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, VAEWeights
+from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.calibrate import calibrate, rates_by_steps
+from bbcompress.training.datasets import load
+from bbcompress.training.run import TrainingConfig, load_trained, option
+
+CALIBRATION_IMAGES = 1000
+EVALUATION_IMAGES = 10_000
+WEIGHTS_LICENCE = "CC BY 4.0, the bbc authors"
+DATA_NOTES = {
+    "mnist": "MNIST, 60000 training images (LeCun, Cortes, Burges; CC BY-SA 3.0)",
+}
+
+
+def export_run(out_dir: str | Path) -> VAEWeights:
+    """Turn a finished run into an exact checkpoint in the same folder, calibrated, with its card.
+
+    Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
+    that figures for the first thousand rest on no choice made with them.
+
+    Raises:
+        ModelError: the run is not finished, or a network cannot be made exact. DataError: its data are gone.
+    """
+    out = Path(out_dir)
+    baseline, rha, config, metrics = load_trained(out)
+    data = load(config.data, config.data_dir, config.binary, quiet=True)
+    held_out = data.test.reshape(len(data.test), -1)
+    if len(held_out) >= 2 * CALIBRATION_IMAGES:
+        calibration = held_out[-CALIBRATION_IMAGES:]
+    else:
+        calibration = data.train[:CALIBRATION_IMAGES].reshape(-1, baseline.dimensions)
+    weights = calibrate(quantise(baseline, rha, config.name), calibration)
+    evaluation = held_out[:EVALUATION_IMAGES]
+    card = {
+        "name": config.name,
+        "default": True,
+        "shape": list(weights.shape),
+        "likelihood": weights.likelihood,
+        "data": config.data + (", binary (grey > 127)" if config.binary else ""),
+        "data_licence": DATA_NOTES.get(config.data, "the user's own"),
+        "licence": WEIGHTS_LICENCE,
+        "architecture": f"mlp, {config.hidden} hidden units, {weights.latents} latents",
+        "command": training_command(config),
+        "training": metrics,
+        "made_with": {
+            "bbc": bbcompress.__version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+        "settings": {
+            "prior_bits": weights.prior_bits,
+            "direct_bits": list(weights.direct_bits),
+            "learning_rate": weights.learning_rate / 1e6,
+        },
+        **evaluation_figures(weights, {"baseline": baseline, "rha": rha}, evaluation),
+    }
+    weights = replace(weights, card=card)
+    save(weights, out)
+    return weights
+
+
+def training_command(config: TrainingConfig) -> str:
+    """The command line that made a run: the options that differ from the defaults."""
+    usual = TrainingConfig(data=config.data, binary=config.binary)
+    words = ["bbc", "train", "--data", config.data]
+    for name in (f.name for f in fields(config)):
+        value = getattr(config, name)
+        if name in ("data", "data_dir", "threads", "device", "evaluate_every") or value == getattr(usual, name):
+            continue
+        words += [option(name)] if value is True else [option(name), str(value)]
+    if config.binary and "--binary" not in words:
+        words.append("--binary")
+    return shlex.join(words)
+
+
+def evaluation_figures(weights: VAEWeights, models: dict[str, MLPVAE], x: NumpyArray) -> dict[str, Any]:
+    """Net rates on images x, uint8 (N, D), in bits per dimension, and what exact arithmetic costs.
+
+    The loss compares the exact code length with the float32 one of the very same z, image by image, so that it is
+    not hidden by the noise of sampling.
+    """
+    vae = VAE(weights, NumpyBackend())
+    figures: dict[str, Any] = {
+        "evaluated_on": f"{len(x)} held-out images",
+        "net_rate": {},
+        "exact_arithmetic_loss": {},
+    }
+    for encoder in ENCODERS:
+        codec = BitsBack(vae, encoder, 0, weights.learning_rate)
+        posterior = codec.posterior(x)
+        z = draw(posterior, np.random.default_rng(0))
+        exact = code_bits(codec, x, posterior, z).mean()
+        values = vae.bins.medians(z) * 2.0**-VALUE_BITS
+        floating = float_code_bits(models[encoder], x, values).mean()
+        figures["net_rate"][encoder] = round(float(net_bits(codec, x, 4).mean()) / weights.dimensions, 5)
+        figures["exact_arithmetic_loss"][encoder] = round(float(exact / floating - 1), 6)
+        steps = rates_by_steps(weights, x[:1000], encoder, weights.learning_rate, 10)
+        figures.setdefault("net_rate_by_K_first_1000", {})[encoder] = [round(r / weights.dimensions, 5) for r in steps]
+    return figures
+
+
+@torch.no_grad()
+def float_code_bits(model: MLPVAE, x: NumpyArray, z: NumpyArray) -> NumpyArray:
+    """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of images x (N, D) at z (N, Z) by the float32 networks, (N,)."""
+    parts = []
+    for start in range(0, len(x), 500):
+        pixels = torch.from_numpy(x[start : start + 500].copy())
+        latents = torch.from_numpy(z[start : start + 500].astype(np.float32))
+        mu, sigma = model.encode(pixels)
+        nats = -model.likelihood.log_prob(model.decode(latents), pixels).double()
+        nats += _log_normal(latents, mu, sigma) - _log_normal(latents, torch.zeros(()), torch.ones(()))
+        parts.append(nats.numpy() / math.log(2))
+    return np.concatenate(parts)
+
+
+def _log_normal(z: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """log N(z; mu, sigma^2) in nats, summed over the latents, without the constant; float64 (B,)."""
+    return (-0.5 * ((z - mu) / sigma).double().square() - torch.log(sigma.double())).sum(1)
+
+
+WEIGHT_LIMIT = (1 << 15) - 1
+MAX_WEIGHT_BITS = 30
+DEFAULT_PRIOR_BITS = 10
+DEFAULT_DIRECT_BITS = 3
+DEFAULT_LEARNING_RATE = 5000  # the paper's 5e-3
+NumpyArray = np.ndarray[Any, Any]
+
+
+def quantise_linear(
+    weight: NumpyArray, bias: NumpyArray, in_bits: int, out_bits: NumpyArray, relu: bool
+) -> LinearWeights:
+    """Nearest integers of a layer's float64 weights, 16 bits each, on the finest grid where the largest fits."""
+    largest = float(np.abs(weight).max()) or 1.0
+    weight_bits = min(math.floor(math.log2(WEIGHT_LIMIT / largest)), MAX_WEIGHT_BITS)
+    return LinearWeights(
+        weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
+        bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
+        weight_bits=weight_bits,
+        in_bits=in_bits,
+        out_bits=out_bits.astype(np.int64),
+        relu=relu,
+    )
+
+
+def quantise_network(linears: list[tuple[NumpyArray, NumpyArray]], in_bits: int, out_bits: NumpyArray) -> Layers:
+    """Exact layers of a chain of (weight, bias) with ReLU between them."""
+    layers = []
+    for index, (weight, bias) in enumerate(linears):
+        last = index == len(linears) - 1
+        bits = out_bits if last else np.full(len(bias), ACTIVATION_BITS, np.int64)
+        layers.append(quantise_linear(weight, bias, in_bits, bits, relu=not last))
+        in_bits = ACTIVATION_BITS
+    return tuple(layers)
+
+
+def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> VAEWeights:
+    """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
+    shape, latents, dimensions = baseline.shape, baseline.latents, baseline.dimensions
+    likelihood = LIKELIHOODS[baseline.likelihood.name]
+    decoder = _linears(baseline.decoder)
+    if isinstance(likelihood, DiscretisedLogistic):  # o of mean = 255 o becomes that of mean = 256 o, u is in levels
+        weight, bias = decoder[-1]
+        weight[:dimensions] *= 255 / 256
+        bias[:dimensions] *= 255 / 256
+        bias[dimensions:] += math.log(255)
+    return VAEWeights(
+        shape=shape,
+        likelihood=likelihood.name,
+        prior_bits=DEFAULT_PRIOR_BITS,
+        direct_bits=(DEFAULT_DIRECT_BITS,) * latents,
+        learning_rate=DEFAULT_LEARNING_RATE,
+        decoder=quantise_network(decoder, Z_BITS, likelihood.out_bits(dimensions)),
+        encoders={"baseline": _encoder(baseline, likelihood), "rha": _encoder(rha, likelihood)},
+        card={"name": name},
+    )
+
+
+def _encoder(model: MLPVAE, likelihood: Likelihood) -> Layers:
+    linears = _linears(model.encoder)
+    linears[0][0][:] /= likelihood.levels - 1  # pixels come as integers
+    return quantise_network(linears, 0, np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), model.latents))
+
+
+def _linears(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Copies of weight and bias, float64, of each linear layer."""
+    return [
+        (module.weight.detach().double().numpy().copy(), module.bias.detach().double().numpy().copy())
+        for module in network
+        if isinstance(module, nn.Linear)
+    ]

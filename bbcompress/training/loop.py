@@ -1,0 +1,287 @@
+"""A trainer that knows nothing of the model, its checkpoints, log and progress display."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from bbcompress.errors import ModelError, TrainingError
+
+AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
+SHOW_EVERY = 20  # steps
+
+
+class Loss(Protocol):
+    """Maps a batch of data rows to the scalar to minimise, taking its randomness from the generator."""
+
+    def __call__(self, batch: Tensor, *, generator: torch.Generator) -> Tensor:
+        """The loss of a batch (B, ...), a scalar."""
+
+
+def seeded_generator(device: torch.device, *words: object) -> torch.Generator:
+    """A generator on the device, seeded with a hash of the words."""
+    digest = hashlib.sha256(" ".join(map(str, words)).encode()).digest()
+    # 32 bits: torch's CPU generator uses no more
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "little"))
+
+
+# --- Display -------------------------------------------------------------------------------------
+
+
+class Reporter:
+    """Progress on stderr: a bar on a terminal, a line an epoch elsewhere, nothing when quiet."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def open(self) -> None:
+        """Show the bar where there is a terminal."""
+        if self._console.is_terminal and not self._quiet:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.fields[bpd]}"), console=self._console,
+            )  # fmt: skip
+            self._bar.start()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, phase: str, total: int, done: int) -> None:
+        """A phase of `total` steps starts, `done` of which are behind it."""
+        if self._bar is not None:
+            for task in self._bar.task_ids:
+                self._bar.remove_task(task)
+            self._task = self._bar.add_task(phase, total=total, completed=done, bpd="")
+
+    @property
+    def wants_steps(self) -> bool:
+        """Whether step() shows anything."""
+        return self._bar is not None
+
+    def step(self, done: int, bpd: float) -> None:
+        """`done` steps of the phase are behind; bpd is the epoch's running mean."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, bpd=f"{bpd:.4f} bpd")
+
+    def line(self, text: str) -> None:
+        """A plain line, above the bar if there is one."""
+        if not self._quiet:
+            self._console.print(text, markup=False)
+
+
+@contextmanager
+def reporting(quiet: bool = False) -> Iterator[Reporter]:
+    """A reporter whose bar ends with the block."""
+    reporter = Reporter(quiet)
+    reporter.open()
+    try:
+        yield reporter
+    finally:
+        reporter.close()
+
+
+# --- Training ------------------------------------------------------------------------------------
+
+
+class Trainer:
+    """Minimises a loss by Adam over shuffled batches, one epoch at a time, with an average of the weights.
+
+    parameters: what is trained.
+    loss: called with a batch (B, ...) of rows of `data`.
+    average: decay a step of the exponential moving average of the weights; 0 is off. Early on it is the plain
+        mean of recent weights, so that the start is forgotten soon.
+    unit: factor from the loss to what is reported.
+
+    All randomness of an epoch comes from a generator seeded by (seed, phase, epoch), so a trainer restored
+    after an epoch goes on bit for bit as one that never stopped (with the same number of threads).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        loss: Loss,
+        data: Tensor,
+        *,
+        phase: str,
+        lr: float,
+        batch: int,
+        average: float = 0.0,
+        seed: int = 0,
+        unit: float = 1.0,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.loss = loss
+        self.data = data
+        self.phase = phase
+        self.lr = lr
+        self.batch = batch
+        self.average = average
+        self.seed = seed
+        self.unit = unit
+        self.epoch = 0
+        self.steps = 0
+        self.averages = [p.detach().clone() for p in self.parameters] if average else []
+        self.optimiser = torch.optim.Adam(self.parameters, lr=lr, fused=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, the last of which may be smaller."""
+        return math.ceil(len(self.data) / self.batch)
+
+    def run_epoch(self, reporter: Reporter) -> float:
+        """Train for one epoch; returns the mean loss in the reported unit.
+
+        Raises TrainingError if it is not finite.
+        """
+        self.epoch += 1
+        generator = seeded_generator(self.data.device, "epoch", self.seed, self.phase, self.epoch)
+        order = torch.randperm(len(self.data), generator=generator, device=self.data.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.data.device)
+        seen = 0
+        for start in range(0, len(order), self.batch):
+            rows = order[start : start + self.batch]
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self.loss(self.data[rows], generator=generator)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            self.steps += 1
+            if self.averages and self.steps % AVERAGE_EVERY == 0:
+                self._update_averages()
+            total += loss.detach() * len(rows)
+            seen += len(rows)
+            if reporter.wants_steps and self.steps % SHOW_EVERY == 0:
+                reporter.step(self.steps, total.item() / seen * self.unit)
+        mean = total.item() / seen
+        if not math.isfinite(mean):
+            raise TrainingError(f"the loss is not finite in epoch {self.epoch} of phase {self.phase}: lower --lr")
+        return mean * self.unit
+
+    @torch.no_grad()
+    def _update_averages(self) -> None:
+        updates = self.steps // AVERAGE_EVERY
+        decay = min(self.average**AVERAGE_EVERY, (1 + updates) / (10 + updates))
+        torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the parameters hold their averages (themselves if averaging is off)."""
+        with torch.no_grad():
+            raw = [p.clone() for p in self.parameters] if self.averages else []
+            for parameter, average in zip(self.parameters, self.averages, strict=False):
+                parameter.copy_(average)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self.parameters, raw, strict=False):
+                    parameter.copy_(value)
+
+    def use_averages(self) -> None:
+        """Set the parameters to their averages, for good."""
+        with torch.no_grad():
+            for parameter, average in zip(self.parameters, self.averages, strict=False):
+                parameter.copy_(average)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that load_state_dict() needs to go on as if nothing had happened."""
+        return {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "parameters": [p.detach() for p in self.parameters],
+            "averages": self.averages,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what state_dict() gave for a trainer of the same parameters."""
+        self.epoch, self.steps = state["epoch"], state["steps"]
+        copy_all(self.parameters, state["parameters"])
+        copy_all(self.averages, state["averages"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+@torch.no_grad()
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy tensors into tensors of the same shapes. Raises ModelError where they are not."""
+    if [t.shape for t in targets] != [s.shape for s in sources]:
+        raise ModelError("the checkpoint belongs to a model of another shape")
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path` that takes its name when the block ends well, else is removed."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        temporary.chmod(0o644)  # mkstemp makes it private
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint such that `path` is always a whole one, the old or the new."""
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint. Raises ModelError if it is missing, damaged or something else."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such training checkpoint") from None
+    except Exception as error:  # the unpickler meets rubbish with errors of every kind
+        raise ModelError(f"{path}: not a training checkpoint, or a damaged one") from error
+    if not isinstance(state, dict) or "format" not in state:
+        raise ModelError(f"{path}: not a training checkpoint")
+    return state
+
+
+def save_json(value: object, path: Path) -> None:
+    """Write a JSON file such that `path` is always a whole one."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+class Log:
+    """A file of JSON lines, one an epoch."""
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        """Go on after the first `keep` lines of the file; later ones are dropped."""
+        self.path = path
+        lines = path.read_text().splitlines(keepends=True)[:keep] if path.exists() else []
+        with replacing(path) as temporary:
+            temporary.write_text("".join(lines))
+        self.lines = len(lines)
+
+    def append(self, **fields: object) -> None:
+        """Add a line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(fields) + "\n")
+        self.lines += 1

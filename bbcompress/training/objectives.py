@@ -1,0 +1,82 @@
+"""Training objectives of a VAE: the ELBO and reverse half-asleep inference."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bbcompress.training.architectures import MLPVAE
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+def gaussian_kl(mu: Tensor, sigma: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, 1)) in nats, (B,), summed over the latents of (B, Z)."""
+    return (0.5 * (mu.square() + sigma.square() - 1) - torch.log(sigma.clamp_min(TINY))).sum(1)
+
+
+def elbo_per_image(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The evidence lower bound (paper Eq. 1) of each image in nats, (B,), for levels x (B, D).
+
+    Analytic KL, one reparameterised sample of z.
+    """
+    mu, sigma = model.encode(x)
+    noise = torch.randn(mu.shape, generator=generator, device=mu.device)
+    log_likelihood = model.likelihood.log_prob(model.decode(mu + sigma * noise), x)
+    return log_likelihood - gaussian_kl(mu, sigma)
+
+
+def elbo(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The mean ELBO (paper Eqs. 1 and 10) in nats, a scalar, for levels x (B, D)."""
+    return elbo_per_image(model, x, generator).mean()
+
+
+def negative_elbo(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The loss of VAE training: the mean negative ELBO in nats, a scalar, for levels x (B, D)."""
+    return -elbo(model, x, generator)
+
+
+def reverse_half_asleep(model: MLPVAE, x: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+    """The loss of the encoder with a frozen decoder: mean KL(q(z|x) || p(z|x)) over a mixture (paper Eq. 17).
+
+    m(x) = alpha p(x) + (1 - alpha) p_d(x). Of the B data rows x (B, D), round(alpha B) are replaced by fresh
+    samples of the model: z' ~ N(0, I), x' ~ p(x|z'). The value is the mean negative ELBO in nats, which is
+    the KL up to a constant in the encoder's parameters. alpha = 0 is plain encoder training, alpha = 1
+    reverse sleep (Eq. 15). The caller freezes the decoder (requires_grad_(False)); gradients pass through it
+    to z.
+    """
+    dreamed = round(alpha * len(x))
+    if dreamed:
+        x = torch.cat([x[dreamed:], sample_model(model, dreamed, generator, x.device).to(x.dtype)])
+    return negative_elbo(model, x, generator)
+
+
+@torch.no_grad()
+def sample_model(model: MLPVAE, n: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """n images drawn from the model by ancestral sampling, uint8 (n, D)."""
+    z = torch.randn(n, model.latents, generator=generator, device=device)
+    return model.likelihood.sample(model.decode(z), generator)
+
+
+@torch.no_grad()
+def evaluate(model: MLPVAE, data: Tensor, samples: int, generator: torch.Generator, batch: int = 500) -> float:
+    """Mean negative ELBO in bits per dimension over all of data (N, D), always in float32.
+
+    samples: draws of z an image.
+    """
+    compute_dtype, model.compute_dtype = model.compute_dtype, torch.float32
+    total = torch.zeros((), dtype=torch.float64, device=data.device)
+    try:
+        for _ in range(samples):
+            for start in range(0, len(data), batch):
+                total -= elbo_per_image(model, data[start : start + batch], generator).double().sum()
+    finally:
+        model.compute_dtype = compute_dtype
+    return total.item() / (samples * len(data)) * bits_per_dimension(model.dimensions)
+
+
+def bits_per_dimension(dimensions: int) -> float:
+    """The factor from nats an image to bits a dimension."""
+    return 1 / (dimensions * math.log(2))

@@ -1,0 +1,422 @@
+"""A training run: the VAE, then the reverse half-asleep encoder, evaluated, saved and exported."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bbcompress.errors import ModelError, OutputExistsError, TrainingError
+from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.loop import (
+    Log,
+    Reporter,
+    Trainer,
+    copy_all,
+    load_checkpoint,
+    reporting,
+    save_checkpoint,
+    save_json,
+    seeded_generator,
+)
+from bbcompress.training.objectives import bits_per_dimension, evaluate, negative_elbo, reverse_half_asleep
+
+FORMAT = 1
+PHASE_VAE = "vae"
+PHASE_RHA = "rha"
+FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
+SAVE_SECONDS = 60.0
+# on --resume; the model does not rest on them
+MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every")
+OF_DECODER = ("data", "binary", "latents", "hidden")  # given by the earlier run with --from
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass
+class TrainingConfig:
+    """The options of a training run.
+
+    data: `mnist` or a directory; latents: None is 16 for binary, 32 for grey; average: decay a step of the
+    averaged weights, 0 is off; threads: None leaves torch's choice; evaluate_every: epochs, 0 is never.
+    """
+
+    data: str = "mnist"
+    data_dir: str = "data"
+    binary: bool = False
+    latents: int | None = None
+    hidden: int = 500
+    alpha: float = 0.5
+    epochs: int = 100
+    encoder_epochs: int = 100
+    lr: float = 3e-4
+    encoder_lr: float = 3e-4
+    batch: int = 100
+    average: float = 0.999
+    precision: str = "float32"
+    seed: int = 0
+    device: str = "cpu"
+    threads: int | None = None
+    evaluate_every: int = 5
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from the rest. Raises TrainingError for values that make no sense."""
+        if self.latents is None:
+            self.latents = 16 if self.binary else 32
+        wrong = [
+            name
+            for name, right in {
+                "latents": self.latents >= 1,
+                "hidden": self.hidden >= 1,
+                "alpha": 0 <= self.alpha <= 1,
+                "epochs": self.epochs >= 0,
+                "encoder_epochs": self.encoder_epochs >= 0,
+                "lr": self.lr > 0,
+                "encoder_lr": self.encoder_lr > 0,
+                "batch": self.batch >= 1,
+                "average": 0 <= self.average < 1,
+                "precision": self.precision in DTYPES,
+                "threads": self.threads is None or self.threads >= 1,
+            }.items()
+            if not right
+        ]
+        if wrong:
+            raise TrainingError(f"{option(wrong[0])} cannot be {getattr(self, wrong[0])}")
+
+    def differences(self, other: TrainingConfig, among: tuple[str, ...]) -> list[str]:
+        """Those of the fields that differ from another configuration's."""
+        return [name for name in among if getattr(self, name) != getattr(other, name)]
+
+
+def option(field: str) -> str:
+    """The command line's name of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def config_from_dict(values: dict[str, Any], source: Path) -> TrainingConfig:
+    """The configuration stored in `source`. Raises ModelError if it is not one of this version."""
+    try:
+        return TrainingConfig(**values)
+    except TypeError as error:
+        raise ModelError(f"{source}: made by another version of bbc") from error
+
+
+def stored_config(run: Path) -> TrainingConfig:
+    """The configuration of a run: a directory or a checkpoint in it. Raises ModelError, TrainingError."""
+    path = _checkpoint_in(run)
+    return config_from_dict(load_checkpoint(path)["config"], path)
+
+
+def train(
+    config: TrainingConfig,
+    out_dir: str | Path,
+    resume: bool = False,
+    from_checkpoint: str | Path | None = None,
+    quiet: bool = False,
+    save_seconds: float = SAVE_SECONDS,
+) -> dict[str, Any]:
+    """Train a model into out_dir and return its evaluation figures (bits per dimension, seconds).
+
+    Phase `vae` trains the decoder and the baseline encoder by the ELBO; phase `rha` freezes the averaged
+    decoder and trains a copy of the averaged baseline encoder by reverse half-asleep (paper Eq. 17). Then
+    both encoders are evaluated on the held-out images, training.pt is written, and the run exported.
+
+    resume: go on from out_dir's last checkpoint, with the same result as if it had not stopped; a finished
+        run is only exported again.
+    from_checkpoint: skip phase `vae`, taking the decoder and the baseline encoder from another run.
+    save_seconds: least time between two checkpoints within a phase.
+    Raises BBCError. On KeyboardInterrupt the last checkpoint stays.
+    """
+    out = Path(out_dir)
+    final, checkpoint = out / "training.pt", out / "checkpoint.pt"
+    if resume and from_checkpoint is not None:
+        raise TrainingError("--from and --resume exclude each other (a run begun with --from is resumed without)")
+    if not resume and (final.exists() or checkpoint.exists()):
+        raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
+    if resume and final.exists():
+        state = load_checkpoint(final)
+        _refuse_contradictions(config, config_from_dict(state["config"], final), final)
+        with reporting(quiet) as reporter:
+            _export(out, reporter)
+        return dict(state["metrics"])
+    if resume and not checkpoint.exists():
+        raise TrainingError(f"{out}: nothing to resume")
+    _prepare_torch(config)
+    saved = load_checkpoint(checkpoint, config.device) if resume else None
+    if saved is not None:
+        _refuse_contradictions(config, config_from_dict(saved["config"], checkpoint), checkpoint)
+    data = load(config.data, config.data_dir, config.binary, quiet)
+    out.mkdir(parents=True, exist_ok=True)
+    with reporting(quiet) as reporter:
+        run = _Run(config, out, data, reporter, save_seconds)
+        if saved is not None:
+            run.restore(saved)
+        elif from_checkpoint is not None:
+            run.take_from(Path(from_checkpoint))
+        metrics = run.finish()
+        checkpoint.unlink(missing_ok=True)
+        _export(out, reporter)
+    return metrics
+
+
+def load_trained(out_dir: str | Path) -> tuple[MLPVAE, MLPVAE, TrainingConfig, dict[str, Any]]:
+    """A finished run: the model with the baseline encoder, that with the rha encoder, options and figures.
+
+    Both models have the same decoder, float32 on the CPU. Raises ModelError.
+    """
+    path = Path(out_dir) / "training.pt"
+    state = load_checkpoint(path)
+    config = config_from_dict(state["config"], path)
+    models = []
+    for encoder in ("baseline", "rha"):
+        model = _build(config, state["shape"])
+        model.decoder.load_state_dict(state["decoder"])
+        model.encoder.load_state_dict(state[encoder])
+        models.append(model.eval().requires_grad_(False))
+    return models[0], models[1], config, dict(state["metrics"])
+
+
+class _Run:
+    """A run in the making: its models, log and clock."""
+
+    def __init__(
+        self, config: TrainingConfig, out: Path, data: Dataset, reporter: Reporter, save_seconds: float
+    ) -> None:
+        self.config = config
+        self.out = out
+        self.reporter = reporter
+        self.save_seconds = save_seconds
+        self.device = torch.device(config.device)
+        self.shape = (int(data.shape[0]), int(data.shape[1]))
+        self.train_data = self._rows(data.train)
+        self.test_data = self._rows(data.test)
+        self.baseline = self._model()
+        self.rha = self._model()
+        self.phase = PHASE_VAE
+        self.saved_trainer: dict[str, Any] | None = None
+        self.seconds = {PHASE_VAE: 0.0, PHASE_RHA: 0.0}
+        self.log_lines = 0
+        self.source = ""
+        self.last_save = time.monotonic()
+
+    def _rows(self, pixels: Any) -> Tensor:
+        return torch.from_numpy(pixels.reshape(len(pixels), -1).copy()).to(self.device)
+
+    def _model(self) -> MLPVAE:
+        model = _build(self.config, self.shape)
+        model.compute_dtype = DTYPES[self.config.precision]
+        return model.to(self.device)
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Stand where a checkpoint was written."""
+        if tuple(saved["shape"]) != self.shape:
+            raise TrainingError(f"{self.out}: the run was trained on images of another size")
+        self.phase = saved["phase"]
+        self.seconds = saved["seconds"]
+        self.log_lines = saved["log_lines"]
+        self.source = saved["source"]
+        self.saved_trainer = saved["trainer"]
+        if self.phase == PHASE_RHA:
+            self.baseline.load_state_dict(saved["baseline"])
+
+    def take_from(self, path: Path) -> None:
+        """Start at phase rha with the decoder and the baseline encoder of an earlier run."""
+        path = _checkpoint_in(path)
+        state = load_checkpoint(path, self.device)
+        earlier = config_from_dict(state["config"], path)
+        if different := self.config.differences(earlier, OF_DECODER):
+            raise TrainingError(f"{option(different[0])} differs from that of {path}")
+        if tuple(state["shape"]) != self.shape:
+            raise TrainingError(f"{path}: was trained on images of another size")
+        if "decoder" in state:
+            self.baseline.decoder.load_state_dict(state["decoder"])
+            self.baseline.encoder.load_state_dict(state["baseline"])
+        elif state["phase"] == PHASE_RHA:
+            self.baseline.load_state_dict(state["baseline"])
+        else:  # a checkpoint within phase vae: the trainer's parameters are the model's, in order
+            trainer = state["trainer"]
+            copy_all(list(self.baseline.parameters()), trainer["averages"] or trainer["parameters"])
+        self.source = str(path)
+        self.phase = PHASE_RHA
+        self.seconds[PHASE_VAE] = state["seconds"][PHASE_VAE]
+
+    def finish(self) -> dict[str, Any]:
+        """Run what is left of both phases, evaluate and write training.pt; returns the figures."""
+        config = self.config
+        save_json(asdict(config), self.out / "config.json")
+        log = Log(self.out / "train.jsonl", keep=self.log_lines)
+        settings: dict[str, Any] = {
+            "batch": config.batch,
+            "average": config.average,
+            "seed": config.seed,
+            "unit": bits_per_dimension(self.baseline.dimensions),
+        }
+        if self.phase == PHASE_VAE:
+            trainer = Trainer(
+                self.baseline.parameters(), partial(negative_elbo, self.baseline), self.train_data,
+                phase=PHASE_VAE, lr=config.lr, **settings,
+            )  # fmt: skip
+            self._train_phase(trainer, self.baseline, config.epochs, log)
+            self.phase = PHASE_RHA
+        self.rha.load_state_dict(self.baseline.state_dict())
+        self.rha.decoder.requires_grad_(False)
+        trainer = Trainer(
+            self.rha.encoder.parameters(), partial(reverse_half_asleep, self.rha, alpha=config.alpha),
+            self.train_data, phase=PHASE_RHA, lr=config.encoder_lr, **settings,
+        )  # fmt: skip
+        self._train_phase(trainer, self.rha, config.encoder_epochs, log)
+        metrics = self._evaluate()
+        state = {
+            "format": FORMAT,
+            "config": asdict(config),
+            "source": self.source,
+            "shape": self.shape,
+            "decoder": self.baseline.decoder.state_dict(),
+            "baseline": self.baseline.encoder.state_dict(),
+            "rha": self.rha.encoder.state_dict(),
+            "metrics": metrics,
+            "seconds": self.seconds,
+        }
+        save_json(metrics, self.out / "metrics.json")
+        save_checkpoint(state, self.out / "training.pt")
+        return metrics
+
+    def _train_phase(self, trainer: Trainer, model: MLPVAE, epochs: int, log: Log) -> None:
+        """Bring the trainer to `epochs` epochs; the model is left with its averaged weights."""
+        if self.saved_trainer is not None:
+            trainer.load_state_dict(self.saved_trainer)
+            self.saved_trainer = None
+        else:  # from here on the run can be resumed
+            self._save(trainer, log)
+        self.reporter.begin(trainer.phase, epochs * trainer.steps_per_epoch, trainer.steps)
+        while trainer.epoch < epochs:
+            started = time.monotonic()
+            train_bpd = trainer.run_epoch(self.reporter)
+            seconds = time.monotonic() - started
+            self.seconds[trainer.phase] += seconds
+            figures = {"train_bpd": train_bpd}
+            every = self.config.evaluate_every
+            if every and (trainer.epoch % every == 0 or trainer.epoch == epochs):
+                figures["test_bpd"] = self._test_bpd(model)
+                if trainer.averages:
+                    with trainer.averaged():
+                        figures["test_bpd_averaged"] = self._test_bpd(model)
+            log.append(
+                phase=trainer.phase,
+                epoch=trainer.epoch,
+                **figures,
+                seconds=round(seconds, 3),
+                learning_rate=trainer.lr,
+            )
+            text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
+            self.reporter.line(f"{trainer.phase} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
+            if trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
+                self._save(trainer, log)
+        trainer.use_averages()
+
+    def _save(self, trainer: Trainer, log: Log) -> None:
+        state = {
+            "format": FORMAT,
+            "config": asdict(self.config),
+            "source": self.source,
+            "shape": self.shape,
+            "phase": trainer.phase,
+            "trainer": trainer.state_dict(),
+            "seconds": self.seconds,
+            "log_lines": log.lines,
+        }
+        if trainer.phase == PHASE_RHA:
+            state["baseline"] = self.baseline.state_dict()
+        save_checkpoint(state, self.out / "checkpoint.pt")
+        self.last_save = time.monotonic()
+
+    def _test_bpd(self, model: MLPVAE) -> float:
+        return evaluate(model, self.test_data, 1, seeded_generator(self.device, "test"))
+
+    def _evaluate(self) -> dict[str, Any]:
+        """The held-out figures of both encoders, with the same noise."""
+        metrics: dict[str, Any] = {"test_images": len(self.test_data), "test_samples": FINAL_SAMPLES}
+        for name, model in (("baseline", self.baseline), ("rha", self.rha)):
+            generator = seeded_generator(self.device, "final")
+            bpd = evaluate(model, self.test_data, FINAL_SAMPLES, generator)
+            metrics[f"{name}_test_bpd"] = bpd
+            self.reporter.line(f"{name} encoder: negative ELBO {bpd:.5f} bits per dimension on held-out images")
+        metrics["seconds"] = {phase: round(seconds, 1) for phase, seconds in self.seconds.items()}
+        return metrics
+
+
+def _build(config: TrainingConfig, shape: tuple[int, int]) -> MLPVAE:
+    generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
+    return MLPVAE((shape[0], shape[1]), config.latents or 1, config.hidden, config.binary, generator)
+
+
+def _checkpoint_in(path: Path) -> Path:
+    """The checkpoint meant by a file or a run's directory."""
+    if not path.is_dir():
+        return path
+    found = [path / name for name in ("training.pt", "checkpoint.pt") if (path / name).exists()]
+    if not found:
+        raise ModelError(f"{path}: holds no training checkpoint")
+    return found[0]
+
+
+def _refuse_contradictions(config: TrainingConfig, stored: TrainingConfig, path: Path) -> None:
+    fixed = tuple(f.name for f in fields(TrainingConfig) if f.name not in MAY_CHANGE)
+    if different := config.differences(stored, fixed):
+        was = getattr(stored, different[0])
+        raise TrainingError(f"{option(different[0])} contradicts {path}, which was begun with {was}")
+
+
+def _prepare_torch(config: TrainingConfig) -> None:
+    try:
+        device = torch.device(config.device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}") from error
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+
+
+def _export(out: Path, reporter: Reporter) -> None:
+    """Turn the finished run into an exact model, where this installation can."""
+    try:
+        export = importlib.import_module("bbcompress.training.export")
+    except ImportError as error:
+        reporter.line(f"not exported: {error}")
+        return
+    export.export_run(out)
+
+
+def configure(
+    given: dict[str, Any], out_dir: Path | None, resume: bool, from_checkpoint: Path | None
+) -> tuple[TrainingConfig, Path]:
+    """The configuration and directory of a run, from the options that were given explicitly.
+
+    With resume or from_checkpoint the options not given are those of the earlier run. Without `data` the run
+    is on binary MNIST. Raises BBCError.
+    """
+    values: dict[str, Any] = {}
+    if resume and (out_dir is not None or "name" in given):
+        out_dir = out_dir or Path("runs") / given["name"]
+        values = asdict(stored_config(out_dir))
+    elif from_checkpoint is not None:
+        earlier = asdict(stored_config(from_checkpoint))
+        values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
+    elif "data" not in given:
+        values = {"binary": True}
+    values.update(given)
+    config = TrainingConfig(**values)
+    if not config.name:
+        data = "mnist" if config.data == "mnist" else Path(config.data).resolve().name
+        config.name = data + ("-binary" if config.binary else "") + ("-rha" if from_checkpoint is not None else "")
+    out = out_dir or Path("runs") / config.name
+    if resume and out_dir is None:
+        return configure(given, out, resume, None)
+    return config, out

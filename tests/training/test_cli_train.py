@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bbcompress.cli import main
+from bbcompress.training import run
+from bbcompress.training.loop import Trainer
+from bbcompress.training.run import TrainingConfig, load_trained
+
+SMALL = [
+    "--latents",
+    "2",
+    "--hidden",
+    "4",
+    "--batch",
+    "9",
+    "--epochs",
+    "1",
+    "--encoder-epochs",
+    "1",
+    "--threads",
+    "1",
+]
+
+
+@pytest.fixture(autouse=True)
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+
+
+def bbc(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def one_line(result: Result, words: str) -> bool:
+    return result.exit_code == 1 and result.stderr.count("\n") == 1 and words in result.stderr
+
+
+def test_train_then_everything_again(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    args = ["train", "--data", images, *SMALL, "-o", out, "-q"]
+    result = bbc(*args)
+    assert (result.exit_code, result.output) == (0, "")
+    assert load_trained(out)[2].name == "images"
+    assert one_line(bbc(*args), "bbc: error: ")
+    assert bbc("train", "--resume", "-o", out).exit_code == 0
+    assert one_line(bbc("train", "--resume", "-o", out, "--lr", "0.5"), "--lr contradicts")
+    other = tmp_path / "other"
+    assert (
+        bbc("train", "--from", out, "-o", other, "--alpha", "1", "--encoder-epochs", "1", "-q").exit_code == 0
+    )
+    stored = load_trained(other)[2]
+    assert (stored.alpha, stored.hidden, stored.data) == (1.0, 4, str(images))
+
+
+def test_the_default_is_binary_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, out = run.configure({}, None, resume=False, from_checkpoint=None)
+    assert config == TrainingConfig(binary=True, name="mnist-binary")
+    assert out == Path("runs/mnist-binary")
+    config, out = run.configure({"data": "mnist", "name": "mine"}, None, resume=False, from_checkpoint=None)
+    assert (config.binary, config.latents, out) == (False, 32, Path("runs/mine"))
+
+
+def test_interrupted(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", interrupt)
+        result = bbc("train", "--data", images, *SMALL, "-o", tmp_path / "run", "-q")
+    assert one_line(result, "interrupted; go on with --resume")
+    assert bbc("train", "--resume", "-o", tmp_path / "run", "-q").exit_code == 0
+
+
+def test_errors(tmp_path: Path) -> None:
+    assert one_line(bbc("train", "--data", tmp_path / "none", "-o", tmp_path / "run"), "no such data set")
+    assert one_line(bbc("train", "--resume", "-o", tmp_path / "run"), "no such training checkpoint")
+    (tmp_path / "rubbish.pt").write_bytes(b"rubbish")
+    assert one_line(bbc("train", "--from", tmp_path / "rubbish.pt", "-o", tmp_path / "run"), "rubbish.pt")
+    assert not (tmp_path / "run").exists()
+    for usage in (
+        ["--alpha", "2"],
+        ["--epochs", "x"],
+        ["--precision", "int8"],
+        ["--nonsense"],
+        ["--from", "none"],
+    ):
+        assert bbc("train", *usage).exit_code == 2
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    code = "import sys, bbcompress.cli; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
+    command = [sys.executable, "-m", "bbcompress", "--version"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("bbc, version ")

@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.loop import (
+    Log,
+    Reporter,
+    Trainer,
+    load_checkpoint,
+    replacing,
+    save_checkpoint,
+    seeded_generator,
+)
+
+
+class Distance:
+    """Mean squared distance of noisy rows from a point: a loss that has nothing to do with images."""
+
+    def __init__(self) -> None:
+        self.point = torch.zeros(3, requires_grad=True)
+
+    def __call__(self, batch: Tensor, *, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(batch.shape, generator=generator)
+        return (batch.float() + 0.1 * noise - self.point).square().mean()
+
+
+def trainer(average: float = 0.9) -> Trainer:
+    loss = Distance()
+    data = torch.randint(5, (50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return Trainer([loss.point], loss, data, phase="p", lr=0.05, batch=8, average=average)
+
+
+def test_trains_averages_and_is_reproducible() -> None:
+    one, same = trainer(), trainer()
+    before = torch.random.get_rng_state()
+    losses = [one.run_epoch(Reporter(quiet=True)) for _ in range(20)]
+    assert [same.run_epoch(Reporter(quiet=True)) for _ in range(20)] == losses
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert losses[-1] < losses[0] / 2
+    assert one.steps == 20 * one.steps_per_epoch == 140
+    raw = one.parameters[0].detach().clone()
+    with one.averaged():
+        average = one.parameters[0].detach().clone()
+    assert torch.equal(one.parameters[0], raw)
+    assert not torch.equal(average, raw)
+    torch.testing.assert_close(average, one.data.float().mean(0), atol=0.2, rtol=0)
+
+
+def test_averaging_off() -> None:
+    off, on = trainer(0), trainer()
+    for t in (off, on):
+        t.run_epoch(Reporter(quiet=True))
+    raw = off.parameters[0].detach().clone()
+    assert torch.equal(raw, on.parameters[0])
+    with off.averaged():
+        assert torch.equal(off.parameters[0], raw)
+    off.use_averages()
+    assert torch.equal(off.parameters[0], raw)
+
+
+def test_state_survives_a_file(tmp_path: Path) -> None:
+    whole, first, second = trainer(), trainer(), trainer()
+    for _ in range(3):
+        whole.run_epoch(Reporter(quiet=True))
+    first.run_epoch(Reporter(quiet=True))
+    save_checkpoint({"format": 1, **first.state_dict()}, tmp_path / "c.pt")
+    second.load_state_dict(load_checkpoint(tmp_path / "c.pt"))
+    for _ in range(2):
+        second.run_epoch(Reporter(quiet=True))
+    assert torch.equal(second.parameters[0], whole.parameters[0])
+    assert torch.equal(second.averages[0], whole.averages[0])
+
+
+def test_a_loss_that_is_not_finite_is_an_error() -> None:
+    t = trainer()
+    with torch.no_grad():
+        t.parameters[0].fill_(float("inf"))
+    with pytest.raises(TrainingError, match="not finite in epoch 1"):
+        t.run_epoch(Reporter(quiet=True))
+
+
+def test_generators_differ_by_every_word() -> None:
+    cpu = torch.device("cpu")
+    seeds = {
+        seeded_generator(cpu, *w).initial_seed() for w in ((0, "a", 1), (0, "a", 2), (0, "b", 1), (1, "a", 1))
+    }
+    assert len(seeds) == 4
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 and no more"])
+def test_damaged_checkpoints(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(ModelError, match="not a training checkpoint"):
+        load_checkpoint(tmp_path / "c.pt")
+    with pytest.raises(ModelError, match="no such"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+def test_log_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    for epoch in range(3):
+        log.append(epoch=epoch)
+    log = Log(tmp_path / "log", keep=2)
+    log.append(epoch=7)
+    assert [json.loads(line)["epoch"] for line in log.path.read_text().splitlines()] == [0, 1, 7]
+    assert log.lines == 3

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
+from bbcompress.training import run
+from bbcompress.training.loop import Reporter, Trainer
+from bbcompress.training.run import TrainingConfig, load_trained, train
+
+EPOCHS = [("vae", 1), ("vae", 2), ("rha", 1), ("rha", 2)]
+
+
+@pytest.fixture(autouse=True)
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+
+
+def final(out: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(out / "training.pt", weights_only=True)
+    return state
+
+
+def networks(out: Path) -> dict[str, torch.Tensor]:
+    state = final(out)
+    return {f"{part}.{k}": v for part in ("decoder", "baseline", "rha") for k, v in state[part].items()}
+
+
+def same_networks(one: Path, other: Path) -> bool:
+    a, b = networks(one), networks(other)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def log(out: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+class Killer:
+    """Interrupts training in the middle of its n-th epoch."""
+
+    def __init__(self, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = n
+        self.original = Trainer.run_epoch
+        monkeypatch.setattr(Trainer, "run_epoch", lambda trainer, reporter: self.run_epoch(trainer, reporter))
+
+    def run_epoch(self, trainer: Trainer, reporter: Reporter) -> float:
+        self.left -= 1
+        bpd = self.original(trainer, reporter)
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return bpd
+
+
+def test_a_run(config: TrainingConfig, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    metrics = train(config, out, quiet=True)
+    assert {p.name for p in out.iterdir()} == {"config.json", "metrics.json", "train.jsonl", "training.pt"}
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert [(line["phase"], line["epoch"]) for line in log(out)] == EPOCHS
+    assert all(
+        {"train_bpd", "test_bpd", "test_bpd_averaged", "learning_rate"} <= line.keys() for line in log(out)
+    )
+    baseline, rha, stored, figures = load_trained(out)
+    assert (stored, figures) == (config, metrics)
+    assert baseline.shape == (6, 5)
+    assert all(
+        p.dtype == torch.float32 and not p.requires_grad for p in (*baseline.parameters(), *rha.parameters())
+    )
+    assert torch.equal(next(baseline.decoder.parameters()), next(rha.decoder.parameters()))
+    assert not torch.equal(next(baseline.encoder.parameters()), next(rha.encoder.parameters()))
+
+
+@pytest.mark.parametrize("killed_in", [1, 2, 3, 4])
+def test_resume_is_bit_for_bit_the_uninterrupted_run(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
+) -> None:
+    train(config, tmp_path / "whole", quiet=True)
+    out = tmp_path / "killed"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Killer(killed_in, patch)
+        train(config, out, quiet=True, save_seconds=0)
+    assert not (out / "training.pt").exists()
+    with monkeypatch.context() as patch:
+        killer = Killer(99, patch)
+        train(config, out, resume=True, quiet=True)
+    assert 99 - killer.left == 4 - killed_in + 1  # nothing but the interrupted epoch was done again
+    assert same_networks(out, tmp_path / "whole")
+    assert log(out) == log(tmp_path / "whole")
+
+
+def test_resume_from_a_checkpoint_some_epochs_back(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, epochs=4)
+    train(config, tmp_path / "whole", quiet=True)
+    out = tmp_path / "killed"
+    for killed_in in (3, 6, 2):  # within vae, then at its end and within rha, then again there
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Killer(killed_in, patch)
+            train(config, out, resume=out.exists(), quiet=True, save_seconds=3600)
+    train(config, out, resume=True, quiet=True)
+    assert same_networks(out, tmp_path / "whole")
+    assert log(out) == log(tmp_path / "whole")
+
+
+def test_the_frozen_decoder_stays(config: TrainingConfig, tmp_path: Path) -> None:
+    train(config, tmp_path / "long", quiet=True)
+    train(replace(config, encoder_epochs=0), tmp_path / "short", quiet=True)
+    long, short = networks(tmp_path / "long"), networks(tmp_path / "short")
+    assert all(torch.equal(long[k], short[k]) for k in long if not k.startswith("rha"))
+    assert all(
+        torch.equal(short[k], short[k.replace("rha", "baseline")]) for k in short if k.startswith("rha")
+    )
+    figures = final(tmp_path / "short")["metrics"]
+    assert figures["rha_test_bpd"] == figures["baseline_test_bpd"]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_extreme_alpha_binary_bfloat16(config: TrainingConfig, tmp_path: Path, alpha: float) -> None:
+    config = replace(config, alpha=alpha, binary=True, average=0.0, precision="bfloat16")
+    metrics = train(config, tmp_path / "run", quiet=True)
+    assert 0 < metrics["rha_test_bpd"] < 3
+    assert "test_bpd_averaged" not in log(tmp_path / "run")[0]
+
+
+def test_training_lowers_the_rate(config: TrainingConfig, tmp_path: Path) -> None:
+    train(replace(config, epochs=30, evaluate_every=0), tmp_path / "run", quiet=True)
+    lines = log(tmp_path / "run")
+    assert lines[29]["train_bpd"] < lines[0]["train_bpd"] - 0.1
+    assert "test_bpd" not in lines[29]
+
+
+def test_from_an_earlier_run(config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, out = tmp_path / "first", tmp_path / "second"
+    train(config, first, quiet=True)
+    again = replace(config, alpha=0.25, encoder_epochs=1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Killer(1, patch)
+        train(again, out, from_checkpoint=first, quiet=True)
+    train(again, out, resume=True, quiet=True)
+    a, b = networks(first), networks(out)
+    assert all(torch.equal(a[k], b[k]) for k in a if not k.startswith("rha"))
+    assert not torch.equal(a["rha.0.weight"], b["rha.0.weight"])
+    assert [(line["phase"], line["epoch"]) for line in log(out)] == [("rha", 1)]
+    with pytest.raises(TrainingError, match="--hidden"):
+        train(
+            replace(config, hidden=9), tmp_path / "third", from_checkpoint=first / "training.pt", quiet=True
+        )
+
+
+def test_from_a_run_within_phase_vae(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Killer(2, patch)
+        train(config, tmp_path / "killed", quiet=True, save_seconds=0)
+    train(replace(config, epochs=1), tmp_path / "one", quiet=True)
+    train(config, tmp_path / "from", from_checkpoint=tmp_path / "killed", quiet=True)
+    a, b = networks(tmp_path / "one"), networks(tmp_path / "from")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_existing_and_contradicting_runs(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        train(config, out, resume=True, quiet=True)
+    metrics = train(config, out, quiet=True)
+    with pytest.raises(OutputExistsError):
+        train(config, out, quiet=True)
+    for contradiction in (replace(config, lr=1e-4), replace(config, latents=4)):
+        with pytest.raises(TrainingError, match="contradicts"):
+            train(contradiction, out, resume=True, quiet=True)
+    exported = []
+    monkeypatch.setattr(run, "_export", lambda out, reporter: exported.append(out))
+    assert train(replace(config, threads=1), out, resume=True, quiet=True) == metrics
+    assert exported == [out]
+    with pytest.raises(TrainingError, match="exclude"):
+        train(config, out, resume=True, from_checkpoint=out, quiet=True)
+
+
+def test_lines_without_a_terminal(
+    config: TrainingConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(config, tmp_path / "loud")
+    stdout, stderr = capfd.readouterr()
+    assert stdout == ""
+    assert [line.split()[:2] for line in stderr.splitlines()[:4]] == [[p, f"{e}/2"] for p, e in EPOCHS]
+    train(config, tmp_path / "quiet", quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_settings() -> None:
+    assert TrainingConfig().latents == 32
+    assert TrainingConfig(binary=True).latents == 16
+    for wrong in ({"alpha": 1.5}, {"precision": "int8"}, {"batch": 0}, {"average": 1.0}, {"encoder_lr": 0.0}):
+        with pytest.raises(TrainingError, match="--"):
+            TrainingConfig(**wrong)
+
+
+def test_load_trained_wants_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        load_trained(tmp_path)
+
+
+def test_an_unknown_device(config: TrainingConfig, tmp_path: Path) -> None:
+    with pytest.raises(BBCError, match="--device"):
+        train(replace(config, device="abacus"), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
