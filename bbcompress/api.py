@@ -1,0 +1,334 @@
+"""Compress and decompress from Python: what the command line does, without its words."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from bbcompress.archive.container import (
+    Accounting,
+    ArchiveReader,
+    ArchiveWriter,
+    build_lone,
+    is_archive,
+    join_items,
+    lone_accounting,
+    parse_lone,
+    split_items,
+)
+from bbcompress.archive.groups import (
+    CodingSettings,
+    ModelCache,
+    decode_images,
+    encode_fallback,
+    encode_images,
+    image_kinds,
+    prefers_fallback,
+)
+from bbcompress.archive.header import GREY, GroupHeader, Kind
+from bbcompress.codecs.refinement import MAX_STEPS
+from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
+from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
+from bbcompress.images import PixelImage, from_array
+from bbcompress.models.vae import ENCODERS
+from bbcompress.models.zoo import ModelEntry, Zoo
+
+GROUP_SUBPIXELS = 1 << 22
+"""A group is written once its images have so many sub-pixels."""
+
+FALLBACK = "fallback"
+NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
+NumpyArray = np.ndarray[Any, Any]
+Progress = Callable[[int], None]
+"""Called with the number of images that are done."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compress.
+
+    model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
+    steps: K. encoder: `rha` or `baseline`. learning_rate: of the K steps, None for the model's own. binary: refuse
+    images of more than two levels. verify: decode what was written before it counts. device: `cpu` or one of torch's.
+
+    Raises:
+        BBCError: a value is out of range.
+    """
+
+    model: str | Path | None = None
+    steps: int = 0
+    encoder: str = "rha"
+    learning_rate: float | None = None
+    binary: bool = False
+    verify: bool = True
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.steps <= MAX_STEPS:
+            raise BBCError(f"K must be 0 to {MAX_STEPS}")
+        if self.encoder not in ENCODERS:
+            raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
+        if self.learning_rate is not None and not 1e-6 <= self.learning_rate <= 1:
+            raise BBCError("the learning rate must be 1e-6 to 1")
+
+    @property
+    def coding(self) -> CodingSettings:
+        """What the codecs need to know."""
+        rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
+        return CodingSettings(self.encoder, self.steps, rate)
+
+
+@dataclass
+class Summary:
+    """What was written: images, sub-pixels, bytes, and how many images each coder took (by model or `fallback`)."""
+
+    images: int = 0
+    subpixels: int = 0
+    size: int = 0
+    coders: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Whole-file bits a sub-pixel."""
+        return 8 * self.size / max(self.subpixels, 1)
+
+    def count(self, coder: str, images: Iterable[PixelImage]) -> None:
+        """Add images that `coder` took."""
+        for image in images:
+            self.images += 1
+            self.subpixels += image.samples
+            self.coders[coder] = self.coders.get(coder, 0) + 1
+
+
+def backend_for(device: str) -> Backend:
+    """numpy for the CPU, torch for other devices. Raises BBCError where the device cannot be used."""
+    if device == "cpu":
+        return NumpyBackend()
+    try:
+        return TorchBackend(device)
+    except ModuleNotFoundError:
+        raise BBCError(f"device {device} needs PyTorch: pip install torch") from None
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise BBCError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+class Compressor:
+    """Images to the bytes of files, with one choice of options; models are loaded once."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Raises ModelError if the chosen model does not exist, BBCError for a bad device."""
+        self.options = options or Options()
+        self._models = ModelCache(Zoo(self.options.model), backend_for(self.options.device))
+
+    def lone(self, image: PixelImage) -> tuple[bytes, Summary]:
+        """The file of one image. Raises ImageError where nothing can keep it exactly."""
+        coder, header, payload = self._encode([image], self._key(image))
+        if header.fallback:
+            (payload,) = split_items(payload, 1)
+        data = build_lone(header, payload)
+        if self.options.verify and _decode_lone(data, self._models) != image:
+            raise BBCError(NOT_VERIFIED)
+        summary = Summary(size=len(data))
+        summary.count(coder, [image])
+        return data, summary
+
+    def archive(
+        self,
+        images: Iterable[tuple[str | None, PixelImage]],
+        file: BinaryIO,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write images with their names as one archive; groups are written as they fill.
+
+        Raises:
+            ImageError: an image cannot be kept exactly. BBCError: a name is not allowed, or occurs twice.
+        """
+        start = file.tell()
+        writer, summary = ArchiveWriter(file), Summary()
+        waiting: dict[_Key, list[_Waiting]] = {}
+        sizes: dict[_Key, int] = {}
+        for position, (name, image) in enumerate(images):
+            key = self._key(image)
+            group = waiting.setdefault(key, [])
+            group.append((position, name, image))
+            sizes[key] = sizes.get(key, 0) + image.samples
+            if sizes[key] >= GROUP_SUBPIXELS:
+                del sizes[key]
+                self._write_group(writer, key, waiting.pop(key), summary, progress)
+        for key, group in waiting.items():
+            self._write_group(writer, key, group, summary, progress)
+        if not summary.images:
+            raise ImageError("there is no image to compress")
+        writer.close()
+        summary.size = file.tell() - start
+        return summary
+
+    def _write_group(
+        self,
+        writer: ArchiveWriter,
+        key: _Key,
+        group: list[_Waiting],
+        summary: Summary,
+        progress: Progress | None,
+    ) -> None:
+        positions, names, images = zip(*group, strict=True)
+        coder, header, payload = self._encode(images, key)
+        if self.options.verify and decode_images(header, payload, self._models) != list(images):
+            raise BBCError(NOT_VERIFIED)
+        writer.add_group(header, payload, names if None not in names else None, positions)
+        summary.count(coder, images)
+        if progress is not None:
+            progress(summary.images)
+
+    def _key(self, image: PixelImage) -> _Key:
+        """What decides with which other images an image is coded. Raises ImageError, ModelError."""
+        kinds = image_kinds(image)
+        if self.options.binary and (not kinds or kinds[0][0] != "bernoulli"):
+            raise ImageError("an image has more than two levels, which --binary does not allow")
+        shape = (image.height, image.width)
+        for likelihood, kind in kinds:
+            if entries := self._models.zoo.candidates(shape, likelihood):
+                return _Key(kind, tuple(entries))
+        return _Key(GREY, ())
+
+    def _encode(self, images: Sequence[PixelImage], key: _Key) -> tuple[str, GroupHeader, bytes]:
+        """The smallest coding of images of one kind: what coded them, header and payload."""
+        best: tuple[str, GroupHeader, bytes] | None = None
+        for entry in key.entries:
+            header, payload = encode_images(self._models.vae(entry), images, key.kind, self.options.coding)
+            if best is None or len(payload) < len(best[2]):
+                best = (entry.name, header, payload)
+        if best is None or prefers_fallback(images, len(best[2])):
+            header, payload = encode_fallback(images)
+            if best is None or len(payload) < len(best[2]):
+                best = (FALLBACK, header, payload)
+        return best
+
+
+class Reader:
+    """A file of bbc, opened: `names`, and the images group by group."""
+
+    def __init__(self, file: BinaryIO, model: str | Path | None = None, device: str = "cpu") -> None:
+        """file: seekable; it stays open and is not closed here. model: as in `Options`.
+
+        Raises:
+            FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
+        """
+        self._models = ModelCache(Zoo(model), backend_for(device))
+        start = file.read(3)
+        file.seek(0)
+        self.archive: ArchiveReader | None = None
+        self._lone = b""
+        if is_archive(start):
+            self.archive = ArchiveReader(file)
+        else:
+            self._lone = file.read()
+            parse_lone(self._lone)
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is an archive, not a lone image."""
+        return self.archive is not None
+
+    @property
+    def image_count(self) -> int:
+        """Number of images."""
+        return 1 if self.archive is None else self.archive.image_count
+
+    @property
+    def names(self) -> Sequence[str | None]:
+        """Names of the images by position, None for images without one."""
+        return [None] if self.archive is None else self.archive.names
+
+    def images(self) -> Iterator[tuple[int, PixelImage]]:
+        """Position and image of all images, decoded group by group.
+
+        Raises:
+            FormatError: a group is damaged. ModelError: its model is missing.
+        """
+        if self.archive is None:
+            yield 0, _decode_lone(self._lone, self._models)
+            return
+        for number, entry in enumerate(self.archive.groups):
+            yield from zip(entry.positions, decode_images(*self.archive.read_group(number), self._models), strict=True)
+
+    def facts(self) -> dict[str, Any]:
+        """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
+
+        Raises:
+            FormatError: a group is damaged.
+        """
+        accounting = self._accounting()
+        return {
+            "format": 1,
+            "archive": self.is_archive,
+            "images": self.image_count,
+            "bytes": accounting.total,
+            "parts": {name: value for name, value in asdict(accounting).items() if value},
+            "groups": [self._group_facts(header, len(payload)) for header, payload in self._groups()],
+        }
+
+    def _groups(self) -> list[tuple[GroupHeader, bytes]]:
+        if self.archive is None:
+            return [parse_lone(self._lone)]
+        return [self.archive.read_group(number) for number in range(len(self.archive.groups))]
+
+    def _accounting(self) -> Accounting:
+        return lone_accounting(self._lone) if self.archive is None else self.archive.accounting()
+
+    def _group_facts(self, header: GroupHeader, size: int) -> dict[str, Any]:
+        facts = {"model": self.model_name(header), "images": header.count, "bytes": size}
+        if header.fallback:
+            return facts
+        coding = {"encoder": header.encoder, "K": header.steps, "direct": header.direct}
+        return {**facts, **coding, "batches": list(header.batches), "lanes": header.lanes}
+
+    def model_name(self, header: GroupHeader) -> str:
+        """The name of the model that a group was coded with, its id where it is not installed."""
+        if header.fallback:
+            return FALLBACK
+        try:
+            return self._models.zoo.named(header.model)[0].name
+        except ModelError:
+            return f"{header.model.hex()}... (not installed)"
+
+
+def _decode_lone(data: bytes, models: ModelCache) -> PixelImage:
+    header, payload = parse_lone(data)
+    (image,) = decode_images(header, join_items([payload]) if header.fallback else payload, models)
+    return image
+
+
+def compress(image: PixelImage | NumpyArray, k: int = 0, **options: Any) -> bytes:
+    """The file of one image or array ((H, W), (H, W, 3) or (H, W, 4) of uint8).
+
+    Further options as in `Options`. Raises BBCError.
+    """
+    image = image if isinstance(image, PixelImage) else from_array(image)
+    return Compressor(Options(steps=k, **options)).lone(image)[0]
+
+
+def decompress(data: bytes, model: str | Path | None = None) -> NumpyArray:
+    """The pixels of the file of one image, as `PixelImage` holds them. Raises BBCError, for an archive too."""
+    reader = Reader(io.BytesIO(data), model)
+    if reader.is_archive:
+        raise FormatError("this is an archive of several images")
+    _, image = next(reader.images())
+    return image.pixels
+
+
+_Waiting = tuple[int, str | None, PixelImage]
+"""Position, name and image of what waits to be written."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What images of a group share: their kind and the models that fit them; none means the fallback."""
+
+    kind: Kind
+    entries: tuple[ModelEntry, ...]

@@ -1,0 +1,382 @@
+"""The command line: options in, one line out; no logic of its own.
+
+numpy, numba, Pillow and torch are imported inside the commands: `bbc --help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bbcompress import __version__
+from bbcompress.errors import BBCError
+
+if TYPE_CHECKING:
+    from bbcompress.api import Reader, Summary
+    from bbcompress.images import PixelImage
+
+
+class _Group(click.Group):
+    """Reports errors of bbc as one line on stderr and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BBCError as error:
+            click.echo(f"bbc: error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("bbc: interrupted", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bbc")
+def main() -> None:
+    """Compress images without loss by variational auto-encoders and bits-back coding."""
+
+
+def _model_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    text = "A model's folder, a folder of models, or the name of an installed model."
+    return click.option("-m", "--model", metavar="MODEL", help=text)(command)
+
+
+def _device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with PyTorch.")(command)
+
+
+_force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what exists.")
+_quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+@main.command()
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="The file to write; - is stdout. [default: image.bbc beside one image]",
+)
+@_model_option
+@click.option("-K", "--steps", type=click.IntRange(0, 1000), default=0, show_default=True,
+              help="Refinement steps of the posterior: smaller and slower.")  # fmt: skip
+@click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True)
+@click.option("--lr", type=click.FloatRange(1e-6, 1), help="Learning rate of the K steps. [default: the model's own]")
+@click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded.")
+@click.option("--no-verify", is_flag=True, help="Do not decode what was written before it gets its name.")
+@_device_option
+@_force_option
+@_quiet_option
+def compress(
+    inputs: tuple[str, ...],
+    output: str | None,
+    model: str | None,
+    steps: int,
+    encoder: str,
+    lr: float | None,
+    binary: bool,
+    no_verify: bool,
+    device: str,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Compress an image, or folders and several images into one archive.
+
+    Each INPUT is an image, a folder of images, or - for an image on stdin.
+    """
+    from bbcompress import files
+    from bbcompress.api import Compressor, Options
+
+    lone = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    if not lone and output is None:
+        raise click.UsageError("several images and folders need -o OUT.bbc")
+    if not lone and "-" in inputs:
+        raise click.UsageError("- cannot be one of several inputs")
+    target = _compress_target(inputs[0], output)
+    if target is not None:
+        files.refuse_existing(target, force)
+    options = Options(
+        model=model,
+        steps=steps,
+        encoder=encoder,
+        learning_rate=lr,
+        binary=binary,
+        verify=not no_verify,
+        device=device,
+    )
+    _set_up_notices(quiet)
+    compressor = Compressor(options)
+    notes: dict[str, int] = {}
+    if lone:
+        source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
+        image, size = _read_image(source, inputs[0], notes)
+        data, summary = compressor.lone(image)
+        if target is None:
+            files.write_standard_output(data)
+        else:
+            files.write_file(target, data, force)
+    else:
+        found = files.find_images(inputs)
+        size = sum(path.stat().st_size for _, path in found)
+        with _progress("compress", len(found), quiet) as advance:
+            images = ((name, _read_image(path, str(path), notes)[0]) for name, path in found)
+            if target is None:
+                buffer = io.BytesIO()
+                summary = compressor.archive(images, buffer, advance)
+                files.write_standard_output(buffer.getvalue())
+            else:
+                with files.new_file(target, force) as file:
+                    summary = compressor.archive(images, file, advance)
+    if not quiet:
+        for kind, count in notes.items():
+            click.echo(f"bbc: note: {kind} of {count} image{'s' * (count > 1)} not kept: pixels only", err=True)
+        click.echo(_compressed(inputs, target, size, summary), err=target is None)
+
+
+@main.command()
+@click.argument("file", metavar="FILE.bbc")
+@click.option("-o", "--output", metavar="OUT", help="The image, or for an archive the folder, to write; - is stdout.")
+@_model_option
+@_device_option
+@_force_option
+@_quiet_option
+def decompress(file: str, output: str | None, model: str | None, device: str, force: bool, quiet: bool) -> None:
+    """Bring back the images of a file, as PNG (CMYK as TIFF)."""
+    from bbcompress import files
+    from bbcompress.images import write_image
+
+    with _open(file, model, device, quiet) as reader:
+        if not reader.is_archive:
+            target = _decompress_target(file, output, ".png")
+            if target is not None:
+                files.refuse_existing(target, force)
+            _, image = next(reader.images())
+            data, suffix = write_image(image)
+            if target is None:
+                files.write_standard_output(data)
+            else:
+                if output is None:
+                    target = target.with_suffix(suffix)
+                elif target.suffix.lower() != suffix:
+                    raise BBCError(f"{target}: only {suffix} is written for this image")
+                files.write_file(target, data, force)
+            if not quiet:
+                click.echo(
+                    f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}",
+                    err=target is None,
+                )
+            return
+        folder = _decompress_target(file, output, "")
+        if folder is None:
+            raise click.UsageError("say with -o which folder to write")
+        names = files.image_names(reader.names)
+        with files.NewFolder(folder, force) as new, _progress("decompress", len(names), quiet) as advance:
+            new.check(names)
+            for number, (position, image) in enumerate(reader.images(), 1):
+                data, suffix = write_image(image)
+                new.write(names[position] if suffix == ".png" else f"{names[position][:-4]}{suffix}", data)
+                advance(number)
+        if not quiet:
+            click.echo(f"{file} -> {folder}  {len(names)} images")
+
+
+@main.command()
+@click.argument("file", metavar="FILE.bbc")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_model_option
+def info(file: str, as_json: bool, model: str | None) -> None:
+    """Say what is in a file and what each part cost in bytes; no image is decoded."""
+    with _open(file, model, "cpu", quiet=True) as reader:
+        facts = reader.facts()
+        if as_json:
+            click.echo(json.dumps({"file": file, **facts, "names": list(reader.names)}, indent=2))
+            return
+    kind = "archive" if facts["archive"] else "lone image"
+    click.echo(f"{file}: {kind}, {_images(facts['images'])}, {facts['bytes']} bytes")
+    for name, value in facts["parts"].items():
+        click.echo(f"  {name.replace('_', ' '):14} {value:>10}")
+    for group in facts["groups"]:
+        line = f"  {_images(group['images'])} by {group['model']}: {group['bytes']} bytes"
+        if "encoder" in group:
+            line += f", {group['direct']} coded directly"
+            if group["batches"]:
+                line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
+        click.echo(line)
+
+
+@main.command()
+@click.argument("file", metavar="FILE.bbc")
+@_model_option
+@_device_option
+@_quiet_option
+def test(file: str, model: str | None, device: str, quiet: bool) -> None:
+    """Decode a file and check it; nothing is written."""
+    with _open(file, model, device, quiet) as reader, _progress("test", reader.image_count, quiet) as advance:
+        for number, _ in enumerate(reader.images(), 1):
+            advance(number)
+        if not quiet:
+            click.echo(f"{file}: {_images(reader.image_count)}, all as they were")
+
+
+@main.command()
+@_model_option
+def models(model: str | None) -> None:
+    """List the models that are installed: name, id, data, rate, size."""
+    from bbcompress.models.zoo import Zoo
+
+    for entry in Zoo(model).entries:
+        try:
+            card = entry.card
+            size = sum(path.stat().st_size for path in entry.folder.iterdir())
+            rate = card.get("net_rate", {}).get("rha")
+            text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?'):16}"
+            text += f"  {'?' if rate is None else f'{rate:.4f}'} bits/dim  {size / 1e6:.1f} MB"
+            click.echo(text + ("" if entry.is_default else "  (only with -m)"))
+        except (BBCError, OSError) as error:
+            click.echo(f"{entry.folder}: {error}", err=True)
+
+
+@contextmanager
+def _open(file: str, model: str | None, device: str, quiet: bool) -> Iterator[Reader]:
+    from bbcompress import files
+    from bbcompress.api import Reader
+
+    try:
+        stream = files.open_input(file)
+    except OSError as error:
+        raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
+    _set_up_notices(quiet)
+    with stream:
+        try:
+            yield Reader(stream, model, device)
+        except BBCError as error:
+            raise type(error)(f"{file}: {error}") from None
+        except MemoryError:
+            raise BBCError(f"{file}: there is not enough memory for it") from None
+
+
+def _read_image(source: Path | bytes, name: str, notes: dict[str, int]) -> tuple[PixelImage, int]:
+    """An image and its size in bytes; kinds of metadata that are not kept are counted in `notes`."""
+    from bbcompress.images import metadata_lost, read_image
+
+    image = read_image(source, name)
+    for kind in metadata_lost(image):
+        notes[kind] = notes.get(kind, 0) + 1
+    return image, len(source) if isinstance(source, bytes) else source.stat().st_size
+
+
+def _compress_target(source: str, output: str | None) -> Path | None:
+    """Where to write; None is stdout."""
+    from bbcompress.files import SUFFIX
+
+    if output == "-" or (output is None and source == "-"):
+        return None
+    return Path(output) if output is not None else Path(source).with_suffix(SUFFIX)
+
+
+def _decompress_target(source: str, output: str | None, suffix: str) -> Path | None:
+    from bbcompress.files import SUFFIX
+
+    if output == "-" or (output is None and source == "-"):
+        return None
+    if output is not None:
+        return Path(output)
+    path = Path(source)
+    if path.suffix.lower() != SUFFIX:
+        raise click.UsageError(f"{source} does not end with {SUFFIX}; say with -o what to write")
+    return path.with_suffix(suffix)
+
+
+def _compressed(inputs: tuple[str, ...], target: Path | None, size: int, summary: Summary) -> str:
+    """The one line that compress prints."""
+    what = inputs[0] if len(inputs) == 1 else f"{len(inputs)} inputs"
+    coders = ", ".join(
+        name if summary.images == 1 else f"{count} by {name}" for name, count in sorted(summary.coders.items())
+    )
+    ratio = f"{size / summary.size:.2f}x"
+    rate = f"{summary.bits_per_dimension:.4f} bits/dim"
+    return f"{what} -> {target or 'stdout'}  {size} -> {summary.size} bytes  {ratio}  {rate}  ({coders})"
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
+
+
+def _set_up_notices(quiet: bool) -> None:
+    """Notices of the library, such as that kernels are being compiled, as lines of ours."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("bbc: %(message)s"))
+    logger = logging.getLogger("bbcompress")
+    logger.handlers = [handler]
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
+@contextmanager
+def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar of images on a terminal, nothing elsewhere; yields a function that takes how many are done."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@main.command()
+@click.option("--data", metavar="mnist|DIR", help="Data set, or directory of grey images. [default: binary MNIST]")
+@click.option("--binary", is_flag=True, help="Train on binary pixels: grey > 127.")
+@click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: data]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
+@click.option("--name", help="Name of the model. [default: from the data set]")
+@click.option("--alpha", type=click.FloatRange(0, 1), help="Share of model samples in phase 2. [default: 0.5]")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the VAE. [default: 100]")
+@click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of the rha encoder. [default: 100]")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate of the VAE. [default: 3e-4]")
+@click.option("--encoder-lr", type=click.FloatRange(0, min_open=True), help="... of the rha encoder. [default: 3e-4]")
+@click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
+@click.option("--latents", type=click.IntRange(1), help="Latent variables. [default: 16 binary, 32 grey]")
+@click.option("--hidden", type=click.IntRange(1), help="Width of the hidden layers. [default: 500]")
+@click.option(
+    "--average",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Decay a step of the averaged weights, 0: none. [default: 0.999]",
+)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of matrix products. [default: float32]")
+@click.option("--seed", type=int, help="Seed of all randomness. [default: 0]")
+@click.option("--device", help="cpu or cuda. [default: cpu]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run, with the options it was begun with.")
+@click.option(
+    "--from",
+    "from_checkpoint",
+    metavar="CHECKPOINT",
+    type=click.Path(exists=True, path_type=Path),
+    help="Train only the rha encoder, for the decoder of another run (its directory or checkpoint).",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: bool, **options: Any) -> None:
+    """Train a VAE and its reverse half-asleep encoder."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    try:
+        from bbcompress.training import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BBCError("training needs PyTorch: pip install torch") from error
+
+    try:
+        config, out = run.configure(given, out, resume, from_checkpoint)
+        run.train(config, out, resume, from_checkpoint, quiet)
+    except KeyboardInterrupt:
+        raise BBCError("interrupted; go on with --resume") from None
