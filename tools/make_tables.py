@@ -14,6 +14,7 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def entry(name: str, index: int) -> int:
 def main() -> None:
     default = Path(__file__).resolve().parent.parent / "bbcompress" / "exact" / "tables.npz"
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, (_, first, last, _, _) in TABLES.items():
         arrays[name] = np.array([entry(name, i) for i in range(first, last + 1)], np.int32)
         print(f"{name}: {len(arrays[name])} entries, {arrays[name][0]} .. {arrays[name][-1]}")

@@ -1,0 +1,190 @@
+"""Groups: every number of images and lanes, layouts, and that damage is never taken for images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from models_for_tests import random_images, sampled_images, tiny_vae
+
+from bbcompress.ans import Message
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.group import Layout, decode_group, encode_group
+from bbcompress.errors import FormatError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.models.vae import VAE
+
+CONTEXT = b"a context"
+
+
+def codec_of(likelihood: str = "bernoulli", steps: int = 1, **settings: Any) -> BitsBack:
+    return BitsBack(VAE(tiny_vae(likelihood, **settings), NumpyBackend()), "rha", steps, 5000)
+
+
+def check_layout(layout: Layout, n: int, lanes: int) -> None:
+    assert layout.lanes == lanes
+    assert layout.direct >= 1
+    assert layout.direct + sum(layout.batches) == n
+    assert all(size >= 1 for size in layout.batches)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 3, 17])
+def test_round_trip(likelihood: str, lanes: int, n: int) -> None:
+    codec = codec_of(likelihood)
+    for x in (sampled_images(codec.vae.weights, n), random_images(codec.vae.weights, n)):
+        layout, message = encode_group(codec, x, lanes, CONTEXT)
+        check_layout(layout, n, lanes)
+        stored = Message.from_bytes(message.to_bytes(), lanes)
+        decoded = decode_group(codec, layout, stored, CONTEXT)
+        assert decoded.dtype == np.uint8
+        assert np.array_equal(decoded, x)
+
+
+def test_the_same_images_give_the_same_message() -> None:
+    codec = codec_of(steps=2)
+    x = sampled_images(codec.vae.weights, 17)
+    layout, message = encode_group(codec, x, 2, CONTEXT)
+    for compute_batch in (1, 3, 1000):
+        again, other = encode_group(replace(codec, compute_batch=compute_batch), x, 2, CONTEXT)
+        assert again == layout
+        assert other == message
+
+
+def test_batches_grow_with_the_message() -> None:
+    codec = codec_of("discretised_logistic", steps=0)
+    x = sampled_images(codec.vae.weights, 100)
+    layout, _ = encode_group(codec, x, 1, CONTEXT)
+    check_layout(layout, 100, 1)
+    assert layout.direct == 1
+    assert len(layout.batches) > 1
+    *growing, _ = layout.batches
+    assert growing == sorted(growing)
+
+
+def test_more_images_come_directly_where_the_first_batch_cannot_be_paid() -> None:
+    # 2^14 bins and narrow posteriors take more bits than one small image leaves
+    codec = codec_of(latents=8, prior_bits=14, direct_bits=1, steps=0)
+    x = sampled_images(codec.vae.weights, 40)
+    layout, message = encode_group(codec, x, 1, CONTEXT)
+    check_layout(layout, 40, 1)
+    assert layout.direct > 1
+    assert layout.batches
+    assert np.array_equal(decode_group(codec, layout, message, CONTEXT), x)
+    few, message = encode_group(codec, x[: layout.direct], 1, CONTEXT)
+    assert few == Layout(1, layout.direct, ())
+    assert np.array_equal(decode_group(codec, few, message, CONTEXT), x[: layout.direct])
+
+
+def test_images_cost_less_together() -> None:
+    codec = codec_of("discretised_logistic", steps=0)
+    x = sampled_images(codec.vae.weights, 40)
+    together = len(encode_group(codec, x, 1, CONTEXT)[1].to_bytes())
+    alone = sum(len(encode_group(codec, x[i : i + 1], 1, CONTEXT)[1].to_bytes()) for i in range(40))
+    assert together < alone
+
+
+# Damage
+
+
+@pytest.fixture(scope="module")
+def group() -> tuple[BitsBack, Any, Layout, Message]:
+    codec = codec_of(steps=1)
+    x = sampled_images(codec.vae.weights, 6)
+    layout, message = encode_group(codec, x, 2, CONTEXT)
+    assert layout.batches
+    return codec, x, layout, message
+
+
+Group = tuple[BitsBack, Any, Layout, Message]
+
+
+def test_another_context(group: Group) -> None:
+    codec, _, layout, message = group
+    for context in (b"", b"a contexT", CONTEXT + b"\0"):
+        with pytest.raises(FormatError, match="checksum"):
+            decode_group(codec, layout, message.copy(), context)
+
+
+def test_another_codec(group: Group) -> None:
+    codec, _, layout, message = group
+    others = [
+        replace(codec, encoder="baseline"),
+        replace(codec, steps=2),
+        replace(codec, learning_rate=6000),
+        replace(codec, vae=VAE(tiny_vae(seed=1), NumpyBackend())),
+    ]
+    for other in others:
+        with pytest.raises(FormatError, match="damaged"):
+            decode_group(other, layout, message.copy(), CONTEXT)
+
+
+def test_another_layout(group: Group) -> None:
+    codec, _, layout, message = group
+    layouts = [
+        Layout(2, 6, ()),
+        Layout(2, 1, (5,)) if layout.batches != (5,) else Layout(2, 1, (2, 3)),
+        replace(layout, direct=layout.direct + 1),
+        replace(layout, batches=(*layout.batches, 1)),
+        replace(layout, batches=layout.batches[:-1]),
+    ]
+    for other in layouts:
+        with pytest.raises(FormatError, match="damaged"):
+            decode_group(codec, other, message.copy(), CONTEXT)
+
+
+def decode(group: Group, data: bytes) -> Any:
+    """Images of a stored message, None where it is refused."""
+    codec, _, layout, _ = group
+    try:
+        message = Message.from_bytes(data, layout.lanes)
+    except ValueError:
+        return None
+    try:
+        return decode_group(codec, layout, message, CONTEXT)
+    except FormatError as error:
+        assert "\n" not in str(error)
+        return None
+
+
+def test_every_flipped_byte(group: Group) -> None:
+    _, x, _, message = group
+    data = message.to_bytes()
+    assert np.array_equal(decode(group, data), x)
+    for position in range(len(data)):
+        for flip in (1 << position % 8, 0x80, 0xFF):
+            damaged = bytearray(data)
+            damaged[position] ^= flip
+            images = decode(group, bytes(damaged))
+            assert images is None or np.array_equal(images, x)
+
+
+def test_every_length(group: Group) -> None:
+    data = group[3].to_bytes()
+    for length in range(len(data)):
+        assert decode(group, data[:length]) is None
+    for more in (b"\0", bytes(4), b"\xff" * 5):
+        assert decode(group, data + more) is None
+
+
+def test_a_message_that_ends_early(group: Group) -> None:
+    codec, _, layout, message = group
+    for words in (message.words[:0], message.words[1:]):
+        with pytest.raises(FormatError, match="damaged"):
+            decode_group(codec, layout, Message(message.heads, words), CONTEXT)
+    with pytest.raises(FormatError, match="too early"):
+        decode_group(codec, layout, Message.empty(2), CONTEXT)
+
+
+def test_swapped_images_are_not_taken(group: Group) -> None:
+    """The check is of the very pixels: a message of others with this one's check does not pass."""
+    codec, x, _, _ = group
+    for change in (x[::-1], np.where(np.arange(30) == 29, 1 - x, x)):
+        layout, message = encode_group(codec, change, 2, CONTEXT)
+        decoded = decode_group(codec, layout, message, CONTEXT)
+        assert not np.array_equal(decoded, x)
+        assert np.array_equal(decoded, change)

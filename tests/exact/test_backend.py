@@ -1,0 +1,149 @@
+"""Backends give the same integers, and inexact ones are found out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import sampled_images, tiny_vae
+
+from bbcompress.codecs.refinement import refine
+from bbcompress.errors import ModelError
+from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend, probe
+from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.exact.layers import Network
+from bbcompress.exact.tables import table
+from bbcompress.models.vae import VAE
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+NUMPY: Backend = NumpyBackend()
+BACKENDS: list[Backend] = [NUMPY, *map(TorchBackend, DEVICES)]
+TABLES = ["sigmoid", "normal_cdf", "softplus", "sigmoid_of_rho", "inverse_scale", "scale_slope", "log2"]
+torch_backends = pytest.mark.parametrize("backend", BACKENDS[1:], ids=DEVICES)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", *DEVICES])
+def test_exact_backends_pass_the_probe(backend: Backend) -> None:
+    probe(backend)
+
+
+class Rounding(NumpyBackend):
+    """Products as tensor cores or emulated float64 may give them."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def matmul(self, left: Any, right: Any) -> Any:
+        return (left.astype(self.dtype) @ right.astype(self.dtype)).astype(np.float64)
+
+
+class RoundingResult(NumpyBackend):
+    def matmul(self, left: Any, right: Any) -> Any:
+        return (left @ right).astype(np.float32).astype(np.float64)
+
+
+class LowBit(NumpyBackend):
+    """One sum in a thousand off by the smallest step."""
+
+    def matmul(self, left: Any, right: Any) -> Any:
+        product = left @ right
+        product.reshape(-1)[::1000] += 1
+        return product
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [Rounding(np.float32), Rounding(np.float16), RoundingResult(), LowBit()],
+    ids=["32", "16", "result", "bit"],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_inexact_backends_are_refused(backend: Backend) -> None:
+    with pytest.raises(ModelError, match="not exact"):
+        probe(backend)
+    with pytest.raises(ModelError, match="not exact"):
+        VAE(tiny_vae(), backend)
+
+
+@torch_backends
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_networks(backend: Backend, likelihood: str) -> None:
+    random = np.random.default_rng(1)
+    weights = tiny_vae(likelihood, latents=5, hidden=33)
+    x = random.integers(-(1 << 20), 1 << 20, (50, 5)).astype(float)
+    gradient = random.integers(-(1 << 31), 1 << 31, (50, len(weights.decoder[-1].bias))).astype(float)
+    results = []
+    for each in (NUMPY, backend):
+        network = Network(weights.decoder, each)
+        y, tape = network.forward_with_tape(each.asarray(x))
+        arrays = [y, *tape, network.backward(each.asarray(gradient), tape)]
+        results.append([each.numpy(array) for array in arrays])
+    for one, other in zip(*results, strict=True):
+        assert other.dtype == np.float64
+        assert np.array_equal(one, other)
+
+
+@torch_backends
+@pytest.mark.parametrize("name", TABLES)
+def test_lookup(backend: Backend, name: str) -> None:
+    index = np.random.default_rng(0).integers(0, len(table(name)), (30, 7))
+    index[0, :2] = 0, len(table(name)) - 1
+    for _ in range(2):  # the second from what the first has kept
+        found = backend.numpy(backend.lookup(name, backend.asarray(index)))
+        assert found.dtype == np.int64
+        assert np.array_equal(found, table(name)[index])
+
+
+@torch_backends
+def test_elementwise(backend: Backend) -> None:
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.normal(0, 100, 10_000), [-0.5, 0.5, -0.0, 1e-300, 5e-324, 1e15 + 0.5]])
+
+    def results(each: Backend) -> list[Any]:
+        a = each.asarray(x)
+        positive = a * a
+        arrays = [
+            each.floor_(a + 0.5),
+            each.clip_(a * 1.0, -3, 5),
+            each.sqrt(positive),
+            1.0 / (positive + 1e-8),
+            a / (each.sqrt(positive) + 1e-8),
+            each.integers(each.floor_(a * 1.0)) >> 3,
+            each.floats(each.integers(each.floor_(a * 1.0))),
+            each.empty_like(a) * 0 == 0,
+        ]
+        return [each.numpy(array) for array in arrays[:-1]]
+
+    for one, other in zip(results(NUMPY), results(backend), strict=True):
+        assert one.dtype == other.dtype
+        assert one.tobytes() == other.tobytes()
+
+
+@torch_backends
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_likelihood_gradients(backend: Backend, likelihood: str) -> None:
+    random = np.random.default_rng(0)
+    kind = LIKELIHOODS[likelihood]
+    x = random.integers(0, kind.levels, (20, 30)).astype(float)
+    params = random.integers(-20_000, 300_000, (20, 30 * kind.parameters_per_pixel)).astype(float)
+    one = kind.gradient(params, x, NUMPY)
+    other = backend.numpy(kind.gradient(backend.asarray(params), backend.asarray(x), backend))
+    assert np.array_equal(one, other)
+
+
+@torch_backends
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_refinement(backend: Backend, likelihood: str) -> None:
+    weights = tiny_vae(likelihood, hidden=20)
+    x = sampled_images(weights, 25)
+    posteriors = []
+    for each in (NUMPY, backend):
+        vae = VAE(weights, each)
+        posteriors.append(refine(vae, vae.pixels(x), "rha", 3, 20_000))
+    for name in ("mu", "sigma"):
+        one, other = (getattr(q, name) for q in posteriors)
+        assert one.dtype == other.dtype == np.int64
+        assert isinstance(other, np.ndarray)
+        assert np.array_equal(one, other)

@@ -1,0 +1,320 @@
+"""Checkpoints: what is saved is loaded, and nothing damaged is."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models_for_tests import tiny_vae
+from safetensors.numpy import save_file
+
+from bbcompress.errors import ModelError
+from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.models.checkpoint import CARD_FILE, FORMAT, MAX_BYTES, WEIGHTS_FILE, load, read_card, save
+
+WEIGHTS = tiny_vae()
+
+
+def check_refused(folder: Path, reason: str = "") -> None:
+    """Loading fails with one line that names the file."""
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(folder) in message
+    assert reason in message
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save(WEIGHTS, tmp_path)
+    return tmp_path
+
+
+def contents(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors and settings of a checkpoint, to be changed and written back."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS_FILE, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["settings"])
+
+
+def write(folder: Path, tensors: dict[str, Any], settings: Any, form: str = FORMAT) -> None:
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    text = settings if isinstance(settings, str) else json.dumps(settings)
+    save_file(tensors, folder / WEIGHTS_FILE, {"format": form, "settings": text})
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_round_trip(tmp_path: Path, likelihood: str) -> None:
+    weights = replace(tiny_vae(likelihood, direct_bits=2), card={"name": "tiny é", "rate": 0.5})
+    save(weights, tmp_path / "deep" / "folder")
+    loaded = load(tmp_path / "deep" / "folder")
+    assert loaded.id == weights.id
+    assert loaded.settings() == weights.settings()
+    for (_, one), (_, other) in zip(weights.networks(), loaded.networks(), strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert np.array_equal(a.weight, b.weight)
+            assert np.array_equal(a.bias, b.bias)
+            assert np.array_equal(a.out_bits, b.out_bits)
+            assert (a.weight_bits, a.in_bits, a.relu) == (b.weight_bits, b.in_bits, b.relu)
+            assert b.weight.dtype == b.bias.dtype == b.out_bits.dtype == np.int64
+    assert loaded.card == {"name": "tiny é", "rate": 0.5, "id": weights.id.hex()}
+    assert sorted(p.name for p in (tmp_path / "deep" / "folder").iterdir()) == [CARD_FILE, WEIGHTS_FILE]
+
+
+def test_wide_weights_take_32_bits(tmp_path: Path) -> None:
+    last = WEIGHTS.decoder[-1]
+    weight = last.weight.copy()
+    weight[0, 0], weight[1, 1] = 1 << 15, -(1 << 21)
+    weights = replace(WEIGHTS, decoder=(*WEIGHTS.decoder[:-1], replace(last, weight=weight)))
+    save(weights, tmp_path)
+    assert load(tmp_path).id == weights.id
+    tensors, _ = contents(tmp_path)
+    assert tensors["decoder.2.weight"].dtype == np.int32
+    assert tensors["decoder.1.weight"].dtype == np.int16
+
+
+def test_saving_again_replaces(folder: Path) -> None:
+    other = tiny_vae(seed=1)
+    save(other, folder)
+    assert load(folder).id == other.id
+
+
+def test_without_a_card(folder: Path) -> None:
+    (folder / CARD_FILE).unlink()
+    assert load(folder).id == WEIGHTS.id
+    assert load(folder).card == {}
+
+
+def test_the_tool_that_writes_these_tests_writes_sound_files(folder: Path) -> None:
+    write(folder, *contents(folder))
+    assert load(folder).id == WEIGHTS.id
+
+
+# Damage to the file
+
+
+def test_missing(tmp_path: Path) -> None:
+    check_refused(tmp_path / "nowhere", "no model at")
+    check_refused(tmp_path, "no model at")
+    (tmp_path / WEIGHTS_FILE).mkdir()
+    check_refused(tmp_path)
+
+
+def test_truncated_at_every_length(folder: Path) -> None:
+    path = folder / WEIGHTS_FILE
+    data = path.read_bytes()
+    for length in [*range(0, len(data), 61), len(data) - 1]:
+        path.write_bytes(data[:length])
+        check_refused(folder, "damaged")
+    path.write_bytes(data + b"\0")
+    check_refused(folder, "damaged")
+
+
+def test_flipped_bits(folder: Path) -> None:
+    """Each byte of the header, and a sample of the data: the card's id shows them all."""
+    path = folder / WEIGHTS_FILE
+    data = path.read_bytes()
+    header = 8 + struct.unpack("<Q", data[:8])[0]
+    random = np.random.default_rng(0)
+    for position in [*range(0, header, 7), *random.integers(header, len(data), 150).tolist()]:
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:
+            loaded = load(folder)
+        except ModelError as error:
+            assert "\n" not in str(error)
+        else:  # the header's padding or white space: nothing that counts
+            assert loaded.id == WEIGHTS.id
+
+
+def test_no_safetensors_file(folder: Path) -> None:
+    for data in (b"", b"hello", bytes(1000), b"\xff" * 1000, b"\x89PNG\r\n\x1a\n" * 100):
+        (folder / WEIGHTS_FILE).write_bytes(data)
+        check_refused(folder, "damaged or no safetensors file")
+
+
+def test_huge_file(folder: Path) -> None:
+    with (folder / WEIGHTS_FILE).open("r+b") as file:
+        file.truncate(MAX_BYTES + 1)
+    check_refused(folder, "too large")
+
+
+def test_another_format(folder: Path) -> None:
+    tensors, settings = contents(folder)
+    write(folder, tensors, settings, "bbc-model-2")
+    check_refused(folder, "no checkpoint that this version")
+    save_file(tensors, folder / WEIGHTS_FILE)
+    check_refused(folder, "no checkpoint that this version")
+
+
+def test_card_names_another_model(folder: Path) -> None:
+    card = json.loads((folder / CARD_FILE).read_text())
+    others: list[Any] = [tiny_vae(seed=1).id.hex(), "", None, 5, [], {}]
+    for other in others:
+        (folder / CARD_FILE).write_text(json.dumps({**card, "id": other}))
+        check_refused(folder, "not the model that its card names")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"5", b"\xff\xfe", b'{"name": "a}', b"[" * 100_000])
+def test_damaged_card(folder: Path, text: bytes) -> None:
+    (folder / CARD_FILE).write_bytes(text)
+    check_refused(folder, "damaged")
+    with pytest.raises(ModelError, match="damaged"):
+        read_card(folder)
+
+
+# Sound safetensors files that are no models
+
+
+@pytest.mark.parametrize("name", ["decoder.0.weight", "decoder.2.bias", "encoder.rha.1.weight"])
+def test_missing_tensor(folder: Path, name: str) -> None:
+    tensors, settings = contents(folder)
+    del tensors[name]
+    write(folder, tensors, settings)
+    check_refused(folder, name)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u1", "u2", "i8", "?"])
+def test_wrong_type_of_weights(folder: Path, dtype: str) -> None:
+    tensors, settings = contents(folder)
+    tensors["decoder.1.weight"] = tensors["decoder.1.weight"].astype(dtype)
+    write(folder, tensors, settings)
+    check_refused(folder, "another type or shape")
+
+
+@pytest.mark.parametrize("dtype", ["f8", "i4", "i2", "u8"])
+def test_wrong_type_of_biases(folder: Path, dtype: str) -> None:
+    tensors, settings = contents(folder)
+    tensors["encoder.baseline.1.bias"] = tensors["encoder.baseline.1.bias"].astype(dtype)
+    write(folder, tensors, settings)
+    check_refused(folder, "another type or shape")
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2", "F4", "C64", "I16x"])
+def test_types_that_numpy_does_not_have(folder: Path, dtype: str) -> None:
+    path = folder / WEIGHTS_FILE
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    header["decoder.1.weight"]["dtype"] = dtype
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+    check_refused(folder)
+
+
+def change_shape(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.weight"] = tensors["decoder.1.weight"][:, :-1].copy()
+
+
+def change_bias(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.bias"] = tensors["decoder.1.bias"][:-1].copy()
+
+
+def change_rank(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.weight"] = np.zeros((), np.int16)
+    settings["networks"]["decoder"][1]["shape"] = []
+
+
+def break_forward(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.bias"][3] = 1 << 53
+
+
+def break_lowest_bias(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.bias"][3] = -(1 << 63)
+
+
+def break_backward(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.weight"] = np.full((8, 8), 1 << 20, np.int32)
+
+
+def lowest_weight(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.weight"] = np.full((8, 8), -(1 << 31), np.int32)
+
+
+def setting(*path: Any, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+        at: Any = settings
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = value
+
+    change.__name__ = f"{'.'.join(map(str, path))}={str(value)[:30]}"
+    return change
+
+
+LAYER = ("networks", "decoder", 1)
+CHANGES = [
+    change_shape,
+    change_bias,
+    change_rank,
+    break_forward,
+    break_lowest_bias,
+    break_backward,
+    lowest_weight,
+    setting("shape", value=[6]),
+    setting("shape", value=[6, 5, 1]),
+    setting("shape", value="6"),
+    setting("shape", value=None),
+    setting("shape", value=[6, 6]),
+    setting("shape", value=[1e999, 1]),
+    setting("likelihood", value="normal"),
+    setting("likelihood", value=None),
+    setting("prior_bits", value=None),
+    setting("prior_bits", value="ten"),
+    setting("prior_bits", value=10**40),
+    setting("direct_bits", value=[]),
+    setting("direct_bits", value=5),
+    setting("direct_bits", value=[3] * 5),
+    setting("learning_rate", value=-1),
+    setting("networks", value=None),
+    setting("networks", value=[]),
+    setting("networks", "decoder", value=[]),
+    setting("networks", "decoder", value={}),
+    setting("networks", "encoder.rha", value=None),
+    setting(*LAYER, value={}),
+    setting(*LAYER, value=5),
+    setting(*LAYER, "weight_bits", value=-3),
+    setting(*LAYER, "weight_bits", value=10**40),
+    setting(*LAYER, "weight_bits", value=None),
+    setting(*LAYER, "in_bits", value=11),
+    setting(*LAYER, "in_bits", value=10**20),
+    setting(*LAYER, "out_bits", value=[]),
+    setting(*LAYER, "out_bits", value=[[12, 7]]),
+    setting(*LAYER, "out_bits", value=[[12]]),
+    setting(*LAYER, "out_bits", value=[[10**30, 8]]),
+    setting(*LAYER, "out_bits", value=[[12, 10**14], [12, 8 - 10**14]]),
+    setting(*LAYER, "out_bits", value=[[12, 9], [12, -1]]),
+    setting(*LAYER, "shape", value=[8]),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_what_is_no_model(folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    tensors, settings = contents(folder)
+    change(tensors, settings)
+    write(folder, tensors, settings)
+    check_refused(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "[" * 100_000])
+def test_settings_that_are_none(folder: Path, text: str) -> None:
+    tensors, _ = contents(folder)
+    write(folder, tensors, text)
+    check_refused(folder, "damaged")
+
+
+def test_settings_that_are_missing(folder: Path) -> None:
+    tensors, _ = contents(folder)
+    (folder / CARD_FILE).unlink()
+    save_file(tensors, folder / WEIGHTS_FILE, {"format": FORMAT})
+    check_refused(folder, "damaged")

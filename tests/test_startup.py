@@ -1,0 +1,52 @@
+"""What a command imports: torch takes seconds, and most commands do without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DIGIT = Path(__file__).resolve().parent / "data" / "digits" / "binary" / "0000.png"
+
+MAX_BYTES_BY_MODEL = 64
+"""A digit that a model coded is smaller; the fallback needs 98 bytes for 784 bits."""
+
+PROGRAM = """
+import json, sys
+from bbcompress.cli import main
+try:
+    main(prog_name="bbc")
+finally:
+    with open("modules.json", "w") as file:
+        json.dump(sorted(sys.modules), file)
+"""
+
+
+def imported_by(folder: Path, *arguments: str) -> set[str]:
+    """The top-level modules in memory when `bbc ARGUMENTS` ends, run in `folder`."""
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return {name.partition(".")[0] for name in json.loads((folder / "modules.json").read_text())}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_slow(option: str, tmp_path: Path) -> None:
+    assert not {"torch", "numba", "numpy", "PIL"} & imported_by(tmp_path, option)
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "train"])
+def test_help_of_a_command_imports_nothing_slow(command: str, tmp_path: Path) -> None:
+    assert not {"torch", "numba", "numpy", "PIL"} & imported_by(tmp_path, command, "--help")
+
+
+def test_compress_and_decompress_never_import_torch(tmp_path: Path) -> None:
+    (tmp_path / "digit.png").write_bytes(DIGIT.read_bytes())
+    for arguments in (("compress", "digit.png", "-K", "1"), ("decompress", "digit.bbc", "-o", "back.png")):
+        modules = imported_by(tmp_path, *arguments)
+        assert {"numpy", "PIL"} <= modules  # the list is that of the process that did the work
+        assert "torch" not in modules
+    assert (tmp_path / "digit.bbc").stat().st_size < MAX_BYTES_BY_MODEL
