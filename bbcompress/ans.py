@@ -163,6 +163,13 @@ class Message:
         self._heads, self._n_words = heads, n_words
         return symbols
 
+    def poppable(self, kernel: Kernel, n: int, *args: Any) -> int:
+        """How many of the n symbols of a `pop_with` the message holds; it is left as it was."""
+        symbols = np.full(n, -1, np.int64)  # a kernel stops where words run out, symbols are not negative
+        kernel.for_symbols(n)(self._heads.copy(), self._words, self._n_words, symbols, *args)
+        missing = np.flatnonzero(symbols < 0)
+        return int(missing[0]) if missing.size else n
+
     def pop_uniform(self, n: int, bits: int) -> NDArray[np.int64]:
         """Pop n integers in [0, 2^bits), 1 <= bits <= 24. Raises EmptyMessage, ValueError."""
         return self.pop_with(kernels.pop_uniform, n, _check_precision(bits))

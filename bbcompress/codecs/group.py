@@ -48,7 +48,7 @@ def _push_batches(codec: BitsBack, message: Message, x: NumpyArray, posterior: N
     """Push images in batches as large as the message allows; their sizes, which end where it allows none."""
     batches: list[int] = []
     done = 0
-    while done < len(x) and (size := _affordable(message, posterior[done:])):
+    while done < len(x) and (size := posterior[done:].poppable(message)):
         codec.push(message, x[done : done + size], posterior[done : done + size])
         batches.append(size)
         done += size
@@ -74,26 +74,6 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
     if message != Message.empty(layout.lanes, _check(x, layout.lanes, context)):
         raise FormatError("damaged: the images do not agree with their checksum")
     return x
-
-
-def _affordable(message: Message, posterior: NormalPosterior) -> int:
-    """The largest batch whose z the message holds, by trying."""
-    low, high = 0, 1
-    while high <= len(posterior.mu) and _holds(message, posterior[:high]):
-        low, high = high, 2 * high
-    high = min(high, len(posterior.mu) + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _holds(message, posterior[:middle]) else (low, middle)
-    return low
-
-
-def _holds(message: Message, posterior: NormalPosterior) -> bool:
-    try:
-        posterior.pop(message.copy())
-    except EmptyMessage:
-        return False
-    return True
 
 
 def _check(x: NumpyArray, lanes: int, context: bytes) -> NumpyArray:

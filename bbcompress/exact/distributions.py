@@ -214,6 +214,12 @@ class NormalPosterior:
         z = message.pop_with(kernels.pop_normal, self.mu.size, _flat(self.mu), _flat(self.sigma), *self._tables())
         return z.reshape(self.mu.shape)
 
+    def poppable(self, message: Message) -> int:
+        """How many of the B images' latents the message holds; it is left as it was."""
+        n, latents = self.mu.shape
+        symbols = message.poppable(kernels.pop_normal, n * latents, _flat(self.mu), _flat(self.sigma), *self._tables())
+        return symbols // latents
+
     def intervals(self, z: NumpyArray) -> Intervals:
         """Starts and frequencies, (B * Z,) each, of bins z (B, Z) out of 2^24."""
         starts, frequencies = np.empty(z.size, np.int64), np.empty(z.size, np.int64)

@@ -25,6 +25,7 @@ from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, VAEWe
 from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.calibrate import calibrate, rates_by_steps
 from bbcompress.training.datasets import load
+from bbcompress.training.loop import load_checkpoint
 from bbcompress.training.run import TrainingConfig, load_trained, option
 
 CALIBRATION_IMAGES = 1000
@@ -63,7 +64,7 @@ def export_run(out_dir: str | Path) -> VAEWeights:
         "data_licence": DATA_NOTES.get(config.data, "the user's own"),
         "licence": WEIGHTS_LICENCE,
         "architecture": f"mlp, {config.hidden} hidden units, {weights.latents} latents",
-        "command": training_command(config),
+        "commands": training_commands(out),
         "training": metrics,
         "made_with": {
             "bbc": bbcompress.__version__,
@@ -82,10 +83,19 @@ def export_run(out_dir: str | Path) -> VAEWeights:
     return weights
 
 
-def training_command(config: TrainingConfig) -> str:
-    """The command line that made a run: the options that differ from the defaults."""
+def training_commands(run: Path) -> list[str]:
+    """The command lines that made a finished run, that of the run which it went on from first."""
+    state = load_checkpoint(run / "training.pt")
+    command = training_command(TrainingConfig(**state["config"]), state["source"])
+    source = Path(state["source"])
+    earlier = source if source.is_dir() else source.parent
+    return [*(training_commands(earlier) if state["source"] and (earlier / "training.pt").exists() else []), command]
+
+
+def training_command(config: TrainingConfig, source: str = "") -> str:
+    """The command line of one run: the options that differ from the defaults. source: what `--from` named."""
     usual = TrainingConfig(data=config.data, binary=config.binary)
-    words = ["bbc", "train", "--data", config.data]
+    words = ["bbc", "train", *(["--from", source] if source else []), "--data", config.data]
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
         if name in ("data", "data_dir", "threads", "device", "evaluate_every") or value == getattr(usual, name):
