@@ -69,7 +69,7 @@ PLAIN = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS
 SETTINGS = {
     "numpy": Setting(batch=ALL, flags=("--write", "--numba")),
     # the kernels run in one thread whatever numba is told, so its threads have no control
-    "threads": Setting({"OPENBLAS_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}, batch=1, controls=("product 40",)),
+    "threads": Setting({"OPENBLAS_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}, batch=37, controls=("product 40",)),
     "prescott": Setting({"OPENBLAS_CORETYPE": "Prescott"}, possible=OPENBLAS, controls=("product 40",), certain=WIDE),
     "haswell": Setting(
         {"OPENBLAS_CORETYPE": "Haswell"},

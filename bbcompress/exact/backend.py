@@ -116,15 +116,21 @@ class TorchBackend:
 
 
 def probe(backend: Backend) -> None:
-    """Compare a float64 product whose sums come near 2^53 with the same product in int64.
+    """Compare a float64 product whose sums come near 2^53 with the same product in int64, and quotients and roots
+    with numpy's, which IEEE 754 fixes.
 
     Raises:
-        ModelError: the backend's products are not exact (emulated float64, TF32): nothing may be coded with it.
+        ModelError: the backend's arithmetic is not exact (emulated float64, TF32): nothing may be coded with it.
     """
     left, right = _probe_operands()
     product = backend.numpy(backend.matmul(backend.asarray(left.astype(float)), backend.asarray(right.astype(float))))
     if not np.array_equal(product, (left @ right).astype(np.float64)):
         raise ModelError("this machine's float64 matrix product is not exact; nothing can be coded with it")
+    values = np.abs(product.reshape(-1)) * 1e-9 + np.arange(product.size)
+    a, b = backend.asarray(values), backend.asarray(values[::-1].copy())
+    quotient, root = backend.numpy(a / b), backend.numpy(backend.sqrt(a))
+    if not (np.array_equal(quotient, values / values[::-1]) and np.array_equal(root, np.sqrt(values))):
+        raise ModelError("this machine's float64 arithmetic is not that of IEEE 754; nothing can be coded with it")
 
 
 @lru_cache(maxsize=1)

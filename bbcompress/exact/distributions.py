@@ -217,8 +217,8 @@ class NormalPosterior:
     def poppable(self, message: Message) -> int:
         """How many of the B images' latents the message holds; it is left as it was."""
         n, latents = self.mu.shape
-        symbols = message.poppable(kernels.pop_normal, n * latents, _flat(self.mu), _flat(self.sigma), *self._tables())
-        return symbols // latents
+        parameters = (_flat(self.mu), _flat(self.sigma), *self._tables())
+        return int(message.poppable(kernels.pop_normal, n * latents, *parameters) // latents)
 
     def intervals(self, z: NumpyArray) -> Intervals:
         """Starts and frequencies, (B * Z,) each, of bins z (B, Z) out of 2^24."""
