@@ -110,11 +110,14 @@ def backend_for(device: str) -> Backend:
     if device == "cpu":
         return NumpyBackend()
     try:
-        return TorchBackend(device)
+        backend = TorchBackend(device)
+        backend.numpy(backend.asarray(np.zeros(1)))  # torch looks for the device only when it is used
+        return backend
     except ModuleNotFoundError:
         raise BBCError(f"device {device} needs PyTorch: pip install torch") from None
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise BBCError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from None
+        reason = str(error).partition("\n")[0]
+        raise BBCError(f"device {device} cannot be used: {reason}") from None
 
 
 class Compressor:
@@ -131,8 +134,8 @@ class Compressor:
         if header.fallback:
             (payload,) = split_items(payload, 1)
         data = build_lone(header, payload)
-        if self.options.verify and _decode_lone(data, self._models) != image:
-            raise BBCError(NOT_VERIFIED)
+        if self.options.verify:
+            _verify(lambda: [_decode_lone(data, self._models)], [image])
         summary = Summary(size=len(data))
         summary.count(coder, [image])
         return data, summary
@@ -146,14 +149,19 @@ class Compressor:
         """Write images with their names as one archive; groups are written as they fill.
 
         Raises:
-            ImageError: an image cannot be kept exactly. BBCError: a name is not allowed, or occurs twice.
+            ImageError: an image cannot be kept exactly. BBCError: a name is not allowed or occurs twice, or some images
+                have none.
         """
         start = file.tell()
         writer, summary = ArchiveWriter(file), Summary()
         waiting: dict[_Key, list[_Waiting]] = {}
         sizes: dict[_Key, int] = {}
+        named: bool | None = None
         for position, (name, image) in enumerate(images):
-            key = self._key(image)
+            named = name is not None if named is None else named
+            if named != (name is not None):
+                raise BBCError("either all images of an archive have names or none has")
+            key = self._key(image, name)
             group = waiting.setdefault(key, [])
             group.append((position, name, image))
             sizes[key] = sizes.get(key, 0) + image.samples
@@ -178,18 +186,18 @@ class Compressor:
     ) -> None:
         positions, names, images = zip(*group, strict=True)
         coder, header, payload = self._encode(images, key)
-        if self.options.verify and decode_images(header, payload, self._models) != list(images):
-            raise BBCError(NOT_VERIFIED)
-        writer.add_group(header, payload, names if None not in names else None, positions)
+        if self.options.verify:
+            _verify(lambda: decode_images(header, payload, self._models), list(images))
+        writer.add_group(header, payload, None if names[0] is None else names, positions)
         summary.count(coder, images)
         if progress is not None:
             progress(summary.images)
 
-    def _key(self, image: PixelImage) -> _Key:
+    def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
         kinds = image_kinds(image)
         if self.options.binary and (not kinds or kinds[0][0] != "bernoulli"):
-            raise ImageError("an image has more than two levels, which --binary does not allow")
+            raise ImageError(f"{name or 'the image'} is not grey of two levels, the only kind that --binary allows")
         shape = (image.height, image.width)
         for likelihood, kind in kinds:
             if entries := self._models.zoo.candidates(shape, likelihood):
@@ -220,6 +228,7 @@ class Reader:
             FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
         """
         self._models = ModelCache(Zoo(model), backend_for(device))
+        file.seek(0)
         start = file.read(3)
         file.seek(0)
         self.archive: ArchiveReader | None = None
@@ -296,6 +305,16 @@ class Reader:
             return self._models.zoo.named(header.model)[0].name
         except ModelError:
             return f"{header.model.hex()}... (not installed)"
+
+
+def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) -> None:
+    """Raises BBCError unless `decode` gives the images."""
+    try:
+        same = decode() == images
+    except FormatError:
+        same = False
+    if not same:
+        raise BBCError(NOT_VERIFIED)
 
 
 def _decode_lone(data: bytes, models: ModelCache) -> PixelImage:

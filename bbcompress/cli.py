@@ -5,6 +5,7 @@ numpy, numba, Pillow and torch are imported inside the commands: `bbc --help` ne
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -33,6 +34,15 @@ class _Group(click.Group):
         except BBCError as error:
             click.echo(f"bbc: error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly then
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"bbc: error: {place}{error.strerror or error}", err=True)
+            ctx.exit(1)
+        except MemoryError:
+            click.echo("bbc: error: there is not enough memory", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("bbc: interrupted", err=True)
             ctx.exit(1)
@@ -194,10 +204,12 @@ def decompress(file: str, output: str | None, model: str | None, device: str, fo
 @_model_option
 def info(file: str, as_json: bool, model: str | None) -> None:
     """Say what is in a file and what each part cost in bytes; no image is decoded."""
+    from bbcompress.files import list_names
+
     with _open(file, model, "cpu", quiet=True) as reader:
         facts = reader.facts()
         if as_json:
-            click.echo(json.dumps({"file": file, **facts, "names": list(reader.names)}, indent=2))
+            click.echo(json.dumps({"file": file, **facts, "names": list_names(reader.names)}, indent=2))
             return
     kind = "archive" if facts["archive"] else "lone image"
     click.echo(f"{file}: {kind}, {_images(facts['images'])}, {facts['bytes']} bytes")
@@ -236,9 +248,10 @@ def models(model: str | None) -> None:
         try:
             card = entry.card
             size = sum(path.stat().st_size for path in entry.folder.iterdir())
-            rate = card.get("net_rate", {}).get("rha")
-            text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?'):16}"
-            text += f"  {'?' if rate is None else f'{rate:.4f}'} bits/dim  {size / 1e6:.1f} MB"
+            rates = card.get("net_rate")
+            rate = rates.get("rha") if isinstance(rates, dict) else None
+            text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
+            text += f"  {f'{rate:.4f}' if isinstance(rate, float) else '?'} bits/dim  {size / 1e6:.1f} MB"
             click.echo(text + ("" if entry.is_default else "  (only with -m)"))
         except (BBCError, OSError) as error:
             click.echo(f"{entry.folder}: {error}", err=True)
@@ -322,7 +335,7 @@ def _set_up_notices(quiet: bool) -> None:
 @contextmanager
 def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar of images on a terminal, nothing elsewhere; yields a function that takes how many are done."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done: None
         return
     from rich.console import Console

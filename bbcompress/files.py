@@ -8,14 +8,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 
 SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
+MAX_NAMES = 1 << 22
+_TEMPORARY = ".bbc-"
 IMAGE_SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jpg", ".jpeg"}
 
 
@@ -25,13 +27,13 @@ def find_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
     A file given by itself is named by its own name, one in a folder by its path relative to it.
 
     Raises:
-        ImageError: an input does not exist, or a folder holds no image.
+        ImageError: an input does not exist, or a folder cannot be read or holds no image.
     """
     found: list[tuple[str, Path]] = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            inside = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+            inside = [p for p in _walk(path) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
             if not inside:
                 raise ImageError(f"{name}: there is no image in this folder")
             found += sorted((p.relative_to(path).as_posix(), p) for p in inside)
@@ -42,10 +44,22 @@ def find_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
     return found
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files in a folder and those below it. Raises ImageError where one cannot be listed: none is left out."""
+
+    def fail(error: OSError) -> NoReturn:
+        raise ImageError(f"{error.filename}: cannot be read: {error.strerror or error}")
+
+    for place, _, files in os.walk(folder, onerror=fail):
+        yield from (Path(place) / name for name in files)
+
+
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raises OutputExistsError if something is there that may not be overwritten."""
+    """Raises OutputExistsError if something is there that may not be overwritten, a folder or device even by force."""
     if path.is_dir():
         raise OutputExistsError(f"{path} is a folder")
+    if path.exists() and not path.is_file():
+        raise OutputExistsError(f"{path} is not a regular file")
     if not force and (path.exists() or path.is_symlink()):
         raise OutputExistsError(f"{path} exists; --force overwrites it")
 
@@ -59,7 +73,7 @@ def new_file(path: Path, force: bool) -> Iterator[BinaryIO]:
     """
     refuse_existing(path, force)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 yield file
@@ -84,7 +98,8 @@ def write_file(path: Path, data: bytes, force: bool) -> None:
 class NewFolder:
     """Files for a folder, none of which is there before all of them are.
 
-    They are written into a folder beside it, which is renamed if the folder is new; else each is moved in.
+    They are written into a folder beside it, which is renamed; where the folder exists, into one inside it (beside
+    it may be another file system), and each is moved in.
     """
 
     def __init__(self, folder: Path, force: bool) -> None:
@@ -93,14 +108,15 @@ class NewFolder:
             raise OutputExistsError(f"{folder} is a file, not a folder")
         self._folder, self._force = folder, force
         self._written: list[PurePosixPath] = []
+        self._made: list[Path] = []
 
     def __enter__(self) -> NewFolder:
         try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            self._staging = Path(
-                tempfile.mkdtemp(prefix=f".{self._folder.name}.", suffix=".tmp", dir=self._folder.parent)
-            )
+            place = self._folder if self._folder.is_dir() else self._folder.parent
+            self._make_folders(place)
+            self._staging = Path(tempfile.mkdtemp(prefix=_TEMPORARY, suffix=".tmp", dir=place))
         except OSError as error:
+            self._remove_made()
             raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
         return self
 
@@ -114,17 +130,22 @@ class NewFolder:
         path = self._staging / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            with path.open("xb") as file:
+                file.write(data)
         except OSError as error:
             raise BBCError(f"{self._folder / name}: cannot be written: {error.strerror or error}") from None
         self._written.append(PurePosixPath(name))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        done = False
         try:
             if kind is None:
                 self._publish()
+                done = True
         finally:
             shutil.rmtree(self._staging, ignore_errors=True)
+            if not done:
+                self._remove_made()
 
     def _publish(self) -> None:
         try:
@@ -133,45 +154,81 @@ class NewFolder:
                 os.replace(self._staging, self._folder)
                 return
             root = self._folder.resolve()
-            for name in self._written:
-                target = self._folder / name
+            targets = [self._folder / name for name in self._written]
+            for target in targets:  # all of them, before the first is moved or a folder is made
                 refuse_existing(target, self._force)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if root not in (target.parent.resolve(), *target.parent.resolve().parents):
+                place = target.parent.resolve()
+                if root not in (place, *place.parents):
                     raise BBCError(f"{target} is outside of {self._folder} (a symbolic link)")
+            for target in targets:
+                self._make_folders(target.parent)
+            for name, target in zip(self._written, targets, strict=True):
                 os.replace(self._staging / name, target)
         except OSError as error:
             raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
 
+    def _make_folders(self, folder: Path) -> None:
+        """Make a folder and those above it; `_remove_made` takes back the ones that are still empty."""
+        missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            self._made.append(place)
+
+    def _remove_made(self) -> None:
+        for place in reversed(self._made):
+            with suppress(OSError):
+                place.rmdir()
+
+
+def list_names(names: Sequence[str | None]) -> list[str | None]:
+    """The names, in memory. Raises BBCError for so many as only a forged archive claims; a few bytes can."""
+    if len(names) > MAX_NAMES:
+        raise BBCError(f"there are {len(names)} images; at most {MAX_NAMES} can be listed")
+    return list(names)
+
 
 def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
     """A file name with the suffix for each image of an archive, all of them distinct: `a.jpg` becomes `a.png`, or
-    `a.jpg.png` where there is an `a.png`; images without a name are numbered."""
+    `a.jpg.png` where there is an `a.png`, or `a.jpg-2.png`; images without a name are numbered."""
     digits = max(5, len(str(len(names))))
-    wanted = [f"{number:0{digits}}" if name is None else name for number, name in enumerate(names)]
+    wanted = [f"{number:0{digits}}" if name is None else name for number, name in enumerate(list_names(names))]
     taken = {name.lower() for name in wanted if name.lower().endswith(suffix)}
     result = []
     for name in wanted:
         if not name.lower().endswith(suffix):
-            short = str(PurePosixPath(name).with_suffix(suffix))
-            name = short if short.lower() not in taken else name + suffix
+            whole = name
+            name = str(PurePosixPath(name).with_suffix(suffix))
+            tries = 1
+            while name.lower() in taken:
+                name = f"{whole}{'' if tries == 1 else f'-{tries}'}{suffix}"
+                tries += 1
             taken.add(name.lower())
         result.append(name)
     return result
 
 
 def open_input(name: str) -> BinaryIO:
-    """A seekable binary file; - is stdin. Raises OSError."""
-    return io.BytesIO(read_standard_input()) if name == STANDARD_STREAM else Path(name).open("rb")
+    """A seekable binary file; - is stdin. Raises OSError, BBCError."""
+    if name == STANDARD_STREAM:
+        return io.BytesIO(read_standard_input())
+    file = Path(name).open("rb")  # noqa: SIM115
+    if file.seekable():
+        return file
+    with file:
+        return io.BytesIO(file.read())
 
 
 def read_standard_input() -> bytes:
-    """All of stdin."""
+    """All of stdin. Raises BBCError where it is closed."""
+    if sys.stdin is None:  # so Python has it when it was closed at the start
+        raise BBCError("standard input is closed")
     return sys.stdin.buffer.read()
 
 
 def write_standard_output(data: bytes) -> None:
     """Bytes to stdout. Raises BBCError where it cannot be written."""
+    if sys.stdout is None:
+        raise BBCError("standard output is closed")
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

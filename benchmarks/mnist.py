@@ -1,10 +1,11 @@
 """Rates and times on MNIST: the table of benchmarks/README.md.
 
-    python benchmarks/mnist.py [--data-dir DIR] [--images N] [--skip-times] [--out FILE.json]
+    python benchmarks/mnist.py [--data-dir DIR] [--images N] [--models NAME ...] [--parts rates|times ...] [--out FILE]
 
 For each shipped model, encoder and K = 0..10 the first N test images are compressed into one archive, read back and
 compared; rates are bytes of the whole file, net rates (ELBO, 16 draws of z) stand beside them. Times are of one
-process, warm, without verification; general tools run on the same images in the same process.
+process, warm; general tools run on the same images in the same process. A run of some models or parts keeps what the
+results file says of the others.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ K_MAX = 10
 NET_SAMPLES = 16
 LONE_IMAGES = 100
 REPEATS = 5
+PARTS = ["rates", "times"]
 MOSAIC_COLUMNS = 25
 NumpyArray = np.ndarray[Any, Any]
 
@@ -51,20 +53,23 @@ def main() -> None:
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--models", nargs="*", help="names; all shipped ones of MNIST's size if not given")
-    parser.add_argument("--skip-times", action="store_true")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mnist.json")
     args = parser.parse_args()
 
     grey = load_mnist(args.data_dir).test[: args.images]
     data = {"bernoulli": (grey > 127).astype(np.uint8), "discretised_logistic": grey}
-    results: dict[str, Any] = {"images": f"first {len(grey)} MNIST test images", "environment": environment()}
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"models": {}}
+    results.update(images=f"first {len(grey)} MNIST test images", environment=environment())
     results["general_tools"] = {name: general_tools(x) for name, x in data.items()}
-    results["models"] = {}
     for entry in Zoo().entries:
         if entry.card.get("shape") != [28, 28] or (args.models and entry.name not in args.models):
             continue
         print(entry.name, flush=True)
-        results["models"][entry.name] = measure_model(entry, data[entry.card["likelihood"]], not args.skip_times)
+        model = results["models"].setdefault(entry.name, {})
+        if model.get("id") != entry.id.hex():
+            model.clear()
+        model.update(measure_model(entry, data[entry.card["likelihood"]], args.parts))
         args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {args.out}")
 
@@ -105,12 +110,25 @@ def images_of(x: NumpyArray) -> list[tuple[str, PixelImage]]:
     return [(f"{number:04}.png", PixelImage("L", pixels * np.uint8(scale))) for number, pixels in enumerate(x)]
 
 
-def measure_model(entry: ModelEntry, x: NumpyArray, with_times: bool) -> dict[str, Any]:
-    """Everything that the table says of one model."""
+def measure_model(entry: ModelEntry, x: NumpyArray, parts: list[str]) -> dict[str, Any]:
+    """What the tables say of one model."""
     images = images_of(x)
+    result: dict[str, Any] = {"id": entry.id.hex(), "card": entry.card}
+    if "rates" in parts:
+        result.update(measure_rates(entry, x, images))
+    if "times" in parts:
+        result["milliseconds_per_image"] = {f"K={k}": times(entry, images, k) for k in (0, K_MAX)}
+        result["whole_process_seconds"] = process_times(entry, images[0][1])
+        result["load_at_times"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        print("  ", result["milliseconds_per_image"], result["whole_process_seconds"], flush=True)
+    return result
+
+
+def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, PixelImage]]) -> dict[str, Any]:
+    """Whole-file and net rates by encoder and K, and the mean size of images alone in their files."""
     vae = VAE(entry.weights, NumpyBackend())
     rate = entry.weights.learning_rate
-    result: dict[str, Any] = {"id": entry.id.hex(), "card": entry.card, "rates": {}}
+    result: dict[str, Any] = {"rates": {}}
     for encoder in ENCODERS:
         rows = []
         for steps in range(K_MAX + 1):
@@ -130,10 +148,6 @@ def measure_model(entry: ModelEntry, x: NumpyArray, with_times: bool) -> dict[st
         "max": max(lone),
     }
     print(f"  lone: {statistics.mean(lone):.2f} bytes", flush=True)
-    if with_times:
-        result["milliseconds_per_image"] = {f"K={k}": times(entry, images, k) for k in (0, K_MAX)}
-        result["whole_process_seconds"] = process_times(entry, images[0][1])
-        print("  ", result["milliseconds_per_image"], result["whole_process_seconds"], flush=True)
     return result
 
 

@@ -101,12 +101,8 @@ def encode_fallback(images: Sequence[PixelImage]) -> tuple[GroupHeader, bytes]:
 
 
 def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
-    """Whether the fallback may be smaller than a model's payload: tried on a sample, whole if it comes near.
-
-    An item cannot be below 24 bytes, WebP's own headers and ours.
-    """
-    if payload_bytes <= 24 * len(images):
-        return False
+    """Whether the fallback may be smaller than a model's payload, by a sample of the images: it is tried on all of them
+    where its share of the sample comes within half of the payload's."""
     sample = images[:: max(1, len(images) // FALLBACK_SAMPLE)]
     return 2 * len(images) * sum(len(encode_item(image)) for image in sample) < 3 * payload_bytes * len(sample)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bbcompress.errors import ModelError
-from bbcompress.models.checkpoint import WEIGHTS_FILE, load, read_card
+from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
 from bbcompress.models.shipped import shipped_model_folders
 from bbcompress.models.vae import VAEWeights
 
@@ -28,8 +28,11 @@ class ModelEntry:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """Raises ModelError if it is damaged."""
-        return read_card(self.folder)
+        """Raises ModelError if it is damaged or cannot be read."""
+        try:
+            return read_card(self.folder)
+        except OSError as error:
+            raise ModelError(f"{self.folder / CARD_FILE}: cannot be read: {error.strerror or error}") from None
 
     @cached_property
     def weights(self) -> VAEWeights:
@@ -82,9 +85,9 @@ class Zoo:
         if chosen is not None:
             self.chosen = [ModelEntry(folder) for folder in _folders(Path(chosen))]
             if not self.chosen:
-                self.chosen = [entry for entry in installed if entry.name == str(chosen)][:1]
+                self.chosen = [entry for entry in installed if _name(entry) == str(chosen)][:1]
             if not self.chosen:
-                names = ", ".join(entry.name for entry in installed) or "none"
+                names = ", ".join(_name(entry) for entry in installed) or "none"
                 raise ModelError(f"there is no model {chosen}; installed: {names}")
         self.entries = _distinct([*self.chosen, *installed])
 
@@ -99,11 +102,17 @@ class Zoo:
         Raises:
             ModelError: there is none; the message says which one is needed.
         """
-        found = [entry for entry in self.entries if entry.id.startswith(prefix)]
+        found, broken = [], ""
+        for entry in self.entries:
+            try:
+                if entry.id.startswith(prefix):
+                    found.append(entry)
+            except ModelError as error:  # a model that the file may not need
+                broken = broken or f"; {error}"
         if not found:
             raise ModelError(
                 f"this file needs the model with id {prefix.hex()}..., which is not installed "
-                f"(give it with -m or in {ENVIRONMENT_VARIABLE})"
+                f"(give it with -m or in {ENVIRONMENT_VARIABLE}){broken}"
             )
         return found
 
@@ -118,8 +127,16 @@ def _folders(place: Path) -> list[Path]:
         return []
 
 
+def _name(entry: ModelEntry) -> str:
+    """The entry's name, its folder's where the card is damaged."""
+    try:
+        return entry.name
+    except ModelError:
+        return entry.folder.name
+
+
 def _distinct(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
-    """The entries without those whose card cannot be read, and one of each folder."""
+    """One entry of each folder."""
     seen: set[Path] = set()
     distinct = []
     for entry in entries:

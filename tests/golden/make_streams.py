@@ -1,0 +1,161 @@
+"""Write streams/*.bbc, files of version 1 of the format that every later version has to read, and streams.json.
+
+    python tests/golden/make_streams.py
+
+They are made with the frozen tiny models of tests/data/models. A stream that exists is kept, for it is the promise:
+to make one anew, before the format's first release, remove it. streams.json says of each with which options it was
+made, how many images each of its segments has (none for a lone image), a hash of their names and pixels, and where
+they are sample digits, which.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bbcompress.api import Compressor, Options
+from bbcompress.images import PixelImage, from_array, read_image
+
+FOLDER = Path(__file__).resolve().parent / "streams"
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+Item = tuple[str | None, PixelImage]
+"""Name in the archive, image."""
+
+
+def digits(kind: str, numbers: range, names: str | None = "{:04}.png") -> list[Item]:
+    """Sample digits, their names made by format, or without names."""
+    folder = DATA / "digits" / kind
+    return [(names and names.format(number), read_image(folder / f"{number:04}.png")) for number in numbers]
+
+
+def changed(kind: str, number: int, change: Callable[[Any], Any], name: str | None = None) -> Item:
+    """A digit whose pixels were changed."""
+    return name, from_array(change(digits(kind, range(number, number + 1))[0][1].pixels))
+
+
+def other(mode: str, name: str | None = None) -> Item:
+    """A small image that no model codes, from integers alone."""
+    y, x = np.mgrid[0:24, 0:32]
+    wave = (x * x + 3 * y * y + x * y) // 16
+    if mode == "P":
+        return name, PixelImage("P", (wave % 5).astype(np.uint8), palette=bytes(range(15)), transparency=b"\x20")
+    if mode == "I;16":
+        return name, from_array((wave * 257 % 65536).astype(np.uint16))
+    planes = {"RGB": [8 * x, 10 * y, wave % 256], "RGBA": [8 * x, wave % 7, y, 255 - x]}[mode]
+    return name, from_array(np.stack(planes, axis=2).astype(np.uint8))
+
+
+def low_and_high(low: int, high: int) -> Callable[[Any], Any]:
+    """A binary digit in other levels."""
+    return lambda pixels: np.where(pixels > 127, high, low).astype(np.uint8)
+
+
+def mixed(name: str) -> list[Item]:
+    """Images of all kinds, so that groups hold them in another order."""
+    items = []
+    for number in range(3):
+        items += digits("binary", range(number, number + 1), f"{name}/binary {{}}.png")
+        items += digits("grey", range(number, number + 1), f"{name}/grey/{{}}.png")
+    items += [other("RGB", f"{name}/Farben ä.png"), other("I;16", f"{name}/deep.png")]
+    items += [changed("binary", 4, low_and_high(3, 200), f"{name}/levels.png")]
+    items += [changed("binary", 5, lambda pixels: pixels > 127, f"{name}/bilevel.png")]
+    return items
+
+
+LONE: dict[str, Item] = {
+    "lone-binary": digits("binary", range(1), None)[0],
+    "lone-binary-0-1": changed("binary", 1, low_and_high(0, 1)),
+    "lone-binary-levels": changed("binary", 2, low_and_high(40, 90)),
+    "lone-fallback-bilevel": changed("binary", 3, lambda pixels: pixels <= 127),
+    "lone-bilevel": changed("binary", 3, lambda pixels: pixels > 127),
+    "lone-constant": changed("binary", 3, low_and_high(7, 7)),
+    "lone-grey": digits("grey", range(4, 5), None)[0],
+    "lone-fallback-rgb": other("RGB"),
+    "lone-fallback-rgba": other("RGBA"),
+    "lone-fallback-palette": other("P"),
+    "lone-fallback-16-bit": other("I;16"),
+    "lone-fallback-one-pixel": (None, from_array(np.zeros((1, 1), np.uint8))),
+}
+
+ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
+    # Options, and the images of each segment.
+    "binary-100": ({}, [digits("binary", range(100))]),
+    "binary-k0-rha": ({}, [digits("binary", range(12), None)]),
+    "binary-k0-baseline": ({"encoder": "baseline"}, [digits("binary", range(12), "img_{}.png")]),
+    "binary-k3-rha": ({"steps": 3}, [digits("binary", range(12), None)]),
+    "binary-k3-baseline": ({"steps": 3, "encoder": "baseline"}, [digits("binary", range(12), None)]),
+    "binary-k3-rate": ({"steps": 3, "learning_rate": 0.05}, [digits("binary", range(12), None)]),
+    "binary-k40": ({"steps": 40}, [digits("binary", range(20, 26), None)]),
+    "grey-k0-rha": ({}, [digits("grey", range(8), None)]),
+    "grey-k0-baseline": ({"encoder": "baseline"}, [digits("grey", range(8), None)]),
+    "grey-k3-rha": ({"steps": 3}, [digits("grey", range(8), None)]),
+    "grey-k3-baseline": ({"steps": 3, "encoder": "baseline"}, [digits("grey", range(8), None)]),
+    "grey-k3-rate": ({"steps": 3, "learning_rate": 0.01}, [digits("grey", range(8), None)]),
+    "grey-two-lanes": ({}, [digits("grey", range(84))]),
+    "bilevel": ({}, [[changed("binary", number, lambda pixels: pixels > 127) for number in range(6)]]),
+    "levels": ({}, [[changed("binary", number, low_and_high(1, 254)) for number in range(6)]]),
+    "one-image": ({}, [digits("binary", range(1))]),
+    "mixed": ({"steps": 1}, [mixed("a")]),
+    "two-segments": ({}, [mixed("a")[:5], digits("binary", range(3), "b/{}.png")]),
+}
+
+
+def fingerprint(items: Iterable[Item]) -> str:
+    """SHA-256 of the names and everything that the images are."""
+    digest = hashlib.sha256()
+    for name, image in items:
+        kind = (name, image.mode, image.pixels.shape, image.palette.hex(), image.transparency.hex())
+        digest.update(json.dumps(kind).encode())
+        digest.update(image.pixels.astype(image.pixels.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def write(segments: list[list[Item]], lone: bool, options: dict[str, Any]) -> bytes:
+    """The stream as this version makes it: a lone image, or archives of the segments, one behind the other."""
+    compressor = Compressor(Options(model=DATA / "models", **options))
+    if lone:
+        return compressor.lone(segments[0][0][1])[0]
+    file = io.BytesIO()
+    for items in segments:
+        compressor.archive(items, file)
+    return file.getvalue()
+
+
+def digits_of(items: list[Item]) -> tuple[str, int, int] | None:
+    """Which sample digits the images are: kind, first, end."""
+    for kind in ("binary", "grey"):
+        for first in range(100 - len(items) + 1):
+            run = range(first, first + len(items))
+            if [image for _, image in items] == [image for _, image in digits(kind, run)]:
+                return kind, first, first + len(items)
+    return None
+
+
+def main() -> None:
+    """Write the streams that are not there, and what they hold."""
+    streams = {}
+    cases: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {name: ({}, [[item]]) for name, item in LONE.items()}
+    cases |= ARCHIVES
+    for name, (options, segments) in cases.items():
+        path, lone = FOLDER / f"{name}.bbc", name in LONE
+        if not path.exists():
+            path.write_bytes(write(segments, lone, options))
+        items = [item for segment in segments for item in segment]
+        streams[name] = {
+            "options": options,
+            "segments": [] if lone else [len(segment) for segment in segments],
+            "digits": digits_of(items),
+            "sha256": fingerprint(items),
+        }
+    (FOLDER / "streams.json").write_text(json.dumps(streams, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""The zoo: where models are found, which are tried, which a file names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bbcompress.errors import ModelError
+from bbcompress.models import shipped
+from bbcompress.models.zoo import ModelEntry, Zoo
+
+MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
+BINARY, GREY = MODELS / "tiny-binary", MODELS / "tiny-grey"
+BINARY_ID = bytes.fromhex("641adb16e557b5fe9e8ef4a0593b44c7ac5f9480c599a7591a9138e2c596f984")
+SHAPE = (28, 28)
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BBC_MODELS", raising=False)
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory of models that BBC_MODELS names."""
+    path = tmp_path / "place"
+    path.mkdir()
+    monkeypatch.setenv("BBC_MODELS", str(path))
+    return path
+
+
+def put(source: Path, folder: Path, edit: Callable[[dict[str, Any]], Any] | None = None) -> Path:
+    """Copy a model, its card edited in place or, where `edit` gives something, replaced."""
+    shutil.copytree(source, folder)
+    if edit is not None:
+        card = json.loads((folder / "card.json").read_text())
+        card = edit(card) or card
+        (folder / "card.json").write_text(card if isinstance(card, str) else json.dumps(card))
+    return folder
+
+
+def folders(entries: list[ModelEntry]) -> list[str]:
+    return [entry.folder.name for entry in entries]
+
+
+def refused(*chosen: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        Zoo(*chosen)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_nothing_installed() -> None:
+    zoo = Zoo()
+    assert (zoo.entries, zoo.chosen) == ([], [])
+    assert zoo.candidates(SHAPE, "bernoulli") == []
+
+
+def test_directories_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directories of models and models' own folders, in their order; what is not there is passed over."""
+    put(GREY, tmp_path / "second" / "b")
+    put(BINARY, tmp_path / "second" / "a")
+    (tmp_path / "second" / "no model").mkdir()
+    places = [str(GREY), str(tmp_path / "missing"), "", str(tmp_path / "second")]
+    monkeypatch.setenv("BBC_MODELS", os.pathsep.join(places))
+    assert folders(Zoo().entries) == ["tiny-grey", "a", "b"]
+
+
+def test_shipped_models_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BBC_MODELS", str(GREY))
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [BINARY, GREY])
+    assert folders(Zoo().entries) == ["tiny-grey", "tiny-binary"]  # and each folder once
+
+
+def test_one_folder_by_two_ways_is_one_model(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(BINARY, place / "a")
+    (tmp_path / "link").symlink_to(place)
+    monkeypatch.setenv("BBC_MODELS", os.pathsep.join([str(place), str(place / "a"), str(tmp_path / "link")]))
+    assert folders(Zoo(tmp_path / "link" / "a").entries) == ["a"]
+
+
+@pytest.mark.parametrize("chosen", [BINARY, str(BINARY)])
+def test_chosen_by_folder(chosen: Path | str) -> None:
+    zoo = Zoo(chosen)
+    assert folders(zoo.chosen) == ["tiny-binary"]
+    assert folders(zoo.candidates(SHAPE, "bernoulli")) == ["tiny-binary"]
+    assert zoo.candidates(SHAPE, "discretised_logistic") == []
+    assert zoo.candidates((28, 27), "bernoulli") == []
+
+
+def test_chosen_by_directory() -> None:
+    zoo = Zoo(MODELS)
+    assert folders(zoo.chosen) == ["tiny-binary", "tiny-grey"]
+    assert folders(zoo.candidates(SHAPE, "discretised_logistic")) == ["tiny-grey"]
+
+
+def test_chosen_by_name(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The card's name counts, not the folder's, and a folder of that name without a model does not hide it."""
+    put(BINARY, place / "folder", lambda card: card.update(name="mine"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    zoo = Zoo("mine")
+    assert folders(zoo.chosen) == ["folder"]
+    assert zoo.chosen[0].name == "mine"
+    assert "folder" in refused("folder")
+
+
+def test_the_chosen_model_alone_is_tried_but_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    zoo = Zoo(GREY)
+    assert zoo.candidates(SHAPE, "bernoulli") == []
+    assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
+
+
+def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused("nosuch") == "there is no model nosuch; installed: none"
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    assert refused("nosuch") == "there is no model nosuch; installed: tiny-binary, tiny-grey"
+    assert str(BINARY / "card.json") in refused(BINARY / "card.json")
+    assert str(MODELS / "missing") in refused(MODELS / "missing")
+
+
+def test_models_that_are_not_default_need_to_be_chosen(place: Path) -> None:
+    put(BINARY, place / "reference", lambda card: card.update(default=False, name="reference"))
+    assert Zoo().candidates(SHAPE, "bernoulli") == []
+    assert folders(Zoo("reference").candidates(SHAPE, "bernoulli")) == ["reference"]
+    assert folders(Zoo(place).candidates(SHAPE, "bernoulli")) == ["reference"]
+    assert folders(Zoo().named(BINARY_ID[:4])) == ["reference"]
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 32])
+def test_by_the_first_bytes_of_the_id(length: int) -> None:
+    zoo = Zoo(MODELS)
+    assert folders(zoo.named(BINARY_ID[:length])) == ["tiny-binary"]
+    wrong = BINARY_ID[: length - 1] + bytes([BINARY_ID[length - 1] ^ 1])
+    with pytest.raises(ModelError) as caught:
+        zoo.named(wrong)
+    assert f"id {wrong.hex()}..." in str(caught.value)
+    assert "BBC_MODELS" in str(caught.value)
+
+
+def test_id_without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise AssertionError(f"{folder} was loaded")
+
+    monkeypatch.setattr("bbcompress.models.zoo.load", fail)
+    zoo = Zoo(MODELS)
+    assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
+    assert zoo.candidates(SHAPE, "bernoulli")[0].id == BINARY_ID
+
+
+def test_a_card_without_an_id(place: Path) -> None:
+    """The weights say what they are."""
+    put(BINARY, place / "a", lambda card: card.pop("id") and None)
+    assert Zoo().entries[0].id == BINARY_ID
+
+
+@pytest.mark.parametrize("stated", [None, 5, "", "xyz", "641adb16"])
+def test_a_card_with_a_damaged_id(stated: Any, place: Path) -> None:
+    put(BINARY, place / "a", lambda card: card.update(id=stated))
+    with pytest.raises(ModelError):
+        Zoo().named(BINARY_ID[:3])
+
+
+def test_a_model_without_a_card(place: Path) -> None:
+    (put(BINARY, place / "a") / "card.json").unlink()
+    zoo = Zoo()
+    (entry,) = zoo.entries
+    assert (entry.name, entry.id, entry.is_default) == ("a", BINARY_ID, True)
+    assert zoo.candidates(SHAPE, "bernoulli") == [entry]
+    assert zoo.candidates(SHAPE, "discretised_logistic") == zoo.candidates((1, 1), "bernoulli") == []
+
+
+def test_a_card_that_names_another_model(place: Path) -> None:
+    put(BINARY, place / "a", lambda card: card.update(id="00" * 32))
+    (entry,) = Zoo().named(bytes(3))
+    with pytest.raises(ModelError, match="not the model that its card names"):
+        entry.weights  # noqa: B018
+
+
+@pytest.mark.parametrize("card", ["", "{", "[]", "null ", "\ud800", "[" * 100_000])
+def test_a_damaged_card_is_an_error_where_the_model_is_tried(card: str, place: Path) -> None:
+    folder = put(BINARY, place / "a")
+    (folder / "card.json").write_bytes(card.encode("utf-8", "surrogatepass"))
+    for zoo in (Zoo(), Zoo(folder)):
+        with pytest.raises(ModelError) as caught:
+            zoo.candidates(SHAPE, "bernoulli")
+        assert str(folder / "card.json") in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_cannot_be_read(place: Path) -> None:
+    folder = put(BINARY, place / "a")
+    (folder / "card.json").unlink()
+    (folder / "card.json").mkdir()
+    with pytest.raises(ModelError, match=r"card\.json: cannot be read"):
+        Zoo().candidates(SHAPE, "bernoulli")
+
+
+def test_a_damaged_model_is_not_in_the_way_of_others(place: Path) -> None:
+    put(BINARY, place / "b")
+    put(GREY, place / "a", lambda card: "{")
+    assert folders(Zoo().named(BINARY_ID[:3])) == ["b"]
+    assert folders(Zoo("tiny-binary").chosen) == ["b"]
+    assert refused("nosuch").endswith("installed: a, tiny-binary")
+    with pytest.raises(ModelError) as caught:
+        Zoo().named(b"\0\0\0")
+    assert "id 000000..." in str(caught.value)
+    assert str(place / "a") in str(caught.value)  # it might be the one
+    assert "\n" not in str(caught.value)
+
+
+def test_shipped_models_are_those_of_the_package_or_else_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "bbcompress"
+    monkeypatch.setattr(shipped, "_PACKAGE", package)
+    put(GREY, tmp_path / "models" / "b")
+    put(BINARY, tmp_path / "models" / "a")
+    assert shipped.shipped_model_folders() == []  # somebody else's `models`
+    (tmp_path / "pyproject.toml").touch()
+    assert shipped.shipped_model_folders() == [tmp_path / "models" / "a", tmp_path / "models" / "b"]
+    put(GREY, package / "_models" / "c")
+    assert shipped.shipped_model_folders() == [package / "_models" / "c"]

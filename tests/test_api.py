@@ -1,0 +1,470 @@
+"""Compressing and decompressing from Python: kinds of images, groups, models, options, what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bbcompress import api
+from bbcompress.api import FALLBACK, NOT_VERIFIED, Compressor, Options, Reader, Summary, compress, decompress
+from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.fallback import encode_item
+from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
+from bbcompress.images import PixelImage, from_array, read_image
+
+DATA = Path(__file__).resolve().parent / "data"
+MODELS = DATA / "models"
+OVERHEAD = 14
+"""Bytes that one small image may cost on top of its message."""
+
+Named = tuple[str | None, PixelImage]
+
+
+@pytest.fixture(autouse=True)
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two tiny models and no others are installed."""
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+
+
+def digits(kind: str, *numbers: int) -> list[PixelImage]:
+    return [read_image(DATA / "digits" / kind / f"{number:04}.png") for number in numbers]
+
+
+def levels(image: PixelImage, low: int, high: int) -> PixelImage:
+    """A binary digit in two other levels."""
+    return from_array(np.where(image.pixels > 127, high, low).astype(np.uint8))
+
+
+def noise(*shape: int, top: int = 256, dtype: type[np.generic] = np.uint8) -> PixelImage:
+    return from_array(np.random.default_rng(0).integers(0, top, shape).astype(dtype))
+
+
+def photo() -> PixelImage:
+    """Smooth colours with some noise."""
+    y, x = np.mgrid[0:40, 0:50]
+    planes = np.stack([3 * x, 4 * y, x + 2 * y], axis=2) + np.random.default_rng(0).integers(0, 4, (40, 50, 3))
+    return from_array(planes.astype(np.uint8))
+
+
+def palette() -> PixelImage:
+    pixels = (np.arange(28 * 28) % 3).astype(np.uint8).reshape(28, 28)
+    return PixelImage("P", pixels, palette=bytes(range(9)), transparency=b"\x10")
+
+
+DIGIT, OTHER_DIGIT = digits("binary", 0, 1)
+GREY_DIGIT = digits("grey", 0)[0]
+
+MODEL_CODED = {
+    "0 and 255": (DIGIT, "tiny-binary"),
+    "0 and 1": (levels(DIGIT, 0, 1), "tiny-binary"),
+    "17 and 90": (levels(DIGIT, 17, 90), "tiny-binary"),
+    "254 and 255": (levels(DIGIT, 254, 255), "tiny-binary"),
+    "black": (levels(DIGIT, 0, 0), "tiny-binary"),
+    "white": (levels(DIGIT, 255, 255), None),
+    "one grey": (levels(DIGIT, 77, 77), "tiny-binary"),
+    "mode 1": (from_array(DIGIT.pixels > 127), "tiny-binary"),
+    "grey": (GREY_DIGIT, "tiny-grey"),
+}
+STORED = {
+    "rgb": photo(),
+    "rgba": noise(28, 28, 4),
+    "grey and alpha": noise(28, 28, 2),
+    "palette": palette(),
+    "transparency": PixelImage("L", DIGIT.pixels, transparency=b"\0\0"),
+    "16 bits": noise(28, 28, top=65536, dtype=np.uint16),
+    "cmyk": PixelImage("CMYK", noise(28, 28, 4).pixels),
+    "one pixel": from_array(np.full((1, 1), 255, np.uint8)),
+    "one bilevel pixel": from_array(np.ones((1, 1), np.bool_)),
+    "one colour": from_array(np.zeros((1, 1, 3), np.uint8)),
+    "binary of another size": from_array(DIGIT.pixels[:27]),
+    "grey of another size": from_array(np.ascontiguousarray(GREY_DIGIT.pixels.T[:20])),
+}
+
+
+def build(images: Sequence[Named], **options: Any) -> tuple[bytes, Summary]:
+    file = io.BytesIO()
+    summary = Compressor(Options(**options)).archive(images, file)
+    return file.getvalue(), summary
+
+
+def unnamed(images: Sequence[PixelImage]) -> list[Named]:
+    return [(None, image) for image in images]
+
+
+def check_archive(data: bytes, images: Sequence[Named]) -> None:
+    """The file gives the very images and names, in any order of its groups."""
+    reader = Reader(io.BytesIO(data))
+    assert reader.is_archive
+    assert reader.image_count == len(images)
+    assert list(reader.names) == [name for name, _ in images]
+    found = dict(reader.images())
+    assert sorted(found) == list(range(len(images)))
+    for position, (_, image) in enumerate(images):
+        assert found[position] == image
+
+
+def groups(data: bytes) -> list[dict[str, Any]]:
+    facts = Reader(io.BytesIO(data)).facts()
+    found: list[dict[str, Any]] = facts["groups"]
+    assert facts["bytes"] == len(data) == sum(facts["parts"].values())
+    assert facts["images"] == sum(group["images"] for group in found)
+    return found
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": -1},
+        {"steps": 1001},
+        {"encoder": "other"},
+        {"learning_rate": 0.0},
+        {"learning_rate": 1e-7},
+        {"learning_rate": 1.1},
+        {"learning_rate": float("nan")},
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(BBCError) as caught:
+        Options(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(0, None), (1000, 1e-6), (3, 1.0)])
+def test_options_in_range(steps: int, rate: float | None) -> None:
+    coding = Options(steps=steps, learning_rate=rate).coding
+    assert coding.steps == steps
+    assert coding.learning_rate == (None if rate is None else round(rate * 1e6))
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_cannot_be_used_is_refused(device: str) -> None:
+    with pytest.raises(BBCError) as caught:
+        Compressor(Options(device=device))
+    assert device in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# Lone images
+
+
+@pytest.mark.parametrize("kind", MODEL_CODED)
+def test_lone_image_that_a_model_codes(kind: str) -> None:
+    image, model = MODEL_CODED[kind]
+    data, summary = Compressor().lone(image)
+    reader = Reader(io.BytesIO(data))
+    assert [image for _, image in reader.images()] == [image]
+    assert not reader.is_archive
+    assert (reader.image_count, reader.names) == (1, [None])
+    assert (summary.images, summary.subpixels, summary.size) == (1, 784, len(data))
+    assert summary.bits_per_dimension == 8 * len(data) / 784
+    (group,) = groups(data)
+    assert summary.coders == {group["model"]: 1}
+    if model is not None:  # white is not what the model has seen: either may be smaller
+        assert group["model"] == model
+        assert len(data) - group["bytes"] <= OVERHEAD
+        assert len(data) < len(encode_item(image)) + OVERHEAD
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_lone_image_that_no_model_fits(kind: str) -> None:
+    image = STORED[kind]
+    data, summary = Compressor().lone(image)
+    assert [image for _, image in Reader(io.BytesIO(data)).images()] == [image]
+    assert summary.coders == {FALLBACK: 1}
+    assert groups(data) == [{"model": FALLBACK, "images": 1, "bytes": len(encode_item(image))}]
+    assert len(data) <= len(encode_item(image)) + OVERHEAD
+
+
+@pytest.mark.parametrize("image", [noise(28, 28), levels(noise(28, 28), 0, 255)], ids=["grey", "binary"])
+def test_noise_is_stored(image: PixelImage) -> None:
+    """What a model codes badly costs no more than the fallback."""
+    for images in ([image], [image] * 6):
+        stored = sum(len(encode_item(image)) for image in images)
+        data, summary = build(unnamed(images))
+        assert summary.coders == {FALLBACK: len(images)}
+        assert len(data) <= stored + 3 * len(images) + 30
+    assert Compressor().lone(image)[1].coders == {FALLBACK: 1}
+
+
+def test_arrays() -> None:
+    for array in (DIGIT.pixels, GREY_DIGIT.pixels, DIGIT.pixels > 127, noise(5, 4, 3).pixels, noise(5, 4, 4).pixels):
+        back = decompress(compress(array))
+        assert back.dtype == array.dtype
+        assert np.array_equal(back, array)
+
+
+def test_images_with_their_model_given() -> None:
+    data = compress(DIGIT, 4, model=MODELS / "tiny-binary", verify=False)
+    assert data == compress(DIGIT.pixels)  # a lone image is coded directly: K has no part in it
+    assert np.array_equal(decompress(data, MODELS / "tiny-binary"), DIGIT.pixels)
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 2)), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)])
+def test_arrays_that_are_no_images_are_refused(array: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(ImageError):
+        compress(array)
+
+
+def test_decompress_refuses_archives() -> None:
+    data, _ = build(unnamed([DIGIT]))
+    with pytest.raises(FormatError, match="archive"):
+        decompress(data)
+
+
+# Archives
+
+
+def test_mixed_archive_keeps_order_and_names() -> None:
+    kinds = [*(image for image, _ in MODEL_CODED.values()), *STORED.values(), OTHER_DIGIT, *digits("grey", 1, 2)]
+    images: list[Named] = [(f"a/{index % 7}/{index} é.png", image) for index, image in enumerate(kinds)]
+    data, summary = build(images)
+    check_archive(data, images)
+    assert (summary.images, summary.size) == (len(images), len(data))
+    assert summary.subpixels == sum(image.samples for image in kinds)
+    assert sum(summary.coders.values()) == len(images)
+    by_model = {group["model"] for group in groups(data)}
+    assert by_model == set(summary.coders) == {"tiny-binary", "tiny-grey", FALLBACK}
+
+
+def test_groups_split_when_they_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 3 * 784)
+    images: list[Named] = []
+    for binary, grey in zip(digits("binary", *range(7)), digits("grey", *range(7)), strict=True):
+        images += [(f"{len(images)}.png", binary), (f"{len(images) + 1}.png", grey)]
+    done: list[int] = []
+    file = io.BytesIO()
+    Compressor().archive(images, file, done.append)
+    check_archive(file.getvalue(), images)
+    counts = [(group["model"], group["images"]) for group in groups(file.getvalue())]
+    assert sorted(counts) == sorted([("tiny-binary", 3), ("tiny-grey", 3)] * 2 + [("tiny-binary", 1), ("tiny-grey", 1)])
+    assert done == [3, 6, 9, 12, 13, 14]
+
+
+def test_groups_are_written_as_they_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 784)
+    file = io.BytesIO()
+    sizes = []
+
+    def images() -> Any:
+        for image in digits("binary", 0, 1, 2):
+            sizes.append(file.tell())
+            yield None, image
+
+    Compressor().archive(images(), file)
+    assert sizes == sorted(set(sizes))
+
+
+def test_archives_one_behind_the_other() -> None:
+    first: list[Named] = [("a.png", DIGIT), ("b.png", GREY_DIGIT)]
+    second: list[Named] = [("c.png", OTHER_DIGIT)]
+    check_archive(build(first)[0] + build(second)[0], first + second)
+
+
+def test_an_archive_behind_other_bytes_counts_only_itself() -> None:
+    file = io.BytesIO(b"before")
+    file.seek(0, io.SEEK_END)
+    assert Compressor().archive(unnamed([DIGIT]), file).size == len(file.getvalue()) - len(b"before")
+
+
+def test_an_archive_of_nothing_is_refused() -> None:
+    with pytest.raises(ImageError, match="no image"):
+        build([])
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "a//b.png", "a\\b.png", "", "C:a.png"])
+def test_names_that_leave_the_folder_are_refused(name: str) -> None:
+    with pytest.raises(BBCError) as caught:
+        build([(name, DIGIT)])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_twice_is_refused() -> None:
+    with pytest.raises(BBCError, match="two images"):
+        build([("a.png", DIGIT), ("b.png", GREY_DIGIT), ("a.png", OTHER_DIGIT)])
+
+
+@pytest.mark.parametrize("images", [[("a", DIGIT), (None, DIGIT)], [(None, DIGIT), ("a", GREY_DIGIT)]])
+def test_names_for_some_images_are_refused(images: list[Named]) -> None:
+    with pytest.raises(BBCError, match="all images"):
+        build(images)
+
+
+def test_same_images_same_bytes() -> None:
+    images: list[Named] = [(f"{n}", image) for n, image in enumerate([*digits("binary", 0, 1, 2, 3), photo()])]
+    assert build(images, steps=1) == build(images, steps=1)
+    compressor = Compressor()
+    assert compressor.lone(GREY_DIGIT)[0] == compressor.lone(GREY_DIGIT)[0] == Compressor().lone(GREY_DIGIT)[0]
+    assert build(images, verify=False) == build(images, verify=True)
+
+
+def header_of(data: bytes) -> GroupHeader:
+    archive = Reader(io.BytesIO(data)).archive
+    assert archive is not None
+    return archive.read_group(0)[0]
+
+
+@pytest.mark.parametrize("encoder", ["rha", "baseline"])
+@pytest.mark.parametrize(("steps", "rate"), [(0, None), (2, None), (2, 0.25), (0, 0.25), (2, 0.001)])
+def test_encoder_and_steps_are_recorded(encoder: str, steps: int, rate: float | None) -> None:
+    images = unnamed(digits("binary", *range(12)))
+    data, _ = build(images, encoder=encoder, steps=steps, learning_rate=rate)
+    check_archive(data, images)
+    (group,) = groups(data)
+    assert (group["encoder"], group["K"], group["lanes"]) == (encoder, steps, 1)
+    assert group["direct"] + sum(group["batches"]) == 12
+    assert group["batches"]  # else the encoder had no part in it
+    # A rate without steps means nothing, and 0.001 is the model's own.
+    assert header_of(data).learning_rate == (250_000 if steps and rate == 0.25 else None)
+
+
+def test_encoder_and_steps_change_the_file() -> None:
+    images = unnamed(digits("binary", *range(12)))
+    choices: list[dict[str, Any]] = [
+        {},
+        {"encoder": "baseline"},
+        {"steps": 1},
+        {"steps": 2},
+        {"steps": 2, "learning_rate": 0.25},
+    ]
+    files = [build(images, **options)[0] for options in choices]
+    assert len(set(files)) == len(files)
+
+
+# Choice of the model
+
+
+def test_only_the_chosen_model_is_used() -> None:
+    chosen = Compressor(Options(model=MODELS / "tiny-grey"))
+    assert chosen.lone(DIGIT)[1].coders == {"tiny-grey": 1}  # a binary digit is a grey one too
+    assert chosen.lone(from_array(DIGIT.pixels > 127))[1].coders == {FALLBACK: 1}
+    other = Compressor(Options(model="tiny-binary"))
+    assert other.lone(DIGIT)[1].coders == {"tiny-binary": 1}
+    assert other.lone(GREY_DIGIT)[1].coders == {FALLBACK: 1}
+
+
+def worse_model(folder: Path) -> None:
+    """A model like tiny-binary, with a decoder that hardly knows digits."""
+    from dataclasses import replace
+
+    from bbcompress.models.checkpoint import load, save
+
+    weights = load(MODELS / "tiny-binary")
+    last = weights.decoder[-1]
+    last = replace(last, weight=last.weight // 4, bias=last.bias // 4)
+    save(replace(weights, decoder=(*weights.decoder[:-1], last), card={"name": "worse"}), folder)
+
+
+@pytest.mark.parametrize("order", ["worse first", "worse last"])
+def test_several_models_are_tried(order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worse_model(tmp_path / "worse")
+    places = [str(tmp_path), str(MODELS)]
+    monkeypatch.setenv("BBC_MODELS", os.pathsep.join(places if order == "worse first" else places[::-1]))
+    worse = Compressor(Options(model="worse")).lone(DIGIT)[0]
+    data, summary = Compressor().lone(DIGIT)
+    assert summary.coders == {"tiny-binary": 1}
+    assert len(data) < len(worse)
+    assert decompress(worse).tobytes() == decompress(data).tobytes() == DIGIT.pixels.tobytes()
+
+
+def test_a_file_needs_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = compress(DIGIT)
+    worse_model(tmp_path / "worse")
+    monkeypatch.setenv("BBC_MODELS", str(tmp_path))
+    with pytest.raises(ModelError, match="641adb"):
+        decompress(data)
+    facts = Reader(io.BytesIO(data)).facts()
+    assert facts["groups"][0]["model"] == "641adb... (not installed)"
+    assert np.array_equal(decompress(data, MODELS / "tiny-binary"), DIGIT.pixels)
+
+
+def test_a_model_of_the_same_prefix_but_other_integers_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check inside a message has the whole id: a collision of the prefix never gives other pixels."""
+    data = compress(DIGIT)
+    worse_model(tmp_path / "worse")
+    monkeypatch.setattr("bbcompress.models.zoo.ModelEntry.id", bytes.fromhex("641adb16") + bytes(28))
+    monkeypatch.setenv("BBC_MODELS", str(tmp_path))
+    with pytest.raises(FormatError):
+        decompress(data)
+
+
+def test_of_two_models_with_the_prefix_the_right_one_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = compress(DIGIT)
+    worse_model(tmp_path / "worse")
+    first = {"worse": b"\1", "tiny-binary": b"\2"}
+    monkeypatch.setenv("BBC_MODELS", os.pathsep.join([str(tmp_path), str(MODELS / "tiny-binary")]))
+    identity = property(lambda entry: bytes.fromhex("641adb16") + first[entry.name] * 28)
+    monkeypatch.setattr("bbcompress.models.zoo.ModelEntry.id", identity)
+    assert np.array_equal(decompress(data), DIGIT.pixels)
+
+
+def test_a_damaged_model_is_an_error_not_a_fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(MODELS / "tiny-binary", tmp_path / "tiny-binary")
+    path = tmp_path / "tiny-binary" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    monkeypatch.setenv("BBC_MODELS", str(tmp_path))
+    with pytest.raises(ModelError, match="damaged"):
+        compress(DIGIT)
+
+
+# --binary
+
+
+@pytest.mark.parametrize("image", [DIGIT, levels(DIGIT, 3, 9), from_array(DIGIT.pixels > 127)])
+def test_binary_takes_two_levels(image: PixelImage) -> None:
+    assert Compressor(Options(binary=True)).lone(image)[1].coders == {"tiny-binary": 1}
+
+
+@pytest.mark.parametrize("image", [GREY_DIGIT, photo(), palette(), STORED["transparency"]])
+def test_binary_refuses_all_else(image: PixelImage) -> None:
+    with pytest.raises(ImageError, match="--binary"):
+        compress(image, binary=True)
+
+
+def test_binary_names_the_image() -> None:
+    with pytest.raises(ImageError, match=r"second\.png"):
+        build([("first.png", DIGIT), ("second.png", GREY_DIGIT)], binary=True)
+
+
+# Verification
+
+
+@pytest.fixture(params=["other pixels", "an error"])
+def broken_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding does not give what was coded."""
+
+    def decode(header: GroupHeader, payload: bytes, models: Any) -> list[PixelImage]:
+        if request.param == "an error":
+            raise FormatError("damaged")
+        return [OTHER_DIGIT] * header.count
+
+    monkeypatch.setattr(api, "decode_images", decode)
+
+
+@pytest.mark.usefixtures("broken_decoder")
+@pytest.mark.parametrize("image", [DIGIT, photo()], ids=["model", "fallback"])
+def test_what_does_not_come_back_is_not_written(image: PixelImage) -> None:
+    with pytest.raises(BBCError, match=NOT_VERIFIED):
+        compress(image)
+    with pytest.raises(BBCError, match=NOT_VERIFIED):
+        build(unnamed([image, image]))
+
+
+@pytest.mark.usefixtures("broken_decoder")
+def test_verification_can_be_left_out() -> None:
+    assert len(compress(DIGIT, verify=False)) < 60
+    assert build(unnamed([DIGIT]), verify=False)[1].images == 1

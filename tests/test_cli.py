@@ -1,0 +1,1000 @@
+"""The command line: what each command does and prints, and one line for everything that can go wrong."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image, PngImagePlugin
+
+from bbcompress import __version__, api, cli
+from bbcompress.archive.container import ArchiveWriter, join_items
+from bbcompress.archive.groups import decode_images
+from bbcompress.archive.header import GroupHeader
+from bbcompress.cli import main
+from bbcompress.codecs.fallback import encode_item
+from bbcompress.errors import BBCError
+from bbcompress.images import PixelImage, from_array, read_image
+
+DATA = Path(__file__).resolve().parent / "data"
+MODELS = DATA / "models"
+BINARY_ID = "641adb16"
+NOTICE = "bbc: compiling kernels"
+"""The first run on a machine says so; no part of what is tested here."""
+
+LINE = re.compile(
+    r"(?P<source>.+) -> (?P<target>.+)  (?P<before>\d+) -> (?P<after>\d+) bytes  (?P<ratio>\d+\.\d\d)x  "
+    r"(?P<rate>\d+\.\d{4}) bits/dim  \((?P<coders>.+)\)\n"
+)
+
+
+def permissions_matter() -> bool:
+    """Whether they stop this user; they do not stop root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o500)
+        try:
+            (Path(folder) / "file").touch()
+        except OSError:
+            return True
+    return False
+
+
+needs_permissions = pytest.mark.skipif(not permissions_matter(), reason="permissions do not stop this user")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; the tiny models, and no others, are installed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+    logger = logging.getLogger("bbcompress")
+    handlers, level = logger.handlers, logger.level
+    yield tmp_path
+    logger.handlers = handlers
+    logger.setLevel(level)
+
+
+def run(*arguments: str, data: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, input=data, prog_name="bbc")
+
+
+def errors(result: Result) -> str:
+    """What was printed on stderr, but for the notice."""
+    lines = result.stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(NOTICE))
+
+
+def succeed(*arguments: str, data: bytes | None = None) -> str:
+    """Run a command that works and has nothing to complain of; gives what it printed."""
+    result = run(*arguments, data=data)
+    assert (result.exit_code, errors(result)) == (0, ""), result.exception
+    return result.stdout
+
+
+def fail(*arguments: str, data: bytes | None = None) -> str:
+    """Run a command that cannot work: status 1, nothing on stdout, one line, nothing left behind; gives the line."""
+    before = listing()
+    result = run(*arguments, data=data)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)  # no traceback
+    assert result.stdout_bytes == b""
+    line = errors(result)
+    assert re.fullmatch(r"bbc: error: .+\n", line), line
+    assert listing() == before
+    return line
+
+
+def misuse(*arguments: str) -> str:
+    """Run a command that is used wrongly: status 2, how to use it, nothing left behind."""
+    before = listing()
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout_bytes == b""
+    assert result.stderr.startswith("Usage: bbc ")
+    assert result.stderr.count("Error: ") == 1
+    assert listing() == before
+    return result.stderr
+
+
+def listing(folder: str | Path = ".") -> dict[str, bytes | None]:
+    """Everything in a folder and below, temporary files too: contents of files, None for all else."""
+
+    def content(path: Path) -> bytes | None:
+        readable = os.access(path, os.R_OK) and path.is_file() and not path.is_symlink()
+        return path.read_bytes() if readable else None
+
+    paths = sorted(Path(folder).rglob("*"))
+    return {path.relative_to(folder).as_posix(): content(path) for path in paths}
+
+
+def digit(kind: str = "binary", number: int = 0) -> Path:
+    return DATA / "digits" / kind / f"{number:04}.png"
+
+
+def put_digit(name: str = "digit.png", kind: str = "binary", number: int = 0) -> bytes:
+    """A sample digit in the working directory; gives the file."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(digit(kind, number), name)
+    return Path(name).read_bytes()
+
+
+def put_folder() -> list[str]:
+    """A folder of digits, a photo and what is no image; gives the names of its images."""
+    names = ["1.png", "10.png", "2.png", "grey/a.png", "photo.png", "é.png"]
+    for number, name in enumerate(names):
+        if name != "photo.png":
+            put_digit(f"set/{name}", *(("grey", 0) if "/" in name else ("binary", number)))
+    photo = np.random.default_rng(0).integers(0, 9, (5, 6, 3)).astype(np.uint8)
+    Image.fromarray(photo).save("set/photo.png")
+    Path("set/readme.txt").write_text("no image")
+    return names
+
+
+def same_images(folder: str, other: str, names: list[str]) -> bool:
+    return all(read_image(Path(folder) / name) == read_image(Path(other) / name) for name in names)
+
+
+def facts(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(succeed("info", file, "--json"))
+    return found
+
+
+def lone_file(name: str = "digit.bbc", number: int = 0) -> bytes:
+    """The compressed file of a digit, alone in the working directory."""
+    Path(name).write_bytes(api.compress(read_image(digit(number=number))))
+    return Path(name).read_bytes()
+
+
+def archive_file(name: str = "set.bbc", *names: str, count: int = 3) -> bytes:
+    """An archive of digits, with these names."""
+    labels = list(names) or [f"{number}.png" for number in range(count)]
+    file = io.BytesIO()
+    images = [(label, read_image(digit(number=number))) for number, label in enumerate(labels)]
+    api.Compressor().archive(images, file)
+    Path(name).write_bytes(file.getvalue())
+    return file.getvalue()
+
+
+# The commands
+
+
+def test_commands() -> None:
+    assert set(main.commands) == {"compress", "decompress", "info", "test", "models", "train"}
+    assert succeed("--version") == f"bbc, version {__version__}\n"
+    for command in ["", *main.commands]:
+        for option in ("-h", "--help"):
+            assert "Usage: bbc" in succeed(*command.split(), option)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["compress"], ["decompress"], ["info"], ["test"], ["info", "a", "b"], ["compress", "-x"]],
+)
+def test_wrong_use(arguments: list[str]) -> None:
+    misuse(*arguments)
+
+
+# compress
+
+
+def test_compress_an_image() -> None:
+    original = put_digit()
+    line = succeed("compress", "digit.png")
+    files = listing()
+    assert set(files) == {"digit.bbc", "digit.png"}
+    assert files["digit.png"] == original
+    coded = files["digit.bbc"]
+    assert coded is not None
+    found = LINE.fullmatch(line)
+    assert found, line
+    assert found.groupdict() == {
+        "source": "digit.png",
+        "target": "digit.bbc",
+        "before": str(len(original)),
+        "after": str(len(coded)),
+        "ratio": f"{len(original) / len(coded):.2f}",
+        "rate": f"{8 * len(coded) / 784:.4f}",
+        "coders": "tiny-binary",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [("a.b.png", "a.b.bbc"), ("noext", "noext.bbc"), ("sub/é ü.png", "sub/é ü.bbc")]
+)
+def test_the_file_stands_beside_the_image(name: str, target: str) -> None:
+    put_digit(name)
+    succeed("compress", name)
+    assert set(listing()) - {"sub"} == {name, target}
+
+
+def test_compress_to_another_name() -> None:
+    put_digit()
+    Path("out").mkdir()
+    succeed("compress", "digit.png", "-o", "out/other.name")
+    succeed("compress", "digit.png", "--output", "second")
+    files = listing()
+    assert set(files) == {"digit.png", "out", "out/other.name", "second"}
+    assert files["second"] == files["out/other.name"]
+
+
+def test_compress_a_folder() -> None:
+    names = put_folder()
+    line = succeed("compress", "set", "-o", "set.bbc")
+    found = LINE.fullmatch(line)
+    assert found, line
+    size = sum((Path("set") / name).stat().st_size for name in names)
+    subpixels = 5 * 784 + 90
+    after = Path("set.bbc").stat().st_size
+    assert (found["source"], found["before"], found["after"]) == ("set", str(size), str(after))
+    assert found["rate"] == f"{8 * after / subpixels:.4f}"
+    assert found["coders"] == "1 by fallback, 4 by tiny-binary, 1 by tiny-grey"
+    assert facts("set.bbc")["names"] == names
+    succeed("decompress", "set.bbc", "-o", "back")
+    assert same_images("set", "back", names)
+    assert len(listing("back")) == len(names) + 1  # and the folder `grey`
+
+
+def test_compress_several_inputs() -> None:
+    put_folder()
+    put_digit("x/b.png", number=3)
+    put_digit("c.png", "grey")
+    line = succeed("compress", "x/b.png", "set/grey", "c.png", "-o", "all.bbc", "-K", "1")
+    assert line.startswith("3 inputs -> all.bbc")
+    assert facts("all.bbc")["names"] == ["b.png", "a.png", "c.png"]
+    succeed("decompress", "all.bbc")
+    for name, source in (("b.png", "x/b.png"), ("a.png", "set/grey/a.png"), ("c.png", "c.png")):
+        assert read_image(f"all/{name}") == read_image(source)
+
+
+def test_compress_pipes() -> None:
+    original = put_digit()
+    result = run("compress", "-", data=original)
+    assert result.exit_code == 0
+    coded = result.stdout_bytes
+    assert LINE.fullmatch(errors(result))
+    assert "- -> stdout" in errors(result)
+    for arguments in (["digit.png", "-o", "-"], ["-", "-o", "-"]):
+        result = run("compress", *arguments, "-q", data=original)
+        assert (result.exit_code, result.stdout_bytes, errors(result)) == (0, coded, "")
+    succeed("compress", "-", "-o", "out.bbc", data=original)
+    assert listing() == {"digit.png": original, "out.bbc": coded}
+    result = run("decompress", "-", "-q", data=coded)
+    assert (result.exit_code, errors(result)) == (0, "")
+    assert read_image(result.stdout_bytes) == read_image("digit.png")
+    assert "1 image" in succeed("test", "-", data=coded)
+    assert json.loads(succeed("info", "-", "--json", data=coded))["bytes"] == len(coded)
+
+
+def test_an_archive_to_stdout_and_from_stdin() -> None:
+    put_folder()
+    result = run("compress", "set", "-o", "-")
+    assert result.exit_code == 0
+    succeed("compress", "set", "-o", "set.bbc")
+    assert Path("set.bbc").read_bytes() == result.stdout_bytes
+    succeed("decompress", "-", "-o", "back", data=result.stdout_bytes)
+    assert Path("back/grey/a.png").exists()
+
+
+def test_quiet() -> None:
+    put_digit()
+    assert succeed("compress", "-q", "digit.png") == ""
+    assert succeed("decompress", "--quiet", "digit.bbc", "-o", "back.png") == ""
+    assert succeed("test", "-q", "digit.bbc") == ""
+    assert "exists" in fail("compress", "-q", "digit.png")
+
+
+def test_compress_the_same_twice() -> None:
+    put_folder()
+    succeed("compress", "set", "-o", "a.bbc", "-K", "2")
+    succeed("compress", "set", "-o", "b.bbc", "-K", "2")
+    assert Path("a.bbc").read_bytes() == Path("b.bbc").read_bytes()
+
+
+def test_nothing_is_overwritten_without_force() -> None:
+    original = put_digit()
+    Path("digit.bbc").write_bytes(b"precious")
+    assert "digit.bbc exists" in fail("compress", "digit.png")
+    assert "digit.png exists" in fail("compress", "digit.png", "-o", "digit.png")
+    assert "is a folder" in fail("compress", "digit.png", "-o", ".")
+    succeed("compress", "digit.png", "--force")
+    succeed("compress", "digit.png", "-f")
+    assert listing()["digit.bbc"] != b"precious"
+    assert "digit.png exists" in fail("decompress", "digit.bbc")
+    Path("digit.png").write_bytes(b"precious")
+    succeed("decompress", "digit.bbc", "--force")
+    assert read_image("digit.png") == read_image(original)
+
+
+def test_the_output_is_looked_at_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_folder()
+    Path("set.bbc").touch()
+    monkeypatch.setattr("bbcompress.api.Compressor", None)
+    fail("compress", "set", "-o", "set.bbc")
+
+
+def test_choices_of_coding() -> None:
+    for number in range(12):
+        put_digit(f"set/{number}.png", number=number)
+    choices = (["-K", "2"], ["--steps", "2", "--encoder", "baseline"], ["-K", "2", "--lr", "0.25"], ["-K", "0"])
+    for number, choice in enumerate(choices):
+        succeed("compress", "set", "-o", f"{number}.bbc", "--no-verify", *choice)
+    groups = [facts(f"{number}.bbc")["groups"][0] for number in range(4)]
+    assert [(group["K"], group["encoder"]) for group in groups] == [(2, "rha"), (2, "baseline"), (2, "rha"), (0, "rha")]
+    assert len({Path(f"{number}.bbc").read_bytes() for number in range(4)}) == 4
+    for number in range(4):
+        succeed("decompress", f"{number}.bbc", "-q")
+        assert same_images("set", str(number), [f"{number}.png" for number in range(12)])
+
+
+@pytest.mark.parametrize("how", ["folder", "directory", "name"])
+def test_a_chosen_model(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = put_digit()
+    if how != "name":
+        monkeypatch.delenv("BBC_MODELS")
+    model = {"folder": str(MODELS / "tiny-grey"), "directory": str(MODELS), "name": "tiny-grey"}[how]
+    expected = "tiny-binary" if how == "directory" else "tiny-grey"
+    assert f"({expected})" in succeed("compress", "digit.png", "-m", model)
+    assert expected in succeed("info", "digit.bbc", "--model", model)
+    assert "all as they were" in succeed("test", "digit.bbc", "-m", model)
+    succeed("decompress", "digit.bbc", "-o", "back.png", "-m", model)
+    assert read_image("back.png") == read_image(original)
+
+
+def test_what_no_model_fits_is_stored_and_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_folder()
+    assert "(fallback)" in succeed("compress", "set/photo.png")
+    assert "fallback" in succeed("info", "set/photo.bbc")
+    monkeypatch.setenv("BBC_MODELS", "missing")
+    assert "(fallback)" in succeed("compress", "set/1.png")
+
+
+def test_binary() -> None:
+    put_folder()
+    succeed("compress", "--binary", "set/1.png")
+    assert "--binary" in fail("compress", "--binary", "set/grey/a.png")
+    assert "--binary" in fail("compress", "--binary", "set/photo.png")
+    assert "grey/a.png" in fail("compress", "--binary", "set", "-o", "set.bbc")
+
+
+def test_other_kinds_of_image_files() -> None:
+    pixels = read_image(digit()).pixels
+    kinds = {
+        "bilevel.png": Image.fromarray(pixels > 127),
+        "levels.bmp": Image.fromarray(np.where(pixels > 127, 90, 7).astype(np.uint8)),
+        "grey.pgm": Image.open(digit("grey")),
+        "palette.gif": Image.fromarray(pixels).convert("P"),
+        "deep.png": Image.fromarray(pixels.astype(np.uint16) * 257),
+        "colour.webp": Image.fromarray(np.stack([pixels, pixels, pixels // 2], axis=2)),
+    }
+    for name, image in kinds.items():
+        image.save(name, lossless=True) if name.endswith(".webp") else image.save(name)
+        succeed("compress", name)
+        target = str(Path(name).with_suffix(".bbc"))
+        succeed("decompress", target, "-o", "back.png", "-f")
+        assert read_image("back.png") == read_image(name)
+
+
+def test_metadata_that_is_not_kept_is_noted() -> None:
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Comment", "hello")
+    for name in ("a.png", "b.png"):
+        Image.open(digit()).save(name, pnginfo=about)
+    result = run("compress", "a.png")
+    assert result.exit_code == 0
+    assert errors(result) == "bbc: note: text of 1 image not kept: pixels only\n"
+    result = run("compress", "a.png", "b.png", "-o", "set.bbc")
+    assert errors(result) == "bbc: note: text of 2 images not kept: pixels only\n"
+    assert run("compress", "a.png", "-q", "-f").output == ""
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_output_is_verified(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_folder()
+    other = PixelImage("L", read_image(digit(number=7)).pixels)
+    monkeypatch.setattr(api, "decode_images", lambda header, *_: [other] * header.count)
+    arguments = ["set", "-o", "set.bbc"] if many else ["set/1.png"]
+    assert "did not come back" in fail("compress", *arguments)
+    succeed("compress", "--no-verify", *arguments)
+
+
+# decompress
+
+
+def test_decompress_an_image() -> None:
+    lone_file()
+    assert succeed("decompress", "digit.bbc") == "digit.bbc -> digit.png  28x28 L\n"
+    assert set(listing()) == {"digit.bbc", "digit.png"}
+    assert read_image("digit.png") == read_image(digit())
+    assert Image.open("digit.png").format == "PNG"
+    succeed("decompress", "digit.bbc", "-o", "other.PNG")
+    assert Path("other.PNG").read_bytes() == Path("digit.png").read_bytes()
+
+
+def test_decompress_to_stdout() -> None:
+    lone_file()
+    result = run("decompress", "digit.bbc", "-o", "-")
+    assert result.exit_code == 0
+    assert errors(result) == "digit.bbc -> stdout  28x28 L\n"
+    assert read_image(result.stdout_bytes) == read_image(digit())
+
+
+def test_decompress_only_to_png() -> None:
+    lone_file()
+    assert "only .png" in fail("decompress", "digit.bbc", "-o", "digit.jpg")
+
+
+def test_cmyk_comes_back_as_tiff() -> None:
+    image = PixelImage("CMYK", np.arange(48, dtype=np.uint8).reshape(3, 4, 4))
+    Path("a.bbc").write_bytes(api.compress(image))
+    succeed("decompress", "a.bbc")
+    assert read_image("a.tiff") == image
+    file = io.BytesIO()
+    api.Compressor().archive([("x.tiff", image), ("x.png", from_array(image.pixels))], file)
+    Path("set.bbc").write_bytes(file.getvalue())
+    succeed("decompress", "set.bbc")
+    assert set(listing("set")) == {"x.png", "x.tiff.tiff"}
+
+
+def test_decompress_an_archive() -> None:
+    archive_file("set.bbc", "b.png", "deep/er/a.jpg", "c")
+    assert succeed("decompress", "set.bbc") == "set.bbc -> set  3 images\n"
+    assert set(listing("set")) == {"b.png", "deep", "deep/er", "deep/er/a.png", "c.png"}
+    assert set(listing()) == {"set.bbc", "set", *(f"set/{name}" for name in listing("set"))}
+    for number, name in enumerate(["b.png", "deep/er/a.png", "c.png"]):
+        assert read_image(Path("set") / name) == read_image(digit(number=number))
+
+
+def test_decompress_an_archive_without_names() -> None:
+    file = io.BytesIO()
+    api.Compressor().archive([(None, read_image(digit(number=number))) for number in range(2)], file)
+    Path("set.bbc").write_bytes(file.getvalue())
+    succeed("decompress", "set.bbc")
+    assert set(listing("set")) == {"00000.png", "00001.png"}
+
+
+def test_decompress_into_a_folder_that_exists() -> None:
+    archive_file("set.bbc", "a.png", "sub/b.png")
+    Path("out/sub").mkdir(parents=True)
+    Path("out/other.png").write_bytes(b"other")
+    succeed("decompress", "set.bbc", "-o", "out")
+    assert set(listing("out")) == {"a.png", "other.png", "sub", "sub/b.png"}
+    assert "--force" in fail("decompress", "set.bbc", "-o", "out")
+    Path("out/a.png").unlink()
+    assert "out/sub/b.png exists" in fail("decompress", "set.bbc", "-o", "out")
+    assert not Path("out/a.png").exists()
+    Path("out/sub/b.png").write_bytes(b"old")
+    succeed("decompress", "set.bbc", "-o", "out", "--force")
+    assert read_image("out/sub/b.png") == read_image(digit(number=1))
+    assert Path("out/other.png").read_bytes() == b"other"
+
+
+def test_what_exists_is_found_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive_file("set.bbc", "a.png", "b.jpg")
+    lone_file()
+    put_digit()
+    put_digit("set/b.png")
+
+    def fault(*_: Any) -> None:
+        raise BBCError("too late")
+
+    monkeypatch.setattr(api, "decode_images", fault)
+    assert "set/b.png exists" in fail("decompress", "set.bbc")
+    assert "digit.png exists" in fail("decompress", "digit.bbc")
+
+
+def forged_archive(*names: str) -> None:
+    """An archive with names that our writer refuses."""
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    writer._take_names = lambda names: None  # type: ignore[method-assign]
+    items = join_items([encode_item(from_array(np.zeros((1, 1), np.uint8)))] * len(names))
+    writer.add_group(GroupHeader(count=len(names), fallback=True), items, names)
+    writer.close()
+    Path("forged.bbc").write_bytes(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/tmp/a.png", "x/../../a.png", "..", "a\\..\\b.png", "C:/a.png", "x/./y"])
+def test_no_name_leads_out_of_the_folder(name: str) -> None:
+    forged_archive("fine.png", name)
+    assert "forged.bbc" in fail("decompress", "forged.bbc", "-o", "deep/out")
+    fail("test", "forged.bbc")
+
+
+def test_no_link_leads_out_of_the_folder() -> None:
+    archive_file("set.bbc", "a.png", "link/b.png", "link/new/c.png")
+    Path("elsewhere").mkdir()
+    Path("out").mkdir()
+    Path("out/link").symlink_to("../elsewhere")
+    assert "symbolic link" in fail("decompress", "set.bbc", "-o", "out")
+    assert "symbolic link" in fail("decompress", "set.bbc", "-o", "out", "--force")
+    assert listing("elsewhere") == {}
+
+
+def test_an_archive_of_a_billion_images_is_not_unpacked() -> None:
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    for _ in range(64):
+        writer.add_group(GroupHeader(count=1 << 20, fallback=True), b"")
+    writer.close()
+    Path("many.bbc").write_bytes(file.getvalue())
+    assert "67108864 images" in fail("decompress", "many.bbc")
+    assert "67108864 images" in fail("info", "many.bbc", "--json")
+
+
+# info, test, models
+
+
+def test_info() -> None:
+    size = len(lone_file())
+    text = succeed("info", "digit.bbc")
+    assert text.startswith(f"digit.bbc: lone image, 1 image, {size} bytes\n")
+    assert "1 image by tiny-binary" in text
+    archive_file(count=12)
+    text = succeed("info", "set.bbc")
+    assert text.startswith("set.bbc: archive, 12 images")
+    assert re.search(
+        r"12 images by tiny-binary: \d+ bytes, \d+ coded directly, the rest with encoder rha, K = 0\n", text
+    )
+    listed = re.findall(
+        r"^  (?:prefix|group headers|payloads|checksums|names|index|footer) +(\d+)$", text, re.MULTILINE
+    )
+    assert sum(map(int, listed)) == Path("set.bbc").stat().st_size
+
+
+def test_info_as_json() -> None:
+    archive_file("set.bbc", "a", "ü.png")
+    found = facts("set.bbc")
+    assert (found["file"], found["format"], found["archive"], found["images"]) == ("set.bbc", 1, True, 2)
+    assert found["names"] == ["a", "ü.png"]
+    assert sum(found["parts"].values()) == found["bytes"] == Path("set.bbc").stat().st_size
+    (group,) = found["groups"]
+    assert set(group) == {"model", "images", "bytes", "encoder", "K", "direct", "batches", "lanes"}
+    lone_file()
+    assert facts("digit.bbc")["names"] == [None]
+    assert facts("digit.bbc")["archive"] is False
+
+
+def test_info_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    lone_file()
+    monkeypatch.setenv("BBC_MODELS", "")
+    assert "1 image by 641adb... (not installed)" in succeed("info", "digit.bbc")
+
+
+def test_test() -> None:
+    lone_file()
+    assert succeed("test", "digit.bbc") == "digit.bbc: 1 image, all as they were\n"
+    data = bytearray(archive_file())
+    before = listing()
+    assert succeed("test", "set.bbc") == "set.bbc: 3 images, all as they were\n"
+    assert listing() == before
+    data[20] ^= 1
+    Path("set.bbc").write_bytes(data)
+    assert fail("test", "set.bbc").startswith("bbc: error: set.bbc: ")
+
+
+def test_models() -> None:
+    lines = succeed("models").splitlines()
+    assert [line.split()[:2] for line in lines] == [["tiny-binary", BINARY_ID], ["tiny-grey", "dce8d0b5"]]
+    assert "mnist, binary" in lines[0]
+    assert "0.3277 bits/dim" in lines[0]
+    assert "0.2 MB" in lines[0]
+
+
+@pytest.mark.parametrize("card", [{"net_rate": 3, "name": None, "data": None}, {"net_rate": {"rha": "x"}}, {}])
+def test_models_with_an_odd_card(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(MODELS / "tiny-binary", "m/odd")
+    Path("m/odd/card.json").write_text(json.dumps({"default": False, **card}))
+    monkeypatch.setenv("BBC_MODELS", "m")
+    line = succeed("models")
+    assert line.split()[:2] == ["odd", BINARY_ID]
+    assert "? bits/dim" in line
+    assert line.endswith("(only with -m)\n")
+
+
+def test_models_of_which_one_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(MODELS, "m")
+    Path("m/tiny-binary/card.json").write_text("{")
+    monkeypatch.setenv("BBC_MODELS", "m")
+    result = run("models")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tiny-grey")
+    assert re.fullmatch(r".*tiny-binary.* is damaged\n", errors(result))
+    monkeypatch.setenv("BBC_MODELS", "")
+    assert succeed("models") == ""
+
+
+# What goes wrong
+
+
+def put_empty(name: str) -> Callable[[], None]:
+    """Gives a function that makes an empty file."""
+
+    def make() -> None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+
+    return make
+
+
+BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
+    # What is there, the command, and what the line has to say.
+    "missing image": (lambda: None, ["compress", "no.png"], "no.png"),
+    "missing image among others": (put_digit, ["compress", "digit.png", "no.png", "-o", "s.bbc"], "no.png"),
+    "missing file": (lambda: None, ["decompress", "no.bbc"], "no.bbc: cannot be read"),
+    "missing file, info": (lambda: None, ["info", "no.bbc"], "no.bbc: cannot be read"),
+    "missing file, test": (lambda: None, ["test", "no.bbc"], "no.bbc: cannot be read"),
+    "name too long": (lambda: None, ["compress", "x" * 400 + ".png"], "too long"),
+    "name too long, decompress": (lambda: None, ["decompress", "x" * 400 + ".bbc"], "too long"),
+    "output name too long": (put_digit, ["compress", "digit.png", "-o", "x" * 400], "too long"),
+    "empty image": (put_empty("a.png"), ["compress", "a.png"], "a.png: is empty"),
+    "empty file": (put_empty("a.bbc"), ["decompress", "a.bbc"], "a.bbc: "),
+    "empty file, info": (put_empty("a.bbc"), ["info", "a.bbc"], "a.bbc: "),
+    "no image": (lambda: Path("a.png").write_text("hello\n" * 9), ["compress", "a.png"], "a.png: is not an image"),
+    "broken image": (
+        lambda: Path("a.png").write_bytes(digit().read_bytes()[:-20]),
+        ["compress", "a.png"],
+        "a.png: ",
+    ),
+    "broken image in a folder": (
+        lambda: [put_folder(), Path("set/3.png").write_bytes(digit().read_bytes()[:-20])],
+        ["compress", "set", "-o", "set.bbc"],
+        "set/3.png: ",
+    ),
+    "dangling link": (lambda: Path("a.png").symlink_to("no"), ["compress", "a.png"], "a.png: cannot be read"),
+    "text file": (
+        lambda: Path("a.bbc").write_text("hello\n"),
+        ["decompress", "a.bbc"],
+        "a.bbc: the file is not a .bbc",
+    ),
+    "text file, test": (
+        lambda: Path("a.bbc").write_text("hello\n"),
+        ["test", "a.bbc"],
+        "a.bbc: the file is not a .bbc",
+    ),
+    "image as file": (put_digit, ["info", "digit.png"], "digit.png: the file is not a .bbc"),
+    "truncated file": (
+        lambda: Path("a.bbc").write_bytes(lone_file("b.bbc")[:-3]),
+        ["decompress", "a.bbc"],
+        "a.bbc: ",
+    ),
+    "truncated archive": (
+        lambda: Path("a.bbc").write_bytes(archive_file()[:-3]),
+        ["decompress", "a.bbc"],
+        "a.bbc: the archive is damaged, cut short",
+    ),
+    "later version": (lambda: Path("a.bbc").write_bytes(b"\xbb\xc2\0"), ["info", "a.bbc"], "version 2"),
+    "folder as file": (lambda: Path("a.bbc").mkdir(), ["decompress", "a.bbc"], "a.bbc: cannot be read"),
+    "folder without images": (
+        put_empty("set/a.txt"),
+        ["compress", "set", "-o", "set.bbc"],
+        "set: there is no image",
+    ),
+    "names twice": (
+        lambda: [put_digit("a/x.png"), put_digit("b/x.png")],
+        ["compress", "a/x.png", "b/x.png", "-o", "set.bbc"],
+        "two images have the name 'x.png'",
+    ),
+    "no such model": (put_digit, ["compress", "digit.png", "-m", "no"], "installed: tiny-binary, tiny-grey"),
+    "no such model, decompress": (lone_file, ["decompress", "digit.bbc", "-m", "no"], "there is no model no"),
+    "no such model, models": (lambda: None, ["models", "-m", "no"], "there is no model no"),
+    "output exists": (
+        lambda: [put_digit(), put_empty("digit.bbc")()],
+        ["compress", "digit.png"],
+        "digit.bbc exists; --force",
+    ),
+    "output is a device": (put_digit, ["compress", "digit.png", "-o", os.devnull, "-f"], "not a regular file"),
+    "folder is a file": (
+        lambda: [archive_file(), put_empty("out")()],
+        ["decompress", "set.bbc", "-o", "out", "-f"],
+        "out is a file",
+    ),
+    "output folder is missing": (put_digit, ["compress", "digit.png", "-o", "no/a.bbc"], "no/a.bbc: cannot be written"),
+    "output folder is a file": (put_digit, ["compress", "digit.png", "-o", "digit.png/a"], "cannot be written"),
+    "binary": (lambda: put_digit("a.png", "grey"), ["compress", "a.png", "--binary"], "--binary"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_one_line_says_what_is_wrong(case: str) -> None:
+    prepare, arguments, reason = BROKEN[case]
+    prepare()
+    assert reason in fail(*arguments)
+
+
+MISUSED: dict[str, tuple[list[str], str]] = {
+    "K too large": (["compress", "digit.png", "-K", "1001"], "1001"),
+    "K negative": (["compress", "digit.png", "-K", "-1"], "-1"),
+    "K no number": (["compress", "digit.png", "-K", "x"], "'x'"),
+    "rate": (["compress", "digit.png", "--lr", "0"], "--lr"),
+    "encoder": (["compress", "digit.png", "--encoder", "x"], "'x'"),
+    "several inputs": (["compress", "digit.png", "digit.png"], "-o OUT.bbc"),
+    "folder": (["compress", "."], "-o OUT.bbc"),
+    "stdin among several": (["compress", "digit.png", "-", "-o", "x"], "one of several"),
+    "other suffix": (["decompress", "x.data"], "does not end with .bbc"),
+    "archive to stdout": (["decompress", "set.bbc", "-o", "-"], "which folder"),
+}
+
+
+@pytest.mark.parametrize("case", MISUSED)
+def test_wrong_options_are_a_matter_of_use(case: str) -> None:
+    put_digit()
+    archive_file()
+    lone_file("x.data")
+    arguments, reason = MISUSED[case]
+    assert reason in misuse(*arguments)
+
+
+def test_stdin_that_is_no_image() -> None:
+    assert "-: is empty" in fail("compress", "-", data=b"")
+    assert "-: is not an image" in fail("compress", "-", data=b"hello, world")
+    assert "-: the file is not a .bbc" in fail("decompress", "-", "-o", "x.png", data=b"hello")
+
+
+def test_missing_and_wrong_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    lone_file()
+    archive_file()
+    for place in ("", str(MODELS / "tiny-grey")):
+        monkeypatch.setenv("BBC_MODELS", place)
+        for file, needed in (("digit.bbc", "641adb..."), ("set.bbc", "641adb16...")):
+            for command in ("decompress", "test"):
+                line = fail(command, file)
+                assert file in line
+                assert needed in line
+                assert "-m" in line
+    fail("decompress", "digit.bbc", "-m", str(MODELS / "tiny-grey"))
+    succeed("decompress", "digit.bbc", "-m", str(MODELS / "tiny-binary"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "card", "folder as card", "other card"])
+def test_a_broken_model_folder(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_digit()
+    lone_file("other.bbc")
+    monkeypatch.delenv("BBC_MODELS")
+    shutil.copytree(MODELS / "tiny-binary", "m")
+    weights, card = Path("m/model.safetensors"), Path("m/card.json")
+    data = bytearray(weights.read_bytes())
+    if damage == "cut":
+        weights.write_bytes(data[:-50])
+    elif damage == "empty":
+        weights.write_bytes(b"")
+    elif damage == "flipped":
+        data[-2000] ^= 4
+        weights.write_bytes(data)
+    elif damage == "card":
+        card.write_bytes(b"\xff{")
+    elif damage == "folder as card":
+        card.unlink()
+        card.mkdir()
+    else:
+        shutil.copy(MODELS / "tiny-grey" / "card.json", card)
+    assert "m/" in fail("compress", "digit.png", "-m", "m")
+    line = fail("decompress", "other.bbc", "-m", "m")
+    assert ("needs the model with id 641adb..." if damage == "other card" else "m/") in line
+
+
+@needs_permissions
+def test_what_may_not_be_read_or_written(work: Path) -> None:
+    put_digit()
+    put_digit("set/a.png")
+    put_digit("set/sub/b.png")
+    Path("digit.png").chmod(0)
+    Path("set/sub").chmod(0)
+    try:
+        assert "digit.png: cannot be read" in fail("compress", "digit.png")
+        assert "set/sub: cannot be read" in fail("compress", "set", "-o", "set.bbc")
+        assert "Permission denied" in fail("compress", "set/sub/b.png")
+        Path("set").chmod(0)
+        assert "Permission denied" in fail("compress", "set/a.png", "-o", "set.bbc")
+        assert "cannot be read: Permission denied" in fail("decompress", "set/a.bbc")
+    finally:
+        Path("set").chmod(0o755)
+        Path("set/sub").chmod(0o755)
+    Path("digit.png").chmod(0o644)
+    work.chmod(0o555)
+    try:
+        assert "cannot be written" in fail("compress", "digit.png")
+    finally:
+        work.chmod(0o755)
+
+
+@pytest.mark.parametrize("command", ["compress", "compress set", "decompress", "decompress set"])
+def test_an_output_folder_that_may_not_be_written(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    put_folder()
+    put_digit()
+    lone_file("other.bbc")
+    archive_file("archive.bbc")
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    arguments = {
+        "compress": ["compress", "digit.png"],
+        "compress set": ["compress", "set", "-o", "set.bbc"],
+        "decompress": ["decompress", "other.bbc"],
+        "decompress set": ["decompress", "archive.bbc"],
+    }
+    assert "cannot be written: Permission denied" in fail(*arguments[command])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "Input/output error"), BBCError("a reason")])
+def test_faults_from_deep_inside(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_digit()
+    lone_file("other.bbc")
+    archive_file("set.bbc")
+
+    def fault(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(api, "decode_images", fault)
+    for arguments in (
+        ["compress", "digit.png"],
+        ["decompress", "other.bbc"],
+        ["decompress", "set.bbc"],
+        ["test", "set.bbc"],
+    ):
+        fail(*arguments)
+
+
+# Ctrl-C
+
+
+def interrupting(function: Callable[..., Any], call: int) -> Callable[..., Any]:
+    """The function, with Ctrl-C pressed when it is called so many times."""
+    calls = iter(range(1, 1000))
+
+    def wrapper(*arguments: Any) -> Any:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress", "digit.png"],
+        ["compress", "set", "-o", "new.bbc"],
+        ["compress", "set", "-o", "old.bbc", "-f"],
+        ["decompress", "many.bbc"],
+        ["decompress", "many.bbc", "-o", "deep/er"],
+        ["decompress", "many.bbc", "-o", "set", "-f"],
+        ["test", "many.bbc"],
+    ],
+)
+def test_interrupted(call: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if arguments == ["compress", "digit.png"] and call == 2:
+        return  # a lone image is coded, and verified, once
+    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 784)
+    put_folder()
+    put_digit()
+    archive_file("many.bbc")
+    Path("old.bbc").write_bytes(b"old")
+    monkeypatch.setattr(api, "decode_images", interrupting(decode_images, call))
+    before = listing()
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout, errors(result)) == (1, "", "bbc: interrupted\n")
+    assert isinstance(result.exception, SystemExit)
+    assert listing() == before
+
+
+# A terminal, and processes
+
+
+def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream, quiet, shown in ((Terminal(), False, True), (Terminal(), True, False), (io.StringIO(), False, False)):
+        monkeypatch.setattr("sys.stderr", stream)
+        with cli._progress("compress", 2, quiet) as advance:
+            advance(1)
+            advance(2)
+        assert ("compress" in stream.getvalue()) == shown
+    monkeypatch.setattr("sys.stderr", None)
+    with cli._progress("compress", 2, False) as advance:
+        advance(2)
+
+
+def process(*arguments: str, shell: str = "", data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run bbc in a process of its own, with redirections in the words of the shell; -m names the tiny models."""
+    command = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-m", "bbcompress", *arguments]
+    return subprocess.run(command, input=data, capture_output=True, timeout=60, env=environment())
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parents[1])}
+
+
+def process_errors(result: subprocess.CompletedProcess[bytes]) -> list[str]:
+    return [line for line in result.stderr.decode().splitlines() if not line.startswith(NOTICE)]
+
+
+def test_through_pipes() -> None:
+    model = ["-m", str(MODELS / "tiny-binary")]
+    coded = process("compress", "-", *model, data=digit().read_bytes())
+    assert (coded.returncode, len(process_errors(coded))) == (0, 1)
+    decoded = process("decompress", "-", *model, "-q", shell="| cat", data=coded.stdout)
+    assert (decoded.returncode, decoded.stderr) == (0, b"")
+    assert read_image(decoded.stdout) == read_image(digit())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "shell", "reason"),
+    [
+        (["compress", "digit.png", "-q", "-o", "-"], "> /dev/full", "standard output cannot be written: No space left"),
+        (["info", "digit.bbc"], "> /dev/full", "No space left"),
+        (["compress", "-"], "<&-", "standard input is closed"),
+        (["decompress", "digit.bbc", "-o", "-"], ">&-", "standard output is closed"),
+    ],
+)
+def test_streams_that_cannot_be_used(arguments: list[str], shell: str, reason: str) -> None:
+    put_digit()
+    lone_file()
+    before = listing()
+    result = process(*arguments, shell=shell)
+    assert result.returncode == 1
+    (line,) = process_errors(result)
+    assert line.startswith("bbc: error: ")
+    assert reason in line
+    assert listing() == before
+
+
+def open_for_reader(pipe: str) -> int:
+    """A named pipe, open for writing once somebody reads it."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline, "nobody reads the pipe"
+            time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes and signals")
+def test_a_process_that_is_interrupted() -> None:
+    """SIGINT while an archive is being written: it waits for its second image, a pipe."""
+    put_digit("a.png")
+    os.mkfifo("b.png")
+    command = [sys.executable, "-m", "bbcompress", "compress", "a.png", "b.png", "-o", "set.bbc"]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
+    try:
+        pipe = open_for_reader("b.png")
+        assert any(path.name.startswith(".bbc-") for path in Path().iterdir())
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+        os.close(pipe)
+    finally:
+        child.kill()
+    lines = [line for line in err.splitlines() if not line.startswith(NOTICE)]
+    assert (child.returncode, out, lines) == (1, "", ["bbc: interrupted"])
+    assert {path.name for path in Path().iterdir()} == {"a.png", "b.png"}

@@ -1,0 +1,312 @@
+"""Damaged files: an error, or the very images where a byte did not matter; never other pixels, never another error."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bbcompress.api import Compressor, Options, Reader
+from bbcompress.archive.container import ArchiveWriter, build_lone, join_items, parse_lone
+from bbcompress.archive.groups import ModelCache
+from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STEPS, GroupHeader, Kind
+from bbcompress.archive.wire import crc32
+from bbcompress.errors import BBCError, FormatError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.models.zoo import Zoo
+
+DATA = Path(__file__).resolve().parent / "data"
+MODELS = DATA / "models"
+GUARD_SECONDS = 30
+"""Against hanging only: what is measured with it takes far below a second."""
+
+MAX_PEAK_BYTES = 100_000_000
+MASKS = (0x01, 0x80, 0xFF)
+
+Content = list[tuple[str | None, PixelImage]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_cache() -> Iterator[None]:
+    """The models are loaded once for all of the files here, not once for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BBC_MODELS", raising=False)
+        cache = ModelCache(Zoo(MODELS), NumpyBackend())
+        patch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+        yield
+
+
+def digits(kind: str, *numbers: int) -> list[PixelImage]:
+    return [read_image(DATA / "digits" / kind / f"{number:04}.png") for number in numbers]
+
+
+def content(data: bytes) -> Content:
+    """All that is in a file. Raises BBCError."""
+    reader = Reader(io.BytesIO(data))
+    found = dict(reader.images())
+    return [(name, found[position]) for position, name in enumerate(reader.names)]
+
+
+def archive(steps: int = 0) -> bytes:
+    """Five binary digits, one image that no model fits, names."""
+    file = io.BytesIO()
+    images = [*digits("binary", *range(3)), from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))]
+    images += digits("binary", 3, 4)
+    named = [(f"{number}.png" if number else "first é.png", image) for number, image in enumerate(images)]
+    Compressor(Options(steps=steps)).archive(named, file)
+    return file.getvalue()
+
+
+def lone(image: PixelImage) -> bytes:
+    return Compressor().lone(image)[0]
+
+
+FILES: dict[str, Callable[[], bytes]] = {
+    "archive": archive,
+    "archive, K = 2": lambda: archive(2),
+    "lone binary": lambda: lone(digits("binary", 0)[0]),
+    "lone binary of other levels": lambda: lone(from_array(digits("binary", 1)[0].pixels // 255 + 7)),
+    "lone grey": lambda: lone(digits("grey", 2)[0]),
+    "lone fallback, raw": lambda: lone(from_array(np.arange(24, dtype=np.uint8).reshape(2, 4, 3))),
+    "lone fallback, WebP": lambda: lone(from_array(np.full((9, 30, 3), 200, np.uint8))),
+    "lone fallback, PNG": lambda: lone(PixelImage("P", np.eye(30, dtype=np.uint8), palette=bytes(6))),
+}
+
+
+@pytest.fixture(scope="module", params=FILES)
+def file(request: pytest.FixtureRequest) -> bytes:
+    return FILES[request.param]()
+
+
+def check(damaged: bytes, expected: Content) -> bool:
+    """The file gives just the expected images, or a BBCError of one line; says whether the former."""
+    try:
+        found = content(damaged)
+    except BBCError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+        return False
+    assert found == expected
+    return True
+
+
+def test_the_undamaged_file(file: bytes) -> None:
+    assert check(file, content(file))
+
+
+def test_cut_at_every_length(file: bytes) -> None:
+    expected = content(file)
+    for length in range(len(file)):
+        assert not check(file[:length], expected)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_byte_flipped(file: bytes, mask: int) -> None:
+    expected = content(file)
+    survived = 0
+    for place in range(len(file)):
+        damaged = bytearray(file)
+        damaged[place] ^= mask
+        survived += check(bytes(damaged), expected)
+    assert survived <= 1  # only a K that a lone image does not use might not matter
+
+
+def test_every_byte_left_out_or_doubled(file: bytes) -> None:
+    expected = content(file)
+    for place in range(len(file)):
+        check(file[:place] + file[place + 1 :], expected)
+        check(file[: place + 1] + file[place:], expected)
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\xff", b"\n", bytes(4), bytes(8), b"\xbb\xc1\x01", bytes(1000)])
+def test_bytes_behind_the_end(file: bytes, tail: bytes) -> None:
+    assert not check(file + tail, content(file))
+    assert not check(tail + file, content(file))
+
+
+def test_stretches_of_zeros(file: bytes) -> None:
+    """As a full disk or a bad transfer leaves them."""
+    expected = content(file)
+    for start in range(0, len(file), 3):
+        for length in (4, 16, len(file)):
+            filled = file[:start] + bytes(min(length, len(file) - start)) + file[start + length :]
+            if filled != file:
+                check(filled, expected)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("mask", MASKS)
+def test_forged_checksums_are_found_out_by_the_messages(steps: int, mask: int) -> None:
+    """Every byte of a model-coded group flipped, and its CRC made to fit: the message itself is a check."""
+    data = archive(steps)
+    expected = content(data)
+    reader = Reader(io.BytesIO(data)).archive
+    assert reader is not None
+    entry = reader.groups[0]
+    assert reader.read_group(0)[0].count == 5
+    for place in range(entry.length - 4):
+        body = bytearray(data[entry.offset : entry.offset + entry.length - 4])
+        body[place] ^= mask
+        behind = data[entry.offset + entry.length :]
+        assert not check(data[: entry.offset] + bytes(body) + crc32(bytes(body)) + behind, expected)
+
+
+def test_forged_checksum_of_a_lone_fallback() -> None:
+    """Nothing but a BBCError, whatever stands in the item; where the CRC fits, other pixels are what it says."""
+    for name in ("lone fallback, raw", "lone fallback, WebP", "lone fallback, PNG"):
+        data = FILES[name]()
+        for place, mask in itertools.product(range(len(data) - 4), MASKS):
+            body = bytearray(data[:-4])
+            body[place] ^= mask
+            try:
+                content(bytes(body) + crc32(bytes(body)))
+            except BBCError as error:
+                assert "\n" not in str(error)
+
+
+def test_damage_in_one_group_leaves_the_others_readable() -> None:
+    data = bytearray(archive())
+    reader = Reader(io.BytesIO(data))
+    assert reader.archive is not None
+    first, second = reader.archive.groups
+    data[first.offset + 20] ^= 1
+    damaged = Reader(io.BytesIO(data))
+    with pytest.raises(FormatError):
+        next(damaged.images())
+    assert damaged.archive is not None
+    header, payload = damaged.archive.read_group(1)
+    assert (header.fallback, header.count, list(second.positions)) == (True, 1, [3])
+    assert payload
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [b"", b"\xbb", b"\xbb\xc1", b"\xbb\xc1\x00", b"\xbb\xc1\x01", b"\xbb\xc2\x00", b"hello, world\n", bytes(100)],
+)
+def test_foreign_files(foreign: bytes) -> None:
+    assert not check(foreign, [])
+    assert not check((DATA / "digits" / "grey" / "0000.png").read_bytes(), [])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_behind_a_true_prefix(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    model = parse_lone(lone(digits("binary", 0)[0]))[0].model
+    for size in range(0, 120):
+        noise = random.bytes(size)
+        for prefix in (b"\xbb\xc1\x00" + model, b"\xbb\xc1\x02", b"\xbb\xc1\x01", b"\xbb\xc1"):
+            try:
+                content(prefix + noise)
+            except BBCError as error:
+                assert "\n" not in str(error)
+            else:
+                raise AssertionError("random bytes gave an image")
+
+
+# Bounded time and memory
+
+
+def bounded(data: bytes) -> None:
+    """The file is refused at once, in little memory."""
+    content(lone(digits("binary", 0)[0]))  # models, tables and kernels are there before
+    start = time.monotonic()
+    tracemalloc.start()
+    try:
+        with pytest.raises(BBCError):
+            content(data)
+        assert tracemalloc.get_traced_memory()[1] < MAX_PEAK_BYTES
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - start < GUARD_SECONDS
+
+
+def model_id(likelihood: str = "bernoulli") -> bytes:
+    return Zoo(MODELS).candidates((28, 28), likelihood)[0].id
+
+
+def forged_archive(payload: bytes, **fields: Any) -> bytes:
+    """An archive of one group with a header that claims anything."""
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    writer.add_group(GroupHeader(**fields), payload)
+    writer.close()
+    return file.getvalue()
+
+
+NOISE = np.random.default_rng(0).bytes(5000)
+MOST = (1 << 24) // 784
+"""Images of a digit's size that a group may have."""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"count": MAX_GROUP_IMAGES, "direct": MAX_GROUP_IMAGES},
+        {"count": MAX_GROUP_IMAGES, "batches": (MAX_GROUP_IMAGES,)},
+        {"count": MOST + 1, "direct": MOST + 1},
+        {"count": MOST, "direct": MOST},
+        {"count": MOST, "batches": (MOST,)},
+        {"count": MOST, "batches": (MOST,), "steps": MAX_STEPS},
+        {"count": MOST, "direct": 1, "batches": (MOST - 1,), "steps": MAX_STEPS, "encoder": "baseline"},
+        {"count": 1000, "batches": (1,) * 1000, "steps": 1},
+        {"count": 10, "direct": 10, "lanes": MAX_LANES},
+        {"count": 10, "batches": (10,), "lanes": MAX_LANES, "steps": MAX_STEPS},
+        {"count": 10, "direct": 10, "size": (1 << 14, 1 << 14)},
+        {"count": 10, "direct": 10, "kind": GREY},
+        {"count": 10, "direct": 10, "kind": Kind("L", (7, 7))},
+    ],
+)
+@pytest.mark.parametrize("payload", [b"", NOISE[:4], NOISE[:100], NOISE], ids=len)
+def test_headers_that_claim_much(fields: dict[str, Any], payload: bytes) -> None:
+    bounded(forged_archive(payload, model=model_id()[:4], **fields))
+
+
+@pytest.mark.parametrize("batches", [(MOST,), (1,) * 20], ids=["one batch", "many batches"])
+def test_grey_headers_that_claim_much(batches: tuple[int, ...]) -> None:
+    fields = {"model": model_id("discretised_logistic")[:4], "count": sum(batches), "batches": batches}
+    bounded(forged_archive(NOISE, steps=10, **fields))
+
+
+@pytest.mark.parametrize("steps", [0, MAX_STEPS])
+@pytest.mark.parametrize("size", [0, 4, 5000])
+def test_lone_headers_that_claim_much(steps: int, size: int) -> None:
+    header = GroupHeader(model=model_id()[:3], steps=steps, direct=1)
+    bounded(build_lone(header, NOISE[:size]))
+    bounded(build_lone(replace(header, size=(1 << 14, 1 << 14)), NOISE[:size]))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        bytes.fromhex("0101") + b"\x80\x80\x01" * 2,  # raw, 2^14 by 2^14
+        bytes.fromhex("0301") + b"\x2f" + (0xFFF << 14 | 0xFFF).to_bytes(4, "little"),  # WebP, 2^12 by 2^12
+        bytes.fromhex("0201") + bytes.fromhex("0000000d49484452000040000000400008000000005c6a6b0f"),  # PNG
+        b"",
+        b"\x01",
+    ],
+)
+def test_items_that_claim_much(item: bytes) -> None:
+    bounded(build_lone(GroupHeader(fallback=True), item))
+    bounded(forged_archive(join_items([item]), fallback=True))
+    bounded(forged_archive(join_items([item]), fallback=True, count=MAX_GROUP_IMAGES))
+
+
+def test_a_file_of_many_claims() -> None:
+    """2^31 images in 70 kB are listed by nobody."""
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    for _ in range(2048):
+        writer.add_group(GroupHeader(count=MAX_GROUP_IMAGES, fallback=True), b"")
+    writer.close()
+    assert len(file.getvalue()) < 70_000
+    assert Reader(file).image_count == 1 << 31
+    bounded(file.getvalue())

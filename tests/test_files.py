@@ -1,0 +1,513 @@
+"""Writing so that nothing half-done is ever left, nothing outside a folder is touched, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from bbcompress import files
+from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.files import (
+    NewFolder,
+    find_images,
+    image_names,
+    list_names,
+    new_file,
+    open_input,
+    refuse_existing,
+    write_file,
+    write_standard_output,
+)
+
+
+def permissions_matter() -> bool:
+    """Whether they stop this user; they do not stop root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o500)
+        try:
+            (Path(folder) / "file").touch()
+        except OSError:
+            return True
+    return False
+
+
+needs_permissions = pytest.mark.skipif(not permissions_matter(), reason="permissions do not stop this user")
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    """Everything in a folder and below: contents of files, None for folders."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A folder with other things beside it, which stay as they are."""
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "file").write_bytes(b"beside")
+    folder = tmp_path / "place"
+    folder.mkdir()
+    yield folder
+    assert listing(tmp_path / "beside") == {"file": b"beside"}
+    assert {path.name for path in tmp_path.iterdir()} == {"beside", "place"}
+
+
+def one_line(caught: pytest.ExceptionInfo[BBCError]) -> str:
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+def full(*_: Any, **__: Any) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# One file
+
+
+def test_a_file_appears_whole(place: Path) -> None:
+    path = place / "a.bbc"
+    with new_file(path, force=False) as file:
+        file.write(b"con")
+        assert not path.exists()
+        file.write(b"tents")
+    assert listing(place) == {"a.bbc": b"contents"}
+
+
+def test_a_file_has_the_usual_permissions(place: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        write_file(place / "a", b"", force=False)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((place / "a").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt, SystemExit, BBCError])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_fault_leaves_nothing(fault: type[BaseException], force: bool, place: Path) -> None:
+    if force:
+        (place / "a").write_bytes(b"before")
+    before = listing(place)
+    with pytest.raises(fault), new_file(place / "a", force) as file:
+        file.write(b"half")
+        file.flush()
+        raise fault
+    assert listing(place) == before
+
+
+def test_what_exists_is_overwritten_only_by_force(place: Path) -> None:
+    path = place / "a"
+    path.write_bytes(b"before")
+    with pytest.raises(OutputExistsError, match="--force") as caught:
+        write_file(path, b"after", force=False)
+    assert str(path) in one_line(caught)
+    assert listing(place) == {"a": b"before"}
+    write_file(path, b"after", force=True)
+    assert listing(place) == {"a": b"after"}
+
+
+def test_what_appears_meanwhile_is_not_overwritten(place: Path) -> None:
+    with pytest.raises(OutputExistsError), new_file(place / "a", force=False) as file:
+        file.write(b"ours")
+        (place / "a").write_bytes(b"theirs")
+    assert listing(place) == {"a": b"theirs"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_folders_and_devices_are_never_overwritten(force: bool, place: Path) -> None:
+    with pytest.raises(OutputExistsError, match="is a folder"):
+        write_file(place, b"", force)
+    os.mkfifo(place / "pipe")
+    with pytest.raises(OutputExistsError, match="not a regular file"):
+        write_file(place / "pipe", b"", force)
+    assert stat.S_ISFIFO((place / "pipe").stat().st_mode)
+
+
+def test_a_link_is_replaced_not_followed(place: Path, tmp_path: Path) -> None:
+    for name, target in (("link", tmp_path / "beside" / "file"), ("dangling", tmp_path / "missing")):
+        (place / name).symlink_to(target)
+        with pytest.raises(OutputExistsError):
+            write_file(place / name, b"ours", force=False)
+        write_file(place / name, b"ours", force=True)
+        assert not (place / name).is_symlink()
+    assert listing(place) == {"link": b"ours", "dangling": b"ours"}
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "os.replace", "os.chmod", "tempfile.mkstemp"])
+@pytest.mark.parametrize("before", [None, b"before"])
+def test_a_full_disk(call: str, before: bytes | None, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = place / "a"
+    if before is not None:
+        path.write_bytes(before)
+    monkeypatch.setattr(call, full)
+    with pytest.raises(BBCError, match="No space left") as caught:
+        write_file(path, b"contents", force=True)
+    assert str(path) in one_line(caught)
+    assert listing(place) == ({} if before is None else {"a": before})
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_when_written(size: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, or only when the buffer is flushed."""
+    open_descriptor = os.fdopen
+
+    def open_full(descriptor: int, mode: str) -> Any:
+        os.close(descriptor)
+        return open_descriptor(os.open("/dev/full", os.O_RDWR), mode.replace("+", ""))
+
+    monkeypatch.setattr("os.fdopen", open_full)
+    with pytest.raises(BBCError, match="No space left") as caught:
+        write_file(place / "a", b"x" * size, force=False)
+    one_line(caught)
+    assert listing(place) == {}
+
+
+def test_a_folder_that_is_missing_or_no_folder(place: Path) -> None:
+    (place / "file").write_bytes(b"file")
+    for path in (place / "missing" / "a", place / "file" / "a"):
+        with pytest.raises(BBCError, match="cannot be written") as caught:
+            write_file(path, b"", force=False)
+        assert str(path) in one_line(caught)
+    assert listing(place) == {"file": b"file"}
+
+
+@needs_permissions
+def test_a_folder_that_may_not_be_written(place: Path) -> None:
+    place.chmod(0o555)
+    with pytest.raises(BBCError, match="cannot be written"):
+        write_file(place / "a", b"", force=False)
+    assert listing(place) == {}
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "字" * 85])
+def test_the_longest_names(name: str, place: Path) -> None:
+    """The temporary name is no longer than the name itself may be."""
+    write_file(place / name, b"contents", force=False)
+    assert listing(place) == {name: b"contents"}
+    with NewFolder(place / "folder", force=False) as new:
+        new.write(name, b"contents")
+    (place / name).unlink()
+    with NewFolder(place / name, force=False) as new:
+        new.write(name, b"contents")
+    assert listing(place / name) == {name: b"contents"}
+
+
+# A folder of files
+
+
+def test_a_folder_appears_whole(place: Path) -> None:
+    folder = place / "deep" / "out"
+    with NewFolder(folder, force=False) as new:
+        new.write("b.png", b"b")
+        new.write("sub/a.png", b"a")
+        assert not folder.exists()
+    assert listing(place) == {
+        "deep": None,
+        "deep/out": None,
+        "deep/out/b.png": b"b",
+        "deep/out/sub": None,
+        "deep/out/sub/a.png": b"a",
+    }
+
+
+def test_files_are_added_to_a_folder(place: Path) -> None:
+    (place / "sub").mkdir()
+    (place / "sub" / "other").write_bytes(b"other")
+    with NewFolder(place, force=False) as new:
+        new.check(["a.png", "sub/b.png"])
+        new.write("a.png", b"a")
+        new.write("sub/b.png", b"b")
+        new.write("new/c.png", b"c")
+        assert not (place / "a.png").exists()
+    expected = {"a.png": b"a", "new": None, "new/c.png": b"c", "sub": None, "sub/b.png": b"b", "sub/other": b"other"}
+    assert listing(place) == expected
+
+
+def test_files_for_a_folder_that_exists_never_stand_beside_it(place: Path) -> None:
+    """Beside it may be another file system, or a folder that may not be written, as / is."""
+    with NewFolder(place, force=False) as new:
+        new.write("a.png", b"a")
+        assert {path.name for path in place.parent.iterdir()} == {"beside", "place"}
+        assert any(path.name == "a.png" for path in place.rglob("*"))
+    assert listing(place) == {"a.png": b"a"}
+
+
+def test_an_empty_folder(place: Path) -> None:
+    with NewFolder(place / "out", force=False):
+        pass
+    assert listing(place) == {"out": None}
+
+
+@pytest.mark.parametrize("folder", [".", "out/../out", "out/"])
+def test_other_ways_to_name_a_folder(folder: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "out").mkdir()
+    monkeypatch.chdir(place)
+    with NewFolder(Path(folder), force=False) as new:
+        new.write("a.png", b"a")
+    expected: dict[str, bytes | None] = {"a.png": b"a", "out": None}
+    assert listing(place) == (expected if folder == "." else {"out": None, "out/a.png": b"a"})
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt, BBCError])
+@pytest.mark.parametrize("folder", ["out", "deep/er/out", "there"])
+def test_a_fault_leaves_no_folder(fault: type[BaseException], folder: str, place: Path) -> None:
+    (place / "there").mkdir()
+    (place / "there" / "a.png").write_bytes(b"before")
+    before = listing(place)
+    with pytest.raises(fault), NewFolder(place / folder, force=True) as new:
+        new.write("a.png", b"a")
+        new.write("sub/b.png", b"b")
+        raise fault
+    assert listing(place) == before
+
+
+def test_existing_files_of_a_folder_are_overwritten_only_by_force(place: Path) -> None:
+    (place / "b.png").write_bytes(b"before")
+    for checked in (["a.png", "b.png"], []):
+        with pytest.raises(OutputExistsError, match=r"b\.png.*--force"), NewFolder(place, force=False) as new:
+            new.check(checked)
+            new.write("a.png", b"a")
+            new.write("new/c.png", b"c")
+            new.write("b.png", b"b")
+        assert listing(place) == {"b.png": b"before"}
+    with NewFolder(place, force=True) as new:
+        new.check(["b.png"])
+        new.write("b.png", b"b")
+    assert listing(place) == {"b.png": b"b"}
+
+
+def test_a_name_twice_is_an_error(place: Path) -> None:
+    with pytest.raises(BBCError), NewFolder(place / "out", force=True) as new:
+        new.write("a.png", b"first")
+        new.write("a.png", b"second")
+    with pytest.raises(BBCError) as caught, NewFolder(place / "out", force=True) as new:
+        new.write("a.png", b"first")
+        new.write("a.png/b.png", b"second")
+    one_line(caught)
+    assert listing(place) == {}
+
+
+def test_a_file_is_no_folder(place: Path) -> None:
+    (place / "file").write_bytes(b"file")
+    with pytest.raises(OutputExistsError, match="not a folder"):
+        NewFolder(place / "file", force=True)
+    with pytest.raises(BBCError, match="cannot be written"), NewFolder(place / "file" / "out", force=True):
+        pass
+    assert listing(place) == {"file": b"file"}
+
+
+def test_a_file_in_the_place_of_a_subfolder(place: Path) -> None:
+    (place / "sub").write_bytes(b"file")
+    with pytest.raises(BBCError) as caught, NewFolder(place, force=True) as new:
+        new.write("a.png", b"a")
+        new.write("sub/b.png", b"b")
+    one_line(caught)
+    assert listing(place) == {"sub": b"file"}
+
+
+@pytest.mark.parametrize("name", ["link/a.png", "link/new/a.png", "link/file", "there/up/a.png"])
+def test_links_are_no_way_out(name: str, place: Path, tmp_path: Path) -> None:
+    (place / "link").symlink_to(tmp_path / "beside")
+    (place / "there").mkdir()
+    (place / "there" / "up").symlink_to("../..")
+    for force in (False, True):
+        with pytest.raises(BBCError) as caught, NewFolder(place, force) as new:
+            new.write("first.png", b"first")
+            new.write(name, b"escaped")
+        one_line(caught)
+    assert sorted(path.name for path in place.iterdir()) == ["link", "there"]
+
+
+def test_links_inside_a_folder_and_to_it_are_followed(place: Path) -> None:
+    (place / "real" / "sub").mkdir(parents=True)
+    (place / "real" / "link").symlink_to("sub")
+    (place / "folder").symlink_to("real")
+    with NewFolder(place / "folder", force=False) as new:
+        new.write("link/a.png", b"a")
+        new.write("b.png", b"b")
+    assert (place / "folder").is_symlink()
+    assert (place / "real" / "sub" / "a.png").read_bytes() == b"a"
+    assert (place / "real" / "b.png").read_bytes() == b"b"
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(place: Path, tmp_path: Path) -> None:
+    (place / "a.png").symlink_to(tmp_path / "missing")
+    with pytest.raises(OutputExistsError), NewFolder(place, force=False) as new:
+        new.write("a.png", b"a")
+    with NewFolder(place, force=True) as new:
+        new.write("a.png", b"a")
+    assert not (place / "a.png").is_symlink()
+
+
+@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "os.replace", "pathlib.Path.mkdir"])
+@pytest.mark.parametrize("folder", ["out", "deep/out", "there"])
+def test_a_full_disk_leaves_no_folder(call: str, folder: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "there").mkdir()
+    with pytest.raises(BBCError, match="No space left") as caught, monkeypatch.context() as patch:
+        patch.setattr(call, full)
+        with NewFolder(place / folder, force=True) as new:
+            new.write("sub/a.png", b"a")
+    assert str(place / folder) in one_line(caught)
+    assert listing(place) == {"there": None}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_when_a_folder_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_path = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: open_path(Path("/dev/full"), "wb"))
+    with pytest.raises(BBCError, match="No space left") as caught, NewFolder(place / "out", force=True) as new:
+        new.write("a.png", b"a")
+    assert "a.png" in one_line(caught)
+    assert listing(place) == {}
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], []),
+        ([None, None], ["00000.png", "00001.png"]),
+        (["a.png", "b.PNG", "c.jpg", "d", "e/f.tar.gz"], ["a.png", "b.PNG", "c.png", "d.png", "e/f.tar.png"]),
+        (["a.png", "a.jpg"], ["a.png", "a.jpg.png"]),
+        (["a.jpg", "a.png"], ["a.jpg.png", "a.png"]),
+        (["a.jpg", "A.bmp"], ["a.png", "A.bmp.png"]),
+        (["a.png", "a.jpg", "a.jpg.png"], ["a.png", "a.jpg-2.png", "a.jpg.png"]),
+        (["a.png", "a.jpg", "a.jpg.png", "a.jpg-2.png"], ["a.png", "a.jpg-3.png", "a.jpg.png", "a.jpg-2.png"]),
+        ([None, "00000.png", "00000"], ["00000-2.png", "00000.png", "00000-3.png"]),
+        (["a.d/b", "a.d/b.jpg"], ["a.d/b.png", "a.d/b.jpg.png"]),
+        ([".png", ".jpg", "é.jpeg"], [".png", ".jpg.png", "é.png"]),
+    ],
+)
+def test_image_names(names: list[str | None], expected: list[str]) -> None:
+    assert image_names(names) == expected
+
+
+def test_image_names_are_distinct() -> None:
+    stems = ["a", "a.jpg", "a.jpg-2", "a.bmp", "00000", "00003", "A"]
+    wanted = [stem + suffix for stem in stems for suffix in ("", ".png", ".jpg", ".PNG")]
+    names = image_names([None, *wanted, None])
+    lower = [name.lower() for name in names if name.lower() not in [name.lower() for name in wanted]]
+    assert len(set(names)) == len(names)
+    assert len(set(lower)) == len(lower)  # of ours none differ only in case
+    assert [name for name in wanted if name.lower().endswith(".png")] == [name for name in names if name in wanted]
+
+
+def test_so_many_names_are_refused() -> None:
+    """A forged archive of a few bytes may claim billions."""
+    forged: Any = range(1 << 31)
+    for function in (image_names, list_names):
+        with pytest.raises(BBCError, match="at most"):
+            function(forged)
+
+
+# Input
+
+
+def test_folders_are_walked_in_order(tmp_path: Path) -> None:
+    for name in ("b.png", "a/z.JPG", "a/b/c.tiff", "a.webp", "B.png", "no.txt", "png", ".hidden.png", "a/no.bbc"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "in" / "folder.png").mkdir()
+    (tmp_path / "in" / "folder.png" / "no.md").touch()
+    (tmp_path / "alone.xyz").touch()
+    expected = [".hidden.png", "B.png", "a.webp", "a/b/c.tiff", "a/z.JPG", "b.png"]
+    assert find_images([str(tmp_path / "in")]) == [(name, tmp_path / "in" / name) for name in expected]
+    found = find_images([str(tmp_path / "alone.xyz"), str(tmp_path / "in" / "a")])
+    assert [name for name, _ in found] == ["alone.xyz", "b/c.tiff", "z.JPG"]
+
+
+def test_inputs_that_hold_nothing(tmp_path: Path) -> None:
+    (tmp_path / "no.txt").touch()
+    with pytest.raises(ImageError, match="no image in this folder"):
+        find_images([str(tmp_path)])
+    with pytest.raises(ImageError, match="no such file"):
+        find_images([str(tmp_path / "no.txt"), str(tmp_path / "missing.png")])
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images would be left out of the archive, and nobody would know."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.png").touch()
+    scan = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(ImageError, match="sub: cannot be read") as caught:
+        find_images([str(tmp_path)])
+    one_line(caught)
+
+
+def test_input_from_a_pipe_can_be_read_from_any_place(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"contents")
+    os.close(writing)
+    with open_input(f"/dev/fd/{reading}") as file:
+        assert file.read(3) == b"con"
+        file.seek(0)
+        assert file.read() == b"contents"
+    os.close(reading)
+    (tmp_path / "file").write_bytes(b"contents")
+    with open_input(str(tmp_path / "file")) as file:
+        assert file.seekable()
+    with pytest.raises(OSError, match="missing"):
+        open_input(str(tmp_path / "missing"))
+
+
+def stream(buffer: io.BytesIO) -> Any:
+    """A standard stream with these bytes behind it."""
+    return SimpleNamespace(buffer=buffer)
+
+
+def test_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", stream(io.BytesIO(b"contents")))
+    with open_input("-") as file:
+        assert file.seekable()
+        assert file.read() == b"contents"
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", stream(out))
+    write_standard_output(b"contents")
+    assert out.getvalue() == b"contents"
+
+
+def test_standard_streams_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", stream(_Full()))
+    with pytest.raises(BBCError, match="No space left"):
+        write_standard_output(b"contents")
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(BBCError, match="closed"):
+        write_standard_output(b"contents")
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(BBCError, match="closed"):
+        files.read_standard_input()
+
+
+class _Full(io.BytesIO):
+    def flush(self) -> None:
+        full()
+
+
+def test_refusing_what_exists(tmp_path: Path) -> None:
+    refuse_existing(tmp_path / "missing", force=False)
+    (tmp_path / "file").touch()
+    refuse_existing(tmp_path / "file", force=True)

@@ -1,0 +1,120 @@
+"""Files of the format's first version, which every later version reads; today's writer still makes their very bytes."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bbcompress.api import Reader
+from bbcompress.archive.groups import ModelCache
+from bbcompress.archive.header import GroupHeader
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.images import PixelImage, read_image
+from bbcompress.models.zoo import Zoo
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+STREAMS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "streams" / "streams.json").read_text(encoding="utf-8"))
+DATA = Path(__file__).resolve().parent / "data"
+MAX_BYTES = 40_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_cache() -> Iterator[None]:
+    """The tiny models, loaded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BBC_MODELS", raising=False)
+        cache = ModelCache(Zoo(DATA / "models"), NumpyBackend())
+        patch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+        yield
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    """The script that made the streams; tests/golden is no package."""
+    spec = importlib.util.spec_from_file_location("make_streams", GOLDEN / "make_streams.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stream(name: str) -> bytes:
+    return (GOLDEN / "streams" / f"{name}.bbc").read_bytes()
+
+
+def content(data: bytes) -> list[tuple[str | None, PixelImage]]:
+    """Names and images by position."""
+    reader = Reader(io.BytesIO(data))
+    images = dict(reader.images())
+    return [(name, images[position]) for position, name in enumerate(reader.names)]
+
+
+def model_coded(data: bytes) -> list[tuple[GroupHeader, bytes]]:
+    """Header and message of the groups whose bytes do not depend on the release of Pillow."""
+    archive = Reader(io.BytesIO(data)).archive
+    if archive is None:
+        return []
+    groups = [archive.read_group(number) for number in range(len(archive.groups))]
+    return [group for group in groups if not group[0].fallback]
+
+
+def test_the_list_is_complete() -> None:
+    assert {path.stem for path in (GOLDEN / "streams").glob("*.bbc")} == set(STREAMS)
+    assert sum(len(stream(name)) for name in STREAMS) < MAX_BYTES
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_very_pixels_come_out(name: str, maker: ModuleType) -> None:
+    found = content(stream(name))
+    assert len(found) == sum(STREAMS[name]["segments"] or [1])
+    if STREAMS[name]["digits"]:
+        kind, first, end = STREAMS[name]["digits"]
+        digits = [read_image(DATA / "digits" / kind / f"{number:04}.png") for number in range(first, end)]
+        assert [image for _, image in found] == digits
+    assert maker.fingerprint(found) == STREAMS[name]["sha256"]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_very_bytes_are_written(name: str, maker: ModuleType) -> None:
+    data = stream(name)
+    left = iter(content(data))
+    segments = [[next(left) for _ in range(count)] for count in STREAMS[name]["segments"] or [1]]
+    again = maker.write(segments, not STREAMS[name]["segments"], STREAMS[name]["options"])
+    assert model_coded(again) == model_coded(data)
+    coders = {group["model"] for group in Reader(io.BytesIO(data)).facts()["groups"]}
+    if "fallback" not in coders:
+        assert again == data
+
+
+def test_the_streams_use_all_of_the_format() -> None:
+    headers = [header for name in STREAMS for header, _ in model_coded(stream(name))]
+    assert {(header.encoder, header.steps > 0) for header in headers} == {
+        ("rha", False),
+        ("rha", True),
+        ("baseline", False),
+        ("baseline", True),
+    }
+    assert any(header.learning_rate for header in headers)
+    assert any(header.lanes > 1 for header in headers)
+    assert any(len(header.batches) > 3 for header in headers)
+    assert {None if header.kind is None else header.kind.mode for header in headers} == {None, "1", "L"}
+    names = {name for stem in STREAMS for name, _ in content(stream(stem))}
+    assert None in names
+    assert any(name and not name.isascii() for name in names)
+
+
+def test_the_script_makes_what_it_says(maker: ModuleType) -> None:
+    assert set(maker.LONE) | set(maker.ARCHIVES) == set(STREAMS)
+    for name, (options, segments) in maker.ARCHIVES.items():
+        items = [item for segment in segments for item in segment]
+        assert STREAMS[name]["options"] == options
+        assert STREAMS[name]["sha256"] == maker.fingerprint(items)
+    for name, item in maker.LONE.items():
+        assert STREAMS[name]["sha256"] == maker.fingerprint([item])
