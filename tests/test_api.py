@@ -67,7 +67,7 @@ MODEL_CODED = {
     "0 and 1": (levels(DIGIT, 0, 1), "tiny-binary"),
     "17 and 90": (levels(DIGIT, 17, 90), "tiny-binary"),
     "254 and 255": (levels(DIGIT, 254, 255), "tiny-binary"),
-    "black": (levels(DIGIT, 0, 0), "tiny-binary"),
+    "black": (levels(DIGIT, 0, 0), None),
     "white": (levels(DIGIT, 255, 255), None),
     "one grey": (levels(DIGIT, 77, 77), "tiny-binary"),
     "mode 1": (from_array(DIGIT.pixels > 127), "tiny-binary"),
@@ -170,7 +170,7 @@ def test_lone_image_that_a_model_codes(kind: str) -> None:
     assert summary.bits_per_dimension == 8 * len(data) / 784
     (group,) = groups(data)
     assert summary.coders == {group["model"]: 1}
-    if model is not None:  # white is not what the model has seen: either may be smaller
+    if model is not None:  # black and white are nothing to the fallback: either may be smaller
         assert group["model"] == model
         assert len(data) - group["bytes"] <= OVERHEAD
         assert len(data) < len(encode_item(image)) + OVERHEAD
