@@ -70,6 +70,8 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
             parts.append(direct_codec.pop(message))
     except EmptyMessage:
         raise FormatError("damaged: the coded images end too early") from None
+    except ValueError:  # a posterior gives no room to the z of other images
+        raise FormatError("damaged: the coded images do not fit their latent variables") from None
     x = np.concatenate(parts[::-1])
     if message != Message.empty(layout.lanes, _check(x, layout.lanes, context)):
         raise FormatError("damaged: the images do not agree with their checksum")

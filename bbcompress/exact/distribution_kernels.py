@@ -92,9 +92,11 @@ def pop_logistic(
 
 @inline
 def normal_bin_cdf(edge: int, mu: int, sigma: int, edges: Ints, normal_cdf: Ints) -> int:
-    """Cumulative frequency of N(mu, sigma^2) below bin `edge`; at least 1 between neighbours.
+    """Cumulative frequency of N(mu, sigma^2) below bin `edge`; far bins have none.
 
-    mu, sigma and edges: in units of 2^-24. The CDF's table is interpolated linearly.
+    A posterior needs no floor: a bin is only ever pushed where it has been popped, and the far bins of a floor, drawn
+    once in some thousand images, would cost hundreds of bytes each. mu, sigma and edges: in units of 2^-24. The CDF's
+    table is interpolated linearly.
     """
     bins = edges.size + 1
     if edge <= 0:
@@ -107,7 +109,7 @@ def normal_bin_cdf(edge: int, mu: int, sigma: int, edges: Ints, normal_cdf: Ints
     fraction = t & ((1 << _FRACTION_BITS) - 1)
     low = normal_cdf[index]
     probability = low + (((normal_cdf[index + 1] - low) * fraction) >> _FRACTION_BITS)
-    return edge + int((probability * (_TOTAL - bins)) >> SIGMOID_BITS)
+    return int(probability >> (SIGMOID_BITS - PRECISION))
 
 
 @kernel
