@@ -270,6 +270,13 @@ def test_headers_that_claim_much(fields: dict[str, Any], payload: bytes) -> None
     bounded(forged_archive(payload, model=model_id()[:4], **fields))
 
 
+@pytest.mark.parametrize(("count", "reason"), [(MOST, "end too early"), (MOST + 1, "above the limit")])
+def test_the_limit_of_a_group(count: int, reason: str) -> None:
+    data = forged_archive(NOISE[:100], model=model_id()[:4], count=count, direct=count)
+    with pytest.raises(FormatError, match=reason):
+        content(data)
+
+
 @pytest.mark.parametrize("batches", [(MOST,), (1,) * 20], ids=["one batch", "many batches"])
 def test_grey_headers_that_claim_much(batches: tuple[int, ...]) -> None:
     fields = {"model": model_id("discretised_logistic")[:4], "count": sum(batches), "batches": batches}
