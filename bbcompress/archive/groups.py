@@ -102,9 +102,9 @@ def encode_fallback(images: Sequence[PixelImage]) -> tuple[GroupHeader, bytes]:
 
 def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
     """Whether the fallback may be smaller than a model's payload, by a sample of the images: it is tried on all of them
-    where its share of the sample comes within half of the payload's."""
+    where its share of the sample comes within a quarter of the payload's."""
     sample = images[:: max(1, len(images) // FALLBACK_SAMPLE)]
-    return 2 * len(images) * sum(len(encode_item(image)) for image in sample) < 3 * payload_bytes * len(sample)
+    return 4 * len(images) * sum(len(encode_item(image)) for image in sample) < 5 * payload_bytes * len(sample)
 
 
 def decode_images(
