@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,13 +119,10 @@ def decode_images(
     if header.fallback:
         return [decode_item(item) for item in split_items(payload, header.count)]
     candidates = models.zoo.named(header.model)
-    for number, entry in enumerate(candidates):
-        try:
+    for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
+        with suppress(BBCError):
             return _decode_with(models.vae(entry), header, payload, compute_batch)
-        except BBCError:
-            if number == len(candidates) - 1:
-                raise
-    raise FormatError("no model fits")  # not reached: `named` gives at least one
+    return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch)
 
 
 def _decode_with(vae: VAE, header: GroupHeader, payload: bytes, compute_batch: int) -> list[PixelImage]:

@@ -111,9 +111,9 @@ class Adam:
 def noise(step: int, latents: int) -> npt.NDArray[np.float64]:
     """(latents,) standard normal noise of step 1, 2, ..., a function of (step, latent) alone.
 
-    Steps come in antithetic pairs: an even step has the noise of the one before with the other sign, which halves
-    what K has to be for the same rate. A counter-based hash (the finaliser of SplitMix64, Steele et al. 2014) picks one
-    of 2^14 equal-mass medians for each latent.
+    Steps come in antithetic pairs: an even step has the noise of the one before with the other sign, so that what is
+    odd in the noise cancels from the pair's gradients. A counter-based hash (the finaliser of SplitMix64, Steele et
+    al. 2014) picks one of 2^14 equal-mass medians for each latent.
     """
     pair = (step + 1) // 2
     medians: IntArray = bin_medians(_NOISE_BITS)
