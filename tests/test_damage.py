@@ -18,11 +18,11 @@ from bbcompress.api import Compressor, Options, Reader
 from bbcompress.archive.container import ArchiveWriter, build_lone, join_items, parse_lone
 from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STEPS, GroupHeader, Kind
-from bbcompress.archive.wire import crc32
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.models.zoo import Zoo
+from bbcompress.wire import crc32
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"

@@ -21,9 +21,9 @@ from bbcompress.archive.names import (
     find_duplicate,
     name_fault,
 )
-from bbcompress.archive.wire import ByteReader, crc32, pack, unpack, unzigzag, varint, zigzag
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images import MAX_PIXELS
+from bbcompress.wire import ByteReader, crc32, pack, unpack, unzigzag, varint, zigzag
 
 MAGIC = b"\xbb\xc1"
 """The hex digits of the name, then of the version, 1."""

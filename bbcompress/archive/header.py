@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bbcompress.archive.wire import ByteReader, varint
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS, MAX_SIDE
+from bbcompress.wire import ByteReader, varint
 
 MAX_STEPS = 1000
 MAX_LANES = 1024

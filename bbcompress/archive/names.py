@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TypeVar, overload
 
-from bbcompress.archive.wire import ByteReader, pack, unpack, varint
 from bbcompress.errors import FormatError
+from bbcompress.wire import ByteReader, pack, unpack, varint
 
 MAX_NAME_BYTES = 4096
 MAX_LISTED = 1 << 22

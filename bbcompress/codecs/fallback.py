@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from bbcompress.archive.wire import ByteReader, varint
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images import MAX_PIXELS, MAX_SIDE, PNG_SIGNATURE, PixelImage, read_image, write_png
+from bbcompress.wire import ByteReader, varint
 
 RAW, PNG, WEBP = 1, 2, 3
 

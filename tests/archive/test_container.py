@@ -26,8 +26,8 @@ from bbcompress.archive.container import (
     split_items,
 )
 from bbcompress.archive.header import GroupHeader, Kind
-from bbcompress.archive.wire import crc32, pack, varint
 from bbcompress.errors import BBCError, FormatError
+from bbcompress.wire import crc32, pack, varint
 
 LONE = GroupHeader(model=b"abc", direct=1)
 FALLBACK = GroupHeader(fallback=True)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbcompress.archive.header import BILEVEL, BINARY, GREY, GroupHeader, Kind
-from bbcompress.archive.wire import ByteReader, varint
 from bbcompress.errors import FormatError
+from bbcompress.wire import ByteReader, varint
 
 explicit = st.tuples(st.integers(0, 255), st.integers(0, 255)).map(lambda pair: (min(pair), max(pair)))
 kinds = st.one_of(

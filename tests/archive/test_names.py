@@ -16,8 +16,8 @@ from bbcompress.archive.names import (
     find_duplicate,
     name_fault,
 )
-from bbcompress.archive.wire import ByteReader, pack, varint
 from bbcompress.errors import FormatError
+from bbcompress.wire import ByteReader, pack, varint
 
 
 def decode(data: bytes, count: int, budget: Budget | None = None) -> list[str] | None:

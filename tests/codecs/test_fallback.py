@@ -14,10 +14,10 @@ from PIL import Image
 
 from bbcompress.archive.container import build_lone
 from bbcompress.archive.header import GroupHeader
-from bbcompress.archive.wire import varint
 from bbcompress.codecs.fallback import PNG, RAW, WEBP, decode_item, encode_item
 from bbcompress.errors import FormatError
 from bbcompress.images import PixelImage, from_array, write_png
+from bbcompress.wire import varint
 
 SAMPLES = {"1": 0, "L": 0, "LA": 2, "P": 0, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 0}
 DTYPES = {"1": np.bool_, "I;16": np.uint16}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive.wire import VARINT_MAX, ByteReader, crc32, pack, unpack, unzigzag, varint, zigzag
 from bbcompress.errors import FormatError
+from bbcompress.wire import VARINT_MAX, ByteReader, crc32, pack, unpack, unzigzag, varint, zigzag
 
 
 @given(st.integers(0, VARINT_MAX))
