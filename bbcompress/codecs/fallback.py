@@ -1,6 +1,7 @@
 """Images that no model codes, or none codes smaller: raw, PNG or lossless WebP. See docs/format.md.
 
-PNG and WebP carry arrays, and the mode byte says of what: CMYK goes as RGBA; in WebP L as RGB, LA as RGBA.
+PNG and WebP carry arrays, and the mode byte says of what: CMYK goes as RGBA; in WebP L as RGB, LA as RGBA. Large images
+are cut into bands of rows, each an item of its own, so that a codec never needs more memory than for one band.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -16,7 +18,14 @@ from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images import MAX_PIXELS, MAX_SIDE, PNG_SIGNATURE, PixelImage, read_image, write_png
 from bbcompress.wire import ByteReader, varint
 
-RAW, PNG, WEBP = 1, 2, 3
+RAW, PNG, WEBP, BANDS = 1, 2, 3, 4
+
+MAX_ITEM_PIXELS = 1 << 24
+"""Most pixels of raw, PNG and WebP; what has more is cut into bands. WebP takes a few bytes for any number of pixels of
+one colour, so this alone bounds what a forged item makes a reader allocate."""
+
+BAND_PIXELS = 1 << 22
+"""About so many pixels are in a band; a choice of the writer."""
 
 MODE_CODES = {"1": 0, "L": 1, "LA": 2, "P": 3, "RGB": 4, "RGBA": 5, "I;16": 6, "CMYK": 7}
 _MODES = {code: mode for mode, code in MODE_CODES.items()}
@@ -31,8 +40,24 @@ _IEND = bytes.fromhex("0000000049454e44ae426082")
 _SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
 
-def encode_item(image: PixelImage) -> bytes:
-    """The image in the fewest bytes of raw, PNG and WebP; only what decodes to the same image is taken."""
+Progress = Callable[[int], None]
+"""Called with the number of pixels that are newly done."""
+
+
+def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
+    """The image in the fewest bytes of raw, PNG and WebP, above `MAX_ITEM_PIXELS` in bands of these.
+
+    Only what decodes to the same image is taken. ImageError where nothing does.
+    """
+    if image.width * image.height > MAX_ITEM_PIXELS:
+        return _encode_bands(image, progress)
+    item = _encode_whole(image)
+    if progress is not None:
+        progress(image.width * image.height)
+    return item
+
+
+def _encode_whole(image: PixelImage) -> bytes:
     candidates = [_encode_raw(image)]
     for encode in (_encode_png, _encode_webp):
         try:
@@ -52,12 +77,20 @@ def encode_item(image: PixelImage) -> bytes:
     raise ImageError(f"an image of mode {image.mode} and {image.width}x{image.height} pixels cannot be stored")
 
 
-def decode_item(item: bytes, max_pixels: int = MAX_PIXELS) -> PixelImage:
+def decode_item(item: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> PixelImage:
     """The image of an item. FormatError for anything that :func:`encode_item` does not write.
 
     The size is checked against `max_pixels` before anything is decoded.
     """
-    reader = ByteReader(item, "a stored image")
+    if item[:1] == bytes([BANDS]):
+        return _decode_bands(ByteReader(item, "a stored image"), max_pixels, progress)
+    image = _decode_whole(ByteReader(item, "a stored image"), min(max_pixels, MAX_ITEM_PIXELS))
+    if progress is not None:
+        progress(image.width * image.height)
+    return image
+
+
+def _decode_whole(reader: ByteReader, max_pixels: int) -> PixelImage:
     codec, code = reader.byte(), reader.byte()
     mode = _MODES.get(code & ~HAS_TRANSPARENCY)
     decode = _DECODERS.get(codec)
@@ -70,6 +103,48 @@ def decode_item(item: bytes, max_pixels: int = MAX_PIXELS) -> PixelImage:
     if (image.mode, bool(image.transparency)) != (mode, bool(code & HAS_TRANSPARENCY)):
         raise FormatError("a stored image is not of the mode that it says")
     return image
+
+
+def _encode_bands(image: PixelImage, progress: Progress | None) -> bytes:
+    rows = max(1, BAND_PIXELS // image.width)
+    out = io.BytesIO()  # grows in place
+    out.write(_start(BANDS, image) + varint(image.width) + varint(image.height) + varint(rows))
+    for top in range(0, image.height, rows):
+        band = PixelImage(image.mode, image.pixels[top : top + rows], image.palette, image.transparency)
+        item = _encode_whole(band)
+        out.write(varint(len(item)) + item)
+        if progress is not None:
+            progress(band.width * band.height)
+    return out.getvalue()
+
+
+def _decode_bands(reader: ByteReader, max_pixels: int, progress: Progress | None) -> PixelImage:
+    start = reader.take(2)
+    width, height = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
+    _check_pixels(width, height, max_pixels)
+    rows = reader.varint(height, "the height of a band")
+    if width * height <= MAX_ITEM_PIXELS or rows < 1 or (rows > 1 and rows * width > MAX_ITEM_PIXELS):
+        raise FormatError(f"a stored image of {width}x{height} pixels may not be cut into bands of {rows} rows")
+    first: PixelImage | None = None
+    for top in range(0, height, rows):
+        shape = (min(rows, height - top), width)
+        item = reader.take(reader.varint(reader.remaining, "the length of a band"))
+        if item[1:2] != start[1:]:
+            raise FormatError("a band of a stored image is not of the image's mode")
+        band = _decode_whole(ByteReader(item, "a band of a stored image"), shape[0] * shape[1])
+        if band.pixels.shape[:2] != shape:
+            raise FormatError(f"a band of a stored image has {band.width}x{band.height} pixels")
+        if first is None:  # only now: what is no image costs no memory
+            first = band
+            pixels = np.empty((height, *band.pixels.shape[1:]), band.pixels.dtype)
+        if (band.palette, band.transparency) != (first.palette, first.transparency):
+            raise FormatError("the bands of a stored image differ in palette or transparency")
+        pixels[top : top + shape[0]] = band.pixels
+        if progress is not None:
+            progress(shape[0] * shape[1])
+    reader.finish()
+    pixels.flags.writeable = False
+    return replace(band, pixels=pixels)
 
 
 def _start(codec: int, image: PixelImage) -> bytes:

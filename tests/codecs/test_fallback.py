@@ -2,22 +2,25 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from bbcompress.archive.container import build_lone
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs.fallback import PNG, RAW, WEBP, decode_item, encode_item
+from bbcompress.codecs import fallback
+from bbcompress.codecs.fallback import BANDS, MODE_CODES, PNG, RAW, WEBP, decode_item, encode_item
 from bbcompress.errors import FormatError
 from bbcompress.images import PixelImage, from_array, write_png
-from bbcompress.wire import varint
+from bbcompress.wire import ByteReader, varint
 
 SAMPLES = {"1": 0, "L": 0, "LA": 2, "P": 0, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 0}
 DTYPES = {"1": np.bool_, "I;16": np.uint16}
@@ -149,7 +152,7 @@ def test_damaged_items(mode: str) -> None:
             check(item[:place] + bytes([item[place] ^ pattern]) + item[place + 1 :])
 
 
-@given(st.binary(max_size=60), st.integers(0, 4), st.sampled_from([*range(9), *range(0x80, 0x89)]))
+@given(st.binary(max_size=60), st.integers(0, 5), st.sampled_from([*range(9), *range(0x80, 0x89)]))
 def test_any_bytes(data: bytes, codec: int, mode: int) -> None:
     check(bytes([codec, mode]) + data)
 
@@ -165,7 +168,7 @@ def png_body(width: int, height: int, depth: int, colour: int, rows: bytes) -> b
 HOSTILE = {
     "nothing": b"",
     "a codec alone": b"\x01",
-    "unknown codec": b"\x04\x01\x01\x01\x00",
+    "unknown codec": b"\x05\x01\x01\x01\x00",
     "unknown mode": b"\x01\x08\x01\x01\x00",
     "raw too long": b"\x01\x01\x01\x01\x00\x00",
     "raw too short": b"\x01\x01\x02\x01\x00",
@@ -187,6 +190,12 @@ HOSTILE = {
     "webp of two levels": b"\x03\x00" + encode_item(smooth("RGB"))[2:],
     "webp with colours for grey": b"\x03\x01" + encode_item(smooth("RGB"))[2:],
     "webp with alpha for RGB": b"\x03\x04" + encode_item(smooth("RGBA"))[2:],
+    "webp of 2^24 + 2^10 pixels": b"\x03\x04\x2f" + struct.pack("<I", 1023 | 16384 << 14) + bytes(10),
+    "raw of 2^24 + 2^10 pixels": b"\x01\x00" + varint(1024) + varint(16385) + bytes(2097280),
+    "bands of a small image": b"\x04\x01\x01\x02\x01\x05\x01\x01\x01\x01\x00\x05\x01\x01\x01\x01\x00",
+    "bands of 2^30 pixels": b"\x04\x01" + varint(1 << 15) + varint(1 << 15) + b"\x01",
+    "bands of no rows": b"\x04\x01" + varint(1 << 13) + varint(1 << 12) + b"\x00",
+    "bands without bands": b"\x04\x01" + varint(1 << 13) + varint(1 << 12) + b"\x01",
     "png in a webp": b"\x03\x01" + png_body(1, 1, 8, 0, b"\x00\x05"),
 }
 
@@ -208,3 +217,145 @@ def test_max_pixels(mode: str) -> None:
     # That of WebP is checked before its decoder sees it, which takes memory at once.
     with pytest.raises(FormatError, match="above the limit of 4799" if mode == "RGB" else "limit of 4799"):
         decode_item(item, 4799)
+
+
+# Bands
+
+
+def small_bands(monkeypatch: pytest.MonkeyPatch, item: int = 600, band: int = 240) -> None:
+    monkeypatch.setattr(fallback, "MAX_ITEM_PIXELS", item)
+    monkeypatch.setattr(fallback, "BAND_PIXELS", band)
+
+
+def bands(*items: bytes, width: int = 80, height: int = 60, rows: int = 20, mode: int = 1) -> bytes:
+    start = bytes([BANDS, mode]) + varint(width) + varint(height) + varint(rows)
+    return start + b"".join(varint(len(item)) + item for item in items)
+
+
+def rows_of(image: PixelImage, *edges: int) -> list[PixelImage]:
+    return [
+        PixelImage(image.mode, image.pixels[top:bottom], image.palette, image.transparency)
+        for top, bottom in pairwise(edges)
+    ]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(images(), st.integers(0, 20), st.integers(0, 20))
+def test_bands_round_trip(monkeypatch: pytest.MonkeyPatch, image: PixelImage, item: int, band: int) -> None:
+    item = max(item, image.width)
+    small_bands(monkeypatch, item, min(item, band))
+    stored = encode_item(image)
+    assert (stored[0] == BANDS) == (image.width * image.height > item)
+    assert decode_item(stored) == image
+
+
+@pytest.mark.parametrize("mode", SAMPLES)
+def test_bands_of_smooth_images(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = smooth(mode)
+    whole = encode_item(image)
+    small_bands(monkeypatch, 2000, 25 * 80)
+    stored = encode_item(image)
+    expected = [encode_item(part) for part in rows_of(image, 0, 25, 50, 60)]
+    assert stored == bands(*expected, rows=25, mode=MODE_CODES[mode])
+    assert {item[0] for item in expected} <= {PNG, WEBP}
+    assert decode_item(stored) == image
+    with pytest.raises(FormatError, match="above the limit"):
+        decode_item(whole) if whole[0] == WEBP else decode_item(stored, 4799)
+
+
+def test_the_smallest_codec_of_each_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 80, 3), dtype=np.uint8)
+    wide = np.dstack([ramp(40, 80)] * 3)
+    small_bands(monkeypatch, 1600, 1600)
+    stored = encode_item(from_array(np.concatenate([noise, wide])))
+    reader = ByteReader(stored, position=5)
+    codecs = [reader.take(reader.varint())[0] for _ in range(3)]
+    assert codecs == [RAW, WEBP, WEBP]
+
+
+def test_bands_wider_than_webp_and_than_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = from_array(np.dstack([ramp(3, 16384)] * 3))
+    small_bands(monkeypatch, 16384, 100)
+    stored = encode_item(image)
+    assert stored == bands(*map(encode_item, rows_of(image, 0, 1, 2, 3)), width=16384, height=3, rows=1, mode=4)
+    assert decode_item(stored) == image
+
+
+@pytest.mark.parametrize("transparency", [b"", b"\x00\x80", b"\xff\xff"])
+def test_bands_keep_a_palette_that_one_of_them_does_not_use(
+    transparency: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.zeros((60, 80), np.uint8)
+    pixels[50:] = ramp(10, 80) // 4
+    image = PixelImage("P", pixels, bytes(range(192)), transparency)
+    small_bands(monkeypatch, 1600, 1600)
+    assert decode_item(encode_item(image)) == image
+
+
+def test_pixels_done_are_told_band_by_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_bands(monkeypatch, 2000, 25 * 80)
+    told: list[int] = []
+    stored = encode_item(smooth("RGB"), told.append)
+    assert told == [2000, 2000, 800]
+    decode_item(stored, progress=told.append)
+    assert told == [2000, 2000, 800] * 2
+    small_bands(monkeypatch, 4800)
+    decode_item(encode_item(smooth("RGB"), told.append), progress=told.append)
+    assert told[6:] == [4800, 4800]
+
+
+def damaged_bands() -> dict[str, bytes]:
+    image = smooth("L")
+    one, two, three = (encode_item(part) for part in rows_of(image, 0, 20, 40, 60))
+    palette = PixelImage("P", image.pixels // 4, bytes(range(192)))
+    others = [
+        PixelImage("P", image.pixels // 4, bytes(192)),
+        PixelImage("P", image.pixels // 4, palette.palette, b"\x80"),
+    ]
+    colours = [encode_item(part) for part in rows_of(palette, 0, 20, 40, 60)]
+    return {
+        "one too few": bands(one, two),
+        "one too many": bands(one, two, three, three),
+        "cut short": bands(one, two, three)[:-1],
+        "too few rows": bands(one, two, encode_item(rows_of(image, 40, 59)[0])),
+        "too many rows": bands(one, encode_item(rows_of(image, 20, 60)[0]), three),
+        "turned": bands(one, encode_item(PixelImage("L", rows_of(image, 20, 40)[0].pixels.reshape(80, 20))), three),
+        "another mode": bands(one, encode_item(rows_of(smooth("RGB"), 20, 40)[0]), three),
+        "a transparency": bands(one, encode_item(PixelImage("L", image.pixels[20:40], b"", b"\0\7")), three),
+        "none of its transparency": bands(one, two, three, mode=0x81),
+        "another palette": bands(colours[0], encode_item(rows_of(others[0], 20, 40)[0]), colours[2], mode=3),
+        "another transparency": bands(colours[0], encode_item(rows_of(others[1], 20, 40)[0]), colours[2], mode=3),
+        "bands in bands": bands(one, bands(*map(encode_item, rows_of(image, 20, 30, 40)), height=20, rows=10), three),
+        "empty": bands(one, b"", three),
+        "too large": bands(encode_item(rows_of(image, 0, 30)[0]), encode_item(rows_of(image, 30, 60)[0]), rows=30),
+        "higher than the image": bands(encode_item(image), rows=61),
+    }
+
+
+@pytest.mark.parametrize("name", damaged_bands())
+def test_hostile_bands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = damaged_bands()[name]
+    small_bands(monkeypatch, 1600)
+    with pytest.raises(FormatError):
+        decode_item(item)
+
+
+def test_damaged_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_bands(monkeypatch, 1600, 1600)
+    item = encode_item(smooth("RGB"))
+    for place in range(0, len(item), 1 + len(item) // 200):
+        check(item[:place])
+        check(item[:place] + bytes([item[place] ^ 0x81]) + item[place + 1 :])
+
+
+def test_forged_items_take_little_memory() -> None:
+    """A few bytes that claim the most pixels that there may be."""
+    solid = encode_item(from_array(np.zeros((16, 16, 3), np.uint8)))
+    forged = b"\x03\x04\x2f" + struct.pack("<I", 16382 | 16382 << 14) + solid[7:]
+    assert solid[0] == WEBP and len(forged) < 40
+    tracemalloc.start()
+    for item in (forged, bands(forged, width=1 << 14, height=1 << 14, rows=256, mode=4)):
+        with pytest.raises(FormatError):
+            decode_item(item)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
