@@ -7,7 +7,6 @@ import re
 import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from bbcompress import png
 from bbcompress.errors import ImageError
 
 MAX_PIXELS = 1 << 28
@@ -28,7 +28,8 @@ MAX_SIDE = 1 << 24
 FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG")
 """Pillow's names of the formats that are read."""
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BAND_PIXELS = 1 << 22
+"""Images of more pixels are read, written and compared in bands of rows, to save copies of all pixels."""
 
 Pixels = npt.NDArray[Any]
 
@@ -57,10 +58,6 @@ _METADATA = {
     "srgb": "colour space",
     "chromaticity": "colour space",
 }
-
-_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""PNG's interlacing: first column, first row, distance of the columns, of the rows."""
 
 # Pillow's limit of pixels and Python's warning filters belong to the process: one reader at a time sets them.
 _pillow_lock = threading.Lock()
@@ -113,7 +110,7 @@ class PixelImage:
         return (
             (self.mode, self.palette, self.transparency) == (other.mode, other.palette, other.transparency)
             and self.pixels.shape == other.pixels.shape
-            and bool(np.array_equal(self.pixels, other.pixels))
+            and all(map(np.array_equal, _bands(self.pixels), _bands(other.pixels)))
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -172,6 +169,12 @@ def from_array(array: Pixels) -> PixelImage:
     raise ImageError(f"an array of {array.dtype} {array.shape} is no image")
 
 
+def _bands(pixels: Pixels) -> Iterator[Pixels]:
+    """The pixels in parts of whole rows, about `BAND_PIXELS` in each."""
+    rows = max(1, BAND_PIXELS // pixels.shape[1])
+    return (pixels[top : top + rows] for top in range(0, len(pixels), rows))
+
+
 def two_levels(pixels: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
     """The two values, low and high, of (h, w) grey pixels that have no more than two, else None.
 
@@ -180,7 +183,7 @@ def two_levels(pixels: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
     low, high = int(pixels.min()), int(pixels.max())
     if low == high:
         return (0, 255) if low in (0, 255) else (low, low)
-    return (low, high) if bool(np.all((pixels == low) | (pixels == high))) else None
+    return (low, high) if all(bool(np.all((part == low) | (part == high))) for part in _bands(pixels)) else None
 
 
 def binary_view(image: PixelImage) -> BinaryView | None:
@@ -188,13 +191,13 @@ def binary_view(image: PixelImage) -> BinaryView | None:
     if not image.plain:
         return None
     if image.mode == "1":
-        return BinaryView("1", (0, 1), image.pixels.astype(np.uint8))
+        return BinaryView("1", (0, 1), image.pixels.view(np.uint8))
     levels = two_levels(image.pixels) if image.mode == "L" else None
     if levels is None:
         return None
     # Of one level both bits mean it; 0 then, as most of MNIST is.
     high = image.pixels == levels[1] if levels[0] < levels[1] else np.zeros(image.pixels.shape, np.bool_)
-    return BinaryView("L", levels, high.astype(np.uint8))
+    return BinaryView("L", levels, high.view(np.uint8))
 
 
 def metadata_lost(image: PixelImage) -> tuple[str, ...]:
@@ -247,10 +250,12 @@ def read_image(
 def write_png(image: PixelImage, optimize: bool = False) -> bytes:
     """A PNG that reads back as the same image; the same bytes each time. ImageError for CMYK.
 
-    optimize: smaller and slower.
+    optimize: smaller and slower; needs more memory.
     """
     if image.mode == "CMYK":
         raise ImageError("PNG cannot hold CMYK")
+    if not optimize and image.width * image.height > BAND_PIXELS and png.can_write(image.mode):
+        return png.write_pixels(image.mode, image.pixels, image.transparency)
     out = io.BytesIO()
     transparency: bytes | int | tuple[int, ...] | None = None
     if image.mode == "P":
@@ -279,9 +284,9 @@ def write_image(image: PixelImage) -> tuple[bytes, str]:
 
 def _to_pillow(image: PixelImage) -> Image.Image:
     if image.mode == "1":
-        return Image.frombytes("1", image.size, np.packbits(image.pixels, axis=1).tobytes())
+        return Image.frombytes("1", image.size, np.packbits(image.pixels, axis=1))
     little_endian = image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
-    made = Image.frombytes(image.mode, image.size, little_endian.tobytes())
+    made = Image.frombytes(image.mode, image.size, little_endian)
     if image.mode == "P":
         made.putpalette(image.palette, "RGB")
     return made
@@ -302,7 +307,13 @@ def _strict_pillow(max_pixels: int) -> Iterator[None]:
 
 
 def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
-    bit_depth = _check_png(data, max_pixels) if data.startswith(PNG_SIGNATURE) else 8
+    source = png.parse_png(data) if data.startswith(png.PNG_SIGNATURE) else None
+    if source is not None and source.width * source.height > max_pixels:
+        raise Image.DecompressionBombError
+    in_bands = source is not None and source.mode is not None and source.width * source.height > BAND_PIXELS
+    if source is not None and not in_bands:
+        png.check_length(source)
+    bit_depth = 8 if source is None else source.bit_depth
     with _strict_pillow(max_pixels), Image.open(io.BytesIO(data), formats=tuple(formats)) as file:
         if file.width * file.height > max_pixels:
             raise Image.DecompressionBombError
@@ -314,20 +325,34 @@ def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
         if file.format == "PPM":
             _check_ppm(data)
         lost = _metadata(file) + (("further pictures",) if multi_picture else ())
-        file.load()
         mode = file.mode
         pixels: Pixels
-        if mode.startswith("I;16") or (mode == "I" and (bit_depth == 16 or file.format == "PPM")):
+        if source is not None and in_bands:
+            pixels = png.read_pixels(source)
+        elif mode.startswith("I;16") or (mode == "I" and (bit_depth == 16 or file.format == "PPM")):
             # PPM's 16-bit grey, and that of PNG in old Pillows, comes in 32 bits.
-            mode, pixels = "I;16", np.asarray(file).astype(np.uint16)
+            mode, pixels = "I;16", _array(file, np.uint16)
         elif mode in _MODES:
-            pixels = np.array(file)
+            pixels = _array(file, _MODES[mode][0])
         else:
             raise ImageError(f"is of mode {mode}, which is not supported")
         palette = _palette(file, pixels) if mode == "P" else b""
         transparency = _transparency(mode, file.info.get("transparency"), bit_depth, len(palette) // 3)
-    pixels.flags.writeable = False
     return PixelImage(mode, pixels, palette, transparency, lost)
+
+
+def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
+    """The pixels of an opened file, read-only; numpy gets those of a large one in bands."""
+    file.load()
+    rows = max(1, BAND_PIXELS // file.width)
+    if file.height <= rows:
+        pixels = np.asarray(file).astype(dtype, copy=False)
+    else:
+        pixels = np.empty((file.height, *np.asarray(file.crop((0, 0, file.width, 1))).shape[1:]), dtype)
+        for top in range(0, file.height, rows):
+            pixels[top : top + rows] = np.asarray(file.crop((0, top, file.width, min(top + rows, file.height))))
+    pixels.flags.writeable = False
+    return pixels
 
 
 def _palette(file: Image.Image, pixels: Pixels) -> bytes:
@@ -365,57 +390,6 @@ def _metadata(file: Image.Image) -> tuple[str, ...]:
     if file.format in ("PNG", "TIFF") and "dpi" in file.info:
         found.add("resolution")
     return tuple(sorted(found))
-
-
-def _check_png(data: bytes, max_pixels: int) -> int:
-    """Refuse damage that Pillow overlooks and 16-bit colour, which it cuts to 8. Gives the bit depth."""
-    position = len(PNG_SIGNATURE)
-    header = b""
-    kind = b""
-    compressed = []
-    while kind != b"IEND":
-        start = data[position : position + 8]
-        length = int.from_bytes(start[:4], "big")
-        kind = start[4:]
-        if len(start) < 8 or position + 12 + length > len(data):
-            raise ImageError("is cut short")
-        end = position + 8 + length
-        body = data[position + 8 : end]
-        if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[end : end + 4], "big"):
-            raise ImageError("is damaged: a checksum does not fit")
-        if not header:
-            if kind != b"IHDR" or length != 13:
-                raise ImageError("is damaged: it does not begin with a header")
-            header = body
-        if kind == b"IDAT":
-            compressed.append(body)
-        position = end + 4
-    width, height, bit_depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    if width * height > max_pixels:
-        raise Image.DecompressionBombError
-    if bit_depth == 16 and colour_type != 0:
-        raise ImageError("has 16 bits per colour channel, which is not supported")
-    if colour_type not in _PNG_SAMPLES:
-        raise ImageError("is damaged: it has no known kind of colour")
-    expected = 0
-    for left, top, right, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
-        columns, rows = -((left - width) // right), -((top - height) // down)
-        if columns > 0 and rows > 0:
-            expected += rows * (1 + (columns * bit_depth * _PNG_SAMPLES[colour_type] + 7) // 8)
-    if _inflated_size(compressed, expected) < expected:
-        raise ImageError("is cut short: it has less data than pixels")
-    return int(bit_depth)
-
-
-def _inflated_size(compressed: Sequence[bytes], enough: int) -> int:
-    """How many bytes a zlib stream in parts holds; counting ends with the part that has `enough` or more."""
-    stream = zlib.decompressobj()
-    size = 0
-    for part in compressed:
-        while part and not stream.eof and size <= enough:
-            size += len(stream.decompress(part, 1 << 20))
-            part = stream.unconsumed_tail
-    return size
 
 
 def _check_tiff(file: Image.Image) -> None:

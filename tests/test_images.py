@@ -2,8 +2,10 @@
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, PngImagePlugin
 
+from bbcompress import images
+from bbcompress import png as png_module
 from bbcompress.errors import ImageError
 from bbcompress.images import (
     PixelImage,
@@ -464,3 +468,114 @@ def test_binary_view_of_other_modes() -> None:
     assert binary_view(from_array(np.zeros((3, 3, 3), np.uint8))) is None
     assert binary_view(PixelImage("L", np.zeros((3, 3), np.uint8), b"", b"\0\0")) is None
     assert binary_view(PixelImage("P", np.zeros((3, 3), np.uint8), b"abc")) is None
+
+
+# Large images
+
+
+def small_bands(monkeypatch: pytest.MonkeyPatch, pixels: int, size: int) -> None:
+    monkeypatch.setattr(images, "BAND_PIXELS", pixels)
+    monkeypatch.setattr(png_module, "BAND_BYTES", size)
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(1, 1), (20, 70), (76, 1000)])
+@pytest.mark.parametrize(("form", "mode"), [(form, mode) for form, modes in FORMAT_MODES.items() for mode in modes])
+def test_reading_in_bands(form: str, mode: str, pixels: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.fromarray(noise(mode)), form, **({"lossless": True} if form == "WEBP" else {}))
+    whole = read_image(data)
+    small_bands(monkeypatch, pixels, size)
+    image = read_image(data)
+    assert image == whole
+    np.testing.assert_array_equal(image.pixels, whole.pixels)
+    assert image.pixels.dtype == whole.pixels.dtype and not image.pixels.flags.writeable
+
+
+@pytest.mark.parametrize("mode", SHAPES)
+def test_writing_in_bands(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = noise(mode, 50, 40) if mode == "1" else noise(mode, 50, 40) // 16
+    key = {"1": b"\0\1", "L": b"\0\7", "I;16": b"\1\7", "RGB": b"\0\1\0\2\0\3"}.get(mode, b"")
+    for image in (from_array(array), PixelImage(mode, array, b"", key)):
+        whole = write_png(image)
+        with monkeypatch.context() as patch:
+            small_bands(patch, 1, 500)
+            written = write_png(image)
+            assert read_image(written) == read_image(whole) == image
+        assert read_image(written) == image
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(written))), array)
+        assert len(written) <= 1.02 * len(whole)
+
+
+def test_metadata_and_palettes_of_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Author", "me")
+    small_bands(monkeypatch, 1, 1)
+    image = read_image(saved(Image.fromarray(noise("RGB")), "PNG", pnginfo=text))
+    assert metadata_lost(image) == ("text",)
+    palette = PixelImage("P", noise("L") % 64, bytes(range(192)), b"\x05")
+    assert read_image(write_png(palette)) == palette
+    grey = png(8, 1, 1, 0, b"\x00\xa5", (b"tRNS", b"\0\1"))
+    assert read_image(grey).transparency == b"\0\1"
+    refused(
+        saved(Image.new("RGB", (9, 9)), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), 1)]), "animated"
+    )
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+def test_a_large_png_without_all_of_its_pixels(interlace: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_bands(monkeypatch, 1, 30)
+    rows = (b"\0" + b"\x07" * 15) * 3 + (b"\0" + b"\x07" * 15) * 6
+    if interlace:
+        return test_png_without_all_of_its_pixels((13, 30), 1, 1)
+    assert read_image(png(5, 9, 8, 2, rows)).pixels.tolist() == [[[7] * 3] * 5] * 9
+    for end in range(len(rows)):
+        refused(png(5, 9, 8, 2, rows[:end]), "cut short")
+
+
+def test_damaged_large_png_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_png(from_array(noise("RGB", 40, 40)))
+    small_bands(monkeypatch, 1, 300)
+    for place in range(8, len(data), 37):
+        refused(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :], ".")
+    refused(png(2, 2, 8, 0, b"\x05\1\2\0\1\2"), ".")  # there is no filter 5
+    refused(data, "more pixels than the limit of 1599", max_pixels=1599)
+
+
+def traced_peak(action: Callable[[], object]) -> int:
+    tracemalloc.start()
+    action()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_for_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is allocated beside a compressed file and the pixels stays below a tenth of the pixels."""
+    array = np.zeros((1000, 1500, 3), np.uint8)
+    array[::7, ::5] = noise("RGB", 143, 300)
+    image, same = from_array(array), from_array(array)
+    small_bands(monkeypatch, 1 << 14, 1 << 15)
+    slack = array.nbytes // 10
+    data = write_png(image)
+    assert traced_peak(lambda: read_image(data)) < array.nbytes + len(data) + slack
+    assert traced_peak(lambda: write_png(image)) < 2.5 * len(data) + slack
+    assert traced_peak(lambda: image == same) < slack
+    grey = from_array(np.where(array[:, :, 0] > 9, 200, 7).astype(np.uint8))
+    assert traced_peak(lambda: two_levels(grey.pixels)) < slack
+    for form in ("BMP", "PPM", "TIFF"):
+        file = saved(Image.fromarray(array), form)
+        assert traced_peak(lambda data=file: read_image(data)) < array.nbytes + len(file) + slack, form  # type: ignore[misc]
+
+
+def test_differences_are_found_in_every_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_bands(monkeypatch, 20, 1)
+    array = noise("RGB")
+    for place in range(array.size):
+        other = array.copy()
+        other.flat[place] ^= 1
+        assert from_array(other) != from_array(array)
+    grey = np.zeros((7, 11), np.uint8)
+    grey[0, 0] = 9
+    for place in range(1, grey.size):
+        other = grey.copy()
+        other.flat[place] = 5
+        assert two_levels(other) is None

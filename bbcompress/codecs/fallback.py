@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
-from bbcompress.images import MAX_PIXELS, MAX_SIDE, PNG_SIGNATURE, PixelImage, read_image, write_png
+from bbcompress.images import MAX_PIXELS, MAX_SIDE, PixelImage, read_image, write_png
+from bbcompress.png import PNG_SIGNATURE
 from bbcompress.wire import ByteReader, varint
 
 RAW, PNG, WEBP, BANDS = 1, 2, 3, 4
