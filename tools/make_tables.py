@@ -74,6 +74,7 @@ TABLES: dict[str, tuple[Callable[[Decimal], Decimal], int, int, int, int]] = {
     "inverse_scale": (lambda x: (-x).exp(), -1536, 7 << 10, 10, 24),
     "scale_slope": (scale_slope, -1536, 7 << 10, 10, 24),
     "log2": (lambda x: x.ln() / TWO.ln(), 1 << 12, 1 << 13, 12, 30),
+    "exp_negative": (lambda x: (-x).exp(), 0, 16 << 10, 10, 30),
 }
 
 

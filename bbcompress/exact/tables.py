@@ -15,18 +15,19 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 SIGMOID_BITS = 30
-"""Fractional bits of `sigmoid` and `normal_cdf`."""
+"""Fractional bits of `sigmoid`, `normal_cdf` and `exp_negative`."""
 VALUE_BITS = 24
 """Fractional bits of `normal_quantile`, `softplus`, `inverse_scale` and `scale_slope`."""
 LOG2_BITS = 30
 """Fractional bits of `log2`, hence of code lengths in bits."""
 
 ARGUMENT_BITS = 10
-"""Fractional bits of the argument of `sigmoid`, `normal_cdf`, `softplus`, `inverse_scale` and `scale_slope`."""
+"""Fractional bits of the argument of all tables but `normal_quantile` and `log2`."""
 LOGIT_LIMIT = 16 << ARGUMENT_BITS
 NORMAL_LIMIT = 8 << ARGUMENT_BITS
 RHO_MIN, RHO_MAX = -10 << ARGUMENT_BITS, 6 << ARGUMENT_BITS
 LOG_SCALE_MIN, LOG_SCALE_MAX = -1536, 7 << ARGUMENT_BITS
+EXP_NEGATIVE_LIMIT = 16 << ARGUMENT_BITS
 
 QUANTILE_BITS = 15
 """`normal_quantile` is tabulated at j / 2^15."""
@@ -48,6 +49,7 @@ def table(name: str) -> IntArray:
     rho - RHO_MIN. `inverse_scale` (exp(-u)) and `scale_slope` (t / (e^t - 1) with t = exp(-u)): index
     u - LOG_SCALE_MIN. `normal_quantile`: index j - 2^14 for j / 2^15 >= 1/2 (see `bin_edges`, `bin_medians`).
     `sigmoid_of_rho`: the derivative of softplus on softplus's own index. `log2`: index m for 1 + m / 2^12.
+    `exp_negative` (exp(-v), at least 121 / 2^30): index v for v / 2^10 in [0, 16], at most EXP_NEGATIVE_LIMIT.
     """
     stored = _stored()
     if name in ("sigmoid", "normal_cdf"):
