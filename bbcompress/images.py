@@ -191,7 +191,7 @@ def binary_view(image: PixelImage) -> BinaryView | None:
     if not image.plain:
         return None
     if image.mode == "1":
-        return BinaryView("1", (0, 1), image.pixels.view(np.uint8))
+        return BinaryView("1", (0, 1), image.pixels.astype(np.uint8))  # no view: Pillow's true is 255
     levels = two_levels(image.pixels) if image.mode == "L" else None
     if levels is None:
         return None

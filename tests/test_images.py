@@ -465,6 +465,9 @@ def test_binary_view_of_other_modes() -> None:
     view = binary_view(image)
     assert view is not None and view.levels == (0, 1) and view.mode == "1"
     assert view.image() == image
+    read = binary_view(read_image(write_png(image)))
+    assert read is not None
+    np.testing.assert_array_equal(read.bits, view.bits)
     assert binary_view(from_array(np.zeros((3, 3, 3), np.uint8))) is None
     assert binary_view(PixelImage("L", np.zeros((3, 3), np.uint8), b"", b"\0\0")) is None
     assert binary_view(PixelImage("P", np.zeros((3, 3), np.uint8), b"abc")) is None
