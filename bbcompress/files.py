@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn
 
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.signals import held_back
 
 SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
@@ -73,8 +74,10 @@ def new_file(path: Path, force: bool) -> Iterator[BinaryIO]:
     """
     refuse_existing(path, force)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=".tmp", dir=path.parent)
+        temporary = None
         try:
+            with held_back():
+                descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=".tmp", dir=path.parent)
             with os.fdopen(descriptor, "w+b") as file:
                 yield file
                 file.flush()
@@ -83,7 +86,9 @@ def new_file(path: Path, force: bool) -> Iterator[BinaryIO]:
             refuse_existing(path, force)
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            if temporary is not None:
+                with held_back():
+                    Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -109,14 +114,19 @@ class NewFolder:
         self._folder, self._force = folder, force
         self._written: list[PurePosixPath] = []
         self._made: list[Path] = []
+        self._temporary: list[Path] = []
 
     def __enter__(self) -> NewFolder:
         try:
             place = self._folder if self._folder.is_dir() else self._folder.parent
-            self._make_folders(place)
-            self._staging = Path(tempfile.mkdtemp(prefix=_TEMPORARY, suffix=".tmp", dir=place))
-        except OSError as error:
-            self._remove_made()
+            with held_back():
+                self._make_folders(place)
+                self._staging = Path(tempfile.mkdtemp(prefix=_TEMPORARY, suffix=".tmp", dir=place))
+                self._temporary.append(self._staging)
+        except BaseException as error:
+            self._clean_up()
+            if not isinstance(error, OSError):
+                raise
             raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
         return self
 
@@ -137,15 +147,13 @@ class NewFolder:
         self._written.append(PurePosixPath(name))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        done = False
         try:
             if kind is None:
-                self._publish()
-                done = True
+                with held_back():  # all files appear or none
+                    self._publish()
+                    self._made = []
         finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
-            if not done:
-                self._remove_made()
+            self._clean_up()
 
     def _publish(self) -> None:
         try:
@@ -168,16 +176,19 @@ class NewFolder:
             raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
 
     def _make_folders(self, folder: Path) -> None:
-        """Make a folder and those above it; `_remove_made` takes back the ones that are still empty."""
+        """Make a folder and those above it; `_clean_up` takes back the ones that are still empty."""
         missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
         for place in reversed(missing):
             place.mkdir(exist_ok=True)
             self._made.append(place)
 
-    def _remove_made(self) -> None:
-        for place in reversed(self._made):
-            with suppress(OSError):
-                place.rmdir()
+    def _clean_up(self) -> None:
+        with held_back():
+            for place in self._temporary:
+                shutil.rmtree(place, ignore_errors=True)
+            for place in reversed(self._made):
+                with suppress(OSError):
+                    place.rmdir()
 
 
 def list_names(names: Sequence[str | None]) -> list[str | None]:

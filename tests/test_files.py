@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import pydoc
+import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +30,7 @@ from bbcompress.files import (
     write_file,
     write_standard_output,
 )
+from bbcompress.signals import SIGNALS, Terminated, termination_raises
 
 
 def permissions_matter() -> bool:
@@ -511,3 +515,70 @@ def test_refusing_what_exists(tmp_path: Path) -> None:
     refuse_existing(tmp_path / "missing", force=False)
     (tmp_path / "file").touch()
     refuse_existing(tmp_path / "file", force=True)
+
+
+# Signals
+
+
+def sends(function: Any, number: int) -> Any:
+    """The function, with a signal as soon as it has done its work, before anybody has its result."""
+
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        result = function(*arguments, **options)
+        os.kill(os.getpid(), number)
+        return result
+
+    return wrapper
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("call", ["tempfile.mkstemp", "os.fsync", "os.chmod", "pathlib.Path.unlink"])
+def test_a_signal_at_any_moment_leaves_no_file(
+    number: int, call: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, name = call.rpartition(".")
+    monkeypatch.setattr(call, sends(getattr(pydoc.locate(module), name), number))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with (
+            pytest.raises((KeyboardInterrupt, Terminated)),
+            termination_raises(),
+            new_file(place / "a", force=False) as file,
+        ):
+            file.write(b"contents")
+            if call == "pathlib.Path.unlink":
+                raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert listing(place) == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "pathlib.Path.mkdir", "os.replace", "shutil.rmtree"])
+def test_a_signal_at_any_moment_leaves_all_or_nothing(
+    number: int, existing: bool, call: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = place / "deep" / "er"
+    if existing:
+        target.mkdir(parents=True)
+    start = listing(place)
+    module, _, name = call.rpartition(".")
+    monkeypatch.setattr(call, sends(getattr(pydoc.locate(module), name), number))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with (
+            pytest.raises((KeyboardInterrupt, Terminated)),
+            termination_raises(),
+            NewFolder(target, force=False) as new,
+        ):
+            new.write("a", b"a")
+            new.write("b", b"b")
+            if call == "shutil.rmtree":
+                raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    whole = {**start, "deep": None, "deep/er": None, "deep/er/a": b"a", "deep/er/b": b"b"}
+    assert listing(place) == (whole if call == "os.replace" else start)
