@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from bbcompress.ans import Message
 from bbcompress.archive.container import join_items, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, GREY, GROUP_ID_BYTES, GroupHeader, Kind
 from bbcompress.codecs.bitsback import BitsBack
-from bbcompress.codecs.fallback import decode_item, encode_item
+from bbcompress.codecs.fallback import decode_item, encode_item, least_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import Backend
@@ -34,6 +34,9 @@ MAX_SUBPIXELS = 1 << 24
 
 FALLBACK_SAMPLE = 16
 """Images of a group on which the fallback is tried before it is tried on all of them."""
+
+PROBED_PIXELS = 10_000
+"""Images of more pixels, in the mean, are probed before the fallback is tried on them."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,23 @@ def encode_images(
     return replace(header, direct=layout.direct, batches=layout.batches), message.to_bytes()
 
 
-def encode_fallback(images: Sequence[PixelImage]) -> tuple[GroupHeader, bytes]:
-    """Store images of any kind as a group of fallback items. Raises ImageError for what cannot be stored exactly."""
-    return GroupHeader(count=len(images), fallback=True), join_items([encode_item(image) for image in images])
+def encode_fallback(
+    images: Sequence[PixelImage], progress: Callable[[int], None] | None = None
+) -> tuple[GroupHeader, bytes]:
+    """Store images of any kind as a group of fallback items. Raises ImageError for what cannot be stored exactly.
+
+    progress: called with the number of pixels newly done.
+    """
+    return GroupHeader(count=len(images), fallback=True), join_items([encode_item(image, progress) for image in images])
 
 
 def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
-    """Whether the fallback may be smaller than a model's payload, by a sample of the images: it is tried on all of them
-    where its share of the sample comes within a quarter of the payload's."""
+    """Whether the fallback may be smaller than a model's payload; then it is tried on all of the images.
+
+    Of large images probes say that, of small ones a sample: where its share of the payload comes within a quarter.
+    """
+    if sum(image.width * image.height for image in images) > PROBED_PIXELS * len(images):
+        return sum(map(least_size, images)) < payload_bytes
     sample = images[:: max(1, len(images) // FALLBACK_SAMPLE)]
     return 4 * len(images) * sum(len(encode_item(image)) for image in sample) < 5 * payload_bytes * len(sample)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
@@ -36,6 +38,20 @@ HAS_TRANSPARENCY = 0x80
 
 WEBP_SIDE = 16383
 """Longest side that WebP can have, in pixels."""
+
+PROBE_MARGIN = 1.07
+"""What the probe finds, less the repeated share, is at most so many times the whole fallback; measured by
+benchmarks/fallback_probe.py."""
+
+SIMPLE_BITS = 1.5
+"""Below so many bits a pixel, as drawings and plain gradients have, a probe says too little: all is tried."""
+
+PROBE_QUALITY = 30
+"""WebP's effort in a probe; from 26 on it finds what a screenshot repeats nearby."""
+
+PROBE_PIXELS = 1 << 22
+PROBE_BANDS = 16
+"""Of larger images so many bands, with so many pixels in all, are probed."""
 
 _IEND = bytes.fromhex("0000000049454e44ae426082")
 _SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
@@ -78,6 +94,78 @@ def _encode_whole(image: PixelImage) -> bytes:
     raise ImageError(f"an image of mode {image.mode} and {image.width}x{image.height} pixels cannot be stored")
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a quick look says of an image.
+
+    size: about the bytes of a WebP made with little effort. repeated: share of the pixels that begin a row of 8, not
+    all of them alike, which stands elsewhere in the image too: what only more effort finds.
+    """
+
+    size: float
+    repeated: float
+    pixels: int
+
+    @property
+    def least(self) -> float:
+        """The fewest bytes that the whole fallback may take."""
+        simple = 8 * self.size < SIMPLE_BITS * self.pixels
+        return 0 if simple else self.size * (1 - self.repeated) / PROBE_MARGIN
+
+
+def least_size(image: PixelImage) -> float:
+    """The fewest bytes that :func:`encode_item` may take, found in a fraction of its time; 0 where nothing is known."""
+    probed = probe(image)
+    return 0 if probed is None else probed.least
+
+
+def may_be_smaller(image: PixelImage, size: int) -> bool:
+    """Whether :func:`encode_item` may take fewer bytes than `size`. If not, it does not."""
+    return least_size(image) < size
+
+
+def probe(image: PixelImage) -> Probe | None:
+    """A quick look at an image; None where WebP, which looks, cannot hold it."""
+    pixels = image.width * image.height
+    width = min(image.width, WEBP_SIDE)
+    if pixels <= PROBE_PIXELS:
+        starts, rows = [0], image.height
+    else:
+        rows = max(1, PROBE_PIXELS // (PROBE_BANDS * image.width))
+        bands = min(PROBE_BANDS, image.height // rows)
+        starts = [number * (image.height - rows) // (bands - 1) for number in range(bands)] if bands > 1 else [0]
+    size, looked, windows = 0, 0, []
+    for start in starts:
+        for top in range(start, start + rows, WEBP_SIDE):
+            band = replace(image, pixels=image.pixels[top : min(top + WEBP_SIDE, start + rows), :width])
+            try:
+                size += len(_encode_webp(band, PROBE_QUALITY))
+            except (OSError, ValueError):
+                return None
+            looked += band.width * band.height
+            windows.append(_windows(band.pixels))
+    found = np.sort(np.concatenate(windows))
+    repeated = float(np.count_nonzero(found[1:] == found[:-1]) / looked)
+    return Probe(size * pixels / looked, repeated, pixels)
+
+
+def _windows(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """A hash of every row of 8 pixels that are not all alike."""
+    hashed: npt.NDArray[np.uint64] = np.zeros((len(pixels), pixels.shape[1]), np.uint64)
+    for sample in pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1):
+        hashed = hashed << np.uint64(8) | sample
+    alike = np.ones((len(hashed), max(0, hashed.shape[1] - 7)), np.bool_)
+    for place in range(1, 8):
+        alike &= hashed[:, place : place + alike.shape[1]] == hashed[:, : alike.shape[1]]
+    for reach in (1, 2, 4):
+        hashed ^= hashed >> np.uint64(29)
+        hashed *= np.uint64(0x9E3779B97F4A7C15)
+        hashed = hashed[:, :-reach] * np.uint64(0xD6E8FEB86659FD93) + (
+            hashed[:, reach:] ^ hashed[:, reach:] >> np.uint64(32)
+        )
+    return hashed[~alike]
+
+
 def decode_item(item: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> PixelImage:
     """The image of an item. FormatError for anything that :func:`encode_item` does not write.
 
@@ -89,6 +177,20 @@ def decode_item(item: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | 
     if progress is not None:
         progress(image.width * image.height)
     return image
+
+
+def item_size(item: bytes) -> tuple[int, int]:
+    """Width and height that an item says it has; nothing is decoded. FormatError where it says none."""
+    reader = ByteReader(item, "a stored image")
+    codec = reader.take(2)[0]
+    if codec in (RAW, BANDS):
+        return reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
+    if codec == PNG:
+        reader.take(8)  # the length and name of the header chunk
+        return int.from_bytes(reader.take(4), "big"), int.from_bytes(reader.take(4), "big")
+    if codec == WEBP:
+        return _webp_size(reader.rest())
+    raise FormatError("a stored image is of a codec that this version does not know")
 
 
 def _decode_whole(reader: ByteReader, max_pixels: int) -> PixelImage:
@@ -202,8 +304,8 @@ def _decode_png(reader: ByteReader, mode: str, transparent: bool, max_pixels: in
     return PixelImage("CMYK", carrier.pixels) if mode == "CMYK" and carrier.mode == "RGBA" else carrier
 
 
-def _encode_webp(image: PixelImage) -> bytes:
-    """The VP8L bit stream of a lossless WebP; the container around it follows from it."""
+def _encode_webp(image: PixelImage, quality: int = 100) -> bytes:
+    """The VP8L bit stream of a lossless WebP; the container around it follows from it. quality: the effort."""
     if max(image.size) > WEBP_SIDE or not image.plain or image.mode in ("1", "P", "I;16"):
         raise ValueError("WebP does not hold such images")
     pixels = image.pixels
@@ -212,7 +314,7 @@ def _encode_webp(image: PixelImage) -> bytes:
     elif image.mode == "LA":
         pixels = pixels[:, :, [0, 0, 0, 1]]
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "WEBP", lossless=True, exact=True, method=4, quality=100)
+    Image.fromarray(pixels).save(out, "WEBP", lossless=True, exact=True, method=4, quality=quality)
     data = out.getvalue()
     reader = ByteReader(data, "a WebP", 8)
     if reader.take(8) != b"WEBPVP8L":
@@ -222,10 +324,7 @@ def _encode_webp(image: PixelImage) -> bytes:
 
 def _decode_webp(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
     stream = reader.rest()
-    if len(stream) < 5 or stream[0] != 0x2F:
-        raise FormatError("a stored WebP does not begin with a header")
-    sides = int.from_bytes(stream[1:5], "little")
-    _check_pixels((sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1, max_pixels)
+    _check_pixels(*_webp_size(stream), max_pixels)
     chunk = b"WEBPVP8L" + struct.pack("<I", len(stream)) + stream + b"\0" * (len(stream) % 2)
     carrier = _exactly(b"RIFF" + struct.pack("<I", len(chunk)) + chunk, "WEBP", max_pixels)
     pixels = carrier.pixels
@@ -238,6 +337,13 @@ def _decode_webp(reader: ByteReader, mode: str, transparent: bool, max_pixels: i
         colours = pixels[:, :, :1] if mode == "LA" else pixels
         pixels = np.concatenate([colours, np.full((*colours.shape[:2], 1), 255, np.uint8)], axis=2)
     return PixelImage(mode, pixels)
+
+
+def _webp_size(stream: bytes) -> tuple[int, int]:
+    if len(stream) < 5 or stream[0] != 0x2F:
+        raise FormatError("a stored WebP does not begin with a header")
+    sides = int.from_bytes(stream[1:5], "little")
+    return (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
 
 
 def _exactly(data: bytes, form: str, max_pixels: int) -> PixelImage:

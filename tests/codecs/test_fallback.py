@@ -17,7 +17,19 @@ from PIL import Image
 from bbcompress.archive.container import build_lone
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import fallback
-from bbcompress.codecs.fallback import BANDS, MODE_CODES, PNG, RAW, WEBP, decode_item, encode_item
+from bbcompress.codecs.fallback import (
+    BANDS,
+    MODE_CODES,
+    PNG,
+    RAW,
+    WEBP,
+    _windows,
+    decode_item,
+    encode_item,
+    item_size,
+    may_be_smaller,
+    probe,
+)
 from bbcompress.errors import FormatError
 from bbcompress.images import PixelImage, from_array, write_png
 from bbcompress.wire import ByteReader, varint
@@ -273,6 +285,19 @@ def test_the_smallest_codec_of_each_band(monkeypatch: pytest.MonkeyPatch) -> Non
     assert codecs == [RAW, WEBP, WEBP]
 
 
+@pytest.mark.parametrize("mode", SAMPLES)
+def test_items_say_their_size(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for image in (smooth(mode), PixelImage(mode, smooth(mode).pixels[:2, :3], smooth(mode).palette)):
+        assert item_size(encode_item(image)) == image.size
+    small_bands(monkeypatch, 1600, 1600)
+    stored = encode_item(smooth(mode))
+    assert stored[0] == BANDS
+    assert item_size(stored) == (80, 60)
+    for item in (b"", b"\x01", b"\x01\x01\x05", b"\x02\x01IHDR", b"\x03\x04/", b"\x05\x01\x01\x01"):
+        with pytest.raises(FormatError):
+            item_size(item)
+
+
 def test_bands_wider_than_webp_and_than_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
     image = from_array(np.dstack([ramp(3, 16384)] * 3))
     small_bands(monkeypatch, 16384, 100)
@@ -359,3 +384,97 @@ def test_forged_items_take_little_memory() -> None:
             decode_item(item)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+# The probe
+
+
+def noisy(height: int, width: int, scale: int = 256, mode: str = "RGB") -> PixelImage:
+    shape = (height, width, SAMPLES[mode]) if SAMPLES[mode] else (height, width)
+    return PixelImage(mode, np.random.default_rng(2).integers(0, scale, shape).astype(np.uint8))
+
+
+def textured() -> PixelImage:
+    """As a photograph is to WebP: its effort hardly matters."""
+    y, x = np.mgrid[:200, :300]
+    base = 120 + 80 * np.sin(x / 40 + y / 70)
+    noise = np.random.default_rng(3).normal(0, 6, (200, 300, 3))
+    return from_array((base[:, :, None] + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "CMYK"])
+def test_the_probe_of_noise_is_its_size(mode: str) -> None:
+    image = noisy(120, 130, mode=mode)
+    probed = probe(image)
+    assert probed is not None
+    assert probed.repeated == 0
+    assert abs(probed.size / len(encode_item(image)) - 1) < 0.05
+    assert not may_be_smaller(image, image.pixels.nbytes * 9 // 10)
+    assert may_be_smaller(image, image.pixels.nbytes * 11 // 10)
+
+
+def test_a_photograph_is_left_to_a_better_model() -> None:
+    image = textured()
+    size = len(encode_item(image))
+    assert may_be_smaller(image, size + 1)
+    assert not may_be_smaller(image, size * 9 // 10)
+
+
+def test_what_effort_finds_is_expected() -> None:
+    """Repetitions far apart, and so little that every byte matters: WebP's low effort makes far more of both."""
+    tiled = from_array(np.tile(noisy(90, 100).pixels, (4, 3, 1)))
+    y, x = np.mgrid[:300, :400]
+    gradient = from_array(np.dstack([20 + 0.17 * x + 0.11 * y, 0.23 * x + 0.05 * y, 200 - 0.3 * y]).astype(np.uint8))
+    for image in (tiled, gradient):
+        probed, size = probe(image), len(encode_item(image))
+        assert probed is not None and probed.size > 1.2 * size
+        assert may_be_smaller(image, size + 1)
+    assert not may_be_smaller(noisy(360, 300), len(encode_item(tiled)) + 1)
+
+
+def test_repeated_pixels_are_counted() -> None:
+    row = noisy(1, 100).pixels
+    for rows, share in (([row, row], 93 / 100 * 1 / 2), ([row, row, row], 93 / 100 * 2 / 3)):
+        probed = probe(from_array(np.concatenate(rows)))
+        assert probed is not None
+        assert probed.repeated == pytest.approx(share)
+    shifted = np.concatenate([row[:, 60:], row[:, :60]], axis=1)
+    probed = probe(from_array(np.concatenate([row, shifted])))
+    assert probed is not None and probed.repeated == pytest.approx((33 + 53) / 200)
+    plain = probe(from_array(np.full((50, 60, 3), 7, np.uint8)))
+    assert plain is not None and plain.repeated == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "I;16"])
+def test_what_webp_does_not_hold_is_always_tried(mode: str) -> None:
+    assert probe(smooth(mode)) is None
+    assert may_be_smaller(smooth(mode), 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (1, 40_000), (40_000, 1)])
+def test_probes_of_odd_shapes(shape: tuple[int, int]) -> None:
+    image = noisy(*shape)
+    assert may_be_smaller(image, len(encode_item(image)) + 100)
+    assert not (shape[0] * shape[1] > 100 and may_be_smaller(image, image.pixels.nbytes // 2))
+
+
+@pytest.mark.parametrize(("pixels", "bands"), [(3000, 16), (3000, 4), (16, 16), (100_000, 16)])
+def test_large_images_are_probed_in_bands(pixels: int, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = textured()
+    whole = probe(image)
+    looked: list[int] = []
+
+    def look(band: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+        looked.append(band.size // 3)
+        return _windows(band)
+
+    monkeypatch.setattr(fallback, "PROBE_PIXELS", pixels)
+    monkeypatch.setattr(fallback, "PROBE_BANDS", bands)
+    with monkeypatch.context() as patch:
+        patch.setattr(fallback, "_windows", look)
+        probed = probe(image)
+    assert probed is not None and whole is not None
+    assert sum(looked) <= max(pixels, bands * image.width)
+    assert len(looked) == (1 if pixels > 60_000 else bands)
+    assert probed.pixels == 60_000
+    assert abs(probed.size / whole.size - 1) < (0.35 if pixels < 60_000 else 1e-9)
