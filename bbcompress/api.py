@@ -16,7 +16,6 @@ from bbcompress.archive.container import (
     ArchiveWriter,
     build_lone,
     is_archive,
-    join_items,
     lone_accounting,
     parse_lone,
     split_items,
@@ -31,6 +30,7 @@ from bbcompress.archive.groups import (
     prefers_fallback,
 )
 from bbcompress.archive.header import GREY, GroupHeader, Kind
+from bbcompress.codecs.fallback import decode_item, item_size
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
@@ -45,7 +45,7 @@ FALLBACK = "fallback"
 NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
 NumpyArray = np.ndarray[Any, Any]
 Progress = Callable[[int], None]
-"""Called with the number of images that are done."""
+"""Called, from the calling thread, with the number of pixels that are newly done."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,16 @@ class Compressor:
         self.options = options or Options()
         self._models = ModelCache(Zoo(self.options.model), backend_for(self.options.device))
 
-    def lone(self, image: PixelImage) -> tuple[bytes, Summary]:
+    def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
         """The file of one image. Raises ImageError where nothing can keep it exactly."""
-        coder, header, payload = self._encode([image], self._key(image))
+        work = _Work([image], progress)
+        coder, header, payload = self._encode([image], self._key(image), work)
         if header.fallback:
             (payload,) = split_items(payload, 1)
         data = build_lone(header, payload)
         if self.options.verify:
-            _verify(lambda: [_decode_lone(data, self._models)], [image])
+            _verify(lambda: [_decode_lone(data, self._models, work)], [image])
+        work.finish()
         summary = Summary(size=len(data))
         summary.count(coder, [image])
         return data, summary
@@ -185,13 +187,13 @@ class Compressor:
         progress: Progress | None,
     ) -> None:
         positions, names, images = zip(*group, strict=True)
-        coder, header, payload = self._encode(images, key)
+        work = _Work(images, progress)
+        coder, header, payload = self._encode(images, key, work)
         if self.options.verify:
-            _verify(lambda: decode_images(header, payload, self._models), list(images))
+            _verify(lambda: _decode_group(header, payload, self._models, work), list(images))
         writer.add_group(header, payload, None if names[0] is None else names, positions)
         summary.count(coder, images)
-        if progress is not None:
-            progress(summary.images)
+        work.finish()
 
     def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
@@ -204,15 +206,17 @@ class Compressor:
                 return _Key(kind, tuple(entries))
         return _Key(GREY, ())
 
-    def _encode(self, images: Sequence[PixelImage], key: _Key) -> tuple[str, GroupHeader, bytes]:
+    def _encode(self, images: Sequence[PixelImage], key: _Key, work: _Work) -> tuple[str, GroupHeader, bytes]:
         """The smallest coding of images of one kind: what coded them, header and payload."""
         best: tuple[str, GroupHeader, bytes] | None = None
+        work.passes = max(1, len(key.entries)) + self.options.verify
         for entry in key.entries:
             header, payload = encode_images(self._models.vae(entry), images, key.kind, self.options.coding)
+            work(work.pixels)
             if best is None or len(payload) < len(best[2]):
                 best = (entry.name, header, payload)
         if best is None or prefers_fallback(images, len(best[2])):
-            header, payload = encode_fallback(images)
+            header, payload = encode_fallback(images, work if best is None else None)
             if best is None or len(payload) < len(best[2]):
                 best = (FALLBACK, header, payload)
         return best
@@ -233,6 +237,7 @@ class Reader:
         file.seek(0)
         self.archive: ArchiveReader | None = None
         self._lone = b""
+        self._opened = [0, 0]  # images and pixels of the groups begun
         if is_archive(start):
             self.archive = ArchiveReader(file)
         else:
@@ -254,17 +259,38 @@ class Reader:
         """Names of the images by position, None for images without one."""
         return [None] if self.archive is None else self.archive.names
 
-    def images(self) -> Iterator[tuple[int, PixelImage]]:
+    def expected_pixels(self) -> int | None:
+        """Pixels of all images, as far as the groups that `images` has begun let expect; None before the first."""
+        images, pixels = self._opened
+        return pixels * self.image_count // images if images else None
+
+    def images(self, progress: Progress | None = None) -> Iterator[tuple[int, PixelImage]]:
         """Position and image of all images, decoded group by group.
 
         Raises:
             FormatError: a group is damaged. ModelError: its model is missing.
         """
+        self._opened = [0, 0]
         if self.archive is None:
-            yield 0, _decode_lone(self._lone, self._models)
+            header, payload = parse_lone(self._lone)
+            if progress is not None:
+                self._begin(header, [payload])
+            yield 0, _decode_lone(self._lone, self._models, progress)
             return
         for number, entry in enumerate(self.archive.groups):
-            yield from zip(entry.positions, decode_images(*self.archive.read_group(number), self._models), strict=True)
+            header, payload = self.archive.read_group(number)
+            if progress is not None:
+                self._begin(header, split_items(payload, header.count) if header.fallback else [])
+            yield from zip(entry.positions, _decode_group(header, payload, self._models, progress), strict=True)
+
+    def _begin(self, header: GroupHeader, items: Sequence[bytes]) -> None:
+        """Take up the size of a group's images, if its header, or that of each stored image, says it."""
+        if header.fallback:
+            sizes = [item_size(item) for item in items]
+        else:
+            sizes = [] if header.size is None else [header.size] * header.count
+        self._opened[0] += len(sizes)
+        self._opened[1] += sum(width * height for width, height in sizes)
 
     def facts(self) -> dict[str, Any]:
         """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
@@ -317,10 +343,25 @@ def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) ->
         raise BBCError(NOT_VERIFIED)
 
 
-def _decode_lone(data: bytes, models: ModelCache) -> PixelImage:
+def _decode_lone(data: bytes, models: ModelCache, progress: Progress | None = None) -> PixelImage:
     header, payload = parse_lone(data)
-    (image,) = decode_images(header, join_items([payload]) if header.fallback else payload, models)
+    if header.fallback:
+        return decode_item(payload, progress=progress)
+    (image,) = _decode_group(header, payload, models, progress)
     return image
+
+
+def _decode_group(
+    header: GroupHeader, payload: bytes, models: ModelCache, progress: Progress | None
+) -> list[PixelImage]:
+    images = decode_images(header, payload, models)
+    if progress is not None:
+        progress(_pixels(images))
+    return images
+
+
+def _pixels(images: Iterable[PixelImage]) -> int:
+    return sum(image.width * image.height for image in images)
 
 
 def compress(image: PixelImage | NumpyArray, k: int = 0, **options: Any) -> bytes:
@@ -339,6 +380,30 @@ def decompress(data: bytes, model: str | Path | None = None) -> NumpyArray:
         raise FormatError("this is an archive of several images")
     _, image = next(reader.images())
     return image.pixels
+
+
+class _Work:
+    """Tells of each pixel of some images once, however many passes there are: models to compare, verification."""
+
+    def __init__(self, images: Sequence[PixelImage], progress: Progress | None) -> None:
+        self.pixels = _pixels(images)
+        self.passes = 1
+        self._progress = progress
+        self._worked = self._told = 0
+
+    def __call__(self, pixels: int) -> None:
+        """A pass is done with so many more."""
+        self._worked += pixels
+        self._tell(min(self.pixels, self._worked // self.passes))
+
+    def finish(self) -> None:
+        """All passes are done."""
+        self._tell(self.pixels)
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None and done > self._told:
+            self._progress(done - self._told)
+            self._told = done
 
 
 _Waiting = tuple[int, str | None, PixelImage]

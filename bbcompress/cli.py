@@ -10,6 +10,8 @@ import io
 import json
 import logging
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +21,18 @@ import click
 
 from bbcompress import __version__
 from bbcompress.errors import BBCError
+from bbcompress.signals import Terminated, termination_raises
 
 if TYPE_CHECKING:
-    from bbcompress.api import Reader, Summary
+    from bbcompress.api import Progress, Reader, Summary
     from bbcompress.images import PixelImage
+
+
+BAR_AFTER = 0.5
+"""Seconds of work after which a progress bar appears."""
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit statuses, as shells give them to what a signal ends: 128 and its number."""
 
 
 class _Group(click.Group):
@@ -30,7 +40,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with termination_raises():
+                return super().invoke(ctx)
         except BBCError as error:
             click.echo(f"bbc: error: {error}", err=True)
             ctx.exit(error.exit_code)
@@ -43,9 +54,9 @@ class _Group(click.Group):
         except MemoryError:
             click.echo("bbc: error: there is not enough memory", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as signal:
             click.echo("bbc: interrupted", err=True)
-            ctx.exit(1)
+            ctx.exit(TERMINATED if isinstance(signal, Terminated) else INTERRUPTED)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -128,7 +139,8 @@ def compress(
     if lone:
         source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
         image, size = _read_image(source, inputs[0], notes)
-        data, summary = compressor.lone(image)
+        with _progress("compress", quiet, lambda: image.width * image.height) as advance:
+            data, summary = compressor.lone(image, advance)
         if target is None:
             files.write_standard_output(data)
         else:
@@ -136,8 +148,9 @@ def compress(
     else:
         found = files.find_images(inputs)
         size = sum(path.stat().st_size for _, path in found)
-        with _progress("compress", len(found), quiet) as advance:
-            images = ((name, _read_image(path, str(path), notes)[0]) for name, path in found)
+        reading = _Reading(found, size, notes)
+        images = iter(reading)
+        with _progress("compress", quiet, reading.expected_pixels) as advance:
             if target is None:
                 buffer = io.BytesIO()
                 summary = compressor.archive(images, buffer, advance)
@@ -168,8 +181,9 @@ def decompress(file: str, output: str | None, model: str | None, device: str, fo
             target = _decompress_target(file, output, ".png")
             if target is not None:
                 files.refuse_existing(target, force)
-            _, image = next(reader.images())
-            data, suffix = write_image(image)
+            with _progress("decompress", quiet, reader.expected_pixels) as advance:
+                _, image = next(reader.images(advance))
+                data, suffix = write_image(image)
             if target is None:
                 files.write_standard_output(data)
             else:
@@ -188,12 +202,14 @@ def decompress(file: str, output: str | None, model: str | None, device: str, fo
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
         names = files.image_names(reader.names)
-        with files.NewFolder(folder, force) as new, _progress("decompress", len(names), quiet) as advance:
+        with (
+            files.NewFolder(folder, force) as new,
+            _progress("decompress", quiet, reader.expected_pixels) as advance,
+        ):
             new.check(names)
-            for number, (position, image) in enumerate(reader.images(), 1):
+            for position, image in reader.images(advance):
                 data, suffix = write_image(image)
                 new.write(names[position] if suffix == ".png" else f"{names[position][:-4]}{suffix}", data)
-                advance(number)
         if not quiet:
             click.echo(f"{file} -> {folder}  {len(names)} images")
 
@@ -231,9 +247,10 @@ def info(file: str, as_json: bool, model: str | None) -> None:
 @_quiet_option
 def test(file: str, model: str | None, device: str, quiet: bool) -> None:
     """Decode a file and check it; nothing is written."""
-    with _open(file, model, device, quiet) as reader, _progress("test", reader.image_count, quiet) as advance:
-        for number, _ in enumerate(reader.images(), 1):
-            advance(number)
+    with _open(file, model, device, quiet) as reader:
+        with _progress("test", quiet, reader.expected_pixels) as advance:
+            for _ in reader.images(advance):
+                pass
         if not quiet:
             click.echo(f"{file}: {_images(reader.image_count)}, all as they were")
 
@@ -332,18 +349,90 @@ def _set_up_notices(quiet: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
 
 
-@contextmanager
-def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar of images on a terminal, nothing elsewhere; yields a function that takes how many are done."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+class _Reading:
+    """The images of files, read one by one, and about how many pixels all of them have, by the size of the files."""
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    def __init__(self, found: list[tuple[str, Path]], size: int, notes: dict[str, int]) -> None:
+        self._found, self._size, self._notes = found, size, notes
+        self._pixels = self._bytes = 0
+
+    def __iter__(self) -> Iterator[tuple[str, PixelImage]]:
+        for name, path in self._found:
+            image, size = _read_image(path, str(path), self._notes)
+            self._pixels += image.width * image.height
+            self._bytes += size
+            yield name, image
+
+    def expected_pixels(self) -> int | None:
+        """None as long as none was read."""
+        return round(self._pixels * self._size / self._bytes) if self._bytes else None
+
+
+@contextmanager
+def _progress(title: str, quiet: bool, total: Callable[[], int | None]) -> Iterator[Progress | None]:
+    """On a terminal, a progress bar as soon as the work turns out to be long; yields what tells it of pixels done.
+
+    total: gives how many there are, as far as is known; it is asked again and again.
+    """
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    bar = _Bar(title, total)
+    try:
+        yield bar.advance
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """Share done, pixels a second, time left. A timer makes it appear: the work may take long to tell of a pixel."""
+
+    def __init__(self, title: str, total: Callable[[], int | None]) -> None:
+        self._title, self._total = title, total
+        self._done = 0
+        self._begin = time.monotonic()
+        self._show: Callable[[], None] | None = None
+        self._hide: Callable[[], None] | None = None
+        self._timer = threading.Timer(BAR_AFTER, self._appear)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def advance(self, pixels: int) -> None:
+        """So many more are done."""
+        self._done += pixels
+        if self._show is not None:
+            self._show()
+
+    def close(self) -> None:
+        """The bar is gone, or never comes."""
+        self._timer.cancel()
+        self._timer.join()
+        if self._hide is not None:
+            self._hide()
+
+    def _appear(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", "{task.fields[rate]}", "left:")
+        bar = Progress(
+            *(TextColumn(column) if isinstance(column, str) else column for column in columns),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        task = bar.add_task(self._title, total=None, rate="")
+
+        def show() -> None:
+            total = self._total()
+            rate = self._done / (time.monotonic() - self._begin)
+            text = f"{rate / 1e6:.2f} Mpixel/s" if rate >= 1e5 else f"{rate / 1e3:.2f} kpixel/s"
+            bar.update(task, completed=self._done, total=max(total, self._done) if total else None, rate=text)
+
+        bar.start()
+        self._hide = bar.stop
+        self._show = show
+        show()
 
 
 @main.command()

@@ -14,7 +14,9 @@ import pytest
 
 from bbcompress import api
 from bbcompress.api import FALLBACK, NOT_VERIFIED, Compressor, Options, Reader, Summary, compress, decompress
+from bbcompress.archive import groups as groups_module
 from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs import fallback
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images import PixelImage, from_array, read_image
@@ -248,7 +250,90 @@ def test_groups_split_when_they_are_full(monkeypatch: pytest.MonkeyPatch) -> Non
     check_archive(file.getvalue(), images)
     counts = [(group["model"], group["images"]) for group in groups(file.getvalue())]
     assert sorted(counts) == sorted([("tiny-binary", 3), ("tiny-grey", 3)] * 2 + [("tiny-binary", 1), ("tiny-grey", 1)])
-    assert done == [3, 6, 9, 12, 13, 14]
+    assert sum(done) == 14 * 784
+    assert set(np.cumsum(done)) >= {3 * 784, 6 * 784, 9 * 784, 12 * 784, 13 * 784, 14 * 784}
+
+
+def total(told: list[int]) -> int:
+    assert all(pixels > 0 for pixels in told)
+    return sum(told)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("image", [DIGIT, GREY_DIGIT, photo(), palette()], ids=["binary", "grey", "photo", "palette"])
+def test_progress_tells_of_each_pixel_once(image: PixelImage, verify: bool) -> None:
+    pixels = image.width * image.height
+    compressor = Compressor(Options(verify=verify))
+    told: list[int] = []
+    data, _ = compressor.lone(image, told.append)
+    assert total(told) == pixels
+    file, told = io.BytesIO(), []
+    compressor.archive(unnamed([image] * 3), file, told.append)
+    assert total(told) == 3 * pixels
+    for coded, count in ((data, 1), (file.getvalue(), 3)):
+        reader, told = Reader(io.BytesIO(coded)), []
+        assert reader.expected_pixels() is None
+        for _ in range(2):
+            found = list(reader.images(told.append))
+            assert total(told) == count * pixels
+            assert len(found) == count
+            assert reader.expected_pixels() == (count * pixels if image.mode in ("RGB", "P") else None)
+            told.clear()
+
+
+def test_progress_of_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Band by band, first for coding, then for verification."""
+    monkeypatch.setattr(fallback, "MAX_ITEM_PIXELS", 800)
+    monkeypatch.setattr(fallback, "BAND_PIXELS", 500)
+    told: list[int] = []
+    data, _ = Compressor().lone(photo(), told.append)
+    assert told == [250] * 8
+    reader, told = Reader(io.BytesIO(data)), []
+
+    def tell(pixels: int) -> None:
+        assert reader.expected_pixels() == 2000
+        told.append(pixels)
+
+    ((_, image),) = reader.images(tell)
+    assert image == photo()
+    assert told == [500] * 4
+
+
+def test_expected_pixels_are_those_of_the_images_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 1)
+    data, _ = build(unnamed([photo(), photo(), noise(10, 20, 4)]))
+    reader = Reader(io.BytesIO(data))
+    told: list[int] = []
+    expected = []
+    for _ in reader.images(told.append):
+        expected.append(reader.expected_pixels())
+    assert expected == [6000, 6000, 4200]
+    assert told == [2000, 2000, 200]
+
+
+def test_large_images_are_probed_before_they_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole fallback, which takes its time, is tried only where it may be smaller."""
+    tried = []
+
+    def encode(image: PixelImage) -> bytes:
+        tried.append(image)
+        return encode_item(image)
+
+    monkeypatch.setattr(groups_module, "encode_item", encode)
+    large, small = noise(101, 100), noise(100, 100)
+    size = len(encode_item(large))
+    for images, payload, preferred in (
+        ([large], size * 9 // 10, False),
+        ([large], size + 1, True),
+        ([large] * 3, 3 * size * 9 // 10, False),
+        ([large] * 3, 3 * size + 3, True),
+        ([noise(120, 90, top=2, dtype=np.bool_)], 10, True),
+    ):
+        assert groups_module.prefers_fallback(images, payload) == preferred
+    assert not tried
+    assert groups_module.prefers_fallback([small], len(encode_item(small)))
+    assert not groups_module.prefers_fallback([small], len(encode_item(small)) * 7 // 10)
+    assert len(tried) == 2
 
 
 def test_groups_are_written_as_they_fill(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -447,12 +532,13 @@ def test_binary_names_the_image() -> None:
 def broken_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding does not give what was coded."""
 
-    def decode(header: GroupHeader, payload: bytes, models: Any) -> list[PixelImage]:
+    def decode(header: GroupHeader, payload: bytes, models: Any, **_: Any) -> list[PixelImage]:
         if request.param == "an error":
             raise FormatError("damaged")
         return [OTHER_DIGIT] * header.count
 
     monkeypatch.setattr(api, "decode_images", decode)
+    monkeypatch.setattr(api, "decode_item", lambda *_, **__: decode(GroupHeader(fallback=True), b"", None)[0])
 
 
 @pytest.mark.usefixtures("broken_decoder")

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -841,7 +842,7 @@ def test_faults_from_deep_inside(error: Exception, monkeypatch: pytest.MonkeyPat
     lone_file("other.bbc")
     archive_file("set.bbc")
 
-    def fault(*_: Any) -> None:
+    def fault(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(api, "decode_images", fault)
@@ -861,10 +862,10 @@ def interrupting(function: Callable[..., Any], call: int) -> Callable[..., Any]:
     """The function, with Ctrl-C pressed when it is called so many times."""
     calls = iter(range(1, 1000))
 
-    def wrapper(*arguments: Any) -> Any:
+    def wrapper(*arguments: Any, **options: Any) -> Any:
         if next(calls) == call:
             raise KeyboardInterrupt
-        return function(*arguments)
+        return function(*arguments, **options)
 
     return wrapper
 
@@ -893,7 +894,7 @@ def test_interrupted(call: int, arguments: list[str], monkeypatch: pytest.Monkey
     monkeypatch.setattr(api, "decode_images", interrupting(decode_images, call))
     before = listing()
     result = run(*arguments)
-    assert (result.exit_code, result.stdout, errors(result)) == (1, "", "bbc: interrupted\n")
+    assert (result.exit_code, result.stdout, errors(result)) == (130, "", "bbc: interrupted\n")
     assert isinstance(result.exception, SystemExit)
     assert listing() == before
 
@@ -901,20 +902,86 @@ def test_interrupted(call: int, arguments: list[str], monkeypatch: pytest.Monkey
 # A terminal, and processes
 
 
-def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "BAR_AFTER", 0)
+    monkeypatch.setenv("COLUMNS", "120")
     for stream, quiet, shown in ((Terminal(), False, True), (Terminal(), True, False), (io.StringIO(), False, False)):
         monkeypatch.setattr("sys.stderr", stream)
-        with cli._progress("compress", 2, quiet) as advance:
-            advance(1)
-            advance(2)
-        assert ("compress" in stream.getvalue()) == shown
+        with cli._progress("compress", quiet, lambda: 8_000_000) as advance:
+            assert (advance is not None) == shown
+            if advance is not None:
+                wait_for(lambda stream=stream: "compress" in stream.getvalue())  # type: ignore[misc]
+                advance(1_000_000)
+                wait_for(lambda stream=stream: "12 %" in stream.getvalue())  # type: ignore[misc]
+                advance(3_000_000)
+                wait_for(lambda stream=stream: "50 %" in stream.getvalue())  # type: ignore[misc]
+        if shown:
+            assert re.search(r"\d\.\d\d Mpixel/s +left: .*\d:\d\d:\d\d", stream.getvalue())
+        else:
+            assert not stream.getvalue()
     monkeypatch.setattr("sys.stderr", None)
-    with cli._progress("compress", 2, False) as advance:
-        advance(2)
+    with cli._progress("compress", False, lambda: 2) as advance:
+        assert advance is None
+
+
+def test_no_progress_bar_for_what_is_soon_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with pytest.raises(KeyError), cli._progress("compress", False, lambda: None) as advance:
+        assert advance is not None
+        advance(5)
+        raise KeyError
+    assert terminal.getvalue() == ""
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pixels"),
+    [
+        (["compress", "set", "-o", "new.bbc"], 5 * 784 + 30),
+        (["compress", "set/photo.png"], 30),
+        (["decompress", "set.bbc"], 5 * 784 + 30),
+        (["decompress", "photo.bbc"], 30),
+        (["test", "set.bbc"], 5 * 784 + 30),
+    ],
+)
+def test_every_pixel_advances_the_bar(arguments: list[str], pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_folder()
+    succeed("compress", "set", "-o", "set.bbc")
+    succeed("compress", "set/photo.png", "-o", "photo.bbc")
+    shutil.move("set", "set-") if arguments[0] == "decompress" else None
+    told = []
+    totals = []
+
+    class Bar:
+        def __init__(self, title: str, total: Callable[[], int | None]) -> None:
+            assert title == arguments[0]
+            self.total = total
+
+        def advance(self, done: int) -> None:
+            told.append(done)
+
+        def close(self) -> None:
+            totals.append(self.total())
+
+    monkeypatch.setattr(cli, "_Bar", Bar)
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+    succeed(*arguments)
+    assert sum(told) == pixels
+    (expected,) = totals
+    assert expected == pixels or arguments[-1] == "set.bbc"  # stored images say their size, digits do not
+
+
+def wait_for(ready: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < deadline, "it never happens"
+        time.sleep(0.01)
 
 
 def process(*arguments: str, shell: str = "", data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -973,28 +1040,89 @@ def open_for_reader(pipe: str) -> int:
             time.sleep(0.01)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes and signals")
-def test_a_process_that_is_interrupted() -> None:
-    """SIGINT while an archive is being written: it waits for its second image, a pipe."""
-    put_digit("a.png")
-    os.mkfifo("b.png")
-    command = [sys.executable, "-m", "bbcompress", "compress", "a.png", "b.png", "-o", "set.bbc"]
-    child = subprocess.Popen(
-        command,
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """A process of bbc that signals can end, as they cannot where tests run in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bbcompress", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def temporary_files() -> list[Path]:
+    return list(Path().rglob(".bbc-*"))
+
+
+def check_interrupted(child: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send the signal; the process ends with its status and one line."""
     try:
-        pipe = open_for_reader("b.png")
-        assert any(path.name.startswith(".bbc-") for path in Path().iterdir())
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         out, err = child.communicate(timeout=60)
-        os.close(pipe)
     finally:
         child.kill()
     lines = [line for line in err.splitlines() if not line.startswith(NOTICE)]
-    assert (child.returncode, out, lines) == (1, "", ["bbc: interrupted"])
-    assert {path.name for path in Path().iterdir()} == {"a.png", "b.png"}
+    assert (child.returncode, out, lines) == (128 + number, "", ["bbc: interrupted"])
+
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes and signals")
+
+
+@needs_signals
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_interrupted(number: signal.Signals) -> None:
+    """While an archive is being written: it waits for its second image, a pipe."""
+    put_digit("a.png")
+    os.mkfifo("b.png")
+    child = started("compress", "a.png", "b.png", "-o", "set.bbc")
+    pipe = open_for_reader("b.png")
+    assert temporary_files()
+    check_interrupted(child, number)
+    os.close(pipe)
+    assert set(listing()) == {"a.png", "b.png"}
+
+
+def large_image(name: str) -> None:
+    """Above the size that is stored in one piece, and too wide for WebP, so that no single call takes long."""
+    noise = np.random.default_rng(0).integers(0, 256, (16_400, 1024), dtype=np.uint8)
+    Image.fromarray(noise.reshape(1024, 16_400)).save(name, compress_level=0)
+
+
+@needs_signals
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_long_work_that_is_interrupted(number: signal.Signals) -> None:
+    """Coding a large image: alone, and among others, whose archive is there already and stays as it was."""
+    large_image("large.png")
+    put_digit("digit.png")
+    Path("old.bbc").write_bytes(b"old")
+    before = set(listing())
+    child = started("compress", "digit.png", "large.png", "-o", "old.bbc", "-f")
+    wait_for(temporary_files)
+    time.sleep(0.3)
+    check_interrupted(child, number)
+    assert set(listing()) == before
+    assert Path("old.bbc").read_bytes() == b"old"
+    child = started("compress", "large.png")
+    time.sleep(0.8)
+    check_interrupted(child, number)
+    assert set(listing()) == before
+
+
+@needs_signals
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("target", ["new", "deep/er", "old"])
+def test_unpacking_that_is_interrupted(number: signal.Signals, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    large_image("large.png")
+    file = io.BytesIO()
+    monkeypatch.setattr("bbcompress.codecs.fallback.BAND_PIXELS", 1 << 24)
+    monkeypatch.setattr("bbcompress.codecs.fallback._encode_png", lambda image: b"x" * 99_999_999)
+    api.Compressor(api.Options(verify=False)).archive([("a/large.png", read_image("large.png"))], file)
+    Path("large.bbc").write_bytes(file.getvalue())
+    Path("old").mkdir()
+    before = set(listing())
+    child = started("decompress", "large.bbc", "-o", target)
+    wait_for(temporary_files)
+    check_interrupted(child, number)
+    assert set(listing()) == before

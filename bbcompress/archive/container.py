@@ -93,8 +93,8 @@ def is_archive(data: bytes) -> bool:
 
 def build_lone(header: GroupHeader, payload: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     """The file of one image: `payload` is its message, or a fallback's item. FormatError for a bad header."""
-    data = MAGIC + header.encode_lone(max_pixels) + payload
-    return data + crc32(data) if header.fallback else data
+    start = MAGIC + header.encode_lone(max_pixels)
+    return b"".join([start, payload, crc32(start, payload) if header.fallback else b""])
 
 
 def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, bytes]:
@@ -110,7 +110,7 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
     if not header.fallback:
         return header, reader.rest()
     body = reader.take(max(reader.remaining - _CRC, 0))
-    if reader.take(_CRC) != crc32(data[:-_CRC]):
+    if reader.take(_CRC) != crc32(memoryview(data)[:-_CRC]):
         raise FormatError("the file is damaged: its checksum does not fit")
     return header, body
 
