@@ -410,7 +410,7 @@ def test_metadata_that_is_not_kept_is_noted() -> None:
 def test_the_output_is_verified(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     put_folder()
     other = PixelImage("L", read_image(digit(number=7)).pixels)
-    monkeypatch.setattr(api, "decode_images", lambda header, *_: [other] * header.count)
+    monkeypatch.setattr(api, "decode_images", lambda header, *_, **__: [other] * header.count)
     arguments = ["set", "-o", "set.bbc"] if many else ["set/1.png"]
     assert "did not come back" in fail("compress", *arguments)
     succeed("compress", "--no-verify", *arguments)
