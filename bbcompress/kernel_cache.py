@@ -84,10 +84,14 @@ class Kernel:
 
         The result is the same: both do the same operations on the same 64-bit integers.
         """
+        return self if self.pays_for(n) else self._function
+
+    def pays_for(self, n: int) -> bool:
+        """Whether n symbols more are worth compiling or loading the kernel."""
         if self._compiled is None and self._interpreted + n <= MAX_INTERPRETED:
             self._interpreted += n
-            return self._function
-        return self
+            return False
+        return True
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:

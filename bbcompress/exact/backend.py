@@ -33,6 +33,8 @@ class Backend(Protocol):
     def integers(self, array: Array) -> Array: ...
     def floats(self, array: Array) -> Array: ...
     def empty_like(self, array: Array) -> Array: ...
+    def cast(self, array: Array, dtype: type[Any]) -> Array: ...
+    def beside(self, left: Array, right: Array) -> Array: ...
     def lookup(self, name: str, index: Array) -> Array: ...
 
 
@@ -65,6 +67,12 @@ class NumpyBackend:
 
     def empty_like(self, array: Array) -> Array:
         return np.empty_like(array)
+
+    def cast(self, array: Array, dtype: type[Any]) -> Array:
+        return array.astype(dtype, copy=False)
+
+    def beside(self, left: Array, right: Array) -> Array:
+        return np.concatenate([left, right], axis=1)
 
     def lookup(self, name: str, index: Array) -> Array:
         return table(name).take(index)
@@ -109,6 +117,12 @@ class TorchBackend:
     def empty_like(self, array: Array) -> Array:
         return self._torch.empty_like(array)
 
+    def cast(self, array: Array, dtype: type[Any]) -> Array:
+        return array.to({np.float32: self._torch.float32, np.float64: self._torch.float64}[dtype])
+
+    def beside(self, left: Array, right: Array) -> Array:
+        return self._torch.cat([left, right], dim=1)
+
     def lookup(self, name: str, index: Array) -> Array:
         if name not in self._tables:
             self._tables[name] = self._torch.from_numpy(table(name)).to(self.device)
@@ -126,6 +140,10 @@ def probe(backend: Backend) -> None:
     product = backend.numpy(backend.matmul(backend.asarray(left.astype(float)), backend.asarray(right.astype(float))))
     if not np.array_equal(product, (left @ right).astype(np.float64)):
         raise ModelError("this machine's float64 matrix product is not exact; nothing can be coded with it")
+    small, single = np.sign(left) * (np.abs(left) & 127), np.sign(right) * (np.abs(right) & 127)
+    product_single = backend.matmul(backend.asarray(small.astype(np.float32)), backend.asarray(single.astype(np.float32)))
+    if not np.array_equal(backend.numpy(product_single), (small @ single).astype(np.float32)):
+        raise ModelError("this machine's float32 matrix product is not exact; nothing can be coded with it")
     values = np.abs(product.reshape(-1)) * 1e-9 + np.arange(product.size)
     a, b = backend.asarray(values), backend.asarray(values[::-1].copy())
     quotient, root = backend.numpy(a / b), backend.numpy(backend.sqrt(a))

@@ -25,6 +25,11 @@ GRADIENT_BITS = 20
 GRADIENT_LIMIT = 1 << 30
 EXACT_LIMIT = 1 << 53
 """Integers up to here are float64 numbers."""
+SINGLE_LIMIT = 1 << 24
+"""Integers up to here are float32 numbers."""
+
+
+InputLimit = int | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class LinearWeights:
 
     weight: (outputs, inputs) integers in units of 2^-weight_bits. bias: (outputs,) in units of
     2^-(in_bits + weight_bits). in_bits: fractional bits of the input. out_bits: (outputs,) fractional bits of each
-    output. relu: whether outputs are clamped at 0 from below.
+    output. relu: whether outputs are clamped at 0 from below. limit: the magnitude at which outputs are clamped, in units
+    of their grid.
     """
 
     weight: npt.NDArray[np.int64]
@@ -42,12 +48,21 @@ class LinearWeights:
     in_bits: int
     out_bits: npt.NDArray[np.int64]
     relu: bool
+    limit: int = ACTIVATION_LIMIT
 
-    def prove(self, input_limit: int) -> None:
+    def largest_sum(self, input_limit: InputLimit) -> int:
+        """A bound of every partial sum of the forward product, in units of 2^-(in_bits + weight_bits)."""
+        limits = np.broadcast_to(np.asarray(input_limit, np.int64), self.weight.shape[1])
+        # Python integers do not overflow
+        sums = (np.abs(self.weight).astype(object) * limits.astype(object)).sum(axis=1)
+        largest: int = max(sums.tolist()) + max(map(abs, self.bias.tolist()))
+        return largest
+
+    def prove(self, input_limit: InputLimit) -> None:
         """Prove that no product of this layer can leave the exact range.
 
         Args:
-            input_limit: the largest magnitude of an input, in units of the input's grid.
+            input_limit: the largest magnitude of an input, in units of the input's grid; one for all, or (inputs,).
 
         Raises:
             ModelError: a shape, a shift or a bound is broken.
@@ -61,8 +76,13 @@ class LinearWeights:
         magnitude = np.abs(self.weight)
         if magnitude.max() >= 1 << 31 or max(self.weight.shape) > 1 << 20:
             raise ModelError("a linear layer's weights are out of range")
+        if not 1 <= self.limit <= ACTIVATION_LIMIT:
+            raise ModelError("a linear layer's clamp is out of range")
         # int64 sums of fewer than 2^20 terms below 2^31; the products are Python integers
-        forward = int(magnitude.sum(axis=1).max()) * input_limit + max(map(abs, self.bias.tolist()))
+        if isinstance(input_limit, int):
+            forward = int(magnitude.sum(axis=1).max()) * input_limit + max(map(abs, self.bias.tolist()))
+        else:
+            forward = self.largest_sum(input_limit)
         backward = int(magnitude.sum(axis=0).max()) * GRADIENT_LIMIT
         if max(forward, backward) >= EXACT_LIMIT:
             raise ModelError("a linear layer's sums can leave the range of exact float64 integers")
@@ -78,13 +98,14 @@ class Linear:
         shift = weights.in_bits + weights.weight_bits - weights.out_bits
         self._scale = backend.asarray(np.ldexp(1.0, -shift))
         self._weight_scale = 2.0**-weights.weight_bits
-        self._low = 0 if weights.relu else -ACTIVATION_LIMIT
+        self._low = 0 if weights.relu else -weights.limit
+        self._high = weights.limit
 
     def forward(self, x: Array) -> Array:
         """(B, inputs) integers in float64 -> (B, outputs) integers in float64."""
         y = self._backend.matmul(x, self._weight.T)
         y += self._bias
-        return self._requantise(y, self._scale, self._low, ACTIVATION_LIMIT)
+        return self._requantise(y, self._scale, self._low, self._high)
 
     def backward(self, gradient: Array, y: Array) -> Array:
         """(B, outputs) gradient by the outputs y of `forward` -> (B, inputs) gradient by its inputs.
@@ -130,7 +151,7 @@ class Network:
         return gradient
 
 
-def prove_network(layers: Sequence[LinearWeights], inputs: int, input_limit: int) -> None:
+def prove_network(layers: Sequence[LinearWeights], inputs: int, input_limit: InputLimit) -> None:
     """Prove the bounds of a whole chain: each layer's, and that each layer's grid and width are the next one's.
 
     Raises:
@@ -145,4 +166,4 @@ def prove_network(layers: Sequence[LinearWeights], inputs: int, input_limit: int
             raise ModelError("a network's layers do not fit together")
         if index and not np.all(layers[index - 1].out_bits == weights.in_bits):
             raise ModelError("a network's fixed-point grids do not fit together")
-        width, limit = weights.weight.shape[0], ACTIVATION_LIMIT
+        width, limit = weights.weight.shape[0], weights.limit

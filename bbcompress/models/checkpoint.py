@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bbcompress.errors import ModelError
-from bbcompress.exact.layers import LinearWeights
-from bbcompress.models.vae import ENCODERS, Layers, NumpyArray, VAEWeights
+from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
+from bbcompress.models.local import ARCHITECTURE, LocalWeights
+from bbcompress.models.vae import ENCODERS, Layers, ModelWeights, NumpyArray, VAEWeights
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
 MAX_BYTES = 64 << 20
 FORMAT = "bbc-model-1"
-_TYPES = (np.int16, np.int32)
+_TYPES = (np.int8, np.int16, np.int32)
 
 
-def save(weights: VAEWeights, folder: Path) -> None:
-    """Write a checkpoint; weights are stored in 16 bits where they fit."""
+def save(weights: ModelWeights, folder: Path) -> None:
+    """Write a checkpoint; weights are stored in 8 or 16 bits where they fit."""
     from safetensors.numpy import save_file
 
     tensors = {}
@@ -39,7 +41,7 @@ def save(weights: VAEWeights, folder: Path) -> None:
     (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
 
-def load(folder: Path) -> VAEWeights:
+def load(folder: Path) -> ModelWeights:
     """Read a checkpoint and prove its bounds.
 
     Raises:
@@ -90,21 +92,45 @@ def _read(path: Path) -> tuple[dict[str, NumpyArray], dict[str, str]]:
         raise ModelError(f"{path} is damaged or no safetensors file: {error}") from None
 
 
-def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> VAEWeights:
+def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> ModelWeights:
     def network(name: str) -> Layers:
         layers = settings["networks"][name]
         return tuple(_layer(layer, name, index, tensors) for index, layer in enumerate(layers))
 
+    shared: dict[str, Any] = {
+        "prior_bits": int(settings["prior_bits"]),
+        "direct_bits": tuple(int(bits) for bits in settings["direct_bits"]),
+        "learning_rate": int(settings["learning_rate"]),
+        "decoder": network("decoder"),
+        "card": card,
+    }
+    if settings.get("architecture") == ARCHITECTURE:
+        return _assemble_local(settings, network, shared)
     height, width = (int(side) for side in settings["shape"])
     return VAEWeights(
         shape=(height, width),
         likelihood=str(settings["likelihood"]),
-        prior_bits=int(settings["prior_bits"]),
-        direct_bits=tuple(int(bits) for bits in settings["direct_bits"]),
-        learning_rate=int(settings["learning_rate"]),
-        decoder=network("decoder"),
         encoders={name: network(f"encoder.{name}") for name in ENCODERS},
-        card=card,
+        **shared,
+    )
+
+
+def _assemble_local(
+    settings: dict[str, Any], network: Callable[[str], Layers], shared: dict[str, Any]
+) -> LocalWeights:
+    image = settings["image"]
+    names = ("channels", "mixtures", "tile", "cell", "features", "patch", "pool", "stride")
+    numbers: dict[str, Any] = {name: int(settings[name]) for name in names}
+    (heads,) = network("heads")
+    return LocalWeights(
+        **numbers,
+        image=None if image is None else (int(image[0]), int(image[1])),
+        centred=bool(settings["centred"]),
+        trunk=network("trunk"),
+        heads=heads,
+        outputs=network("outputs"),
+        encoders={name: (network(f"encoder.{name}.patch"), network(f"encoder.{name}.head")) for name in ENCODERS},
+        **shared,
     )
 
 
@@ -122,6 +148,7 @@ def _layer(grid: dict[str, Any], network: str, index: int, tensors: dict[str, Nu
         in_bits=int(grid["in_bits"]),
         out_bits=np.concatenate([np.full(int(count), int(bits), np.int64) for bits, count in runs]),
         relu=bool(grid["relu"]),
+        limit=int(grid.get("limit", ACTIVATION_LIMIT)),
     )
 
 

@@ -7,15 +7,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from bbcompress.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, probe
-from bbcompress.exact.distributions import LIKELIHOODS, EqualMassBins, Likelihood
-from bbcompress.exact.layers import LinearWeights, Network, prove_network
-from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS
+from bbcompress.exact.distributions import (
+    LIKELIHOODS,
+    EqualMassBins,
+    Likelihood,
+    negative_log_likelihood,
+    push_likelihood,
+)
+from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS, LinearWeights, Network, prove_network
+from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
 
 Layers = tuple[LinearWeights, ...]
 NumpyArray = np.ndarray[Any, Any]
@@ -25,6 +32,8 @@ Z_BITS = 16
 """Fractional bits of z where it enters the decoder, and of mu where it leaves an encoder."""
 Z_LIMIT = 16 << Z_BITS
 """|z| is clamped to 16: beyond any of the bins."""
+DECODE_BATCH = 128
+"""Images that go through the decoder at once; a choice of speed that changes no number."""
 RHO_BITS = ARGUMENT_BITS
 """Fractional bits of rho, sigma = softplus(rho)."""
 
@@ -56,21 +65,16 @@ class VAEWeights:
             raise ModelError(f"the model's likelihood {self.likelihood!r} is not known")
         if not all(1 <= side <= 1 << 12 for side in self.shape):
             raise ModelError("the model's image size is out of range")
-        if not 1 <= self.prior_bits <= MAX_PRIOR_BITS or not 1 <= self.learning_rate <= 1_000_000:
-            raise ModelError("the model's prior or learning rate is out of range")
-        if not self.direct_bits or not all(0 <= bits <= self.prior_bits for bits in self.direct_bits):
-            raise ModelError("the model's direct coding is out of range")
-        if set(self.encoders) != set(ENCODERS):
-            raise ModelError(f"the model needs the encoders {' and '.join(ENCODERS)}")
+        check_coding_settings(self)
         likelihood = LIKELIHOODS[self.likelihood]
         prove_network(self.decoder, self.latents, Z_LIMIT)
-        _check_outputs(self.decoder, likelihood.out_bits(self.dimensions))
+        check_outputs(self.decoder, likelihood.out_bits(self.dimensions))
         if self.decoder[0].in_bits != Z_BITS:
             raise ModelError("the decoder's input is not on the grid of z")
         posterior_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), self.latents)
         for layers in self.encoders.values():
             prove_network(layers, self.dimensions, likelihood.levels - 1)
-            _check_outputs(layers, posterior_bits)
+            check_outputs(layers, posterior_bits)
             if layers[0].in_bits != 0:
                 raise ModelError("an encoder's input is not on the grid of pixels")
 
@@ -78,6 +82,16 @@ class VAEWeights:
     def latents(self) -> int:
         """Z, the number of latents of an image."""
         return len(self.direct_bits)
+
+    @property
+    def channels(self) -> int:
+        """1: its images are grey or of two levels."""
+        return 1
+
+    @property
+    def levels(self) -> int:
+        """Levels of a pixel."""
+        return LIKELIHOODS[self.likelihood].levels
 
     @property
     def dimensions(self) -> int:
@@ -92,12 +106,7 @@ class VAEWeights:
     @cached_property
     def id(self) -> bytes:
         """SHA-256 of every integer that coding depends on; a file names its model by the first bytes of it."""
-        digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
-        for _, layers in self.networks():
-            for weights in layers:
-                for array in (weights.weight, weights.bias):
-                    digest.update(np.ascontiguousarray(array, "<i8").tobytes())
-        return digest.digest()
+        return hash_of(self)
 
     def networks(self) -> list[tuple[str, Layers]]:
         """Name and layers of each network, in the order of the id."""
@@ -111,24 +120,114 @@ class VAEWeights:
             "prior_bits": self.prior_bits,
             "direct_bits": list(self.direct_bits),
             "learning_rate": self.learning_rate,
-            "networks": {name: [_grid(weights) for weights in layers] for name, layers in self.networks()},
+            "networks": {name: [grid_of(weights) for weights in layers] for name, layers in self.networks()},
         }
 
 
-def _grid(weights: LinearWeights) -> dict[str, Any]:
+class ModelWeights(Protocol):
+    """What all kinds of models have: see `VAEWeights`."""
+
+    @property
+    def prior_bits(self) -> int: ...
+    @property
+    def direct_bits(self) -> tuple[int, ...]: ...
+    @property
+    def learning_rate(self) -> int: ...
+    @property
+    def encoders(self) -> Mapping[str, Any]: ...
+    @property
+    def card(self) -> Mapping[str, Any]: ...
+    @property
+    def shape(self) -> tuple[int, int] | None: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def levels(self) -> int: ...
+    @property
+    def likelihood(self) -> str: ...
+    @property
+    def latents(self) -> int: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> bytes: ...
+    def networks(self) -> list[tuple[str, Layers]]: ...
+    def settings(self) -> dict[str, Any]: ...
+
+
+class Model(Protocol):
+    """A model on a backend, as codecs see it.
+
+    x are images: uint8 (B, D) of a `VAE`, the `Strips` of a `LocalVAE`. Of what has latents of its own, an image or
+    a tile, there is a row in z, mu and rho, (rows, Z).
+    """
+
+    backend: Backend
+    bins: EqualMassBins
+
+    @property
+    def weights(self) -> ModelWeights: ...
+
+    def observe(self, x: Any) -> Any:
+        """x in the form that `encode` and `gradient` take."""
+
+    def encode(self, x: Any, encoder: str) -> tuple[Array, Array]:
+        """Mean (units of 1) and rho of q(z|x), float64 (rows, Z) both."""
+
+    def gradient(self, z: Array, x: Any, step: int) -> Array:
+        """d(-log p(x|z))/dz in nats, (rows, Z), for K step `step`."""
+
+    def push_pixels(self, message: Message, z: NumpyArray, x: Any) -> None:
+        """Push x under p(x|z), z (rows, Z) in units of 2^-24."""
+
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Any) -> Any:
+        """Pop images under p(x|z), z (rows, Z) in units of 2^-24; `Strips` x are filled. Raises EmptyMessage."""
+
+    def lengths(self, z: NumpyArray, x: Any) -> IntArray:
+        """-log2 p(x|z) of each row of z, in units of 2^-30 bits."""
+
+    def candidate_lengths(self, z: NumpyArray, x: Any) -> IntArray:
+        """The same for one image x (one row) and many z (N, Z), (N,)."""
+
+
+def check_coding_settings(weights: ModelWeights) -> None:
+    """Raises ModelError where prior, direct coding, learning rate or encoders are out of range or missing."""
+    if not 1 <= weights.prior_bits <= MAX_PRIOR_BITS or not 1 <= weights.learning_rate <= 1_000_000:
+        raise ModelError("the model's prior or learning rate is out of range")
+    if not weights.direct_bits or not all(0 <= bits <= weights.prior_bits for bits in weights.direct_bits):
+        raise ModelError("the model's direct coding is out of range")
+    if set(weights.encoders) != set(ENCODERS):
+        raise ModelError(f"the model needs the encoders {' and '.join(ENCODERS)}")
+
+
+def hash_of(weights: ModelWeights) -> bytes:
+    """SHA-256 of a model's settings and integers: its id."""
+    digest = hashlib.sha256(json.dumps(weights.settings(), sort_keys=True).encode())
+    for _, layers in weights.networks():
+        for layer in layers:
+            for array in (layer.weight, layer.bias):
+                digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return digest.digest()
+
+
+def grid_of(weights: LinearWeights) -> dict[str, Any]:
     """Shape and fixed-point grids of a layer; out_bits as runs [bits, outputs]."""
     changes = np.flatnonzero(np.diff(weights.out_bits)) + 1
     runs = [[int(run[0]), len(run)] for run in np.split(weights.out_bits, changes)]
+    limit = {} if weights.limit == ACTIVATION_LIMIT else {"limit": weights.limit}
     return {
         "shape": list(weights.weight.shape),
         "weight_bits": weights.weight_bits,
         "in_bits": weights.in_bits,
         "out_bits": runs,
         "relu": weights.relu,
+        **limit,
     }
 
 
-def _check_outputs(layers: Layers, out_bits: NumpyArray) -> None:
+def check_outputs(layers: Layers, out_bits: NumpyArray) -> None:
     if not np.array_equal(layers[-1].out_bits, out_bits) or layers[-1].relu:
         raise ModelError("a network's outputs are not on the grid that their distribution needs")
 
@@ -146,7 +245,7 @@ class VAE:
         self.decoder = Network(weights.decoder, backend)
         self._encoders: dict[str, Network] = {}
 
-    def pixels(self, x: NumpyArray) -> Array:
+    def observe(self, x: NumpyArray) -> Array:
         """Images x, (B, D) integers, as the float64 that networks take."""
         return self.backend.asarray(x.astype(np.float64))
 
@@ -162,3 +261,30 @@ class VAE:
         """The likelihood's parameters (B, outputs) for z (B, Z) int64 in units of 2^-24."""
         grid = (z + (1 << (23 - Z_BITS))) >> (24 - Z_BITS)
         return self.backend.numpy(self.decoder.forward(self.backend.asarray(grid.astype(np.float64))))
+
+    def gradient(self, z: Array, x: Array, step: int) -> Array:
+        """d(-log p(x|z))/dz in nats, (B, Z), by the exact backward pass of the decoder; the same for every step."""
+        backend = self.backend
+        grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
+        params, tape = self.decoder.forward_with_tape(grid)
+        gradient = self.likelihood.gradient(params, x, backend)
+        return self.decoder.backward(gradient, tape) * 2.0**-GRADIENT_BITS
+
+    def push_pixels(self, message: Message, z: NumpyArray, x: NumpyArray) -> None:
+        """Push images x (B, D) under p(x|z), z (B, Z) in units of 2^-24."""
+        push_likelihood(message, self.likelihood, self._parameters(z), x)
+
+    def pop_pixels(self, message: Message, z: NumpyArray, x: object = None) -> NumpyArray:
+        """Pop images, uint8 (B, D), under p(x|z), z (B, Z) in units of 2^-24. Raises EmptyMessage."""
+        return self.likelihood.pop(message, self._parameters(z))
+
+    def lengths(self, z: NumpyArray, x: NumpyArray) -> IntArray:
+        """-log2 p(x|z) of each image of x (B, D), (B,), in units of 2^-30 bits."""
+        return negative_log_likelihood(self.likelihood, self._parameters(z), x)
+
+    def candidate_lengths(self, z: NumpyArray, x: NumpyArray) -> IntArray:
+        """-log2 p(x|z) of one image x (1, D) for each z (N, Z), (N,), in units of 2^-30 bits."""
+        return self.lengths(z, np.repeat(x, len(z), axis=0))
+
+    def _parameters(self, z: NumpyArray) -> NumpyArray:
+        return np.concatenate([self.decode(z[i : i + DECODE_BATCH]) for i in range(0, len(z), DECODE_BATCH)])

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from bbcompress.errors import ModelError
+from bbcompress.exact.backend import Backend
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
+from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.shipped import shipped_model_folders
-from bbcompress.models.vae import VAEWeights
+from bbcompress.models.vae import VAE, Model, ModelWeights, VAEWeights
 
 ENVIRONMENT_VARIABLE = "BBC_MODELS"
+BERNOULLI = "bernoulli"
+"""The likelihood of models of two levels; all others have 256."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class ModelEntry:
             raise ModelError(f"{self.folder / CARD_FILE}: cannot be read: {error.strerror or error}") from None
 
     @cached_property
-    def weights(self) -> VAEWeights:
+    def weights(self) -> ModelWeights:
         """Raises ModelError."""
         return load(self.folder)
 
@@ -58,11 +62,15 @@ class ModelEntry:
         """Whether the model is tried without `-m`; reference models are not."""
         return bool(self.card.get("default", True))
 
-    def fits(self, shape: tuple[int, int], likelihood: str) -> bool:
-        """Whether the model codes images (height, width) under a likelihood of that name."""
-        if "shape" in self.card and "likelihood" in self.card:
-            return bool(self.card["shape"] == list(shape) and self.card["likelihood"] == likelihood)
-        return self.weights.shape == shape and self.weights.likelihood == likelihood
+    def fits(self, shape: tuple[int, int], channels: int, levels: int) -> bool:
+        """Whether the model codes images (height, width) of so many channels and levels."""
+        facts = {"channels": 1, **self.card}
+        if not all(name in facts for name in ("shape", "likelihood")):
+            weights = self.weights
+            facts = {"channels": weights.channels, "shape": weights.shape, "likelihood": weights.likelihood}
+        if facts["channels"] != channels or (facts["likelihood"] == BERNOULLI) != (levels == 2):
+            return False
+        return facts["shape"] is None or list(facts["shape"]) == list(shape)
 
 
 class Zoo:
@@ -91,10 +99,10 @@ class Zoo:
                 raise ModelError(f"there is no model {chosen}; installed: {names}")
         self.entries = _distinct([*self.chosen, *installed])
 
-    def candidates(self, shape: tuple[int, int], likelihood: str) -> list[ModelEntry]:
+    def candidates(self, shape: tuple[int, int], channels: int, levels: int) -> list[ModelEntry]:
         """The models to try for images (height, width): the chosen ones, else the default ones that fit."""
         among = self.chosen or [entry for entry in self.entries if entry.is_default]
-        return [entry for entry in among if entry.fits(shape, likelihood)]
+        return [entry for entry in among if entry.fits(shape, channels, levels)]
 
     def named(self, prefix: bytes) -> list[ModelEntry]:
         """The models whose id begins with `prefix`, as a file names them.
@@ -115,6 +123,15 @@ class Zoo:
                 f"(give it with -m or in {ENVIRONMENT_VARIABLE}){broken}"
             )
         return found
+
+
+def model_of(weights: ModelWeights, backend: Backend) -> Model:
+    """The model of its integers on a backend. Raises ModelError if the backend is not exact."""
+    if isinstance(weights, LocalWeights):
+        return LocalVAE(weights, backend)
+    if isinstance(weights, VAEWeights):
+        return VAE(weights, backend)
+    raise ModelError("a model of a kind that this version does not know")
 
 
 def _folders(place: Path) -> list[Path]:

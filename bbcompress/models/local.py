@@ -1,0 +1,345 @@
+"""The `local` model in exact arithmetic: what its checkpoint holds, and its networks on a backend.
+
+A VAE whose likelihood of a sub-pixel rests on the tile's z, on the pixels around that come before it and on the pixel's
+channels before it. Encoding sees all pixels at once; decoding goes along a wavefront (`models/strips.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bbcompress.ans import Message
+from bbcompress.errors import ModelError
+from bbcompress.exact.backend import Array, Backend, probe
+from bbcompress.exact.distributions import PRECISION, EqualMassBins
+from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
+from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
+from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
+from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, prove_pixel_network
+from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.vae import (
+    ENCODERS,
+    RHO_BITS,
+    Z_BITS,
+    Z_LIMIT,
+    Layers,
+    NumpyArray,
+    check_coding_settings,
+    check_outputs,
+    grid_of,
+    hash_of,
+)
+
+ARCHITECTURE = "local"
+MAX_TILE = 256
+CHUNK = 1 << 13
+"""Pixels that go through the network at once; a choice of speed."""
+GRADIENT_TILES = 32
+"""Tiles whose gradient is taken at once; likewise."""
+
+
+@dataclass(frozen=True)
+class LocalWeights:
+    """The integers of a local model, proved to be exact when made.
+
+    channels: 1 or 3. mixtures: components of the mixture of logistics; 0 for Bernoulli pixels of two levels. tile: side
+    of the square that one z describes. image: (height, width) where all images have one size, that of a tile; None for
+    any size. cell: side of the squares of a tile that share features; features: how many each has. patch: side of the
+    encoder's patches; pool: the means of pool x pool fields of patches go on. centred: whether neighbours and means
+    are relative to the pixel's reference. stride: a K step's gradient looks at every stride-th row and column of
+    large images. prior_bits, direct_bits, learning_rate, card: as in `VAEWeights`.
+
+    decoder: z to features. trunk, heads, outputs: see `PixelNetwork`. encoders: by name, the layers for patches and those
+    behind the means.
+
+    Raises:
+        ModelError: a part is missing, does not fit, or breaks a bound of exact arithmetic.
+    """
+
+    channels: int
+    mixtures: int
+    tile: int
+    image: tuple[int, int] | None
+    cell: int
+    features: int
+    patch: int
+    pool: int
+    centred: bool
+    stride: int
+    prior_bits: int
+    direct_bits: tuple[int, ...]
+    learning_rate: int
+    decoder: Layers
+    trunk: Layers
+    heads: LinearWeights
+    outputs: Layers
+    encoders: Mapping[str, tuple[Layers, Layers]]
+    card: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3) or (self.channels == 3 and not self.mixtures):
+            raise ModelError("the model's channels are out of range")
+        if not 0 <= self.mixtures <= 64 or not 1 <= self.stride <= self.tile <= MAX_TILE or not 1 <= self.features <= 1024:
+            raise ModelError("the model's sizes are out of range")
+        if self.image not in (None, (self.tile, self.tile)):
+            raise ModelError("the model's images are not of the size of a tile")
+        if self.tile % self.cell or self.tile % (self.patch * self.pool) or (self.image is None and self.pool != 1):
+            raise ModelError("the model's cells or patches do not fill its tile")
+        check_coding_settings(self)
+        likelihood = self.observation
+        prove_network(self.decoder, self.latents, Z_LIMIT)
+        if self.decoder[0].in_bits != Z_BITS:
+            raise ModelError("the decoder's input is not on the grid of z")
+        check_outputs(self.decoder, np.full(self.cells**2 * self.features, PIXEL_BITS, np.int64))
+        prove_pixel_network(
+            self.trunk, self.heads, self.outputs, channels=self.channels, centred=self.centred, binary=not self.mixtures,
+            features=self.features, feature_limit=self.decoder[-1].limit, out_bits=likelihood.out_bits(),
+        )  # fmt: skip
+        posterior_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), self.latents)
+        for patch_layers, head_layers in self.encoders.values():
+            prove_network(patch_layers, self.channels * self.patch**2, likelihood.levels - 1)
+            last = patch_layers[-1]
+            if patch_layers[0].in_bits != 0 or not last.relu or np.any(last.out_bits != head_layers[0].in_bits):
+                raise ModelError("an encoder's parts do not fit together")
+            prove_network(head_layers, len(last.weight) * self.pool**2, last.limit)
+            check_outputs(head_layers, posterior_bits)
+
+    @property
+    def observation(self) -> LocalLikelihood:
+        """The distribution of a sub-pixel."""
+        return LogisticMixture(self.mixtures) if self.mixtures else LocalBernoulli()
+
+    @property
+    def likelihood(self) -> str:
+        """Its name."""
+        return self.observation.name
+
+    @property
+    def levels(self) -> int:
+        """Levels of a sub-pixel."""
+        return self.observation.levels
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """(height, width) of its images, None for any."""
+        return self.image
+
+    @property
+    def latents(self) -> int:
+        """Z, the number of latents of a tile."""
+        return len(self.direct_bits)
+
+    @property
+    def dimensions(self) -> int:
+        """Sub-pixels of a whole tile."""
+        return self.tile**2 * self.channels
+
+    @property
+    def cells(self) -> int:
+        """Cells a side of a tile."""
+        return self.tile // self.cell
+
+    @property
+    def name(self) -> str:
+        """The model's name, from its card."""
+        return str(self.card.get("name", self.id.hex()[:8]))
+
+    @cached_property
+    def id(self) -> bytes:
+        """SHA-256 of every integer that coding depends on."""
+        return hash_of(self)
+
+    def networks(self) -> list[tuple[str, Layers]]:
+        """Name and layers of each network, in the order of the id."""
+        networks = [("decoder", self.decoder), ("trunk", self.trunk), ("heads", (self.heads,)), ("outputs", self.outputs)]
+        for name in ENCODERS:
+            patch_layers, head_layers = self.encoders[name]
+            networks += [(f"encoder.{name}.patch", patch_layers), (f"encoder.{name}.head", head_layers)]
+        return networks
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the weights that coding depends on, as JSON values."""
+        return {
+            "architecture": ARCHITECTURE,
+            "channels": self.channels,
+            "mixtures": self.mixtures,
+            "tile": self.tile,
+            "image": None if self.image is None else list(self.image),
+            "cell": self.cell,
+            "features": self.features,
+            "patch": self.patch,
+            "pool": self.pool,
+            "centred": self.centred,
+            "stride": self.stride,
+            "prior_bits": self.prior_bits,
+            "direct_bits": list(self.direct_bits),
+            "learning_rate": self.learning_rate,
+            "networks": {name: [grid_of(weights) for weights in layers] for name, layers in self.networks()},
+        }
+
+
+class LocalVAE:
+    """A local model on a backend. Images are `Strips`; z, mu and rho have one row for each of their tiles."""
+
+    def __init__(self, weights: LocalWeights, backend: Backend) -> None:
+        """Raises ModelError if the backend's products are not exact."""
+        probe(backend)
+        self.weights = weights
+        self.backend = backend
+        self.bins = EqualMassBins(weights.prior_bits)
+        self.observation = weights.observation
+        self.decoder = Network(weights.decoder, backend)
+        self.network = PixelNetwork(weights, backend)
+        self._encoders: dict[str, tuple[Network, Network]] = {}
+
+    # The posterior
+
+    def observe(self, x: Strips) -> Strips:
+        """What `encode` and `gradient` take."""
+        return x
+
+    def encode(self, x: Strips, encoder: str) -> tuple[Array, Array]:
+        """Mean (units of 1) and rho of q(z|x), float64 (tiles, Z) both."""
+        weights, backend = self.weights, self.backend
+        if encoder not in self._encoders:
+            patch_layers, head_layers = weights.encoders[encoder]
+            self._encoders[encoder] = Network(patch_layers, backend), Network(head_layers, backend)
+        patch_network, head_network = self._encoders[encoder]
+        means = []
+        for tile in x.tiles():
+            patches = backend.asarray(_patches(tile, weights.patch).astype(np.float64))
+            means.append(_field_means(backend.numpy(patch_network.forward(patches)), weights.pool))
+        outputs = head_network.forward(backend.asarray(np.concatenate(means)))
+        latents = weights.latents
+        return outputs[:, :latents] * 2.0**-Z_BITS, outputs[:, latents:] * 2.0**-RHO_BITS
+
+    def gradient(self, z: Array, x: Strips, step: int) -> Array:
+        """d(-log p(x|z))/dz in nats, (tiles, Z), of z (tiles, Z), by the exact backward pass of both networks.
+
+        Estimated on every stride-th row and column of blocks as large as a tile; which ones, the step says.
+        """
+        backend = self.backend
+        grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
+        features, tape = self.decoder.forward_with_tape(grid)
+        rows = backend.numpy(features).reshape(-1, self.weights.features).astype(np.float32)
+        stride = self.weights.stride if min(x.canvas.height, x.canvas.width) >= self.weights.tile else 1
+        by_features = np.zeros(rows.shape)
+        for pixels in x.sampled(stride, step, self.weights.cell, GRADIENT_TILES):
+            context, references = self.network.context(x.canvas, pixels.places)
+            levels = x.canvas.levels_at(pixels.places)
+            found, sums = self.network.feature_gradient(
+                context, references, levels, rows[pixels.cells], pixels.cells, stride * stride
+            )
+            by_features[found] = sums
+        flat = backend.asarray(by_features.reshape(len(backend.numpy(features)), -1))
+        return self.decoder.backward(flat, tape) * 2.0**-GRADIENT_BITS
+
+    # The likelihood
+
+    def features(self, z: NumpyArray) -> NumpyArray:
+        """Features of cells, float32 (tiles * cells^2, F), for z (tiles, Z) in units of 2^-24."""
+        grid = (z + (1 << (VALUE_BITS - 1 - Z_BITS))) >> (VALUE_BITS - Z_BITS)
+        outputs = self.decoder.forward(self.backend.asarray(grid.astype(np.float64)))
+        return self.backend.numpy(outputs).reshape(-1, self.weights.features).astype(np.float32)
+
+    def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
+        """Push x under p(x|z), z (tiles, Z) in units of 2^-24: in one push, in the order of the wavefront."""
+        starts, frequencies = self._intervals(z, x)
+        message.push(starts, frequencies, PRECISION)
+
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> Strips:
+        """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
+        wave = x.wavefront(self.weights.cell)
+        features = self.features(z)
+        lane, canvas, network = 0, x.canvas, self.network
+        for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
+            places = wave.places[begin:end]
+            context, references = network.context(canvas, places, features, wave.cells[begin:end])
+            heads = network.heads_of(context)
+            earlier = network.no_channels(end - begin)
+            for channel in range(self.weights.channels):
+                params = network.parameters(heads, channel, earlier)
+                reference = references[channel]
+                levels = self.observation.pop(message, lane, params, reference)
+                lane = (lane + end - begin) % message.lanes
+                canvas.set_levels(places, channel, levels)
+                network.add_channel(earlier, channel, levels, reference)
+        return x
+
+    def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
+        """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""
+        totals = np.zeros(len(z), np.int64)
+        wave = x.wavefront(self.weights.cell)
+        tiles = wave.cells // self.weights.cells**2
+        for rows, _, frequencies in self._chunks(z, x):
+            lengths = code_length(frequencies, PRECISION).reshape(self.weights.channels, -1).sum(axis=0)
+            np.add.at(totals, tiles[rows], lengths)
+        return totals
+
+    def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
+        """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
+        image = x.canvas.inner[x.first : x.last]
+        return self.lengths(z, Strips.all_of(Canvas.of(np.repeat(image, len(z), axis=0), x.canvas.tile)))
+
+    def _intervals(self, z: NumpyArray, x: Strips) -> tuple[IntArray, IntArray]:
+        """Start and frequency of all sub-pixels of x in the order in which they are popped."""
+        wave, channels = x.wavefront(self.weights.cell), self.weights.channels
+        count = len(wave.places)
+        starts, frequencies = np.empty(count * channels, np.int64), np.empty(count * channels, np.int64)
+        sizes = np.diff(wave.bounds)
+        first = np.repeat(wave.bounds[:-1], sizes)
+        size = np.repeat(sizes, sizes)
+        within = np.arange(count) - first
+        for rows, begun, wide in self._chunks(z, x):
+            for channel in range(channels):
+                place = first[rows] * channels + channel * size[rows] + within[rows]
+                n = len(place)
+                starts[place] = begun[channel * n : (channel + 1) * n]
+                frequencies[place] = wide[channel * n : (channel + 1) * n]
+        return starts, frequencies
+
+    def _chunks(self, z: NumpyArray, x: Strips) -> Any:
+        """Slices of the wavefront's pixels, with start and frequency of their sub-pixels, channel after channel."""
+        wave = x.wavefront(self.weights.cell)
+        features = self.features(z)
+        network = self.network
+        for begin in range(0, len(wave.places), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            places = wave.places[rows]
+            context, references = network.context(x.canvas, places, features, wave.cells[rows])
+            levels = x.canvas.levels_at(places)
+            heads = network.heads_of(context)
+            earlier = network.no_channels(len(places))
+            parts = []
+            for channel in range(self.weights.channels):
+                params = network.parameters(heads, channel, earlier)
+                parts.append(self.observation.intervals(params, references[channel], levels[channel]))
+                network.add_channel(earlier, channel, levels[channel], references[channel])
+            yield rows, np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _patches(tile: NumpyArray, side: int) -> NumpyArray:
+    """(patches, side * side * C) patches of tiles (n, h, w, C), tile after tile, row by row.
+
+    Where a side of the tiles is no multiple of the patch's, their last row or column is repeated.
+    """
+    n, height, width, channels = tile.shape
+    tile = np.pad(tile, ((0, 0), (0, -height % side), (0, -width % side), (0, 0)), mode="edge")
+    down, across = tile.shape[1] // side, tile.shape[2] // side
+    patches = tile.reshape(n, down, side, across, side, channels).transpose(0, 1, 3, 2, 4, 5)
+    return patches.reshape(n, down, across, -1)
+
+
+def _field_means(outputs: NumpyArray, pool: int) -> NumpyArray:
+    """(n, pool * pool * width) rounded means of patches' outputs (n, down, across, width) over pool x pool fields."""
+    n, down, across, width = outputs.shape
+    fields = outputs.reshape(n, pool, down // pool, pool, across // pool, width)
+    sums = fields.sum(axis=(2, 4)).reshape(n, -1)
+    count = np.array([float(down // pool * (across // pool))])
+    means: NumpyArray = np.floor(sums / count + 0.5)
+    return means

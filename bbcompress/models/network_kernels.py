@@ -1,0 +1,68 @@
+"""Compiled loops of the local models' network: gathering neighbourhoods, and requantisation after a product."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bbcompress.ans_kernels import Ints
+from bbcompress.kernel_cache import kernel
+
+Singles = NDArray[np.float32]
+Levels = NDArray[np.int16]
+
+
+@kernel
+def gather(
+    flat: Levels,
+    places: Ints,
+    offsets: Ints,
+    centred: int,
+    gain: int,
+    left: int,
+    upper: int,
+    middle: int,
+    inputs: Singles,
+    references: Ints,
+) -> None:
+    """Fill in the inputs (N, at least 24 C (+ C)) and references (C, N) of the pixels at `places` of a canvas.
+
+    Inputs are neighbour after neighbour with their channels, less the reference and times the gain, then, if centred,
+    the references less `middle`. left, upper: the numbers of these two neighbours.
+    """
+    channels = references.shape[0]
+    neighbours = offsets.size
+    for i in range(places.size):
+        place = places[i]
+        for c in range(channels):
+            reference = 0
+            if centred:
+                a = int(flat[place + offsets[left] + c])
+                b = int(flat[place + offsets[upper] + c])
+                if a >= 0 and b >= 0:
+                    reference = (a + b + 1) >> 1
+                elif a >= 0:
+                    reference = a
+                elif b >= 0:
+                    reference = b
+                else:
+                    reference = middle
+                inputs[i, neighbours * channels + c] = reference - middle
+            references[c, i] = reference
+            for k in range(neighbours):
+                value = int(flat[place + offsets[k] + c])
+                if value >= 0:
+                    inputs[i, k * channels + c] = (value - reference) * gain
+                else:
+                    inputs[i, k * channels + c] = 0
+
+
+@kernel
+def relu_requantise(total: Singles, bias: Singles, scale: float, limit: float) -> None:
+    """In place clamp(floor((total + bias) * scale + 1/2), 0, limit), (N, outputs): sums below 2^24, powers of two."""
+    half = np.float32(0.5)
+    zero = np.float32(0.0)
+    for i in range(total.shape[0]):
+        for j in range(total.shape[1]):
+            value = np.floor((total[i, j] + bias[j]) * scale + half)
+            total[i, j] = min(max(value, zero), limit)
