@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.container import (
     Accounting,
     ArchiveReader,
@@ -21,7 +22,6 @@ from bbcompress.archive.container import (
     split_items,
 )
 from bbcompress.archive.groups import (
-    CodingSettings,
     ModelCache,
     decode_images,
     encode_fallback,
@@ -40,6 +40,9 @@ from bbcompress.models.zoo import ModelEntry, Zoo
 
 GROUP_SUBPIXELS = 1 << 22
 """A group is written once its images have so many sub-pixels."""
+
+SAMPLE = 24
+"""Images of a group on which models are compared."""
 
 FALLBACK = "fallback"
 NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
@@ -198,21 +201,21 @@ class Compressor:
     def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
         kinds = image_kinds(image)
-        if self.options.binary and (not kinds or kinds[0][0] != "bernoulli"):
+        if self.options.binary and (not kinds or kinds[0][1] != 2):
             raise ImageError(f"{name or 'the image'} is not grey of two levels, the only kind that --binary allows")
         shape = (image.height, image.width)
-        for likelihood, kind in kinds:
-            if entries := self._models.zoo.candidates(shape, likelihood):
-                return _Key(kind, tuple(entries))
-        return _Key(GREY, ())
+        for channels, levels, kind in kinds:
+            if entries := self._models.zoo.candidates(shape, channels, levels):
+                return _Key(kind, tuple(entries), shape)
+        return _Key(GREY, (), None)
 
     def _encode(self, images: Sequence[PixelImage], key: _Key, work: _Work) -> tuple[str, GroupHeader, bytes]:
         """The smallest coding of images of one kind: what coded them, header and payload."""
         best: tuple[str, GroupHeader, bytes] | None = None
-        work.passes = max(1, len(key.entries)) + self.options.verify
-        for entry in key.entries:
-            header, payload = encode_images(self._models.vae(entry), images, key.kind, self.options.coding)
-            work(work.pixels)
+        entries = self._preferred(images, key)
+        work.passes = max(1, len(entries)) + self.options.verify
+        for entry in entries:
+            header, payload = encode_images(self._models.vae(entry), images, key.kind, self.options.coding, work)
             if best is None or len(payload) < len(best[2]):
                 best = (entry.name, header, payload)
         if best is None or prefers_fallback(images, len(best[2])):
@@ -220,6 +223,18 @@ class Compressor:
             if best is None or len(payload) < len(best[2]):
                 best = (FALLBACK, header, payload)
         return best
+
+
+    def _preferred(self, images: Sequence[PixelImage], key: _Key) -> Sequence[ModelEntry]:
+        """The models that are worth trying: of several, for a large group, the one that is best on a sample of it."""
+        if len(key.entries) < 2 or len(images) <= SAMPLE:
+            return key.entries
+        sample = images[:: len(images) // SAMPLE]
+
+        def size(entry: ModelEntry) -> int:
+            return len(encode_images(self._models.vae(entry), sample, key.kind, self.options.coding)[1])
+
+        return [min(key.entries, key=size)]
 
 
 class Reader:
@@ -320,7 +335,10 @@ class Reader:
         facts = {"model": self.model_name(header), "images": header.count, "bytes": size}
         if header.fallback:
             return facts
-        coding = {"encoder": header.encoder, "K": header.steps, "direct": header.direct}
+        coding = {"encoder": header.encoder, "K": header.steps}
+        if header.blocks and header.size is not None:
+            return {**facts, **coding, "width": header.size[0], "height": header.size[1]}
+        coding["direct"] = header.direct
         return {**facts, **coding, "batches": list(header.batches), "lanes": header.lanes}
 
     def model_name(self, header: GroupHeader) -> str:
@@ -354,10 +372,7 @@ def _decode_lone(data: bytes, models: ModelCache, progress: Progress | None = No
 def _decode_group(
     header: GroupHeader, payload: bytes, models: ModelCache, progress: Progress | None
 ) -> list[PixelImage]:
-    images = decode_images(header, payload, models)
-    if progress is not None:
-        progress(_pixels(images))
-    return images
+    return decode_images(header, payload, models, progress=progress)
 
 
 def _pixels(images: Iterable[PixelImage]) -> int:
@@ -412,7 +427,8 @@ _Waiting = tuple[int, str | None, PixelImage]
 
 @dataclass(frozen=True)
 class _Key:
-    """What images of a group share: their kind and the models that fit them; none means the fallback."""
+    """What images of a group share: their kind, the models that fit them and their size; no model means the fallback."""
 
     kind: Kind
     entries: tuple[ModelEntry, ...]
+    shape: tuple[int, int] | None

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bbcompress.ans import Message
+from bbcompress.archive.blocks import (
+    MAX_SUBPIXELS,
+    CodingSettings,
+    Progress,
+    codec_of,
+    context_of,
+    decode_blocks,
+    encode_blocks,
+    lanes_for,
+    message_of,
+)
 from bbcompress.archive.container import join_items, split_items
-from bbcompress.archive.header import BILEVEL, BINARY, GREY, GROUP_ID_BYTES, GroupHeader, Kind
-from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
 from bbcompress.codecs.fallback import decode_item, encode_item, least_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import Backend
 from bbcompress.images import PixelImage, binary_view
-from bbcompress.models.vae import VAE
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.local import LocalWeights
+from bbcompress.models.strips import Canvas, Images, Strips
+from bbcompress.models.vae import Model, ModelWeights
+from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 
 NumpyArray = np.ndarray[Any, Any]
-
-DEFAULT_KINDS = {"bernoulli": BINARY, "discretised_logistic": GREY}
-"""The kind of image that a model of each likelihood takes where a header names none."""
-
-SUBPIXELS_PER_LANE = {"bernoulli": 1 << 18, "discretised_logistic": 1 << 15}
-"""About one lane for each 4 KiB of coded size; a choice of the writer."""
-
-MAX_SUBPIXELS = 1 << 24
-"""Most sub-pixels that a model-coded group may have: what bounds a reader's memory."""
 
 FALLBACK_SAMPLE = 16
 """Images of a group on which the fallback is tried before it is tried on all of them."""
@@ -39,64 +41,73 @@ PROBED_PIXELS = 10_000
 """Images of more pixels, in the mean, are probed before the fallback is tried on them."""
 
 
-@dataclass(frozen=True)
-class CodingSettings:
-    """How images are coded. steps: K. learning_rate: in units of 1e-6, None for the model's own."""
-
-    encoder: str = "rha"
-    steps: int = 0
-    learning_rate: int | None = None
-    compute_batch: int = 128
-
-
 class ModelCache:
     """Models on a backend, each built once."""
 
     def __init__(self, zoo: Zoo, backend: Backend) -> None:
         self.zoo = zoo
         self.backend = backend
-        self._vaes: dict[bytes, VAE] = {}
+        self._vaes: dict[bytes, Model] = {}
 
-    def vae(self, entry: ModelEntry) -> VAE:
+    def vae(self, entry: ModelEntry) -> Model:
         """Raises ModelError if the model is damaged."""
         if entry.id not in self._vaes:
-            self._vaes[entry.id] = VAE(entry.weights, self.backend)
+            self._vaes[entry.id] = model_of(entry.weights, self.backend)
         return self._vaes[entry.id]
 
 
-def image_kinds(image: PixelImage) -> list[tuple[str, Kind]]:
-    """The likelihoods that can code an image, best first, each with what the image is to it."""
+def default_kind(weights: ModelWeights) -> Kind:
+    """The kind of image that a model takes where a header names none."""
+    if weights.levels == 2:
+        return BINARY
+    return COLOUR if weights.channels == 3 else GREY
+
+
+def image_kinds(image: PixelImage) -> list[tuple[int, int, Kind]]:
+    """Channels and levels of models that can code an image, the best first, each with what the image is to them."""
     view = binary_view(image)
     kinds = []
     if view is not None:
-        kinds.append(("bernoulli", BILEVEL if view.mode == "1" else Kind(view.mode, view.levels)))
+        kinds.append((1, 2, BILEVEL if view.mode == "1" else Kind(view.mode, view.levels)))
     if image.mode == "L" and image.plain:
-        kinds.append(("discretised_logistic", GREY))
+        kinds.append((1, 256, GREY))
+    if image.mode == "RGB" and image.plain:
+        kinds.append((3, 256, COLOUR))
     return kinds
 
 
 def encode_images(
-    vae: VAE, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings
+    vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings, progress: Progress | None = None
 ) -> tuple[GroupHeader, bytes]:
-    """Code images of one kind and of the model's size as one group: its header and message."""
+    """Code images of one kind and one size as one group: its header and message, or messages of its blocks.
+
+    progress: called with the number of pixels newly done.
+    """
     weights = vae.weights
-    x = np.stack([_pixels(image, kind) for image in images]).reshape(len(images), -1)
-    lanes = min(64, max(1, x.size // SUBPIXELS_PER_LANE[weights.likelihood]))
     steps, rate = settings.steps, settings.learning_rate
     header = GroupHeader(
         count=len(images),
         model=weights.id[:GROUP_ID_BYTES],
-        kind=None if kind == DEFAULT_KINDS[weights.likelihood] else kind,
+        kind=None if kind == default_kind(weights) else kind,
         encoder=settings.encoder,
         steps=steps,
         learning_rate=None if steps == 0 or rate in (None, weights.learning_rate) else rate,
-        lanes=lanes,
         direct=len(images),
     )
+    if isinstance(weights, LocalWeights) and weights.image is None:
+        return encode_blocks(vae, weights, [_pixels(image, kind) for image in images], header, settings, progress)
     if len(images) == 1:  # coded directly, without an encoder
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
-    layout, message = encode_group(_codec(vae, header, settings.compute_batch), x, lanes, _context(weights.id, header))
-    return replace(header, direct=layout.direct, batches=layout.batches), message.to_bytes()
+    pixels = np.stack([_pixels(image, kind) for image in images])
+    lanes = lanes_for(weights, pixels.size)
+    x: Images = pixels.reshape(len(images), -1)
+    if isinstance(weights, LocalWeights):
+        x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
+    codec = codec_of(vae, header, settings.compute_batch)
+    layout, message = encode_group(codec, x, lanes, context_of(weights, header))
+    if progress is not None:
+        progress(sum(image.width * image.height for image in images))
+    return replace(header, lanes=lanes, direct=layout.direct, batches=layout.batches), message.to_bytes()
 
 
 def encode_fallback(
@@ -121,53 +132,57 @@ def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
 
 
 def decode_images(
-    header: GroupHeader, payload: bytes, models: ModelCache, compute_batch: int = 128
+    header: GroupHeader,
+    payload: bytes,
+    models: ModelCache,
+    compute_batch: int = 128,
+    progress: Progress | None = None,
 ) -> list[PixelImage]:
-    """The images of a group.
+    """The images of a group. progress: called with the number of pixels newly done.
 
     Raises:
         FormatError: it is damaged. ModelError: its model is missing.
     """
     if header.fallback:
-        return [decode_item(item) for item in split_items(payload, header.count)]
+        return [decode_item(item, progress=progress) for item in split_items(payload, header.count)]
     candidates = models.zoo.named(header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
         with suppress(BBCError):
-            return _decode_with(models.vae(entry), header, payload, compute_batch)
-    return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch)
+            return _decode_with(models.vae(entry), header, payload, compute_batch, None)
+    return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch, progress)
 
 
-def _decode_with(vae: VAE, header: GroupHeader, payload: bytes, compute_batch: int) -> list[PixelImage]:
+def _decode_with(
+    vae: Model, header: GroupHeader, payload: bytes, compute_batch: int, progress: Progress | None
+) -> list[PixelImage]:
     weights = vae.weights
-    kind = header.kind or DEFAULT_KINDS[weights.likelihood]
-    if header.size not in (None, weights.shape[::-1]):
-        raise FormatError("the file is damaged: its images are not of the model's size")
-    if (kind.levels is None) != (weights.likelihood == "discretised_logistic"):
+    kind = header.kind or default_kind(weights)
+    if (kind.levels is None) != (weights.levels > 2) or (kind.mode == "RGB") != (weights.channels == 3):
         raise FormatError("the file is damaged: its images are not of the model's kind")
+    if header.blocks:
+        if not isinstance(weights, LocalWeights) or weights.image is not None:
+            raise FormatError("the file is damaged: its model does not code blocks")
+        arrays = decode_blocks(vae, weights, header, payload, compute_batch, progress)
+        return [_image(pixels, kind) for pixels in arrays]
+    if weights.shape is None or header.size not in (None, weights.shape[::-1]):
+        raise FormatError("the file is damaged: its images are not of the model's size")
     if header.count * weights.dimensions > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
-    try:
-        message = Message.from_bytes(payload, header.lanes)
-    except ValueError as error:
-        raise FormatError(f"the file is damaged: {error}") from None
     layout = Layout(header.lanes, header.direct, header.batches)
-    codec = _codec(vae, header, compute_batch)
-    x = decode_group(codec, layout, message, _context(weights.id, header))
-    return [_image(pixels, kind) for pixels in x.reshape(-1, *weights.shape)]
-
-
-def _codec(vae: VAE, header: GroupHeader, compute_batch: int) -> BitsBack:
-    rate = header.learning_rate or vae.weights.learning_rate
-    return BitsBack(vae, header.encoder, header.steps, rate, compute_batch)
-
-
-def _context(model_id: bytes, header: GroupHeader) -> bytes:
-    """What a message's check covers beside the pixels: the whole model id, and the header without its layout."""
-    return model_id + replace(header, model=model_id, lanes=1, direct=header.count, batches=()).encode_group()
+    codec = codec_of(vae, header, compute_batch)
+    strips = None
+    if isinstance(weights, LocalWeights):
+        height, width = weights.shape
+        strips = Strips.all_of(Canvas(header.count, height, width, weights.channels, weights.tile))
+    x = decode_group(codec, layout, message_of(payload, header.lanes), context_of(weights, header), strips)
+    if progress is not None:
+        progress(header.count * weights.shape[0] * weights.shape[1])
+    arrays = x.canvas.images if isinstance(x, Strips) else x.reshape(-1, *weights.shape, 1)
+    return [_image(pixels, kind) for pixels in arrays]
 
 
 def _pixels(image: PixelImage, kind: Kind) -> NumpyArray:
-    """What a model of that kind codes: bits or levels, uint8 (height, width)."""
+    """What a model of that kind codes: bits or levels, uint8 (height, width) or (height, width, channels)."""
     if kind.levels is None:
         return image.pixels
     view = binary_view(image)
@@ -177,6 +192,10 @@ def _pixels(image: PixelImage, kind: Kind) -> NumpyArray:
 
 
 def _image(pixels: NumpyArray, kind: Kind) -> PixelImage:
+    """The image of pixels (height, width, channels)."""
+    if kind.mode == "RGB":
+        return PixelImage("RGB", pixels.astype(np.uint8, copy=False))
+    pixels = pixels[:, :, 0]
     if kind.mode == "1":
         return PixelImage("1", pixels.astype(np.bool_))
     if kind.levels is None:

@@ -18,7 +18,7 @@ LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4
 """Bytes of the model's id that a lone image and a group of an archive name."""
 
-_FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _RESERVED = (1 << bit for bit in range(7))
+_FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _RESERVED = (1 << bit for bit in range(8))
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,11 @@ BILEVEL = Kind("1", (0, 1))
 GREY = Kind("L", None)
 """Grey images of 256 levels; the default of grey models."""
 
+COLOUR = Kind("RGB", None)
+"""RGB images of 256 levels a channel; the default of colour models."""
+
 _LEVELS_FOLLOW = 2
-_KINDS = {0: BINARY, 1: BILEVEL, 3: GREY}
+_KINDS = {0: BINARY, 1: BILEVEL, 3: GREY, 4: COLOUR}
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,15 @@ class GroupHeader:
     count: images in the group, 1 .. 2^20.
     model: the first bytes of the model's id. Encoding takes 3 of them for a lone image and 4 in an archive;
         decoding gives just these.
-    kind: None stands for the model's default (BINARY or GREY).
+    kind: None stands for the model's default (BINARY, GREY or COLOUR).
     encoder: "rha" or "baseline".
     steps: K.
     learning_rate: in units of 1e-6; None stands for the model's own.
     size: width and height in pixels; None stands for the size that the model is made for.
     lanes: interleaved ANS lanes, 1 .. 1024.
     direct: images that are coded directly, the first of the group; then batches of so many images.
+    blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
+        defaults then.
     """
 
     count: int = 1
@@ -97,6 +102,7 @@ class GroupHeader:
     lanes: int = 1
     direct: int = 0
     batches: tuple[int, ...] = ()
+    blocks: bool = False
 
     def validate(self, max_pixels: int = MAX_PIXELS) -> None:
         """Check every limit; FormatError names the one that is broken."""
@@ -116,6 +122,10 @@ class GroupHeader:
                 raise FormatError("a learning rate is given, but K is 0")
         if self.size is not None:
             check_size(self.size, max_pixels)
+        if self.blocks:
+            if self.size is None or (self.lanes, self.direct, self.batches) != (1, 0, ()):
+                raise FormatError("a group of blocks needs its images' size, and has no layout of its own")
+            return
         _within("the number of lanes", self.lanes, 1, MAX_LANES)
         _within("the number of direct images", self.direct, 0, self.count)
         if any(batch < 1 for batch in self.batches) or self.direct + sum(self.batches) != self.count:
@@ -124,7 +134,9 @@ class GroupHeader:
     def encode_lone(self, max_pixels: int = MAX_PIXELS) -> bytes:
         """The header of a lone image, after the two bytes of the prefix that all files share."""
         self.validate(max_pixels)
-        if self.count != 1 or (not self.fallback and (self.lanes, self.direct) != (1, 1)):
+        if self.count != 1 or (
+            not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)
+        ):
             raise FormatError("a lone image is one image, coded directly in one lane")
         return bytes([self._flags() << 1]) + self._encode_shared(LONE_ID_BYTES)
 
@@ -133,7 +145,7 @@ class GroupHeader:
         self.validate(max_pixels)
         if not self.fallback and len(self.model) < GROUP_ID_BYTES:
             raise FormatError(f"a group names {GROUP_ID_BYTES} bytes of its model's id")
-        numbers = [self.count] if self.fallback else [self.count, self.lanes, self.direct, *self.batches]
+        numbers = [self.count] if self.fallback or self.blocks else [self.count, self.lanes, self.direct, *self.batches]
         return bytes([self._flags()]) + self._encode_shared(GROUP_ID_BYTES) + b"".join(map(varint, numbers))
 
     @staticmethod
@@ -143,14 +155,14 @@ class GroupHeader:
         if flags & 1:
             raise FormatError(f"{reader.what} is not a lone image")
         header = _decode_shared(reader, flags >> 1, LONE_ID_BYTES, max_pixels)
-        return header if header.fallback else replace(header, direct=1)
+        return header if header.fallback or header.blocks else replace(header, direct=1)
 
     @staticmethod
     def decode_group(reader: ByteReader, max_pixels: int = MAX_PIXELS) -> GroupHeader:
         """Read what :meth:`encode_group` wrote. FormatError where it breaks a rule of the format."""
         header = _decode_shared(reader, reader.byte(), GROUP_ID_BYTES, max_pixels)
         count = _positive(reader, MAX_GROUP_IMAGES, "the number of images")
-        if header.fallback:
+        if header.fallback or header.blocks:
             return replace(header, count=count)
         lanes = _positive(reader, MAX_LANES, "the number of lanes")
         direct = reader.varint(count, "the number of direct images")
@@ -169,6 +181,7 @@ class GroupHeader:
             | _STEPS * (self.steps > 0)
             | _RATE * (self.learning_rate is not None)
             | _SIZE * (self.size is not None)
+            | _BLOCKS * self.blocks
         )
 
     def _encode_shared(self, id_bytes: int) -> bytes:
@@ -202,6 +215,8 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
         return GroupHeader(fallback=True)
     if flags & _RATE and not flags & _STEPS:
         raise FormatError(f"{reader.what} has a learning rate, but K is 0")
+    if flags & _BLOCKS and not flags & _SIZE:
+        raise FormatError(f"{reader.what} is made of blocks, but says no size")
     model = reader.take(id_bytes)
     kind = Kind.decode(reader) if flags & _KIND else None
     steps, rate, size = 0, None, None
@@ -213,7 +228,10 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
         size = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
         check_size(size, max_pixels)
     encoder = "baseline" if flags & _BASELINE else "rha"
-    return GroupHeader(model=model, kind=kind, encoder=encoder, steps=steps, learning_rate=rate, size=size)
+    blocks = bool(flags & _BLOCKS)
+    return GroupHeader(
+        model=model, kind=kind, encoder=encoder, steps=steps, learning_rate=rate, size=size, blocks=blocks
+    )
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,27 +9,29 @@ import numpy as np
 
 from bbcompress.ans import Message
 from bbcompress.codecs.refinement import refine
-from bbcompress.exact.distributions import NormalPosterior, push_likelihood
-from bbcompress.models.vae import VAE
+from bbcompress.exact.distributions import NormalPosterior
+from bbcompress.models.strips import Images, Strips, latent_rows
+from bbcompress.models.vae import Model
 
 NumpyArray = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class BitsBack:
-    """A VAE as a codec of batches of images x, uint8 (B, D); `push` and `pop` undo each other.
+    """A model as a codec of batches of images x; `push` and `pop` undo each other.
 
-    encoder: whose posterior is used. steps: K. learning_rate: of the K steps, in units of 1e-6. compute_batch: how many
-    images go through the networks at once; a choice of speed that changes no number.
+    x: uint8 (B, D), or the `Strips` of a local model. encoder: whose posterior is used. steps: K. learning_rate: of the K
+    steps, in units of 1e-6. compute_batch: how many images or strips go through the encoder at once; a choice of speed
+    that changes no number.
     """
 
-    vae: VAE
+    vae: Model
     encoder: str
     steps: int
     learning_rate: int
     compute_batch: int = 128
 
-    def push(self, message: Message, x: NumpyArray, posterior: NormalPosterior | None = None) -> None:
+    def push(self, message: Message, x: Images, posterior: NormalPosterior | None = None) -> None:
         """Compression of x, whose `posterior` may have been computed before.
 
         Raises:
@@ -38,30 +39,27 @@ class BitsBack:
         """
         q = posterior or self.posterior(x)
         z = q.pop(message)  # draw z ~ q(z|x) from the stack
-        push_likelihood(message, self.vae.likelihood, self.parameters(z), x)  # encode x ~ p(x|z)
+        self.vae.push_pixels(message, self.values(z), x)  # encode x ~ p(x|z)
         self.vae.bins.push_prior(message, z)  # encode z ~ p(z)
 
-    def pop(self, message: Message, n: int) -> NumpyArray:
-        """Decompression of n images, (n, D). Raises EmptyMessage where a damaged message ends early."""
-        z = self.vae.bins.pop_prior(message, n, self.vae.weights.latents)  # decode z ~ p(z)
-        x = self.vae.likelihood.pop(message, self.parameters(z))  # decode x ~ p(x|z)
-        self.posterior(x).push(message, z)  # give z back: encode z ~ q(z|x)
-        return x
+    def pop(self, message: Message, x: int | Strips) -> Images:
+        """Decompression of x images, (x, D), or into the strips x. Raises EmptyMessage where a message ends early."""
+        rows = x if isinstance(x, int) else len(x) * latent_rows(x)
+        z = self.vae.bins.pop_prior(message, rows, self.vae.weights.latents)  # decode z ~ p(z)
+        popped: Images = self.vae.pop_pixels(message, self.values(z), x)  # decode x ~ p(x|z)
+        self.posterior(popped).push(message, z)  # give z back: encode z ~ q(z|x)
+        return popped
 
-    def posterior(self, x: NumpyArray) -> NormalPosterior:
-        """q(z|x) of images x (B, D), K steps from the encoder's output."""
+    def posterior(self, x: Images) -> NormalPosterior:
+        """q(z|x) of images x, K steps from the encoder's output."""
         parts = [
-            refine(self.vae, self.vae.pixels(x[rows]), self.encoder, self.steps, self.learning_rate)
-            for rows in self._compute_batches(len(x))
+            refine(self.vae, x[start : start + self.compute_batch], self.encoder, self.steps, self.learning_rate)
+            for start in range(0, len(x), self.compute_batch)
         ]
         mu, sigma = np.concatenate([q.mu for q in parts]), np.concatenate([q.sigma for q in parts])
         return NormalPosterior(self.vae.bins, mu, sigma)
 
-    def parameters(self, z: NumpyArray) -> NumpyArray:
-        """Parameters of p(x|z), (B, outputs), for bins z (B, Z)."""
-        values = self.vae.bins.medians(z)
-        return np.concatenate([self.vae.decode(values[rows]) for rows in self._compute_batches(len(z))])
-
-    def _compute_batches(self, n: int) -> Iterator[slice]:
-        for start in range(0, n, self.compute_batch):
-            yield slice(start, start + self.compute_batch)
+    def values(self, z: NumpyArray) -> NumpyArray:
+        """Values of bins z (rows, Z), in units of 2^-24."""
+        values: NumpyArray = self.vae.bins.medians(z)
+        return values

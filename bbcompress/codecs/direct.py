@@ -12,58 +12,71 @@ import numpy as np
 
 from bbcompress.ans import Message
 from bbcompress.exact.distribution_kernels import pop_bits
-from bbcompress.exact.distributions import (
-    PRECISION,
-    negative_log_likelihood,
-    push_likelihood,
-)
+from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
-from bbcompress.models.vae import ENCODERS, VAE
+from bbcompress.models.strips import Images, Strips, latent_rows
+from bbcompress.models.vae import ENCODERS, Model
 
 NumpyArray = np.ndarray[Any, Any]
 
+SEARCHED_SUBPIXELS = 1 << 12
+"""Larger images are not searched: their z hardly counts, and a search would take long."""
+
 
 class DirectCodec:
-    """A VAE as a codec of single images x, uint8 (1, D), with z on the coarse grid of the model's `direct_bits`."""
+    """A model as a codec of single images x, uint8 (1, D), or single strips, z on the coarse grid of its `direct_bits`."""
 
-    def __init__(self, vae: VAE) -> None:
+    def __init__(self, vae: Model) -> None:
         self.vae = vae
         self._bits = np.array(vae.weights.direct_bits, np.int64)
         self._grids = [bin_medians(int(bits)) for bits in self._bits]
 
-    def push(self, message: Message, x: NumpyArray) -> None:
+    def push(self, message: Message, x: Images) -> None:
         """Choose z and push x, then z."""
         z = self.choose(x)
-        push_likelihood(message, self.vae.likelihood, self.vae.decode(self._values(z)), x)
-        message.push((z << (PRECISION - self._bits)).reshape(-1), (1 << (PRECISION - self._bits)), PRECISION)
+        bits = np.tile(self._bits, len(z))
+        self.vae.push_pixels(message, self._values(z), x)
+        message.push((z.reshape(-1) << (PRECISION - bits)), (1 << (PRECISION - bits)), PRECISION)
 
-    def pop(self, message: Message) -> NumpyArray:
-        """Pop one image, uint8 (1, D). Raises EmptyMessage."""
-        z = message.pop_with(pop_bits, len(self._bits), self._bits).reshape(1, -1)
-        return self.vae.likelihood.pop(message, self.vae.decode(self._values(z)))
+    def pop(self, message: Message, x: Images | None = None) -> Images:
+        """Pop one image, uint8 (1, D), or into one strip. Raises EmptyMessage."""
+        rows = 1 if x is None else latent_rows(x)
+        bits = np.tile(self._bits, rows)
+        z = message.pop_with(pop_bits, len(bits), bits).reshape(rows, -1)
+        popped: Images = self.vae.pop_pixels(message, self._values(z), x)
+        return popped
 
-    def choose(self, x: NumpyArray) -> IntArray:
-        """The grid's z, (1, Z), of a locally shortest code: no step of one latent makes it shorter.
+    def choose(self, x: Images) -> IntArray:
+        """The grid's z, (rows, Z). Of a small image, of a locally shortest code: no step of one latent makes it shorter;
+        the search starts at the posterior mean of each encoder and takes the better end. Else the means themselves."""
+        return self._shortest(x)[0] if self._is_searched(x) else self._start(x, ENCODERS[0])
 
-        Starts at the posterior mean of each encoder and takes the better end.
-        """
-        return self._shortest(x)[0]
+    def length(self, x: Images) -> float:
+        """Bits that x, one image or strip, takes."""
+        if self._is_searched(x):
+            length = self._shortest(x)[1]
+        else:
+            length = int(self.vae.lengths(self._values(self._start(x, ENCODERS[0])), x).sum())
+        return length / (1 << LOG2_BITS) + int(self._bits.sum()) * latent_rows(x)
 
-    def length(self, x: NumpyArray) -> float:
-        """Bits that x (1, D) takes."""
-        return self._shortest(x)[1] / (1 << LOG2_BITS) + int(self._bits.sum())
+    def _is_searched(self, x: Images) -> bool:
+        if not isinstance(x, Strips):
+            return True
+        whole = x.canvas.down == x.canvas.across == 1
+        return whole and x.pixel_count * x.canvas.channels <= SEARCHED_SUBPIXELS
 
-    def _shortest(self, x: NumpyArray) -> tuple[IntArray, int]:
-        pixels = self.vae.pixels(x)
-        ends = []
-        for encoder in ENCODERS:
-            mu, _ = self.vae.encode(pixels, encoder)
-            values = np.floor(self.vae.backend.numpy(mu) * 2.0**VALUE_BITS)[0]
-            start = [np.searchsorted(bin_edges(int(b)), v, "right") for b, v in zip(self._bits, values, strict=True)]
-            ends.append(self._descend(np.array([start], np.int64), x))
+    def _start(self, x: Images, encoder: str) -> IntArray:
+        """The grid points at the posterior means, (rows, Z)."""
+        mu, _ = self.vae.encode(self.vae.observe(x), encoder)
+        values = np.floor(self.vae.backend.numpy(mu) * 2.0**VALUE_BITS)
+        columns = [np.searchsorted(bin_edges(int(b)), v, "right") for b, v in zip(self._bits, values.T, strict=True)]
+        return np.stack(columns, axis=1).astype(np.int64)
+
+    def _shortest(self, x: Images) -> tuple[IntArray, int]:
+        ends = [self._descend(self._start(x, encoder), x) for encoder in ENCODERS]
         return min(ends, key=lambda end: end[1])
 
-    def _descend(self, z: IntArray, x: NumpyArray) -> tuple[IntArray, int]:
+    def _descend(self, z: IntArray, x: Images) -> tuple[IntArray, int]:
         """The end of the steepest descent from z by steps of one latent, and its length in units of 2^-30 bits."""
         length = int(self._lengths(z, x)[0])
         while True:
@@ -83,10 +96,10 @@ class DirectCodec:
         inside = ((neighbours >= 0) & (neighbours < 1 << self._bits)).all(axis=1)
         return neighbours[inside]
 
-    def _lengths(self, z: IntArray, x: NumpyArray) -> IntArray:
-        """-log2 p(x|z) for x (1, D) and each of z (N, Z), in units of 2^-30 bits; those of z are all the same."""
-        params = self.vae.decode(self._values(z))
-        return negative_log_likelihood(self.vae.likelihood, params, np.repeat(x, len(z), axis=0))
+    def _lengths(self, z: IntArray, x: Images) -> IntArray:
+        """-log2 p(x|z) for one image x and each of z (N, Z), in units of 2^-30 bits; those of z are all the same."""
+        lengths: IntArray = self.vae.candidate_lengths(self._values(z), x)
+        return lengths
 
     def _values(self, z: IntArray) -> IntArray:
         """Values of grid points z (N, Z), in units of 2^-24."""

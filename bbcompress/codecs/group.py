@@ -1,4 +1,4 @@
-"""A group of images as one ANS message: a few images coded directly, then bits-back in growing batches."""
+"""A group as one ANS message: a few images or strips coded directly, then bits-back in growing batches."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.errors import FormatError
 from bbcompress.exact.distributions import NormalPosterior
+from bbcompress.models.strips import Images, Strips, latent_rows
 
 NumpyArray = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a group's message is made: its lanes, how many images come directly, and the batches after them."""
+    """How a group's message is made: its lanes, how many images or strips come directly, and the batches after them."""
 
     lanes: int
     direct: int
     batches: tuple[int, ...]
 
 
-def encode_group(codec: BitsBack, x: NumpyArray, lanes: int, context: bytes) -> tuple[Layout, Message]:
-    """Code images x, uint8 (N, D).
+def encode_group(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tuple[Layout, Message]:
+    """Code images x, uint8 (N, D), or all strips of a canvas.
 
     context: whatever else the group's check shall cover. Images are coded directly until the message holds the bits
     of another image's z; each batch is as large as the message allows.
@@ -39,46 +40,62 @@ def encode_group(codec: BitsBack, x: NumpyArray, lanes: int, context: bytes) -> 
         DirectCodec(codec.vae).push(message, x[direct : direct + 1])
         direct += 1
         started = message.copy()
-        batches = [] if posterior is None else _push_batches(codec, started, x[direct:], posterior[direct:])
+        batches = [] if posterior is None else _push_batches(codec, started, x, posterior, direct)
         if direct + sum(batches) == len(x):
             return Layout(lanes, direct, tuple(batches)), started
 
 
-def _push_batches(codec: BitsBack, message: Message, x: NumpyArray, posterior: NormalPosterior) -> list[int]:
-    """Push images in batches as large as the message allows; their sizes, which end where it allows none."""
+def _push_batches(codec: BitsBack, message: Message, x: Images, posterior: NormalPosterior, done: int) -> list[int]:
+    """Push what follows the first `done` images in batches as large as the message allows; their sizes, which end
+    where it allows none."""
     batches: list[int] = []
-    done = 0
-    while done < len(x) and (size := posterior[done:].poppable(message)):
-        codec.push(message, x[done : done + size], posterior[done : done + size])
+    rows = latent_rows(x)
+    while done < len(x) and (size := posterior[done * rows :].poppable(message) // rows):
+        codec.push(message, x[done : done + size], posterior[done * rows : (done + size) * rows])
         batches.append(size)
         done += size
     return batches
 
 
-def decode_group(codec: BitsBack, layout: Layout, message: Message, context: bytes) -> NumpyArray:
-    """Decode a group's images, uint8 (N, D); the message is used up.
+def decode_group(
+    codec: BitsBack, layout: Layout, message: Message, context: bytes, strips: Strips | None = None
+) -> Images:
+    """Decode a group's images, uint8 (N, D), or into the strips of a canvas; the message is used up.
 
     Raises:
         FormatError: the message ends early, or does not end at the check of the very images that came out.
     """
-    parts = []
     try:
-        for size in reversed(layout.batches):
-            parts.append(codec.pop(message, size))
-        direct_codec = DirectCodec(codec.vae)
-        for _ in range(layout.direct):
-            parts.append(direct_codec.pop(message))
+        x = _decode_arrays(codec, layout, message) if strips is None else _decode_strips(codec, layout, message, strips)
     except EmptyMessage:
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images
         raise FormatError("damaged: the coded images do not fit their latent variables") from None
-    x = np.concatenate(parts[::-1])
     if message != Message.empty(layout.lanes, _check(x, layout.lanes, context)):
         raise FormatError("damaged: the images do not agree with their checksum")
     return x
 
 
-def _check(x: NumpyArray, lanes: int, context: bytes) -> NumpyArray:
+def _decode_arrays(codec: BitsBack, layout: Layout, message: Message) -> NumpyArray:
+    parts: list[Any] = [codec.pop(message, size) for size in reversed(layout.batches)]
+    direct_codec = DirectCodec(codec.vae)
+    parts += [direct_codec.pop(message) for _ in range(layout.direct)]
+    return np.concatenate(parts[::-1])
+
+
+def _decode_strips(codec: BitsBack, layout: Layout, message: Message, strips: Strips) -> Strips:
+    end = len(strips)
+    for size in reversed(layout.batches):
+        codec.pop(message, strips[end - size : end])
+        end -= size
+    direct_codec = DirectCodec(codec.vae)
+    for unit in reversed(range(layout.direct)):
+        direct_codec.pop(message, strips[unit : unit + 1])
+    return strips
+
+
+def _check(x: Images, lanes: int, context: bytes) -> NumpyArray:
     """31 bits of a hash of pixels and context for each lane: the message starts, and decoding ends, with them."""
-    digest = hashlib.shake_128(context + np.ascontiguousarray(x, np.uint8).tobytes()).digest(4 * lanes)
+    pixels = x.canvas.images if isinstance(x, Strips) else np.ascontiguousarray(x, np.uint8)
+    digest = hashlib.shake_128(context + pixels.tobytes()).digest(4 * lanes)
     return np.frombuffer(digest, "<u4").astype(np.int64) & 0x7FFFFFFF

@@ -8,27 +8,29 @@ import numpy as np
 
 from bbcompress.ans import Message
 from bbcompress.codecs.bitsback import BitsBack
-from bbcompress.exact.distributions import PRECISION, NormalPosterior, negative_log_likelihood
+from bbcompress.exact.distributions import PRECISION, NormalPosterior
 from bbcompress.exact.tables import LOG2_BITS, code_length
+from bbcompress.models.strips import Images
 
 NumpyArray = np.ndarray[Any, Any]
 
 
-def net_bits(codec: BitsBack, x: NumpyArray, samples: int = 1, seed: int = 0) -> NumpyArray:
-    """-ELBO (Eqs. 19 and 21) of images x (B, D) in bits, float64 (B,): the mean over `samples` draws of z ~ q(z|x)."""
+def net_bits(codec: BitsBack, x: Images, samples: int = 1, seed: int = 0) -> NumpyArray:
+    """-ELBO (Eqs. 19 and 21) of images x, or of each tile of strips x, in bits, float64 (rows,): the mean over `samples`
+    draws of z ~ q(z|x)."""
     posterior = codec.posterior(x)
     random = np.random.default_rng(seed)
-    total = np.zeros(len(x))
+    total = np.zeros(len(posterior.mu))
     for _ in range(samples):
         total += code_bits(codec, x, posterior, draw(posterior, random))
     return total / samples
 
 
-def code_bits(codec: BitsBack, x: NumpyArray, posterior: NormalPosterior, z: NumpyArray) -> NumpyArray:
-    """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of images x (B, D) with bins z (B, Z), float64 (B,)."""
+def code_bits(codec: BitsBack, x: Images, posterior: NormalPosterior, z: NumpyArray) -> NumpyArray:
+    """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of images or tiles x with bins z (rows, Z), float64 (rows,)."""
     _, frequencies = posterior.intervals(z)
-    back = code_length(frequencies, PRECISION).reshape(len(x), -1).sum(axis=1)
-    forth = negative_log_likelihood(codec.vae.likelihood, codec.parameters(z), x)
+    back = code_length(frequencies, PRECISION).reshape(len(z), -1).sum(axis=1)
+    forth = codec.vae.lengths(codec.values(z), x)
     bits: NumpyArray = (forth - back) / float(1 << LOG2_BITS) + codec.vae.bins.bits * z.shape[1]
     return bits
 

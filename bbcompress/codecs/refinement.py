@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.distributions import NormalPosterior
-from bbcompress.exact.layers import GRADIENT_BITS
 from bbcompress.exact.tables import (
     QUANTILE_BITS,
     RHO_MAX,
@@ -24,7 +23,8 @@ from bbcompress.exact.tables import (
     IntArray,
     bin_medians,
 )
-from bbcompress.models.vae import RHO_BITS, VAE, Z_BITS, Z_LIMIT
+from bbcompress.models.strips import Images
+from bbcompress.models.vae import RHO_BITS, Model
 
 MAX_STEPS = 1000
 LEARNING_RATE_UNIT = 1e-6
@@ -32,11 +32,10 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 _NOISE_BITS = QUANTILE_BITS - 1
 
 
-def refine(vae: VAE, x: Array, encoder: str, steps: int, learning_rate: int) -> NormalPosterior:
-    """q(z|x) after K Adam steps up the ELBO from the encoder's output.
+def refine(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) -> NormalPosterior:
+    """q(z|x) of images x after K Adam steps up the ELBO from the encoder's output.
 
     Args:
-        x: pixels, (B, D), as `VAE.pixels` gives them.
         steps: K, 0 for the encoder's own posterior.
         learning_rate: in units of 1e-6.
     """
@@ -44,17 +43,18 @@ def refine(vae: VAE, x: Array, encoder: str, steps: int, learning_rate: int) -> 
     return posterior_of(vae, *last)
 
 
-def refinements(vae: VAE, x: Array, encoder: str, steps: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
-    """(mu, rho), float64 (B, Z) both, of q(z|x) after 0, 1, ..., K steps; sigma = softplus(rho)."""
+def refinements(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
+    """(mu, rho), float64 (rows, Z) both, of q(z|x) after 0, 1, ..., K steps; sigma = softplus(rho)."""
     backend = vae.backend
-    mu, rho = vae.encode(x, encoder)
+    observed = vae.observe(x)
+    mu, rho = vae.encode(observed, encoder)
     yield mu, rho
     adam_mu, adam_rho = Adam(learning_rate, mu, backend), Adam(learning_rate, rho, backend)
     for step in range(1, steps + 1):
         epsilon = backend.asarray(noise(step, vae.weights.latents))
         index = _rho_index(rho, backend)
         sigma = backend.floats(backend.lookup("softplus", index)) * 2.0**-VALUE_BITS
-        by_z = negative_log_likelihood_gradient(vae, mu + sigma * epsilon, x)
+        by_z = vae.gradient(mu + sigma * epsilon, observed, step)
         by_mu = mu + by_z  # KL(q || N(0, 1)) adds mu and sigma - 1/sigma
         by_sigma = sigma - 1.0 / sigma + by_z * epsilon
         by_rho = by_sigma * (backend.floats(backend.lookup("sigmoid_of_rho", index)) * 2.0**-SIGMOID_BITS)
@@ -63,22 +63,13 @@ def refinements(vae: VAE, x: Array, encoder: str, steps: int, learning_rate: int
         yield mu, rho
 
 
-def negative_log_likelihood_gradient(vae: VAE, z: Array, x: Array) -> Array:
-    """d(-log p(x|z))/dz in nats, (B, Z), by the exact backward pass of the decoder."""
-    backend = vae.backend
-    grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
-    params, tape = vae.decoder.forward_with_tape(grid)
-    gradient = vae.likelihood.gradient(params, x, backend)
-    return vae.decoder.backward(gradient, tape) * 2.0**-GRADIENT_BITS
-
-
 def _rho_index(rho: Array, backend: Backend) -> Array:
     grid = backend.floor_(rho * 2.0**RHO_BITS + 0.5)
     return backend.integers(backend.clip_(grid, RHO_MIN, RHO_MAX) - RHO_MIN)
 
 
-def posterior_of(vae: VAE, mu: Array, rho: Array) -> NormalPosterior:
-    """The posterior on the integers' grid, from float64 mu and rho (B, Z)."""
+def posterior_of(vae: Model, mu: Array, rho: Array) -> NormalPosterior:
+    """The posterior on the integers' grid, from float64 mu and rho (rows, Z)."""
     backend = vae.backend
     limit = 16 << VALUE_BITS
     grid = backend.clip_(backend.floor_(mu * 2.0**VALUE_BITS + 0.5), -limit, limit)
