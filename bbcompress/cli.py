@@ -436,7 +436,10 @@ class _Bar:
 
 
 @main.command()
-@click.option("--data", metavar="mnist|DIR", help="Data set, or directory of grey images. [default: binary MNIST]")
+@click.option("--architecture", type=click.Choice(["mlp", "local"]), help="Of the model. [default: mlp, the paper's]")
+@click.option("--data", metavar="mnist|cifar10|DIR", help="Data set, or directory of images. [default: binary MNIST]")
+@click.option("--any-size", is_flag=True, help="The directory's images may differ in size (local models).")
+@click.option("--grey", is_flag=True, help="Make the directory's colour images grey.")
 @click.option("--binary", is_flag=True, help="Train on binary pixels: grey > 127.")
 @click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: data]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
@@ -447,13 +450,15 @@ class _Bar:
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate of the VAE. [default: 3e-4]")
 @click.option("--encoder-lr", type=click.FloatRange(0, min_open=True), help="... of the rha encoder. [default: 3e-4]")
 @click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
-@click.option("--latents", type=click.IntRange(1), help="Latent variables. [default: 16 binary, 32 grey]")
-@click.option("--hidden", type=click.IntRange(1), help="Width of the hidden layers. [default: 500]")
+@click.option("--latents", type=click.IntRange(1), help="Latent variables. [default: 16; grey mlp: 32]")
+@click.option("--hidden", type=click.IntRange(1), help="Width of the hidden layers. [default: 500; local: its preset's]")
 @click.option(
     "--average",
     type=click.FloatRange(0, 1, max_open=True),
     help="Decay a step of the averaged weights, 0: none. [default: 0.999]",
 )
+@click.option("--decay", is_flag=True, help="Let the learning rates fall linearly to nothing.")
+@click.option("--compile", is_flag=True, help="Compile local models with torch.compile; needs a C++ compiler.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of matrix products. [default: float32]")
 @click.option("--seed", type=int, help="Seed of all randomness. [default: 0]")
 @click.option("--device", help="cpu or cuda. [default: cpu]")

@@ -47,10 +47,13 @@ class MLPVAE(nn.Module):
         """torch's own initialisation of linear layers, from an explicit generator."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                bound = 1 / math.sqrt(layer.in_features)
-                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+                initialise_linear(layer, generator)
         self.likelihood.initialise(cast(nn.Linear, self.decoder[-1]).bias)
+
+    @property
+    def generative(self) -> nn.Sequential:
+        """What p(x|z) needs."""
+        return self.decoder
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z|x), (B, Z) both, for levels x (B, D) of any dtype."""
@@ -74,11 +77,19 @@ class MLPVAE(nn.Module):
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        _linear(inputs, hidden), nn.ReLU(), _linear(hidden, hidden), nn.ReLU(), _linear(hidden, outputs)
+        linear(inputs, hidden), nn.ReLU(), linear(hidden, hidden), nn.ReLU(), linear(hidden, outputs)
     )
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    # uninitialised: the weights come from an explicit generator later, not from torch's global one
-    layer: nn.Linear = skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """An uninitialised layer: its weights come from an explicit generator later, not from torch's global one."""
+    layer: nn.Linear = skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
     return layer
+
+
+def initialise_linear(layer: nn.Linear, generator: torch.Generator) -> None:
+    """torch's own initialisation of a linear layer, from an explicit generator."""
+    bound = 1 / math.sqrt(layer.in_features)
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    if layer.bias is not None:
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)

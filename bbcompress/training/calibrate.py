@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from bbcompress.codecs.refinement import posterior_of, refinements
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.exact.tables import VALUE_BITS
-from bbcompress.models.vae import ENCODERS, VAE, VAEWeights
+from bbcompress.models.strips import Images, latent_rows
+from bbcompress.models.vae import ENCODERS
+from bbcompress.models.zoo import model_of
 
 PRIOR_BITS = (7, 8, 9, 10, 11, 12)
 PRIOR_TOLERANCE = 1e-4  # of the rate: what fewer bits for the first images are worth
@@ -24,16 +26,17 @@ GRID_SCALES = (0.9, 1.0, 1.1, 1.2, 1.3, 1.45, 1.6)
 LEARNING_RATES = (60_000, 50_000, 40_000, 30_000, 20_000, 15_000, 10_000, 7_000, 5_000, 3_000, 2_000, 1_000)
 MAX_STEPS = 10
 NumpyArray = np.ndarray[Any, Any]
+W = TypeVar("W", bound=Any)
 
 
-def calibrate(weights: VAEWeights, x: NumpyArray) -> VAEWeights:
-    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, uint8 (N, D)."""
+def calibrate(weights: W, x: Images) -> W:
+    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, uint8 (N, D), or strips."""
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
     weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:50]))
     return replace(weights, learning_rate=choose_learning_rate(weights, x))
 
 
-def choose_prior_bits(weights: VAEWeights, x: NumpyArray) -> int:
+def choose_prior_bits(weights: Any, x: Images) -> int:
     """The fewest bits whose net rate is within a ten-thousandth of the best."""
     rates = {}
     for bits in PRIOR_BITS:
@@ -42,7 +45,7 @@ def choose_prior_bits(weights: VAEWeights, x: NumpyArray) -> int:
     return min(bits for bits in PRIOR_BITS if rates[bits] <= min(rates.values()) * (1 + PRIOR_TOLERANCE))
 
 
-def choose_direct_bits(weights: VAEWeights, x: NumpyArray) -> tuple[int, ...]:
+def choose_direct_bits(weights: Any, x: Images) -> tuple[int, ...]:
     """Bits of each latent on the coarse grid: log2 of scale / (geometric mean of sigma), rounded; the scale of the
     shortest code."""
     sigma = _codec(weights).posterior(x).sigma * 2.0**-VALUE_BITS
@@ -52,37 +55,43 @@ def choose_direct_bits(weights: VAEWeights, x: NumpyArray) -> tuple[int, ...]:
         return tuple(int(b) for b in np.clip(np.rint(precision + np.log2(scale)), 0, weights.prior_bits))
 
     def length(bits: tuple[int, ...]) -> float:
-        codec = DirectCodec(VAE(replace(weights, direct_bits=bits), NumpyBackend()))
+        codec = DirectCodec(model_of(replace(weights, direct_bits=bits), NumpyBackend()))
         return float(np.mean([codec.length(x[i : i + 1]) for i in range(len(x))]))
 
     return min({grid(scale) for scale in GRID_SCALES}, key=length)
 
 
-def choose_learning_rate(weights: VAEWeights, x: NumpyArray) -> int:
-    """The highest rate, in units of 1e-6, at which every K up to 10 improves on the one before, for both encoders."""
+def choose_learning_rate(weights: Any, x: Images) -> int:
+    """The highest rate, in units of 1e-6, at which every K up to 10 improves on the one before, for both encoders.
+
+    Where there is none, that whose K = 10 is the best.
+    """
+    last = {}
     for rate in LEARNING_RATES:
-        if all(_falls(rates_by_steps(weights, x, encoder, rate, MAX_STEPS)) for encoder in ENCODERS):
+        curves = [rates_by_steps(weights, x, encoder, rate, MAX_STEPS) for encoder in ENCODERS]
+        if all(map(_falls, curves)):
             return rate
-    return LEARNING_RATES[-1]
+        last[rate] = sum(curve[-1] for curve in curves)
+    return min(last, key=lambda rate: last[rate])
 
 
-def rates_by_steps(weights: VAEWeights, x: NumpyArray, encoder: str, rate: int, steps: int) -> list[float]:
-    """Mean net bits of an image for K = 0, 1, ..., steps; the same random bits for each."""
+def rates_by_steps(weights: Any, x: Images, encoder: str, rate: int, steps: int) -> list[float]:
+    """Mean net bits of an image, or of a tile of strips, for K = 0, 1, ..., steps; the same random bits for each."""
     codec = _codec(weights)
     totals = np.zeros(steps + 1)
     for start in range(0, len(x), codec.compute_batch):
         part = x[start : start + codec.compute_batch]
-        for k, state in enumerate(refinements(codec.vae, codec.vae.pixels(part), encoder, steps, rate)):
+        for k, state in enumerate(refinements(codec.vae, part, encoder, steps, rate)):
             posterior: NormalPosterior = posterior_of(codec.vae, *state)
             for seed in range(2):
                 z = draw(posterior, np.random.default_rng([seed, start]))
                 totals[k] += code_bits(codec, part, posterior, z).sum() / 2
-    return list(totals / len(x))
+    return list(totals / (len(x) * latent_rows(x)))
 
 
 def _falls(rates: Sequence[float]) -> bool:
     return all(after < before for before, after in pairwise(rates))
 
 
-def _codec(weights: VAEWeights) -> BitsBack:
-    return BitsBack(VAE(weights, NumpyBackend()), "rha", 0, weights.learning_rate)
+def _codec(weights: Any) -> BitsBack:
+    return BitsBack(model_of(weights, NumpyBackend()), "rha", 0, weights.learning_rate)

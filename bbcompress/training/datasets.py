@@ -34,35 +34,61 @@ HELD_OUT_EVERY = 10
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and held-out images of one size.
+    """Training and held-out images.
 
-    train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour.
+    train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour; of images of any size lists
+    of (H, W) or (H, W, 3).
     binary: the pixels are 0 and 1 (else levels 0..255).
     """
 
     name: str
-    train: Pixels
-    test: Pixels
+    train: Pixels | list[Pixels]
+    test: Pixels | list[Pixels]
     binary: bool = False
 
     @property
+    def any_size(self) -> bool:
+        """Whether the images differ in size."""
+        return isinstance(self.train, list)
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
-        return self.train.shape[1:]
+        """The shape of one image, the first one where they differ."""
+        return self.train[0].shape
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, else 1."""
+        return 3 if len(self.shape) == 3 else 1
 
 
-def load(name_or_dir: str, data_dir: str | Path, binary: bool = False, quiet: bool = False) -> Dataset:
-    """Read `mnist` (from data_dir, downloaded when it is not there) or a directory of grey images.
+def load(
+    name_or_dir: str,
+    data_dir: str | Path,
+    binary: bool = False,
+    quiet: bool = False,
+    any_size: bool = False,
+    grey: bool = False,
+) -> Dataset:
+    """Read `mnist` (from data_dir, downloaded when it is not there), `cifar10` (from data_dir) or a directory.
 
-    binary: x = 1 where the grey level is above 127, else 0.
+    binary: x = 1 where the grey level is above 127, else 0. any_size: the directory's images may differ in size.
+    grey: colour images of a directory become grey.
     Raises DataError when the data cannot be found, read or used.
     """
-    data = load_mnist(data_dir, quiet) if name_or_dir == "mnist" else load_directory(Path(name_or_dir))
+    if name_or_dir == "mnist":
+        data = load_mnist(data_dir, quiet)
+    elif name_or_dir == "cifar10":
+        data = load_cifar10(data_dir)
+    else:
+        data = load_directory(Path(name_or_dir), any_size, grey)
     return binarise(data) if binary else data
 
 
 def binarise(data: Dataset) -> Dataset:
     """The same images with pixels 1 where the level is above 127, else 0."""
+    if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray) or data.channels != 1:
+        raise DataError(f"{data.name}: only grey images of one size can be made binary")
     train, test = ((pixels > BINARY_THRESHOLD).astype(np.uint8) for pixels in (data.train, data.test))
     return Dataset(data.name, train, test, binary=True)
 
@@ -202,15 +228,16 @@ def read_cifar10(path: Path) -> Pixels:
 # --- A directory of images -----------------------------------------------------------------------
 
 
-def load_directory(folder: Path) -> Dataset:
-    """Grey images of one size in a directory, in the order of their names; every 10th is held out.
+def load_directory(folder: Path, any_size: bool = False, grey: bool = False) -> Dataset:
+    """8-bit grey or RGB images in a directory, in the order of their names; every 10th is held out.
 
-    Raises DataError for a missing directory, too few images, mixed sizes and colour.
+    any_size: they may differ in size. grey: RGB images become grey.
+    Raises DataError for a missing directory, too few images, mixed sizes (unless asked for) and mixed kinds.
     """
     from PIL import Image
 
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such data set or directory (data sets: mnist)")
+        raise DataError(f"{folder}: no such data set or directory (data sets: mnist, cifar10)")
     known = Image.registered_extensions()
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and not p.name.startswith("."))
     if not paths:
@@ -219,26 +246,31 @@ def load_directory(folder: Path) -> Dataset:
         raise DataError(f"{folder}: {len(paths)} images; at least {HELD_OUT_EVERY} are needed")
     images: list[Pixels] = []
     for path in paths:
-        image = _read_grey(path)
-        if images and image.shape != images[0].shape:
-            sizes = " and ".join("x".join(map(str, i.shape[::-1])) for i in (images[0], image))
+        image = _read_image(path, grey)
+        if images and image.ndim != images[0].ndim:
+            raise DataError(f"{folder}: grey and colour images are mixed (at {path.name})")
+        if images and not any_size and image.shape != images[0].shape:
+            sizes = " and ".join("x".join(map(str, i.shape[1::-1])) for i in (images[0], image))
             raise DataError(f"{folder}: images of different sizes ({sizes} at {path.name})")
         images.append(image)
-    pixels = np.stack(images)
-    held_out = np.arange(len(pixels)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-    return Dataset(folder.resolve().name, pixels[~held_out], pixels[held_out])
+    name = folder.resolve().name
+    held_out = [index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 for index in range(len(images))]
+    train = [image for image, out in zip(images, held_out, strict=True) if not out]
+    test = [image for image, out in zip(images, held_out, strict=True) if out]
+    return Dataset(name, train, test) if any_size else Dataset(name, np.stack(train), np.stack(test))
 
 
-def _read_grey(path: Path) -> Pixels:
+def _read_image(path: Path, grey: bool) -> Pixels:
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             mode = image.mode
-            pixels = np.asarray(image.convert("L"), np.uint8) if mode in ("1", "L") else None
+            if mode in ("1", "L") or (mode == "RGB" and grey):
+                return np.asarray(image.convert("L"), np.uint8)
+            if mode == "RGB":
+                return np.array(image, np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: cannot be read ({reason})") from error
-    if pixels is None:
-        raise DataError(f"{path}: not an 8-bit grey image (mode {mode}); colour cannot be trained on yet")
-    return pixels
+    raise DataError(f"{path}: not an 8-bit grey or RGB image (mode {mode})")

@@ -16,12 +16,13 @@ from torch import nn
 import bbcompress
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import code_bits, draw, net_bits
+from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, DiscretisedLogistic, Likelihood
-from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
+from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, LinearWeights
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.checkpoint import save
-from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, VAEWeights
+from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, ModelWeights, VAEWeights
 from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.calibrate import calibrate, rates_by_steps
 from bbcompress.training.datasets import load
@@ -33,10 +34,11 @@ EVALUATION_IMAGES = 10_000
 WEIGHTS_LICENCE = "CC BY 4.0, the bbc authors"
 DATA_NOTES = {
     "mnist": "MNIST, 60000 training images (LeCun, Cortes, Burges; CC BY-SA 3.0)",
+    "cifar10": "CIFAR-10, 50000 training images (Krizhevsky, 2009)",
 }
 
 
-def export_run(out_dir: str | Path) -> VAEWeights:
+def export_run(out_dir: str | Path) -> ModelWeights:
     """Turn a finished run into an exact checkpoint in the same folder, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
@@ -47,7 +49,15 @@ def export_run(out_dir: str | Path) -> VAEWeights:
     """
     out = Path(out_dir)
     baseline, rha, config, metrics = load_trained(out)
+    if config.architecture == "local":
+        from bbcompress.training.export_local import export_local
+
+        local = export_local(baseline, rha, config, {**card_facts(out, config), "training": metrics})
+        save(local, out)
+        return local
     data = load(config.data, config.data_dir, config.binary, quiet=True)
+    if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
+        raise ModelError(f"{out}: an mlp of images of several sizes")
     held_out = data.test.reshape(len(data.test), -1)
     if len(held_out) >= 2 * CALIBRATION_IMAGES:
         calibration = held_out[-CALIBRATION_IMAGES:]
@@ -56,31 +66,43 @@ def export_run(out_dir: str | Path) -> VAEWeights:
     weights = calibrate(quantise(baseline, rha, config.name), calibration)
     evaluation = held_out[:EVALUATION_IMAGES]
     card = {
-        "name": config.name,
-        "default": True,
+        **card_facts(out, config),
         "shape": list(weights.shape),
         "likelihood": weights.likelihood,
-        "data": config.data + (", binary (grey > 127)" if config.binary else ""),
-        "data_licence": DATA_NOTES.get(config.data, "the user's own"),
-        "licence": WEIGHTS_LICENCE,
         "architecture": f"mlp, {config.hidden} hidden units, {weights.latents} latents",
-        "commands": training_commands(out),
         "training": metrics,
-        "made_with": {
-            "bbc": bbcompress.__version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
-        "settings": {
-            "prior_bits": weights.prior_bits,
-            "direct_bits": list(weights.direct_bits),
-            "learning_rate": weights.learning_rate / 1e6,
-        },
+        "settings": coding_settings(weights),
         **evaluation_figures(weights, {"baseline": baseline, "rha": rha}, evaluation),
     }
     weights = replace(weights, card=card)
     save(weights, out)
     return weights
+
+
+def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
+    """What a card says of how a model was made."""
+    return {
+        "name": config.name,
+        "default": True,
+        "data": config.data + (", binary (grey > 127)" if config.binary else ""),
+        "data_licence": DATA_NOTES.get(config.data, "the user's own"),
+        "licence": WEIGHTS_LICENCE,
+        "commands": training_commands(out),
+        "made_with": {
+            "bbc": bbcompress.__version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+    }
+
+
+def coding_settings(weights: ModelWeights) -> dict[str, Any]:
+    """The calibrated settings, as a card has them."""
+    return {
+        "prior_bits": weights.prior_bits,
+        "direct_bits": list(weights.direct_bits),
+        "learning_rate": weights.learning_rate / 1e6,
+    }
 
 
 def training_commands(run: Path) -> list[str]:
@@ -160,11 +182,14 @@ NumpyArray = np.ndarray[Any, Any]
 
 
 def quantise_linear(
-    weight: NumpyArray, bias: NumpyArray, in_bits: int, out_bits: NumpyArray, relu: bool
+    weight: NumpyArray, bias: NumpyArray, in_bits: int, out_bits: NumpyArray, relu: bool, limit: int = ACTIVATION_LIMIT
 ) -> LinearWeights:
-    """Nearest integers of a layer's float64 weights, 16 bits each, on the finest grid where the largest fits."""
+    """Nearest integers of a layer's float64 weights, 16 bits each, on the finest grid where the largest fits and where
+    the backward sums stay exact."""
     largest = float(np.abs(weight).max()) or 1.0
     weight_bits = min(math.floor(math.log2(WEIGHT_LIMIT / largest)), MAX_WEIGHT_BITS)
+    column = float(np.abs(weight).sum(axis=0).max()) or 1.0
+    weight_bits = min(weight_bits, math.floor(math.log2(0.99 * EXACT_LIMIT / GRADIENT_LIMIT / column)))
     return LinearWeights(
         weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
         bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
@@ -172,6 +197,7 @@ def quantise_linear(
         in_bits=in_bits,
         out_bits=out_bits.astype(np.int64),
         relu=relu,
+        limit=limit,
     )
 
 

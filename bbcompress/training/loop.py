@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,8 @@ from bbcompress.errors import ModelError, TrainingError
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
 SHOW_EVERY = 20  # steps
+RISE_STEPS = 100  # steps in which a decaying learning rate rises to its value
+LAST_RATE = 0.02  # of a decaying learning rate, as a share of its value
 
 
 class Loss(Protocol):
@@ -108,6 +110,9 @@ class Trainer:
     average: decay a step of the exponential moving average of the weights; 0 is off. Early on it is the plain
         mean of recent weights, so that the start is forgotten soon.
     unit: factor from the loss to what is reported.
+    decay_epochs: the learning rate rises for 100 steps and then falls linearly until the end of that many epochs; 0
+        leaves it constant.
+    before_step: called before each step with the share of these epochs that is done.
 
     All randomness of an epoch comes from a generator seeded by (seed, phase, epoch), so a trainer restored
     after an epoch goes on bit for bit as one that never stopped (with the same number of threads).
@@ -125,7 +130,11 @@ class Trainer:
         average: float = 0.0,
         seed: int = 0,
         unit: float = 1.0,
+        decay_epochs: int = 0,
+        before_step: Callable[[float], None] | None = None,
     ) -> None:
+        self.decay_epochs = decay_epochs
+        self.before_step = before_step
         self.parameters = list(parameters)
         self.loss = loss
         self.data = data
@@ -157,6 +166,7 @@ class Trainer:
         seen = 0
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
+            self._begin_step()
             self.optimiser.zero_grad(set_to_none=True)
             loss = self.loss(self.data[rows], generator=generator)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -172,6 +182,15 @@ class Trainer:
         if not math.isfinite(mean):
             raise TrainingError(f"the loss is not finite in epoch {self.epoch} of phase {self.phase}: lower --lr")
         return mean * self.unit
+
+    def _begin_step(self) -> None:
+        if self.decay_epochs:
+            done = self.steps / (self.decay_epochs * self.steps_per_epoch)
+            rate = self.lr * min(1.0, (self.steps + 1) / RISE_STEPS) * max(1 - done, LAST_RATE)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            if self.before_step is not None:
+                self.before_step(min(done, 1.0))
 
     @torch.no_grad()
     def _update_averages(self) -> None:

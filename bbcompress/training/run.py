@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bbcompress.errors import ModelError, OutputExistsError, TrainingError
-from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.loop import (
     Log,
@@ -26,7 +24,7 @@ from bbcompress.training.loop import (
     save_json,
     seeded_generator,
 )
-from bbcompress.training.objectives import bits_per_dimension, evaluate, negative_elbo, reverse_half_asleep
+from bbcompress.training.tasks import DTYPES, TASKS, Objective, Task, build_local, build_mlp
 
 FORMAT = 1
 PHASE_VAE = "vae"
@@ -34,24 +32,30 @@ PHASE_RHA = "rha"
 FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
 # on --resume; the model does not rest on them
-MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every")
-OF_DECODER = ("data", "binary", "latents", "hidden")  # given by the earlier run with --from
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every", "epochs", "encoder_epochs", "compile")
+# given by the earlier run with --from
+OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "hidden")
 
 
 @dataclass
 class TrainingConfig:
     """The options of a training run.
 
-    data: `mnist` or a directory; latents: None is 16 for binary, 32 for grey; average: decay a step of the
-    averaged weights, 0 is off; threads: None leaves torch's choice; evaluate_every: epochs, 0 is never.
+    architecture: `mlp` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey: of a
+    directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images; hidden: None is 500 for an mlp
+    and the preset's width for a local model; average: decay a step of the averaged weights, 0 is off; decay: let the
+    learning rates fall to nothing; compile: use torch.compile; threads: None leaves torch's choice; evaluate_every:
+    epochs, 0 is never.
     """
 
+    architecture: str = "mlp"
     data: str = "mnist"
     data_dir: str = "data"
     binary: bool = False
+    any_size: bool = False
+    grey: bool = False
     latents: int | None = None
-    hidden: int = 500
+    hidden: int | None = None
     alpha: float = 0.5
     epochs: int = 100
     encoder_epochs: int = 100
@@ -59,6 +63,8 @@ class TrainingConfig:
     encoder_lr: float = 3e-4
     batch: int = 100
     average: float = 0.999
+    decay: bool = False
+    compile: bool = False
     precision: str = "float32"
     seed: int = 0
     device: str = "cpu"
@@ -68,13 +74,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Fill in what follows from the rest. Raises TrainingError for values that make no sense."""
-        if self.latents is None:
-            self.latents = 16 if self.binary else 32
+        if self.architecture == "mlp":
+            self.latents = self.latents or (16 if self.binary else 32)
+            self.hidden = self.hidden or 500
         wrong = [
             name
             for name, right in {
-                "latents": self.latents >= 1,
-                "hidden": self.hidden >= 1,
+                "architecture": self.architecture in TASKS,
+                "latents": self.latents is None or self.latents >= 1,
+                "hidden": self.hidden is None or self.hidden >= 1,
                 "alpha": 0 <= self.alpha <= 1,
                 "epochs": self.epochs >= 0,
                 "encoder_epochs": self.encoder_epochs >= 0,
@@ -152,7 +160,7 @@ def train(
     saved = load_checkpoint(checkpoint, config.device) if resume else None
     if saved is not None:
         _refuse_contradictions(config, config_from_dict(saved["config"], checkpoint), checkpoint)
-    data = load(config.data, config.data_dir, config.binary, quiet)
+    data = load(config.data, config.data_dir, config.binary, quiet, config.any_size, config.grey)
     out.mkdir(parents=True, exist_ok=True)
     with reporting(quiet) as reporter:
         run = _Run(config, out, data, reporter, save_seconds)
@@ -166,7 +174,7 @@ def train(
     return metrics
 
 
-def load_trained(out_dir: str | Path) -> tuple[MLPVAE, MLPVAE, TrainingConfig, dict[str, Any]]:
+def load_trained(out_dir: str | Path) -> tuple[Any, Any, TrainingConfig, dict[str, Any]]:
     """A finished run: the model with the baseline encoder, that with the rha encoder, options and figures.
 
     Both models have the same decoder, float32 on the CPU. Raises ModelError.
@@ -177,7 +185,7 @@ def load_trained(out_dir: str | Path) -> tuple[MLPVAE, MLPVAE, TrainingConfig, d
     models = []
     for encoder in ("baseline", "rha"):
         model = _build(config, state["shape"])
-        model.decoder.load_state_dict(state["decoder"])
+        model.generative.load_state_dict(state["decoder"])
         model.encoder.load_state_dict(state[encoder])
         models.append(model.eval().requires_grad_(False))
     return models[0], models[1], config, dict(state["metrics"])
@@ -194,11 +202,11 @@ class _Run:
         self.reporter = reporter
         self.save_seconds = save_seconds
         self.device = torch.device(config.device)
-        self.shape = (int(data.shape[0]), int(data.shape[1]))
-        self.train_data = self._rows(data.train)
-        self.test_data = self._rows(data.test)
-        self.baseline = self._model()
-        self.rha = self._model()
+        self.test_images = len(data.test)
+        self.task: Task = TASKS[config.architecture](config, data)
+        self.shape = self.task.shape
+        self.baseline = self.task.build()
+        self.rha = self.task.build()
         self.phase = PHASE_VAE
         self.saved_trainer: dict[str, Any] | None = None
         self.seconds = {PHASE_VAE: 0.0, PHASE_RHA: 0.0}
@@ -206,17 +214,9 @@ class _Run:
         self.source = ""
         self.last_save = time.monotonic()
 
-    def _rows(self, pixels: Any) -> Tensor:
-        return torch.from_numpy(pixels.reshape(len(pixels), -1).copy()).to(self.device)
-
-    def _model(self) -> MLPVAE:
-        model = _build(self.config, self.shape)
-        model.compute_dtype = DTYPES[self.config.precision]
-        return model.to(self.device)
-
     def restore(self, saved: dict[str, Any]) -> None:
         """Stand where a checkpoint was written."""
-        if tuple(saved["shape"]) != self.shape:
+        if not _same_shape(saved["shape"], self.shape):
             raise TrainingError(f"{self.out}: the run was trained on images of another size")
         self.phase = saved["phase"]
         self.seconds = saved["seconds"]
@@ -233,10 +233,10 @@ class _Run:
         earlier = config_from_dict(state["config"], path)
         if different := self.config.differences(earlier, OF_DECODER):
             raise TrainingError(f"{option(different[0])} differs from that of {path}")
-        if tuple(state["shape"]) != self.shape:
+        if not _same_shape(state["shape"], self.shape):
             raise TrainingError(f"{path}: was trained on images of another size")
         if "decoder" in state:
-            self.baseline.decoder.load_state_dict(state["decoder"])
+            self.baseline.generative.load_state_dict(state["decoder"])
             self.baseline.encoder.load_state_dict(state["baseline"])
         elif state["phase"] == PHASE_RHA:
             self.baseline.load_state_dict(state["baseline"])
@@ -256,20 +256,19 @@ class _Run:
             "batch": config.batch,
             "average": config.average,
             "seed": config.seed,
-            "unit": bits_per_dimension(self.baseline.dimensions),
+            "unit": self.task.unit,
         }
         if self.phase == PHASE_VAE:
-            trainer = Trainer(
-                self.baseline.parameters(), partial(negative_elbo, self.baseline), self.train_data,
-                phase=PHASE_VAE, lr=config.lr, **settings,
-            )  # fmt: skip
+            trainer = self._trainer(
+                PHASE_VAE, self.baseline, self.task.elbo(self.baseline), config.lr, config.epochs, settings
+            )
             self._train_phase(trainer, self.baseline, config.epochs, log)
             self.phase = PHASE_RHA
         self.rha.load_state_dict(self.baseline.state_dict())
-        self.rha.decoder.requires_grad_(False)
-        trainer = Trainer(
-            self.rha.encoder.parameters(), partial(reverse_half_asleep, self.rha, alpha=config.alpha),
-            self.train_data, phase=PHASE_RHA, lr=config.encoder_lr, **settings,
+        self.rha.generative.requires_grad_(False)
+        trainer = self._trainer(
+            PHASE_RHA, self.rha.encoder, self.task.half_asleep(self.rha, config.alpha),
+            config.encoder_lr, config.encoder_epochs, settings,
         )  # fmt: skip
         self._train_phase(trainer, self.rha, config.encoder_epochs, log)
         metrics = self._evaluate()
@@ -278,7 +277,7 @@ class _Run:
             "config": asdict(config),
             "source": self.source,
             "shape": self.shape,
-            "decoder": self.baseline.decoder.state_dict(),
+            "decoder": self.baseline.generative.state_dict(),
             "baseline": self.baseline.encoder.state_dict(),
             "rha": self.rha.encoder.state_dict(),
             "metrics": metrics,
@@ -288,7 +287,16 @@ class _Run:
         save_checkpoint(state, self.out / "training.pt")
         return metrics
 
-    def _train_phase(self, trainer: Trainer, model: MLPVAE, epochs: int, log: Log) -> None:
+    def _trainer(
+        self, phase: str, module: Any, objective: Objective, lr: float, epochs: int, settings: dict[str, Any]
+    ) -> Trainer:
+        loss, before_step = objective
+        return Trainer(
+            module.parameters(), loss, self.task.data, phase=phase, lr=lr, before_step=before_step,
+            decay_epochs=epochs if self.config.decay else 0, **settings,
+        )  # fmt: skip
+
+    def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log) -> None:
         """Bring the trainer to `epochs` epochs; the model is left with its averaged weights."""
         if self.saved_trainer is not None:
             trainer.load_state_dict(self.saved_trainer)
@@ -304,10 +312,10 @@ class _Run:
             figures = {"train_bpd": train_bpd}
             every = self.config.evaluate_every
             if every and (trainer.epoch % every == 0 or trainer.epoch == epochs):
-                figures["test_bpd"] = self._test_bpd(model)
+                figures |= self._test_figures(model)
                 if trainer.averages:
                     with trainer.averaged():
-                        figures["test_bpd_averaged"] = self._test_bpd(model)
+                        figures |= {f"{name}_averaged": value for name, value in self._test_figures(model).items()}
             log.append(
                 phase=trainer.phase,
                 epoch=trainer.epoch,
@@ -337,24 +345,30 @@ class _Run:
         save_checkpoint(state, self.out / "checkpoint.pt")
         self.last_save = time.monotonic()
 
-    def _test_bpd(self, model: MLPVAE) -> float:
-        return evaluate(model, self.test_data, 1, seeded_generator(self.device, "test"))
+    def _test_figures(self, model: Any) -> dict[str, float]:
+        figures = self.task.figures(model, 1, seeded_generator(self.device, "test"))
+        return {f"test_{name}": value for name, value in figures.items()}
 
     def _evaluate(self) -> dict[str, Any]:
         """The held-out figures of both encoders, with the same noise."""
-        metrics: dict[str, Any] = {"test_images": len(self.test_data), "test_samples": FINAL_SAMPLES}
+        metrics: dict[str, Any] = {"test_images": self.test_images, "test_samples": FINAL_SAMPLES}
         for name, model in (("baseline", self.baseline), ("rha", self.rha)):
             generator = seeded_generator(self.device, "final")
-            bpd = evaluate(model, self.test_data, FINAL_SAMPLES, generator)
-            metrics[f"{name}_test_bpd"] = bpd
+            figures = self.task.figures(model, FINAL_SAMPLES, generator)
+            metrics |= {f"{name}_test_{figure}": value for figure, value in figures.items()}
+            bpd = figures["bpd"]
             self.reporter.line(f"{name} encoder: negative ELBO {bpd:.5f} bits per dimension on held-out images")
         metrics["seconds"] = {phase: round(seconds, 1) for phase, seconds in self.seconds.items()}
         return metrics
 
 
-def _build(config: TrainingConfig, shape: tuple[int, int]) -> MLPVAE:
-    generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
-    return MLPVAE((shape[0], shape[1]), config.latents or 1, config.hidden, config.binary, generator)
+def _build(config: TrainingConfig, shape: Any) -> Any:
+    return build_local(shape, config.seed) if config.architecture == "local" else build_mlp(config, shape)
+
+
+def _same_shape(stored: Any, shape: Any) -> bool:
+    """Whether two shapes are the same, lists and tuples alike."""
+    return bool(json.dumps(stored) == json.dumps(shape))
 
 
 def _checkpoint_in(path: Path) -> Path:
@@ -414,8 +428,8 @@ def configure(
     values.update(given)
     config = TrainingConfig(**values)
     if not config.name:
-        data = "mnist" if config.data == "mnist" else Path(config.data).resolve().name
-        config.name = data + ("-binary" if config.binary else "") + ("-rha" if from_checkpoint is not None else "")
+        data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
+        config.name = data + ("-local" if config.architecture == "local" else "") + ("-binary" if config.binary else "") + ("-rha" if from_checkpoint is not None else "")
     out = out_dir or Path("runs") / config.name
     if resume and out_dir is None:
         return configure(given, out, resume, None)

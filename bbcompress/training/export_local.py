@@ -1,0 +1,354 @@
+"""Export of `local` models: their torch modules become exact layers, and what that costs is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.rate import code_bits, draw, net_bits
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.layers import ACTIVATION_BITS, SINGLE_LIMIT, LinearWeights
+from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
+from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.neighbourhood import RADIUS
+from bbcompress.models.pixel_network import BINARY_GAIN, PIXEL_BITS, input_count
+from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers
+from bbcompress.training.calibrate import calibrate, rates_by_steps
+from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.export import (
+    DEFAULT_DIRECT_BITS,
+    DEFAULT_LEARNING_RATE,
+    DEFAULT_PRIOR_BITS,
+    coding_settings,
+    quantise_linear,
+)
+from bbcompress.training.local import (
+    ACTIVATION_TOP,
+    CONSTANT_MIDDLE,
+    FEATURE_LIMIT,
+    PIXEL_UNIT,
+    Images,
+    gather,
+)
+from bbcompress.training.local import (
+    LocalVAE as TorchLocalVAE,
+)
+from bbcompress.training.run import TrainingConfig
+
+NumpyArray = np.ndarray[Any, Any]
+
+HIDDEN_LIMIT = round(ACTIVATION_TOP * (1 << ACTIVATION_BITS))
+PIXEL_LIMIT = round(ACTIVATION_TOP * (1 << PIXEL_BITS))
+MOST_WEIGHT_BITS = 14
+MOST_SCALE = 64.0
+MOST_FINER = 4
+HEADROOM = 2.0
+"""What is left above the largest activation that was seen."""
+BATCH = 8192
+LEAST_OUTPUT_BITS = 8
+CROP = 256
+"""Side of the squares of large images on which settings are chosen and figures taken."""
+CROPS = 16
+SMALL_IMAGES = 400
+"""How many images of one size settings are chosen on."""
+MEASURED_IMAGES = 1000
+
+
+def export_local(
+    baseline: TorchLocalVAE, rha: TorchLocalVAE, config: TrainingConfig, facts: dict[str, Any]
+) -> LocalWeights:
+    """The exact model of a finished run, calibrated, with its card.
+
+    Settings are calibrated on the last held-out images of one size, or on training crops where images have any size;
+    figures are those of the first held-out images. Raises ModelError, DataError.
+    """
+    data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
+    strips = calibration_strips(data, baseline.shape.tile)
+    weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips)
+    measured = measured_strips(data, baseline.shape.tile)
+    shape = baseline.shape
+    card = {
+        **facts,
+        "shape": None if shape.image is None else list(shape.image),
+        "channels": shape.channels,
+        "likelihood": weights.likelihood,
+        "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head} per pixel, {shape.latents} latents a tile",
+        "settings": coding_settings(weights),
+        **figures(weights, {"baseline": baseline, "rha": rha}, measured),
+    }
+    return replace(weights, card=card)
+
+
+def calibration_strips(data: Dataset, tile: int) -> Strips:
+    """What settings are chosen on, apart from `measured_strips`."""
+    if data.any_size:
+        return Strips.all_of(Canvas.of(_crops(list(data.train)[: 2 * CROPS : 2]), tile))
+    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-SMALL_IMAGES:])), tile))
+
+
+def measured_strips(data: Dataset, tile: int) -> Strips:
+    """What a card's figures are of."""
+    if data.any_size:
+        return Strips.all_of(Canvas.of(_crops(list(data.test)), tile))
+    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[:MEASURED_IMAGES])), tile))
+
+
+def _crops(images: list[NumpyArray]) -> NumpyArray:
+    """The middles of images that are large enough, (N, CROP, CROP, C)."""
+    crops = []
+    for image in images:
+        height, width = image.shape[:2]
+        if min(height, width) >= CROP:
+            top, left = (height - CROP) // 2, (width - CROP) // 2
+            crops.append(image[top : top + CROP, left : left + CROP])
+    return _with_channels(np.stack(crops[:CROPS]))
+
+
+def _with_channels(images: NumpyArray) -> NumpyArray:
+    return images.reshape(*images.shape[:3], -1)
+
+
+def quantise_local(
+    baseline: TorchLocalVAE,
+    rha: TorchLocalVAE,
+    largest: list[NumpyArray] | None = None,
+    finer: tuple[int, ...] = (),
+) -> LocalWeights:
+    """The exact model of a generative part with its two encoders, with uncalibrated coding settings.
+
+    largest: see `largest_activations`; with it hidden units are scaled to fill their range, which lets the weights behind
+    them have a finer grid. finer: for each hidden layer, by how many bits its own weights' grid shall be finer than its
+    largest unit would have it; units whose sums are too large for that are scaled down.
+    """
+    s = baseline.shape
+    likelihood: LocalLikelihood = LocalBernoulli() if s.binary else LogisticMixture(s.mixtures)
+    pixel_limit = BINARY_GAIN if s.binary else 255
+    feature_limit = round(FEATURE_LIMIT * (1 << PIXEL_BITS))
+    decoder = _chain(baseline.decoder, Z_BITS, PIXEL_BITS, feature_limit)
+    ((main, heads_bias),) = _linears(baseline.heads)
+    across = np.zeros((s.channels * s.head, s.channels - 1))
+    for channel in range(1, s.channels):
+        layer = baseline.across[channel]
+        across[channel * s.head : (channel + 1) * s.head, :channel] = layer.weight.detach().double().numpy()  # type: ignore[operator]
+    hidden = [*_linears(baseline.trunk), (np.concatenate([main, across], axis=1), heads_bias)]
+    outputs = [_linears(nn.Sequential(module))[0] for module in baseline.outputs]
+    limit = np.repeat([pixel_limit, feature_limit], [input_count(s.channels, s.centred), s.features])
+    layers: list[LinearWeights] = []
+    for index, (weight, bias) in enumerate(hidden):
+        if largest is not None:
+            scale = _fill(weight, bias, limit, largest[index], finer[index] if finer else 0)
+            weight *= scale[:, None]
+            bias *= scale
+            if index + 1 < len(hidden):
+                hidden[index + 1][0][:, : len(scale)] /= scale
+            else:
+                for channel, (behind, _) in enumerate(outputs):
+                    behind[:, : s.head] /= scale[channel * s.head : (channel + 1) * s.head]
+        layers.append(_single(weight, bias, limit, np.full(len(bias), PIXEL_BITS), relu=True))
+        limit = np.full(len(bias), PIXEL_LIMIT)
+        if index + 2 == len(hidden):
+            limit = np.append(limit, np.full(s.channels - 1, pixel_limit))
+    output_layers = [
+        _single(*outputs[c], np.repeat([PIXEL_LIMIT, pixel_limit], [s.head, c]), likelihood.out_bits(), relu=False)
+        for c in range(s.channels)
+    ]
+    return LocalWeights(
+        channels=s.channels,
+        mixtures=0 if s.binary else s.mixtures,
+        tile=s.tile,
+        image=s.image,
+        cell=s.cell,
+        features=s.features,
+        patch=s.patch,
+        pool=s.pool,
+        centred=s.centred,
+        stride=4 if s.image is None else 2 if s.channels == 3 else 1,
+        prior_bits=DEFAULT_PRIOR_BITS,
+        direct_bits=(DEFAULT_DIRECT_BITS,) * s.latents,
+        learning_rate=DEFAULT_LEARNING_RATE,
+        decoder=decoder,
+        trunk=tuple(layers[:-1]),
+        heads=layers[-1],
+        outputs=tuple(output_layers),
+        encoders={"baseline": _encoder(baseline), "rha": _encoder(rha)},
+    )
+
+
+def _fill(
+    weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, largest: NumpyArray, finer: int
+) -> NumpyArray:
+    """Factors of a layer's units, (outputs,): their largest activation comes near the top of the grid, as far as no unit's
+    bound then exceeds the largest bound of the layer over 2^finer."""
+    bound = np.abs(weight) @ (limit / (1 << PIXEL_BITS)) + np.abs(bias)
+    room = ACTIVATION_TOP / np.maximum(HEADROOM * largest, 1e-3)
+    most = bound.max() / 2**finer / np.maximum(bound, 1e-9)
+    return np.minimum(np.clip(room, 1.0, MOST_SCALE), most)
+
+
+def finest(baseline: TorchLocalVAE, rha: TorchLocalVAE, x: Strips) -> LocalWeights:
+    """The exact model whose -log2 p(x|z) on strips x is the smallest: grids are chosen layer after layer."""
+    largest = largest_activations(baseline, x)
+
+    def measure(finer: tuple[int, ...]) -> tuple[float, LocalWeights]:
+        weights = quantise_local(baseline, rha, largest, finer)
+        vae = LocalVAE(weights, NumpyBackend())
+        codec = BitsBack(vae, "baseline", 0, weights.learning_rate)
+        z = draw(codec.posterior(x), np.random.default_rng(0))
+        return float(vae.lengths(codec.values(z), x).sum()), weights
+
+    finer = [0] * len(largest)
+    best = measure(tuple(finer))
+    for layer in range(len(finer)):
+        for bits in range(1, MOST_FINER + 1):
+            tried = measure((*finer[:layer], bits, *finer[layer + 1 :]))
+            if tried[0] >= best[0]:
+                break
+            best, finer[layer] = tried, bits
+    return best[1]
+
+
+@torch.no_grad()
+def largest_activations(model: TorchLocalVAE, x: Strips) -> list[NumpyArray]:
+    """The largest activation of each unit of the trunk's layers and of the heads on strips x, at the posterior means."""
+    tiles = torch.from_numpy(np.concatenate([tile for tile in x.tiles() if tile.shape[1:3] == (model.shape.tile,) * 2]))
+    mu = torch.cat([model.encode(part)[0] for part in tiles.split(128)])
+    found: list[torch.Tensor] = []
+    for context, references, levels, features in _batches(model, x, mu.numpy()):
+        activations, h = [], torch.cat([context, features], dim=1)
+        for module in model.trunk:
+            h = module(h)
+            if not isinstance(module, nn.Linear):
+                activations.append(h)
+        h = h.clamp(0, ACTIVATION_TOP)
+        activations.append(h)
+        heads, earlier = model.heads(h), (levels.float() - references) / PIXEL_UNIT
+        for channel in range(1, model.shape.channels):
+            columns = slice(channel * model.shape.head, (channel + 1) * model.shape.head)
+            heads[:, columns] += model.across[channel](earlier[:, :channel])
+        activations.append(heads)
+        largest = [a.amax(0).clamp(0, ACTIVATION_TOP) for a in activations]
+        found = largest if not found else [torch.maximum(a, b) for a, b in zip(found, largest, strict=True)]
+    return [a.double().numpy() for a in found]
+
+
+def _encoder(model: TorchLocalVAE) -> tuple[Layers, Layers]:
+    s = model.shape
+    linears = _linears(model.patch_layers)
+    if not s.binary:  # pixels come as integers
+        weight, bias = linears[0]
+        bias -= weight.sum(axis=1) * (CONSTANT_MIDDLE / PIXEL_UNIT)
+        weight /= PIXEL_UNIT
+    layers, in_bits = [], 0
+    for weight, bias in linears:
+        layers.append(quantise_linear(weight, bias, in_bits, np.full(len(bias), ACTIVATION_BITS), True, HIDDEN_LIMIT))
+        in_bits = ACTIVATION_BITS
+    bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), s.latents)
+    return tuple(layers), _chain(model.encoder_layers, ACTIVATION_BITS, bits)
+
+
+def _chain(
+    network: nn.Sequential, in_bits: int, out_bits: int | NumpyArray, limit: int | None = None
+) -> Layers:
+    """Layers in float64 with clamped ReLUs between them; limit: of the last one's outputs."""
+    layers, linears = [], _linears(network)
+    for index, (weight, bias) in enumerate(linears):
+        if index < len(linears) - 1:
+            bits = np.full(len(bias), ACTIVATION_BITS)
+            layers.append(quantise_linear(weight, bias, in_bits, bits, True, HIDDEN_LIMIT))
+        else:
+            bits = np.broadcast_to(np.asarray(out_bits), len(bias))
+            more = {} if limit is None else {"limit": limit}
+            layers.append(quantise_linear(weight, bias, in_bits, bits, False, **more))
+        in_bits = ACTIVATION_BITS
+    return tuple(layers)
+
+
+def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, out_bits: NumpyArray, relu: bool) -> LinearWeights:
+    """A layer of the pixel network on the finest grid on which its sums stay below 2^24, exact in float32."""
+    least = 0 if relu else LEAST_OUTPUT_BITS
+    for weight_bits in range(MOST_WEIGHT_BITS, least - 1, -1):
+        layer = LinearWeights(
+            weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
+            bias=np.rint(np.ldexp(bias, weight_bits + PIXEL_BITS)).astype(np.int64),
+            weight_bits=weight_bits,
+            in_bits=PIXEL_BITS,
+            out_bits=np.asarray(out_bits, np.int64),
+            relu=relu,
+            **({"limit": PIXEL_LIMIT} if relu else {}),
+        )
+        if layer.largest_sum(limit) < SINGLE_LIMIT:
+            break
+    return layer
+
+
+def _linears(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Copies of weight and bias, float64, of each linear layer."""
+    return [
+        (module.weight.detach().double().numpy().copy(), module.bias.detach().double().numpy().copy())
+        for module in network
+        if isinstance(module, nn.Linear)
+    ]
+
+
+def figures(weights: LocalWeights, models: dict[str, TorchLocalVAE], x: Strips) -> dict[str, Any]:
+    """Net rates on strips x in bits per sub-pixel, the KL in them, and what exact arithmetic costs.
+
+    The loss compares the exact -log2 p(x|z) with the float32 one of the very same z.
+    """
+    vae = LocalVAE(weights, NumpyBackend())
+    unit = 1 / (x.pixel_count * weights.channels)
+    canvas = x.canvas
+    found: dict[str, Any] = {
+        "evaluated_on": f"{canvas.count} held-out images of {canvas.height}x{canvas.width}",
+        "net_rate": {},
+        "kl": {},
+        "weight_bits": [layer.weight_bits for layer in (*weights.trunk, weights.heads, *weights.outputs)],
+    }
+    for encoder in ENCODERS:
+        codec = BitsBack(vae, encoder, 0, weights.learning_rate)
+        posterior = codec.posterior(x)
+        z = draw(posterior, np.random.default_rng(0))
+        exact = vae.lengths(codec.values(z), x).sum() / 2**30
+        total = code_bits(codec, x, posterior, z).sum()
+        found["net_rate"][encoder] = round(float(net_bits(codec, x, 4).sum()) * unit, 5)
+        found["kl"][encoder] = round(float(total - exact) * unit, 5)
+        if encoder == "baseline":
+            floating = float_bits(models[encoder], x, codec.values(z) * 2.0**-VALUE_BITS)
+            found["exact_arithmetic_loss"] = round(float(exact / floating - 1), 6)
+        part = x[: max(1, len(x) // 4)]
+        steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
+        found.setdefault("net_rate_by_K", {})[encoder] = [
+            round(r * len(part) * part.latent_rows / (part.pixel_count * weights.channels), 5) for r in steps
+        ]
+    return found
+
+
+@torch.no_grad()
+def float_bits(model: TorchLocalVAE, x: Strips, z: NumpyArray) -> float:
+    """-log2 p(x|z) of all of x at z (tiles, Z) by the float32 network."""
+    total = sum(float(model.log_likelihood(*batch).double().sum()) for batch in _batches(model, x, z))
+    return -total / math.log(2)
+
+
+def _batches(model: TorchLocalVAE, x: Strips, z: NumpyArray) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Inputs, references, levels and features of all pixels of x at z (tiles, Z)."""
+    canvas, s = x.canvas, model.shape
+    images = Images(list(canvas.images), s.tile)
+    features = model.features(torch.from_numpy(z.astype(np.float32))).flatten(0, 1)
+    wave = x.wavefront(s.cell)
+    number, rest = np.divmod(wave.places // canvas.channels, (canvas.height + RADIUS) * canvas.pitch)
+    y, column = np.divmod(rest, canvas.pitch)
+    for start in range(0, len(number), BATCH):
+        rows = slice(start, start + BATCH)
+        where = [torch.from_numpy(a[rows]) for a in (number, y - RADIUS, column - RADIUS)]
+        context, references, levels = gather(images, *where, s)
+        yield context, references, levels, features[torch.from_numpy(wave.cells[rows])]

@@ -1,0 +1,157 @@
+"""What a run trains: data, model and objectives of each architecture, behind one interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bbcompress.errors import TrainingError
+from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.datasets import Dataset
+from bbcompress.training.local import Images, LocalShape, LocalVAE, sample_tiles
+from bbcompress.training.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
+from bbcompress.training.loop import Loss, seeded_generator
+from bbcompress.training.objectives import bits_per_dimension, evaluate, negative_elbo, reverse_half_asleep
+from bbcompress.training.presets import preset
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DREAMS = 2048
+"""Tiles that a local model dreams once for its half-asleep phase; sampling pixel by pixel is too slow for fresh ones."""
+
+Objective = tuple[Loss, Callable[[float], None] | None]
+"""A loss, and what has to be told the training's progress before each step."""
+
+
+class Task(ABC):
+    """data: the rows that a trainer shuffles. unit: from nats of a loss to bits per dimension."""
+
+    data: Tensor
+    unit: float
+
+    @property
+    @abstractmethod
+    def shape(self) -> Any:
+        """What a checkpoint says of the model's sizes, a plain value."""
+
+    @abstractmethod
+    def build(self) -> Any:
+        """A model with random weights: a module with `encoder` and `generative` parts."""
+
+    @abstractmethod
+    def elbo(self, model: Any) -> Objective:
+        """The objective of phase vae."""
+
+    @abstractmethod
+    def half_asleep(self, model: Any, alpha: float) -> Objective:
+        """The objective of phase rha; the caller has frozen the generative part."""
+
+    @abstractmethod
+    def figures(self, model: Any, samples: int, generator: torch.Generator) -> dict[str, float]:
+        """Bits per dimension of the held-out images: `bpd`, perhaps parts of it."""
+
+
+class MLPTask(Task):
+    """The paper's MNIST VAE on rows of pixels."""
+
+    def __init__(self, config: Any, data: Dataset) -> None:
+        if data.any_size or data.channels != 1:
+            raise TrainingError("the mlp is for grey images of one size; others need --architecture local")
+        self.config = config
+        self.device = torch.device(config.device)
+        self.data = self._rows(data.train)
+        self.test_data = self._rows(data.test)
+        self._shape = (int(data.shape[0]), int(data.shape[1]))
+        self.unit = bits_per_dimension(self.data.shape[1])
+
+    def _rows(self, pixels: Any) -> Tensor:
+        return torch.from_numpy(pixels.reshape(len(pixels), -1).copy()).to(self.device)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    def build(self) -> MLPVAE:
+        model = build_mlp(self.config, self._shape)
+        model.compute_dtype = DTYPES[self.config.precision]
+        return model.to(self.device)
+
+    def elbo(self, model: MLPVAE) -> Objective:
+        return partial(negative_elbo, model), None
+
+    def half_asleep(self, model: MLPVAE, alpha: float) -> Objective:
+        return partial(reverse_half_asleep, model, alpha=alpha), None
+
+    def figures(self, model: MLPVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
+        return {"bpd": evaluate(model, self.test_data, samples, generator)}
+
+
+class LocalTask(Task):
+    """A local model on tiles."""
+
+    def __init__(self, config: Any, data: Dataset) -> None:
+        if config.device != "cpu":
+            raise TrainingError("local models are trained on the CPU for now: --device cpu")
+        self.config = config
+        one_size = not data.any_size
+        image = (int(data.shape[0]), int(data.shape[1])) if one_size else None
+        channels = 3 if data.channels == 3 else 1
+        self.preset = preset(image, channels, data.binary, config.latents, config.hidden)
+        tile = self.preset.shape.tile
+        self.images = Images(_with_channels(data.train, channels), tile)
+        self.test_images = Images(_with_channels(data.test, channels), tile)
+        self.data = self.images.tiles
+        self.unit = bits_per_dimension(tile * tile * channels)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        return asdict(self.preset.shape)
+
+    def build(self) -> LocalVAE:
+        model = build_local(self.shape, self.config.seed)
+        model.compute_dtype = DTYPES[self.config.precision]
+        if self.config.compile:
+            model.compile_likelihood()
+        return model
+
+    def elbo(self, model: LocalVAE) -> Objective:
+        loss = TileELBO(model, self.images, self.preset.samples)
+        return loss, loss.set_progress
+
+    def half_asleep(self, model: LocalVAE, alpha: float) -> Objective:
+        generator = seeded_generator(torch.device("cpu"), "dreams", self.config.seed)
+        dreams = sample_tiles(model, DREAMS, generator) if alpha else []
+        loss = TileHalfAsleep(model, self.images, dreams, self.preset.samples, alpha)
+        return loss, None
+
+    def figures(self, model: LocalVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
+        pixels = samples * 2 * self.preset.samples
+        bpd, kl = evaluate_tiles(model, self.test_images, pixels, generator)
+        return {"bpd": bpd, "kl_bpd": kl}
+
+
+def _with_channels(images: Any, channels: int) -> list[Any]:
+    """Each image as (H, W, C)."""
+    return [image.reshape(*image.shape[:2], channels) for image in images]
+
+
+TASKS: dict[str, Callable[[Any, Dataset], Task]] = {"mlp": MLPTask, "local": LocalTask}
+
+
+def build_mlp(config: Any, shape: tuple[int, int]) -> MLPVAE:
+    """The model of a configuration, with the random weights of its seed."""
+    generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
+    latents = config.latents or (16 if config.binary else 32)
+    return MLPVAE((shape[0], shape[1]), latents, config.hidden or 500, config.binary, generator)
+
+
+def build_local(shape: dict[str, Any], seed: int) -> LocalVAE:
+    """The model of those sizes, with the random weights of the seed."""
+    generator = seeded_generator(torch.device("cpu"), "weights", seed)
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
+    return LocalVAE(LocalShape(**values), generator)
