@@ -224,7 +224,6 @@ class Compressor:
                 best = (FALLBACK, header, payload)
         return best
 
-
     def _preferred(self, images: Sequence[PixelImage], key: _Key) -> Sequence[ModelEntry]:
         """The models that are worth trying: of several, for a large group, the one that is best on a sample of it."""
         if len(key.entries) < 2 or len(images) <= SAMPLE:
@@ -427,7 +426,7 @@ _Waiting = tuple[int, str | None, PixelImage]
 
 @dataclass(frozen=True)
 class _Key:
-    """What images of a group share: their kind, the models that fit them and their size; no model means the fallback."""
+    """What images of a group share: kind, size and the models that fit them; no model means the fallback."""
 
     kind: Kind
     entries: tuple[ModelEntry, ...]

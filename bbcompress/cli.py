@@ -451,7 +451,7 @@ class _Bar:
 @click.option("--encoder-lr", type=click.FloatRange(0, min_open=True), help="... of the rha encoder. [default: 3e-4]")
 @click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
 @click.option("--latents", type=click.IntRange(1), help="Latent variables. [default: 16; grey mlp: 32]")
-@click.option("--hidden", type=click.IntRange(1), help="Width of the hidden layers. [default: 500; local: its preset's]")
+@click.option("--hidden", type=click.IntRange(1), help="Width of hidden layers. [default: 500; local: its preset's]")
 @click.option(
     "--average",
     type=click.FloatRange(0, 1, max_open=True),

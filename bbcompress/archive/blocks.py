@@ -1,4 +1,4 @@
-"""Images of any size as a sequence of blocks, each an ANS message of its own: what bounds memory. See docs/format.md."""
+"""Images of any size as blocks, each an ANS message of its own, which bounds memory. See docs/format.md."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Block:
 
 
 def blocks_of(height: int, width: int, tile: int) -> Iterator[Block]:
-    """The blocks of an image, row by row: as few a side as `BLOCK_SIDE` allows, all of one whole number of tiles but the
-    last ones, which are smaller."""
+    """The blocks of an image, row by row: as few a side as `BLOCK_SIDE` allows, of equal numbers of whole tiles but for
+    the last ones, which may be smaller."""
     down, across = _side(height, tile), _side(width, tile)
     number = 0
     for top in range(0, height, down):
@@ -83,7 +83,7 @@ def encode_blocks(
     settings: CodingSettings,
     progress: Progress | None = None,
 ) -> tuple[GroupHeader, bytes]:
-    """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size: the header, completed, and the payload.
+    """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size: the completed header, the payload.
 
     progress: called with the number of pixels newly done.
     """

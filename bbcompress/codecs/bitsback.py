@@ -20,9 +20,9 @@ NumpyArray = np.ndarray[Any, Any]
 class BitsBack:
     """A model as a codec of batches of images x; `push` and `pop` undo each other.
 
-    x: uint8 (B, D), or the `Strips` of a local model. encoder: whose posterior is used. steps: K. learning_rate: of the K
-    steps, in units of 1e-6. compute_batch: how many images or strips go through the encoder at once; a choice of speed
-    that changes no number.
+    x: uint8 (B, D), or the `Strips` of a local model. encoder: whose posterior is used. steps: K. learning_rate: of the
+    K steps, in units of 1e-6. compute_batch: how many images or strips go through the encoder at once; a choice of
+    speed that changes no number.
     """
 
     vae: Model

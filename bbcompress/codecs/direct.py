@@ -24,7 +24,7 @@ SEARCHED_SUBPIXELS = 1 << 12
 
 
 class DirectCodec:
-    """A model as a codec of single images x, uint8 (1, D), or single strips, z on the coarse grid of its `direct_bits`."""
+    """A model as a codec of single images x, uint8 (1, D), or strips, with z on the coarse grid of its `direct_bits`."""
 
     def __init__(self, vae: Model) -> None:
         self.vae = vae
@@ -47,8 +47,11 @@ class DirectCodec:
         return popped
 
     def choose(self, x: Images) -> IntArray:
-        """The grid's z, (rows, Z). Of a small image, of a locally shortest code: no step of one latent makes it shorter;
-        the search starts at the posterior mean of each encoder and takes the better end. Else the means themselves."""
+        """The grid's z, (rows, Z).
+
+        For a small image that of a locally shortest code: no step of one latent makes it shorter; the search starts at
+        the posterior mean of each encoder and takes the better end. Else what is nearest to the mean.
+        """
         return self._shortest(x)[0] if self._is_searched(x) else self._start(x, ENCODERS[0])
 
     def length(self, x: Images) -> float:

@@ -16,8 +16,8 @@ NumpyArray = np.ndarray[Any, Any]
 
 
 def net_bits(codec: BitsBack, x: Images, samples: int = 1, seed: int = 0) -> NumpyArray:
-    """-ELBO (Eqs. 19 and 21) of images x, or of each tile of strips x, in bits, float64 (rows,): the mean over `samples`
-    draws of z ~ q(z|x)."""
+    """-ELBO (Eqs. 19 and 21) of images x, or of each tile of strips x, in bits, float64 (rows,): the mean over
+    `samples` draws of z ~ q(z|x)."""
     posterior = codec.posterior(x)
     random = np.random.default_rng(seed)
     total = np.zeros(len(posterior.mu))

@@ -140,9 +140,9 @@ def probe(backend: Backend) -> None:
     product = backend.numpy(backend.matmul(backend.asarray(left.astype(float)), backend.asarray(right.astype(float))))
     if not np.array_equal(product, (left @ right).astype(np.float64)):
         raise ModelError("this machine's float64 matrix product is not exact; nothing can be coded with it")
-    small, single = np.sign(left) * (np.abs(left) & 127), np.sign(right) * (np.abs(right) & 127)
-    product_single = backend.matmul(backend.asarray(small.astype(np.float32)), backend.asarray(single.astype(np.float32)))
-    if not np.array_equal(backend.numpy(product_single), (small @ single).astype(np.float32)):
+    left, right = left & 255, right & 127  # sums below 2^24
+    operands = (backend.asarray(operand.astype(np.float32)) for operand in (left, right))
+    if not np.array_equal(backend.numpy(backend.matmul(*operands)), (left @ right).astype(np.float32)):
         raise ModelError("this machine's float32 matrix product is not exact; nothing can be coded with it")
     values = np.abs(product.reshape(-1)) * 1e-9 + np.arange(product.size)
     a, b = backend.asarray(values), backend.asarray(values[::-1].copy())

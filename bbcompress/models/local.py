@@ -37,6 +37,8 @@ from bbcompress.models.vae import (
 
 ARCHITECTURE = "local"
 MAX_TILE = 256
+MAX_FEATURES = 1024
+MAX_MIXTURES = 64
 CHUNK = 1 << 13
 """Pixels that go through the network at once; a choice of speed."""
 GRADIENT_TILES = 32
@@ -54,8 +56,8 @@ class LocalWeights:
     are relative to the pixel's reference. stride: a K step's gradient looks at every stride-th row and column of
     large images. prior_bits, direct_bits, learning_rate, card: as in `VAEWeights`.
 
-    decoder: z to features. trunk, heads, outputs: see `PixelNetwork`. encoders: by name, the layers for patches and those
-    behind the means.
+    decoder: z to features. trunk, heads, outputs: see `PixelNetwork`. encoders: by name, the layers for patches and
+    those behind the means.
 
     Raises:
         ModelError: a part is missing, does not fit, or breaks a bound of exact arithmetic.
@@ -84,7 +86,10 @@ class LocalWeights:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3) or (self.channels == 3 and not self.mixtures):
             raise ModelError("the model's channels are out of range")
-        if not 0 <= self.mixtures <= 64 or not 1 <= self.stride <= self.tile <= MAX_TILE or not 1 <= self.features <= 1024:
+        sizes = (self.tile, self.cell, self.features, self.patch, self.pool, self.stride)
+        if min(sizes) < 1 or self.tile > MAX_TILE or self.features > MAX_FEATURES or self.stride > self.tile:
+            raise ModelError("the model's sizes are out of range")
+        if not 0 <= self.mixtures <= MAX_MIXTURES:
             raise ModelError("the model's sizes are out of range")
         if self.image not in (None, (self.tile, self.tile)):
             raise ModelError("the model's images are not of the size of a tile")
@@ -97,9 +102,16 @@ class LocalWeights:
             raise ModelError("the decoder's input is not on the grid of z")
         check_outputs(self.decoder, np.full(self.cells**2 * self.features, PIXEL_BITS, np.int64))
         prove_pixel_network(
-            self.trunk, self.heads, self.outputs, channels=self.channels, centred=self.centred, binary=not self.mixtures,
-            features=self.features, feature_limit=self.decoder[-1].limit, out_bits=likelihood.out_bits(),
-        )  # fmt: skip
+            self.trunk,
+            self.heads,
+            self.outputs,
+            channels=self.channels,
+            centred=self.centred,
+            binary=not self.mixtures,
+            features=self.features,
+            feature_limit=self.decoder[-1].limit,
+            out_bits=likelihood.out_bits(),
+        )
         posterior_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), self.latents)
         for patch_layers, head_layers in self.encoders.values():
             prove_network(patch_layers, self.channels * self.patch**2, likelihood.levels - 1)
@@ -156,7 +168,8 @@ class LocalWeights:
 
     def networks(self) -> list[tuple[str, Layers]]:
         """Name and layers of each network, in the order of the id."""
-        networks = [("decoder", self.decoder), ("trunk", self.trunk), ("heads", (self.heads,)), ("outputs", self.outputs)]
+        networks = [("decoder", self.decoder), ("trunk", self.trunk)]
+        networks += [("heads", (self.heads,)), ("outputs", self.outputs)]
         for name in ENCODERS:
             patch_layers, head_layers = self.encoders[name]
             networks += [(f"encoder.{name}.patch", patch_layers), (f"encoder.{name}.head", head_layers)]

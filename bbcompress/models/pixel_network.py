@@ -6,6 +6,7 @@ they are taken in float32; a layer whose sums may be larger works in float64. Ei
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,15 +160,15 @@ class PixelNetwork:
         self._width = len(weights.heads.weight) // self.channels
         across = weights.heads.weight[:, self._split :].T.astype(self._heads.dtype)
         main = weights.heads.weight[:, : self._split].T.astype(self._heads.dtype)
-        self._across = [backend.asarray(np.ascontiguousarray(across[:c, self._columns(c)])) for c in range(self.channels)]
+        self._across = [
+            backend.asarray(np.ascontiguousarray(across[:c, self._columns(c)])) for c in range(self.channels)
+        ]
         self._heads_main = backend.asarray(np.ascontiguousarray(main))
         self._outputs = [
-            _Layer(layer, np.repeat(np.array([layer_limit(weights), pixel_limit]), [self._width, c]), backend)
+            _Layer(layer, np.repeat(np.array([weights.heads.limit, pixel_limit]), [self._width, c]), backend)
             for c, layer in enumerate(weights.outputs)
         ]
-        self._head_backward = [
-            Linear(_columns_of(layer, self._width), backend) for layer in weights.outputs
-        ]
+        self._head_backward = [Linear(_columns_of(layer, self._width), backend) for layer in weights.outputs]
         self._heads_backward = Linear(_columns_of(weights.heads, self._split), backend)
         self._first_features = backend.asarray(
             np.ascontiguousarray(weights.trunk[0].weight[:, self._pixels :].astype(np.float64))
@@ -239,7 +240,13 @@ class PixelNetwork:
     # Backwards
 
     def feature_gradient(
-        self, inputs: NumpyArray, references: IntArray, levels: IntArray, features: NumpyArray, cells: IntArray, factor: int
+        self,
+        inputs: NumpyArray,
+        references: IntArray,
+        levels: IntArray,
+        features: NumpyArray,
+        cells: IntArray,
+        factor: int,
     ) -> tuple[IntArray, NumpyArray]:
         """The cells of pixels, and d(-log p)/d(features) summed over the pixels of each, float64 (found, F).
 
@@ -274,17 +281,9 @@ class PixelNetwork:
         return cells[begins], np.clip(by_features, -GRADIENT_LIMIT, GRADIENT_LIMIT)
 
 
-def layer_limit(weights: LocalWeights) -> int:
-    """The largest hidden activation of a head."""
-    return weights.heads.limit
-
-
 def _columns_of(layer: LinearWeights, count: int) -> LinearWeights:
     """The layer's first inputs alone, for the backward pass."""
-    return LinearWeights(
-        np.ascontiguousarray(layer.weight[:, :count]), layer.bias, layer.weight_bits, layer.in_bits, layer.out_bits,
-        layer.relu, layer.limit,
-    )  # fmt: skip
+    return replace(layer, weight=np.ascontiguousarray(layer.weight[:, :count]))
 
 
 def _beside(backend: Backend, arrays: list[Array]) -> Array:

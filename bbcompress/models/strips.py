@@ -1,8 +1,8 @@
 """Images as local models see them: a canvas with a margin, its rows of tiles (strips), and the order of decoding.
 
-A strip is a row of tiles of one image: the unit that is coded directly or joins a batch. Strips are numbered as they are
-pushed: image after image, and in each image from the bottom to the top, so that what is popped first are the tops of
-images and every pixel finds its neighbourhood decoded, whatever the batches are.
+A strip is a row of tiles of one image: the unit that is coded directly or joins a batch. Strips are numbered as they
+are pushed: image after image, and in each image from the bottom to the top, so that what is popped first are the tops
+of images and every pixel finds its neighbourhood decoded, whatever the batches are.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Strips:
         first, last, step = rows.indices(len(self))
         if step != 1:
             raise ValueError("strips stand one after the other")
-        return self if (first, last) == (0, len(self)) else Strips(self.canvas, self.first + first, self.first + max(first, last))
+        if (first, last) == (0, len(self)):
+            return self
+        return Strips(self.canvas, self.first + first, self.first + max(first, last))
 
     @property
     def latent_rows(self) -> int:
@@ -129,7 +131,7 @@ class Strips:
         return regions
 
     def tiles(self) -> Iterator[NumpyArray]:
-        """The pixels of the tiles, (n, h, w, C) int16: those of equal size that follow each other at a time, in order."""
+        """The pixels of the tiles in order, (n, h, w, C) int16: those of equal size that follow each other at a time."""
         canvas, tile = self.canvas, self.canvas.tile
         if canvas.down == canvas.across == 1:
             yield canvas.inner[self.first : self.last]

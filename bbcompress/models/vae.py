@@ -228,6 +228,7 @@ def grid_of(weights: LinearWeights) -> dict[str, Any]:
 
 
 def check_outputs(layers: Layers, out_bits: NumpyArray) -> None:
+    """Raises ModelError where a network's last layer is not linear with outputs on these grids."""
     if not np.array_equal(layers[-1].out_bits, out_bits) or layers[-1].relu:
         raise ModelError("a network's outputs are not on the grid that their distribution needs")
 

@@ -30,7 +30,7 @@ W = TypeVar("W", bound=Any)
 
 
 def calibrate(weights: W, x: Images) -> W:
-    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, uint8 (N, D), or strips."""
+    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, or strips."""
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
     weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:50]))
     return replace(weights, learning_rate=choose_learning_rate(weights, x))

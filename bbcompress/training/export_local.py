@@ -81,7 +81,7 @@ def export_local(
         "shape": None if shape.image is None else list(shape.image),
         "channels": shape.channels,
         "likelihood": weights.likelihood,
-        "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head} per pixel, {shape.latents} latents a tile",
+        "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head}, {shape.latents} latents a tile",
         "settings": coding_settings(weights),
         **figures(weights, {"baseline": baseline, "rha": rha}, measured),
     }
@@ -125,9 +125,9 @@ def quantise_local(
 ) -> LocalWeights:
     """The exact model of a generative part with its two encoders, with uncalibrated coding settings.
 
-    largest: see `largest_activations`; with it hidden units are scaled to fill their range, which lets the weights behind
-    them have a finer grid. finer: for each hidden layer, by how many bits its own weights' grid shall be finer than its
-    largest unit would have it; units whose sums are too large for that are scaled down.
+    largest: see `largest_activations`; with it hidden units are scaled to fill their range, which lets the weights
+    behind them have a finer grid. finer: for each hidden layer, by how many bits its own weights' grid shall be finer
+    than its largest unit would have it; units whose sums are too large for that are scaled down.
     """
     s = baseline.shape
     likelihood: LocalLikelihood = LocalBernoulli() if s.binary else LogisticMixture(s.mixtures)
@@ -186,12 +186,13 @@ def quantise_local(
 def _fill(
     weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, largest: NumpyArray, finer: int
 ) -> NumpyArray:
-    """Factors of a layer's units, (outputs,): their largest activation comes near the top of the grid, as far as no unit's
-    bound then exceeds the largest bound of the layer over 2^finer."""
+    """Factors of a layer's units, (outputs,): their largest activation comes near the top of the grid, as far as no
+    unit's bound then exceeds the largest bound of the layer over 2^finer."""
     bound = np.abs(weight) @ (limit / (1 << PIXEL_BITS)) + np.abs(bias)
     room = ACTIVATION_TOP / np.maximum(HEADROOM * largest, 1e-3)
     most = bound.max() / 2**finer / np.maximum(bound, 1e-9)
-    return np.minimum(np.clip(room, 1.0, MOST_SCALE), most)
+    factors: NumpyArray = np.minimum(np.clip(room, 1.0, MOST_SCALE), most)
+    return factors
 
 
 def finest(baseline: TorchLocalVAE, rha: TorchLocalVAE, x: Strips) -> LocalWeights:
@@ -218,9 +219,9 @@ def finest(baseline: TorchLocalVAE, rha: TorchLocalVAE, x: Strips) -> LocalWeigh
 
 @torch.no_grad()
 def largest_activations(model: TorchLocalVAE, x: Strips) -> list[NumpyArray]:
-    """The largest activation of each unit of the trunk's layers and of the heads on strips x, at the posterior means."""
+    """The largest activation of each unit of the trunk's layers and of the heads on strips x at the posterior means."""
     tiles = torch.from_numpy(np.concatenate([tile for tile in x.tiles() if tile.shape[1:3] == (model.shape.tile,) * 2]))
-    mu = torch.cat([model.encode(part)[0] for part in tiles.split(128)])
+    mu = torch.cat([model.encode(tiles[i : i + 128])[0] for i in range(0, len(tiles), 128)])
     found: list[torch.Tensor] = []
     for context, references, levels, features in _batches(model, x, mu.numpy()):
         activations, h = [], torch.cat([context, features], dim=1)
@@ -349,6 +350,6 @@ def _batches(model: TorchLocalVAE, x: Strips, z: NumpyArray) -> Iterator[tuple[t
     y, column = np.divmod(rest, canvas.pitch)
     for start in range(0, len(number), BATCH):
         rows = slice(start, start + BATCH)
-        where = [torch.from_numpy(a[rows]) for a in (number, y - RADIUS, column - RADIUS)]
-        context, references, levels = gather(images, *where, s)
+        image, down, across = (torch.from_numpy(a[rows]) for a in (number, y - RADIUS, column - RADIUS))
+        context, references, levels = gather(images, image, down, across, s)
         yield context, references, levels, features[torch.from_numpy(wave.cells[rows])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -38,11 +39,12 @@ CONSTANT_MIDDLE = 128
 class LocalShape:
     """The sizes of a local model.
 
-    channels: 1 or 3. binary: two levels (Bernoulli), else 256 (mixture of `mixtures` logistics). tile: side in pixels of
-    the square that one z describes. image: (height, width) where all images have one size, a tile each; None for any.
-    cell: side of the squares in a tile that share features; features: how many. decoder: hidden widths from z to features.
-    trunk: hidden widths of the per-pixel network; head: hidden width of each channel's own part. patch: side of the
-    encoder's patches, of which `pool` x `pool` means go on; patch_hidden, encoder_hidden: its widths before and after.
+    channels: 1 or 3. binary: two levels (Bernoulli), else 256 (mixture of `mixtures` logistics). tile: side in pixels
+    of the square that one z describes. image: (height, width) where all images have one size, a tile each; None for
+    any. cell: side of the squares in a tile that share features; features: how many. decoder: hidden widths from z to
+    features. trunk: hidden widths of the per-pixel network; head: hidden width of each channel's own part. patch: side
+    of the encoder's patches, of which `pool` x `pool` means go on; patch_hidden, encoder_hidden: its widths before and
+    after.
     centred: whether neighbours and means are relative to the pixel's reference (mean of left and upper).
     """
 
@@ -234,7 +236,7 @@ class Clamp(nn.Module):
 def _layers(*widths: int) -> nn.Sequential:
     """Linear layers with clamped ReLUs between them, none after the last."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [linear(inputs, outputs), Clamp()]
     return nn.Sequential(*layers[:-1])
 

@@ -18,7 +18,9 @@ class Preset:
     samples: int
 
 
-def preset(image: tuple[int, int] | None, channels: int, binary: bool, latents: int | None, width: int | None) -> Preset:
+def preset(
+    image: tuple[int, int] | None, channels: int, binary: bool, latents: int | None, width: int | None
+) -> Preset:
     """The preset for images of one size (height, width), or of any size (None), with the widths asked for.
 
     width: of the per-pixel network's hidden layers. Raises TrainingError for images that no preset fits.

@@ -42,10 +42,10 @@ class TrainingConfig:
     """The options of a training run.
 
     architecture: `mlp` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey: of a
-    directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images; hidden: None is 500 for an mlp
-    and the preset's width for a local model; average: decay a step of the averaged weights, 0 is off; decay: let the
-    learning rates fall to nothing; compile: use torch.compile; threads: None leaves torch's choice; evaluate_every:
-    epochs, 0 is never.
+    directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images; hidden: None is 500 for an
+    mlp and the preset's width for a local model; average: decay a step of the averaged weights, 0 is off; decay: let
+    the learning rates fall to nothing; compile: use torch.compile; threads: None leaves torch's choice;
+    evaluate_every: epochs, 0 is never.
     """
 
     architecture: str = "mlp"
@@ -429,7 +429,9 @@ def configure(
     config = TrainingConfig(**values)
     if not config.name:
         data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
-        config.name = data + ("-local" if config.architecture == "local" else "") + ("-binary" if config.binary else "") + ("-rha" if from_checkpoint is not None else "")
+        is_local, only_encoder = config.architecture == "local", from_checkpoint is not None
+        parts = {"-local": is_local, "-binary": config.binary, "-rha": only_encoder}
+        config.name = data + "".join(part for part, wanted in parts.items() if wanted)
     out = out_dir or Path("runs") / config.name
     if resume and out_dir is None:
         return configure(given, out, resume, None)

@@ -22,7 +22,7 @@ from bbcompress.training.presets import preset
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DREAMS = 2048
-"""Tiles that a local model dreams once for its half-asleep phase; sampling pixel by pixel is too slow for fresh ones."""
+"""Tiles that a local model dreams, once, for its half-asleep phase: pixel by pixel is too slow for fresh ones."""
 
 Objective = tuple[Loss, Callable[[float], None] | None]
 """A loss, and what has to be told the training's progress before each step."""
