@@ -60,8 +60,15 @@ def test_output_that_waits_when_the_input_is_used_up(step: int, monkeypatch: pyt
     """A few bytes for many rows; in the end zlib has taken all of them and still holds back pixels."""
     monkeypatch.setattr(png, "BAND_BYTES", 5000)
     monkeypatch.setattr(png, "_INFLATE_BYTES", step)
+    small = zlib.compress(bytes(11 * 300), 1)[:-4]  # without its checksum; the last byte holds many rows
+    with monkeypatch.context() as patch:
+        patch.setattr(png, "BAND_BYTES", 1)
+        assert not read_pixels(parse_png(make(10, 300, 0, small))).any()
     stream = zlib.compress(bytes(1001 * 300))
-    assert not read_pixels(parse_png(make(1000, 300, 0, stream))).any()
+    for end in (None, -4):  # with and without its own checksum
+        parsed = parse_png(make(1000, 300, 0, stream[:end]))
+        check_length(parsed)
+        assert not read_pixels(parsed).any()
     for rows in (301, 400):
         parsed = parse_png(make(1000, rows, 0, stream))
         for read in (read_pixels, check_length):
