@@ -70,6 +70,8 @@ class LinearWeights:
         outputs, inputs = self.weight.shape if self.weight.ndim == 2 else (0, 0)
         if not outputs or not inputs or self.bias.shape != (outputs,) or self.out_bits.shape != (outputs,):
             raise ModelError("a linear layer's arrays do not fit together")
+        if not isinstance(input_limit, int) and input_limit.shape != (inputs,):
+            raise ModelError("a network's layers do not fit together")
         shifts = self.in_bits + self.weight_bits - self.out_bits
         if not (0 <= self.weight_bits <= 40 and 0 <= self.in_bits <= 24 and shifts.min() >= 0 and shifts.max() <= 52):
             raise ModelError("a linear layer's fixed-point grids are out of range")

@@ -131,7 +131,7 @@ class Strips:
         return regions
 
     def tiles(self) -> Iterator[NumpyArray]:
-        """The pixels of the tiles in order, (n, h, w, C) int16: those of equal size that follow each other at a time."""
+        """The pixels of the tiles in order, (n, h, w, C) int16: runs of tiles of equal size at a time."""
         canvas, tile = self.canvas, self.canvas.tile
         if canvas.down == canvas.across == 1:
             yield canvas.inner[self.first : self.last]

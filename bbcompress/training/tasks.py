@@ -21,6 +21,8 @@ from bbcompress.training.objectives import bits_per_dimension, evaluate, negativ
 from bbcompress.training.presets import preset
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TEST_TILES = 2000
+"""About so many held-out tiles of local models are looked at."""
 DREAMS = 2048
 """Tiles that a local model dreams, once, for its half-asleep phase: pixel by pixel is too slow for fresh ones."""
 
@@ -105,6 +107,8 @@ class LocalTask(Task):
         tile = self.preset.shape.tile
         self.images = Images(_with_channels(data.train, channels), tile)
         self.test_images = Images(_with_channels(data.test, channels), tile)
+        every = max(1, len(self.test_images.tiles) // TEST_TILES)
+        self.test_images.tiles = self.test_images.tiles[::every]
         self.data = self.images.tiles
         self.unit = bits_per_dimension(tile * tile * channels)
 
