@@ -35,8 +35,8 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage
-from bbcompress.models.vae import ENCODERS, VAE
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.vae import ENCODERS
+from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 from bbcompress.training.datasets import load_mnist
 
 K_MAX = 10
@@ -57,13 +57,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mnist.json")
     args = parser.parse_args()
 
-    grey = load_mnist(args.data_dir).test[: args.images]
+    grey = np.asarray(load_mnist(args.data_dir).test[: args.images])
     data = {"bernoulli": (grey > 127).astype(np.uint8), "discretised_logistic": grey}
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"models": {}}
     results.update(images=f"first {len(grey)} MNIST test images", environment=environment())
     results["general_tools"] = {name: general_tools(x) for name, x in data.items()}
     for entry in Zoo().entries:
-        if entry.card.get("shape") != [28, 28] or (args.models and entry.name not in args.models):
+        if entry.card.get("shape") != [28, 28] or "channels" in entry.card or (args.models and entry.name not in args.models):
             continue
         print(entry.name, flush=True)
         model = results["models"].setdefault(entry.name, {})
@@ -126,7 +126,7 @@ def measure_model(entry: ModelEntry, x: NumpyArray, parts: list[str]) -> dict[st
 
 def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, PixelImage]]) -> dict[str, Any]:
     """Whole-file and net rates by encoder and K, and the mean size of images alone in their files."""
-    vae = VAE(entry.weights, NumpyBackend())
+    vae = model_of(entry.weights, NumpyBackend())
     rate = entry.weights.learning_rate
     result: dict[str, Any] = {"rates": {}}
     for encoder in ENCODERS:

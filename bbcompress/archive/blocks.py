@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bbcompress.ans import Message
 from bbcompress.archive.header import MAX_LANES, GroupHeader
@@ -20,6 +23,12 @@ from bbcompress.wire import ByteReader, varint
 
 NumpyArray = np.ndarray[Any, Any]
 Progress = Callable[[int], None]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+MOST_THREADS = 8
+"""Most blocks in work at once: each takes a few hundred megabytes."""
 
 BLOCK_SIDE = 1024
 """Longest side of a block, in pixels."""
@@ -93,17 +102,21 @@ def encode_blocks(
     if len(images) == 1 and height <= weights.tile:  # every block is one strip: coded directly, without an encoder
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
     codec = codec_of(vae, header, settings.compute_batch)
-    parts = []
-    for block in blocks:
+
+    def encode(block: Block) -> bytes:
         pixels = np.stack([block.of(image) for image in images])
         strips = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
         context = context_of(weights, header) + varint(block.number)
         layout, message = encode_group(codec, strips, lanes_for(weights, pixels.size), context)
         data = message.to_bytes()
-        parts += [varint(number) for number in (layout.lanes, layout.direct, *layout.batches)]
+        numbers = [layout.lanes, layout.direct, *layout.batches]
         if block is not blocks[-1]:
-            parts.append(varint(len(data)))
-        parts.append(data)
+            numbers.append(len(data))
+        return b"".join(map(varint, numbers)) + data
+
+    parts = []
+    for block, part in zip(blocks, _at_once(encode, blocks), strict=True):
+        parts.append(part)
         if progress is not None:
             progress(len(images) * block.height * block.width)
     return header, b"".join(parts)
@@ -126,23 +139,46 @@ def decode_blocks(
     codec = codec_of(vae, header, compute_batch)
     blocks = list(blocks_of(height, width, weights.tile))
     reader = ByteReader(payload, "the file is damaged: a group of blocks")
-    images = np.empty((header.count, height, width, weights.channels), np.uint8) if len(blocks) > 1 else None
+    stored = []
     for block in blocks:
-        canvas = Canvas(header.count, block.height, block.width, weights.channels, weights.tile)
-        layout = _read_layout(reader, header.count * canvas.down)
+        layout = _read_layout(reader, header.count * -(-block.height // weights.tile))
         last = block is blocks[-1]
         data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
+        stored.append((block, layout, data))
+    images = np.empty((header.count, height, width, weights.channels), np.uint8)
+
+    def decode(part: tuple[Block, Layout, bytes]) -> Block:
+        block, layout, data = part
+        canvas = Canvas(header.count, block.height, block.width, weights.channels, weights.tile)
         context = context_of(weights, header) + varint(block.number)
         decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas))
-        if images is None:
-            return canvas.images
         for image, pixels in zip(images, canvas.inner, strict=True):
             block.of(image)[:] = pixels
+        return block
+
+    for block in _at_once(decode, stored):
         if progress is not None:
             progress(header.count * block.height * block.width)
-    if images is None:
-        raise FormatError("the file is damaged: an image without blocks")
     return images
+
+
+def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
+    """The function's results for all parts, in order, computed by as many threads as there are processors."""
+    workers = min(len(parts), MOST_THREADS, _processors())
+    if workers == 1:
+        yield from map(function, parts)
+        return
+    with threadpool_limits(1, user_api="blas"):  # a product's own threads would only be in the way
+        executor = ThreadPoolExecutor(workers)
+        try:
+            yield from executor.map(function, parts)
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_layout(reader: ByteReader, strips: int) -> Layout:

@@ -116,9 +116,9 @@ class LocalWeights:
         for patch_layers, head_layers in self.encoders.values():
             prove_network(patch_layers, self.channels * self.patch**2, likelihood.levels - 1)
             last = patch_layers[-1]
+            prove_network(head_layers, len(last.weight) * self.pool**2, last.limit)
             if patch_layers[0].in_bits != 0 or not last.relu or np.any(last.out_bits != head_layers[0].in_bits):
                 raise ModelError("an encoder's parts do not fit together")
-            prove_network(head_layers, len(last.weight) * self.pool**2, last.limit)
             check_outputs(head_layers, posterior_bits)
 
     @property

@@ -93,12 +93,14 @@ class _Layer:
     """One layer forwards, in float32 where that is proved to be exact; backwards by `Linear`, in float64."""
 
     def __init__(self, weights: LinearWeights, input_limit: NumpyArray, backend: Backend) -> None:
+        shift = weights.in_bits + weights.weight_bits - weights.out_bits
         self.single = weights.largest_sum(input_limit) < SINGLE_LIMIT
+        if weights.relu and not shift.min():  # the half that is added before rounding down needs a bit
+            self.single = False
         self.dtype = np.float32 if self.single else np.float64
         self._backend = backend
         self._weight = backend.asarray(np.ascontiguousarray(weights.weight.T.astype(self.dtype)))
         self.bias = backend.asarray(weights.bias.astype(self.dtype))
-        shift = weights.in_bits + weights.weight_bits - weights.out_bits
         self.scale = backend.asarray(np.ldexp(1.0, -shift))
         self.uniform_scale = float(np.ldexp(1.0, -int(shift[0])))
         self.limit = weights.limit
