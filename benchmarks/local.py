@@ -1,11 +1,11 @@
 """Rates and times of the local models against general tools: benchmarks/results/local.json.
 
-    python benchmarks/local.py [--data-dir DIR] [--photos DIR] [--parts photos grey cifar10 mnist drawings times] [--out FILE]
+    python benchmarks/local.py [--data-dir DIR] [--photos DIR] [--parts PART ...] [--out FILE]
 
-DIR of --photos holds the held-out photographs, DIR of --data-dir MNIST and CIFAR-10. Rates are bytes of whole files, read
-back and compared before they count; `net` is the ELBO of the integers that are coded, `kl` what z costs of it. `without z` codes the
-same images by the same model with every z at 0: what is lost is what z gives to this model, which is not quite what a
-model trained without z would lose. A run of some parts keeps what the results file says of the others.
+DIR of --photos holds the held-out photographs, DIR of --data-dir MNIST and CIFAR-10. Rates are bytes of whole files,
+read back and compared before they count; `net` is the ELBO of the integers that are coded, `kl` what z costs of it.
+`without z` codes the same images by the same model with every z at 0: what is lost is what z gives to this model,
+which is not quite what a model trained without z would lose. A run of some parts keeps the results of the others.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def measure(part: str, args: argparse.Namespace) -> dict[str, Any]:
     if part == "cifar10":
         x = np.asarray(load_cifar10(args.data_dir).test[: args.images])
         images = [(f"{number:04}.png", PixelImage("RGB", pixels)) for number, pixels in enumerate(x)]
-        return {"images": f"first {len(x)} test images", **archive_rates(model("cifar10"), x, images), "tools": mosaic(x)}
+        found = archive_rates(model("cifar10"), x, images)
+        return {"images": f"first {len(x)} test images", **found, "tools": mosaic(x)}
     grey = np.asarray(load_mnist(args.data_dir).test[: args.images])
     x = (grey > 127).astype(np.uint8) if part == "mnist-binary-local" else grey
     found = archive_rates(model(part), x, images_of(x))
@@ -102,7 +103,8 @@ def photographs(folder: Path, grey: bool) -> dict[str, Any]:
         row: dict[str, Any] = {"name": path.name, "width": image.width, "height": image.height}
         for encoder in ENCODERS:
             for steps in STEPS:
-                data, _ = Compressor(Options(model=entry.folder, steps=steps, encoder=encoder, verify=False)).lone(image)
+                options = Options(model=entry.folder, steps=steps, encoder=encoder, verify=False)
+                data, _ = Compressor(options).lone(image)
                 verify(data, image)
                 row[f"{encoder} K={steps}"] = len(data)
         row |= peers(image) | net(entry, image.pixels[None])
@@ -210,8 +212,9 @@ def line_art() -> dict[str, Any]:
     for kind, name, image in drawings([]):
         data, summary = Compressor(Options()).lone(image)
         webp = saved(Image.fromarray(image.pixels), "WEBP", lossless=True, exact=True, method=4, quality=100)
-        row: dict[str, Any] = {"kind": kind, "name": name, "bbc": len(data), "coder": next(iter(summary.coders)), "WebP method 4": webp}
-        rows.append(row | {"more_than_webp": len(data) - webp, "fallback": len(encode_item(image))})
+        row: dict[str, Any] = {"kind": kind, "name": name, "bbc": len(data), "coder": next(iter(summary.coders))}
+        row |= {"WebP method 4": webp, "more_than_webp": len(data) - webp, "fallback": len(encode_item(image))}
+        rows.append(row)
         print(rows[-1], flush=True)
     return {"most_above_webp": max(row["more_than_webp"] for row in rows), "drawings": rows}
 

@@ -24,7 +24,7 @@ SEARCHED_SUBPIXELS = 1 << 12
 
 
 class DirectCodec:
-    """A model as a codec of single images x, uint8 (1, D), or strips, with z on the coarse grid of its `direct_bits`."""
+    """A model as a codec of one image x, uint8 (1, D), or one strip, with z on the coarse grid of its `direct_bits`."""
 
     def __init__(self, vae: Model) -> None:
         self.vae = vae

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import platform
 import shlex
@@ -81,11 +82,14 @@ def export_run(out_dir: str | Path) -> ModelWeights:
 
 def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
     """What a card says of how a model was made."""
+    folder = Path(config.data)
+    credits = image_credits(folder) if folder.is_dir() else {}
     return {
         "name": config.name,
         "default": True,
-        "data": config.data + (", binary (grey > 127)" if config.binary else ""),
-        "data_licence": DATA_NOTES.get(config.data, "the user's own"),
+        "data": config.data + (", binary (grey > 127)" if config.binary else ", as grey" if config.grey else ""),
+        "data_licence": DATA_NOTES.get(config.data, "see data_credits" if credits else "the user's own"),
+        **({"data_credits": credits} if credits else {}),
         "licence": WEIGHTS_LICENCE,
         "commands": training_commands(out),
         "made_with": {
@@ -94,6 +98,21 @@ def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
             "machine": platform.machine(),
         },
     }
+
+
+def image_credits(folder: Path) -> dict[str, dict[str, int]]:
+    """Images of a directory by source and licence, from the columns `split`, `source` and `licence` of a MANIFEST.csv
+    beside it whose split has the directory's name; empty without one."""
+    manifest = folder.resolve().parent / "MANIFEST.csv"
+    credits: dict[str, dict[str, int]] = {}
+    if manifest.is_file():
+        with manifest.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row.get("split") == folder.resolve().name:
+                    licences = credits.setdefault(row.get("source") or "unknown", {})
+                    licence = row.get("licence") or "unknown"
+                    licences[licence] = licences.get(licence, 0) + 1
+    return credits
 
 
 def coding_settings(weights: ModelWeights) -> dict[str, Any]:
