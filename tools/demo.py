@@ -1,4 +1,4 @@
-"""The main job on the sample digits: compress, decompress, compare the pixels, show the sizes.
+"""The main job on a photograph and the sample digits: compress, decompress, compare the pixels, show the sizes.
 
     python tools/demo.py
 
@@ -23,7 +23,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-DIGITS = Path(__file__).resolve().parents[1] / "tests" / "data" / "digits"
+DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
+DIGITS = DATA / "digits"
+PHOTO = DATA / "photos" / "landscape.png"
 STEPS = 4
 MOSAIC_COLUMNS = 10
 PNG_STRATEGIES = range(5)  # zlib's
@@ -35,6 +37,9 @@ Sizes = dict[str, int]
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bbc-demo-") as name:
         work = Path(name)
+        shutil.copy(PHOTO, work)
+        print(f"\nA photograph, {STEPS} steps of refinement:")
+        photo = round_trip_image(work, PHOTO.name)
         columns = {}
         for kind in ("binary", "grey"):
             shutil.copytree(DIGITS / kind, work / kind)
@@ -46,6 +51,7 @@ def main() -> None:
             columns[kind] = (one, archive)
     print("\nEvery pixel came back. Bytes, and bits per pixel:\n")
     console = Console()
+    console.print(size_table("A photograph", {"colour": photo}))
     console.print(size_table("One digit", {kind: one for kind, (one, _) in columns.items()}))
     console.print(size_table("A hundred digits", {kind: archive for kind, (_, archive) in columns.items()}))
 
@@ -62,6 +68,7 @@ def round_trip_image(work: Path, name: str) -> Sizes:
         f"bbc, K = {STEPS}": (work / compressed).stat().st_size,
         "PNG": (work / name).stat().st_size,
         "PNG, optimised": best_png(images[0]),
+        "WebP lossless": webp(images[0]),
     }
 
 
@@ -113,7 +120,7 @@ def pixel_count(images: list[Image.Image]) -> int:
 
 
 def best_png(image: Image.Image) -> int:
-    """Bytes of the smallest PNG that Pillow makes of a grey image, one bit a pixel where that will do."""
+    """Bytes of the smallest PNG that Pillow makes of an image, one bit a pixel where that will do."""
     sizes = []
     for candidate in [image, image.convert("1")] if two_levels(image) else [image]:
         for strategy in PNG_STRATEGIES:
@@ -121,6 +128,13 @@ def best_png(image: Image.Image) -> int:
             candidate.save(file, "png", compress_level=9, compress_type=strategy)
             sizes.append(file.tell())
     return min(sizes)
+
+
+def webp(image: Image.Image) -> int:
+    """Bytes of a lossless WebP."""
+    file = io.BytesIO()
+    image.save(file, "webp", lossless=True, method=6, quality=100)
+    return file.tell()
 
 
 def two_levels(image: Image.Image) -> bool:
