@@ -1,8 +1,9 @@
-"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/mnist.json.
+"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/{mnist,local,memory}.json.
 
     python benchmarks/tables.py
 
-Figures stand between the lines `<!-- table -->` and `<!-- end -->`; nothing is typed by hand.
+Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of local models between `<!-- local -->` and
+`<!-- end local -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 OPEN, CLOSE = "<!-- table -->", "<!-- end -->"
+LOCAL = "<!-- local -->", "<!-- end local -->"
+ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
+PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
 Results = dict[str, Any]
 
 
@@ -21,13 +25,100 @@ def main() -> None:
     results = json.loads((HERE / "results" / "mnist.json").read_text())
     insert(HERE / "README.md", "\n\n".join([rates(results), by_steps(results), times(results), machine(results)]))
     insert(ROOT / "README.md", summary(results))
+    local = json.loads((HERE / "results" / "local.json").read_text())
+    sections = [photos(local), archives(local), drawings(local), process_times(local)]
+    insert(HERE / "README.md", "\n\n".join(filter(None, sections)), LOCAL)
+    insert(ROOT / "README.md", local_summary(local), LOCAL)
 
 
-def insert(path: Path, text: str) -> None:
+def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:
     """Replace what stands between the markers of a file."""
-    before, _, rest = path.read_text().partition(OPEN)
-    after = rest.partition(CLOSE)[2]
-    path.write_text(f"{before}{OPEN}\n{text}\n{CLOSE}{after}")
+    opening, closing = markers
+    before, _, rest = path.read_text().partition(opening)
+    after = rest.partition(closing)[2]
+    path.write_text(f"{before}{opening}\n{text}\n{closing}{after}")
+
+
+def photos(local: Results) -> str:
+    """Photographs, each in its own file: bits per sub-pixel of all of them together."""
+    names = ["rha K=0", "rha K=10", "baseline K=0", "baseline K=10", "JPEG XL effort 9", "JPEG XL effort 7"]
+    names += ["WebP method 6", "WebP method 4", "PNG", "net", "kl", "without z"]
+    found = {label: local[part]["bits_per_subpixel"] for part, label in PHOTOS.items() if part in local}
+    rows = [[name, *(f"{rates[name]:.4f}" for rates in found.values())] for name in names]
+    for k in (0, 10):
+        key = f"rha K={k} against JPEG XL"
+        rows.append([f"rha K={k} against JPEG XL effort 9", *(percent(rates[key]) for rates in found.values())])
+        larger = f"rha K={k}, larger than JPEG XL"
+        rows.append([f"photographs where K={k} is larger", *(str(len(rates[larger])) for rates in found.values())])
+    return "### Held-out photographs, each its own file, bits per sub-pixel\n\n" + table(["", *found], rows)
+
+
+def archives(local: Results) -> str:
+    """One archive of the first 1000 test images of a data set."""
+    found = {label: local[part] for part, label in ARCHIVES.items() if part in local}
+    rows = [
+        [name, *(f"{data['rates'][name]['whole_file']:.4f}" for data in found.values())]
+        for name in ("rha K=0", "rha K=10", "baseline K=0", "baseline K=10")
+    ]
+    gains = [d["rates"]["rha K=10"]["bytes"] / d["rates"]["rha K=0"]["bytes"] - 1 for d in found.values()]
+    rows.append(["rha K=10 against K=0", *map(percent, gains)])
+    for figure in ("net", "kl", "without z"):
+        rows.append([f"rha K=0: {figure}", *(f"{data['rha K=0'][figure]:.4f}" for data in found.values())])
+    rows.append(["one image alone, mean bytes of 100", *(f"{data['lone_mean_bytes']:.1f}" for data in found.values())])
+    tools = [name for data in found.values() for name in data["tools"]]
+    for name in dict.fromkeys(tools):
+        rows.append([name, *(f"{d['tools'][name]:.4f}" if name in d["tools"] else "" for d in found.values())])
+    return "### First 1000 test images in one archive, bits per sub-pixel\n\n" + table(["", *found], rows)
+
+
+def drawings(local: Results) -> str:
+    """Screenshots, line art and the like."""
+    if "drawings" not in local:
+        return ""
+    rows = local["drawings"]["drawings"]
+    by_model = sum(row["coder"] != "fallback" for row in rows)
+    return (
+        f"Of {len(rows)} drawn screenshots, line art, plots and the like {by_model} were coded by a model; no file was "
+        f"more than {local['drawings']['most_above_webp']} bytes larger than Pillow's lossless WebP, method 4."
+    )
+
+
+def process_times(local: Results) -> str:
+    """Seconds of whole processes on photographs of 768x512."""
+    if "times" not in local:
+        return ""
+    rows = local["times"]["seconds"]
+    names = [name for name in rows[0] if name != "name" and not name.startswith("JPEG")]
+    body = [[name, *(f"{row[name]['best']:.2f} ({row[name]['median']:.2f})" for row in rows)] for name in names]
+    body.append(["JPEG XL effort 9, encode (in process)", *(f"{row['JPEG XL effort 9, encode']:.2f}" for row in rows)])
+    head = ["", *(row["name"] for row in rows)]
+    env = local["times"]["environment"]
+    note = f"{env['processor']}, {env['cores']} cores, load before {env['load_before']:.1f}; commit {env['commit']}."
+    return f"### Seconds of a whole process, 768x512, best (median) of 5\n\n{table(head, body)}\n\n{note}"
+
+
+def local_summary(local: Results) -> str:
+    """The short table of the README."""
+    rows = []
+    for part, label in PHOTOS.items():
+        if part in local:
+            rates = local[part]["bits_per_subpixel"]
+            columns = ("rha K=0", "rha K=10", "JPEG XL effort 9", "WebP method 6")
+            rows.append([f"19 {label}, each", *(f"{rates[name]:.3f}" for name in columns)])
+    for part, label in ARCHIVES.items():
+        if part in local:
+            data = local[part]
+            tools = data["tools"]
+            webp = tools.get("WebP method 6, one mosaic")
+            rows.append([
+                f"{label}, one archive", f"{data['rates']['rha K=0']['whole_file']:.3f}",
+                f"{data['rates']['rha K=10']['whole_file']:.3f}", f"{tools['JPEG XL effort 9, one mosaic']:.3f}",
+                "" if webp is None else f"{webp:.3f}",
+            ])  # fmt: skip
+    head = ["", "bbc, K = 0", "bbc, K = 10", "JPEG XL effort 9", "WebP lossless"]
+    note = "Whole-file bits per sub-pixel of the default models (`benchmarks/local.py`; MNIST and CIFAR-10: first 1000 "
+    note += "test images, the general tools on one mosaic of them):"
+    return note + "\n\n" + table(head, rows)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

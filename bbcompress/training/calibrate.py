@@ -29,10 +29,13 @@ NumpyArray = np.ndarray[Any, Any]
 W = TypeVar("W", bound=Any)
 
 
-def calibrate(weights: W, x: Images) -> W:
-    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, or strips."""
+def calibrate(weights: W, x: Images, direct: int = 50) -> W:
+    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, or strips.
+
+    direct: how many of them are coded directly to choose direct_bits.
+    """
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
-    weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:50]))
+    weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:direct]))
     return replace(weights, learning_rate=choose_learning_rate(weights, x))
 
 

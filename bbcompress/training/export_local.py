@@ -57,8 +57,9 @@ BATCH = 8192
 LEAST_OUTPUT_BITS = 8
 CROP = 256
 """Side of the squares of large images on which settings are chosen and figures taken."""
-CROPS = 16
-SMALL_IMAGES = 400
+CROPS = 8
+DIRECT_UNITS = 12
+SMALL_IMAGES = 200
 """How many images of one size settings are chosen on."""
 MEASURED_IMAGES = 1000
 
@@ -73,7 +74,7 @@ def export_local(
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     strips = calibration_strips(data, baseline.shape.tile)
-    weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips)
+    weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips, DIRECT_UNITS)
     measured = measured_strips(data, baseline.shape.tile)
     shape = baseline.shape
     card = {

@@ -33,6 +33,7 @@ FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
 # on --resume; the model does not rest on them
 MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every", "epochs", "encoder_epochs", "compile")
+LOCAL_DEFAULTS = {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}  # unless given
 # given by the earlier run with --from
 OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "hidden")
 
@@ -44,7 +45,7 @@ class TrainingConfig:
     architecture: `mlp` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey: of a
     directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images; hidden: None is 500 for an
     mlp and the preset's width for a local model; average: decay a step of the averaged weights, 0 is off; decay: let
-    the learning rates fall to nothing; compile: use torch.compile; threads: None leaves torch's choice;
+    the learning rates fall to nothing, always so for local models; compile: use torch.compile; threads: None leaves torch's choice;
     evaluate_every: epochs, 0 is never.
     """
 
@@ -77,6 +78,8 @@ class TrainingConfig:
         if self.architecture == "mlp":
             self.latents = self.latents or (16 if self.binary else 32)
             self.hidden = self.hidden or 500
+        if self.architecture == "local" and not self.decay:
+            raise TrainingError("local models need --decay: their objective warms up with the schedule")
         wrong = [
             name
             for name, right in {
@@ -425,6 +428,8 @@ def configure(
         values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
     elif "data" not in given:
         values = {"binary": True}
+    if not values.get("decay") and given.get("architecture") == "local":
+        values.update(LOCAL_DEFAULTS)
     values.update(given)
     config = TrainingConfig(**values)
     if not config.name:
