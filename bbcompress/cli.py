@@ -447,8 +447,10 @@ class _Bar:
 @click.option("--alpha", type=click.FloatRange(0, 1), help="Share of model samples in phase 2. [default: 0.5]")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the VAE. [default: 100]")
 @click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of the rha encoder. [default: 100]")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate of the VAE. [default: 3e-4; local: 2e-3]")
-@click.option("--encoder-lr", type=click.FloatRange(0, min_open=True), help="... of the rha encoder. [default: 3e-4; local: 5e-4]")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Of the VAE. [default: 3e-4; local: 2e-3]")
+@click.option(
+    "--encoder-lr", type=click.FloatRange(0, min_open=True), help="Of the rha encoder. [default: 3e-4; local: 5e-4]"
+)
 @click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
 @click.option("--latents", type=click.IntRange(1), help="Latent variables. [default: 16; grey mlp: 32]")
 @click.option("--hidden", type=click.IntRange(1), help="Width of hidden layers. [default: 500; local: its preset's]")
@@ -457,7 +459,7 @@ class _Bar:
     type=click.FloatRange(0, 1, max_open=True),
     help="Decay a step of the averaged weights, 0: none. [default: 0.999]",
 )
-@click.option("--decay", is_flag=True, help="Let the learning rates fall linearly to nothing; always so for local models.")
+@click.option("--decay", is_flag=True, help="Let the learning rates fall to nothing, as always in local models.")
 @click.option("--compile", is_flag=True, help="Compile local models with torch.compile; needs a C++ compiler.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of matrix products. [default: float32]")
 @click.option("--seed", type=int, help="Seed of all randomness. [default: 0]")

@@ -61,8 +61,7 @@ def states(folder: Path, device: str, compute_batch: int, x: Any) -> str:
     batches = []
     for start in range(0, len(x), compute_batch):
         found = []
-        pixels = vae.pixels(x[start : start + compute_batch])
-        for step in refinements(vae, pixels, "rha", STEPS, RATE):
+        for step in refinements(vae, x[start : start + compute_batch], "rha", STEPS, RATE):
             found.extend(backend.numpy(part) for part in step)
         batches.append(found)
     return digest(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))

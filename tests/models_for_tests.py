@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
+from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
+from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.pixel_network import PIXEL_BITS, input_count
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers, VAEWeights
 
 WEIGHT_BITS = 14
+FEATURE_LIMIT = 8 << PIXEL_BITS
+PIXEL_LIMIT = (16 << PIXEL_BITS) - 1
 
 
 def random_linear(
-    random: np.random.Generator, inputs: int, in_bits: int, out_bits: Any, relu: bool, largest: float
+    random: np.random.Generator,
+    inputs: int,
+    in_bits: int,
+    out_bits: Any,
+    relu: bool,
+    largest: float,
+    weight_bits: int = WEIGHT_BITS,
 ) -> LinearWeights:
     """A layer of uniform weights of magnitude up to `largest`, and biases of up to a tenth of a unit."""
-    limit = round(largest * (1 << WEIGHT_BITS))
-    shift = in_bits + WEIGHT_BITS
+    limit = round(largest * (1 << weight_bits))
+    shift = in_bits + weight_bits
     return LinearWeights(
         weight=random.integers(-limit, limit + 1, (len(out_bits), inputs)),
         bias=random.integers(-(1 << shift) // 10, (1 << shift) // 10 + 1, len(out_bits)),
-        weight_bits=WEIGHT_BITS,
+        weight_bits=weight_bits,
         in_bits=in_bits,
         out_bits=np.asarray(out_bits, np.int64),
         relu=relu,
@@ -98,3 +112,130 @@ def sampled_images(weights: VAEWeights, n: int, seed: int = 0) -> np.ndarray[Any
     message = random_message(words=n * (weights.latents + weights.dimensions) + 10, seed=seed)
     z = vae.bins.medians(vae.bins.pop_prior(message, n, weights.latents))
     return vae.likelihood.pop(message, vae.decode(z))
+
+
+def tiny_local(
+    channels: int = 3,
+    binary: bool = False,
+    image: tuple[int, int] | None = None,
+    tile: int = 8,
+    *,
+    cell: int = 4,
+    features: int = 3,
+    latents: int = 3,
+    trunk: Sequence[int] = (7, 6),
+    head: int = 5,
+    mixtures: int = 2,
+    pool: int = 1,
+    centred: bool | None = None,
+    stride: int = 2,
+    weight_bits: int = 9,
+    prior_bits: int = 8,
+    direct_bits: int = 3,
+    seed: int = 0,
+) -> LocalWeights:
+    """A random local model whose z and neighbours both matter: scales of some ten levels, or logits of a few units.
+
+    centred: None for what kinds of pixels usually have. weight_bits: of the pixel network; from 16 on its layers need float64.
+    """
+    random = np.random.default_rng(seed)
+    centred = not binary if centred is None else centred
+    likelihood: LocalLikelihood = LocalBernoulli() if binary else LogisticMixture(mixtures)
+    cells = (tile // cell) ** 2
+    decoder = random_layers(random, latents, [8], Z_BITS, np.full(cells * features, PIXEL_BITS), 3.0)
+    decoder = (*decoder[:-1], replace(decoder[-1], limit=FEATURE_LIMIT))
+
+    def pixel_linear(inputs: int, outputs: int, largest: float, relu: bool = True) -> LinearWeights:
+        bits = np.full(outputs, PIXEL_BITS) if relu else likelihood.out_bits()
+        layer = random_linear(random, inputs, PIXEL_BITS, bits, relu, largest, weight_bits)
+        return replace(layer, limit=PIXEL_LIMIT) if relu else layer
+
+    pixels = input_count(channels, centred)
+    layers = [pixel_linear(pixels + features, trunk[0], 3 / pixels**0.5)]
+    layers[0].weight[:, pixels:] *= 3
+    for inputs, outputs in pairwise(trunk):
+        layers.append(pixel_linear(inputs, outputs, 2.5 / inputs**0.5))
+    heads = pixel_linear(trunk[-1] + channels - 1, channels * head, 2.5 / trunk[-1] ** 0.5)
+    for channel in range(channels):
+        heads.weight[channel * head : (channel + 1) * head, trunk[-1] + channel :] = 0
+    last = []
+    for channel in range(channels):
+        layer = pixel_linear(head + channel, likelihood.outputs, 0.8 if binary else 0.5, relu=False)
+        if not binary:
+            one = 1 << (PIXEL_BITS + weight_bits)  # of the parameters
+            layer.bias[mixtures : mixtures + 2] -= 5 * one  # the point masses
+            layer.bias[mixtures + 2 : 2 * mixtures + 2] += np.linspace(-0.5, 0.5, mixtures).astype(np.int64) * one
+            layer.bias[2 * mixtures + 2 :] += 5 * one  # exp(5) / 32 levels
+            if not centred:
+                layer.bias[mixtures + 2 : 2 * mixtures + 2] += 2 * one
+        last.append(layer)
+    levels = likelihood.levels
+    patch = tile // pool if image is not None else 4
+    encoders = {}
+    for name in ENCODERS:
+        posterior_bits = np.repeat([Z_BITS, RHO_BITS], latents)
+        inputs = channels * patch**2
+        patches = random_linear(random, inputs, 0, np.full(6, ACTIVATION_BITS), True, 6 / (levels - 1) / inputs**0.5)
+        behind = random_linear(random, 6 * pool**2, ACTIVATION_BITS, posterior_bits, False, 2 / (6 * pool**2) ** 0.5)
+        behind.bias[latents:] -= 1 << (ACTIVATION_BITS + WEIGHT_BITS)  # softplus(-1) = 0.3
+        encoders[name] = (patches,), (behind,)
+    return LocalWeights(
+        channels=channels,
+        mixtures=0 if binary else mixtures,
+        tile=tile,
+        image=image,
+        cell=cell,
+        features=features,
+        patch=patch,
+        pool=pool,
+        centred=centred,
+        stride=stride,
+        prior_bits=prior_bits,
+        direct_bits=(direct_bits,) * latents,
+        learning_rate=20_000,
+        decoder=decoder,
+        trunk=tuple(layers),
+        heads=heads,
+        outputs=tuple(last),
+        encoders=encoders,
+        card={"name": "tiny-local"},
+    )
+
+
+def strips_of(weights: LocalWeights, images: np.ndarray[Any, Any]) -> Strips:
+    """All strips of images (N, H, W, C) of levels."""
+    return Strips.all_of(Canvas.of(images, weights.tile))
+
+
+def noise_strips(weights: LocalWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
+    """Noise, n images of any size."""
+    shape = (n, height, width, weights.channels)
+    return strips_of(weights, np.random.default_rng(seed).integers(0, weights.levels, shape).astype(np.uint8))
+
+
+def sampled_strips(weights: LocalWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
+    """Images that the model itself has drawn, z ~ p(z), x ~ p(x|z)."""
+    from roundtrip import random_message
+
+    from bbcompress.exact.backend import NumpyBackend
+
+    vae = LocalVAE(weights, NumpyBackend())
+    strips = Strips.all_of(Canvas(n, height, width, weights.channels, weights.tile))
+    rows = len(strips) * strips.latent_rows
+    words = rows * weights.latents + n * height * width * weights.channels + 10
+    message = random_message(words=words, seed=seed)
+    return vae.pop_pixels(message, vae.bins.medians(vae.bins.pop_prior(message, rows, weights.latents)), strips)
+
+
+def with_layers(weights: LocalWeights, network: str, index: int, **change: Any) -> LocalWeights:
+    """The model with one layer of a network, named as in `LocalWeights.networks`, changed."""
+    layers = list(dict(weights.networks())[network])
+    layers[index] = replace(layers[index], **change)
+    if network == "heads":
+        return replace(weights, heads=layers[0])
+    if not network.startswith("encoder."):
+        return replace(weights, **{network: tuple(layers)})
+    _, name, part = network.split(".")
+    patch, head = weights.encoders[name]
+    parts = (tuple(layers), head) if part == "patch" else (patch, tuple(layers))
+    return replace(weights, encoders={**weights.encoders, name: parts})

@@ -45,8 +45,8 @@ class TrainingConfig:
     architecture: `mlp` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey: of a
     directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images; hidden: None is 500 for an
     mlp and the preset's width for a local model; average: decay a step of the averaged weights, 0 is off; decay: let
-    the learning rates fall to nothing, always so for local models; compile: use torch.compile; threads: None leaves torch's choice;
-    evaluate_every: epochs, 0 is never.
+    the learning rates fall to nothing, which local models need; compile: use torch.compile; threads: None leaves
+    torch's choice; evaluate_every: epochs, 0 is never.
     """
 
     architecture: str = "mlp"

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive.header import BILEVEL, BINARY, GREY, GroupHeader, Kind
+from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GroupHeader, Kind
 from bbcompress.errors import FormatError
 from bbcompress.wire import ByteReader, varint
 
 explicit = st.tuples(st.integers(0, 255), st.integers(0, 255)).map(lambda pair: (min(pair), max(pair)))
 kinds = st.one_of(
     st.none(),
-    st.sampled_from([BINARY, BILEVEL, GREY]),
+    st.sampled_from([BINARY, BILEVEL, GREY, COLOUR]),
     explicit.map(lambda levels: Kind("L", levels)),
 )
 shared: dict[str, Any] = {
@@ -29,14 +29,19 @@ def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
     values: dict[str, Any] = {name: draw(values) for name, values in shared.items()}
     steps = draw(st.sampled_from([0, 1, 4, 127, 128, 1000]))
     rate = draw(st.none() | st.integers(1, 1_000_000)) if steps else None
+    blocks = draw(st.booleans()) if values["size"] is not None else False
     direct = 1 if lone else draw(st.integers(0, 100))
     batches = () if lone else tuple(draw(st.lists(st.integers(1, 1000), min_size=not direct, max_size=9)))
+    count = direct + sum(batches)
+    if blocks:
+        direct, batches = 0, ()
     return GroupHeader(
-        count=direct + sum(batches),
+        count=count,
+        blocks=blocks,
         model=draw(st.binary(min_size=3 if lone else 4, max_size=3 if lone else 4)),
         steps=steps,
         learning_rate=rate,
-        lanes=1 if lone else draw(st.integers(1, 1024)),
+        lanes=1 if lone or blocks else draw(st.integers(1, 1024)),
         direct=direct,
         batches=batches,
         **values,
@@ -114,7 +119,13 @@ def test_defaults_cost_a_flag_byte_and_the_id() -> None:
         {"batches": (1, 2, 1)},
         {"batches": (4, -1)},
         {"fallback": True},
-        {"kind": Kind("RGB", None)},
+        {"kind": Kind("RGB", (0, 1))},
+        {"kind": Kind("RGBA", None)},
+        {"blocks": True},
+        {"blocks": True, "size": (9, 9)},
+        {"blocks": True, "size": (9, 9), "direct": 0},
+        {"blocks": True, "size": (9, 9), "direct": 0, "batches": (), "lanes": 2},
+        {"blocks": True, "size": None, "direct": 0, "batches": ()},
         {"kind": Kind("L", (3, 256))},
         {"kind": Kind("L", (3, 2))},
     ],
@@ -137,15 +148,18 @@ def test_lone_images_are_single() -> None:
     "data",
     [
         b"",
-        b"\x40abcd\x01\x01\x01",  # reserved flags
-        b"\x80abcd\x01\x01\x01",
+        b"\x80abcd\x01\x01\x01",  # a reserved flag
+        b"\x40abcd\x01\x01\x01",  # blocks without a size
+        b"\x60abcd\x09\x00\x01",  # blocks of a height of 0
+        b"\x60abcd\x09\x09\x00",  # blocks of no images
+        b"\x41\x01",  # a fallback of blocks
         b"\x03\x01",  # a fallback with a kind
         b"\x10abcd\x05\x01\x01\x01",  # a learning rate without K
         b"\x08abcd\x00\x01\x01\x01",  # K = 0
         b"\x08abcd\xe9\x07\x01\x01\x01",  # K = 1001
         b"\x18abcd\x01\x00\x01\x01\x01",  # a learning rate of 0
         b"\x18abcd\x01\xc1\x84\x3d\x01\x01\x01",  # 1000001
-        b"\x02abcd\x04\x01\x01\x01",  # a reserved mode code
+        b"\x02abcd\x05\x01\x01\x01",  # a reserved mode code
         b"\x02abcd\x02\x09\x08\x01\x01\x01",  # levels out of order
         b"\x02abcd\x02\x00\xff\x01\x01\x01",  # levels that have a code
         b"\x20abcd\x00\x05\x01\x01\x01",  # a width of 0
@@ -166,6 +180,17 @@ def test_lone_images_are_single() -> None:
 def test_refused_on_reading(data: bytes) -> None:
     with pytest.raises(FormatError):
         GroupHeader.decode_group(ByteReader(data))
+
+
+def test_a_group_of_blocks_has_no_layout() -> None:
+    blocks = replace(GROUP, blocks=True, size=(300, 7), direct=0, batches=())
+    assert blocks.encode_group() == b"\x60abcd\xac\x02\x07\x05"
+    assert replace(blocks, kind=COLOUR, steps=3, encoder="baseline").encode_group() == (
+        b"\x6eabcd\x04\x03\xac\x02\x07\x05"
+    )
+    lone = replace(blocks, model=b"abc", count=1)
+    assert lone.encode_lone() == b"\xc0abc\xac\x02\x07"
+    assert GroupHeader.decode_lone(ByteReader(lone.encode_lone())) == lone
 
 
 def test_max_pixels() -> None:

@@ -7,13 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import random_images, sampled_images, tiny_vae
+from models_for_tests import (
+    noise_strips,
+    random_images,
+    sampled_images,
+    sampled_strips,
+    strips_of,
+    tiny_local,
+    tiny_vae,
+)
 from roundtrip import check_round_trip, random_message
 
 from bbcompress.ans import EmptyMessage, Message
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, push_likelihood
+from bbcompress.models import vae as vae_module
+from bbcompress.models.local import LocalVAE
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS, VAE
 
 
@@ -47,14 +58,17 @@ def test_the_order_of_algorithm_1() -> None:
     message, plain = random_message(2), random_message(2)
     codec.push(message, x)
     z = codec.posterior(x).pop(plain)
-    push_likelihood(plain, codec.vae.likelihood, codec.parameters(z), x)
+    assert isinstance(codec.vae, VAE)
+    push_likelihood(plain, codec.vae.likelihood, codec.vae.decode(codec.values(z)), x)
     plain.push_uniform(z.ravel(), codec.vae.weights.prior_bits)
     assert message == plain
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("compute_batch", [1, 3, 10, 1000])
-def test_compute_batches_change_no_number(likelihood: str, compute_batch: int) -> None:
+def test_compute_batches_change_no_number(
+    likelihood: str, compute_batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codec = codec_of(likelihood, 3, hidden=40)
     other = replace(codec, compute_batch=compute_batch)
     x = sampled_images(codec.vae.weights, 10)
@@ -62,10 +76,12 @@ def test_compute_batches_change_no_number(likelihood: str, compute_batch: int) -
     assert np.array_equal(one.mu, two.mu)
     assert np.array_equal(one.sigma, two.sigma)
     z = np.random.default_rng(0).integers(0, 256, (10, 4))
-    assert np.array_equal(codec.parameters(z), other.parameters(z))
+    lengths = codec.vae.lengths(codec.values(z), x)
     message = random_message(2)
     before = message.copy()
     codec.push(message, x)
+    monkeypatch.setattr(vae_module, "DECODE_BATCH", compute_batch)
+    assert np.array_equal(other.vae.lengths(codec.values(z), x), lengths)
     assert np.array_equal(other.pop(message, 10), x)
     assert message == before
 
@@ -99,3 +115,88 @@ def test_messages_that_are_too_short_stay() -> None:
     assert message == before
     with pytest.raises(EmptyMessage):
         codec.pop(message, 5)
+
+
+# Strips of local models
+
+LOCAL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    # settings, and images that suit them: count, height, width
+    "rgb": ({}, (2, 17, 9)),
+    "grey": ({"channels": 1}, (1, 20, 11)),
+    "binary": ({"channels": 1, "binary": True}, (2, 9, 13)),
+    "rgb, one size": ({"image": (8, 8), "pool": 2}, (5, 8, 8)),
+    "binary, one size": ({"channels": 1, "binary": True, "image": (8, 8), "cell": 1}, (5, 8, 8)),
+    "rgb, tiny": ({}, (3, 2, 1)),
+}
+
+
+def local_codec(name: str, steps: int = 0, encoder: str = "rha") -> BitsBack:
+    return BitsBack(LocalVAE(tiny_local(**LOCAL[name][0]), NumpyBackend()), encoder, steps, 20_000)
+
+
+def weights_of(codec: BitsBack) -> Any:
+    return codec.vae.weights
+
+
+def empty_strips(codec: BitsBack, name: str) -> Strips:
+    weights = weights_of(codec)
+    return Strips.all_of(Canvas(*LOCAL[name][1], weights.channels, weights.tile))
+
+
+@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(("steps", "lanes"), [(0, 1), (2, 3)])
+def test_round_trip_of_strips(name: str, encoder: str, steps: int, lanes: int) -> None:
+    codec = local_codec(name, steps, encoder)
+    weights, shape = weights_of(codec), LOCAL[name][1]
+
+    def push(message: Message, images: Any) -> None:
+        codec.push(message, strips_of(weights, images))
+
+    def pop(message: Message) -> Any:
+        popped = codec.pop(message, empty_strips(codec, name))
+        assert isinstance(popped, Strips)
+        return popped.canvas.images
+
+    for draw in (noise_strips, sampled_strips):
+        images = draw(weights, *shape).canvas.images
+        check_round_trip(random_message(lanes, words=9000), push, pop, images, pop_first=False)
+
+
+@pytest.mark.parametrize("name", ["rgb", "grey", "rgb, one size"])
+@pytest.mark.parametrize("steps", [0, 2])
+def test_batches_of_strips_are_popped_in_the_other_order(name: str, steps: int) -> None:
+    """Each with the pixels above it decoded before, whatever the compute batch is."""
+    codec = local_codec(name, steps)
+    x = sampled_strips(weights_of(codec), *LOCAL[name][1])
+    message = random_message(2, words=9000)
+    before = message.copy()
+    for start, end in ((0, 1), (1, 3), (3, len(x))):
+        codec.push(message, x[start:end])
+    found = empty_strips(codec, name)
+    for start, end in ((3, len(x)), (1, 3), (0, 1)):
+        replace(codec, compute_batch=1).pop(message, found[start:end])
+    assert np.array_equal(found.canvas.images, x.canvas.images)
+    assert message == before
+
+
+@pytest.mark.parametrize("compute_batch", [1, 2, 1000])
+def test_compute_batches_of_strips_change_no_number(compute_batch: int) -> None:
+    codec = local_codec("rgb", 3)
+    x = sampled_strips(weights_of(codec), *LOCAL["rgb"][1])
+    one, two = codec.posterior(x), replace(codec, compute_batch=compute_batch).posterior(x)
+    assert one.mu.shape == (len(x) * x.latent_rows, 3)
+    assert np.array_equal(one.mu, two.mu)
+    assert np.array_equal(one.sigma, two.sigma)
+
+
+def test_strips_need_bits_for_each_tile() -> None:
+    codec = local_codec("rgb")
+    x = sampled_strips(weights_of(codec), *LOCAL["rgb"][1])
+    message = Message.empty(3, [1, 2, 3])
+    before = message.copy()
+    with pytest.raises(EmptyMessage):
+        codec.push(message, x)
+    assert message == before
+    with pytest.raises(EmptyMessage):
+        codec.pop(message, empty_strips(codec, "rgb"))

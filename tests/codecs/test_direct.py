@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import random_images, sampled_images, tiny_vae
+from models_for_tests import noise_strips, random_images, sampled_images, sampled_strips, strips_of, tiny_local, tiny_vae
 from roundtrip import check_round_trip, random_message
 
 from bbcompress.ans import EmptyMessage, Message
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, negative_log_likelihood
-from bbcompress.exact.tables import LOG2_BITS, bin_medians
+from bbcompress.exact.tables import LOG2_BITS, bin_edges, bin_medians
+from bbcompress.models.local import LocalVAE
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import VAE, VAEWeights
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -109,3 +111,84 @@ def test_choice_is_the_same_again() -> None:
 def test_empty_message_raises() -> None:
     with pytest.raises(EmptyMessage):
         codec_of(tiny_vae()).pop(Message.empty(2))
+
+
+# Strips of local models
+
+LOCAL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
+    # settings, and an image that suits them
+    "rgb": ({}, (17, 9)),
+    "grey, searched": ({"channels": 1}, (7, 8)),
+    "binary": ({"channels": 1, "binary": True}, (9, 13)),
+    "rgb, one size": ({"image": (8, 8), "pool": 2}, (8, 8)),
+    "one pixel": ({}, (1, 1)),
+}
+
+
+def local_codec(name: str, **more: Any) -> DirectCodec:
+    return DirectCodec(LocalVAE(tiny_local(**LOCAL[name][0], **more), NumpyBackend()))
+
+
+@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("direct_bits", [(3, 3, 3), (0, 1, 8), (0, 0, 0)])
+def test_round_trip_of_a_strip(name: str, lanes: int, direct_bits: tuple[int, ...]) -> None:
+    weights = replace(tiny_local(**LOCAL[name][0]), direct_bits=direct_bits)
+    codec = DirectCodec(LocalVAE(weights, NumpyBackend()))
+    height, width = LOCAL[name][1]
+
+    def push(message: Message, images: Any) -> None:
+        codec.push(message, strips_of(weights, images))
+
+    def pop(message: Message) -> Any:
+        popped = codec.pop(message, Strips.all_of(Canvas(1, height, width, weights.channels, 8)))
+        assert isinstance(popped, Strips)
+        return popped.canvas.images
+
+    for draw in (noise_strips, sampled_strips):
+        x = draw(weights, 1, height, width)
+        images = x.canvas.images
+        if len(x) == 1:
+            for message in (random_message(lanes), Message.empty(lanes)):
+                check_round_trip(message, push, pop, images, pop_first=False)
+            continue
+        message = random_message(lanes)
+        before = message.copy()
+        for unit in range(len(x)):
+            codec.push(message, x[unit : unit + 1])
+        found = Strips.all_of(Canvas(1, height, width, weights.channels, 8))
+        for unit in reversed(range(len(x))):
+            codec.pop(message, found[unit : unit + 1])
+        assert np.array_equal(found.canvas.images, images)
+        assert message == before
+
+
+@pytest.mark.parametrize("name", ["grey, searched", "rgb, one size"])
+def test_choice_for_a_small_image_is_a_local_optimum(name: str) -> None:
+    codec = local_codec(name, direct_bits=2)
+    vae, bits = codec.vae, codec.vae.weights.direct_bits
+    grid = bin_medians(2)
+    for seed in range(5):
+        x = sampled_strips(vae.weights, 1, *LOCAL[name][1], seed=seed)  # type: ignore[arg-type]
+        cube = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        lengths = vae.candidate_lengths(grid[cube], x)
+        chosen = codec.choose(x)
+        assert chosen.shape == (1, 3)
+        near = np.abs(cube - chosen).sum(axis=1)
+        assert lengths[near == 0] <= lengths[near == 1].min()
+        assert codec.length(x) == pytest.approx(lengths[near == 0][0] / (1 << LOG2_BITS) + sum(bits))
+
+
+@pytest.mark.parametrize("name", ["rgb", "binary"])
+def test_of_larger_images_the_posterior_mean_is_taken(name: str) -> None:
+    codec = local_codec(name)
+    x = sampled_strips(codec.vae.weights, 1, *LOCAL[name][1])[:1]  # type: ignore[arg-type]
+    mu, _ = codec.vae.encode(x, "rha")
+    chosen = codec.choose(x)
+    assert chosen.shape == (2, 3)
+    means = np.floor(mu * 2.0**24)
+    edges = [-(1 << 40), *bin_edges(3).tolist(), 1 << 40]
+    inside = [[edges[z] <= mean < edges[z + 1] for z, mean in zip(*row, strict=True)] for row in zip(chosen, means, strict=True)]
+    assert np.all(inside)
+    expected = codec.vae.lengths(bin_medians(3)[chosen], x).sum() / (1 << LOG2_BITS) + 2 * 9
+    assert codec.length(x) == pytest.approx(expected)

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import random_images, sampled_images, tiny_vae
+from models_for_tests import noise_strips, random_images, sampled_images, sampled_strips, tiny_local, tiny_vae
 
 from bbcompress.ans import Message
 from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs import group as group_module
+from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.models.local import LocalVAE
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import VAE
 
 CONTEXT = b"a context"
@@ -188,3 +192,108 @@ def test_swapped_images_are_not_taken(group: Group) -> None:
         decoded = decode_group(codec, layout, message, CONTEXT)
         assert not np.array_equal(decoded, x)
         assert np.array_equal(decoded, change)
+
+
+# Strips of local models
+
+LOCAL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    # settings, and images that suit them: count, height, width
+    "rgb": ({}, (2, 33, 9)),
+    "grey": ({"channels": 1, "prior_bits": 14, "direct_bits": 1, "tile": 4, "latents": 8}, (1, 40, 11)),
+    "binary": ({"channels": 1, "binary": True}, (3, 9, 70)),
+    "rgb, one size": ({"image": (8, 8), "pool": 2}, (12, 8, 8)),
+    "binary, one size": ({"channels": 1, "binary": True, "image": (8, 8), "cell": 1}, (12, 8, 8)),
+    "rgb, one strip": ({}, (1, 5, 9)),
+}
+
+
+def local_codec(name: str, steps: int = 0) -> BitsBack:
+    return BitsBack(LocalVAE(tiny_local(**LOCAL[name][0]), NumpyBackend()), "rha", steps, 20_000)
+
+
+def empty_strips(codec: BitsBack, name: str) -> Strips:
+    assert isinstance(codec.vae, LocalVAE)
+    return Strips.all_of(Canvas(*LOCAL[name][1], codec.vae.weights.channels, codec.vae.weights.tile))
+
+
+def drawn(codec: BitsBack, name: str, noise: bool = False) -> Strips:
+    assert isinstance(codec.vae, LocalVAE)
+    return (noise_strips if noise else sampled_strips)(codec.vae.weights, *LOCAL[name][1])
+
+
+@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize(("steps", "lanes"), [(0, 1), (2, 1), (0, 3)])
+def test_round_trip_of_strips(name: str, steps: int, lanes: int) -> None:
+    codec = local_codec(name, steps)
+    for noise in (False, True):
+        x = drawn(codec, name, noise)
+        layout, message = encode_group(codec, x, lanes, CONTEXT)
+        check_layout(layout, len(x), lanes)
+        assert (len(x) == 1) == (not layout.batches)
+        stored = Message.from_bytes(message.to_bytes(), lanes)
+        found = empty_strips(codec, name)
+        assert decode_group(codec, layout, stored, CONTEXT, found) is found
+        assert np.array_equal(found.canvas.images, x.canvas.images)
+        again, other = encode_group(replace(codec, compute_batch=1), x, lanes, CONTEXT)
+        assert again == layout
+        assert other == message
+
+
+LAYOUTS = [(10, ()), (1, (9,)), (3, (1, 6)), (7, (1, 1, 1)), (2, (3, 3, 2))]
+
+
+@pytest.mark.parametrize(("direct", "batches"), LAYOUTS)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_every_layout_of_strips_decodes(direct: int, batches: tuple[int, ...], steps: int) -> None:
+    """What another writer may choose: the batches cut images, tops and bottoms join."""
+    codec = local_codec("rgb", steps)
+    x = drawn(codec, "rgb")
+    pixels = np.ascontiguousarray(x.canvas.images)
+    message = group_module.Message.empty(2, group_module._check(x, 2, CONTEXT))
+    for unit in range(direct):
+        DirectCodec(codec.vae).push(message, x[unit : unit + 1])
+    done = direct
+    for size in batches:
+        codec.push(message, x[done : done + size])
+        done += size
+    assert done == len(x) == 10
+    found = empty_strips(codec, "rgb")
+    decode_group(codec, Layout(2, direct, batches), message, CONTEXT, found)
+    assert np.array_equal(found.canvas.images, pixels)
+
+
+@pytest.fixture(scope="module")
+def strips() -> tuple[BitsBack, Strips, Layout, Message]:
+    codec = local_codec("rgb, one size", 1)
+    x = drawn(codec, "rgb, one size")
+    layout, message = encode_group(codec, x, 2, CONTEXT)
+    assert layout.batches
+    return codec, x, layout, message
+
+
+def test_damaged_strips(strips: tuple[BitsBack, Strips, Layout, Message]) -> None:
+    codec, x, layout, message = strips
+    data = message.to_bytes()
+    for position in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
+        try:
+            stored = Message.from_bytes(bytes(damaged), 2)
+        except ValueError:
+            continue
+        with pytest.raises(FormatError, match="damaged"):
+            decode_group(codec, layout, stored, CONTEXT, empty_strips(codec, "rgb, one size"))
+    for other in (replace(layout, direct=layout.direct + 1, batches=layout.batches[:-1]), Layout(2, len(x), ())):
+        with pytest.raises(FormatError, match="damaged"):
+            decode_group(codec, other, message.copy(), CONTEXT, empty_strips(codec, "rgb, one size"))
+    with pytest.raises(FormatError, match="damaged"):
+        decode_group(codec, layout, message.copy(), b"other", empty_strips(codec, "rgb, one size"))
+
+
+def test_strips_cost_less_together() -> None:
+    codec = local_codec("rgb, one size")
+    x = drawn(codec, "rgb, one size")
+    images = [Strips.all_of(Canvas.of(image[None], 8)) for image in x.canvas.images]
+    together = len(encode_group(codec, x, 1, CONTEXT)[1].to_bytes())
+    alone = sum(len(encode_group(codec, image, 1, CONTEXT)[1].to_bytes()) for image in images)
+    assert together < alone

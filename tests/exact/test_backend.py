@@ -144,7 +144,7 @@ def test_refinement(backend: Backend, likelihood: str) -> None:
     posteriors = []
     for each in (NUMPY, backend):
         vae = VAE(weights, each)
-        posteriors.append(refine(vae, vae.pixels(x), "rha", 3, 20_000))
+        posteriors.append(refine(vae, x, "rha", 3, 20_000))
     for name in ("mu", "sigma"):
         one, other = (getattr(q, name) for q in posteriors)
         assert one.dtype == other.dtype == np.int64

@@ -61,7 +61,7 @@ def refused(*chosen: Any) -> str:
 def test_nothing_installed() -> None:
     zoo = Zoo()
     assert (zoo.entries, zoo.chosen) == ([], [])
-    assert zoo.candidates(SHAPE, "bernoulli") == []
+    assert zoo.candidates(SHAPE, 1, 2) == []
 
 
 def test_directories_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,15 +91,15 @@ def test_one_folder_by_two_ways_is_one_model(place: Path, tmp_path: Path, monkey
 def test_chosen_by_folder(chosen: Path | str) -> None:
     zoo = Zoo(chosen)
     assert folders(zoo.chosen) == ["tiny-binary"]
-    assert folders(zoo.candidates(SHAPE, "bernoulli")) == ["tiny-binary"]
-    assert zoo.candidates(SHAPE, "discretised_logistic") == []
-    assert zoo.candidates((28, 27), "bernoulli") == []
+    assert folders(zoo.candidates(SHAPE, 1, 2)) == ["tiny-binary"]
+    assert zoo.candidates(SHAPE, 1, 256) == []
+    assert zoo.candidates((28, 27), 1, 2) == []
 
 
 def test_chosen_by_directory() -> None:
     zoo = Zoo(MODELS)
     assert folders(zoo.chosen) == ["tiny-binary", "tiny-grey"]
-    assert folders(zoo.candidates(SHAPE, "discretised_logistic")) == ["tiny-grey"]
+    assert folders(zoo.candidates(SHAPE, 1, 256)) == ["tiny-grey"]
 
 
 def test_chosen_by_name(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_chosen_by_name(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_the_chosen_model_alone_is_tried_but_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BBC_MODELS", str(MODELS))
     zoo = Zoo(GREY)
-    assert zoo.candidates(SHAPE, "bernoulli") == []
+    assert zoo.candidates(SHAPE, 1, 2) == []
     assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
 
 
@@ -130,9 +130,9 @@ def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_models_that_are_not_default_need_to_be_chosen(place: Path) -> None:
     put(BINARY, place / "reference", lambda card: card.update(default=False, name="reference"))
-    assert Zoo().candidates(SHAPE, "bernoulli") == []
-    assert folders(Zoo("reference").candidates(SHAPE, "bernoulli")) == ["reference"]
-    assert folders(Zoo(place).candidates(SHAPE, "bernoulli")) == ["reference"]
+    assert Zoo().candidates(SHAPE, 1, 2) == []
+    assert folders(Zoo("reference").candidates(SHAPE, 1, 2)) == ["reference"]
+    assert folders(Zoo(place).candidates(SHAPE, 1, 2)) == ["reference"]
     assert folders(Zoo().named(BINARY_ID[:4])) == ["reference"]
 
 
@@ -154,7 +154,7 @@ def test_id_without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bbcompress.models.zoo.load", fail)
     zoo = Zoo(MODELS)
     assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
-    assert zoo.candidates(SHAPE, "bernoulli")[0].id == BINARY_ID
+    assert zoo.candidates(SHAPE, 1, 2)[0].id == BINARY_ID
 
 
 def test_a_card_without_an_id(place: Path) -> None:
@@ -175,8 +175,8 @@ def test_a_model_without_a_card(place: Path) -> None:
     zoo = Zoo()
     (entry,) = zoo.entries
     assert (entry.name, entry.id, entry.is_default) == ("a", BINARY_ID, True)
-    assert zoo.candidates(SHAPE, "bernoulli") == [entry]
-    assert zoo.candidates(SHAPE, "discretised_logistic") == zoo.candidates((1, 1), "bernoulli") == []
+    assert zoo.candidates(SHAPE, 1, 2) == [entry]
+    assert zoo.candidates(SHAPE, 1, 256) == zoo.candidates((1, 1), 1, 2) == []
 
 
 def test_a_card_that_names_another_model(place: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_damaged_card_is_an_error_where_the_model_is_tried(card: str, place: P
     (folder / "card.json").write_bytes(card.encode("utf-8", "surrogatepass"))
     for zoo in (Zoo(), Zoo(folder)):
         with pytest.raises(ModelError) as caught:
-            zoo.candidates(SHAPE, "bernoulli")
+            zoo.candidates(SHAPE, 1, 2)
         assert str(folder / "card.json") in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -202,7 +202,7 @@ def test_a_card_that_cannot_be_read(place: Path) -> None:
     (folder / "card.json").unlink()
     (folder / "card.json").mkdir()
     with pytest.raises(ModelError, match=r"card\.json: cannot be read"):
-        Zoo().candidates(SHAPE, "bernoulli")
+        Zoo().candidates(SHAPE, 1, 2)
 
 
 def test_a_damaged_model_is_not_in_the_way_of_others(place: Path) -> None:
