@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import imagecodecs
 import numpy as np
@@ -28,6 +29,7 @@ from mnist import check, environment, general_tools, images_of
 from PIL import Image
 
 from bbcompress.api import Compressor, Options, Reader
+from bbcompress.archive import blocks
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.rate import code_bits, draw
@@ -39,7 +41,8 @@ from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.training.datasets import load_cifar10, load_mnist
 
-PARTS = ["photos", "grey", "cifar10", "mnist-grey-local", "mnist-binary-local", "drawings", "times"]
+PARTS = ["photos", "grey", "cifar10", "mnist-grey-local", "mnist-binary-local", "drawings", "borders", "times"]
+SIDES = (1024, 512, 256)
 STEPS = (0, 10)
 REPEATS = 5
 MOSAIC_COLUMNS = 25
@@ -73,6 +76,8 @@ def measure(part: str, args: argparse.Namespace) -> dict[str, Any]:
         return line_art()
     if part == "times":
         return times(args.photos)
+    if part == "borders":
+        return borders(args.photos)
     if part == "cifar10":
         x = np.asarray(load_cifar10(args.data_dir).test[: args.images])
         images = [(f"{number:04}.png", PixelImage("RGB", pixels)) for number, pixels in enumerate(x)]
@@ -217,6 +222,22 @@ def line_art() -> dict[str, Any]:
         rows.append(row)
         print(rows[-1], flush=True)
     return {"most_above_webp": max(row["more_than_webp"] for row in rows), "drawings": rows}
+
+
+def borders(folder: Path) -> dict[str, Any]:
+    """Bytes of photographs cut into blocks of other sides than 1024: what it costs that blocks do not see each other."""
+    rows = []
+    for path in sorted(folder.iterdir())[::4]:
+        image = read_image(path)
+        row: dict[str, Any] = {"name": path.name, "width": image.width, "height": image.height}
+        for side in SIDES:
+            with mock.patch.object(blocks, "BLOCK_SIDE", side):
+                row[str(side)] = len(Compressor(Options(model="photo", verify=False)).lone(image)[0])
+        rows.append(row)
+        print(row, flush=True)
+    first = sum(row[str(SIDES[0])] for row in rows)
+    cost = {str(side): sum(row[str(side)] for row in rows) / first - 1 for side in SIDES}
+    return {"cost_by_side": cost, "photographs": rows}
 
 
 def times(folder: Path) -> dict[str, Any]:

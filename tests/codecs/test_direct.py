@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import noise_strips, random_images, sampled_images, sampled_strips, strips_of, tiny_local, tiny_vae
+from models_for_tests import (
+    noise_strips,
+    random_images,
+    sampled_images,
+    sampled_strips,
+    strips_of,
+    tiny_local,
+    tiny_vae,
+)
 from roundtrip import check_round_trip, random_message
 
 from bbcompress.ans import EmptyMessage, Message

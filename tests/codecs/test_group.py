@@ -10,8 +10,8 @@ import pytest
 from models_for_tests import noise_strips, random_images, sampled_images, sampled_strips, tiny_local, tiny_vae
 
 from bbcompress.ans import Message
-from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs import group as group_module
+from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import FormatError
