@@ -136,7 +136,7 @@ def tiny_local(
 ) -> LocalWeights:
     """A random local model whose z and neighbours both matter: scales of some ten levels, or logits of a few units.
 
-    centred: None for what kinds of pixels usually have. weight_bits: of the pixel network, which needs float64 from 16 on.
+    centred: None for what kinds of pixels usually have. weight_bits: of the pixel network; 16 need float64.
     """
     random = np.random.default_rng(seed)
     centred = not binary if centred is None else centred

@@ -196,7 +196,7 @@ def test_of_larger_images_the_posterior_mean_is_taken(name: str) -> None:
     assert chosen.shape == (2, 3)
     means = np.floor(mu * 2.0**24)
     edges = [-(1 << 40), *bin_edges(3).tolist(), 1 << 40]
-    inside = [[edges[z] <= mean < edges[z + 1] for z, mean in zip(*row, strict=True)] for row in zip(chosen, means, strict=True)]
-    assert np.all(inside)
+    for z, mean in zip(chosen.ravel(), means.ravel(), strict=True):
+        assert edges[z] <= mean < edges[z + 1]
     expected = codec.vae.lengths(bin_medians(3)[chosen], x).sum() / (1 << LOG2_BITS) + 2 * 9
     assert codec.length(x) == pytest.approx(expected)

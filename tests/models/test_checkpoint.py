@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import tiny_vae
+from models_for_tests import tiny_local, tiny_vae
 from safetensors.numpy import save_file
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.models.checkpoint import CARD_FILE, FORMAT, MAX_BYTES, WEIGHTS_FILE, load, read_card, save
+from bbcompress.models.local import LocalWeights
 
 WEIGHTS = tiny_vae()
 
@@ -329,3 +330,153 @@ def test_settings_that_are_missing(folder: Path) -> None:
     (folder / CARD_FILE).unlink()
     save_file(tensors, folder / WEIGHTS_FILE, {"format": FORMAT})
     check_refused(folder, "damaged")
+
+
+# Local models
+
+LOCAL = tiny_local()
+LOCAL_KINDS: dict[str, dict[str, Any]] = {
+    "rgb": {},
+    "binary": {"channels": 1, "binary": True},
+    "one size": {"image": (8, 8), "pool": 2},
+    "float64": {"channels": 1, "weight_bits": 16, "stride": 3},
+}
+
+
+@pytest.fixture
+def local_folder(tmp_path: Path) -> Path:
+    save(LOCAL, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
+def test_local_round_trip(tmp_path: Path, kind: str) -> None:
+    weights = tiny_local(**LOCAL_KINDS[kind])
+    save(weights, tmp_path)
+    loaded = load(tmp_path)
+    assert isinstance(loaded, LocalWeights)
+    assert loaded.id == weights.id
+    assert loaded.settings() == weights.settings()
+    for field in fields(LocalWeights):
+        if field.name not in ("decoder", "trunk", "heads", "outputs", "encoders", "card"):
+            own, other = getattr(weights, field.name), getattr(loaded, field.name)
+            assert (own, type(own)) == (other, type(other)), field.name
+    for (name, one), (_, two) in zip(weights.networks(), loaded.networks(), strict=True):
+        for a, b in zip(one, two, strict=True):
+            assert np.array_equal(a.weight, b.weight), name
+            assert np.array_equal(a.bias, b.bias)
+            assert np.array_equal(a.out_bits, b.out_bits)
+            assert (a.weight_bits, a.in_bits, a.relu, a.limit) == (b.weight_bits, b.in_bits, b.relu, b.limit)
+    assert loaded.card == {"name": "tiny-local", "id": weights.id.hex()}
+
+
+def test_local_truncated(local_folder: Path) -> None:
+    path = local_folder / WEIGHTS_FILE
+    data = path.read_bytes()
+    for length in [*range(0, len(data), 211), len(data) - 1]:
+        path.write_bytes(data[:length])
+        check_refused(local_folder, "damaged")
+
+
+def test_local_flipped_bits(local_folder: Path) -> None:
+    path = local_folder / WEIGHTS_FILE
+    data = path.read_bytes()
+    header = 8 + struct.unpack("<Q", data[:8])[0]
+    random = np.random.default_rng(0)
+    for position in [*range(0, header, 17), *random.integers(header, len(data), 60).tolist()]:
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:
+            loaded = load(local_folder)
+        except ModelError as error:
+            assert "\n" not in str(error)
+        else:
+            assert loaded.id == LOCAL.id
+
+
+@pytest.mark.parametrize("name", ["trunk.1.weight", "heads.0.bias", "outputs.0.weight", "encoder.rha.patch.0.weight"])
+def test_local_missing_tensor(local_folder: Path, name: str) -> None:
+    tensors, settings = contents(local_folder)
+    del tensors[name]
+    write(local_folder, tensors, settings)
+    check_refused(local_folder, name)
+
+
+def see_later_channels(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["heads.0.weight"][0, -1] = 1
+
+
+def break_single(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["trunk.0.bias"][0] = 1 << 53
+
+
+def two_heads(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    settings["networks"]["heads"] *= 2
+    tensors["heads.1.weight"], tensors["heads.1.bias"] = tensors["heads.0.weight"], tensors["heads.0.bias"]
+
+
+LOCAL_CHANGES = [
+    see_later_channels,
+    break_single,
+    two_heads,
+    setting("architecture", value="global"),
+    setting("architecture", value=None),
+    setting("channels", value=2),
+    setting("channels", value="three"),
+    setting("channels", value=None),
+    setting("mixtures", value=0),
+    setting("mixtures", value=-1),
+    setting("mixtures", value=10**30),
+    setting("tile", value=0),
+    setting("tile", value=-8),
+    setting("tile", value=10**30),
+    setting("tile", value=16),
+    setting("image", value=[8]),
+    setting("image", value=[8, 9]),
+    setting("image", value=[None, None]),
+    setting("image", value=8),
+    setting("cell", value=0),
+    setting("cell", value=-4),
+    setting("cell", value=2),
+    setting("features", value=10**9),
+    setting("features", value=0),
+    setting("patch", value=0),
+    setting("patch", value=-4),
+    setting("pool", value=0),
+    setting("pool", value=2),
+    setting("stride", value=0),
+    setting("stride", value=9),
+    setting("stride", value=[]),
+    setting("centred", value=False),
+    setting("prior_bits", value=99),
+    setting("direct_bits", value=[3] * 4),
+    setting("networks", "heads", value=[]),
+    setting("networks", "trunk", value=[]),
+    setting("networks", "outputs", value=[]),
+    setting("networks", "encoder.rha.patch", value=[]),
+    setting("networks", "encoder.rha.head", value=[]),
+    setting("networks", "trunk", 0, "limit", value=0),
+    setting("networks", "trunk", 0, "limit", value=10**30),
+    setting("networks", "trunk", 0, "in_bits", value=7),
+    setting("networks", "trunk", 0, "relu", value=False),
+    setting("networks", "decoder", 1, "limit", value=1 << 25),
+]
+
+
+@pytest.mark.parametrize("change", LOCAL_CHANGES, ids=lambda change: change.__name__)
+def test_what_is_no_local_model(local_folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    tensors, settings = contents(local_folder)
+    change(tensors, settings)
+    write(local_folder, tensors, settings)
+    check_refused(local_folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["channels", "mixtures", "tile", "image", "cell", "features", "patch", "pool", "centred", "stride"]
+)
+def test_local_settings_that_are_missing(local_folder: Path, name: str) -> None:
+    tensors, settings = contents(local_folder)
+    del settings[name]
+    write(local_folder, tensors, settings)
+    check_refused(local_folder, "damaged")
