@@ -233,7 +233,9 @@ def info(file: str, as_json: bool, model: str | None) -> None:
         click.echo(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in facts["groups"]:
         line = f"  {_images(group['images'])} by {group['model']}: {group['bytes']} bytes"
-        if "encoder" in group:
+        if "width" in group:
+            line += f", {group['width']}x{group['height']} pixels, encoder {group['encoder']}, K = {group['K']}"
+        elif "encoder" in group:
             line += f", {group['direct']} coded directly"
             if group["batches"]:
                 line += f", the rest with encoder {group['encoder']}, K = {group['K']}"

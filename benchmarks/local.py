@@ -225,7 +225,7 @@ def line_art() -> dict[str, Any]:
 
 
 def borders(folder: Path) -> dict[str, Any]:
-    """Bytes of photographs cut into blocks of other sides than 1024: what it costs that blocks do not see each other."""
+    """Bytes of photographs cut into blocks of other sides: what it costs that blocks do not see each other."""
     rows = []
     for path in sorted(folder.iterdir())[::4]:
         image = read_image(path)

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models_for_tests import noise_strips, sampled_strips, tiny_local
 
 from bbcompress import api
 from bbcompress.api import FALLBACK, NOT_VERIFIED, Compressor, Options, Reader, Summary, compress, decompress
+from bbcompress.archive import blocks
 from bbcompress.archive import groups as groups_module
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import fallback
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.models.checkpoint import save
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -554,3 +557,162 @@ def test_what_does_not_come_back_is_not_written(image: PixelImage) -> None:
 def test_verification_can_be_left_out() -> None:
     assert len(compress(DIGIT, verify=False)) < 60
     assert build(unnamed([DIGIT]), verify=False)[1].images == 1
+
+
+# Local models, for images of any size
+
+RGB, GREY, BINARY = tiny_local(), tiny_local(channels=1), tiny_local(channels=1, binary=True)
+ONE_SIZE = tiny_local(image=(8, 8), pool=2, seed=5)
+LOCAL = {"any-rgb": RGB, "any-grey": GREY, "any-binary": BINARY, "one-size": ONE_SIZE}
+
+
+@pytest.fixture(scope="module")
+def local_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of local models."""
+    from dataclasses import replace
+
+    folder = tmp_path_factory.mktemp("local")
+    for name, weights in LOCAL.items():
+        save(replace(weights, card={"name": name}), folder / name)
+    return folder
+
+
+@pytest.fixture
+def local_models(local_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are installed beside the tiny ones; blocks are small."""
+    monkeypatch.setenv("BBC_MODELS", os.pathsep.join([str(local_folder), str(MODELS)]))
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", 16)
+
+
+def drawn(weights: Any, height: int, width: int, seed: int = 0) -> PixelImage:
+    """An image that a model has drawn, and so codes better than anything else."""
+    pixels = sampled_strips(weights, 1, height, width, seed=seed).canvas.images[0]
+    return from_array(pixels if weights.channels == 3 else pixels[:, :, 0] * (255 if weights.levels == 2 else 1))
+
+
+LOCAL_SIZES = [(1, 1), (1, 9), (9, 1), (3, 5), (16, 16), (17, 33)]
+
+
+@pytest.mark.usefixtures("local_models")
+@pytest.mark.parametrize(("height", "width"), LOCAL_SIZES)
+@pytest.mark.parametrize("name", ["any-rgb", "any-grey"])
+def test_lone_image_of_any_size(name: str, height: int, width: int) -> None:
+    image = drawn(LOCAL[name], height, width)
+    told: list[int] = []
+    data, summary = Compressor(Options(steps=1)).lone(image, told.append)
+    assert total(told) == width * height
+    reader, told = Reader(io.BytesIO(data)), []
+    assert [image for _, image in reader.images(told.append)] == [image]
+    assert total(told) == reader.expected_pixels() == width * height
+    (group,) = groups(data)
+    if height * width > 100:
+        assert summary.coders == {name: 1}
+        assert (group["model"], group["width"], group["height"]) == (name, width, height)
+        assert group["K"] == 1
+        assert len(data) < len(encode_item(image))
+
+
+@pytest.mark.usefixtures("local_models")
+def test_noise_of_any_size_is_stored() -> None:
+    for weights in (RGB, GREY):
+        pixels = noise_strips(weights, 1, 20, 30).canvas.images[0]
+        image = from_array(pixels if weights.channels == 3 else pixels[:, :, 0])
+        assert Compressor().lone(image)[1].coders == {FALLBACK: 1}
+
+
+@pytest.mark.usefixtures("local_models")
+@pytest.mark.parametrize("steps", [0, 2])
+def test_archive_of_mixed_sizes_and_kinds(steps: int) -> None:
+    """Groups of one size and kind, in any order."""
+    kinds = [
+        drawn(RGB, 20, 9), drawn(GREY, 20, 9), DIGIT, drawn(RGB, 9, 20), drawn(RGB, 20, 9, seed=1), GREY_DIGIT, photo(),
+        palette(), drawn(GREY, 20, 9, seed=1), drawn(RGB, 20, 9, seed=2), drawn(RGB, 1, 3), OTHER_DIGIT, noise(7, 7, 4),
+    ]  # fmt: skip
+    images: list[Named] = [(f"{index}.png", image) for index, image in enumerate(kinds)]
+    told: list[int] = []
+    file = io.BytesIO()
+    summary = Compressor(Options(steps=steps)).archive(images, file, told.append)
+    assert total(told) == sum(image.width * image.height for image in kinds)
+    data = file.getvalue()
+    check_archive(data, images)
+    found = [(g["model"], g["images"], g.get("width"), g.get("height")) for g in groups(data)]
+    assert ("any-rgb", 3, 9, 20) in found
+    assert ("any-rgb", 1, 20, 9) in found
+    assert ("any-grey", 2, 9, 20) in found
+    assert ("tiny-binary", 2, None, None) in found
+    assert {"any-rgb", "any-grey", "tiny-binary", FALLBACK} <= set(summary.coders)
+    assert build(images, steps=steps) == (data, summary)
+
+
+@pytest.mark.usefixtures("local_models")
+def test_the_model_that_codes_best_wins() -> None:
+    """Of a model for one size and one for any, each with images of its own."""
+    for count in (1, 3):
+        for name in ("one-size", "any-rgb"):
+            images = [drawn(LOCAL[name], 8, 8, seed) for seed in range(count)]
+            sizes = {}
+            for other in ("one-size", "any-rgb"):
+                file = io.BytesIO()
+                Compressor(Options(model=other)).archive(unnamed(images), file)
+                sizes[other] = len(file.getvalue())
+            data, summary = build(unnamed(images))
+            check_archive(data, unnamed(images))
+            assert len(data) == min(sizes.values())
+            assert sizes[next(iter(summary.coders))] == len(data)
+    assert Compressor().lone(drawn(RGB, 8, 16))[1].coders == {"any-rgb": 1}  # no choice there
+
+
+@pytest.mark.usefixtures("local_models")
+def test_kinds_that_local_models_take() -> None:
+    two_levels = levels(drawn(BINARY, 30, 30), 3, 77)
+    bilevel = from_array(two_levels.pixels == 77)
+    for image in (two_levels, bilevel, drawn(BINARY, 30, 30)):
+        data, _ = Compressor(Options(binary=True)).lone(image)
+        assert [found for _, found in Reader(io.BytesIO(data)).images()] == [image]
+    with pytest.raises(ImageError, match="--binary"):
+        compress(drawn(GREY, 9, 9), binary=True)
+    assert Compressor(Options(model="any-grey")).lone(bilevel)[1].coders == {FALLBACK: 1}
+    assert Compressor(Options(model="any-grey")).lone(drawn(RGB, 20, 20))[1].coders == {FALLBACK: 1}
+
+
+@pytest.mark.usefixtures("local_models")
+def test_arrays_of_any_size() -> None:
+    for image in (drawn(RGB, 20, 31), drawn(GREY, 31, 20)):
+        back = decompress(compress(image.pixels, 2))
+        assert (back.dtype, back.shape) == (np.uint8, image.pixels.shape)
+        assert np.array_equal(back, image.pixels)
+
+
+@pytest.mark.usefixtures("local_models")
+def test_a_lone_image_has_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the images of a model for one size are: a lone image's header does not speak of lanes."""
+    monkeypatch.setattr(blocks, "LANE_SUBPIXELS", {"logistic_mixture": 50, "bernoulli": 50, "discretised_logistic": 50})
+    chosen = Compressor(Options(model="one-size"))
+    image = drawn(ONE_SIZE, 8, 8)
+    data, summary = chosen.lone(image)
+    assert summary.coders == {"one-size": 1}
+    assert decompress(data).tobytes() == image.pixels.tobytes()
+    data, _ = build(unnamed([image] * 3), model="one-size")
+    assert groups(data)[0]["lanes"] == 11
+
+
+@pytest.mark.usefixtures("local_models")
+def test_a_file_of_blocks_needs_its_model(monkeypatch: pytest.MonkeyPatch, local_folder: Path) -> None:
+    image = drawn(RGB, 20, 20)
+    data = compress(image)
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    with pytest.raises(ModelError, match=RGB.id[:3].hex()):
+        decompress(data)
+    assert np.array_equal(decompress(data, local_folder / "any-rgb"), image.pixels)
+
+
+@pytest.mark.usefixtures("local_models")
+def test_damaged_files_of_blocks() -> None:
+    """A lone image of several blocks and an archive: cut anywhere, or a byte flipped, they are refused."""
+    image = drawn(RGB, 17, 20)
+    for data in (compress(image, 1), build([("a.png", image), ("b.png", image)])[0]):
+        for place in range(0, len(data), 23):
+            for damaged in (data[:place], data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]):
+                with pytest.raises(BBCError) as caught:
+                    list(Reader(io.BytesIO(damaged)).images())
+                assert "\n" not in str(caught.value)

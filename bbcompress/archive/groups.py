@@ -99,7 +99,7 @@ def encode_images(
     if len(images) == 1:  # coded directly, without an encoder
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
     pixels = np.stack([_pixels(image, kind) for image in images])
-    lanes = lanes_for(weights, pixels.size)
+    lanes = 1 if len(images) == 1 else lanes_for(weights, pixels.size)  # a lone image's header has no room for lanes
     x: Images = pixels.reshape(len(images), -1)
     if isinstance(weights, LocalWeights):
         x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))

@@ -29,14 +29,14 @@ NumpyArray = np.ndarray[Any, Any]
 W = TypeVar("W", bound=Any)
 
 
-def calibrate(weights: W, x: Images, direct: int = 50) -> W:
+def calibrate(weights: W, x: Images, direct: int = 50, rates: Sequence[int] = LEARNING_RATES) -> W:
     """The same networks with prior_bits, direct_bits and learning_rate measured on images x, or strips.
 
-    direct: how many of them are coded directly to choose direct_bits.
+    direct: how many of them are coded directly to choose direct_bits. rates: those to choose the learning rate from.
     """
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
     weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:direct]))
-    return replace(weights, learning_rate=choose_learning_rate(weights, x))
+    return replace(weights, learning_rate=choose_learning_rate(weights, x, rates))
 
 
 def choose_prior_bits(weights: Any, x: Images) -> int:
@@ -64,13 +64,13 @@ def choose_direct_bits(weights: Any, x: Images) -> tuple[int, ...]:
     return min({grid(scale) for scale in GRID_SCALES}, key=length)
 
 
-def choose_learning_rate(weights: Any, x: Images) -> int:
+def choose_learning_rate(weights: Any, x: Images, rates: Sequence[int] = LEARNING_RATES) -> int:
     """The highest rate, in units of 1e-6, at which every K up to 10 improves on the one before, for both encoders.
 
     Where there is none, that whose K = 10 is the best.
     """
     last = {}
-    for rate in LEARNING_RATES:
+    for rate in rates:
         curves = [rates_by_steps(weights, x, encoder, rate, MAX_STEPS) for encoder in ENCODERS]
         if all(map(_falls, curves)):
             return rate

@@ -59,6 +59,7 @@ CROP = 256
 """Side of the squares of large images on which settings are chosen and figures taken."""
 CROPS = 8
 DIRECT_UNITS = 12
+RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
 SMALL_IMAGES = 200
 """How many images of one size settings are chosen on."""
 MEASURED_IMAGES = 1000
@@ -74,7 +75,7 @@ def export_local(
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     strips = calibration_strips(data, baseline.shape.tile)
-    weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips, DIRECT_UNITS)
+    weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips, DIRECT_UNITS, RATES)
     measured = measured_strips(data, baseline.shape.tile)
     shape = baseline.shape
     card = {

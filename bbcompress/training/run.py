@@ -33,7 +33,7 @@ FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
 # on --resume; the model does not rest on them
 MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every", "epochs", "encoder_epochs", "compile")
-LOCAL_DEFAULTS = {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}  # unless given
+LOCAL_DEFAULTS: dict[str, Any] = {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}  # unless given
 # given by the earlier run with --from
 OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "hidden")
 
@@ -428,8 +428,8 @@ def configure(
         values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
     elif "data" not in given:
         values = {"binary": True}
-    if not values.get("decay") and given.get("architecture") == "local":
-        values.update(LOCAL_DEFAULTS)
+    if {**values, **given}.get("architecture") == "local":
+        values = {**LOCAL_DEFAULTS, **values}
     values.update(given)
     config = TrainingConfig(**values)
     if not config.name:

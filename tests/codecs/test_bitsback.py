@@ -163,7 +163,7 @@ def test_round_trip_of_strips(name: str, encoder: str, steps: int, lanes: int) -
         check_round_trip(random_message(lanes, words=9000), push, pop, images, pop_first=False)
 
 
-@pytest.mark.parametrize("name", ["rgb", "grey", "rgb, one size"])
+@pytest.mark.parametrize("name", ["rgb", "binary", "rgb, one size"])
 @pytest.mark.parametrize("steps", [0, 2])
 def test_batches_of_strips_are_popped_in_the_other_order(name: str, steps: int) -> None:
     """Each with the pixels above it decoded before, whatever the compute batch is."""

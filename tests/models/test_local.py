@@ -169,7 +169,7 @@ def test_gradient_is_that_of_finite_differences(name: str) -> None:
     count, height, width = MODELS[name][1]
     draw = noise_strips if name == "binary" else sampled_strips  # which draws hardly any 0
     x = draw(vae.weights, 3 * count, height, width)
-    z = latents_of(vae, x)
+    z = latents_of(vae, x) // 2  # features at their upper clamp would let the gradient through
     found = vae.gradient(z * 2.0**-24, x, 1)
     step = 1 << 19  # 1/32
     slopes = np.zeros(found.shape)
