@@ -15,7 +15,7 @@ from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMi
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.pixel_network import PIXEL_BITS, input_count
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers, VAEWeights
+from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers, ModelWeights, VAEWeights
 
 WEIGHT_BITS = 14
 FEATURE_LIMIT = 8 << PIXEL_BITS
@@ -95,19 +95,20 @@ def tiny_vae(
     )
 
 
-def random_images(weights: VAEWeights, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
+def random_images(weights: ModelWeights, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
     """Noise as images of the model, uint8 (n, D)."""
     levels = LIKELIHOODS[weights.likelihood].levels
     return np.random.default_rng(seed).integers(0, levels, (n, weights.dimensions)).astype(np.uint8)
 
 
-def sampled_images(weights: VAEWeights, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
+def sampled_images(weights: ModelWeights, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
     """Images that the model itself has drawn, z ~ p(z), x ~ p(x|z), uint8 (n, D)."""
     from roundtrip import random_message
 
     from bbcompress.exact.backend import NumpyBackend
     from bbcompress.models.vae import VAE
 
+    assert isinstance(weights, VAEWeights)
     vae = VAE(weights, NumpyBackend())
     message = random_message(words=n * (weights.latents + weights.dimensions) + 10, seed=seed)
     z = vae.bins.medians(vae.bins.pop_prior(message, n, weights.latents))
@@ -234,8 +235,9 @@ def with_layers(weights: LocalWeights, network: str, index: int, **change: Any) 
     if network == "heads":
         return replace(weights, heads=layers[0])
     if not network.startswith("encoder."):
-        return replace(weights, **{network: tuple(layers)})
+        parts: dict[str, Any] = {network: tuple(layers)}
+        return replace(weights, **parts)
     _, name, part = network.split(".")
     patch, head = weights.encoders[name]
-    parts = (tuple(layers), head) if part == "patch" else (patch, tuple(layers))
-    return replace(weights, encoders={**weights.encoders, name: parts})
+    encoder = (tuple(layers), head) if part == "patch" else (patch, tuple(layers))
+    return replace(weights, encoders={**weights.encoders, name: encoder})

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from bbcompress.codecs import fallback
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images import PixelImage, from_array, read_image
-from bbcompress.models.checkpoint import save
+from bbcompress.models.checkpoint import load, save
+from bbcompress.models.vae import VAEWeights
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -443,11 +445,8 @@ def test_only_the_chosen_model_is_used() -> None:
 
 def worse_model(folder: Path) -> None:
     """A model like tiny-binary, with a decoder that hardly knows digits."""
-    from dataclasses import replace
-
-    from bbcompress.models.checkpoint import load, save
-
     weights = load(MODELS / "tiny-binary")
+    assert isinstance(weights, VAEWeights)
     last = weights.decoder[-1]
     last = replace(last, weight=last.weight // 4, bias=last.bias // 4)
     save(replace(weights, decoder=(*weights.decoder[:-1], last), card={"name": "worse"}), folder)
@@ -569,8 +568,6 @@ LOCAL = {"any-rgb": RGB, "any-grey": GREY, "any-binary": BINARY, "one-size": ONE
 @pytest.fixture(scope="module")
 def local_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of local models."""
-    from dataclasses import replace
-
     folder = tmp_path_factory.mktemp("local")
     for name, weights in LOCAL.items():
         save(replace(weights, card={"name": name}), folder / name)
@@ -605,7 +602,7 @@ def test_lone_image_of_any_size(name: str, height: int, width: int) -> None:
     assert [image for _, image in reader.images(told.append)] == [image]
     assert total(told) == reader.expected_pixels() == width * height
     (group,) = groups(data)
-    if height * width > 100:
+    if height * width > 100 and name == "any-rgb":  # the other draws so much black that the fallback may win
         assert summary.coders == {name: 1}
         assert (group["model"], group["width"], group["height"]) == (name, width, height)
         assert group["K"] == 1

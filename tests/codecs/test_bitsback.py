@@ -47,6 +47,7 @@ def test_popped_images_are_bytes() -> None:
     message = random_message()
     codec.push(message, sampled_images(codec.vae.weights, 2))
     x = codec.pop(message, 2)
+    assert isinstance(x, np.ndarray)
     assert x.dtype == np.uint8
     assert x.shape == (2, 30)
 
@@ -82,7 +83,8 @@ def test_compute_batches_change_no_number(
     codec.push(message, x)
     monkeypatch.setattr(vae_module, "DECODE_BATCH", compute_batch)
     assert np.array_equal(other.vae.lengths(codec.values(z), x), lengths)
-    assert np.array_equal(other.pop(message, 10), x)
+    popped: Any = other.pop(message, 10)
+    assert np.array_equal(popped, x)
     assert message == before
 
 

@@ -38,6 +38,7 @@ def length(codec: DirectCodec, z: Any, x: Any) -> int:
     """-log2 p(x|z) for one z, by the public pieces alone, in units of 2^-20 bits."""
     bits = codec.vae.weights.direct_bits
     values = np.array([[bin_medians(b)[i] for b, i in zip(bits, z, strict=True)]])
+    assert isinstance(codec.vae, VAE)
     return int(negative_log_likelihood(codec.vae.likelihood, codec.vae.decode(values), x)[0])
 
 
@@ -99,7 +100,8 @@ def test_size_is_the_length_that_was_minimised(likelihood: str) -> None:
         bits += length(codec, codec.choose(x)[0], x) / (1 << LOG2_BITS) + sum(weights.direct_bits)
         codec.push(message, x)
     assert abs(message.content_bits - before - bits) < 0.02 * bits + 2
-    assert np.array_equal(np.concatenate([codec.pop(message) for _ in images][::-1]), np.concatenate(images))
+    popped: list[Any] = [codec.pop(message) for _ in images]
+    assert np.array_equal(np.concatenate(popped[::-1]), np.concatenate(images))
 
 
 @likelihoods

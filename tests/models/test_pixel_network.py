@@ -104,7 +104,8 @@ def test_inputs(kind: str) -> None:
     wave = strips.wavefront(weights.cell)
     inputs, references = network_of(weights).context(strips.canvas, wave.places, features, wave.cells)
     plain, plain_references, levels = plain_inputs(weights, strips)
-    assert (inputs.dtype, references.dtype) == (np.float32, np.int64)
+    assert inputs.dtype == np.float32
+    assert references.dtype == np.int64
     assert np.array_equal(inputs[:, : plain.shape[1]], plain)
     assert np.array_equal(inputs[:, plain.shape[1] :], features[wave.cells])
     assert np.array_equal(references, plain_references.T)
@@ -400,7 +401,8 @@ def changed(weights: LocalWeights, name: str, **change: Any) -> LocalWeights:
     field, index = name[:-1], int(name[-1])
     layers = list(getattr(weights, field))
     layers[index] = replace(layers[index], **change)
-    return replace(weights, **{field: tuple(layers)})
+    parts: dict[str, Any] = {field: tuple(layers)}
+    return replace(weights, **parts)
 
 
 LAYERS = ["trunk0", "trunk1", "heads", "outputs0", "outputs2"]
