@@ -58,6 +58,7 @@ LEAST_OUTPUT_BITS = 8
 CROP = 256
 """Side of the squares of large images on which settings are chosen and figures taken."""
 CROPS = 8
+CALIBRATION_CROPS = 3
 DIRECT_UNITS = 12
 RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
 SMALL_IMAGES = 200
@@ -93,7 +94,7 @@ def export_local(
 def calibration_strips(data: Dataset, tile: int) -> Strips:
     """What settings are chosen on, apart from `measured_strips`."""
     if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(list(data.train)[: 2 * CROPS : 2]), tile))
+        return Strips.all_of(Canvas.of(_crops(list(data.train)[::2])[:CALIBRATION_CROPS], tile))
     return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-SMALL_IMAGES:])), tile))
 
 
