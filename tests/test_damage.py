@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models_for_tests import sampled_strips, tiny_local
 
 from bbcompress.api import Compressor, Options, Reader
 from bbcompress.archive.container import ArchiveWriter, build_lone, join_items, parse_lone
@@ -21,8 +22,9 @@ from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STE
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.models.checkpoint import save
 from bbcompress.models.zoo import Zoo
-from bbcompress.wire import crc32
+from bbcompress.wire import crc32, varint
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -317,3 +319,60 @@ def test_a_file_of_many_claims() -> None:
     assert len(file.getvalue()) < 70_000
     assert Reader(file).image_count == 1 << 31
     bounded(file.getvalue())
+
+
+# Images in blocks
+
+
+LOCAL = tiny_local()
+
+
+@pytest.fixture
+def local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only model is one for RGB images of any size."""
+    save(LOCAL, tmp_path / "local")
+    cache = ModelCache(Zoo(tmp_path), NumpyBackend())
+    monkeypatch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+
+
+@pytest.mark.usefixtures("local_cache")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": (1 << 14, 1 << 14)},
+        {"size": (1 << 24, 16)},
+        {"size": (16, 1 << 24)},
+        {"size": (1024, 1024), "steps": MAX_STEPS, "encoder": "baseline"},
+        {"size": (1, 1), "count": MAX_GROUP_IMAGES},
+        {"size": (64, 64), "count": 1365},
+        {"size": (64, 64), "count": 1366},
+        {"size": (8, 8), "count": 10, "kind": GREY},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("payload", [b"", bytes(100), b"\1\2\xff\xff\x03" * 20, NOISE], ids=len)
+def test_block_headers_that_claim_much(fields: dict[str, Any], payload: bytes) -> None:
+    bounded(forged_archive(payload, model=LOCAL.id[:4], blocks=True, **fields))
+
+
+@pytest.mark.usefixtures("local_cache")
+@pytest.mark.parametrize("steps", [0, 3])
+def test_blocks_that_claim_many_lanes(steps: int) -> None:
+    layout = b"".join(map(varint, [MAX_LANES, 1, 1]))
+    for message in (b"", NOISE[:100], NOISE, NOISE * 4):
+        fields = {"model": LOCAL.id[:4], "blocks": True, "size": (9, 16), "steps": steps}
+        bounded(forged_archive(layout + message, **fields))
+
+
+@pytest.mark.usefixtures("local_cache")
+def test_blocks_of_a_model_that_codes_none() -> None:
+    image = PixelImage("RGB", sampled_strips(LOCAL, 1, 17, 9).canvas.images[0])
+    data = lone(image)
+    header, payload = parse_lone(data)
+    assert header.blocks
+    with pytest.MonkeyPatch.context() as patch:
+        cache = ModelCache(Zoo(MODELS), NumpyBackend())
+        patch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+        for levels in (2, 256):
+            with pytest.raises(FormatError, match="damaged"):
+                content(build_lone(replace(header, model=model_id(levels)[:3]), payload))

@@ -64,11 +64,13 @@ def test_mnist_is_found(tmp_path: Path, folder: str, suffix: str) -> None:
         content = gzip.compress(idx(n)) if suffix else idx(n)
         (tmp_path / folder / (name + suffix)).write_bytes(content)
     data = datasets.load("mnist", tmp_path)
+    assert isinstance(data.train, np.ndarray) and isinstance(data.test, np.ndarray)
     assert data.train.shape == (7, 4, 3)
     assert data.test.shape == (2, 4, 3)
     assert data.train.tobytes() == idx(7)[16:]
     binary = datasets.load("mnist", tmp_path, binary=True)
     assert binary.binary
+    assert isinstance(binary.train, np.ndarray)
     assert np.array_equal(binary.train, data.train > 127)
     assert binary.train.dtype == np.uint8
 
@@ -118,6 +120,8 @@ def test_directory(images: Path) -> None:
     (images / "notes.txt").write_text("not an image")
     data = datasets.load(str(images), "unused")
     assert data.name == "images"
+    assert isinstance(data.train, np.ndarray) and isinstance(data.test, np.ndarray)
+    assert (data.any_size, data.channels, data.shape) == (False, 1, (6, 5))
     assert data.train.shape == (27, 6, 5)
     assert data.test.shape == (3, 6, 5)
     assert np.array_equal(data.test[0], np.asarray(Image.open(images / "09.png")))
@@ -141,6 +145,46 @@ def test_directory_with_a_wrong_image(images: Path, image: Image.Image | None, m
         datasets.load(str(images), "unused")
     assert "50.png" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def write_colours(folder: Path, *sizes: tuple[int, int]) -> None:
+    """30 RGB images, in turn of these sizes (height, width)."""
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    for i in range(30):
+        pixels = random.integers(0, 256, (*sizes[i % len(sizes)], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+
+
+def test_directory_of_colours(tmp_path: Path) -> None:
+    write_colours(tmp_path, (6, 5))
+    data = datasets.load(str(tmp_path), "unused")
+    assert isinstance(data.train, np.ndarray)
+    assert (data.train.shape, data.channels, data.any_size) == ((27, 6, 5, 3), 3, False)
+    assert np.array_equal(data.test[1], np.asarray(Image.open(tmp_path / "19.png")))
+    with pytest.raises(DataError, match="binary"):
+        datasets.load(str(tmp_path), "unused", binary=True)
+    grey = datasets.load(str(tmp_path), "unused", grey=True)
+    assert (grey.shape, grey.channels) == ((6, 5), 1)
+    assert np.array_equal(grey.test[1], np.asarray(Image.open(tmp_path / "19.png").convert("L")))
+    assert datasets.load(str(tmp_path), "unused", binary=True, grey=True).binary
+
+
+def test_directory_of_any_sizes(tmp_path: Path) -> None:
+    write_colours(tmp_path, (6, 5), (9, 2), (1, 1))
+    with pytest.raises(DataError, match="different sizes"):
+        datasets.load(str(tmp_path), "unused")
+    data = datasets.load(str(tmp_path), "unused", any_size=True)
+    assert isinstance(data.train, list) and isinstance(data.test, list)
+    assert (data.any_size, data.channels, len(data.train), len(data.test)) == (True, 3, 27, 3)
+    assert [image.shape for image in data.train[:4]] == [(6, 5, 3), (9, 2, 3), (1, 1, 3), (6, 5, 3)]
+    assert np.array_equal(data.test[2], np.asarray(Image.open(tmp_path / "29.png")))
+    assert {image.ndim for image in datasets.load(str(tmp_path), "unused", any_size=True, grey=True).train} == {2}
+    with pytest.raises(DataError, match="one size"):
+        datasets.load(str(tmp_path), "unused", binary=True, any_size=True, grey=True)
+    Image.new("L", (5, 6)).save(tmp_path / "50.png")
+    with pytest.raises(DataError, match="mixed"):
+        datasets.load(str(tmp_path), "unused", any_size=True)
 
 
 def test_no_directory_no_images_few_images(tmp_path: Path) -> None:
