@@ -2,7 +2,7 @@
 
     python exactness_worker.py FOLDER numpy|cpu|cuda COMPUTE_BATCH [--write] [--numba]
 
-FOLDER holds for each likelihood a checkpoint, `images.npy`, and after a run with --write `message` and `layout.json`.
+FOLDER holds for each of `MODELS` a checkpoint, `images.npy`, and after a run with --write `message` and `layout.json`.
 Prints JSON: hashes of what was coded, whether the folder's message decoded to its images, and hashes of plain float
 arithmetic, which may differ. A device instead of numpy means torch tensors.
 """
@@ -25,9 +25,13 @@ from bbcompress.codecs.refinement import refinements
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.models.checkpoint import load
-from bbcompress.models.vae import VAE
+from bbcompress.models.local import LocalWeights
+from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.zoo import model_of
 
 STEPS, RATE, LANES, CONTEXT = 3, 20_000, 3, b"exactness"
+LOCAL = "local"
+MODELS = (*LIKELIHOODS, LOCAL)
 
 
 def backend_of(device: str) -> NumpyBackend | TorchBackend:
@@ -48,29 +52,43 @@ def states(folder: Path, device: str, compute_batch: int, x: Any) -> str:
     What is coded has been rounded: a last bit that differs would hardly ever show there in a few images.
     """
     backend = backend_of(device)
-    found: list[Any] = []
+    found: dict[Any, list[Any]] = {}
     plain = backend.matmul
+    number = -1
 
     def recording(left: Any, right: Any) -> Any:
+        """By step and layer, as a batch may go through a layer in parts; in the order of images everywhere."""
         product = plain(left, right)
-        found.append(backend.numpy(product) + 0.0)  # a new array, without signs of zeros
+        if isinstance(right, np.ndarray):
+            layer = right.__array_interface__["data"][0], right.strides
+        else:
+            layer = right.data_ptr(), right.stride()
+        rows = backend.numpy(product) + 0.0  # a new array, without signs of zeros
+        found.setdefault((number, layer), []).append(rows.reshape(-1, rows.shape[-1]))
         return product
 
-    vae = VAE(load(folder), backend)
+    vae = model_of(load(folder), backend)
     backend.matmul = recording  # type: ignore[method-assign]
-    batches = []
     for start in range(0, len(x), compute_batch):
-        found = []
-        for step in refinements(vae, x[start : start + compute_batch], "rha", STEPS, RATE):
-            found.extend(backend.numpy(part) for part in step)
-        batches.append(found)
-    return digest(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+        number = -1  # of the step whose products are recorded
+        for number, step in enumerate(refinements(vae, x[start : start + compute_batch], "rha", STEPS, RATE)):
+            for name, part in zip(("mu", "rho"), step, strict=True):
+                found.setdefault((number, name), []).append(backend.numpy(part))
+    return digest(*map(np.concatenate, found.values()))
+
+
+def units(codec: BitsBack, images: Any) -> Any:
+    """What the codec takes: images, or their strips."""
+    weights = codec.vae.weights
+    return Strips.all_of(Canvas.of(images, weights.tile)) if isinstance(weights, LocalWeights) else images
 
 
 def code(folder: Path, device: str, compute_batch: int, write: bool) -> dict[str, Any]:
     """Encode all images and decode the folder's message."""
-    codec = BitsBack(VAE(load(folder), backend_of(device)), "rha", STEPS, RATE, compute_batch)
-    x = np.load(folder / "images.npy")
+    codec = BitsBack(model_of(load(folder), backend_of(device)), "rha", STEPS, RATE, compute_batch)
+    images = np.load(folder / "images.npy")
+    x = units(codec, images)
+    empty = units(codec, np.zeros_like(images))
     layout, message = encode_group(codec, x, LANES, CONTEXT)
     data = message.to_bytes()
     if write:
@@ -78,14 +96,16 @@ def code(folder: Path, device: str, compute_batch: int, write: bool) -> dict[str
         (folder / "layout.json").write_text(json.dumps([layout.direct, layout.batches]))
     direct, batches = json.loads((folder / "layout.json").read_text())
     stored = Message.from_bytes((folder / "message").read_bytes(), LANES)
-    decoded = decode_group(codec, Layout(LANES, direct, tuple(batches)), stored, CONTEXT)
+    strips = empty if isinstance(empty, Strips) else None
+    decoded = decode_group(codec, Layout(LANES, direct, tuple(batches)), stored, CONTEXT, strips)
+    found = decoded.canvas.images if isinstance(decoded, Strips) else decoded
     return {
         "message": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "layout": [layout.direct, *layout.batches],
-        "direct": digest(*(DirectCodec(codec.vae).choose(image) for image in x[-2:, None])),
+        "direct": digest(*(DirectCodec(codec.vae).choose(x[i : i + 1]) for i in (len(x) - 2, len(x) - 1))),
         "states": states(folder, device, compute_batch, x),
-        "decoded": bool(np.array_equal(decoded, x)),
+        "decoded": bool(np.array_equal(found, images)),
     }
 
 
@@ -147,7 +167,7 @@ def torch_controls(device: str) -> dict[str, str]:
 def main() -> None:
     folder, device, compute_batch, *flags = sys.argv[1:]
     result: dict[str, Any] = {
-        name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags) for name in LIKELIHOODS
+        name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags) for name in MODELS
     }
     controls = numpy_controls() if device == "numpy" else torch_controls(device)
     if "--numba" in flags:

@@ -14,18 +14,19 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from models_for_tests import tiny_vae
+from exactness_worker import LOCAL, MODELS
+from models_for_tests import sampled_strips, tiny_local, tiny_vae
 from PIL import Image
 
-from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.models.checkpoint import save
+from bbcompress.models.local import LocalWeights
 
 HERE = Path(__file__).parent
 IMAGES = 40
@@ -107,6 +108,14 @@ SETTINGS = {
 Run = Callable[[str], dict[str, Any]]
 
 
+def local_model() -> LocalWeights:
+    """A local model for RGB images whose heads need float64, the rest float32."""
+    weights = tiny_local(latents=8, features=16, trunk=(96, 64), head=32, prior_bits=10, direct_bits=1)
+    heads = weights.heads
+    heads = replace(heads, weight=heads.weight << 6, bias=heads.bias << 6, weight_bits=heads.weight_bits + 6)
+    return replace(weights, heads=heads)
+
+
 def digits(kind: str) -> Any:
     """Real digits, uint8 (IMAGES, 784) with levels 0 to 255; noise where the files are missing."""
     files = sorted((HERE / "data" / "digits" / kind).glob("*.png"))[:IMAGES]
@@ -123,6 +132,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         save(tiny_vae(likelihood, (28, 28), latents=10, hidden=500, prior_bits=10, direct_bits=1), folder / likelihood)
         images = digits(kind)
         np.save(folder / likelihood / "images.npy", images // 255 if kind == "binary" else images)
+    save(local_model(), folder / LOCAL)
+    np.save(folder / LOCAL / "images.npy", sampled_strips(local_model(), 7, 44, 20).canvas.images)
 
     @functools.cache
     def result(name: str) -> dict[str, Any]:
@@ -153,12 +164,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_reference(run: Run) -> None:
     answer = run("numpy")
     assert not answer["torch"]  # compress and decompress on a CPU never import it
-    assert set(answer["coded"]) == set(LIKELIHOODS)
-    for coded in answer["coded"].values():
+    assert set(answer["coded"]) == set(MODELS)
+    for name, coded in answer["coded"].items():
         direct, *batches = coded["layout"]
         assert direct >= 1
         assert batches
-        assert direct + sum(batches) == IMAGES
+        assert direct + sum(batches) == (7 * 6 if name == LOCAL else IMAGES)  # strips
         assert coded["decoded"]
 
 

@@ -54,7 +54,6 @@ MOST_FINER = 4
 HEADROOM = 2.0
 """What is left above the largest activation that was seen."""
 BATCH = 8192
-LEAST_OUTPUT_BITS = 8
 CROP = 256
 """Side of the squares of large images on which settings are chosen and figures taken."""
 CROPS = 8
@@ -106,13 +105,14 @@ def measured_strips(data: Dataset, tile: int) -> Strips:
 
 
 def _crops(images: list[NumpyArray]) -> NumpyArray:
-    """The middles of images that are large enough, (N, CROP, CROP, C)."""
+    """The middles of images that are large enough, (N, side, side, C): `CROP`, or less where no image is so large."""
     crops = []
+    side = min(CROP, max(min(image.shape[:2]) for image in images))
     for image in images:
         height, width = image.shape[:2]
-        if min(height, width) >= CROP:
-            top, left = (height - CROP) // 2, (width - CROP) // 2
-            crops.append(image[top : top + CROP, left : left + CROP])
+        if min(height, width) >= side:
+            top, left = (height - side) // 2, (width - side) // 2
+            crops.append(image[top : top + side, left : left + side])
     return _with_channels(np.stack(crops[:CROPS]))
 
 
@@ -156,13 +156,13 @@ def quantise_local(
             else:
                 for channel, (behind, _) in enumerate(outputs):
                     behind[:, : s.head] /= scale[channel * s.head : (channel + 1) * s.head]
-        layers.append(_single(weight, bias, limit, np.full(len(bias), PIXEL_BITS), relu=True))
+        layers.append(_single(weight, bias, limit))
         limit = np.full(len(bias), PIXEL_LIMIT)
         if index + 2 == len(hidden):
             limit = np.append(limit, np.full(s.channels - 1, pixel_limit))
+    # small layers, and the ones whose grid counts: they may take float64
     output_layers = [
-        _single(*outputs[c], np.repeat([PIXEL_LIMIT, pixel_limit], [s.head, c]), likelihood.out_bits(), relu=False)
-        for c in range(s.channels)
+        quantise_linear(weight, bias, PIXEL_BITS, likelihood.out_bits(), relu=False) for weight, bias in outputs
     ]
     return LocalWeights(
         channels=s.channels,
@@ -276,18 +276,17 @@ def _chain(
     return tuple(layers)
 
 
-def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, out_bits: NumpyArray, relu: bool) -> LinearWeights:
-    """A layer of the pixel network on the finest grid on which its sums stay below 2^24, exact in float32."""
-    least = 0 if relu else LEAST_OUTPUT_BITS
-    for weight_bits in range(MOST_WEIGHT_BITS, least - 1, -1):
+def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray) -> LinearWeights:
+    """A hidden layer of the pixel network on the finest grid on which its sums stay below 2^24, exact in float32."""
+    for weight_bits in range(MOST_WEIGHT_BITS, 0, -1):
         layer = LinearWeights(
             weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
             bias=np.rint(np.ldexp(bias, weight_bits + PIXEL_BITS)).astype(np.int64),
             weight_bits=weight_bits,
             in_bits=PIXEL_BITS,
-            out_bits=np.asarray(out_bits, np.int64),
-            relu=relu,
-            **({"limit": PIXEL_LIMIT} if relu else {}),
+            out_bits=np.full(len(bias), PIXEL_BITS, np.int64),
+            relu=True,
+            limit=PIXEL_LIMIT,
         )
         if layer.largest_sum(limit) < SINGLE_LIMIT:
             break

@@ -105,6 +105,8 @@ class LocalTask(Task):
         channels = 3 if data.channels == 3 else 1
         self.preset = preset(image, channels, data.binary, config.latents, config.hidden)
         tile = self.preset.shape.tile
+        if not one_size and min(min(image.shape[:2]) for image in (*data.train, *data.test)) < tile:
+            raise TrainingError(f"images of any size must have {tile} pixels a side at least to be trained on")
         self.images = Images(_with_channels(data.train, channels), tile)
         self.test_images = Images(_with_channels(data.test, channels), tile)
         every = max(1, len(self.test_images.tiles) // TEST_TILES)
