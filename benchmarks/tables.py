@@ -41,7 +41,7 @@ def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> N
 
 def photos(local: Results) -> str:
     """Photographs, each in its own file: bits per sub-pixel of all of them together."""
-    names = ["rha K=0", "rha K=10", "baseline K=0", "baseline K=10", "JPEG XL effort 9", "JPEG XL effort 7"]
+    names = ["rha K=0", "rha K=10", "baseline K=0", "JPEG XL effort 9", "JPEG XL effort 7"]
     names += ["WebP method 6", "WebP method 4", "PNG", "net", "kl", "without z"]
     found = {label: local[part]["bits_per_subpixel"] for part, label in PHOTOS.items() if part in local}
     rows = [[name, *(f"{rates[name]:.4f}" for rates in found.values())] for name in names]
