@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -44,7 +45,7 @@ from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.training.datasets import load_cifar10, load_mnist
 
-PARTS = ["photos", "grey", "cifar10", "mnist-grey-local", "mnist-binary-local", "drawings", "borders", "times"]
+PARTS = ["photos", "grey", "cifar10", "cifar10-more-steps", "mnist-grey-local", "mnist-binary-local", "drawings", "borders", "times"]
 SIDES = (1024, 512, 256)
 CODINGS = (("rha", 0), ("rha", 10), ("baseline", 0))
 LONE_IMAGES = 25
@@ -83,9 +84,11 @@ def measure(part: str, args: argparse.Namespace) -> dict[str, Any]:
         return times(args.photos)
     if part == "borders":
         return borders(args.photos)
-    if part == "cifar10":
+    if part.startswith("cifar10"):
         x = np.asarray(load_cifar10(args.data_dir).test[: args.images])
         images = [(f"{number:04}.png", PixelImage("RGB", pixels)) for number, pixels in enumerate(x)]
+        if part == "cifar10-more-steps":
+            return {"model": model("cifar10").id.hex(), "rates": archive_sizes(model("cifar10"), x, images, [("rha", 20)])}
         found = archive_rates(model("cifar10"), x, images)
         return {"images": f"first {len(x)} test images", **found, "tools": mosaic(x)}
     grey = np.asarray(load_mnist(args.data_dir).test[: args.images])
@@ -182,21 +185,7 @@ def net(entry: ModelEntry, images: NumpyArray, encoder: str = "rha") -> dict[str
 
 def archive_rates(entry: ModelEntry, x: NumpyArray, images: Named) -> dict[str, Any]:
     """One archive of all images for each encoder and K, whole file and net, in bits per sub-pixel."""
-    found: dict[str, Any] = {"model": entry.id.hex(), "rates": {}}
-    for encoder, steps in CODINGS:
-        out = io.BytesIO()
-        begin = time.perf_counter()
-        Compressor(Options(model=entry.folder, steps=steps, encoder=encoder, verify=False)).archive(images, out)
-        middle = time.perf_counter()
-        check(out.getvalue(), images)
-        end = time.perf_counter()
-        found["rates"][f"{encoder} K={steps}"] = {
-            "bytes": len(out.getvalue()),
-            "whole_file": 8 * len(out.getvalue()) / x.size,
-            "seconds_compress": round(middle - begin, 2),
-            "seconds_decompress": round(end - middle, 2),
-        }
-        print(encoder, steps, found["rates"][f"{encoder} K={steps}"], flush=True)
+    found: dict[str, Any] = {"model": entry.id.hex(), "rates": archive_sizes(entry, x, images, CODINGS)}
     for encoder in ENCODERS:
         bits = net(entry, x, encoder)
         found[f"{encoder} K=0"] = {name[:-5]: value / x.size for name, value in bits.items()}
@@ -205,6 +194,28 @@ def archive_rates(entry: ModelEntry, x: NumpyArray, images: Named) -> dict[str, 
     lone = [len(compressor.lone(image)[0]) for _, image in images[:LONE_IMAGES]]
     found["lone_mean_bytes"] = sum(lone) / len(lone)
     return found
+
+
+def archive_sizes(
+    entry: ModelEntry, x: NumpyArray, images: Named, codings: Sequence[tuple[str, int]]
+) -> dict[str, Any]:
+    """One archive of all images for each encoder and K, read back: bytes, bits per sub-pixel, seconds."""
+    rates: dict[str, Any] = {}
+    for encoder, steps in codings:
+        out = io.BytesIO()
+        begin = time.perf_counter()
+        Compressor(Options(model=entry.folder, steps=steps, encoder=encoder, verify=False)).archive(images, out)
+        middle = time.perf_counter()
+        check(out.getvalue(), images)
+        end = time.perf_counter()
+        rates[f"{encoder} K={steps}"] = {
+            "bytes": len(out.getvalue()),
+            "whole_file": 8 * len(out.getvalue()) / x.size,
+            "seconds_compress": round(middle - begin, 2),
+            "seconds_decompress": round(end - middle, 2),
+        }
+        print(encoder, steps, rates[f"{encoder} K={steps}"], flush=True)
+    return rates
 
 
 def mosaic(x: NumpyArray) -> dict[str, float]:

@@ -60,6 +60,9 @@ def archives(local: Results) -> str:
         [name, *(f"{data['rates'][name]['whole_file']:.4f}" for data in found.values())]
         for name in ("rha K=0", "rha K=10", "baseline K=0")
     ]
+    if "cifar10-more-steps" in local and "cifar10" in local:
+        more = local["cifar10-more-steps"]["rates"]["rha K=20"]["whole_file"]
+        rows.append(["rha K=20", *(f"{more:.4f}" if label == ARCHIVES["cifar10"] else "" for label in found)])
     gains = [d["rates"]["rha K=10"]["bytes"] / d["rates"]["rha K=0"]["bytes"] - 1 for d in found.values()]
     rows.append(["rha K=10 against K=0", *map(percent, gains)])
     for figure in ("net", "kl", "without z"):
