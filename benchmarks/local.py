@@ -45,7 +45,8 @@ from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.training.datasets import load_cifar10, load_mnist
 
-PARTS = ["photos", "grey", "cifar10", "cifar10-more-steps", "mnist-grey-local", "mnist-binary-local", "drawings", "borders", "times"]
+PARTS = ["photos", "grey", "cifar10", "cifar10-more-steps", "mnist-grey-local", "mnist-binary-local"]
+PARTS += ["drawings", "borders", "times"]
 SIDES = (1024, 512, 256)
 CODINGS = (("rha", 0), ("rha", 10), ("baseline", 0))
 LONE_IMAGES = 25
@@ -88,7 +89,8 @@ def measure(part: str, args: argparse.Namespace) -> dict[str, Any]:
         x = np.asarray(load_cifar10(args.data_dir).test[: args.images])
         images = [(f"{number:04}.png", PixelImage("RGB", pixels)) for number, pixels in enumerate(x)]
         if part == "cifar10-more-steps":
-            return {"model": model("cifar10").id.hex(), "rates": archive_sizes(model("cifar10"), x, images, [("rha", 20)])}
+            entry = model("cifar10")
+            return {"model": entry.id.hex(), "rates": archive_sizes(entry, x, images, [("rha", 20)])}
         found = archive_rates(model("cifar10"), x, images)
         return {"images": f"first {len(x)} test images", **found, "tools": mosaic(x)}
     grey = np.asarray(load_mnist(args.data_dir).test[: args.images])
