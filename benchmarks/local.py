@@ -51,7 +51,7 @@ SIDES = (1024, 512, 256)
 CODINGS = (("rha", 0), ("rha", 10), ("baseline", 0))
 LONE_IMAGES = 25
 DRAWINGS_EVERY = 3
-REPEATS = 5
+REPEATS = 3
 MOSAIC_COLUMNS = 25
 TIMED = (512, 768)
 NumpyArray = np.ndarray[Any, Any]
@@ -264,13 +264,13 @@ def borders(folder: Path) -> dict[str, Any]:
 
 
 def times(folder: Path) -> dict[str, Any]:
-    """Seconds of whole processes on a 768x512 part of each of three photographs, kernels compiled before."""
+    """Seconds of whole processes on a 768x512 part of each of two photographs, kernels compiled before."""
     found: dict[str, Any] = {"load": os.getloadavg()[0], "seconds": []}
     bbc = [sys.executable, "-m", "bbcompress"]
     height, width = TIMED
     with tempfile.TemporaryDirectory() as place:
         source, packed, back = (str(Path(place) / name) for name in ("photo.png", "photo.bbc", "back.png"))
-        chosen = [path for path in sorted(folder.iterdir()) if fits(path)][:3]
+        chosen = [path for path in sorted(folder.iterdir()) if fits(path)][:2]
         for path in chosen:
             Image.fromarray(read_image(path).pixels[:height, :width]).save(source)
             commands = {

@@ -97,7 +97,7 @@ def process_times(local: Results) -> str:
     head = ["", *(row["name"] for row in rows)]
     env = local["times"]["environment"]
     note = f"{env['processor']}, {env['cores']} cores, load before {env['load_before']:.1f}; commit {env['commit']}."
-    return f"### Seconds of a whole process, 768x512, best (median) of 5\n\n{table(head, body)}\n\n{note}"
+    return f"### Seconds of a whole process, 768x512, best (median) of 3\n\n{table(head, body)}\n\n{note}"
 
 
 def local_summary(local: Results) -> str:
