@@ -593,7 +593,12 @@ def test_test() -> None:
 
 def test_models() -> None:
     lines = succeed("models").splitlines()
-    assert [line.split()[:2] for line in lines] == [["tiny-binary", BINARY_ID], ["tiny-grey", "dce8d0b5"]]
+    assert [line.split()[:2] for line in lines] == [
+        ["tiny-binary", BINARY_ID],
+        ["tiny-grey", "dce8d0b5"],
+        ["tiny-local", "e75b7552"],
+    ]
+    assert lines[2].endswith("(only with -m)")
     assert "mnist, binary" in lines[0]
     assert "0.3277 bits/dim" in lines[0]
     assert "0.2 MB" in lines[0]
@@ -693,7 +698,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
         ["compress", "a/x.png", "b/x.png", "-o", "set.bbc"],
         "two images have the name 'x.png'",
     ),
-    "no such model": (put_digit, ["compress", "digit.png", "-m", "no"], "installed: tiny-binary, tiny-grey"),
+    "no such model": (put_digit, ["compress", "digit.png", "-m", "no"], "installed: tiny-binary, tiny-grey, tiny-"),
     "no such model, decompress": (lone_file, ["decompress", "digit.bbc", "-m", "no"], "there is no model no"),
     "no such model, models": (lambda: None, ["models", "-m", "no"], "there is no model no"),
     "output exists": (

@@ -22,7 +22,7 @@ from bbcompress.models.zoo import Zoo
 GOLDEN = Path(__file__).resolve().parent / "golden"
 STREAMS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "streams" / "streams.json").read_text(encoding="utf-8"))
 DATA = Path(__file__).resolve().parent / "data"
-MAX_BYTES = 40_000
+MAX_BYTES = 60_000
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -105,6 +105,10 @@ def test_the_streams_use_all_of_the_format() -> None:
     assert any(header.lanes > 1 for header in headers)
     assert any(len(header.batches) > 3 for header in headers)
     assert {None if header.kind is None else header.kind.mode for header in headers} == {None, "1", "L"}
+    blocks = [header for header in headers if header.blocks]
+    assert {header.size for header in blocks} >= {(30, 20), (1030, 2)}
+    assert {header.steps > 0 for header in blocks} == {False, True}
+    assert any(header.count > 1 for header in blocks)
     names = {name for stem in STREAMS for name, _ in content(stream(stem))}
     assert None in names
     assert any(name and not name.isascii() for name in names)

@@ -2,10 +2,11 @@
 
     python tests/golden/make_streams.py
 
-They are made with the frozen tiny models of tests/data/models. A stream that exists is kept, for it is the promise:
-to make one anew, before the format's first release, remove it. streams.json says of each with which options it was
-made, how many images each of its segments has (none for a lone image), a hash of their names and pixels, and where
-they are sample digits, which.
+They are made with the frozen tiny models of tests/data/models; those of the local model, for RGB images of any size,
+with the images in tests/data/local, which make_tiny_local.py has drawn from it. A stream that exists is kept, for it is
+the promise: to make one anew, before the format's first release, remove it. streams.json says of each with which options
+it was made, how many images each of its segments has (none for a lone image), a hash of their names and pixels, and
+where they are sample digits, which.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ def low_and_high(low: int, high: int) -> Callable[[Any], Any]:
     return lambda pixels: np.where(pixels > 127, high, low).astype(np.uint8)
 
 
+def local(*names: str, folder: str | None = None) -> list[Item]:
+    """Images that the local model has drawn, their names in a folder of the archive, or without names."""
+    return [(folder and f"{folder}/{name}.png", read_image(DATA / "local" / f"{name}.png")) for name in names]
+
+
 def mixed(name: str) -> list[Item]:
     """Images of all kinds, so that groups hold them in another order."""
     items = []
@@ -82,6 +88,10 @@ LONE: dict[str, Item] = {
     "lone-fallback-palette": other("P"),
     "lone-fallback-16-bit": other("I;16"),
     "lone-fallback-one-pixel": (None, from_array(np.zeros((1, 1), np.uint8))),
+    "lone-local-strips": local("middle-0")[0],
+    "lone-local-blocks": local("long")[0],
+    "lone-local-small": local("small")[0],
+    "lone-fallback-local-pixel": local("pixel")[0],
 }
 
 ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
@@ -103,6 +113,10 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "levels": ({}, [[changed("binary", number, low_and_high(1, 254)) for number in range(6)]]),
     "one-image": ({}, [digits("binary", range(1))]),
     "mixed": ({"steps": 1}, [mixed("a")]),
+    "local-k0-rha": ({}, [local("middle-0", "middle-1", "middle-2")]),
+    "local-k2-baseline": ({"steps": 2, "encoder": "baseline"}, [local("middle-0", "middle-1", folder="a")]),
+    "local-k3-rate": ({"steps": 3, "learning_rate": 0.1}, [local("middle-2")]),
+    "local-mixed": ({"steps": 1}, [[*local("middle-0", "long", "small", folder="a"), *digits("grey", range(2))]]),
     "two-segments": ({}, [mixed("a")[:5], digits("binary", range(3), "b/{}.png")]),
 }
 
