@@ -4,9 +4,9 @@
 
 They are made with the frozen tiny models of tests/data/models; those of the local model, for RGB images of any size,
 with the images in tests/data/local, which make_tiny_local.py has drawn from it. A stream that exists is kept, for it is
-the promise: to make one anew, before the format's first release, remove it. streams.json says of each with which options
-it was made, how many images each of its segments has (none for a lone image), a hash of their names and pixels, and
-where they are sample digits, which.
+the promise: to make one anew, before the format's first release, remove it. streams.json says of each with which
+options it was made, how many images each of its segments has (none for a lone image), a hash of their names and pixels,
+and where they are sample digits, which.
 """
 
 from __future__ import annotations
