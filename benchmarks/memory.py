@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ BAND = 256
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", type=float, default=24)
+    parser.add_argument("--photo", type=Path, help="a photograph to make the image of: repeated, mirrored, with noise")
     parser.add_argument("--model", help="as `bbc -m`; the default for such images if not given")
     parser.add_argument(
         "--verify", action="store_true", help="let compress decode what it wrote, as it does by default"
@@ -39,26 +41,28 @@ def main() -> None:
     parser.add_argument("--compare", nargs=2, metavar=("FILE", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.draw:
-        draw(Path(args.draw[0]), int(args.draw[1]))
+        (draw if args.photo is None else partial(repeat, args.photo))(Path(args.draw[0]), int(args.draw[1]))
         return
     if args.compare:
         sys.exit(read_image(args.compare[0]) != read_image(args.compare[1]))
 
-    row = measure(round(args.megapixels * 1e6), ["-m", args.model] if args.model else [], args.verify)
+    drawing = ["--photo", str(args.photo)] if args.photo else []
+    row = measure(round(args.megapixels * 1e6), ["-m", args.model] if args.model else [], args.verify, drawing)
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     name = f"{args.megapixels:g} megapixels, {args.model or 'default'}{', verified' * args.verify}"
+    name += ", of a photograph" * bool(args.photo)
     results[name] = {**row, "environment": environment()}
     print(json.dumps({name: row}, indent=1))
     args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def measure(pixels: int, model: list[str], verify: bool) -> dict[str, Any]:
+def measure(pixels: int, model: list[str], verify: bool, drawing: list[str]) -> dict[str, Any]:
     """Sizes, and of each command seconds and peak memory."""
     this = [sys.executable, __file__]
     with tempfile.TemporaryDirectory() as folder:
         source, packed, back = (str(Path(folder) / name) for name in ("image.png", "image.bbc", "back.png"))
         small = str(Path(folder) / "small.png")
-        run([*this, "--draw", source, str(pixels)])
+        run([*this, "--draw", source, str(pixels), *drawing])
         run([*this, "--draw", small, "1"])
         first = [*BBC, "compress", source, "-o", packed, *model, *([] if verify else ["--no-verify"])]
         commands = {
@@ -107,6 +111,19 @@ def draw(path: Path, pixels: int) -> None:
         image[top : top + len(y)] = (waves + noise).clip(0, 255)
     image.flags.writeable = False
     path.write_bytes(write_png(PixelImage("RGB", image)))
+
+
+def repeat(photo: Path, path: Path, pixels: int) -> None:
+    """An image of about so many pixels, 3:2: the photograph and its mirror images side by side, each with other noise."""
+    piece = read_image(photo).pixels
+    height = max(1, round((pixels / 1.5) ** 0.5))
+    width = max(1, pixels // height)
+    piece = np.concatenate([piece, piece[:, ::-1]], axis=1)
+    piece = np.concatenate([piece, piece[::-1]])
+    times = (-(-height // piece.shape[0]), -(-width // piece.shape[1]), 1)
+    image = np.tile(piece, times)[:height, :width].astype(np.int16)
+    image += np.random.default_rng(0).integers(-2, 3, image.shape, np.int16)
+    path.write_bytes(write_png(PixelImage("RGB", image.clip(0, 255).astype(np.uint8))))
 
 
 if __name__ == "__main__":
