@@ -114,7 +114,7 @@ def draw(path: Path, pixels: int) -> None:
 
 
 def repeat(photo: Path, path: Path, pixels: int) -> None:
-    """An image of about so many pixels, 3:2: the photograph and its mirror images side by side, each with other noise."""
+    """An image of about so many pixels, 3:2: the photograph and its mirror images side by side, with noise."""
     piece = read_image(photo).pixels
     height = max(1, round((pixels / 1.5) ** 0.5))
     width = max(1, pixels // height)
