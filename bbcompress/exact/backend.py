@@ -140,10 +140,12 @@ def probe(backend: Backend) -> None:
     product = backend.numpy(backend.matmul(backend.asarray(left.astype(float)), backend.asarray(right.astype(float))))
     if not np.array_equal(product, (left @ right).astype(np.float64)):
         raise ModelError("this machine's float64 matrix product is not exact; nothing can be coded with it")
-    left, right = left & 255, right & 127  # sums below 2^24
-    operands = (backend.asarray(operand.astype(np.float32)) for operand in (left, right))
-    if not np.array_equal(backend.numpy(backend.matmul(*operands)), (left @ right).astype(np.float32)):
-        raise ModelError("this machine's float32 matrix product is not exact; nothing can be coded with it")
+    single = np.eye(*right.shape, dtype=np.int64)
+    # sums below 2^24: of many short numbers, and of one with all 24 bits, which TF32 and pieces of bfloat16 shorten
+    for a, b in ((left & 255, right & 127), (left | 1 << 23, single), (single.T, left.T | 1 << 23)):
+        operands = (backend.asarray(operand.astype(np.float32)) for operand in (a, b))
+        if not np.array_equal(backend.numpy(backend.matmul(*operands)), (a @ b).astype(np.float32)):
+            raise ModelError("this machine's float32 matrix product is not exact; nothing can be coded with it")
     values = np.abs(product.reshape(-1)) * 1e-9 + np.arange(product.size)
     a, b = backend.asarray(values), backend.asarray(values[::-1].copy())
     quotient, root = backend.numpy(a / b), backend.numpy(backend.sqrt(a))

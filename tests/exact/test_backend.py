@@ -150,3 +150,20 @@ def test_refinement(backend: Backend, likelihood: str) -> None:
         assert one.dtype == other.dtype == np.int64
         assert isinstance(other, np.ndarray)
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("bits", [8, 11, 16, 23])
+def test_probe_refuses_float32_products_of_shortened_operands(bits: int, side: int) -> None:
+    """TF32 keeps 11 bits of an operand, bfloat16 8, two pieces of it 16."""
+
+    class Shortening(NumpyBackend):
+        def matmul(self, left: Any, right: Any) -> Any:
+            operands = [left, right]
+            if left.dtype == np.float32:
+                mantissa, exponent = np.frexp(operands[side])
+                operands[side] = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(np.float32)
+            return operands[0] @ operands[1]
+
+    with pytest.raises(ModelError, match="float32"):
+        probe(Shortening())
