@@ -174,15 +174,16 @@ class Message:
         """Pop n integers in [0, 2^bits), 1 <= bits <= 24. Raises EmptyMessage, ValueError."""
         return self.pop_with(kernels.pop_uniform, n, _check_precision(bits))
 
-    def pop_bernoulli(self, freq1: ArrayLike, precision: int) -> NDArray[np.int64]:
+    def pop_bernoulli(self, freq1: ArrayLike, precision: int, first_lane: int = 0) -> NDArray[np.int64]:
         """Pop bits that are 1 with probability freq1 / 2^precision.
 
         freq1: integers in [0, 2^precision], shape (N,). Symbol 0 has the interval [0, 2^precision - freq1),
-        symbol 1 the rest. Raises EmptyMessage, ValueError.
+        symbol 1 the rest. Bit i is on lane (first_lane + i) mod lanes. Raises EmptyMessage, ValueError.
         """
         precision = _check_precision(precision)
         freq1 = _check_freq1(freq1, None, precision)
-        return self.pop_with(kernels.pop_bernoulli, freq1.size, freq1, precision)
+        first_lane = int(first_lane)
+        return self.pop_with(kernels.pop_bernoulli, freq1.size, first_lane, freq1, precision)
 
     def pop_cdf(self, cdfs: ArrayLike, precision: int, n: int | None = None) -> NDArray[np.int64]:
         """Pop symbols of an alphabet of size A by tables of cumulative frequencies.

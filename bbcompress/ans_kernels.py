@@ -77,10 +77,15 @@ def search(cdf: Ints, value: int) -> int:
 
 
 @kernel
-def pop_bernoulli(heads: Heads, words: Words, n_words: int, symbols: Ints, freq1: Ints, precision: int) -> int:
-    """Pop bits; bit i is 1 with probability freq1[i] / 2^precision, on the upper end of the interval."""
+def pop_bernoulli(
+    heads: Heads, words: Words, n_words: int, symbols: Ints, first_lane: int, freq1: Ints, precision: int
+) -> int:
+    """Pop bits; bit i is 1 with probability freq1[i] / 2^precision, on the upper end of the interval.
+
+    Bit i is on lane (first_lane + i) mod lanes.
+    """
     total = np.int64(1) << precision
-    lane = 0
+    lane = first_lane % heads.size
     for i in range(symbols.size):
         head = heads[lane]
         border = total - freq1[i]

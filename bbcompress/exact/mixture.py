@@ -113,9 +113,7 @@ class LocalBernoulli:
     def pop(self, message: Message, first_lane: int, params: NumpyArray, references: NumpyArray) -> IntArray:
         params, references = _checked(1, params, references)
         _, frequency_of_one = Bernoulli().intervals(params, np.ones_like(references))
-        return message.pop_with(
-            kernels.pop_bernoulli_from, references.size, int(first_lane), frequency_of_one, PRECISION
-        )
+        return message.pop_bernoulli(frequency_of_one, PRECISION, first_lane)
 
     def gradient(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> NumpyArray:
         params, _, x = _checked(1, params, references, x)

@@ -245,28 +245,3 @@ def mixture_gradient(
         for m in range(2 * components + 2, 3 * components + 2):
             free = 0.0 <= params[i, m] <= LOG_SCALE_END
             out[i, m] = rounded(out[i, m] / p) if free else 0.0
-
-
-@kernel
-def pop_bernoulli_from(
-    heads: Heads, words: Words, n_words: int, symbols: Ints, first_lane: int, freq1: Ints, precision: int
-) -> int:
-    """`ans_kernels.pop_bernoulli` with bit i on lane (first_lane + i) mod lanes."""
-    total = np.int64(1) << precision
-    lane = first_lane % heads.size
-    for i in range(symbols.size):
-        head = heads[lane]
-        border = total - freq1[i]
-        if peek(head, precision) < border:
-            symbols[i] = 0
-            head, n_words = advance(head, words, n_words, 0, border, precision)
-        else:
-            symbols[i] = 1
-            head, n_words = advance(head, words, n_words, border, freq1[i], precision)
-        if n_words < 0:
-            return -1
-        heads[lane] = head
-        lane += 1
-        if lane == heads.size:
-            lane = 0
-    return n_words

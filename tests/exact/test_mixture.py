@@ -22,7 +22,7 @@ from bbcompress.exact.tables import LOGIT_LIMIT, table
 
 TOTAL = 1 << PRECISION
 LEVELS = np.arange(256)
-KERNELS = ["mixture_intervals", "pop_mixture", "mixture_gradient", "pop_bernoulli_from"]
+KERNELS = ["mixture_intervals", "pop_mixture", "mixture_gradient"]
 LIKELIHOODS: list[LocalLikelihood] = [LogisticMixture(1), LogisticMixture(5), LocalBernoulli()]
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=["mixture1", "mixture5", "bernoulli"])
 checked = settings(deadline=None)  # a first call compiles
