@@ -223,13 +223,19 @@ def quantise_linear(
     )
 
 
-def quantise_network(linears: list[tuple[NumpyArray, NumpyArray]], in_bits: int, out_bits: NumpyArray) -> Layers:
-    """Exact layers of a chain of (weight, bias) with ReLU between them."""
+def quantise_network(
+    linears: list[tuple[NumpyArray, NumpyArray]],
+    in_bits: int,
+    out_bits: NumpyArray,
+    hidden_limit: int = ACTIVATION_LIMIT,
+    limit: int = ACTIVATION_LIMIT,
+) -> Layers:
+    """Exact layers of a chain of (weight, bias) with ReLU between them; the limits clamp hidden units and outputs."""
     layers = []
     for index, (weight, bias) in enumerate(linears):
         last = index == len(linears) - 1
         bits = out_bits if last else np.full(len(bias), ACTIVATION_BITS, np.int64)
-        layers.append(quantise_linear(weight, bias, in_bits, bits, relu=not last))
+        layers.append(quantise_linear(weight, bias, in_bits, bits, not last, limit if last else hidden_limit))
         in_bits = ACTIVATION_BITS
     return tuple(layers)
 
@@ -238,7 +244,7 @@ def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> VAEWeights:
     """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
     shape, latents, dimensions = baseline.shape, baseline.latents, baseline.dimensions
     likelihood = LIKELIHOODS[baseline.likelihood.name]
-    decoder = _linears(baseline.decoder)
+    decoder = linears_of(baseline.decoder)
     if isinstance(likelihood, DiscretisedLogistic):  # o of mean = 255 o becomes that of mean = 256 o, u is in levels
         weight, bias = decoder[-1]
         weight[:dimensions] *= 255 / 256
@@ -257,12 +263,12 @@ def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> VAEWeights:
 
 
 def _encoder(model: MLPVAE, likelihood: Likelihood) -> Layers:
-    linears = _linears(model.encoder)
+    linears = linears_of(model.encoder)
     linears[0][0][:] /= likelihood.levels - 1  # pixels come as integers
     return quantise_network(linears, 0, np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), model.latents))
 
 
-def _linears(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
+def linears_of(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
     """Copies of weight and bias, float64, of each linear layer."""
     return [
         (module.weight.detach().double().numpy().copy(), module.bias.detach().double().numpy().copy())

@@ -29,7 +29,9 @@ from bbcompress.training.export import (
     DEFAULT_LEARNING_RATE,
     DEFAULT_PRIOR_BITS,
     coding_settings,
+    linears_of,
     quantise_linear,
+    quantise_network,
 )
 from bbcompress.training.local import (
     ACTIVATION_TOP,
@@ -136,14 +138,15 @@ def quantise_local(
     likelihood: LocalLikelihood = LocalBernoulli() if s.binary else LogisticMixture(s.mixtures)
     pixel_limit = BINARY_GAIN if s.binary else 255
     feature_limit = round(FEATURE_LIMIT * (1 << PIXEL_BITS))
-    decoder = _chain(baseline.decoder, Z_BITS, PIXEL_BITS, feature_limit)
-    ((main, heads_bias),) = _linears(baseline.heads)
+    feature_bits = np.full(s.cells**2 * s.features, PIXEL_BITS)
+    decoder = quantise_network(linears_of(baseline.decoder), Z_BITS, feature_bits, HIDDEN_LIMIT, feature_limit)
+    ((main, heads_bias),) = linears_of(baseline.heads)
     across = np.zeros((s.channels * s.head, s.channels - 1))
     for channel in range(1, s.channels):
         layer = baseline.across[channel]
         across[channel * s.head : (channel + 1) * s.head, :channel] = layer.weight.detach().double().numpy()  # type: ignore[operator]
-    hidden = [*_linears(baseline.trunk), (np.concatenate([main, across], axis=1), heads_bias)]
-    outputs = [_linears(nn.Sequential(module))[0] for module in baseline.outputs]
+    hidden = [*linears_of(baseline.trunk), (np.concatenate([main, across], axis=1), heads_bias)]
+    outputs = [linears_of(nn.Sequential(module))[0] for module in baseline.outputs]
     limit = np.repeat([pixel_limit, feature_limit], [input_count(s.channels, s.centred), s.features])
     layers: list[LinearWeights] = []
     for index, (weight, bias) in enumerate(hidden):
@@ -246,7 +249,7 @@ def largest_activations(model: TorchLocalVAE, x: Strips) -> list[NumpyArray]:
 
 def _encoder(model: TorchLocalVAE) -> tuple[Layers, Layers]:
     s = model.shape
-    linears = _linears(model.patch_layers)
+    linears = linears_of(model.patch_layers)
     if not s.binary:  # pixels come as integers
         weight, bias = linears[0]
         bias -= weight.sum(axis=1) * (CONSTANT_MIDDLE / PIXEL_UNIT)
@@ -256,24 +259,7 @@ def _encoder(model: TorchLocalVAE) -> tuple[Layers, Layers]:
         layers.append(quantise_linear(weight, bias, in_bits, np.full(len(bias), ACTIVATION_BITS), True, HIDDEN_LIMIT))
         in_bits = ACTIVATION_BITS
     bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), s.latents)
-    return tuple(layers), _chain(model.encoder_layers, ACTIVATION_BITS, bits)
-
-
-def _chain(
-    network: nn.Sequential, in_bits: int, out_bits: int | NumpyArray, limit: int | None = None
-) -> Layers:
-    """Layers in float64 with clamped ReLUs between them; limit: of the last one's outputs."""
-    layers, linears = [], _linears(network)
-    for index, (weight, bias) in enumerate(linears):
-        if index < len(linears) - 1:
-            bits = np.full(len(bias), ACTIVATION_BITS)
-            layers.append(quantise_linear(weight, bias, in_bits, bits, True, HIDDEN_LIMIT))
-        else:
-            bits = np.broadcast_to(np.asarray(out_bits), len(bias))
-            more = {} if limit is None else {"limit": limit}
-            layers.append(quantise_linear(weight, bias, in_bits, bits, False, **more))
-        in_bits = ACTIVATION_BITS
-    return tuple(layers)
+    return tuple(layers), quantise_network(linears_of(model.encoder_layers), ACTIVATION_BITS, bits, HIDDEN_LIMIT)
 
 
 def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray) -> LinearWeights:
@@ -291,15 +277,6 @@ def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray) -> LinearWe
         if layer.largest_sum(limit) < SINGLE_LIMIT:
             break
     return layer
-
-
-def _linears(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
-    """Copies of weight and bias, float64, of each linear layer."""
-    return [
-        (module.weight.detach().double().numpy().copy(), module.bias.detach().double().numpy().copy())
-        for module in network
-        if isinstance(module, nn.Linear)
-    ]
 
 
 def figures(weights: LocalWeights, models: dict[str, TorchLocalVAE], x: Strips) -> dict[str, Any]:
