@@ -70,7 +70,7 @@ class ModelEntry:
             facts = {"channels": weights.channels, "shape": weights.shape, "likelihood": weights.likelihood}
         if facts["channels"] != channels or (facts["likelihood"] == BERNOULLI) != (levels == 2):
             return False
-        return facts["shape"] is None or list(facts["shape"]) == list(shape)
+        return facts["shape"] is None or facts["shape"] in (shape, list(shape))
 
 
 class Zoo:

@@ -128,6 +128,12 @@ def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(MODELS / "missing") in refused(MODELS / "missing")
 
 
+@pytest.mark.parametrize("shape", [5, "28", [[6, 5]], {}])
+def test_a_card_of_a_shape_that_is_none_fits_nothing(place: Path, shape: Any) -> None:
+    put(BINARY, place / "odd", lambda card: card.update(shape=shape))
+    assert not ModelEntry(place / "odd").fits(SHAPE, 1, 2)
+
+
 def test_models_that_are_not_default_need_to_be_chosen(place: Path) -> None:
     put(BINARY, place / "reference", lambda card: card.update(default=False, name="reference"))
     assert Zoo().candidates(SHAPE, 1, 2) == []
