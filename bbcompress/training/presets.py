@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bbcompress.errors import TrainingError
+from bbcompress.models.local import MAX_TILE
 from bbcompress.training.local import LocalShape
 
 PHOTO_TILE = 64
@@ -29,8 +30,10 @@ def preset(
         raise TrainingError("binary images have one channel")
     if image is None:
         chosen = _photo(channels, binary)
-    elif image[0] != image[1] or image[0] % 4:
-        raise TrainingError("images of one size must be square with sides that are multiples of 4; use --any-size")
+    elif image[0] != image[1] or image[0] % 4 or image[0] > MAX_TILE:
+        raise TrainingError(
+            f"images of one size must be square, their sides multiples of 4 and at most {MAX_TILE}; use --any-size"
+        )
     else:
         chosen = _thumbnail(image[0], channels) if channels == 3 else _digit(image[0], binary)
     shape = chosen.shape

@@ -320,7 +320,14 @@ def test_presets_can_be_exported(image: tuple[int, int] | None, channels: int, b
 
 @pytest.mark.parametrize(
     ("image", "channels", "binary"),
-    [(None, 3, True), ((28, 28), 3, True), ((28, 20), 1, False), ((30, 30), 1, False), ((30, 30), 3, False)],
+    [
+        (None, 3, True),
+        ((28, 28), 3, True),
+        ((28, 20), 1, False),
+        ((30, 30), 1, False),
+        ((30, 30), 3, False),
+        ((260, 260), 1, False),
+    ],
 )
 def test_images_without_a_preset(image: tuple[int, int] | None, channels: int, binary: bool) -> None:
     with pytest.raises(TrainingError) as caught:
