@@ -29,8 +29,8 @@ from bbcompress.archive.groups import (
     image_kinds,
     prefers_fallback,
 )
-from bbcompress.archive.header import GREY, GroupHeader, Kind
-from bbcompress.codecs.fallback import decode_item, item_size
+from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
+from bbcompress.codecs.fallback import Progress, decode_item, item_size
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
@@ -47,8 +47,6 @@ SAMPLE = 24
 FALLBACK = "fallback"
 NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
 NumpyArray = np.ndarray[Any, Any]
-Progress = Callable[[int], None]
-"""Called, from the calling thread, with the number of pixels that are newly done."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class Compressor:
             group = waiting.setdefault(key, [])
             group.append((position, name, image))
             sizes[key] = sizes.get(key, 0) + image.samples
-            if sizes[key] >= GROUP_SUBPIXELS:
+            if sizes[key] >= GROUP_SUBPIXELS or len(group) == MAX_GROUP_IMAGES:
                 del sizes[key]
                 self._write_group(writer, key, waiting.pop(key), summary, progress)
         for key, group in waiting.items():
@@ -193,7 +191,7 @@ class Compressor:
         work = _Work(images, progress)
         coder, header, payload = self._encode(images, key, work)
         if self.options.verify:
-            _verify(lambda: _decode_group(header, payload, self._models, work), list(images))
+            _verify(lambda: decode_images(header, payload, self._models, progress=work), list(images))
         writer.add_group(header, payload, None if names[0] is None else names, positions)
         summary.count(coder, images)
         work.finish()
@@ -295,7 +293,8 @@ class Reader:
             header, payload = self.archive.read_group(number)
             if progress is not None:
                 self._begin(header, split_items(payload, header.count) if header.fallback else [])
-            yield from zip(entry.positions, _decode_group(header, payload, self._models, progress), strict=True)
+            images = decode_images(header, payload, self._models, progress=progress)
+            yield from zip(entry.positions, images, strict=True)
 
     def _begin(self, header: GroupHeader, items: Sequence[bytes]) -> None:
         """Take up the size of a group's images, if its header, or that of each stored image, says it."""
@@ -364,14 +363,8 @@ def _decode_lone(data: bytes, models: ModelCache, progress: Progress | None = No
     header, payload = parse_lone(data)
     if header.fallback:
         return decode_item(payload, progress=progress)
-    (image,) = _decode_group(header, payload, models, progress)
+    (image,) = decode_images(header, payload, models, progress=progress)
     return image
-
-
-def _decode_group(
-    header: GroupHeader, payload: bytes, models: ModelCache, progress: Progress | None
-) -> list[PixelImage]:
-    return decode_images(header, payload, models, progress=progress)
 
 
 def _pixels(images: Iterable[PixelImage]) -> int:

@@ -24,7 +24,8 @@ from bbcompress.errors import BBCError
 from bbcompress.signals import Terminated, termination_raises
 
 if TYPE_CHECKING:
-    from bbcompress.api import Progress, Reader, Summary
+    from bbcompress.api import Reader, Summary
+    from bbcompress.codecs.fallback import Progress
     from bbcompress.images import PixelImage
 
 

@@ -244,8 +244,9 @@ def test_mixed_archive_keeps_order_and_names() -> None:
     assert by_model == set(summary.coders) == {"tiny-binary", "tiny-grey", FALLBACK}
 
 
-def test_groups_split_when_they_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 3 * 784)
+@pytest.mark.parametrize(("limit", "value"), [("GROUP_SUBPIXELS", 3 * 784), ("MAX_GROUP_IMAGES", 3)])
+def test_groups_split_when_they_are_full(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, limit, value)
     images: list[Named] = []
     for binary, grey in zip(digits("binary", *range(7)), digits("grey", *range(7)), strict=True):
         images += [(f"{len(images)}.png", binary), (f"{len(images) + 1}.png", grey)]

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from bbcompress.ans import Message
 from bbcompress.archive.header import MAX_LANES, GroupHeader
 from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import FormatError
 from bbcompress.models.local import LocalWeights
@@ -22,7 +23,6 @@ from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.wire import ByteReader, varint
 
 NumpyArray = np.ndarray[Any, Any]
-Progress = Callable[[int], None]
 
 P = TypeVar("P")
 R = TypeVar("R")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 from bbcompress.archive.blocks import (
     MAX_SUBPIXELS,
     CodingSettings,
-    Progress,
     codec_of,
     context_of,
     decode_blocks,
@@ -22,7 +21,7 @@ from bbcompress.archive.blocks import (
 )
 from bbcompress.archive.container import join_items, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
-from bbcompress.codecs.fallback import decode_item, encode_item, least_size
+from bbcompress.codecs.fallback import Progress, decode_item, encode_item, least_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import Backend
@@ -111,7 +110,7 @@ def encode_images(
 
 
 def encode_fallback(
-    images: Sequence[PixelImage], progress: Callable[[int], None] | None = None
+    images: Sequence[PixelImage], progress: Progress | None = None
 ) -> tuple[GroupHeader, bytes]:
     """Store images of any kind as a group of fallback items. Raises ImageError for what cannot be stored exactly.
 

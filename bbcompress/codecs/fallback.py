@@ -58,7 +58,7 @@ _SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
 
 Progress = Callable[[int], None]
-"""Called with the number of pixels that are newly done."""
+"""Called, from the calling thread, with the number of pixels that are newly done."""
 
 
 def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
