@@ -24,7 +24,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TEST_TILES = 2000
 """About so many held-out tiles of local models are looked at."""
 DREAMS = 2048
-"""Tiles that a local model dreams, once, for its half-asleep phase: pixel by pixel is too slow for fresh ones."""
+"""Most tiles that a local model dreams, once, for its half-asleep phase (no more than the data have): pixel by pixel is
+too slow for fresh ones."""
 
 Objective = tuple[Loss, Callable[[float], None] | None]
 """A loss, and what has to be told the training's progress before each step."""
@@ -131,7 +132,7 @@ class LocalTask(Task):
 
     def half_asleep(self, model: LocalVAE, alpha: float) -> Objective:
         generator = seeded_generator(torch.device("cpu"), "dreams", self.config.seed)
-        dreams = sample_tiles(model, DREAMS, generator) if alpha else []
+        dreams = sample_tiles(model, min(DREAMS, len(self.data)), generator) if alpha else []
         loss = TileHalfAsleep(model, self.images, dreams, self.preset.samples, alpha)
         return loss, None
 

@@ -71,6 +71,16 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_export", lambda out, reporter: None)
 
 
+def test_small_data_are_not_outnumbered_by_dreams(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "DREAMS", 1000)
+    data = tasks.Dataset("few", *(np.zeros((n, 8, 8, 3), np.uint8) for n in (3, 2)))
+    task = tasks.LocalTask(config_of(colours), data)
+    loss, _ = task.half_asleep(task.build(), 0.5)
+    assert isinstance(loss, tasks.TileHalfAsleep)
+    assert loss.dreams is not None
+    assert len(loss.dreams.images.tiles) == 3
+
+
 @pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("killed_in", [1, 3])
 def test_resume_gives_the_same(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int) -> None:
