@@ -272,9 +272,11 @@ def models(model: str | None) -> None:
             rate = rates.get("rha") if isinstance(rates, dict) else None
             text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
             text += f"  {f'{rate:.4f}' if isinstance(rate, float) else '?'} bits/dim  {size / 1e6:.1f} MB"
-            click.echo(text + ("" if entry.is_default else "  (only with -m)"))
+            text += "" if entry.is_default else "  (only with -m)"
         except (BBCError, OSError) as error:
             click.echo(f"{entry.folder}: {error}", err=True)
+            continue
+        click.echo(text)  # outside: a reader that has had enough is no fault of the model
 
 
 @contextmanager

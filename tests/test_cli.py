@@ -591,6 +591,17 @@ def test_test() -> None:
     assert fail("test", "set.bbc").startswith("bbc: error: set.bbc: ")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes that break")
+def test_models_to_a_reader_that_has_gone() -> None:
+    """It is no fault of the models."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run([sys.executable, "-m", "bbcompress", "models"], stdout=closed, stderr=subprocess.PIPE)
+    assert b"tiny" not in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_models() -> None:
     lines = succeed("models").splitlines()
     assert [line.split()[:2] for line in lines] == [
