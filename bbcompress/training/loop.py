@@ -172,7 +172,9 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             self.steps += 1
-            if self.averages and self.steps % AVERAGE_EVERY == 0:
+            if self.steps < AVERAGE_EVERY:  # a training too short for averages keeps what it learnt
+                copy_all(self.averages, self.parameters[: len(self.averages)])
+            elif self.averages and self.steps % AVERAGE_EVERY == 0:
                 self._update_averages()
             total += loss.detach() * len(rows)
             seen += len(rows)

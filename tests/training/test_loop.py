@@ -50,6 +50,18 @@ def test_trains_averages_and_is_reproducible() -> None:
     torch.testing.assert_close(average, one.data.float().mean(0), atol=0.2, rtol=0)
 
 
+def test_a_training_too_short_for_averages_is_not_undone() -> None:
+    short = trainer()
+    short.run_epoch(Reporter(quiet=True))
+    assert short.steps == 7
+    raw = short.parameters[0].detach().clone()
+    assert raw.any()
+    with short.averaged():
+        assert torch.equal(short.parameters[0], raw)
+    short.use_averages()
+    assert torch.equal(short.parameters[0], raw)
+
+
 def test_averaging_off() -> None:
     off, on = trainer(0), trainer()
     for t in (off, on):
