@@ -20,7 +20,9 @@ from bbcompress.images import from_array
 from bbcompress.models.checkpoint import load
 from bbcompress.models.local import LocalWeights
 from bbcompress.training import run, tasks
+from bbcompress.training.datasets import Dataset
 from bbcompress.training.export import training_command
+from bbcompress.training.local_objectives import TileHalfAsleep
 from bbcompress.training.loop import Trainer
 from bbcompress.training.run import LOCAL_DEFAULTS, TrainingConfig, configure, load_trained, train
 
@@ -73,10 +75,10 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_data_are_not_outnumbered_by_dreams(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "DREAMS", 1000)
-    data = tasks.Dataset("few", *(np.zeros((n, 8, 8, 3), np.uint8) for n in (3, 2)))
+    data = Dataset("few", np.zeros((3, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8))
     task = tasks.LocalTask(config_of(colours), data)
     loss, _ = task.half_asleep(task.build(), 0.5)
-    assert isinstance(loss, tasks.TileHalfAsleep)
+    assert isinstance(loss, TileHalfAsleep)
     assert loss.dreams is not None
     assert len(loss.dreams.images.tiles) == 3
 
