@@ -441,7 +441,7 @@ class _Bar:
 
 
 @main.command()
-@click.option("--architecture", type=click.Choice(["mlp", "local"]), help="Of the model. [default: mlp, the paper's]")
+@click.option("--architecture", type=click.Choice(["mlp", "resnet", "local"]), help="Of the model. [default: mlp]")
 @click.option("--data", metavar="mnist|cifar10|DIR", help="Data set, or directory of images. [default: binary MNIST]")
 @click.option("--any-size", is_flag=True, help="The directory's images may differ in size (local models).")
 @click.option("--grey", is_flag=True, help="Make the directory's colour images grey.")
@@ -450,15 +450,34 @@ class _Bar:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
 @click.option("--name", help="Name of the model. [default: from the data set]")
 @click.option("--alpha", type=click.FloatRange(0, 1), help="Share of model samples in phase 2. [default: 0.5]")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs of the VAE. [default: 100]")
-@click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of the rha encoder. [default: 100]")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Of the VAE. [default: 3e-4; local: 2e-3]")
 @click.option(
-    "--encoder-lr", type=click.FloatRange(0, min_open=True), help="Of the rha encoder. [default: 3e-4; local: 5e-4]"
+    "--samples",
+    type=click.Choice(["prior", "aggregate"]),
+    help="Where the z of model samples come from: the prior, or the posteriors of training images. "
+    "[default: prior; resnet: aggregate]",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the VAE. [default: 100; resnet: 500]")
+@click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of the rha encoder. [default: 100]")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), help="Of the VAE. [default: 3e-4; resnet: 5e-4; local: 2e-3]"
+)
+@click.option(
+    "--encoder-lr",
+    type=click.FloatRange(0, min_open=True),
+    help="Of the rha encoder. [default: 3e-4; resnet: 1e-5; local: 5e-4]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
-@click.option("--latents", type=click.IntRange(1), help="Latent variables. [default: 16; grey mlp: 32]")
-@click.option("--hidden", type=click.IntRange(1), help="Width of hidden layers. [default: 500; local: its preset's]")
+@click.option(
+    "--latents",
+    type=click.IntRange(1),
+    help="Latent variables, of a resnet their channels. [default: 16; grey mlp: 32; resnet: 4]",
+)
+@click.option(
+    "--hidden",
+    type=click.IntRange(1),
+    help="Width of hidden layers. [default: 500; resnet: 256; local: its preset's]",
+)
+@click.option("--blocks", type=click.IntRange(1), help="Residual blocks in each network of a resnet. [default: 2]")
 @click.option(
     "--average",
     type=click.FloatRange(0, 1, max_open=True),
@@ -470,6 +489,11 @@ class _Bar:
 @click.option("--seed", type=int, help="Seed of all randomness. [default: 0]")
 @click.option("--device", help="cpu or cuda. [default: cpu]")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]")
+@click.option(
+    "--keep-every",
+    type=click.IntRange(0),
+    help="Keep a copy of the checkpoint after so many epochs of the VAE, 0: none. [default: 0; resnet: 100]",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run, with the options it was begun with.")
 @click.option(
     "--from",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from bbcompress.training.likelihoods import Bernoulli, DiscretisedLogistic, Likelihood
+from bbcompress.training.likelihoods import Bernoulli, DiscretisedLogistic
 
 
 class MLPVAE(nn.Module):
@@ -36,7 +36,7 @@ class MLPVAE(nn.Module):
         self.hidden = hidden
         self.binary = binary
         self.dimensions = shape[0] * shape[1]
-        self.likelihood: Likelihood = Bernoulli() if binary else DiscretisedLogistic()
+        self.likelihood: Bernoulli | DiscretisedLogistic = Bernoulli() if binary else DiscretisedLogistic()
         self.compute_dtype = torch.float32
         outputs = self.dimensions * self.likelihood.parameters_per_pixel
         self.encoder = _mlp(self.dimensions, hidden, 2 * latents)

@@ -28,7 +28,7 @@ from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.calibrate import calibrate, rates_by_steps
 from bbcompress.training.datasets import load
 from bbcompress.training.loop import load_checkpoint
-from bbcompress.training.run import LOCAL_DEFAULTS, TrainingConfig, load_trained, option
+from bbcompress.training.run import DEFAULTS, TrainingConfig, load_trained, option
 
 CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
@@ -137,9 +137,16 @@ def training_command(config: TrainingConfig, source: str = "") -> str:
     """The command line of one run: the options that differ from the defaults. source: what `--from` named."""
     usual = TrainingConfig(data=config.data, binary=config.binary)
     words = ["bbc", "train", *(["--from", source] if source else []), "--data", config.data]
-    if config.architecture == "local":
-        usual = TrainingConfig(architecture="local", data=config.data, binary=config.binary, **LOCAL_DEFAULTS)
-        words += ["--architecture", "local"]
+    if config.architecture != "mlp":
+        usual = TrainingConfig(
+            **{
+                **DEFAULTS[config.architecture],
+                "data": config.data,
+                "architecture": config.architecture,
+                "binary": config.binary,
+            }
+        )
+        words += ["--architecture", config.architecture]
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
         if name in ("data", "data_dir", "threads", "device", "evaluate_every") or value == getattr(usual, name):

@@ -14,20 +14,17 @@ MAX_LOG_SCALE = 7.0
 
 
 class Likelihood(Protocol):
-    """What a model needs of its observation distribution over D sub-pixels."""
+    """What a model needs of its observation distribution over D sub-pixels, whose parameters are params (B, ...)."""
 
     name: str
     parameters_per_pixel: int
     max_level: int
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        """log p(x|z) in nats, (B,), for params (B, D * parameters_per_pixel) and x (B, D) of any dtype."""
+        """log p(x|z) in nats, (B,), for levels x (B, D) of any dtype."""
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """One draw for each row of params: uint8 (B, D)."""
-
-    def initialise(self, bias: Tensor) -> None:
-        """Set the bias (D * parameters_per_pixel,) of the decoder's last layer in place."""
 
 
 class Bernoulli:
@@ -67,33 +64,85 @@ class DiscretisedLogistic:
         return 255 * o_m, (o_s + math.log(255)).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        """log p(x|z) in nats, (B,), for params (B, 2 D) and levels x (B, D).
-
-        With b, a the standardised upper and lower edge of a level and S the logistic function,
-        S(b) - S(a) = S(b) S(-a) (1 - exp(a - b)), which has no cancellation and a gradient everywhere.
-        """
+        """log p(x|z) in nats, (B,), for params (B, 2 D) and levels x (B, D)."""
         mean, log_scale = self.mean_and_log_scale(params)
-        inverse = torch.exp(-log_scale)
-        level = x.to(params.dtype)
-        centred = level - mean
-        upper = F.softplus((-0.5 - centred) * inverse)  # -log S(b)
-        lower = F.softplus((centred - 0.5) * inverse)  # -log S(-a)
-        width = torch.log(-torch.expm1(-inverse))
-        above, below = level > 0, level < self.max_level
-        nothing = torch.zeros((), dtype=params.dtype, device=params.device)
-        log_p = torch.where(above & below, width, nothing)
-        log_p = log_p - torch.where(below, upper, nothing) - torch.where(above, lower, nothing)
-        return log_p.sum(1)
+        return log_mass(x.to(params.dtype), mean, log_scale).sum(1)
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """One draw for each row of params: uint8 (B, D)."""
         mean, log_scale = self.mean_and_log_scale(params)
-        noise = torch.rand(mean.shape, generator=generator, device=params.device)
-        level = torch.logit(noise, eps=1e-7).mul_(torch.exp(log_scale)).add_(mean)
-        # a rounded logistic variable has the masses of log_prob
-        return level.round_().clamp_(0, self.max_level).to(torch.uint8)
+        return draw_levels(mean, log_scale, generator).to(torch.uint8)
 
     def initialise(self, bias: Tensor) -> None:
         """Start with scales of exp(-2) of the range: wide enough for a gradient from every level."""
         with torch.no_grad():
             bias[len(bias) // 2 :].fill_(-2.0)
+
+
+class ChannelLogistic:
+    """RGB levels 0..255, logistic, the mean of a channel being linear in the channels before it; its mass outside goes
+    to the edge levels.
+
+    params (B, 9, H, W): three means m (127.5 + 64 o, in levels), three logarithms of scales (o + ln 20, clamped to
+    [-1.5, 7]), three coefficients c. Given the pixel's earlier channels r, g the means are m_R, m_G + c_0 (r - m_R) and
+    m_B + c_1 (r - m_R) + c_2 (g - m_G). Rows of x are the sub-pixels in the order height, width, channel.
+    """
+
+    name = "channel_logistic"
+    parameters_per_pixel = 9
+    max_level = 255
+    MEAN_UNIT = 64.0
+    FIRST_LOG_SCALE = math.log(20)
+
+    def __init__(self, image: tuple[int, int]) -> None:
+        """image: height and width."""
+        self.image = image
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """log p(x|z) in nats, (B,), for params (B, 9, H, W) and levels x (B, D)."""
+        means, log_scales, coefficients = self._parts(params)
+        levels = x.view(-1, *self.image, 3).permute(0, 3, 1, 2).to(params.dtype)
+        red, green, _ = (levels - means).unbind(1)
+        c0, c1, c2 = coefficients.unbind(1)
+        shift = torch.stack([torch.zeros_like(red), c0 * red, c1 * red + c2 * green], 1)
+        return log_mass(levels, means + shift, log_scales).flatten(1).sum(1)
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        """One draw for each row of params: uint8 (B, D)."""
+        means, log_scales, coefficients = self._parts(params)
+        c0, c1, c2 = coefficients.unbind(1)
+        red = draw_levels(means[:, 0], log_scales[:, 0], generator)
+        by_red = red - means[:, 0]
+        green = draw_levels(means[:, 1] + c0 * by_red, log_scales[:, 1], generator)
+        by_green = green - means[:, 1]
+        blue = draw_levels(means[:, 2] + c1 * by_red + c2 * by_green, log_scales[:, 2], generator)
+        return torch.stack([red, green, blue], dim=3).flatten(1).to(torch.uint8)
+
+    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        means, log_scales, coefficients = params.chunk(3, dim=1)
+        log_scales = (log_scales + self.FIRST_LOG_SCALE).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+        return 127.5 + self.MEAN_UNIT * means, log_scales, coefficients
+
+
+def log_mass(level: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """The logarithm of a logistic's mass on each level 0..255, in nats; all of one shape.
+
+    With b, a the standardised upper and lower edge of a level and S the logistic function,
+    S(b) - S(a) = S(b) S(-a) (1 - exp(a - b)), which has no cancellation and a gradient everywhere.
+    """
+    inverse = torch.exp(-log_scale)
+    centred = level - mean
+    upper = F.softplus((-0.5 - centred) * inverse)  # -log S(b)
+    lower = F.softplus((centred - 0.5) * inverse)  # -log S(-a)
+    width = torch.log(-torch.expm1(-inverse))
+    above, below = level > 0, level < 255
+    nothing = torch.zeros((), dtype=mean.dtype, device=mean.device)
+    log_p = torch.where(above & below, width, nothing)
+    return log_p - torch.where(below, upper, nothing) - torch.where(above, lower, nothing)
+
+
+def draw_levels(mean: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
+    """Levels 0..255, floating-point, with the masses of `log_mass`: a rounded logistic variable has them."""
+    noise = torch.rand(mean.shape, generator=generator, device=mean.device)
+    level = torch.logit(noise, eps=1e-7).mul_(torch.exp(log_scale)).add_(mean)
+    return level.round_().clamp_(0, 255)

@@ -106,6 +106,7 @@ class Trainer:
     """Minimises a loss by Adam over shuffled batches, one epoch at a time, with an average of the weights.
 
     parameters: what is trained.
+    buffers: what else changes as the model runs, averaged and saved as parameters are (statistics of batch norm).
     loss: called with a batch (B, ...) of rows of `data`.
     average: decay a step of the exponential moving average of the weights; 0 is off. Early on it is the plain
         mean of recent weights, so that the start is forgotten soon.
@@ -132,10 +133,12 @@ class Trainer:
         unit: float = 1.0,
         decay_epochs: int = 0,
         before_step: Callable[[float], None] | None = None,
+        buffers: Iterable[Tensor] = (),
     ) -> None:
         self.decay_epochs = decay_epochs
         self.before_step = before_step
-        self.parameters = list(parameters)
+        trained = list(parameters)
+        self.parameters = trained + list(buffers)
         self.loss = loss
         self.data = data
         self.phase = phase
@@ -147,7 +150,7 @@ class Trainer:
         self.epoch = 0
         self.steps = 0
         self.averages = [p.detach().clone() for p in self.parameters] if average else []
-        self.optimiser = torch.optim.Adam(self.parameters, lr=lr, fused=True)
+        self.optimiser = torch.optim.Adam(trained, lr=lr, fused=True)
 
     @property
     def steps_per_epoch(self) -> int:

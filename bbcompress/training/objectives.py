@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.likelihoods import Likelihood
 
 TINY = torch.finfo(torch.float32).tiny
+
+
+class ImageVAE(Protocol):
+    """A VAE of whole images, x being rows of D levels: `MLPVAE`, `ResNetVAE`."""
+
+    latents: int
+    dimensions: int
+    compute_dtype: torch.dtype
+    training: bool
+
+    @property
+    def likelihood(self) -> Likelihood: ...
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def decode(self, z: Tensor) -> Tensor: ...
+    def train(self, mode: bool = True) -> object: ...
 
 
 def gaussian_kl(mu: Tensor, sigma: Tensor) -> Tensor:
@@ -17,7 +33,7 @@ def gaussian_kl(mu: Tensor, sigma: Tensor) -> Tensor:
     return (0.5 * (mu.square() + sigma.square() - 1) - torch.log(sigma.clamp_min(TINY))).sum(1)
 
 
-def elbo_per_image(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+def elbo_per_image(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
     """The evidence lower bound (paper Eq. 1) of each image in nats, (B,), for levels x (B, D).
 
     Analytic KL, one reparameterised sample of z.
@@ -28,45 +44,62 @@ def elbo_per_image(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tens
     return log_likelihood - gaussian_kl(mu, sigma)
 
 
-def elbo(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+def elbo(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
     """The mean ELBO (paper Eqs. 1 and 10) in nats, a scalar, for levels x (B, D)."""
     return elbo_per_image(model, x, generator).mean()
 
 
-def negative_elbo(model: MLPVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+def negative_elbo(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
     """The loss of VAE training: the mean negative ELBO in nats, a scalar, for levels x (B, D)."""
     return -elbo(model, x, generator)
 
 
-def reverse_half_asleep(model: MLPVAE, x: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+def reverse_half_asleep(
+    model: ImageVAE, x: Tensor, alpha: float, generator: torch.Generator, aggregate: bool = False
+) -> Tensor:
     """The loss of the encoder with a frozen decoder: mean KL(q(z|x) || p(z|x)) over a mixture (paper Eq. 17).
 
-    m(x) = alpha p(x) + (1 - alpha) p_d(x). Of the B data rows x (B, D), round(alpha B) are replaced by fresh
-    samples of the model: z' ~ N(0, I), x' ~ p(x|z'). The value is the mean negative ELBO in nats, which is
-    the KL up to a constant in the encoder's parameters. alpha = 0 is plain encoder training, alpha = 1
-    reverse sleep (Eq. 15). The caller freezes the decoder (requires_grad_(False)); gradients pass through it
-    to z.
+    m(x) = alpha p(x) + (1 - alpha) p_d(x). Of the B data rows x (B, D), round(alpha B) are replaced by fresh samples
+    of the model: z' ~ N(0, I), x' ~ p(x|z'). aggregate: z' is drawn from the aggregate posterior q(z) instead, here
+    that of the replaced rows, for data where the prior differs so much from q(z) that its samples are of no use. The
+    value is the mean negative ELBO in nats, which is the KL up to a constant in the encoder's parameters. alpha = 0 is
+    plain encoder training, alpha = 1 reverse sleep (Eq. 15). The caller freezes the decoder (requires_grad_(False));
+    gradients pass through it to z.
     """
     dreamed = round(alpha * len(x))
     if dreamed:
-        x = torch.cat([x[dreamed:], sample_model(model, dreamed, generator, x.device).to(x.dtype)])
+        dreams = (
+            resample(model, x[:dreamed], generator) if aggregate else sample_model(model, dreamed, generator, x.device)
+        )
+        x = torch.cat([x[dreamed:], dreams.to(x.dtype)])
     return negative_elbo(model, x, generator)
 
 
 @torch.no_grad()
-def sample_model(model: MLPVAE, n: int, generator: torch.Generator, device: torch.device) -> Tensor:
+def sample_model(model: ImageVAE, n: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """n images drawn from the model by ancestral sampling, uint8 (n, D)."""
     z = torch.randn(n, model.latents, generator=generator, device=device)
     return model.likelihood.sample(model.decode(z), generator)
 
 
 @torch.no_grad()
-def evaluate(model: MLPVAE, data: Tensor, samples: int, generator: torch.Generator, batch: int = 500) -> float:
-    """Mean negative ELBO in bits per dimension over all of data (N, D), always in float32.
+def resample(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Images drawn from the model with z ~ q(z|x) for each of x (B, D): uint8 (B, D)."""
+    mu, sigma = model.encode(x)
+    z = mu + sigma * torch.randn(mu.shape, generator=generator, device=mu.device)
+    return model.likelihood.sample(model.decode(z), generator)
+
+
+@torch.no_grad()
+def evaluate(model: ImageVAE, data: Tensor, samples: int, generator: torch.Generator, batch: int = 500) -> float:
+    """Mean negative ELBO in bits per dimension over all of data (N, D), always in float32 and with the running
+    statistics of batch norm.
 
     samples: draws of z an image.
     """
     compute_dtype, model.compute_dtype = model.compute_dtype, torch.float32
+    training = model.training
+    model.train(False)
     total = torch.zeros((), dtype=torch.float64, device=data.device)
     try:
         for _ in range(samples):
@@ -74,6 +107,7 @@ def evaluate(model: MLPVAE, data: Tensor, samples: int, generator: torch.Generat
                 total -= elbo_per_image(model, data[start : start + batch], generator).double().sum()
     finally:
         model.compute_dtype = compute_dtype
+        model.train(training)
     return total.item() / (samples * len(data)) * bits_per_dimension(model.dimensions)
 
 

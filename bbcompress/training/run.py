@@ -24,27 +24,44 @@ from bbcompress.training.loop import (
     save_json,
     seeded_generator,
 )
-from bbcompress.training.tasks import DTYPES, TASKS, Objective, Task, build_local, build_mlp
+from bbcompress.training.tasks import DTYPES, TASKS, Objective, Task, build_local, build_mlp, build_resnet
 
 FORMAT = 1
 PHASE_VAE = "vae"
 PHASE_RHA = "rha"
+SAMPLES = ("prior", "aggregate")
 FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
 # on --resume; the model does not rest on them
-MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every", "epochs", "encoder_epochs", "compile")
-LOCAL_DEFAULTS: dict[str, Any] = {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}  # unless given
+MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every", "epochs", "encoder_epochs", "compile", "keep_every")
+# what TrainingConfig has otherwise, unless given
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "local": {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4},
+    # the schedule of the paper
+    "resnet": {
+        "data": "cifar10",
+        "epochs": 500,
+        "lr": 5e-4,
+        "encoder_lr": 1e-5,
+        "samples": "aggregate",
+        "keep_every": 100,
+    },
+}
 # given by the earlier run with --from
-OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "hidden")
+OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "hidden", "blocks")
 
 
 @dataclass
 class TrainingConfig:
     """The options of a training run.
 
-    architecture: `mlp` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey: of a
-    directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images; hidden: None is 500 for an
-    mlp and the preset's width for a local model; average: decay a step of the averaged weights, 0 is off; decay: let
+    architecture: `mlp` or `resnet` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey:
+    of a directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a
+    resnet; hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model; blocks:
+    residual blocks in each network of a resnet, None is 2; samples: where the z of phase rha's model samples come from,
+    `prior` or `aggregate`, the posteriors of training images; keep_every: after so many epochs of phase vae a copy of
+    the checkpoint is kept, 0 is never; average: decay a step of the averaged weights, 0 is off; decay: let
     the learning rates fall to nothing, which local models need; compile: use torch.compile; threads: None leaves
     torch's choice; evaluate_every: epochs, 0 is never.
     """
@@ -57,6 +74,8 @@ class TrainingConfig:
     grey: bool = False
     latents: int | None = None
     hidden: int | None = None
+    blocks: int | None = None
+    samples: str = "prior"
     alpha: float = 0.5
     epochs: int = 100
     encoder_epochs: int = 100
@@ -71,6 +90,7 @@ class TrainingConfig:
     device: str = "cpu"
     threads: int | None = None
     evaluate_every: int = 5
+    keep_every: int = 0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -78,6 +98,10 @@ class TrainingConfig:
         if self.architecture == "mlp":
             self.latents = self.latents or (16 if self.binary else 32)
             self.hidden = self.hidden or 500
+        if self.architecture == "resnet":
+            self.latents, self.hidden, self.blocks = self.latents or 4, self.hidden or 256, self.blocks or 2
+        elif self.blocks is not None:
+            raise TrainingError("--blocks is for --architecture resnet")
         if self.architecture == "local" and not self.decay:
             raise TrainingError("local models need --decay: their objective warms up with the schedule")
         wrong = [
@@ -86,6 +110,9 @@ class TrainingConfig:
                 "architecture": self.architecture in TASKS,
                 "latents": self.latents is None or self.latents >= 1,
                 "hidden": self.hidden is None or self.hidden >= 1,
+                "blocks": self.blocks is None or self.blocks >= 1,
+                "samples": self.samples in SAMPLES and (self.architecture != "local" or self.samples == "prior"),
+                "keep_every": self.keep_every >= 0,
                 "alpha": 0 <= self.alpha <= 1,
                 "epochs": self.epochs >= 0,
                 "encoder_epochs": self.encoder_epochs >= 0,
@@ -245,7 +272,9 @@ class _Run:
             self.baseline.load_state_dict(state["baseline"])
         else:  # a checkpoint within phase vae: the trainer's parameters are the model's, in order
             trainer = state["trainer"]
-            copy_all(list(self.baseline.parameters()), trainer["averages"] or trainer["parameters"])
+            copy_all(
+                [*self.baseline.parameters(), *_buffers(self.baseline)], trainer["averages"] or trainer["parameters"]
+            )
         self.source = str(path)
         self.phase = PHASE_RHA
         self.seconds[PHASE_VAE] = state["seconds"][PHASE_VAE]
@@ -296,7 +325,7 @@ class _Run:
         loss, before_step = objective
         return Trainer(
             module.parameters(), loss, self.task.data, phase=phase, lr=lr, before_step=before_step,
-            decay_epochs=epochs if self.config.decay else 0, **settings,
+            decay_epochs=epochs if self.config.decay else 0, buffers=_buffers(module), **settings,
         )  # fmt: skip
 
     def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log) -> None:
@@ -328,11 +357,20 @@ class _Run:
             )
             text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
             self.reporter.line(f"{trainer.phase} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
-            if trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
+            kept = self._kept(trainer)
+            if kept or trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
                 self._save(trainer, log)
+            if kept:
+                self._save(trainer, log, kept)
         trainer.use_averages()
 
-    def _save(self, trainer: Trainer, log: Log) -> None:
+    def _kept(self, trainer: Trainer) -> str:
+        """The name of the copy to keep of the checkpoint after this epoch, if any."""
+        every = self.config.keep_every
+        keep = every and trainer.phase == PHASE_VAE and trainer.epoch % every == 0
+        return f"epoch-{trainer.epoch:04}.pt" if keep else ""
+
+    def _save(self, trainer: Trainer, log: Log, name: str = "checkpoint.pt") -> None:
         state = {
             "format": FORMAT,
             "config": asdict(self.config),
@@ -345,7 +383,7 @@ class _Run:
         }
         if trainer.phase == PHASE_RHA:
             state["baseline"] = self.baseline.state_dict()
-        save_checkpoint(state, self.out / "checkpoint.pt")
+        save_checkpoint(state, self.out / name)
         self.last_save = time.monotonic()
 
     def _test_figures(self, model: Any) -> dict[str, float]:
@@ -366,7 +404,14 @@ class _Run:
 
 
 def _build(config: TrainingConfig, shape: Any) -> Any:
-    return build_local(shape, config.seed) if config.architecture == "local" else build_mlp(config, shape)
+    if config.architecture == "mlp":
+        return build_mlp(config, shape)
+    return (build_local if config.architecture == "local" else build_resnet)(shape, config.seed)
+
+
+def _buffers(module: Any) -> list[torch.Tensor]:
+    """What batch norm keeps."""
+    return [buffer for buffer in module.buffers() if buffer.is_floating_point()]
 
 
 def _same_shape(stored: Any, shape: Any) -> bool:
@@ -426,16 +471,19 @@ def configure(
     elif from_checkpoint is not None:
         earlier = asdict(stored_config(from_checkpoint))
         values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
-    elif "data" not in given:
+    elif "data" not in given and given.get("architecture") != "resnet":
         values = {"binary": True}
-    if {**values, **given}.get("architecture") == "local":
-        values = {**LOCAL_DEFAULTS, **values}
+    values = {**DEFAULTS.get({**values, **given}.get("architecture", "mlp"), {}), **values}
     values.update(given)
     config = TrainingConfig(**values)
     if not config.name:
         data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
-        is_local, only_encoder = config.architecture == "local", from_checkpoint is not None
-        parts = {"-local": is_local, "-binary": config.binary, "-rha": only_encoder}
+        only_encoder = from_checkpoint is not None
+        parts = {
+            f"-{config.architecture}": config.architecture != "mlp",
+            "-binary": config.binary,
+            "-rha": only_encoder,
+        }
         config.name = data + "".join(part for part, wanted in parts.items() if wanted)
     out = out_dir or Path("runs") / config.name
     if resume and out_dir is None:

@@ -19,6 +19,7 @@ from bbcompress.training.local_objectives import TileELBO, TileHalfAsleep, evalu
 from bbcompress.training.loop import Loss, seeded_generator
 from bbcompress.training.objectives import bits_per_dimension, evaluate, negative_elbo, reverse_half_asleep
 from bbcompress.training.presets import preset
+from bbcompress.training.resnet import STRIDE, ResNetShape, ResNetVAE
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TEST_TILES = 2000
@@ -66,14 +67,9 @@ class MLPTask(Task):
         if data.any_size or data.channels != 1:
             raise TrainingError("the mlp is for grey images of one size; others need --architecture local")
         self.config = config
-        self.device = torch.device(config.device)
-        self.data = self._rows(data.train)
-        self.test_data = self._rows(data.test)
+        self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
         self._shape = (int(data.shape[0]), int(data.shape[1]))
         self.unit = bits_per_dimension(self.data.shape[1])
-
-    def _rows(self, pixels: Any) -> Tensor:
-        return torch.from_numpy(pixels.reshape(len(pixels), -1).copy()).to(self.device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,15 +78,50 @@ class MLPTask(Task):
     def build(self) -> MLPVAE:
         model = build_mlp(self.config, self._shape)
         model.compute_dtype = DTYPES[self.config.precision]
-        return model.to(self.device)
+        return model.to(self.config.device)
 
     def elbo(self, model: MLPVAE) -> Objective:
         return partial(negative_elbo, model), None
 
     def half_asleep(self, model: MLPVAE, alpha: float) -> Objective:
-        return partial(reverse_half_asleep, model, alpha=alpha), None
+        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=self.config.samples == "aggregate"), None
 
     def figures(self, model: MLPVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
+        return {"bpd": evaluate(model, self.test_data, samples, generator)}
+
+
+class ResNetTask(Task):
+    """The paper's CIFAR-10 VAE on rows of the sub-pixels of colour images of one size."""
+
+    def __init__(self, config: Any, data: Dataset) -> None:
+        if data.any_size or data.channels != 3:
+            raise TrainingError("the resnet is for colour images of one size; others need --architecture local")
+        height, width = data.shape[:2]
+        if height % STRIDE or width % STRIDE:
+            raise TrainingError(f"the resnet needs images whose sides are multiples of {STRIDE}")
+        self.config = config
+        self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
+        self._shape = ResNetShape((int(height), int(width)), config.hidden, config.latents, config.blocks)
+        self.unit = bits_per_dimension(self.data.shape[1])
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        return asdict(self._shape)
+
+    def build(self) -> ResNetVAE:
+        model = build_resnet(self.shape, self.config.seed)
+        model.compute_dtype = DTYPES[self.config.precision]
+        return model.to(self.config.device)
+
+    def elbo(self, model: ResNetVAE) -> Objective:
+        model.train()
+        return partial(negative_elbo, model), None
+
+    def half_asleep(self, model: ResNetVAE, alpha: float) -> Objective:
+        model.eval()  # the statistics of batch norm are those of the data, not of a mixture with dreams
+        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=self.config.samples == "aggregate"), None
+
+    def figures(self, model: ResNetVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
         return {"bpd": evaluate(model, self.test_data, samples, generator)}
 
 
@@ -142,12 +173,17 @@ class LocalTask(Task):
         return {"bpd": bpd, "kl_bpd": kl}
 
 
+def _rows(pixels: Any, device: str) -> Tensor:
+    """Images as rows of their sub-pixels, on the device."""
+    return torch.from_numpy(pixels.reshape(len(pixels), -1).copy()).to(device)
+
+
 def _with_channels(images: Any, channels: int) -> list[Any]:
     """Each image as (H, W, C)."""
     return [image.reshape(*image.shape[:2], channels) for image in images]
 
 
-TASKS: dict[str, Callable[[Any, Dataset], Task]] = {"mlp": MLPTask, "local": LocalTask}
+TASKS: dict[str, Callable[[Any, Dataset], Task]] = {"mlp": MLPTask, "resnet": ResNetTask, "local": LocalTask}
 
 
 def build_mlp(config: Any, shape: tuple[int, int]) -> MLPVAE:
@@ -155,6 +191,13 @@ def build_mlp(config: Any, shape: tuple[int, int]) -> MLPVAE:
     generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
     latents = config.latents or (16 if config.binary else 32)
     return MLPVAE((shape[0], shape[1]), latents, config.hidden or 500, config.binary, generator)
+
+
+def build_resnet(shape: dict[str, Any], seed: int) -> ResNetVAE:
+    """The model of those sizes, with the random weights of the seed."""
+    height, width = shape["image"]
+    generator = seeded_generator(torch.device("cpu"), "weights", seed)
+    return ResNetVAE(ResNetShape(**{**shape, "image": (height, width)}), generator)
 
 
 def build_local(shape: dict[str, Any], seed: int) -> LocalVAE:

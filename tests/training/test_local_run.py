@@ -24,7 +24,7 @@ from bbcompress.training.datasets import Dataset
 from bbcompress.training.export import training_command
 from bbcompress.training.local_objectives import TileHalfAsleep
 from bbcompress.training.loop import Trainer
-from bbcompress.training.run import LOCAL_DEFAULTS, TrainingConfig, configure, load_trained, train
+from bbcompress.training.run import DEFAULTS, TrainingConfig, configure, load_trained, train
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def colours(tmp_path: Path) -> Path:
 def config_of(folder: Path, **changes: Any) -> TrainingConfig:
     settings: dict[str, Any] = {
         "architecture": "local", "data": str(folder), "latents": 2, "hidden": 8, "epochs": 2, "encoder_epochs": 2,
-        "batch": 2, "evaluate_every": 1, **LOCAL_DEFAULTS, **changes,
+        "batch": 2, "evaluate_every": 1, **DEFAULTS["local"], **changes,
     }  # fmt: skip
     return TrainingConfig(**settings)
 
