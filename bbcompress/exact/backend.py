@@ -33,6 +33,7 @@ class Backend(Protocol):
     def integers(self, array: Array) -> Array: ...
     def floats(self, array: Array) -> Array: ...
     def empty_like(self, array: Array) -> Array: ...
+    def zeros(self, shape: tuple[int, ...]) -> Array: ...
     def cast(self, array: Array, dtype: type[Any]) -> Array: ...
     def beside(self, left: Array, right: Array) -> Array: ...
     def lookup(self, name: str, index: Array) -> Array: ...
@@ -67,6 +68,9 @@ class NumpyBackend:
 
     def empty_like(self, array: Array) -> Array:
         return np.empty_like(array)
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        return np.zeros(shape)
 
     def cast(self, array: Array, dtype: type[Any]) -> Array:
         return array.astype(dtype, copy=False)
@@ -116,6 +120,9 @@ class TorchBackend:
 
     def empty_like(self, array: Array) -> Array:
         return self._torch.empty_like(array)
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        return self._torch.zeros(shape, dtype=self._torch.float64, device=self.device)
 
     def cast(self, array: Array, dtype: type[Any]) -> Array:
         return array.to({np.float32: self._torch.float32, np.float64: self._torch.float64}[dtype])

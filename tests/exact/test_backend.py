@@ -97,6 +97,15 @@ def test_lookup(backend: Backend, name: str) -> None:
         assert np.array_equal(found, table(name)[index])
 
 
+@pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", *DEVICES])
+def test_zeros(backend: Backend) -> None:
+    zeros = backend.zeros((2, 3, 1))
+    zeros[:, 1:] += backend.asarray(np.ones((2, 2, 1)))
+    array = backend.numpy(zeros)
+    assert array.dtype == np.float64
+    assert array.tolist() == [[[0], [1], [1]]] * 2
+
+
 @torch_backends
 def test_elementwise(backend: Backend) -> None:
     random = np.random.default_rng(0)
