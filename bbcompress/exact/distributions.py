@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bbcompress.ans import Message
+from bbcompress.ans import EmptyMessage, Message
 from bbcompress.exact import distribution_kernels as kernels
-from bbcompress.exact.backend import Array, Backend
-from bbcompress.exact.layers import GRADIENT_BITS
+from bbcompress.exact.backend import Array, Backend, NumpyBackend
+from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS
 from bbcompress.exact.tables import (
     ARGUMENT_BITS,
     LOG_SCALE_MAX,
@@ -105,6 +105,9 @@ class Bernoulli:
         return backend.floats(probability) - x * float(1 << GRADIENT_BITS)
 
 
+_LAST_LEVEL = 255
+
+
 class DiscretisedLogistic:
     """Levels 0..255 under a logistic in pixel levels; its mass outside goes to levels 0 and 255.
 
@@ -139,41 +142,154 @@ class DiscretisedLogistic:
         return x.astype(np.uint8).reshape(len(params), -1)
 
     def gradient(self, params: Array, x: Array, backend: Backend) -> Array:
-        """By o (mean = 256 o) and by the log scale u, with b, a the standardised edges of level x and S the logistic
-        function: 256 exp(-u) (S(-b) - S(a)) and b S(-b) - a S(a) + t / (e^t - 1), t = exp(-u); the terms of
-        an edge at infinity are zero there.
-        """
+        """By o (mean = 256 o) and by the log scale."""
         d = params.shape[1] // 2
         mean, u = backend.integers(params[:, :d]), backend.integers(params[:, d:])
-        clamped = backend.clip_(u - LOG_SCALE_MIN, 0, LOG_SCALE_MAX - LOG_SCALE_MIN)
-        free = clamped == u - LOG_SCALE_MIN
-        inverse = backend.lookup("inverse_scale", clamped)
-        level = backend.integers(x)
-        half = 1 << (ARGUMENT_BITS - 1)
-        centred = (level << ARGUMENT_BITS) - mean
-        b = ((centred + half) * inverse) >> VALUE_BITS
-        a = ((centred - half) * inverse) >> VALUE_BITS
-        one = 1 << SIGMOID_BITS
-        inner_b = backend.integers(level < self.levels - 1)
-        inner_a = backend.integers(level > 0)
-        # S(-b) and S(a), zero where that edge is at infinity
-        above = (one - self._sigmoid(b, backend)) * inner_b
-        below = self._sigmoid(a, backend) * inner_a
-        by_mean = ((above - below) * (inverse >> 6)) >> (SIGMOID_BITS + VALUE_BITS - 6 - GRADIENT_BITS - 8)
-        slope = backend.lookup("scale_slope", clamped) * inner_a * inner_b
-        shift = SIGMOID_BITS + ARGUMENT_BITS - GRADIENT_BITS
-        by_scale = ((b * above - a * below) >> shift) + (slope >> (VALUE_BITS - GRADIENT_BITS))
+        by_mean, by_log_scale = _logistic_gradient(mean, u, backend.integers(x), backend)
         gradient = backend.empty_like(params)
         gradient[:, :d] = backend.floats(by_mean)
-        gradient[:, d:] = backend.floats(by_scale * backend.integers(free))
+        gradient[:, d:] = backend.floats(by_log_scale)
         return gradient
 
-    def _sigmoid(self, logit: Array, backend: Backend) -> Array:
-        index = backend.clip_(logit + LOGIT_LIMIT, 0, 2 * LOGIT_LIMIT)
-        return backend.lookup("sigmoid", index)
+
+def _logistic_gradient(mean: Array, log_scale: Array, level: Array, backend: Backend) -> tuple[Array, Array]:
+    """d(-log p) of levels under their discretised logistics, in nats and units of 2^-20; int64 arrays of one shape.
+
+    By o (mean = 256 o) and by the log scale u, with b, a the standardised edges of level x and S the logistic
+    function: 256 exp(-u) (S(-b) - S(a)) and b S(-b) - a S(a) + t / (e^t - 1), t = exp(-u); the terms of an edge at
+    infinity are zero there.
+    """
+    clamped = backend.clip_(log_scale - LOG_SCALE_MIN, 0, LOG_SCALE_MAX - LOG_SCALE_MIN)
+    free = clamped == log_scale - LOG_SCALE_MIN
+    inverse = backend.lookup("inverse_scale", clamped)
+    half = 1 << (ARGUMENT_BITS - 1)
+    centred = (level << ARGUMENT_BITS) - mean
+    b = ((centred + half) * inverse) >> VALUE_BITS
+    a = ((centred - half) * inverse) >> VALUE_BITS
+    one = 1 << SIGMOID_BITS
+    inner_b = backend.integers(level < _LAST_LEVEL)
+    inner_a = backend.integers(level > 0)
+    # S(-b) and S(a), zero where that edge is at infinity
+    above = (one - _sigmoid(b, backend)) * inner_b
+    below = _sigmoid(a, backend) * inner_a
+    by_mean = ((above - below) * (inverse >> 6)) >> (SIGMOID_BITS + VALUE_BITS - 6 - GRADIENT_BITS - 8)
+    slope = backend.lookup("scale_slope", clamped) * inner_a * inner_b
+    shift = SIGMOID_BITS + ARGUMENT_BITS - GRADIENT_BITS
+    by_log_scale = ((b * above - a * below) >> shift) + (slope >> (VALUE_BITS - GRADIENT_BITS))
+    return by_mean, by_log_scale * backend.integers(free)
+
+
+def _sigmoid(logit: Array, backend: Backend) -> Array:
+    index = backend.clip_(logit + LOGIT_LIMIT, 0, 2 * LOGIT_LIMIT)
+    return backend.lookup("sigmoid", index)
 
 
 LIKELIHOODS: dict[str, Likelihood] = {kind.name: kind for kind in (Bernoulli(), DiscretisedLogistic())}
+
+
+class ChannelLogistic:
+    """RGB levels 0..255 under logistics, the mean of a channel being linear in the channels before it.
+
+    Rows are pixels: params (P, 9), integers of at most 2^24 in magnitude, and levels x (P, 3). The columns are three
+    means m in units of 2^-10 levels (256 levels * 2^-18), three logarithms of scales (in levels) in units of 2^-10,
+    clamped to [-1.5, 7], and three coefficients c in units of 2^-12. Given the pixel's levels r, g the means are
+    m_R, m_G + c_0 (r - m_R) and m_B + c_1 (r - m_R) + c_2 (g - m_G), clamped to 2^24 units. A channel has the intervals
+    of `DiscretisedLogistic`.
+    """
+
+    name = "channel_logistic"
+    levels = 256
+    parameters_per_pixel = 9
+    channels = 3
+    COEFFICIENT_BITS = 12
+
+    def out_bits(self) -> IntArray:
+        """(9,) fractional bits that the decoder's last layer has to give."""
+        bits = [DiscretisedLogistic.MEAN_BITS, ARGUMENT_BITS, self.COEFFICIENT_BITS]
+        return np.repeat(np.array(bits, np.int64), self.channels)
+
+    def intervals(self, params: NumpyArray, x: NumpyArray, channel: int) -> Intervals:
+        """Starts and frequencies, (P,) each, of a channel's levels out of 2^24, given the channels before it."""
+        params, x = params.astype(np.int64), x.astype(np.int64)
+        mean = self._mean(params, x, channel, NumpyBackend())
+        row = np.concatenate([mean, params[:, self.channels + channel]])[None]
+        return DiscretisedLogistic().intervals(row, x[:, channel])
+
+    def push(self, message: Message, params: NumpyArray, x: NumpyArray) -> None:
+        """Push pixels x (P, 3): all their blue, then their green, then their red."""
+        for channel in reversed(range(self.channels)):
+            message.push(*self.intervals(params, x, channel), PRECISION)
+
+    def pop(self, message: Message, params: NumpyArray) -> NumpyArray:
+        """Pop pixels, uint8 (P, 3). Raises EmptyMessage, the message as it was."""
+        params = params.astype(np.int64)
+        x = np.zeros((len(params), self.channels), np.int64)
+        tables = (table("sigmoid"), table("inverse_scale"))
+        for channel in range(self.channels):
+            mean = self._mean(params, x, channel, NumpyBackend())
+            log_scale = _flat(params[:, self.channels + channel])
+            try:
+                x[:, channel] = message.pop_with(kernels.pop_logistic, len(x), _flat(mean), log_scale, *tables)
+            except EmptyMessage:
+                for popped in reversed(range(channel)):
+                    message.push(*self.intervals(params, x, popped), PRECISION)
+                raise
+        return x.astype(np.uint8)
+
+    def lengths(self, params: NumpyArray, x: NumpyArray) -> IntArray:
+        """Coded size of each pixel in units of 2^-30 bits, (P,)."""
+        lengths = np.zeros(len(x), np.int64)
+        for channel in range(self.channels):
+            lengths += code_length(self.intervals(params, x, channel)[1], PRECISION)
+        return lengths
+
+    def gradient(self, params: Array, x: Array, backend: Backend) -> Array:
+        """d(-log p(x|z))/d(params) in nats and units of 2^-20, float64 (P, 9), for levels x (P, 3) in float64.
+
+        By o (m = 256 o), by the log scales and by the coefficients. With g_k the derivative by channel k's mean: by
+        m_R g_R - c_0 g_G - c_1 g_B, by m_G g_G - c_2 g_B, by m_B g_B, by c_0 g_G (r - m_R), by c_1 g_B (r - m_R) and
+        by c_2 g_B (g - m_G). The clamp of the means lets it pass.
+        """
+        params, x = backend.integers(params), backend.integers(x)
+        by_mean, by_log_scale = [], []
+        for channel in range(self.channels):
+            mean = self._mean(params, x, channel, backend)
+            derivatives = _logistic_gradient(mean, params[:, self.channels + channel], x[:, channel], backend)
+            by_mean.append(derivatives[0])
+            by_log_scale.append(derivatives[1])
+        c0, c1, c2 = (params[:, 2 * self.channels + i] for i in range(3))
+        red, green = self._residual(params, x, 0), self._residual(params, x, 1)
+        g_red, g_green, g_blue = by_mean
+        # |g| <= 256 e^1.5 < 2^11 nats, 2^31 units; c <= 2^24 and residuals < 2^25: products are below 2^56
+        columns = [
+            g_red - ((c0 * g_green + c1 * g_blue) >> self.COEFFICIENT_BITS),
+            g_green - ((c2 * g_blue) >> self.COEFFICIENT_BITS),
+            g_blue,
+            *by_log_scale,
+            (g_green * red) >> DiscretisedLogistic.MEAN_BITS,
+            (g_blue * red) >> DiscretisedLogistic.MEAN_BITS,
+            (g_blue * green) >> DiscretisedLogistic.MEAN_BITS,
+        ]
+        gradient = backend.zeros((len(columns[0]), self.parameters_per_pixel))
+        for i, column in enumerate(columns):
+            gradient[:, i] = backend.floats(column)
+        return gradient
+
+    def _mean(self, params: Array, x: Array, channel: int, backend: Backend) -> Array:
+        """A channel's mean in int64, (P,), by the levels x (P, 3) of the channels before it."""
+        mean = params[:, channel]
+        if not channel:
+            return mean
+        first = 2 * self.channels + channel - 1  # G has one coefficient, B the next two
+        # Residuals are below 2^25 and coefficients at most 2^24: each product is below 2^49
+        shift = 1 << (self.COEFFICIENT_BITS - 1)
+        for earlier in range(channel):
+            shift = shift + params[:, first + earlier] * self._residual(params, x, earlier)
+        return backend.clip_(mean + (shift >> self.COEFFICIENT_BITS), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+    def _residual(self, params: Array, x: Array, channel: int) -> Array:
+        """x - m of a channel, in units of 2^-10 levels."""
+        return (x[:, channel] << ARGUMENT_BITS) - params[:, channel]
 
 
 @dataclass(frozen=True)

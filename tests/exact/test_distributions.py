@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from roundtrip import check_round_trip, random_message
 
 from bbcompress.ans import EmptyMessage, Message
-from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import (
     LIKELIHOODS,
     PRECISION,
     Bernoulli,
+    ChannelLogistic,
     DiscretisedLogistic,
     EqualMassBins,
     Likelihood,
@@ -33,6 +35,7 @@ from bbcompress.exact.tables import (
     LOGIT_LIMIT,
     MAX_PRIOR_BITS,
     bin_edges,
+    code_length,
     table,
 )
 
@@ -302,3 +305,173 @@ def test_gradients_of_extreme_outputs_do_not_overflow() -> None:
         edge = (level == 0 and mean < 0) or (level == 255 and mean > 0)
         expected = 0 if edge else toward * 256 * math.exp(-u / 1024)
         assert abs(gradient[i] - expected) < 1e-3 * abs(expected) + 0.3
+
+
+# A pixel's channels
+
+CHANNELS = ChannelLogistic()
+coefficients = st.one_of(outputs, st.integers(-2 << 12, 2 << 12))
+pixel_params = st.tuples(*[outputs] * 6, *[coefficients] * 3)
+
+
+def moderate_pixels(n: int, seed: int = 0) -> tuple[Any, Any]:
+    """Parameters and levels of pixels as a trained model has them."""
+    random = np.random.default_rng(seed)
+    means = random.integers(0, 256 << 10, (n, 3))
+    params = np.concatenate(
+        [means, random.integers(-1 << 10, 5 << 10, (n, 3)), random.integers(-1 << 12, 1 << 12, (n, 3))], axis=1
+    )
+    x = np.clip((means >> 10) + random.integers(-30, 31, (n, 3)), 0, 255)
+    return params, x
+
+
+def exact_channel_means(params: Any, x: Any) -> list[int]:
+    """The three means of one pixel in Python integers."""
+    m, c = [int(v) for v in params[:3]], [int(v) for v in params[6:]]
+    red, green = (int(x[i]) * 1024 - m[i] for i in range(2))
+    means = [m[0], m[1] + (c[0] * red + 2048) // 4096, m[2] + (c[1] * red + c[2] * green + 2048) // 4096]
+    return [min(max(mean, -ACTIVATION_LIMIT), ACTIVATION_LIMIT) for mean in means]
+
+
+@checked
+@given(pixel_params, st.tuples(*[st.integers(0, 255)] * 3))
+def test_channels_are_logistics_about_their_means(params: tuple[int, ...], x: tuple[int, ...]) -> None:
+    """All 256 levels of each channel, which share the total."""
+    means = exact_channel_means(params, x)
+    for channel in range(3):
+        rows = np.tile(x, (256, 1))
+        rows[:, channel] = np.arange(256)
+        starts, frequencies = CHANNELS.intervals(np.tile(params, (256, 1)), rows, channel)
+        check_partition(starts, frequencies)
+        logistic_params = params_of(np.full(256, means[channel]), np.full(256, params[3 + channel]))
+        expected = DiscretisedLogistic().intervals(logistic_params, np.arange(256)[None])
+        assert np.array_equal(starts, expected[0])
+        assert np.array_equal(frequencies, expected[1])
+
+
+@checked
+@given(st.data())
+def test_channel_round_trip(data: st.DataObject) -> None:
+    n = data.draw(st.integers(0, 4))
+    dtype = data.draw(st.sampled_from([np.float64, np.int64, np.int32]))
+    params = np.array(data.draw(st.lists(pixel_params, min_size=n, max_size=n)), dtype).reshape(n, 9)
+    level = st.integers(0, 255)
+    x = np.array(data.draw(st.lists(level, min_size=3 * n, max_size=3 * n)), np.uint8).reshape(n, 3)
+    message = random_message(data.draw(st.integers(1, 5)), words=40, seed=data.draw(st.integers(0, 99)))
+    check_round_trip(
+        message,
+        lambda message, x: CHANNELS.push(message, params, x),
+        lambda message: CHANNELS.pop(message, params),
+        x,
+    )
+    assert CHANNELS.pop(message, params).dtype == np.uint8
+
+
+@pytest.mark.parametrize("words", range(0, 41, 4))
+def test_channels_of_too_short_a_message(words: int) -> None:
+    """Whichever channel runs out, the message is as it was."""
+    params, _ = moderate_pixels(100)
+    message = random_message(2, words=words)
+    before = message.copy()
+    with pytest.raises(EmptyMessage):
+        CHANNELS.pop(message, params)
+    assert message == before
+
+
+def test_lengths_are_what_a_push_adds() -> None:
+    params, x = moderate_pixels(2000)
+    message = random_message(4, words=10)
+    before = message.copy()
+    CHANNELS.push(message, params, x)
+    lengths = CHANNELS.lengths(params, x)
+    assert lengths.shape == (2000,)
+    assert lengths.dtype == np.int64
+    added = message.bits - before.bits + np.log2(message.heads).sum() - np.log2(before.heads).sum()
+    assert abs(lengths.sum() / (1 << LOG2_BITS) - added) < 0.5
+    parts = [code_length(CHANNELS.intervals(params, x, channel)[1], PRECISION) for channel in range(3)]
+    assert np.array_equal(lengths, sum(parts))
+    assert np.array_equal(CHANNELS.lengths(params[5:9], x[5:9]), lengths[5:9])
+
+
+def test_channel_out_bits() -> None:
+    assert CHANNELS.out_bits().tolist() == [18, 18, 18, 10, 10, 10, 12, 12, 12]
+
+
+def channel_lengths(o: torch.Tensor, u: torch.Tensor, c: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """-log p of pixels (P, 3) in nats, by real numbers."""
+    m = 256 * o
+    red, green, _ = (x - m).unbind(1)
+    shift = torch.stack([torch.zeros_like(red), c[:, 0] * red, c[:, 1] * red + c[:, 2] * green], 1)
+    centred = x - m - shift
+    inverse = torch.exp(-u.clamp(-1.5, 7.0))
+    upper = torch.nn.functional.softplus(-(centred + 0.5) * inverse)
+    lower = torch.nn.functional.softplus((centred - 0.5) * inverse)
+    width = torch.log(-torch.expm1(-inverse))
+    above, below = x > 0, x < 255
+    return torch.where(below, upper, 0.0) + torch.where(above, lower, 0.0) - torch.where(above & below, width, 0.0)
+
+
+def test_channel_gradient_is_that_of_torch() -> None:
+    params, x = moderate_pixels(3000)
+    before = params.copy()
+    gradient = CHANNELS.gradient(params.astype(float), x.astype(float), NumpyBackend())
+    assert gradient.dtype == np.float64
+    assert np.array_equal(gradient, np.floor(gradient))
+    assert np.array_equal(params, before)
+    o, u, c = (
+        torch.from_numpy(params[:, 3 * i : 3 * i + 3] * 2.0**-bits).requires_grad_()
+        for i, bits in enumerate((18, 10, 12))
+    )
+    channel_lengths(o, u, c, torch.from_numpy(x).double()).sum().backward()  # type: ignore[no-untyped-call]
+    assert o.grad is not None and u.grad is not None and c.grad is not None
+    # The tables' grid of logits is 2^-10, a rounded mean's 2^-10 levels: d(-log p)/dm is off by what that moves it
+    inverse = np.exp(-params[:, 3:6] / 1024)
+    by_mean = 256 * inverse * (2.0**-10 + 2.0**-11 * inverse)
+    residual = np.abs(x - params[:, :3] / 1024)
+    coefficient = np.abs(params[:, 6:]) / 4096
+    tolerance = np.empty((len(x), 9))
+    tolerance[:, 0] = by_mean[:, 0] + coefficient[:, 0] * by_mean[:, 1] + coefficient[:, 1] * by_mean[:, 2]
+    tolerance[:, 1] = by_mean[:, 1] + coefficient[:, 2] * by_mean[:, 2]
+    tolerance[:, 2] = by_mean[:, 2]
+    tolerance[:, 3:6] = 3e-3 * (1 + residual.max(axis=1, keepdims=True) * inverse)
+    tolerance[:, 6] = by_mean[:, 1] * residual[:, 0] / 256
+    tolerance[:, 7] = by_mean[:, 2] * residual[:, 0] / 256
+    tolerance[:, 8] = by_mean[:, 2] * residual[:, 1] / 256
+    expected = np.concatenate([o.grad.numpy(), u.grad.numpy(), c.grad.numpy()], axis=1)
+    errors = np.abs(gradient * 2.0**-GRADIENT_BITS - expected)
+    assert (errors <= tolerance + 1e-4 + 1e-4 * np.abs(expected)).all()
+    assert (np.median(np.abs(expected), axis=0) > 20 * np.median(tolerance, axis=0)).all()
+
+
+def test_channel_gradient_of_the_first_mean_alone() -> None:
+    """Without coefficients, three of `DiscretisedLogistic`."""
+    params, x = moderate_pixels(200)
+    params[:, 6:] = 0
+    gradient = CHANNELS.gradient(params, x, NumpyBackend())
+    logistic = DiscretisedLogistic().gradient(params[:, :6].astype(float), x.astype(float), NumpyBackend())
+    assert np.array_equal(gradient[:, :6], logistic)
+
+
+@checked
+@given(pixel_params, st.tuples(*[st.integers(0, 255)] * 3))
+def test_channel_gradient_does_not_overflow(params: tuple[int, ...], x: tuple[int, ...]) -> None:
+    """The chain rule in Python integers, from the derivatives of single logistics; the same on torch tensors."""
+    means = exact_channel_means(params, x)
+    logistic = DiscretisedLogistic().gradient(params_of(means, params[3:6]), np.array([x], float), NumpyBackend())
+    g_red, g_green, g_blue, *by_log_scale = (int(v) for v in logistic[0])
+    m, (c0, c1, c2) = params[:3], params[6:]
+    red, green = x[0] * 1024 - m[0], x[1] * 1024 - m[1]
+    expected = [
+        g_red - (c0 * g_green + c1 * g_blue) // 4096,
+        g_green - c2 * g_blue // 4096,
+        g_blue,
+        *by_log_scale,
+        g_green * red // (1 << 18),
+        g_blue * red // (1 << 18),
+        g_blue * green // (1 << 18),
+    ]
+    for backend in (NumpyBackend(), TorchBackend()):
+        rows, levels = (backend.asarray(np.array([values], np.float64)) for values in (params, x))
+        gradient = backend.numpy(CHANNELS.gradient(rows, levels, backend))
+        assert gradient.dtype == np.float64
+        assert gradient[0].astype(object).tolist() == expected
