@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.exact.convolution import ConvolutionWeights
+from bbcompress.exact.distributions import LIKELIHOODS, ChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
-from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.local import LocalWeights
 from bbcompress.models.pixel_network import PIXEL_BITS, input_count
+from bbcompress.models.resnet import PIXEL_BITS as RESNET_PIXEL_BITS
+from bbcompress.models.resnet import Convolutions, ResNetWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers, ModelWeights, VAEWeights
 
@@ -203,29 +206,104 @@ def tiny_local(
     )
 
 
-def strips_of(weights: LocalWeights, images: np.ndarray[Any, Any]) -> Strips:
+def random_convolution(
+    random: np.random.Generator, inputs: int, k: int, in_bits: int, out_bits: Any, largest: float, **more: Any
+) -> ConvolutionWeights:
+    """A convolution of uniform weights of magnitude up to `largest`, and biases of up to a tenth of a unit."""
+    layer = random_linear(random, inputs * k * k, in_bits, out_bits, more.pop("relu", False), largest)
+    fields = {name: getattr(layer, name) for name in ("bias", "weight_bits", "in_bits", "out_bits", "relu")}
+    return ConvolutionWeights(weight=layer.weight.reshape(-1, inputs, k, k), **fields, **more)
+
+
+def tiny_resnet(
+    tile: int = 8,
+    *,
+    width: int = 6,
+    channels: int = 2,
+    blocks: int = 2,
+    prior_bits: int = 8,
+    direct_bits: int = 3,
+    seed: int = 0,
+) -> ResNetWeights:
+    """A random residual VAE whose z matters: means all over the levels at scales of about ten."""
+    random = np.random.default_rng(seed)
+    hidden = np.full(width, ACTIVATION_BITS)
+    half = {"stride": 2, "padding": 1}
+
+    def residual() -> Convolutions:
+        layers = []
+        for _ in range(blocks):
+            wide = 2.5 / (9 * width) ** 0.5
+            layers.append(random_convolution(random, width, 3, ACTIVATION_BITS, hidden, wide, relu=True, padding=1))
+            layers.append(random_convolution(random, width, 1, ACTIVATION_BITS, hidden, 1.5 / width**0.5))
+        return tuple(layers)
+
+    def encoder() -> Convolutions:
+        bits = np.repeat([Z_BITS, RHO_BITS], channels)
+        last = random_convolution(random, width, 1, ACTIVATION_BITS, bits, 2 / width**0.5)
+        last.bias[channels:] -= 1 << (ACTIVATION_BITS + WEIGHT_BITS)  # softplus(-1) = 0.3
+        return (
+            random_convolution(random, 3, 4, RESNET_PIXEL_BITS, hidden, 2 / 48**0.5, relu=True, **half),
+            random_convolution(random, width, 4, ACTIVATION_BITS, hidden, 2 / (16 * width) ** 0.5, **half),
+            *residual(),
+            last,
+        )
+
+    out_bits = ChannelLogistic().out_bits()
+    last = random_convolution(
+        random, width, 4, ACTIVATION_BITS, out_bits, 1 / (4 * width) ** 0.5, transposed=True, **half
+    )
+    one = 1 << (ACTIVATION_BITS + WEIGHT_BITS)
+    last.bias[:3] += one // 2  # the middle of the levels
+    last.bias[3:6] += 9 * one // 4  # exp(9 / 4) levels
+    last.weight[:3] >>= 1
+    last.weight[3:] >>= 2
+    decoder = (
+        random_convolution(random, channels, 1, Z_BITS, hidden, 2 / channels**0.5),
+        *residual(),
+        random_convolution(
+            random, width, 4, ACTIVATION_BITS, hidden, 2 / (4 * width) ** 0.5, relu=True, transposed=True, **half
+        ),
+        last,
+    )
+    return ResNetWeights(
+        tile=tile,
+        blocks=blocks,
+        prior_bits=prior_bits,
+        direct_bits=(direct_bits,) * (channels * (tile // 4) ** 2),
+        learning_rate=20_000,
+        decoder=decoder,
+        encoders={name: encoder() for name in ENCODERS},
+        card={"name": "tiny-resnet"},
+    )
+
+
+def strips_of(weights: LocalWeights | ResNetWeights, images: np.ndarray[Any, Any]) -> Strips:
     """All strips of images (N, H, W, C) of levels."""
     return Strips.all_of(Canvas.of(images, weights.tile))
 
 
-def noise_strips(weights: LocalWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
+def noise_strips(weights: LocalWeights | ResNetWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
     """Noise, n images of any size."""
     shape = (n, height, width, weights.channels)
     return strips_of(weights, np.random.default_rng(seed).integers(0, weights.levels, shape).astype(np.uint8))
 
 
-def sampled_strips(weights: LocalWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
+def sampled_strips(weights: LocalWeights | ResNetWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
     """Images that the model itself has drawn, z ~ p(z), x ~ p(x|z)."""
     from roundtrip import random_message
 
     from bbcompress.exact.backend import NumpyBackend
+    from bbcompress.models.zoo import model_of
 
-    vae = LocalVAE(weights, NumpyBackend())
+    vae = model_of(weights, NumpyBackend())
     strips = Strips.all_of(Canvas(n, height, width, weights.channels, weights.tile))
     rows = len(strips) * strips.latent_rows
     words = rows * weights.latents + n * height * width * weights.channels + 10
     message = random_message(words=words, seed=seed)
-    return vae.pop_pixels(message, vae.bins.medians(vae.bins.pop_prior(message, rows, weights.latents)), strips)
+    z = vae.bins.medians(vae.bins.pop_prior(message, rows, weights.latents))
+    popped: Strips = vae.pop_pixels(message, z, strips)
+    return popped
 
 
 def with_layers(weights: LocalWeights, network: str, index: int, **change: Any) -> LocalWeights:

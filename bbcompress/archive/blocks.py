@@ -17,7 +17,6 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import FormatError
-from bbcompress.models.local import LocalWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.wire import ByteReader, varint
@@ -33,7 +32,12 @@ MOST_THREADS = 8
 BLOCK_SIDE = 1024
 """Longest side of a block, in pixels."""
 
-LANE_SUBPIXELS = {"bernoulli": 1 << 18, "discretised_logistic": 1 << 15, "logistic_mixture": 1 << 16}
+LANE_SUBPIXELS = {
+    "bernoulli": 1 << 18,
+    "discretised_logistic": 1 << 15,
+    "logistic_mixture": 1 << 16,
+    "channel_logistic": 1 << 15,
+}
 """Sub-pixels for which a message gets a lane more; a choice of the writer."""
 
 MOST_LANES = 64
@@ -86,7 +90,7 @@ def _side(length: int, tile: int) -> int:
 
 def encode_blocks(
     vae: Model,
-    weights: LocalWeights,
+    weights: ModelWeights,
     images: Sequence[NumpyArray],
     header: GroupHeader,
     settings: CodingSettings,
@@ -97,15 +101,16 @@ def encode_blocks(
     progress: called with the number of pixels newly done.
     """
     height, width = images[0].shape[:2]
+    tile = _tile_of(weights)
     header = replace(header, size=(width, height), blocks=True, direct=0)
-    blocks = list(blocks_of(height, width, weights.tile))
-    if len(images) == 1 and height <= weights.tile:  # every block is one strip: coded directly, without an encoder
+    blocks = list(blocks_of(height, width, tile))
+    if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
     codec = codec_of(vae, header, settings.compute_batch)
 
     def encode(block: Block) -> bytes:
         pixels = np.stack([block.of(image) for image in images])
-        strips = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
+        strips = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), tile))
         context = context_of(weights, header) + varint(block.number)
         layout, message = encode_group(codec, strips, lanes_for(weights, pixels.size), context)
         data = message.to_bytes()
@@ -124,7 +129,7 @@ def encode_blocks(
 
 def decode_blocks(
     vae: Model,
-    weights: LocalWeights,
+    weights: ModelWeights,
     header: GroupHeader,
     payload: bytes,
     compute_batch: int,
@@ -136,12 +141,13 @@ def decode_blocks(
     width, height = header.size
     if header.count > 1 and header.count * height * width * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
+    tile = _tile_of(weights)
     codec = codec_of(vae, header, compute_batch)
-    blocks = list(blocks_of(height, width, weights.tile))
+    blocks = list(blocks_of(height, width, tile))
     reader = ByteReader(payload, "the file is damaged: a group of blocks")
     stored = []
     for block in blocks:
-        layout = _read_layout(reader, header.count * -(-block.height // weights.tile))
+        layout = _read_layout(reader, header.count * -(-block.height // tile))
         last = block is blocks[-1]
         data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
         stored.append((block, layout, data))
@@ -149,7 +155,7 @@ def decode_blocks(
 
     def decode(part: tuple[Block, Layout, bytes]) -> Block:
         block, layout, data = part
-        canvas = Canvas(header.count, block.height, block.width, weights.channels, weights.tile)
+        canvas = Canvas(header.count, block.height, block.width, weights.channels, tile)
         context = context_of(weights, header) + varint(block.number)
         decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas))
         for image, pixels in zip(images, canvas.inner, strict=True):
@@ -160,6 +166,12 @@ def decode_blocks(
         if progress is not None:
             progress(header.count * block.height * block.width)
     return images
+
+
+def _tile_of(weights: ModelWeights) -> int:
+    if weights.tile is None:
+        raise FormatError("the file is damaged: its model does not code blocks")
+    return weights.tile
 
 
 def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:

@@ -26,7 +26,6 @@ from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import Backend
 from bbcompress.images import PixelImage, binary_view
-from bbcompress.models.local import LocalWeights
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
@@ -93,14 +92,14 @@ def encode_images(
         learning_rate=None if steps == 0 or rate in (None, weights.learning_rate) else rate,
         direct=len(images),
     )
-    if isinstance(weights, LocalWeights) and weights.image is None:
+    if weights.shape is None:
         return encode_blocks(vae, weights, [_pixels(image, kind) for image in images], header, settings, progress)
     if len(images) == 1:  # coded directly, without an encoder
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
     pixels = np.stack([_pixels(image, kind) for image in images])
     lanes = 1 if len(images) == 1 else lanes_for(weights, pixels.size)  # a lone image's header has no room for lanes
     x: Images = pixels.reshape(len(images), -1)
-    if isinstance(weights, LocalWeights):
+    if weights.tile is not None:
         x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
     codec = codec_of(vae, header, settings.compute_batch)
     layout, message = encode_group(codec, x, lanes, context_of(weights, header))
@@ -159,7 +158,7 @@ def _decode_with(
     if (kind.levels is None) != (weights.levels > 2) or (kind.mode == "RGB") != (weights.channels == 3):
         raise FormatError("the file is damaged: its images are not of the model's kind")
     if header.blocks:
-        if not isinstance(weights, LocalWeights) or weights.image is not None:
+        if weights.shape is not None:
             raise FormatError("the file is damaged: its model does not code blocks")
         arrays = decode_blocks(vae, weights, header, payload, compute_batch, progress)
         return [_image(pixels, kind) for pixels in arrays]
@@ -170,13 +169,13 @@ def _decode_with(
     layout = Layout(header.lanes, header.direct, header.batches)
     codec = codec_of(vae, header, compute_batch)
     strips = None
-    if isinstance(weights, LocalWeights):
+    if weights.tile is not None:
         height, width = weights.shape
         strips = Strips.all_of(Canvas(header.count, height, width, weights.channels, weights.tile))
     x = decode_group(codec, layout, message_of(payload, header.lanes), context_of(weights, header), strips)
     if progress is not None:
         progress(header.count * weights.shape[0] * weights.shape[1])
-    arrays = x.canvas.images if isinstance(x, Strips) else x.reshape(-1, *weights.shape, 1)
+    arrays = x.canvas.images if isinstance(x, Strips) else x.reshape(-1, *weights.shape, weights.channels)
     return [_image(pixels, kind) for pixels in arrays]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.ans import Message
+from bbcompress.codecs.refinement import Adam
 from bbcompress.exact.distribution_kernels import pop_bits
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
@@ -21,6 +22,11 @@ NumpyArray = np.ndarray[Any, Any]
 
 SEARCHED_SUBPIXELS = 1 << 12
 """Larger images are not searched: their z hardly counts, and a search would take long."""
+DESCENT_LATENTS = 64
+"""With more latents the search is by gradients: trying steps of each one would take too long."""
+GRADIENT_STEPS = 60
+GRADIENT_RATE = 20_000
+"""Learning rate of a search by gradients, in units of 1e-6."""
 
 
 class DirectCodec:
@@ -49,8 +55,9 @@ class DirectCodec:
     def choose(self, x: Images) -> IntArray:
         """The grid's z, (rows, Z).
 
-        For a small image that of a locally shortest code: no step of one latent makes it shorter; the search starts at
-        the posterior mean of each encoder and takes the better end. Else what is nearest to the mean.
+        For a small image that of a short code: the search starts at the posterior mean of each encoder and takes the
+        better end. Of few latents no step of one then makes the code shorter; for many Adam steps follow the gradient
+        at the nearest grid point, the best of which is taken. Else what is nearest to the mean.
         """
         return self._shortest(x)[0] if self._is_searched(x) else self._start(x, ENCODERS[0])
 
@@ -71,13 +78,34 @@ class DirectCodec:
     def _start(self, x: Images, encoder: str) -> IntArray:
         """The grid points at the posterior means, (rows, Z)."""
         mu, _ = self.vae.encode(self.vae.observe(x), encoder)
-        values = np.floor(self.vae.backend.numpy(mu) * 2.0**VALUE_BITS)
+        return self._nearest(self.vae.backend.numpy(mu))
+
+    def _nearest(self, points: NumpyArray) -> IntArray:
+        """The grid's cells in which points (rows, Z) lie, (rows, Z)."""
+        values = np.floor(points * 2.0**VALUE_BITS)
         columns = [np.searchsorted(bin_edges(int(b)), v, "right") for b, v in zip(self._bits, values.T, strict=True)]
         return np.stack(columns, axis=1).astype(np.int64)
 
     def _shortest(self, x: Images) -> tuple[IntArray, int]:
-        ends = [self._descend(self._start(x, encoder), x) for encoder in ENCODERS]
+        if len(self._bits) > DESCENT_LATENTS:
+            ends = [self._follow_gradient(x, encoder) for encoder in ENCODERS]
+        else:
+            ends = [self._descend(self._start(x, encoder), x) for encoder in ENCODERS]
         return min(ends, key=lambda end: end[1])
+
+    def _follow_gradient(self, x: Images, encoder: str) -> tuple[IntArray, int]:
+        """The best grid point that Adam comes by from the posterior mean, and its length in units of 2^-30 bits."""
+        backend, observed = self.vae.backend, self.vae.observe(x)
+        point, _ = self.vae.encode(observed, encoder)
+        adam = Adam(GRADIENT_RATE, point, backend)
+        found: list[tuple[int, IntArray]] = []
+        for step in range(GRADIENT_STEPS + 1):
+            z = self._nearest(backend.numpy(point))
+            found.append((int(self._lengths(z, x)[0]), z))
+            values = backend.asarray(self._values(z) * 2.0**-VALUE_BITS)
+            point = adam.step(point, self.vae.gradient(values, observed, step))
+        length, z = min(found, key=lambda end: end[0])
+        return z, length
 
     def _descend(self, z: IntArray, x: Images) -> tuple[IntArray, int]:
         """The end of the steepest descent from z by steps of one latent, and its length in units of 2^-30 bits."""

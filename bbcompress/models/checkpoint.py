@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from bbcompress.errors import ModelError
+from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
-from bbcompress.models.local import ARCHITECTURE, LocalWeights
+from bbcompress.models import local, resnet
+from bbcompress.models.local import LocalWeights
+from bbcompress.models.resnet import ResNetWeights
 from bbcompress.models.vae import ENCODERS, Layers, ModelWeights, NumpyArray, VAEWeights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -97,6 +100,8 @@ def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: di
         layers = settings["networks"][name]
         return tuple(_layer(layer, name, index, tensors) for index, layer in enumerate(layers))
 
+    if settings.get("architecture") == resnet.ARCHITECTURE:
+        return _assemble_resnet(settings, tensors, card)
     shared: dict[str, Any] = {
         "prior_bits": int(settings["prior_bits"]),
         "direct_bits": tuple(int(bits) for bits in settings["direct_bits"]),
@@ -104,7 +109,7 @@ def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: di
         "decoder": network("decoder"),
         "card": card,
     }
-    if settings.get("architecture") == ARCHITECTURE:
+    if settings.get("architecture") == local.ARCHITECTURE:
         return _assemble_local(settings, network, shared)
     height, width = (int(side) for side in settings["shape"])
     return VAEWeights(
@@ -134,22 +139,55 @@ def _assemble_local(
     )
 
 
+def _assemble_resnet(
+    settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]
+) -> ResNetWeights:
+    def network(name: str) -> tuple[ConvolutionWeights, ...]:
+        layers = settings["networks"][name]
+        return tuple(_convolution(layer, name, index, tensors) for index, layer in enumerate(layers))
+
+    return ResNetWeights(
+        tile=int(settings["tile"]),
+        blocks=int(settings["blocks"]),
+        prior_bits=int(settings["prior_bits"]),
+        direct_bits=tuple(int(bits) for bits in settings["direct_bits"]),
+        learning_rate=int(settings["learning_rate"]),
+        decoder=network("decoder"),
+        encoders={name: network(f"encoder.{name}") for name in ENCODERS},
+        card=card,
+    )
+
+
 def _layer(grid: dict[str, Any], network: str, index: int, tensors: dict[str, NumpyArray]) -> LinearWeights:
+    return LinearWeights(**_integers(grid, network, index, tensors))
+
+
+def _convolution(grid: dict[str, Any], network: str, index: int, tensors: dict[str, NumpyArray]) -> ConvolutionWeights:
+    return ConvolutionWeights(
+        **_integers(grid, network, index, tensors),
+        stride=int(grid["stride"]),
+        padding=int(grid["padding"]),
+        transposed=bool(grid["transposed"]),
+    )
+
+
+def _integers(grid: dict[str, Any], network: str, index: int, tensors: dict[str, NumpyArray]) -> dict[str, Any]:
+    """What layers of all kinds have, by the names of their fields."""
     weight, bias = tensors[f"{network}.{index}.weight"], tensors[f"{network}.{index}.bias"]
     if weight.dtype not in _TYPES or bias.dtype != np.int64 or list(weight.shape) != grid["shape"]:
         raise ValueError(f"{network}, layer {index}, has another type or shape than it says")
     runs = grid["out_bits"]
     if sum(int(count) for _, count in runs) != weight.shape[0] or min(int(count) for _, count in runs) < 0:
         raise ValueError(f"{network}, layer {index}, has grids that do not fit its outputs")
-    return LinearWeights(
-        weight=weight.astype(np.int64),
-        bias=bias,
-        weight_bits=int(grid["weight_bits"]),
-        in_bits=int(grid["in_bits"]),
-        out_bits=np.concatenate([np.full(int(count), int(bits), np.int64) for bits, count in runs]),
-        relu=bool(grid["relu"]),
-        limit=int(grid.get("limit", ACTIVATION_LIMIT)),
-    )
+    return {
+        "weight": weight.astype(np.int64),
+        "bias": bias,
+        "weight_bits": int(grid["weight_bits"]),
+        "in_bits": int(grid["in_bits"]),
+        "out_bits": np.concatenate([np.full(int(count), int(bits), np.int64) for bits, count in runs]),
+        "relu": bool(grid["relu"]),
+        "limit": int(grid.get("limit", ACTIVATION_LIMIT)),
+    }
 
 
 def _smallest(array: NumpyArray) -> type[Any]:

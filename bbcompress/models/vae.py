@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 from bbcompress.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, probe
+from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import (
     LIKELIHOODS,
     EqualMassBins,
@@ -25,6 +26,7 @@ from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS, LinearWeigh
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
 
 Layers = tuple[LinearWeights, ...]
+AnyWeights = LinearWeights | ConvolutionWeights
 NumpyArray = np.ndarray[Any, Any]
 
 ENCODERS = ("rha", "baseline")
@@ -84,6 +86,11 @@ class VAEWeights:
         return len(self.direct_bits)
 
     @property
+    def tile(self) -> None:
+        """A z describes a whole image."""
+        return None
+
+    @property
     def channels(self) -> int:
         """1: its images are grey or of two levels."""
         return 1
@@ -125,7 +132,11 @@ class VAEWeights:
 
 
 class ModelWeights(Protocol):
-    """What all kinds of models have: see `VAEWeights`."""
+    """What all kinds of models have: see `VAEWeights`.
+
+    shape: (height, width) of its images, None for any. tile: side of the squares that each have a z, in models whose
+    images are `Strips`; None where a z describes a whole image, a row of pixels.
+    """
 
     @property
     def prior_bits(self) -> int: ...
@@ -140,6 +151,8 @@ class ModelWeights(Protocol):
     @property
     def shape(self) -> tuple[int, int] | None: ...
     @property
+    def tile(self) -> int | None: ...
+    @property
     def channels(self) -> int: ...
     @property
     def levels(self) -> int: ...
@@ -153,15 +166,15 @@ class ModelWeights(Protocol):
     def name(self) -> str: ...
     @property
     def id(self) -> bytes: ...
-    def networks(self) -> list[tuple[str, Layers]]: ...
+    def networks(self) -> Sequence[tuple[str, Sequence[AnyWeights]]]: ...
     def settings(self) -> dict[str, Any]: ...
 
 
 class Model(Protocol):
     """A model on a backend, as codecs see it.
 
-    x are images: uint8 (B, D) of a `VAE`, the `Strips` of a `LocalVAE`. Of what has latents of its own, an image or
-    a tile, there is a row in z, mu and rho, (rows, Z).
+    x are images: uint8 (B, D) of a `VAE`, `Strips` of a `LocalVAE` or `ResNetVAE`. Of what has latents of its own, an
+    image or a tile, there is a row in z, mu and rho, (rows, Z).
     """
 
     backend: Backend
@@ -212,22 +225,24 @@ def hash_of(weights: ModelWeights) -> bytes:
     return digest.digest()
 
 
-def grid_of(weights: LinearWeights) -> dict[str, Any]:
-    """Shape and fixed-point grids of a layer; out_bits as runs [bits, outputs]."""
+def grid_of(weights: AnyWeights) -> dict[str, Any]:
+    """Shape, fixed-point grids and, of a convolution, geometry of a layer; out_bits as runs [bits, outputs]."""
     changes = np.flatnonzero(np.diff(weights.out_bits)) + 1
     runs = [[int(run[0]), len(run)] for run in np.split(weights.out_bits, changes)]
-    limit = {} if weights.limit == ACTIVATION_LIMIT else {"limit": weights.limit}
+    more: dict[str, Any] = {} if weights.limit == ACTIVATION_LIMIT else {"limit": weights.limit}
+    if isinstance(weights, ConvolutionWeights):
+        more |= {"stride": weights.stride, "padding": weights.padding, "transposed": weights.transposed}
     return {
         "shape": list(weights.weight.shape),
         "weight_bits": weights.weight_bits,
         "in_bits": weights.in_bits,
         "out_bits": runs,
         "relu": weights.relu,
-        **limit,
+        **more,
     }
 
 
-def check_outputs(layers: Layers, out_bits: NumpyArray) -> None:
+def check_outputs(layers: Sequence[AnyWeights], out_bits: NumpyArray) -> None:
     """Raises ModelError where a network's last layer is not linear with outputs on these grids."""
     if not np.array_equal(layers[-1].out_bits, out_bits) or layers[-1].relu:
         raise ModelError("a network's outputs are not on the grid that their distribution needs")

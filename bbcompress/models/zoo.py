@@ -16,6 +16,7 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Backend
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
 from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.resnet import ResNetVAE, ResNetWeights
 from bbcompress.models.shipped import shipped_model_folders
 from bbcompress.models.vae import VAE, Model, ModelWeights, VAEWeights
 
@@ -129,6 +130,8 @@ def model_of(weights: ModelWeights, backend: Backend) -> Model:
     """The model of its integers on a backend. Raises ModelError if the backend is not exact."""
     if isinstance(weights, LocalWeights):
         return LocalVAE(weights, backend)
+    if isinstance(weights, ResNetWeights):
+        return ResNetVAE(weights, backend)
     if isinstance(weights, VAEWeights):
         return VAE(weights, backend)
     raise ModelError("a model of a kind that this version does not know")

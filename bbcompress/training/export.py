@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import platform
 import shlex
@@ -28,6 +29,7 @@ from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.calibrate import calibrate, rates_by_steps
 from bbcompress.training.datasets import load
 from bbcompress.training.loop import load_checkpoint
+from bbcompress.training.objectives import ImageVAE
 from bbcompress.training.run import DEFAULTS, TrainingConfig, load_trained, option
 
 CALIBRATION_IMAGES = 1000
@@ -56,6 +58,13 @@ def export_run(out_dir: str | Path) -> ModelWeights:
         local = export_local(baseline, rha, config, {**card_facts(out, config), "training": metrics})
         save(local, out)
         return local
+    if config.architecture == "resnet":
+        from bbcompress.training.export_resnet import export_resnet
+
+        log = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
+        resnet = export_resnet(baseline, rha, config, {**card_facts(out, config), "training": metrics}, log)
+        save(resnet, out)
+        return resnet
     data = load(config.data, config.data_dir, config.binary, quiet=True)
     if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
         raise ModelError(f"{out}: an mlp of images of several sizes")
@@ -184,7 +193,7 @@ def evaluation_figures(weights: VAEWeights, models: dict[str, MLPVAE], x: NumpyA
 
 
 @torch.no_grad()
-def float_code_bits(model: MLPVAE, x: NumpyArray, z: NumpyArray) -> NumpyArray:
+def float_code_bits(model: ImageVAE, x: NumpyArray, z: NumpyArray) -> NumpyArray:
     """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of images x (N, D) at z (N, Z) by the float32 networks, (N,)."""
     parts = []
     for start in range(0, len(x), 500):

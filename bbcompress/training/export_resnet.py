@@ -1,0 +1,225 @@
+"""Export of the residual VAE: batch norm folds into convolutions, these become exact; what that costs is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.rate import code_bits, draw, net_bits
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.convolution import ConvolutionWeights
+from bbcompress.exact.distributions import ChannelLogistic
+from bbcompress.exact.layers import ACTIVATION_BITS, EXACT_LIMIT, GRADIENT_LIMIT
+from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.models.resnet import PIXEL_BITS, Convolutions, ResNetVAE, ResNetWeights
+from bbcompress.models.strips import Strips
+from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS
+from bbcompress.training.calibrate import calibrate, rates_by_steps
+from bbcompress.training.datasets import load
+from bbcompress.training.export import (
+    DEFAULT_DIRECT_BITS,
+    DEFAULT_PRIOR_BITS,
+    MAX_WEIGHT_BITS,
+    WEIGHT_LIMIT,
+    coding_settings,
+    float_code_bits,
+)
+from bbcompress.training.export_local import calibration_strips, measured_strips
+from bbcompress.training.likelihoods import ChannelLogistic as TorchChannelLogistic
+from bbcompress.training.resnet import ResidualBlock, ResNetShape
+from bbcompress.training.resnet import ResNetVAE as TorchResNetVAE
+from bbcompress.training.run import TrainingConfig
+
+NumpyArray = np.ndarray[Any, Any]
+
+PAPER_LEARNING_RATE = 1000
+"""Of K-step refinement, in units of 1e-6."""
+DIRECT_IMAGES = 12
+RATES = (30_000, 15_000, 7_000, 3_000, 1_000)
+
+
+def export_resnet(
+    baseline: TorchResNetVAE,
+    rha: TorchResNetVAE,
+    config: TrainingConfig,
+    facts: dict[str, Any],
+    curve: list[dict[str, Any]],
+) -> ResNetWeights:
+    """The exact model of a finished run, calibrated, with its card.
+
+    Settings are calibrated on the last held-out images, figures are those of the first. curve: the log of the run.
+    Raises ModelError, DataError.
+    """
+    data = load(config.data, config.data_dir, quiet=True)
+    shape = baseline.shape
+    weights = quantise_resnet(baseline, rha)
+    weights = calibrate(weights, calibration_strips(data, weights.tile), DIRECT_IMAGES, RATES)
+    card = {
+        **facts,
+        "default": False,
+        "shape": None,
+        "channels": weights.channels,
+        "likelihood": weights.likelihood,
+        "architecture": f"resnet, C = {shape.width}, {shape.blocks} residual blocks, "
+        f"{shape.latents} x {shape.places[0]} x {shape.places[1]} latents a tile of {weights.tile} x {weights.tile}",
+        "test_curve": test_curve(curve),
+        "settings": coding_settings(weights),
+        **figures(weights, {"baseline": baseline, "rha": rha}, measured_strips(data, weights.tile)),
+    }
+    return replace(weights, card=card)
+
+
+def test_curve(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
+    """Epoch and held-out bits per dimension of each phase's averaged weights, where they were looked at."""
+    curve: dict[str, list[list[float]]] = {}
+    for line in log:
+        figure = line.get("test_bpd_averaged", line.get("test_bpd"))
+        if figure is not None:
+            curve.setdefault(line["phase"], []).append([line["epoch"], round(figure, 5)])
+    return curve
+
+
+def quantise_resnet(baseline: TorchResNetVAE, rha: TorchResNetVAE) -> ResNetWeights:
+    """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
+    shape = baseline.shape
+    return ResNetWeights(
+        tile=_tile_of(shape),
+        blocks=shape.blocks,
+        prior_bits=DEFAULT_PRIOR_BITS,
+        direct_bits=(DEFAULT_DIRECT_BITS,) * baseline.latents,
+        learning_rate=PAPER_LEARNING_RATE,
+        decoder=_decoder(baseline),
+        encoders={"baseline": _encoder(baseline), "rha": _encoder(rha)},
+    )
+
+
+def _tile_of(shape: ResNetShape) -> int:
+    """The side of a tile: that of the training images, the smaller one where they are not square."""
+    return min(shape.image)
+
+
+def _encoder(model: TorchResNetVAE) -> Convolutions:
+    out_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), model.shape.latents)
+    return _quantise_chain(list(folded(model.encoder)), PIXEL_BITS, out_bits)
+
+
+def _decoder(model: TorchResNetVAE) -> Convolutions:
+    layers = list(folded(model.decoder))
+    weight, bias, *_ = layers[-1]
+    unit = TorchChannelLogistic.MEAN_UNIT / 256  # o of mean = 127.5 + 64 o becomes that of mean = 256 o
+    weight[:3] *= unit
+    bias[:3] = bias[:3] * unit + 127.5 / 256
+    bias[3:6] += TorchChannelLogistic.FIRST_LOG_SCALE
+    return _quantise_chain(layers, Z_BITS, ChannelLogistic().out_bits())
+
+
+Folded = tuple[NumpyArray, NumpyArray, nn.Conv2d | nn.ConvTranspose2d, bool]
+"""Weight (outputs, inputs, k, k) and bias of a convolution with its batch norm, float64, its module, and whether ReLU
+follows within the same exact layer."""
+
+
+def folded(network: nn.Sequential) -> Iterator[Folded]:
+    """The convolutions of a network, each with the batch norm behind it in its evaluation mode."""
+    modules = list(network)
+    for index, module in enumerate(modules):
+        if isinstance(module, ResidualBlock):
+            yield *_fold(module.wide, module.wide_norm), module.wide, True
+            yield *_fold(module.narrow, module.narrow_norm), module.narrow, False
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            norm = modules[index + 1] if index + 1 < len(modules) else None
+            has_norm = isinstance(norm, nn.BatchNorm2d)
+            behind = modules[index + 2 :] if has_norm else modules[index + 1 :]
+            yield (
+                *_fold(module, norm if isinstance(norm, nn.BatchNorm2d) else None),
+                module,
+                bool(behind) and isinstance(behind[0], nn.ReLU),
+            )
+
+
+def _fold(module: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | None) -> tuple[NumpyArray, NumpyArray]:
+    weight = module.weight.detach().double().numpy().copy()
+    if isinstance(module, nn.ConvTranspose2d):
+        weight = weight.swapaxes(0, 1).copy()
+    bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().double().numpy().copy()
+    if norm is not None:
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None:
+            raise TypeError("a batch norm without running statistics")
+        gain = norm.weight.detach().double().numpy() / np.sqrt(variance.double().numpy() + norm.eps)
+        weight *= gain[:, None, None, None]
+        bias = (bias - mean.double().numpy()) * gain + norm.bias.detach().double().numpy()
+    return weight, bias
+
+
+def _quantise_chain(layers: list[Folded], in_bits: int, out_bits: NumpyArray) -> Convolutions:
+    exact = []
+    for index, (weight, bias, module, relu) in enumerate(layers):
+        last = index == len(layers) - 1
+        bits = out_bits if last else np.full(len(bias), ACTIVATION_BITS, np.int64)
+        exact.append(quantise_convolution(weight, bias, module, in_bits, bits, relu))
+        in_bits = ACTIVATION_BITS
+    return tuple(exact)
+
+
+def quantise_convolution(
+    weight: NumpyArray,
+    bias: NumpyArray,
+    module: nn.Conv2d | nn.ConvTranspose2d,
+    in_bits: int,
+    out_bits: NumpyArray,
+    relu: bool,
+) -> ConvolutionWeights:
+    """Nearest integers of a convolution's float64 weights, 16 bits each, on the finest grid where the largest fits and
+    where the backward sums stay exact. module: says stride, padding and direction."""
+    largest = float(np.abs(weight).max()) or 1.0
+    weight_bits = min(math.floor(math.log2(WEIGHT_LIMIT / largest)), MAX_WEIGHT_BITS)
+    per_input = float(np.abs(weight).sum(axis=(0, 2, 3)).max()) or 1.0
+    weight_bits = min(weight_bits, math.floor(math.log2(0.99 * EXACT_LIMIT / GRADIENT_LIMIT / per_input)))
+    return ConvolutionWeights(
+        weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
+        bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
+        weight_bits=weight_bits,
+        in_bits=in_bits,
+        out_bits=out_bits.astype(np.int64),
+        relu=relu,
+        stride=int(module.stride[0]),
+        padding=int(module.padding[0]),
+        transposed=isinstance(module, nn.ConvTranspose2d),
+    )
+
+
+def figures(weights: ResNetWeights, models: dict[str, TorchResNetVAE], x: Strips) -> dict[str, Any]:
+    """Net rates on strips x, images of one tile, in bits per sub-pixel, the KL in them, what exact arithmetic costs.
+
+    The loss compares the exact code length with the float32 one of the very same z, image by image.
+    """
+    vae = ResNetVAE(weights, NumpyBackend())
+    found: dict[str, Any] = {
+        "evaluated_on": f"first {len(x)} held-out images",
+        "net_rate": {},
+        "kl": {},
+        "exact_arithmetic_loss": {},
+        "weight_bits": [layer.weight_bits for layer in weights.decoder],
+    }
+    rows = x.canvas.images.reshape(len(x), -1)
+    for encoder in ENCODERS:
+        codec = BitsBack(vae, encoder, 0, weights.learning_rate)
+        posterior = codec.posterior(x)
+        z = draw(posterior, np.random.default_rng(0))
+        exact = code_bits(codec, x, posterior, z)
+        floating = float_code_bits(models[encoder], rows, codec.values(z) * 2.0**-VALUE_BITS)
+        likelihood = vae.lengths(codec.values(z), x) / 2.0**30
+        found["net_rate"][encoder] = round(float(net_bits(codec, x, 4).mean()) / weights.dimensions, 5)
+        found["kl"][encoder] = round(float((exact - likelihood).mean()) / weights.dimensions, 5)
+        found["exact_arithmetic_loss"][encoder] = round(float(exact.mean() / floating.mean() - 1), 6)
+        steps = rates_by_steps(weights, x[: len(x) // 4], encoder, weights.learning_rate, 10)
+        found.setdefault("net_rate_by_K_first_quarter", {})[encoder] = [
+            round(rate / weights.dimensions, 5) for rate in steps
+        ]
+    return found
