@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import tiny_local, tiny_vae
+from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 from safetensors.numpy import save_file
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.models.checkpoint import CARD_FILE, FORMAT, MAX_BYTES, WEIGHTS_FILE, load, read_card, save
-from bbcompress.models.local import LocalWeights
+from bbcompress.models.vae import ModelWeights
 
 WEIGHTS = tiny_vae()
 
@@ -332,15 +332,19 @@ def test_settings_that_are_missing(folder: Path) -> None:
     check_refused(folder, "damaged")
 
 
-# Local models
+# Models of other kinds
 
-LOCAL = tiny_local()
-LOCAL_KINDS: dict[str, dict[str, Any]] = {
-    "rgb": {},
-    "binary": {"channels": 1, "binary": True},
-    "one size": {"image": (8, 8), "pool": 2},
-    "float64": {"channels": 1, "weight_bits": 16, "stride": 3},
+LOCAL, RESNET = tiny_local(), tiny_resnet()
+OTHER: dict[str, ModelWeights] = {
+    "rgb": LOCAL,
+    "binary": tiny_local(channels=1, binary=True),
+    "one size": tiny_local(image=(8, 8), pool=2),
+    "float64": tiny_local(channels=1, weight_bits=16, stride=3),
+    "resnet": RESNET,
+    "larger resnet": tiny_resnet(16, width=5, channels=3, blocks=1),
 }
+NETWORKS = ("decoder", "trunk", "heads", "outputs", "encoders", "card")
+one_of_each = pytest.mark.parametrize("kind", ["rgb", "resnet"])
 
 
 @pytest.fixture
@@ -349,58 +353,110 @@ def local_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", LOCAL_KINDS)
-def test_local_round_trip(tmp_path: Path, kind: str) -> None:
-    weights = tiny_local(**LOCAL_KINDS[kind])
+@pytest.fixture
+def resnet_folder(tmp_path: Path) -> Path:
+    save(RESNET, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", OTHER)
+def test_round_trip_of_other_kinds(tmp_path: Path, kind: str) -> None:
+    weights: Any = OTHER[kind]
     save(weights, tmp_path)
-    loaded = load(tmp_path)
-    assert isinstance(loaded, LocalWeights)
+    loaded: Any = load(tmp_path)
+    assert type(loaded) is type(weights)
     assert loaded.id == weights.id
     assert loaded.settings() == weights.settings()
-    for field in fields(LocalWeights):
-        if field.name not in ("decoder", "trunk", "heads", "outputs", "encoders", "card"):
+    for field in fields(weights):
+        if field.name not in NETWORKS:
             own, other = getattr(weights, field.name), getattr(loaded, field.name)
             assert (own, type(own)) == (other, type(other)), field.name
     for (name, one), (_, two) in zip(weights.networks(), loaded.networks(), strict=True):
         for a, b in zip(one, two, strict=True):
-            assert np.array_equal(a.weight, b.weight), name
-            assert np.array_equal(a.bias, b.bias)
-            assert np.array_equal(a.out_bits, b.out_bits)
-            assert (a.weight_bits, a.in_bits, a.relu, a.limit) == (b.weight_bits, b.in_bits, b.relu, b.limit)
-    assert loaded.card == {"name": "tiny-local", "id": weights.id.hex()}
+            assert type(a) is type(b)
+            for part in fields(a):
+                own, other = getattr(a, part.name), getattr(b, part.name)
+                assert np.array_equal(own, other), (name, part.name)
+                assert type(own) is type(other), (name, part.name)
+    assert loaded.card == {**weights.card, "id": weights.id.hex()}
 
 
-def test_local_truncated(local_folder: Path) -> None:
-    path = local_folder / WEIGHTS_FILE
+@one_of_each
+def test_truncated_of_other_kinds(tmp_path: Path, kind: str) -> None:
+    save(OTHER[kind], tmp_path)
+    path = tmp_path / WEIGHTS_FILE
     data = path.read_bytes()
     for length in [*range(0, len(data), 211), len(data) - 1]:
         path.write_bytes(data[:length])
-        check_refused(local_folder, "damaged")
+        check_refused(tmp_path, "damaged")
 
 
-def test_local_flipped_bits(local_folder: Path) -> None:
-    path = local_folder / WEIGHTS_FILE
+@one_of_each
+def test_flipped_bits_of_other_kinds(tmp_path: Path, kind: str) -> None:
+    save(OTHER[kind], tmp_path)
+    path = tmp_path / WEIGHTS_FILE
     data = path.read_bytes()
     header = 8 + struct.unpack("<Q", data[:8])[0]
     random = np.random.default_rng(0)
+    refused = 0
     for position in [*range(0, header, 17), *random.integers(header, len(data), 60).tolist()]:
         damaged = bytearray(data)
         damaged[position] ^= 1 << int(random.integers(8))
         path.write_bytes(damaged)
         try:
-            loaded = load(local_folder)
+            loaded = load(tmp_path)
         except ModelError as error:
             assert "\n" not in str(error)
+            refused += 1
         else:
-            assert loaded.id == LOCAL.id
+            assert loaded.id == OTHER[kind].id
+    assert refused > 60
 
 
-@pytest.mark.parametrize("name", ["trunk.1.weight", "heads.0.bias", "outputs.0.weight", "encoder.rha.patch.0.weight"])
-def test_local_missing_tensor(local_folder: Path, name: str) -> None:
-    tensors, settings = contents(local_folder)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("rgb", "trunk.1.weight"),
+        ("rgb", "heads.0.bias"),
+        ("rgb", "outputs.0.weight"),
+        ("rgb", "encoder.rha.patch.0.weight"),
+        *(("resnet", f"decoder.{index}.weight") for index in range(7)),
+        ("resnet", "decoder.3.bias"),
+        ("resnet", "encoder.rha.6.bias"),
+        ("resnet", "encoder.baseline.0.weight"),
+    ],
+)
+def test_missing_tensor_of_other_kinds(tmp_path: Path, kind: str, name: str) -> None:
+    save(OTHER[kind], tmp_path)
+    tensors, settings = contents(tmp_path)
     del tensors[name]
-    write(local_folder, tensors, settings)
-    check_refused(local_folder, name)
+    write(tmp_path, tensors, settings)
+    check_refused(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        *(("rgb", (name,)) for name in ("channels", "mixtures", "tile", "image", "cell", "features", "patch", "pool")),
+        *(("rgb", (name,)) for name in ("centred", "stride")),
+        *(("resnet", (name,)) for name in ("tile", "blocks", "prior_bits", "direct_bits", "learning_rate", "networks")),
+        *(("resnet", ("networks", name)) for name in ("decoder", "encoder.rha", "encoder.baseline")),
+        *(
+            ("resnet", ("networks", "decoder", 5, name))
+            for name in ("stride", "padding", "transposed", "shape", "weight_bits", "in_bits", "out_bits", "relu")
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_settings_that_are_missing_of_other_kinds(tmp_path: Path, kind: str, path: tuple[Any, ...]) -> None:
+    save(OTHER[kind], tmp_path)
+    tensors, settings = contents(tmp_path)
+    at: Any = settings
+    for key in path[:-1]:
+        at = at[key]
+    del at[path[-1]]
+    write(tmp_path, tensors, settings)
+    check_refused(tmp_path, "damaged")
 
 
 def see_later_channels(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -472,11 +528,96 @@ def test_what_is_no_local_model(local_folder: Path, change: Callable[[dict[str, 
     check_refused(local_folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["channels", "mixtures", "tile", "image", "cell", "features", "patch", "pool", "centred", "stride"]
-)
-def test_local_settings_that_are_missing(local_folder: Path, name: str) -> None:
-    tensors, settings = contents(local_folder)
-    del settings[name]
-    write(local_folder, tensors, settings)
-    check_refused(local_folder, "damaged")
+def break_forward_of_resnet(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.2.bias"][0] = 1 << 53
+
+
+def break_backward_of_resnet(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.weight"] = np.full((6, 6, 3, 3), 1 << 18, np.int32)
+
+
+def matrix_for_kernel(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.0.weight"] = tensors["decoder.0.weight"].reshape(6, 2)
+    settings["networks"]["decoder"][0]["shape"] = [6, 2]
+
+
+def oblong_kernel(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    tensors["decoder.1.weight"] = tensors["decoder.1.weight"][:, :, :2].copy()
+    settings["networks"]["decoder"][1]["shape"] = [6, 6, 2, 3]
+
+
+def one_layer_more(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
+    settings["networks"]["decoder"].insert(6, settings["networks"]["decoder"][5])
+    for part in ("weight", "bias"):
+        tensors[f"decoder.7.{part}"] = tensors[f"decoder.6.{part}"]
+        tensors[f"decoder.6.{part}"] = tensors[f"decoder.5.{part}"]
+
+
+WIDE, DOUBLING = ("networks", "decoder", 1), ("networks", "decoder", 5)
+HALVING = ("networks", "encoder.rha", 0)
+RESNET_CHANGES = [
+    break_forward_of_resnet,
+    break_backward_of_resnet,
+    matrix_for_kernel,
+    oblong_kernel,
+    one_layer_more,
+    setting("architecture", value="global"),
+    setting("architecture", value="local"),
+    setting("architecture", value=None),
+    setting("tile", value=0),
+    setting("tile", value=-8),
+    setting("tile", value=6),
+    setting("tile", value=16),
+    setting("tile", value=10**30),
+    setting("tile", value=None),
+    setting("tile", value=[8]),
+    setting("blocks", value=0),
+    setting("blocks", value=1),
+    setting("blocks", value=3),
+    setting("blocks", value=10**30),
+    setting("blocks", value="two"),
+    setting("prior_bits", value=99),
+    setting("direct_bits", value=[3] * 4),
+    setting("direct_bits", value=[3] * 7),
+    setting("direct_bits", value=[]),
+    setting("direct_bits", value=[10**30] * 8),
+    setting("learning_rate", value=0),
+    setting("networks", "decoder", value=[]),
+    setting("networks", "decoder", value=None),
+    setting("networks", "encoder.baseline", value=[]),
+    setting(*WIDE, "stride", value=2),
+    setting(*WIDE, "padding", value=0),
+    setting(*WIDE, "transposed", value=True),
+    setting(*WIDE, "relu", value=False),
+    setting(*WIDE, "limit", value=0),
+    setting(*WIDE, "limit", value=1 << 25),
+    setting(*WIDE, "in_bits", value=11),
+    setting(*DOUBLING, "stride", value=0),
+    setting(*DOUBLING, "stride", value=-2),
+    setting(*DOUBLING, "stride", value=1),
+    setting(*DOUBLING, "stride", value=4),
+    setting(*DOUBLING, "stride", value=10**30),
+    setting(*DOUBLING, "stride", value=None),
+    setting(*DOUBLING, "stride", value=[2]),
+    setting(*DOUBLING, "padding", value=-1),
+    setting(*DOUBLING, "padding", value=0),
+    setting(*DOUBLING, "padding", value=3),
+    setting(*DOUBLING, "padding", value=99),
+    setting(*DOUBLING, "padding", value="same"),
+    setting(*DOUBLING, "transposed", value=False),
+    setting(*DOUBLING, "out_bits", value=[[12, 5]]),
+    setting(*DOUBLING, "shape", value=[6, 6, 4]),
+    setting(*HALVING, "stride", value=0),
+    setting(*HALVING, "stride", value=1),
+    setting(*HALVING, "padding", value=99),
+    setting(*HALVING, "transposed", value=True),
+    setting(*HALVING, "in_bits", value=6),
+]
+
+
+@pytest.mark.parametrize("change", RESNET_CHANGES, ids=lambda change: change.__name__)
+def test_what_is_no_resnet(resnet_folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    tensors, settings = contents(resnet_folder)
+    change(tensors, settings)
+    write(resnet_folder, tensors, settings)
+    check_refused(resnet_folder)

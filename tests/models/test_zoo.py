@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 
 from bbcompress.errors import ModelError
+from bbcompress.exact.backend import NumpyBackend
 from bbcompress.models import shipped
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.checkpoint import save
+from bbcompress.models.local import LocalVAE
+from bbcompress.models.resnet import ResNetVAE
+from bbcompress.models.vae import VAE, ModelWeights
+from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
 BINARY, GREY = MODELS / "tiny-binary", MODELS / "tiny-grey"
@@ -132,6 +138,42 @@ def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_card_of_a_shape_that_is_none_fits_nothing(place: Path, shape: Any) -> None:
     put(BINARY, place / "odd", lambda card: card.update(shape=shape))
     assert not ModelEntry(place / "odd").fits(SHAPE, 1, 2)
+
+
+CARD = {"name": "resnet", "shape": None, "channels": 3, "likelihood": "channel_logistic"}
+
+
+@pytest.mark.parametrize("card", [CARD, {}], ids=["card", "no card"])
+def test_a_model_for_images_of_any_size(place: Path, card: dict[str, Any]) -> None:
+    """As its card says, or its weights where that says nothing."""
+    save(tiny_resnet(), place / "resnet")
+    (place / "resnet" / "card.json").write_text(json.dumps(card))
+    entry = ModelEntry(place / "resnet")
+    assert entry.fits((1, 1), 3, 256)
+    assert entry.fits((3000, 17), 3, 256)
+    assert not entry.fits((8, 8), 1, 256)
+    assert not entry.fits((8, 8), 1, 2)
+    assert not entry.fits((8, 8), 3, 2)
+    assert folders(Zoo().candidates((5, 9), 3, 256)) == ["resnet"]
+    assert Zoo().candidates((5, 9), 1, 256) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "kind"),
+    [(tiny_vae(), VAE), (tiny_local(), LocalVAE), (tiny_resnet(), ResNetVAE)],
+    ids=["mlp", "local", "resnet"],
+)
+def test_a_checkpoint_makes_the_model_of_its_kind(weights: ModelWeights, kind: type[Any], place: Path) -> None:
+    save(weights, place / "a")
+    model = model_of(ModelEntry(place / "a").weights, NumpyBackend())
+    assert type(model) is kind
+    assert model.weights.id == weights.id
+
+
+def test_weights_of_no_kind_make_no_model() -> None:
+    weights: Any = object()
+    with pytest.raises(ModelError, match="does not know"):
+        model_of(weights, NumpyBackend())
 
 
 def test_models_that_are_not_default_need_to_be_chosen(place: Path) -> None:
