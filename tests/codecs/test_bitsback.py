@@ -14,6 +14,7 @@ from models_for_tests import (
     sampled_strips,
     strips_of,
     tiny_local,
+    tiny_resnet,
     tiny_vae,
 )
 from roundtrip import check_round_trip, random_message
@@ -23,9 +24,9 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, push_likelihood
 from bbcompress.models import vae as vae_module
-from bbcompress.models.local import LocalVAE
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, VAE
+from bbcompress.models.vae import ENCODERS, VAE, ModelWeights
+from bbcompress.models.zoo import model_of
 
 
 def codec_of(likelihood: str = "bernoulli", steps: int = 0, encoder: str = "rha", **settings: Any) -> BitsBack:
@@ -119,21 +120,24 @@ def test_messages_that_are_too_short_stay() -> None:
         codec.pop(message, 5)
 
 
-# Strips of local models
+# Strips
 
-LOCAL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
-    # settings, and images that suit them: count, height, width
-    "rgb": ({}, (2, 17, 9)),
-    "grey": ({"channels": 1}, (1, 20, 11)),
-    "binary": ({"channels": 1, "binary": True}, (2, 9, 13)),
-    "rgb, one size": ({"image": (8, 8), "pool": 2}, (5, 8, 8)),
-    "binary, one size": ({"channels": 1, "binary": True, "image": (8, 8), "cell": 1}, (5, 8, 8)),
-    "rgb, tiny": ({}, (3, 2, 1)),
+STRIPS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
+    # a model, and images that suit it: count, height, width
+    "rgb": (tiny_local(), (2, 17, 9)),
+    "grey": (tiny_local(channels=1), (1, 20, 11)),
+    "binary": (tiny_local(channels=1, binary=True), (2, 9, 13)),
+    "rgb, one size": (tiny_local(image=(8, 8), pool=2), (5, 8, 8)),
+    "binary, one size": (tiny_local(channels=1, binary=True, image=(8, 8), cell=1), (5, 8, 8)),
+    "rgb, tiny": (tiny_local(), (3, 2, 1)),
+    "resnet": (tiny_resnet(), (2, 13, 21)),
+    "resnet, one tile": (tiny_resnet(16), (5, 7, 16)),
+    "resnet, tiny": (tiny_resnet(), (3, 2, 1)),
 }
 
 
-def local_codec(name: str, steps: int = 0, encoder: str = "rha") -> BitsBack:
-    return BitsBack(LocalVAE(tiny_local(**LOCAL[name][0]), NumpyBackend()), encoder, steps, 20_000)
+def strips_codec(name: str, steps: int = 0, encoder: str = "rha") -> BitsBack:
+    return BitsBack(model_of(STRIPS[name][0], NumpyBackend()), encoder, steps, 20_000)
 
 
 def weights_of(codec: BitsBack) -> Any:
@@ -142,15 +146,15 @@ def weights_of(codec: BitsBack) -> Any:
 
 def empty_strips(codec: BitsBack, name: str) -> Strips:
     weights = weights_of(codec)
-    return Strips.all_of(Canvas(*LOCAL[name][1], weights.channels, weights.tile))
+    return Strips.all_of(Canvas(*STRIPS[name][1], weights.channels, weights.tile))
 
 
-@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("name", STRIPS)
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize(("steps", "lanes"), [(0, 1), (2, 3)])
 def test_round_trip_of_strips(name: str, encoder: str, steps: int, lanes: int) -> None:
-    codec = local_codec(name, steps, encoder)
-    weights, shape = weights_of(codec), LOCAL[name][1]
+    codec = strips_codec(name, steps, encoder)
+    weights, shape = weights_of(codec), STRIPS[name][1]
 
     def push(message: Message, images: Any) -> None:
         codec.push(message, strips_of(weights, images))
@@ -165,12 +169,12 @@ def test_round_trip_of_strips(name: str, encoder: str, steps: int, lanes: int) -
         check_round_trip(random_message(lanes, words=9000), push, pop, images, pop_first=False)
 
 
-@pytest.mark.parametrize("name", ["rgb", "binary", "rgb, one size"])
+@pytest.mark.parametrize("name", ["rgb", "binary", "rgb, one size", "resnet", "resnet, one tile"])
 @pytest.mark.parametrize("steps", [0, 2])
 def test_batches_of_strips_are_popped_in_the_other_order(name: str, steps: int) -> None:
     """Each with the pixels above it decoded before, whatever the compute batch is."""
-    codec = local_codec(name, steps)
-    x = sampled_strips(weights_of(codec), *LOCAL[name][1])
+    codec = strips_codec(name, steps)
+    x = sampled_strips(weights_of(codec), *STRIPS[name][1])
     message = random_message(2, words=9000)
     before = message.copy()
     for start, end in ((0, 1), (1, 3), (3, len(x))):
@@ -182,23 +186,25 @@ def test_batches_of_strips_are_popped_in_the_other_order(name: str, steps: int) 
     assert message == before
 
 
+@pytest.mark.parametrize("name", ["rgb", "resnet"])
 @pytest.mark.parametrize("compute_batch", [1, 2, 1000])
-def test_compute_batches_of_strips_change_no_number(compute_batch: int) -> None:
-    codec = local_codec("rgb", 3)
-    x = sampled_strips(weights_of(codec), *LOCAL["rgb"][1])
+def test_compute_batches_of_strips_change_no_number(name: str, compute_batch: int) -> None:
+    codec = strips_codec(name, 3)
+    x = sampled_strips(weights_of(codec), *STRIPS[name][1])
     one, two = codec.posterior(x), replace(codec, compute_batch=compute_batch).posterior(x)
-    assert one.mu.shape == (len(x) * x.latent_rows, 3)
+    assert one.mu.shape == (len(x) * x.latent_rows, codec.vae.weights.latents)
     assert np.array_equal(one.mu, two.mu)
     assert np.array_equal(one.sigma, two.sigma)
 
 
-def test_strips_need_bits_for_each_tile() -> None:
-    codec = local_codec("rgb")
-    x = sampled_strips(weights_of(codec), *LOCAL["rgb"][1])
+@pytest.mark.parametrize("name", ["rgb", "resnet"])
+def test_strips_need_bits_for_each_tile(name: str) -> None:
+    codec = strips_codec(name)
+    x = sampled_strips(weights_of(codec), *STRIPS[name][1])
     message = Message.empty(3, [1, 2, 3])
     before = message.copy()
     with pytest.raises(EmptyMessage):
         codec.push(message, x)
     assert message == before
     with pytest.raises(EmptyMessage):
-        codec.pop(message, empty_strips(codec, "rgb"))
+        codec.pop(message, empty_strips(codec, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,18 +15,21 @@ from models_for_tests import (
     sampled_strips,
     strips_of,
     tiny_local,
+    tiny_resnet,
     tiny_vae,
 )
 from roundtrip import check_round_trip, random_message
 
 from bbcompress.ans import EmptyMessage, Message
+from bbcompress.codecs import direct
 from bbcompress.codecs.direct import DirectCodec
-from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS, negative_log_likelihood
 from bbcompress.exact.tables import LOG2_BITS, bin_edges, bin_medians
 from bbcompress.models.local import LocalVAE
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import VAE, VAEWeights
+from bbcompress.models.vae import ENCODERS, VAE, VAEWeights
+from bbcompress.models.zoo import model_of
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
@@ -202,3 +206,147 @@ def test_of_larger_images_the_posterior_mean_is_taken(name: str) -> None:
         assert edges[z] <= mean < edges[z + 1]
     expected = codec.vae.lengths(bin_medians(3)[chosen], x).sum() / (1 << LOG2_BITS) + 2 * 9
     assert codec.length(x) == pytest.approx(expected)
+
+
+# Models of many latents: the search by gradients
+
+MANY = tiny_resnet(32)
+MANY_LATENTS: dict[str, tuple[Any, tuple[int, int]]] = {
+    # a model, and an image that is one tile of it
+    "whole tile": (MANY, (32, 32)),
+    "a part of a tile": (MANY, (19, 30)),
+    "one pixel": (MANY, (1, 1)),
+    "no bits": (replace(MANY, direct_bits=(0, 3) * 64), (9, 12)),
+}
+many = pytest.mark.parametrize("name", MANY_LATENTS)
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "GRADIENT_STEPS", 12)
+
+
+def start_lengths(codec: DirectCodec, x: Any) -> list[int]:
+    """Code length of x at the grid point of each encoder's mean, in units of 2^-30 bits."""
+    vae, found = codec.vae, []
+    for encoder in ENCODERS:
+        mu, _ = vae.encode(vae.observe(x), encoder)
+        means = np.floor(vae.backend.numpy(mu) * 2.0**24)
+        z = [np.searchsorted(bin_edges(bits), means[:, i], "right") for i, bits in enumerate(vae.weights.direct_bits)]
+        found.append(int(vae.lengths(medians(vae.weights, np.stack(z, axis=1)), x)[0]))
+    return found
+
+
+def medians(weights: Any, z: Any) -> Any:
+    """Values of grid points z (N, Z), in units of 2^-24."""
+    return np.stack([bin_medians(bits)[z[:, i]] for i, bits in enumerate(weights.direct_bits)], axis=1)
+
+
+@many
+@pytest.mark.usefixtures("few_steps")
+def test_round_trip_of_many_latents(name: str) -> None:
+    weights, shape = MANY_LATENTS[name]
+    codec = DirectCodec(model_of(weights, NumpyBackend()))
+    for draw in (noise_strips, sampled_strips):
+        images = draw(weights, 1, *shape).canvas.images
+        check_round_trip(
+            random_message(2),
+            lambda message, x: codec.push(message, strips_of(weights, x)),
+            lambda message: codec.pop(message, Strips.all_of(Canvas(1, *shape, 3, 32))).canvas.images,  # type: ignore[union-attr]
+            images,
+            pop_first=False,
+        )
+
+
+@many
+@pytest.mark.usefixtures("few_steps")
+def test_gradients_find_a_code_that_is_no_longer(name: str) -> None:
+    weights, shape = MANY_LATENTS[name]
+    codec = DirectCodec(model_of(weights, NumpyBackend()))
+    for draw in (noise_strips, sampled_strips):
+        x = draw(weights, 1, *shape)
+        z = codec.choose(x)
+        assert z.shape == (1, 128)
+        assert ((z >= 0) & (z < 1 << np.array(weights.direct_bits))).all()
+        found = int(codec.vae.lengths(medians(weights, z), x)[0])
+        assert found <= min(start_lengths(codec, x))
+        assert codec.length(x) == pytest.approx(found / (1 << LOG2_BITS) + sum(weights.direct_bits))
+
+
+def test_gradients_find_a_code_that_is_much_shorter() -> None:
+    """All steps of them, on an image of the model's own."""
+    codec = DirectCodec(model_of(MANY, NumpyBackend()))
+    x = sampled_strips(MANY, 1, 32, 32)
+    found = int(codec.vae.lengths(medians(MANY, codec.choose(x)), x)[0])
+    assert found < 0.95 * min(start_lengths(codec, x))
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_both_encoders_are_starts_of_gradients() -> None:
+    codecs = [
+        DirectCodec(model_of(replace(MANY, encoders=dict.fromkeys(ENCODERS, MANY.encoders[name])), NumpyBackend()))
+        for name in ENCODERS
+    ]
+    both = DirectCodec(model_of(MANY, NumpyBackend()))
+    won = [0, 0]
+    for seed in range(6):
+        x = noise_strips(MANY, 1, 5, 9, seed) if seed % 2 else sampled_strips(MANY, 1, 5, 9, seed)
+        ends = [codec.length(x) for codec in codecs]
+        assert both.length(x) == min(ends)
+        won[ends.index(min(ends))] += 1
+    assert min(won) > 0
+
+
+@many
+@pytest.mark.usefixtures("few_steps")
+def test_choice_among_many_latents_is_the_same_everywhere(name: str) -> None:
+    weights, shape = MANY_LATENTS[name]
+    x = sampled_strips(weights, 1, *shape)
+    chosen = [DirectCodec(model_of(weights, backend)).choose(x) for backend in (NumpyBackend(), NumpyBackend())]
+    chosen.append(DirectCodec(model_of(weights, TorchBackend("cpu"))).choose(x))
+    assert np.array_equal(chosen[0], chosen[1])
+    assert np.array_equal(chosen[0], chosen[2])
+
+
+def recorded(name: str, function: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+    """The function, which notes its name when it is called."""
+
+    def call(*given: Any) -> Any:
+        calls.append(name)
+        return function(*given)
+
+    return call
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize(("latents", "by_gradients"), [(64, False), (65, True)])
+def test_number_of_latents_decides_how_to_search(
+    latents: int, by_gradients: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rows of pixels as well."""
+    codec = codec_of(tiny_vae(latents=latents, direct_bits=1))
+    called: list[str] = []
+    for name in ("_descend", "_follow_gradient"):
+        monkeypatch.setattr(codec, name, recorded(name, getattr(codec, name), called))
+    x = sampled_images(codec.vae.weights, 1)
+    check_round_trip(random_message(), codec.push, codec.pop, x, pop_first=False)
+    assert set(called) == {"_follow_gradient" if by_gradients else "_descend"}
+
+
+@pytest.mark.parametrize("shape", [(33, 5), (5, 33)])
+def test_images_of_several_tiles_are_not_searched(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("searched")
+
+    codec = DirectCodec(model_of(MANY, NumpyBackend()))
+    monkeypatch.setattr(codec, "_follow_gradient", fail)
+    x = sampled_strips(MANY, 1, *shape)
+    message = random_message(words=100)
+    before = message.copy()
+    for unit in range(len(x)):
+        codec.push(message, x[unit : unit + 1])
+    found = Strips.all_of(Canvas(1, *shape, 3, 32))
+    for unit in reversed(range(len(x))):
+        codec.pop(message, found[unit : unit + 1])
+    assert np.array_equal(found.canvas.images, x.canvas.images)
+    assert message == before

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import noise_strips, random_images, sampled_images, sampled_strips, tiny_local, tiny_vae
+from models_for_tests import (
+    noise_strips,
+    random_images,
+    sampled_images,
+    sampled_strips,
+    tiny_local,
+    tiny_resnet,
+    tiny_vae,
+)
 
 from bbcompress.ans import Message
 from bbcompress.codecs import group as group_module
@@ -17,9 +25,9 @@ from bbcompress.codecs.group import Layout, encode_group
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS
-from bbcompress.models.local import LocalVAE
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import VAE
+from bbcompress.models.vae import VAE, ModelWeights
+from bbcompress.models.zoo import model_of
 
 CONTEXT = b"a context"
 decode_group: Any = group_module.decode_group
@@ -196,37 +204,42 @@ def test_swapped_images_are_not_taken(group: Group) -> None:
         assert np.array_equal(decoded, change)
 
 
-# Strips of local models
+# Strips
 
-LOCAL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
-    # settings, and images that suit them: count, height, width
-    "rgb": ({}, (2, 33, 9)),
-    "grey": ({"channels": 1, "prior_bits": 14, "direct_bits": 1, "tile": 4, "latents": 8}, (1, 40, 11)),
-    "binary": ({"channels": 1, "binary": True}, (3, 9, 70)),
-    "rgb, one size": ({"image": (8, 8), "pool": 2}, (12, 8, 8)),
-    "binary, one size": ({"channels": 1, "binary": True, "image": (8, 8), "cell": 1}, (12, 8, 8)),
-    "rgb, one strip": ({}, (1, 5, 9)),
+STRIPS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
+    # a model, and images that suit it: count, height, width
+    "rgb": (tiny_local(), (2, 33, 9)),
+    "grey": (tiny_local(channels=1, prior_bits=14, direct_bits=1, tile=4, latents=8), (1, 40, 11)),
+    "binary": (tiny_local(channels=1, binary=True), (3, 9, 70)),
+    "rgb, one size": (tiny_local(image=(8, 8), pool=2), (12, 8, 8)),
+    "binary, one size": (tiny_local(channels=1, binary=True, image=(8, 8), cell=1), (12, 8, 8)),
+    "rgb, one strip": (tiny_local(), (1, 5, 9)),
+    "resnet": (tiny_resnet(), (2, 33, 13)),
+    "resnet, one tile": (tiny_resnet(), (12, 7, 8)),
+    "resnet, one strip": (tiny_resnet(), (1, 5, 9)),
 }
 
 
-def local_codec(name: str, steps: int = 0) -> BitsBack:
-    return BitsBack(LocalVAE(tiny_local(**LOCAL[name][0]), NumpyBackend()), "rha", steps, 20_000)
+def strips_codec(name: str, steps: int = 0) -> BitsBack:
+    return BitsBack(model_of(STRIPS[name][0], NumpyBackend()), "rha", steps, 20_000)
+
+
+def weights_of(codec: BitsBack) -> Any:
+    return codec.vae.weights
 
 
 def empty_strips(codec: BitsBack, name: str) -> Strips:
-    assert isinstance(codec.vae, LocalVAE)
-    return Strips.all_of(Canvas(*LOCAL[name][1], codec.vae.weights.channels, codec.vae.weights.tile))
+    return Strips.all_of(Canvas(*STRIPS[name][1], weights_of(codec).channels, weights_of(codec).tile))
 
 
 def drawn(codec: BitsBack, name: str, noise: bool = False) -> Strips:
-    assert isinstance(codec.vae, LocalVAE)
-    return (noise_strips if noise else sampled_strips)(codec.vae.weights, *LOCAL[name][1])
+    return (noise_strips if noise else sampled_strips)(weights_of(codec), *STRIPS[name][1])
 
 
-@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("name", STRIPS)
 @pytest.mark.parametrize(("steps", "lanes"), [(0, 1), (2, 1), (0, 3)])
 def test_round_trip_of_strips(name: str, steps: int, lanes: int) -> None:
-    codec = local_codec(name, steps)
+    codec = strips_codec(name, steps)
     for noise in (False, True):
         x = drawn(codec, name, noise)
         layout, message = encode_group(codec, x, lanes, CONTEXT)
@@ -244,12 +257,13 @@ def test_round_trip_of_strips(name: str, steps: int, lanes: int) -> None:
 LAYOUTS = [(10, ()), (4, (6,)), (3, (1, 6)), (7, (1, 1, 1)), (2, (3, 3, 2))]
 
 
+@pytest.mark.parametrize("name", ["rgb", "resnet"])
 @pytest.mark.parametrize(("direct", "batches"), LAYOUTS)
 @pytest.mark.parametrize("steps", [0, 2])
-def test_every_layout_of_strips_decodes(direct: int, batches: tuple[int, ...], steps: int) -> None:
+def test_every_layout_of_strips_decodes(name: str, direct: int, batches: tuple[int, ...], steps: int) -> None:
     """What another writer may choose: the batches cut images, tops and bottoms join."""
-    codec = local_codec("rgb", steps)
-    x = drawn(codec, "rgb")
+    codec = strips_codec(name, steps)
+    x = drawn(codec, name)
     pixels = np.ascontiguousarray(x.canvas.images)
     message = Message.empty(2, group_module._check(x, 2, CONTEXT))
     for unit in range(direct):
@@ -259,24 +273,24 @@ def test_every_layout_of_strips_decodes(direct: int, batches: tuple[int, ...], s
         codec.push(message, x[done : done + size])
         done += size
     assert done == len(x) == 10
-    found = empty_strips(codec, "rgb")
+    found = empty_strips(codec, name)
     decode_group(codec, Layout(2, direct, batches), message, CONTEXT, found)
     assert np.array_equal(found.canvas.images, pixels)
 
 
-@pytest.fixture(scope="module")
-def strips() -> tuple[BitsBack, Strips, Layout, Message]:
-    codec = local_codec("rgb, one size", 1)
-    x = drawn(codec, "rgb, one size")
+@pytest.fixture(scope="module", params=["rgb, one size", "resnet, one tile"])
+def strips(request: pytest.FixtureRequest) -> tuple[BitsBack, str, Strips, Layout, Message]:
+    codec = strips_codec(request.param, 1)
+    x = drawn(codec, request.param)
     layout, message = encode_group(codec, x, 2, CONTEXT)
     assert layout.batches
-    return codec, x, layout, message
+    return codec, request.param, x, layout, message
 
 
-def test_damaged_strips(strips: tuple[BitsBack, Strips, Layout, Message]) -> None:
-    codec, x, layout, message = strips
+def test_damaged_strips(strips: tuple[BitsBack, str, Strips, Layout, Message]) -> None:
+    codec, name, x, layout, message = strips
     data = message.to_bytes()
-    for position in range(0, len(data), 31):
+    for position in range(0, len(data), len(data) // 60):
         damaged = bytearray(data)
         damaged[position] ^= 1 << position % 8
         try:
@@ -284,9 +298,9 @@ def test_damaged_strips(strips: tuple[BitsBack, Strips, Layout, Message]) -> Non
         except ValueError:
             continue
         with pytest.raises(FormatError, match="damaged"):
-            decode_group(codec, layout, stored, CONTEXT, empty_strips(codec, "rgb, one size"))
+            decode_group(codec, layout, stored, CONTEXT, empty_strips(codec, name))
     for other in (replace(layout, direct=layout.direct + 1, batches=layout.batches[:-1]), Layout(2, len(x), ())):
         with pytest.raises(FormatError, match="damaged"):
-            decode_group(codec, other, message.copy(), CONTEXT, empty_strips(codec, "rgb, one size"))
+            decode_group(codec, other, message.copy(), CONTEXT, empty_strips(codec, name))
     with pytest.raises(FormatError, match="damaged"):
-        decode_group(codec, layout, message.copy(), b"other", empty_strips(codec, "rgb, one size"))
+        decode_group(codec, layout, message.copy(), b"other", empty_strips(codec, name))
