@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import noise_strips, sampled_strips, tiny_local
+from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
+from PIL import Image
 
 from bbcompress.archive import blocks
 from bbcompress.archive.blocks import (
@@ -27,10 +29,17 @@ from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage
 from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.resnet import ResNetWeights
+from bbcompress.models.vae import Model
+from bbcompress.models.zoo import model_of
 from bbcompress.wire import ByteReader, varint
+
+Weights = LocalWeights | ResNetWeights
 
 SIDE = 16
 """The longest side of a block here: two tiles."""
+
+PHOTO = Path(__file__).resolve().parents[1] / "data" / "photos" / "landscape.png"
 
 SIZES = [(1, 1), (1, 17), (40, 1), (3, 5), (8, 8), (16, 16), (17, 16), (16, 33), (35, 39)]
 
@@ -40,11 +49,11 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK_SIDE", SIDE)
 
 
-def header_of(weights: LocalWeights, count: int, **settings: Any) -> GroupHeader:
+def header_of(weights: Weights, count: int, **settings: Any) -> GroupHeader:
     return GroupHeader(count=count, model=weights.id[:4], **settings)
 
 
-def drawn(weights: LocalWeights, n: int, height: int, width: int) -> list[Any]:
+def drawn(weights: Weights, n: int, height: int, width: int) -> list[Any]:
     """Images of the model, one of them noise where there are several."""
     images = sampled_strips(weights, n, height, width).canvas.images
     if n > 1:
@@ -52,9 +61,10 @@ def drawn(weights: LocalWeights, n: int, height: int, width: int) -> list[Any]:
     return list(images)
 
 
-RGB, BINARY = tiny_local(), tiny_local(channels=1, binary=True)
-MODELS = {"rgb": RGB, "grey": tiny_local(channels=1), "binary": BINARY}
-VAES = {name: LocalVAE(weights, NumpyBackend()) for name, weights in MODELS.items()}
+RGB, BINARY, RESNET = tiny_local(), tiny_local(channels=1, binary=True), tiny_resnet()
+MODELS: dict[str, Weights] = {"rgb": RGB, "grey": tiny_local(channels=1), "binary": BINARY, "resnet": RESNET}
+VAES = {name: model_of(weights, NumpyBackend()) for name, weights in MODELS.items()}
+coloured = pytest.mark.parametrize("name", ["rgb", "resnet"])
 
 
 def encoded(name: str, images: list[Any], told: list[int] | None = None, **settings: Any) -> tuple[GroupHeader, bytes]:
@@ -131,28 +141,41 @@ def test_round_trip(name: str, height: int, width: int, count: int) -> None:
     assert encoded(name, flat, steps=steps, compute_batch=1) == (header, payload)
 
 
+@coloured
 @pytest.mark.parametrize("encoder", ["rha", "baseline"])
-def test_settings_matter(encoder: str) -> None:
-    images = drawn(RGB, 2, 20, 9)
-    plain = encoded("rgb", images)
-    header, payload = encoded("rgb", images, encoder=encoder, steps=1)
+def test_settings_matter(name: str, encoder: str) -> None:
+    images = drawn(MODELS[name], 2, 20, 9)
+    plain = encoded(name, images)
+    header, payload = encoded(name, images, encoder=encoder, steps=1)
     assert (header.encoder, header.steps) == (encoder, 1)
     assert payload != plain[1]
-    assert np.array_equal(decoded("rgb", header, payload), np.stack(images))
+    assert np.array_equal(decoded(name, header, payload), np.stack(images))
 
 
-def test_a_lone_strip_has_no_encoder() -> None:
+@coloured
+def test_a_lone_strip_has_no_encoder(name: str) -> None:
     """Blocks of one strip are coded directly: their header does not speak of an encoder."""
-    (image,) = drawn(RGB, 1, 8, 40)
-    header, _ = encoded("rgb", [image], encoder="baseline", steps=3)
+    (image,) = drawn(MODELS[name], 1, 8, 40)
+    header, _ = encoded(name, [image], encoder="baseline", steps=3)
     assert (header.encoder, header.steps, header.learning_rate) == ("rha", 0, None)
-    assert encoded("rgb", [image], encoder="baseline", steps=3) == encoded("rgb", [image])
+    assert encoded(name, [image], encoder="baseline", steps=3) == encoded(name, [image])
+
+
+@pytest.mark.parametrize(("count", "encoder", "steps"), [(1, "rha", 0), (3, "rha", 2), (3, "baseline", 2)])
+def test_photographs(count: int, encoder: str, steps: int) -> None:
+    """Which the random models code badly, but as they are."""
+    photo = np.array(Image.open(PHOTO))
+    images = [photo[50 * i : 50 * i + 35, 20 : 20 + 39] for i in range(count)]
+    for name in ("rgb", "resnet"):
+        header, payload = encoded(name, images, encoder=encoder, steps=steps)
+        assert np.array_equal(decoded(name, header, payload, 1), np.stack(images))
 
 
 def test_lanes() -> None:
     assert lanes_for(RGB, 1) == 1
     assert lanes_for(RGB, 2 << 16) == 2
     assert lanes_for(BINARY, 2 << 16) == 1
+    assert lanes_for(RESNET, 2 << 16) == 4
     assert lanes_for(RGB, 1 << 40) == MOST_LANES
 
 
@@ -167,17 +190,19 @@ def test_lanes_stand_in_the_payload(monkeypatch: pytest.MonkeyPatch) -> None:
 # Damage
 
 
-@pytest.fixture(scope="module")
-def group() -> tuple[GroupHeader, bytes, Any]:
-    """Six blocks of two images."""
+Group = tuple[str, GroupHeader, bytes, Any]
+STRIPS = [4, 4, 4, 4, 2, 2]
+"""Of each block."""
+
+
+@pytest.fixture(scope="module", params=["rgb", "resnet"])
+def group(request: pytest.FixtureRequest) -> Group:
+    """Six blocks of two images: a model's name, header, payload, pixels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_SIDE", SIDE)
-        images = drawn(RGB, 2, 33, 17)
-        header, payload = encoded("rgb", images)
-    return header, payload, np.stack(images)
-
-
-Group = tuple[GroupHeader, bytes, Any]
+        images = drawn(MODELS[request.param], 2, 33, 17)
+        header, payload = encoded(request.param, images)
+    return request.param, header, payload, np.stack(images)
 
 
 def parts_of(payload: bytes, strips: list[int]) -> list[tuple[int, int, int]]:
@@ -197,8 +222,8 @@ def parts_of(payload: bytes, strips: list[int]) -> list[tuple[int, int, int]]:
 
 
 def test_what_a_payload_is(group: Group) -> None:
-    header, payload, _ = group
-    parts = parts_of(payload, [4, 4, 4, 4, 2, 2])
+    _, header, payload, _ = group
+    parts = parts_of(payload, STRIPS)
     assert parts[-1][2] == len(payload)
     assert parts[0][0] == 0
     for (_, _, end), (begin, _, _) in itertools.pairwise(parts):
@@ -219,37 +244,37 @@ def refused(name: str, header: GroupHeader, payload: bytes, pixels: Any) -> bool
 
 @pytest.mark.parametrize("flip", [0x01, 0xFF])
 def test_flipped_bytes(group: Group, flip: int) -> None:
-    header, payload, pixels = group
-    parts = parts_of(payload, [4, 4, 4, 4, 2, 2])
+    name, header, payload, pixels = group
+    parts = parts_of(payload, STRIPS)
     places = {p for begin, data, end in parts for p in [*range(begin, data + 6), *range(data, end, 97), end - 1]}
     for place in sorted(places):
         damaged = bytearray(payload)
         damaged[place] ^= flip
-        assert refused("rgb", header, bytes(damaged), pixels), place
+        assert refused(name, header, bytes(damaged), pixels), place
 
 
 def test_cut_and_longer_payloads(group: Group) -> None:
-    header, payload, pixels = group
-    parts = parts_of(payload, [4, 4, 4, 4, 2, 2])
+    name, header, payload, pixels = group
+    parts = parts_of(payload, STRIPS)
     for place in sorted({0, *(p for part in parts for at in part for p in (at - 1, at, at + 1))}):
         if 0 <= place < len(payload):
-            assert refused("rgb", header, payload[:place], pixels), place
+            assert refused(name, header, payload[:place], pixels), place
     for more in (b"\0", bytes(4), b"\xff" * 9):
-        assert refused("rgb", header, payload + more, pixels)
+        assert refused(name, header, payload + more, pixels)
 
 
 def test_swapped_blocks(group: Group) -> None:
     """A block's message says which block it is."""
-    header, payload, pixels = group
-    parts = parts_of(payload, [4, 4, 4, 4, 2, 2])
+    name, header, payload, pixels = group
+    parts = parts_of(payload, STRIPS)
     first, third = (payload[parts[i][0] : parts[i][2]] for i in (0, 2))
     between = payload[parts[0][2] : parts[2][0]]
-    assert refused("rgb", header, third + between + first + payload[parts[2][2] :], pixels)
-    again, other = encoded("rgb", [np.zeros((16, 32, 3), np.uint8)])  # two blocks of the same pixels
+    assert refused(name, header, third + between + first + payload[parts[2][2] :], pixels)
+    again, other = encoded(name, [np.zeros((16, 32, 3), np.uint8)])  # two blocks of the same pixels
     (begin, _, end), (_second, _, _) = parts_of(other, [2, 2])
-    assert not refused("rgb", again, other, np.zeros((1, 16, 32, 3)))
+    assert not refused(name, again, other, np.zeros((1, 16, 32, 3)))
     own = other[begin:end]
-    assert refused("rgb", again, own + own, np.zeros((1, 16, 32, 3)))
+    assert refused(name, again, own + own, np.zeros((1, 16, 32, 3)))
 
 
 @pytest.mark.parametrize(
@@ -269,8 +294,8 @@ def test_swapped_blocks(group: Group) -> None:
     ],
 )
 def test_other_headers(group: Group, change: dict[str, Any]) -> None:
-    header, payload, pixels = group
-    assert refused("rgb", replace(header, **change), payload, pixels)
+    name, header, payload, pixels = group
+    assert refused(name, replace(header, **change), payload, pixels)
 
 
 @pytest.mark.parametrize(
@@ -301,22 +326,23 @@ class OneModel:
 
     def __init__(self, name: str) -> None:
         self.zoo = self
-        self.model = VAES[name]
+        self.model: Model = VAES[name]
 
     def named(self, prefix: bytes) -> list[Any]:
         assert self.model.weights.id.startswith(prefix)
         return [None]
 
-    def vae(self, entry: Any) -> LocalVAE:
+    def vae(self, entry: Any) -> Model:
         return self.model
 
 
-def test_images_of_a_group() -> None:
-    images = [PixelImage("RGB", image) for image in drawn(RGB, 2, 20, 9)]
+@coloured
+def test_images_of_a_group(name: str) -> None:
+    images = [PixelImage("RGB", image) for image in drawn(MODELS[name], 2, 20, 9)]
     told: list[int] = []
-    header, payload = encode_images(VAES["rgb"], images, COLOUR, CodingSettings(), told.append)
+    header, payload = encode_images(VAES[name], images, COLOUR, CodingSettings(), told.append)
     assert (header.kind, header.blocks, sum(told)) == (None, True, 2 * 20 * 9)
-    models: Any = OneModel("rgb")
+    models: Any = OneModel(name)
     assert decode_images(header, payload, models) == images
     for kind in (GREY, None):
         other = replace(header, kind=kind, blocks=kind is not None, direct=0 if kind else 2)

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import random_images, sampled_images, tiny_vae
+from models_for_tests import (
+    noise_strips,
+    random_images,
+    sampled_images,
+    sampled_strips,
+    strips_of,
+    tiny_resnet,
+    tiny_vae,
+)
 from roundtrip import check_round_trip, random_message
 
 from bbcompress.codecs.bitsback import BitsBack
@@ -16,6 +24,7 @@ from bbcompress.codecs.refinement import MAX_STEPS, Adam, noise, refine
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, NormalPosterior
 from bbcompress.exact.tables import RHO_MAX, RHO_MIN, VALUE_BITS, table
+from bbcompress.models.resnet import UNIT_RHO, ResNetVAE
 from bbcompress.models.vae import VAE, Z_BITS, Layers, VAEWeights
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -155,6 +164,50 @@ def test_many_steps_are_allowed() -> None:
     vae = vae_of()
     x = sampled_images(vae.weights, 1)
     assert refined(vae, x, MAX_STEPS).sigma.min() >= 1
+
+
+# Tiles of a residual VAE
+
+
+def resnet(**settings: Any) -> ResNetVAE:
+    return ResNetVAE(tiny_resnet(**settings), NumpyBackend())
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_each_tile_is_refined_as_if_alone(steps: int) -> None:
+    """Of images that are whole tiles each is an image of its own as well."""
+    vae = resnet()
+    images = sampled_strips(vae.weights, 2, 16, 24).canvas.images
+    together = refine(vae, strips_of(vae.weights, images), "rha", steps, 20_000)
+    row = 0
+    for image in images:
+        for top in (8, 0):  # strips from the bottom to the top
+            for left in (0, 8, 16):
+                tile = image[None, top : top + 8, left : left + 8]
+                alone = refine(vae, strips_of(vae.weights, tile), "rha", steps, 20_000)
+                assert equal(alone, together[row : row + 1])
+                row += 1
+    assert row == len(together.mu)
+
+
+def test_places_beyond_the_image_start_at_the_prior() -> None:
+    """And the gradient moves them: pixels of the image are near."""
+    vae = resnet()
+    x = noise_strips(vae.weights, 1, 5, 3)
+    start, moved = (refine(vae, x, "rha", steps, 20_000) for steps in (0, 2))
+    beyond = np.array([False, True, False, True]).repeat(2)
+    assert (start.mu[0, beyond] == 0).all()
+    assert (start.sigma[0, beyond] == table("softplus")[UNIT_RHO - RHO_MIN]).all()
+    assert (start.mu[0, ~beyond] != 0).all()
+    assert (moved.mu[0] != start.mu[0]).all()
+
+
+def test_the_elbo_of_a_residual_vae_gets_better() -> None:
+    vae = resnet()
+    x = sampled_strips(vae.weights, 2, 13, 21)
+    rates = [net_bits(BitsBack(vae, "rha", steps, 20_000), x, samples=8).mean() for steps in (0, 5, 20)]
+    assert (np.diff(rates) < 0).all(), rates
+    assert rates[-1] < 0.97 * rates[0], rates
 
 
 # The noise
