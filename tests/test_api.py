@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_for_tests import noise_strips, sampled_strips, tiny_local
+from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 
 from bbcompress import api
 from bbcompress.api import FALLBACK, NOT_VERIFIED, Compressor, Options, Reader, Summary, compress, decompress
@@ -713,4 +713,110 @@ def test_damaged_files_of_blocks() -> None:
             for damaged in (data[:place], data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]):
                 with pytest.raises(BBCError) as caught:
                     list(Reader(io.BytesIO(damaged)).images())
+                assert "\n" not in str(caught.value)
+
+
+# The residual VAE, for RGB images of any size
+
+RESNET = tiny_resnet()
+
+
+@pytest.fixture(scope="module")
+def resnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder, which is nowhere installed."""
+    folder = tmp_path_factory.mktemp("resnet") / "model"
+    save(replace(RESNET, card={"name": "resnet", "default": False}), folder)
+    return folder
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", 16)
+
+
+@pytest.fixture
+def no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model codes badly is coded by it all the same."""
+    monkeypatch.setattr(api, "prefers_fallback", lambda *_: False)
+
+
+def crops(count: int, height: int, width: int) -> list[PixelImage]:
+    """Parts of a photograph."""
+    pixels = read_image(DATA / "photos" / "landscape.png").pixels
+    return [from_array(np.ascontiguousarray(pixels[9 * n : 9 * n + height, 50:][:, :width])) for n in range(count)]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("height", "width"), [(1, 9), (8, 8), (13, 21), (3, 40), (33, 17)])
+def test_lone_image_of_a_residual_vae(height: int, width: int, resnet_folder: Path) -> None:
+    image = drawn(RESNET, height, width)
+    told: list[int] = []
+    data, summary = Compressor(Options(model=resnet_folder, steps=2)).lone(image, told.append)
+    assert total(told) == width * height
+    reader, told = Reader(io.BytesIO(data), resnet_folder), []
+    assert [found for _, found in reader.images(told.append)] == [image]
+    assert total(told) == width * height
+    if height * width > 100:
+        assert summary.coders == {"resnet": 1}
+        (group,) = reader.facts()["groups"]
+        assert (group["model"], group["width"], group["height"], group["K"]) == (
+            "resnet", width, height, 2 if height > 8 else 0,
+        )  # fmt: skip
+        assert len(data) < len(encode_item(image))
+
+
+@pytest.mark.usefixtures("small_blocks", "no_fallback")
+@pytest.mark.parametrize("encoder", ["rha", "baseline"])
+@pytest.mark.parametrize("steps", [0, 2])
+def test_archive_of_a_residual_vae(encoder: str, steps: int, resnet_folder: Path) -> None:
+    """Photographs of one odd size, and others of other sizes."""
+    kinds = [*crops(3, 13, 21), *crops(1, 35, 20), *crops(2, 8, 8), drawn(RESNET, 13, 21), *crops(1, 1, 1)]
+    images: list[Named] = [(f"{index}.png", image) for index, image in enumerate(kinds)]
+    data, summary = build(images, model=resnet_folder, encoder=encoder, steps=steps)
+    assert summary.coders == {"resnet": len(images)}
+    reader = Reader(io.BytesIO(data), resnet_folder)
+    assert list(reader.names) == [name for name, _ in images]
+    found = dict(reader.images())
+    assert [found[position] for position in range(len(images))] == kinds
+    facts = {(group["width"], group["height"]): group for group in reader.facts()["groups"]}
+    assert {size: group["images"] for size, group in facts.items()} == {(21, 13): 4, (20, 35): 1, (8, 8): 2, (1, 1): 1}
+    assert (facts[21, 13]["encoder"], facts[21, 13]["K"]) == (encoder, steps)
+    assert build(images, model=resnet_folder, encoder=encoder, steps=steps) == (data, summary)
+    assert build(images, model=resnet_folder, encoder=encoder, steps=steps + 1)[0] != data
+
+
+def test_a_residual_vae_that_is_not_chosen_is_not_tried(monkeypatch: pytest.MonkeyPatch, resnet_folder: Path) -> None:
+    monkeypatch.setenv("BBC_MODELS", str(resnet_folder.parent))
+    image = drawn(RESNET, 13, 21)
+    assert Compressor().lone(image)[1].coders == {FALLBACK: 1}
+    data, summary = Compressor(Options(model="resnet")).lone(image)
+    assert summary.coders == {"resnet": 1}
+    assert np.array_equal(decompress(data), image.pixels)  # which finds it where it is installed
+    for other in (noise(13, 21), noise(13, 21, 4), GREY_DIGIT):
+        assert Compressor(Options(model="resnet")).lone(other)[1].coders == {FALLBACK: 1}
+
+
+def test_a_file_needs_its_residual_vae(tmp_path: Path, resnet_folder: Path) -> None:
+    image = drawn(RESNET, 13, 21)
+    data = compress(image, model=resnet_folder)
+    with pytest.raises(ModelError, match=RESNET.id[:3].hex()):
+        decompress(data)
+    save(tiny_resnet(seed=1), tmp_path / "other")
+    with pytest.raises(ModelError, match=RESNET.id[:3].hex()):
+        decompress(data, tmp_path / "other")
+    assert np.array_equal(decompress(data, resnet_folder), image.pixels)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_damaged_files_of_a_residual_vae(resnet_folder: Path) -> None:
+    """A lone image of several blocks and an archive: cut anywhere, or a byte flipped, they are refused."""
+    image = drawn(RESNET, 17, 20)
+    lone = compress(image, 1, model=resnet_folder)
+    archive, summary = build([("a.png", image), ("b.png", image)], model=resnet_folder)
+    assert summary.coders == {"resnet": 2}
+    for data in (lone, archive):
+        for place in range(0, len(data), 41):
+            for damaged in (data[:place], data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]):
+                with pytest.raises(BBCError) as caught:
+                    list(Reader(io.BytesIO(damaged), resnet_folder).images())
                 assert "\n" not in str(caught.value)
