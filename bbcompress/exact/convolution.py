@@ -240,8 +240,8 @@ class _ResidualBlock:
         branch_tape, y = tape
         gradient = self._backend.clip_(gradient * (y > -self._limit), -GRADIENT_LIMIT, GRADIENT_LIMIT)
         x_gradient = _backward(self._branch, gradient, branch_tape)
-        x_gradient += gradient
-        return self._backend.clip_(x_gradient, -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        x_gradient += gradient  # a sum of two; the layer or block before clamps it as its own backward pass begins
+        return x_gradient
 
 
 class ResidualNetwork:

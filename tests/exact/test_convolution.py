@@ -490,6 +490,25 @@ def test_gradient_is_clamped_where_it_joins() -> None:
             assert network.backward(np.full((1, 1, 1, 1), float(sign * gradient)), tape).item() == sign * expected
 
 
+def test_gradient_is_clamped_where_it_forks() -> None:
+    layers = block(1, -1, 50, bias=20)[:3]
+    network = ResidualNetwork(layers, 1, 1, NUMPY)
+    y, tape = network.forward_with_tape(np.ones((1, 1, 1, 1)))
+    assert y.item() == 20
+    # both ways take what is left of it, and cancel
+    assert network.backward(np.full((1, 1, 1, 1), 2.0**40), tape).item() == 0
+
+
+def test_nothing_flows_back_through_the_lower_clamp_of_a_sum() -> None:
+    _, wide, narrow, last = block(1, 1, 50, bias=-30)
+    layers = (layer([[[[1]]]]), wide, narrow, wide, replace(narrow, bias=np.array([80]), limit=100), last)
+    network = ResidualNetwork(layers, 2, 1, NUMPY)
+    x = np.array([-40.0, -20, -19]).reshape(1, 3, 1, 1)
+    y, tape = network.forward_with_tape(x)
+    assert y.ravel().tolist() == [30, 30, 31]  # from -50, -50 and -49 between the blocks
+    assert network.backward(np.full(x.shape, 7.0), tape).ravel().tolist() == [0, 0, 7]
+
+
 def fixed_point_layers(random: np.random.Generator, decoder: bool, blocks: int) -> tuple[Layers, int]:
     """Weights in units of 2^-14 that keep the size of activations, hidden activations in units of 2^-12."""
     layers = []
