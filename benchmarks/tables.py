@@ -1,9 +1,10 @@
-"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/{mnist,local,memory}.json.
+"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/{mnist,local,resnet}.json.
 
     python benchmarks/tables.py
 
 Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of local models between `<!-- local -->` and
-`<!-- end local -->`; nothing is typed by hand.
+`<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`; nothing
+is typed by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 OPEN, CLOSE = "<!-- table -->", "<!-- end -->"
 LOCAL = "<!-- local -->", "<!-- end local -->"
+RESNET = "<!-- resnet -->", "<!-- end resnet -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
 Results = dict[str, Any]
@@ -29,6 +31,9 @@ def main() -> None:
     sections = [photos(local), archives(local), drawings(local), process_times(local)]
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), LOCAL)
     insert(ROOT / "README.md", local_summary(local), LOCAL)
+    resnet = json.loads((HERE / "results" / "resnet.json").read_text())
+    sections = [resnet_rates(resnet), resnet_own_rate(resnet), resnet_lone(resnet), resnet_times(resnet)]
+    insert(HERE / "README.md", "\n\n".join([*filter(None, sections), resnet_photographs(resnet)]), RESNET)
 
 
 def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:
@@ -122,6 +127,92 @@ def local_summary(local: Results) -> str:
     note = "Whole-file bits per sub-pixel of the default models (`benchmarks/local.py`; MNIST and CIFAR-10: first 1000 "
     note += "test images, the general tools on one mosaic of them):"
     return note + "\n\n" + table(head, rows)
+
+
+def resnet_rates(results: Results) -> str:
+    """The paper's CIFAR-10 system by encoder and K, beside the paper's figures."""
+    part = results["rates"]
+    rows = []
+    for encoder, found in part["by_encoder"].items():
+        for row in found:
+            paper = results["paper"]["net"][encoder][row["K"]]
+            rows.append([
+                encoder, str(row["K"]), f"{row['net']:.5f}", "" if paper is None else f"{paper:.4f}",
+                f"{row['whole_file']:.5f}", percent(row["overhead"]), f"{1000 * row['seconds_compress']:.1f}",
+                f"{1000 * row['seconds_compress_verified']:.1f}" if "seconds_compress_verified" in row else "",
+                f"{1000 * row['seconds_decompress']:.1f}",
+            ])  # fmt: skip
+    head = ["encoder", "K", "net", "the paper's net", "whole file", "overhead", "ms an image, compress"]
+    head += ["with verification", "decompress"]
+    card, reached = part["card"], part["baseline_reaches_rha_at_K"]
+    gain = {name: found[0]["net"] for name, found in part["by_encoder"].items()}
+    falls = " and ".join(name for name in part["by_encoder"] if part[f"{name}_falls_with_K"]) or "none of the encoders"
+    seconds = card["training"]["seconds"]
+    notes = [
+        f"`{card['name']}`: {card['architecture']}; {seconds['vae']:.0f} s of training and {seconds['rha']:.0f} s of "
+        f"the rha encoder's. {part['images']}, one archive, K steps at {part['learning_rate']:g}.",
+        f"rha is {gain['baseline'] - gain['rha']:.4f} below baseline at K = 0 (the paper: 0.0188), which the baseline "
+        + (f"reaches at K = {reached}" if reached is not None else "reaches at no K up to 10")
+        + f" (the paper: 8). Each K is below the one before for: {falls}.",
+        machine_of(part),
+    ]
+    return "### By encoder and K, bits per sub-pixel\n\n" + table(head, rows) + "\n\n" + "\n".join(notes)
+
+
+def resnet_own_rate(results: Results) -> str:
+    """The same at the model's own learning rate."""
+    part = results.get("own-rate")
+    if part is None:
+        return ""
+    steps = [row["K"] for row in part["by_encoder"]["rha"]]
+    rows = [[name, *(f"{row['net']:.5f}" for row in found)] for name, found in part["by_encoder"].items()]
+    title = f"### Net at the model's own rate of the K steps, {part['learning_rate']:g}"
+    return f"{title}\n\n{table(['encoder', *(f'K = {k}' for k in steps)], rows)}"
+
+
+def resnet_lone(results: Results) -> str:
+    """Images alone in their files."""
+    part = results["lone"]
+    rows = [
+        ["the model, whole file", f"{part['whole_file']:.4f}"],
+        ["the model, net of bits-back", f"{part['net_of_bits_back']:.4f}"],
+        ["the smaller of model and fallback, as `bbc` takes it", f"{part['whole_file_with_fallback']:.4f}"],
+        *([name, f"{rate:.4f}"] for name, rate in part["tools"].items()),
+    ]
+    cost = f"{1000 * part['seconds_compress']:.0f} ms to compress (a search of z), "
+    cost += f"{1000 * part['seconds_decompress']:.0f} to decompress."
+    head = ["", "bits per sub-pixel"]
+    return f"### {part['images'].capitalize()}, coded directly\n\n{table(head, rows)}\n\n{cost} {machine_of(part)}"
+
+
+def resnet_times(results: Results) -> str:
+    """The network at the paper's size."""
+    part = results["full-size"]
+    rows = []
+    for steps, cost in part["seconds_per_image"].items():
+        paper = results["paper"]["seconds_per_image"][steps]
+        columns = ("seconds_compress", "seconds_compress_verified", "seconds_decompress")
+        rows.append([steps, *(f"{1000 * cost[name]:.1f}" for name in columns), f"{1000 * paper:.0f}"])
+    head = ["", "compress", "with verification", "decompress", "the paper"]
+    title = f"### Milliseconds an image at the paper's size, C = {part['C']}, random weights, {part['images']} images"
+    return f"{title}\n\n{table(head, rows)}\n\n{machine_of(part)}"
+
+
+def resnet_photographs(results: Results) -> str:
+    """Images of other sizes."""
+    rates = results["photographs"]["bits_per_subpixel"]
+    rows = [[name, f"{rate:.4f}"] for name, rate in rates.items()]
+    count = len(results["photographs"]["photographs"])
+    return f"### {count} photographs in tiles, bits per sub-pixel\n\n{table(['', 'bits per sub-pixel'], rows)}"
+
+
+def machine_of(part: Results) -> str:
+    """Where the figures of a part come from."""
+    env = part["environment"]
+    return (
+        f"{env['processor']} ({env['machine']}), {env['cores']} cores, load {env['load_before']:.1f} before and "
+        f"{part['load_after']:.1f} after; commit {env['commit']}."
+    )
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

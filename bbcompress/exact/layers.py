@@ -75,9 +75,10 @@ class LinearWeights:
         shifts = self.in_bits + self.weight_bits - self.out_bits
         if not (0 <= self.weight_bits <= 40 and 0 <= self.in_bits <= 24 and shifts.min() >= 0 and shifts.max() <= 52):
             raise ModelError("a linear layer's fixed-point grids are out of range")
-        magnitude = np.abs(self.weight)
-        if magnitude.max() >= 1 << 31 or max(self.weight.shape) > 1 << 20:
+        # not by abs(): that of the least int64 is negative
+        if max(-int(self.weight.min()), int(self.weight.max())) >= 1 << 31 or max(self.weight.shape) > 1 << 20:
             raise ModelError("a linear layer's weights are out of range")
+        magnitude = np.abs(self.weight)
         if not 1 <= self.limit <= ACTIVATION_LIMIT:
             raise ModelError("a linear layer's clamp is out of range")
         # int64 sums of fewer than 2^20 terms below 2^31; the products are Python integers

@@ -192,6 +192,7 @@ def test_sound_layer_is_proved() -> None:
         {"weight": np.zeros((2, 0), np.int64)},
         {"weight": np.array([[1 << 31, 0], [0, 0]])},
         {"weight": np.array([[-(1 << 31), 0], [0, 0]])},
+        {"weight": np.array([[-(1 << 63), 0], [0, 0]])},
         {"bias": np.zeros(3, np.int64)},
         {"bias": np.zeros((2, 1), np.int64)},
         {"bias": np.array([EXACT_LIMIT, 0])},
