@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.distributed import mean_of_processes
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
 SHOW_EVERY = 20  # steps
@@ -29,7 +30,8 @@ class Loss(Protocol):
     """Maps a batch of data rows to the scalar to minimise, taking its randomness from the generator."""
 
     def __call__(self, batch: Tensor, *, generator: torch.Generator) -> Tensor:
-        """The loss of a batch (B, ...), a scalar."""
+        """The loss of a batch (B, ...), a scalar. Of several processes each is given the whole batch; the loss is the
+        mean of what they return, and it is they who make its gradients the same in all (`parallel`)."""
 
 
 def seeded_generator(device: torch.device, *words: object) -> torch.Generator:
@@ -183,7 +185,7 @@ class Trainer:
             seen += len(rows)
             if reporter.wants_steps and self.steps % SHOW_EVERY == 0:
                 reporter.step(self.steps, total.item() / seen * self.unit)
-        mean = total.item() / seen
+        mean = mean_of_processes(total).item() / seen
         if not math.isfinite(mean):
             raise TrainingError(f"the loss is not finite in epoch {self.epoch} of phase {self.phase}: lower --lr")
         return mean * self.unit

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.likelihoods import Likelihood
 
 TINY = torch.finfo(torch.float32).tiny
@@ -33,29 +34,37 @@ def gaussian_kl(mu: Tensor, sigma: Tensor) -> Tensor:
     return (0.5 * (mu.square() + sigma.square() - 1) - torch.log(sigma.clamp_min(TINY))).sum(1)
 
 
-def elbo_per_image(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
+def elbo_per_image(model: ImageVAE, x: Tensor, noise: Tensor) -> Tensor:
     """The evidence lower bound (paper Eq. 1) of each image in nats, (B,), for levels x (B, D).
 
-    Analytic KL, one reparameterised sample of z.
+    Analytic KL, one reparameterised sample of z by standard normal noise (B, Z).
     """
     mu, sigma = model.encode(x)
-    noise = torch.randn(mu.shape, generator=generator, device=mu.device)
     log_likelihood = model.likelihood.log_prob(model.decode(mu + sigma * noise), x)
     return log_likelihood - gaussian_kl(mu, sigma)
 
 
 def elbo(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
     """The mean ELBO (paper Eqs. 1 and 10) in nats, a scalar, for levels x (B, D)."""
-    return elbo_per_image(model, x, generator).mean()
+    return -negative_elbo(model, x, generator)
 
 
-def negative_elbo(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
-    """The loss of VAE training: the mean negative ELBO in nats, a scalar, for levels x (B, D)."""
-    return -elbo(model, x, generator)
+def negative_elbo(model: ImageVAE, x: Tensor, generator: torch.Generator, share: Share = ALONE) -> Tensor:
+    """The loss of VAE training: the mean negative ELBO in nats, a scalar, for levels x (B, D).
+
+    share: what this process does of x, of which all processes have the whole; the mean of their values is the loss.
+    """
+    noise = standard_normal(len(x), model, generator, x.device)
+    return -share.mean(elbo_per_image(model, share.of(x), share.of(noise)), len(x))
 
 
 def reverse_half_asleep(
-    model: ImageVAE, x: Tensor, alpha: float, generator: torch.Generator, aggregate: bool = False
+    model: ImageVAE,
+    x: Tensor,
+    alpha: float,
+    generator: torch.Generator,
+    aggregate: bool = False,
+    share: Share = ALONE,
 ) -> Tensor:
     """The loss of the encoder with a frozen decoder: mean KL(q(z|x) || p(z|x)) over a mixture (paper Eq. 17).
 
@@ -64,30 +73,48 @@ def reverse_half_asleep(
     that of the replaced rows, for data where the prior differs so much from q(z) that its samples are of no use. The
     value is the mean negative ELBO in nats, which is the KL up to a constant in the encoder's parameters. alpha = 0 is
     plain encoder training, alpha = 1 reverse sleep (Eq. 15). The caller freezes the decoder (requires_grad_(False));
-    gradients pass through it to z.
+    gradients pass through it to z. share: as in `negative_elbo`; a process has its share of the data and of the dreams.
     """
     dreamed = round(alpha * len(x))
-    if dreamed:
-        dreams = (
-            resample(model, x[:dreamed], generator) if aggregate else sample_model(model, dreamed, generator, x.device)
-        )
-        x = torch.cat([x[dreamed:], dreams.to(x.dtype)])
-    return negative_elbo(model, x, generator)
+    if not dreamed:
+        return negative_elbo(model, x, generator, share)
+    replaced, kept = x[:dreamed], x[dreamed:]
+    if aggregate:
+        dreams = resample(model, replaced, generator, share)
+    else:
+        dreams = sample_model(model, dreamed, generator, x.device, share)
+    mixture = torch.cat([share.of(kept), dreams.to(x.dtype)])
+    noise = standard_normal(len(x), model, generator, x.device)
+    own_noise = share.of(noise[: len(kept)], noise[len(kept) :])
+    return -share.mean(elbo_per_image(model, mixture, own_noise), len(x))
+
+
+def standard_normal(n: int, model: ImageVAE, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Noise for the latents of n images, (n, Z)."""
+    return torch.randn(n, model.latents, generator=generator, device=device)
 
 
 @torch.no_grad()
-def sample_model(model: ImageVAE, n: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """n images drawn from the model by ancestral sampling, uint8 (n, D)."""
-    z = torch.randn(n, model.latents, generator=generator, device=device)
-    return model.likelihood.sample(model.decode(z), generator)
+def sample_model(
+    model: ImageVAE, n: int, generator: torch.Generator, device: torch.device, share: Share = ALONE
+) -> Tensor:
+    """n images drawn from the model by ancestral sampling, uint8 (n, D); of these the process's share."""
+    z = share.of(standard_normal(n, model, generator, device))
+    return _draw(model, z, n, generator, share)
 
 
 @torch.no_grad()
-def resample(model: ImageVAE, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Images drawn from the model with z ~ q(z|x) for each of x (B, D): uint8 (B, D)."""
-    mu, sigma = model.encode(x)
-    z = mu + sigma * torch.randn(mu.shape, generator=generator, device=mu.device)
-    return model.likelihood.sample(model.decode(z), generator)
+def resample(model: ImageVAE, x: Tensor, generator: torch.Generator, share: Share = ALONE) -> Tensor:
+    """Images drawn from the model with z ~ q(z|x) for each of x (B, D): uint8 (B, D); of these the process's share."""
+    mu, sigma = model.encode(share.of(x))
+    z = mu + sigma * share.of(standard_normal(len(x), model, generator, x.device))
+    return _draw(model, z, len(x), generator, share)
+
+
+def _draw(model: ImageVAE, z: Tensor, n: int, generator: torch.Generator, share: Share) -> Tensor:
+    """x ~ p(x|z) for the share z of n latents; the noise is drawn for all n, so that it depends on the place alone."""
+    params = share.spread(model.decode(z), n)
+    return share.of(model.likelihood.sample(params, generator))
 
 
 @torch.no_grad()
@@ -104,7 +131,9 @@ def evaluate(model: ImageVAE, data: Tensor, samples: int, generator: torch.Gener
     try:
         for _ in range(samples):
             for start in range(0, len(data), batch):
-                total -= elbo_per_image(model, data[start : start + batch], generator).double().sum()
+                x = data[start : start + batch]
+                noise = standard_normal(len(x), model, generator, x.device)
+                total -= elbo_per_image(model, x, noise).double().sum()
     finally:
         model.compute_dtype = compute_dtype
         model.train(training)

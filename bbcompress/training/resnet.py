@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bbcompress.training.distributed import BatchNorm2d
 from bbcompress.training.likelihoods import ChannelLogistic
 
 STRIDE = 4
@@ -55,8 +56,8 @@ class ResidualBlock(nn.Module):
         return x + cast(Tensor, self.narrow_norm(self.narrow(hidden)))
 
 
-def _norm(width: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(width, momentum=BATCH_NORM_MOMENTUM)
+def _norm(width: int) -> BatchNorm2d:
+    return BatchNorm2d(width, momentum=BATCH_NORM_MOMENTUM)
 
 
 class ResNetVAE(nn.Module):

@@ -13,6 +13,7 @@ import torch
 
 from bbcompress.errors import ModelError, OutputExistsError, TrainingError
 from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.distributed import ALONE, Share, from_first, joined, parallel, wait
 from bbcompress.training.loop import (
     Log,
     Reporter,
@@ -170,9 +171,29 @@ def train(
         run is only exported again.
     from_checkpoint: skip phase `vae`, taking the decoder and the baseline encoder from another run.
     save_seconds: least time between two checkpoints within a phase.
+    Under torchrun all its processes train the one model (see `distributed`) and return the same figures.
     Raises BBCError. On KeyboardInterrupt the last checkpoint stays.
     """
     out = Path(out_dir)
+    with joined(config.device) as share:
+        earlier = None if from_checkpoint is None else Path(from_checkpoint)
+        metrics = _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share)
+    if share.first:
+        with reporting(quiet) as reporter:
+            _export(out, reporter)
+    return metrics
+
+
+def _train(
+    config: TrainingConfig,
+    out: Path,
+    resume: bool,
+    from_checkpoint: Path | None,
+    quiet: bool,
+    save_seconds: float,
+    share: Share,
+) -> dict[str, Any]:
+    """What `train` does before the export."""
     final, checkpoint = out / "training.pt", out / "checkpoint.pt"
     if resume and from_checkpoint is not None:
         raise TrainingError("--from and --resume exclude each other (a run begun with --from is resumed without)")
@@ -181,8 +202,6 @@ def train(
     if resume and final.exists():
         state = load_checkpoint(final)
         _refuse_contradictions(config, config_from_dict(state["config"], final), final)
-        with reporting(quiet) as reporter:
-            _export(out, reporter)
         return dict(state["metrics"])
     if resume and not checkpoint.exists():
         raise TrainingError(f"{out}: nothing to resume")
@@ -190,17 +209,21 @@ def train(
     saved = load_checkpoint(checkpoint, config.device) if resume else None
     if saved is not None:
         _refuse_contradictions(config, config_from_dict(saved["config"], checkpoint), checkpoint)
+    if not share.first:  # the first process downloads what is missing; and it writes nothing before all have read
+        wait()
     data = load(config.data, config.data_dir, config.binary, quiet, config.any_size, config.grey)
-    out.mkdir(parents=True, exist_ok=True)
+    if share.first:
+        wait()
+        out.mkdir(parents=True, exist_ok=True)
     with reporting(quiet) as reporter:
-        run = _Run(config, out, data, reporter, save_seconds)
+        run = _Run(config, out, data, reporter, save_seconds, share)
         if saved is not None:
             run.restore(saved)
         elif from_checkpoint is not None:
-            run.take_from(Path(from_checkpoint))
+            run.take_from(from_checkpoint)
         metrics = run.finish()
+    if share.first:
         checkpoint.unlink(missing_ok=True)
-        _export(out, reporter)
     return metrics
 
 
@@ -225,15 +248,22 @@ class _Run:
     """A run in the making: its models, log and clock."""
 
     def __init__(
-        self, config: TrainingConfig, out: Path, data: Dataset, reporter: Reporter, save_seconds: float
+        self,
+        config: TrainingConfig,
+        out: Path,
+        data: Dataset,
+        reporter: Reporter,
+        save_seconds: float,
+        share: Share = ALONE,
     ) -> None:
+        self.share = share
         self.config = config
         self.out = out
         self.reporter = reporter
         self.save_seconds = save_seconds
         self.device = torch.device(config.device)
         self.test_images = len(data.test)
-        self.task: Task = TASKS[config.architecture](config, data)
+        self.task: Task = TASKS[config.architecture](config, data, share)
         self.shape = self.task.shape
         self.baseline = self.task.build()
         self.rha = self.task.build()
@@ -282,8 +312,10 @@ class _Run:
     def finish(self) -> dict[str, Any]:
         """Run what is left of both phases, evaluate and write training.pt; returns the figures."""
         config = self.config
-        save_json(asdict(config), self.out / "config.json")
-        log = Log(self.out / "train.jsonl", keep=self.log_lines)
+        log = None  # but in the first process, which alone writes
+        if self.share.first:
+            save_json(asdict(config), self.out / "config.json")
+            log = Log(self.out / "train.jsonl", keep=self.log_lines)
         settings: dict[str, Any] = {
             "batch": config.batch,
             "average": config.average,
@@ -292,21 +324,26 @@ class _Run:
         }
         if self.phase == PHASE_VAE:
             trainer = self._trainer(
-                PHASE_VAE, self.baseline, self.task.elbo(self.baseline), config.lr, config.epochs, settings
-            )
+                PHASE_VAE, self.baseline, self.baseline, self.task.elbo(self.baseline),
+                config.lr, config.epochs, settings,
+            )  # fmt: skip
             self._train_phase(trainer, self.baseline, config.epochs, log)
             self.phase = PHASE_RHA
         self.rha.load_state_dict(self.baseline.state_dict())
         self.rha.generative.requires_grad_(False)
         trainer = self._trainer(
-            PHASE_RHA, self.rha.encoder, self.task.half_asleep(self.rha, config.alpha),
+            PHASE_RHA, self.rha, self.rha.encoder, self.task.half_asleep(self.rha, config.alpha),
             config.encoder_lr, config.encoder_epochs, settings,
         )  # fmt: skip
         self._train_phase(trainer, self.rha, config.encoder_epochs, log)
+        return from_first(self._conclude() if self.share.first else {})
+
+    def _conclude(self) -> dict[str, Any]:
+        """Evaluate both encoders and write training.pt; returns the figures."""
         metrics = self._evaluate()
         state = {
             "format": FORMAT,
-            "config": asdict(config),
+            "config": asdict(self.config),
             "source": self.source,
             "shape": self.shape,
             "decoder": self.baseline.generative.state_dict(),
@@ -320,20 +357,28 @@ class _Run:
         return metrics
 
     def _trainer(
-        self, phase: str, module: Any, objective: Objective, lr: float, epochs: int, settings: dict[str, Any]
+        self,
+        phase: str,
+        model: Any,
+        trained: Any,
+        objective: Objective,
+        lr: float,
+        epochs: int,
+        settings: dict[str, Any],
     ) -> Trainer:
+        """trained: that part of the model whose parameters are not frozen."""
         loss, before_step = objective
         return Trainer(
-            module.parameters(), loss, self.task.data, phase=phase, lr=lr, before_step=before_step,
-            decay_epochs=epochs if self.config.decay else 0, buffers=_buffers(module), **settings,
+            trained.parameters(), parallel(loss, model), self.task.data, phase=phase, lr=lr, before_step=before_step,
+            decay_epochs=epochs if self.config.decay else 0, buffers=_buffers(trained), **settings,
         )  # fmt: skip
 
-    def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log) -> None:
+    def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log | None) -> None:
         """Bring the trainer to `epochs` epochs; the model is left with its averaged weights."""
         if self.saved_trainer is not None:
             trainer.load_state_dict(self.saved_trainer)
             self.saved_trainer = None
-        else:  # from here on the run can be resumed
+        elif log is not None:  # from here on the run can be resumed
             self._save(trainer, log)
         self.reporter.begin(trainer.phase, epochs * trainer.steps_per_epoch, trainer.steps)
         while trainer.epoch < epochs:
@@ -341,28 +386,36 @@ class _Run:
             train_bpd = trainer.run_epoch(self.reporter)
             seconds = time.monotonic() - started
             self.seconds[trainer.phase] += seconds
-            figures = {"train_bpd": train_bpd}
-            every = self.config.evaluate_every
-            if every and (trainer.epoch % every == 0 or trainer.epoch == epochs):
-                figures |= self._test_figures(model)
-                if trainer.averages:
-                    with trainer.averaged():
-                        figures |= {f"{name}_averaged": value for name, value in self._test_figures(model).items()}
-            log.append(
-                phase=trainer.phase,
-                epoch=trainer.epoch,
-                **figures,
-                seconds=round(seconds, 3),
-                learning_rate=trainer.lr,
-            )
-            text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
-            self.reporter.line(f"{trainer.phase} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
-            kept = self._kept(trainer)
-            if kept or trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
-                self._save(trainer, log)
-            if kept:
-                self._save(trainer, log, kept)
+            if log is not None:
+                self._after_epoch(trainer, model, epochs, train_bpd, seconds, log)
+            wait()
         trainer.use_averages()
+
+    def _after_epoch(
+        self, trainer: Trainer, model: Any, epochs: int, train_bpd: float, seconds: float, log: Log
+    ) -> None:
+        """Evaluate, tell and save what is due after the trainer's epoch."""
+        figures = {"train_bpd": train_bpd}
+        every = self.config.evaluate_every
+        if every and (trainer.epoch % every == 0 or trainer.epoch == epochs):
+            figures |= self._test_figures(model)
+            if trainer.averages:
+                with trainer.averaged():
+                    figures |= {f"{name}_averaged": value for name, value in self._test_figures(model).items()}
+        log.append(
+            phase=trainer.phase,
+            epoch=trainer.epoch,
+            **figures,
+            seconds=round(seconds, 3),
+            learning_rate=trainer.lr,
+        )
+        text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
+        self.reporter.line(f"{trainer.phase} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
+        kept = self._kept(trainer)
+        if kept or trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
+            self._save(trainer, log)
+        if kept:
+            self._save(trainer, log, kept)
 
     def _kept(self, trainer: Trainer) -> str:
         """The name of the copy to keep of the checkpoint after this epoch, if any."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from bbcompress.errors import TrainingError
 from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.datasets import Dataset
+from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.local import Images, LocalShape, LocalVAE, sample_tiles
 from bbcompress.training.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
 from bbcompress.training.loop import Loss, seeded_generator
@@ -33,7 +34,10 @@ Objective = tuple[Loss, Callable[[float], None] | None]
 
 
 class Task(ABC):
-    """data: the rows that a trainer shuffles. unit: from nats of a loss to bits per dimension."""
+    """What a run trains, on one of several processes or the only one.
+
+    data: the rows that a trainer shuffles. unit: from nats of a loss to bits per dimension.
+    """
 
     data: Tensor
     unit: float
@@ -63,10 +67,11 @@ class Task(ABC):
 class MLPTask(Task):
     """The paper's MNIST VAE on rows of pixels."""
 
-    def __init__(self, config: Any, data: Dataset) -> None:
+    def __init__(self, config: Any, data: Dataset, share: Share = ALONE) -> None:
         if data.any_size or data.channels != 1:
             raise TrainingError("the mlp is for grey images of one size; others need --architecture local")
         self.config = config
+        self.share = share
         self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
         self._shape = (int(data.shape[0]), int(data.shape[1]))
         self.unit = bits_per_dimension(self.data.shape[1])
@@ -81,10 +86,11 @@ class MLPTask(Task):
         return model.to(self.config.device)
 
     def elbo(self, model: MLPVAE) -> Objective:
-        return partial(negative_elbo, model), None
+        return partial(negative_elbo, model, share=self.share), None
 
     def half_asleep(self, model: MLPVAE, alpha: float) -> Objective:
-        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=self.config.samples == "aggregate"), None
+        aggregate = self.config.samples == "aggregate"
+        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=aggregate, share=self.share), None
 
     def figures(self, model: MLPVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
         return {"bpd": evaluate(model, self.test_data, samples, generator)}
@@ -93,13 +99,14 @@ class MLPTask(Task):
 class ResNetTask(Task):
     """The paper's CIFAR-10 VAE on rows of the sub-pixels of colour images of one size."""
 
-    def __init__(self, config: Any, data: Dataset) -> None:
+    def __init__(self, config: Any, data: Dataset, share: Share = ALONE) -> None:
         if data.any_size or data.channels != 3:
             raise TrainingError("the resnet is for colour images of one size; others need --architecture local")
         height, width = data.shape[:2]
         if height % STRIDE or width % STRIDE:
             raise TrainingError(f"the resnet needs images whose sides are multiples of {STRIDE}")
         self.config = config
+        self.share = share
         self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
         self._shape = ResNetShape((int(height), int(width)), config.hidden, config.latents, config.blocks)
         self.unit = bits_per_dimension(self.data.shape[1])
@@ -115,11 +122,12 @@ class ResNetTask(Task):
 
     def elbo(self, model: ResNetVAE) -> Objective:
         model.train()
-        return partial(negative_elbo, model), None
+        return partial(negative_elbo, model, share=self.share), None
 
     def half_asleep(self, model: ResNetVAE, alpha: float) -> Objective:
         model.eval()  # the statistics of batch norm are those of the data, not of a mixture with dreams
-        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=self.config.samples == "aggregate"), None
+        aggregate = self.config.samples == "aggregate"
+        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=aggregate, share=self.share), None
 
     def figures(self, model: ResNetVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
         return {"bpd": evaluate(model, self.test_data, samples, generator)}
@@ -128,7 +136,9 @@ class ResNetTask(Task):
 class LocalTask(Task):
     """A local model on tiles."""
 
-    def __init__(self, config: Any, data: Dataset) -> None:
+    def __init__(self, config: Any, data: Dataset, share: Share = ALONE) -> None:
+        if share.size > 1:
+            raise TrainingError("local models are trained by one process: without torchrun")
         if config.device != "cpu":
             raise TrainingError("local models are trained on the CPU for now: --device cpu")
         self.config = config
@@ -183,7 +193,7 @@ def _with_channels(images: Any, channels: int) -> list[Any]:
     return [image.reshape(*image.shape[:2], channels) for image in images]
 
 
-TASKS: dict[str, Callable[[Any, Dataset], Task]] = {"mlp": MLPTask, "resnet": ResNetTask, "local": LocalTask}
+TASKS: dict[str, Callable[[Any, Dataset, Share], Task]] = {"mlp": MLPTask, "resnet": ResNetTask, "local": LocalTask}
 
 
 def build_mlp(config: Any, shape: tuple[int, int]) -> MLPVAE:

@@ -1,14 +1,18 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.distributed import Share
 from bbcompress.training.objectives import (
     bits_per_dimension,
     elbo,
     evaluate,
     gaussian_kl,
     negative_elbo,
+    resample,
     reverse_half_asleep,
     sample_model,
 )
@@ -75,3 +79,41 @@ def test_gradients_pass_through_the_frozen_decoder(model: MLPVAE, x: torch.Tenso
     reverse_half_asleep(model, x, 0.5, seeded()).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None for p in model.decoder.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+
+
+def test_aggregate_dreams_come_from_the_posteriors_of_the_replaced_rows(model: MLPVAE, x: torch.Tensor) -> None:
+    generator = seeded()
+    dreams = resample(model, x[:5], generator)
+    mixed = negative_elbo(model, torch.cat([x[5:], dreams]), generator)
+    assert torch.equal(reverse_half_asleep(model, x, 0.5, seeded(), aggregate=True), mixed)
+    mu, sigma = model.encode(x[:5])
+    z = mu + sigma * torch.randn(5, 3, generator=(generator := seeded()))
+    assert torch.equal(dreams, model.likelihood.sample(model.decode(z), generator))
+
+
+def test_alpha_1_with_aggregate_sees_the_data_through_z_alone(model: MLPVAE, x: torch.Tensor) -> None:
+    losses = [reverse_half_asleep(model, rows, 1.0, seeded(), aggregate=True) for rows in (x, 255 - x)]
+    assert not torch.equal(*losses)
+    with torch.no_grad():
+        next(model.encoder.parameters()).zero_()
+    losses = [reverse_half_asleep(model, rows, 1.0, seeded(), aggregate=True) for rows in (x, 255 - x)]
+    assert torch.equal(*losses)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.integers(1, 10),
+    size=st.integers(1, 4),
+    alpha=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    aggregate=st.booleans(),
+)
+def test_the_mean_of_shares_is_the_loss_of_one_process(rows: int, size: int, alpha: float, aggregate: bool) -> None:
+    model = MLPVAE((4, 4), 3, 8, binary=False)
+    x = torch.randint(256, (rows, 16), dtype=torch.uint8, generator=seeded(9))
+    losses, generators = [], []
+    for share in (Share(), *(Share(rank, size) for rank in range(size))):
+        generators.append(seeded())
+        losses.append(reverse_half_asleep(model, x, alpha, generators[-1], aggregate, share).item())
+    assert sum(losses[1:]) / size == pytest.approx(losses[0], rel=1e-5)
+    # what is drawn next is the same as well
+    assert len({torch.rand(1, generator=generator).item() for generator in generators}) == 1

@@ -1,0 +1,235 @@
+"""Two processes train as one does, up to rounding: see also the shares in test_objectives.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bbcompress.errors import TrainingError
+from bbcompress.training import run
+from bbcompress.training.distributed import ALONE, BatchNorm2d, Share, joined
+from bbcompress.training.loop import Reporter, Trainer
+from bbcompress.training.objectives import negative_elbo
+from bbcompress.training.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.run import TrainingConfig, train
+
+LANDSCAPE = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
+WORKER = Path(__file__).with_name("distributed_worker.py")
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+TOLERANCE = 1e-4  # bits per dimension; what is left out of a batch costs more than 1e-3
+NORMS = {"uneven": ((0, 4), (4, 7)), "empty": ((0, 7), (7, 7))}
+
+
+def python(*args: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, args)], env={**ENVIRONMENT, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """266 tiles of 32 x 32 pixels of a photograph, 27 of which are held out."""
+    folder = tmp_path_factory.mktemp("tiles")
+    photograph = Image.open(LANDSCAPE)
+    for y in range(0, photograph.height - 31, 16):
+        for x in range(0, photograph.width - 31, 16):
+            photograph.crop((x, y, x + 32, y + 32)).save(folder / f"{y:03}-{x:03}.png")
+    return folder
+
+
+def configurations(tiles: Path) -> dict[str, TrainingConfig]:
+    # slow: with a rate of 1e-4 Adam makes 1e-4 in the loss of 20 steps of what the order of a batch's rows makes
+    tiny = TrainingConfig(
+        "resnet", str(tiles), hidden=8, lr=3e-5, encoder_lr=3e-5, samples="aggregate", evaluate_every=0, threads=1
+    )
+    return {
+        "both_phases": replace(tiny, batch=49, epochs=4, encoder_epochs=2),  # epochs of 5 steps, the last of 43 rows
+        "prior_and_an_empty_share": replace(tiny, batch=119, samples="prior", epochs=2, encoder_epochs=1),
+        "mlp": replace(tiny, architecture="mlp", grey=True, blocks=None, batch=49, epochs=2, encoder_epochs=1),
+        "resumed": replace(tiny, batch=49, epochs=2, encoder_epochs=1),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `one` and `two`: the runs of one process and of two."""
+    folder = tmp_path_factory.mktemp("runs")
+    one, two = folder / "one", folder / "two"
+    two.mkdir()
+    configs = configurations(tiles)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_export", lambda out, reporter: None)
+        for name, config in configs.items():
+            train(config, one / name, quiet=True)
+        original = Trainer.run_epoch
+
+        def interrupted(trainer: Trainer, reporter: Reporter) -> float:
+            if trainer.epoch == 1:
+                raise KeyboardInterrupt
+            return original(trainer, reporter)
+
+        patch.setattr(Trainer, "run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(configs["resumed"], two / "resumed", quiet=True, save_seconds=0)
+    for name, rows in NORMS.items():
+        torch.save({**norm_case(), "rows": rows}, two / f"norm-{name}.pt")
+    torch.save(batch(), two / "batch.pt")
+    runs = {name: (asdict(config), name == "resumed") for name, config in configs.items()}
+    (two / "runs.json").write_text(json.dumps(runs))
+    process = python(*TORCHRUN, WORKER, two)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return folder
+
+
+def norm_case() -> dict[str, Any]:
+    """A batch whose mean is so far from 0 that sums of squares in float32 would cancel, and a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    norm = BatchNorm2d(3, momentum=0.05)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2, generator=generator)
+        norm.bias.uniform_(-1, 1, generator=generator)
+    x = torch.randn(7, 3, 4, 5, generator=generator) + torch.tensor([0.0, 300.0, -2.0])[:, None, None]
+    return {"x": x, "gradient": torch.randn(x.shape, generator=generator), "norm": norm.state_dict()}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_batch_norm_is_torchs_of_the_whole_batch(trained: Path, name: str) -> None:
+    case = norm_case()
+    norm = torch.nn.BatchNorm2d(3, momentum=0.05)
+    norm.load_state_dict(case["norm"])
+    x = case["x"].requires_grad_()
+    y = norm(x)
+    y.backward(case["gradient"])
+    parts = [torch.load(trained / "two" / f"{rank}-norm-{name}.pt", weights_only=True) for rank in (0, 1)]
+    for key, expected in {"y": y, "of_x": x.grad}.items():
+        torch.testing.assert_close(torch.cat([part[key] for part in parts]), expected, atol=2e-4, rtol=1e-5)
+    for key, parameter in {"of_weight": norm.weight, "of_bias": norm.bias}.items():
+        # the other tolerance is for x itself: at 300 a float32 has 3e-5
+        torch.testing.assert_close(parts[0][key] + parts[1][key], parameter.grad, atol=2e-3, rtol=1e-5)
+    for key, expected in norm.state_dict().items():
+        for part in parts:
+            torch.testing.assert_close(part[key], expected)
+
+
+def batch() -> torch.Tensor:
+    return torch.randint(256, (9, 3072), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_gradients_are_those_of_the_whole_batch(trained: Path) -> None:
+    model = ResNetVAE(ResNetShape((32, 32), 8))
+    negative_elbo(model, batch(), torch.Generator().manual_seed(1)).backward()  # type: ignore[no-untyped-call]
+    parts = [torch.load(trained / "two" / f"{rank}-gradients.pt", weights_only=True) for rank in (0, 1)]
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parts[0][name], parts[1][name])
+        expected = parameter.grad
+        assert expected is not None
+        assert (parts[0][name] - expected).norm() < 1e-4 * expected.norm(), name
+
+
+@pytest.mark.parametrize("name", ["both_phases", "prior_and_an_empty_share", "mlp", "resumed"])
+def test_losses_are_those_of_one_process(trained: Path, name: str) -> None:
+    one, two = (
+        [json.loads(line) for line in (trained / number / name / "train.jsonl").read_text().splitlines()]
+        for number in ("one", "two")
+    )
+    assert [(line["phase"], line["epoch"]) for line in one] == [(line["phase"], line["epoch"]) for line in two]
+    assert [line["train_bpd"] for line in two] == pytest.approx(
+        [line["train_bpd"] for line in one], abs=TOLERANCE, rel=0
+    )
+    expected = json.loads((trained / "one" / name / "metrics.json").read_text())
+    for rank in (0, 1):
+        metrics = json.loads((trained / "two" / f"{name}-{rank}.json").read_text())
+        for figure in ("baseline_test_bpd", "rha_test_bpd"):
+            assert metrics[figure] == pytest.approx(expected[figure], abs=TOLERANCE, rel=0)
+
+
+def test_the_first_process_alone_writes_and_exports(trained: Path) -> None:
+    for name in ("both_phases", "resumed"):
+        found = {path.name for path in (trained / "two" / name).iterdir()}
+        assert found == {"config.json", "metrics.json", "train.jsonl", "training.pt", "exported-by-0"}
+
+
+def test_a_process_does_not_outlive_another(tiles: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    options = ["train", "--architecture", "resnet", "--data", tiles, "--hidden", "8", "-q", "-o", tmp_path / "run"]
+    processes = [
+        python("-m", "bbcompress", *options, RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=port)
+        for rank in (0, 1)
+    ]
+    try:
+        log = tmp_path / "run" / "train.jsonl"
+        deadline = time.monotonic() + 100
+        while not (log.exists() and log.read_text()):
+            assert time.monotonic() < deadline
+            assert processes[0].poll() is None, processes[0].communicate()
+            time.sleep(0.1)
+        processes[1].send_signal(signal.SIGKILL)
+        _, errors = processes[0].communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert processes[0].returncode == 1
+    lines = [line for line in errors.splitlines() if line.startswith("bbc: ")]
+    assert lines == ["bbc: error: another process of the training has ended or cannot be reached"]
+    assert "Traceback" not in errors
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+@given(rows=st.lists(st.integers(0, 9), min_size=1, max_size=3), size=st.integers(1, 4))
+def test_shares_are_all_rows_once(rows: list[int], size: int) -> None:
+    parts = [torch.arange(n * 2).view(n, 2) + 100 * i for i, n in enumerate(rows)]
+    shares = [Share(rank, size) for rank in range(size)]
+    own = torch.cat([share.of(*parts) for share in shares])
+    assert sorted(own.tolist()) == sorted(torch.cat(parts).tolist())
+    for share in shares:
+        own, total = share.of(parts[0]), rows[0]
+        whole = share.spread(own, total)
+        assert len(whole) == total
+        assert torch.equal(share.of(whole), own)
+    if rows[0]:
+        means = [share.mean(share.of(parts[0].double()).sum(1), rows[0]) for share in shares]
+        assert sum(means).item() / size == pytest.approx(parts[0].double().sum(1).mean().item())  # type: ignore[union-attr]
+
+
+def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in ("1", None):
+        with monkeypatch.context() as patch:
+            if size is not None:
+                patch.setenv("WORLD_SIZE", size)
+            with joined("cpu") as share:
+                assert share is ALONE
+                assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("size", "device", "words"),
+    [("two", "cpu", "must be numbers"), ("2", "cuda:1", "without a number"), ("2", "cpu", "cannot meet")],
+)
+def test_what_cannot_be_joined(monkeypatch: pytest.MonkeyPatch, size: str, device: str, words: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("RANK", "1")
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(TrainingError, match=words), joined(device):
+        pass
