@@ -553,6 +553,12 @@ class _Bar:
     type=click.IntRange(0),
     help="Keep a copy of the checkpoint after so many epochs of the VAE, 0: none. [default: 0; resnet: 100]",
 )
+@click.option(
+    "--part-size",
+    metavar="MIB",
+    type=click.IntRange(1),
+    help="Write checkpoints in parts of at most so many MiB. [default: in one file]",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run, with the options it was begun with.")
 @click.option(
     "--from",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
 from bbcompress.training.distributed import mean_of_processes
+from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
 SHOW_EVERY = 20  # steps
@@ -270,18 +272,40 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint such that `path` is always a whole one, the old or the new."""
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+def save_checkpoint(state: dict[str, Any], path: Path, part_size: int = 0) -> None:
+    """Write a checkpoint such that `path` is always a whole one, the old or the new.
+
+    part_size: in MiB; then it is cut into parts of at most that size and `path` names them (see `parts`). 0: one file.
+    """
+    try:
+        if part_size:
+            content = io.BytesIO()  # torch makes errors of its own of what a file raises
+            torch.save(state, content)
+            manifest = write_parts(path, content.getbuffer(), part_size << 20)
+            with replacing(path) as temporary:
+                temporary.write_text(manifest)
+        else:
+            with replacing(path) as temporary:
+                torch.save(state, temporary)
+    finally:  # of whichever of the two has not been named by `path` in the end
+        remove_stray_parts(path)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint and its parts, if it is there."""
+    path.unlink(missing_ok=True)
+    remove_stray_parts(path)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint. Raises ModelError if it is missing, damaged or something else."""
+    """Read a checkpoint, whole or in parts. Raises ModelError if it or a part is missing, damaged or something else."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        source = read_parts(path) if is_manifest(path) else path
+        state = torch.load(source, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such training checkpoint") from None
+    except ModelError:
+        raise
     except Exception as error:  # the unpickler meets rubbish with errors of every kind
         raise ModelError(f"{path}: not a training checkpoint, or a damaged one") from error
     if not isinstance(state, dict) or "format" not in state:

@@ -20,6 +20,7 @@ from bbcompress.training.loop import (
     Trainer,
     copy_all,
     load_checkpoint,
+    remove_checkpoint,
     reporting,
     save_checkpoint,
     save_json,
@@ -34,7 +35,17 @@ SAMPLES = ("prior", "aggregate")
 FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
 # on --resume; the model does not rest on them
-MAY_CHANGE = ("data_dir", "device", "threads", "evaluate_every", "epochs", "encoder_epochs", "compile", "keep_every")
+MAY_CHANGE = (
+    "data_dir",
+    "device",
+    "threads",
+    "evaluate_every",
+    "epochs",
+    "encoder_epochs",
+    "compile",
+    "keep_every",
+    "part_size",
+)
 # what TrainingConfig has otherwise, unless given
 DEFAULTS: dict[str, dict[str, Any]] = {
     "mlp": {},
@@ -62,9 +73,9 @@ class TrainingConfig:
     resnet; hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model; blocks:
     residual blocks in each network of a resnet, None is 2; samples: where the z of phase rha's model samples come from,
     `prior` or `aggregate`, the posteriors of training images; keep_every: after so many epochs of phase vae a copy of
-    the checkpoint is kept, 0 is never; average: decay a step of the averaged weights, 0 is off; decay: let
-    the learning rates fall to nothing, which local models need; compile: use torch.compile; threads: None leaves
-    torch's choice; evaluate_every: epochs, 0 is never.
+    the checkpoint is kept, 0 is never; part_size: most MiB in each part of a checkpoint, 0 is one file; average: decay
+    a step of the averaged weights, 0 is off; decay: let the learning rates fall to nothing, which local models need;
+    compile: use torch.compile; threads: None leaves torch's choice; evaluate_every: epochs, 0 is never.
     """
 
     architecture: str = "mlp"
@@ -92,6 +103,7 @@ class TrainingConfig:
     threads: int | None = None
     evaluate_every: int = 5
     keep_every: int = 0
+    part_size: int = 0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -114,6 +126,7 @@ class TrainingConfig:
                 "blocks": self.blocks is None or self.blocks >= 1,
                 "samples": self.samples in SAMPLES and (self.architecture != "local" or self.samples == "prior"),
                 "keep_every": self.keep_every >= 0,
+                "part_size": self.part_size >= 0,
                 "alpha": 0 <= self.alpha <= 1,
                 "epochs": self.epochs >= 0,
                 "encoder_epochs": self.encoder_epochs >= 0,
@@ -202,6 +215,8 @@ def _train(
     if resume and final.exists():
         state = load_checkpoint(final)
         _refuse_contradictions(config, config_from_dict(state["config"], final), final)
+        if share.first:  # may be left by an interruption
+            remove_checkpoint(checkpoint)
         return dict(state["metrics"])
     if resume and not checkpoint.exists():
         raise TrainingError(f"{out}: nothing to resume")
@@ -223,7 +238,7 @@ def _train(
             run.take_from(from_checkpoint)
         metrics = run.finish()
     if share.first:
-        checkpoint.unlink(missing_ok=True)
+        remove_checkpoint(checkpoint)
     return metrics
 
 
@@ -353,7 +368,7 @@ class _Run:
             "seconds": self.seconds,
         }
         save_json(metrics, self.out / "metrics.json")
-        save_checkpoint(state, self.out / "training.pt")
+        save_checkpoint(state, self.out / "training.pt", self.config.part_size)
         return metrics
 
     def _trainer(
@@ -436,7 +451,7 @@ class _Run:
         }
         if trainer.phase == PHASE_RHA:
             state["baseline"] = self.baseline.state_dict()
-        save_checkpoint(state, self.out / name)
+        save_checkpoint(state, self.out / name, self.config.part_size)
         self.last_save = time.monotonic()
 
     def _test_figures(self, model: Any) -> dict[str, float]:

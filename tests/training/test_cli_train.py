@@ -44,8 +44,9 @@ def one_line(result: Result, words: str) -> bool:
 def test_train_then_everything_again(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     args = ["train", "--data", images, *SMALL, "-o", out, "-q"]
-    result = bbc(*args)
+    result = bbc(*args, "--part-size", "1")
     assert (result.exit_code, result.output) == (0, "")
+    assert len(list(out.glob("training.pt.*"))) == 1
     assert load_trained(out)[2].name == "images"
     assert one_line(bbc(*args), "bbc: error: ")
     assert bbc("train", "--resume", "-o", out).exit_code == 0
@@ -87,6 +88,7 @@ def test_errors(tmp_path: Path) -> None:
         ["--alpha", "2"],
         ["--epochs", "x"],
         ["--precision", "int8"],
+        ["--part-size", "0"],
         ["--nonsense"],
         ["--from", "none"],
     ):

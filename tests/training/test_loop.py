@@ -1,16 +1,20 @@
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training import loop
 from bbcompress.training.loop import (
     Log,
     Reporter,
     Trainer,
     load_checkpoint,
+    remove_checkpoint,
     replacing,
     save_checkpoint,
     seeded_generator,
@@ -113,13 +117,105 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 and no more"])
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"{rubbish", b"PK\x03\x04 and no more"])
 def test_damaged_checkpoints(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.pt").write_bytes(content)
     with pytest.raises(ModelError, match="not a training checkpoint"):
         load_checkpoint(tmp_path / "c.pt")
     with pytest.raises(ModelError, match="no such"):
         load_checkpoint(tmp_path / "none.pt")
+
+
+def big(value: float) -> dict[str, object]:
+    """A checkpoint of a little more than 2 MiB."""
+    return {"format": 1, "tensor": torch.full((1 << 19,), value), "nothing": torch.zeros(0)}
+
+
+@pytest.mark.parametrize("part_size", [1, 2, 3])
+def test_a_checkpoint_in_parts(tmp_path: Path, part_size: int) -> None:
+    path = tmp_path / "c.pt"
+    for value, number in ((1.0, 0), (2.0, part_size), (3.0, part_size), (4.0, 0)):
+        save_checkpoint(big(value), path, number)
+        state = load_checkpoint(path)
+        assert torch.equal(state["tensor"], torch.full((1 << 19,), value))
+        parts = sorted(set(tmp_path.iterdir()) - {path})
+        assert len(parts) == (-(-2.1 // number) if number else 0)
+        assert all(part.stat().st_size <= number << 20 for part in parts)
+    save_checkpoint(big(5.0), path, part_size)
+    remove_checkpoint(path)
+    remove_checkpoint(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("crash_at", range(4))
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_crash_between_parts_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int, killed: bool
+) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(big(1.0), path, 1)
+    before = set(tmp_path.iterdir())
+    original, opened = Path.open, 0
+
+    def crashing(self: Path, mode: str = "r", **options: Any) -> object:
+        nonlocal opened
+        opened += mode == "xb"
+        if mode == "xb" and opened > crash_at:
+            raise KeyboardInterrupt
+        return original(self, mode, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if killed:  # it cannot clean up
+            patch.setattr(loop, "remove_stray_parts", lambda path: None)
+        if crash_at < 3:
+            patch.setattr(Path, "open", crashing)
+        else:  # all parts are written
+
+            def replace(*_: object) -> None:
+                raise KeyboardInterrupt
+
+            patch.setattr("bbcompress.training.loop.os.replace", replace)
+        save_checkpoint(big(2.0), path, 1)
+    left = set(tmp_path.iterdir())
+    assert len(left - before) == (crash_at if killed else 0)
+    assert before <= left
+    assert load_checkpoint(path)["tensor"][0] == 1
+    save_checkpoint(big(3.0), path, 1)
+    assert load_checkpoint(path)["tensor"][0] == 3
+    assert len(list(tmp_path.iterdir())) == 4
+    assert not (before - {path}) & set(tmp_path.iterdir())
+
+
+def test_an_interruption_after_the_new_name_keeps_the_new_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(big(1.0), path, 1)
+    original = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        original(source, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("bbcompress.training.loop.os.replace", replace)
+        save_checkpoint(big(2.0), path, 1)
+    assert load_checkpoint(path)["tensor"][0] == 2
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_damaged_part_is_an_error_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(big(1.0), path, 1)
+    part = sorted(set(tmp_path.iterdir()) - {path})[1]
+    content = bytearray(part.read_bytes())
+    content[1000] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(ModelError, match=part.name):
+        load_checkpoint(path)
+    part.unlink()
+    with pytest.raises(ModelError, match=part.name):
+        load_checkpoint(path)
 
 
 def test_log_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:

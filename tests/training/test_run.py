@@ -166,6 +166,48 @@ def test_from_a_run_within_phase_vae(
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_a_run_in_parts_resumed(config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(config, hidden=300, keep_every=1)  # 1.5 MB of weights in a checkpoint, 4 with Adam's
+    train(config, tmp_path / "whole", quiet=True)
+    out = tmp_path / "killed"
+    for part_size, killed_in in ((1, 2), (2, 1)):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Killer(killed_in, patch)
+            train(replace(config, part_size=part_size), out, resume=out.exists(), quiet=True, save_seconds=0)
+        assert len(list(out.glob("checkpoint.pt.*"))) > 2 / part_size
+    train(replace(config, part_size=1), out, resume=True, quiet=True)
+    _, rha, stored, _ = load_trained(out)
+    assert stored.part_size == 1
+    expected = load_trained(tmp_path / "whole")[1].state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in rha.state_dict().items())
+    assert log(out) == log(tmp_path / "whole")
+    names = {"checkpoint.pt": 0, "training.pt": 2, "epoch-0001.pt": 2, "epoch-0002.pt": 2}
+    assert all(len(list(out.glob(f"{name}*"))) >= parts for name, parts in names.items())
+    assert not list(out.glob("checkpoint.pt*"))
+    train(config, tmp_path / "from", from_checkpoint=out / "epoch-0002.pt", quiet=True)
+    assert same_networks(tmp_path / "from", tmp_path / "whole")
+
+
+def test_what_an_interruption_after_the_end_left_is_removed(config: TrainingConfig, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(config, out, quiet=True)
+    for name in ("checkpoint.pt", "checkpoint.pt.01234567.000"):
+        (out / name).write_bytes(b"old")
+    train(config, out, resume=True, quiet=True)
+    assert not list(out.glob("checkpoint.pt*"))
+
+
+def test_kept_checkpoints_can_be_gone_on_from(config: TrainingConfig, tmp_path: Path) -> None:
+    config = replace(config, keep_every=2)
+    train(replace(config, epochs=5, encoder_epochs=2), tmp_path / "five", quiet=True)
+    assert {path.name for path in (tmp_path / "five").glob("epoch-*")} == {"epoch-0002.pt", "epoch-0004.pt"}
+    for epochs in (2, 4):
+        name = f"epoch-{epochs:04}.pt"
+        train(replace(config, epochs=epochs), tmp_path / f"{epochs}", quiet=True)
+        train(config, tmp_path / f"from-{epochs}", from_checkpoint=tmp_path / "five" / name, quiet=True)
+        assert same_networks(tmp_path / f"from-{epochs}", tmp_path / f"{epochs}")
+
+
 def test_existing_and_contradicting_runs(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
