@@ -583,3 +583,47 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
         run.train(config, out, resume, from_checkpoint, quiet)
     except KeyboardInterrupt:
         raise BBCError("interrupted; go on with --resume") from None
+
+
+@main.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--data", metavar="mnist|cifar10|DIR", help="Data set, or directory of images. [default: the run's]")
+@click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: the run's]")
+@click.option("--images", type=click.IntRange(1), help="Only the first N training and N test images. [default: all]")
+@click.option("--samples", type=click.IntRange(1), help="Draws of z an image. [default: 4; of training images 1]")
+@click.option("--optimal", metavar="EPOCHS", type=click.IntRange(0), default=0,
+              help="Train an encoder on the test images themselves: gives the amortised inference gap.")  # fmt: skip
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Of --optimal. [default: 5e-4; resnet: 1e-5]")
+@click.option("--batch", type=click.IntRange(1), help="Images a step of --optimal. [default: the run's]")
+@click.option("--importance", metavar="N", type=click.IntRange(0), default=0,
+              help="IWAE bound of N draws on the test images, tighter than the ELBO.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
+@_device_option
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]")
+@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all figures as JSON.")
+@_force_option
+@_quiet_option
+def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **options: Any) -> None:
+    """Say what a trained VAE reaches on its training and test images, and where the difference comes from.
+
+    RUN is the directory of a training run, or a checkpoint in it. The rates are those of the networks as trained,
+    not of files.
+    """
+    from rich.console import Console
+
+    from bbcompress import files
+
+    try:
+        from bbcompress.training.evaluation import EvaluationOptions, evaluate_run, table
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BBCError("evaluation needs PyTorch: pip install torch") from error
+
+    if json_file is not None:
+        files.refuse_existing(json_file, force)
+    figures = evaluate_run(run, EvaluationOptions(**options), quiet)
+    if json_file is not None:
+        files.write_file(json_file, (json.dumps(figures, indent=2) + "\n").encode(), force)
+    if not quiet:
+        Console().print(table(figures))

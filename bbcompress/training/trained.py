@@ -1,0 +1,267 @@
+"""A trained model and images to evaluate it on, from the checkpoint of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.distributed import ALONE
+from bbcompress.training.local import Images, LocalVAE, crops
+from bbcompress.training.loop import copy_all, load_checkpoint
+from bbcompress.training.run import PHASE_RHA, PHASE_VAE, TrainingConfig, config_from_dict
+from bbcompress.training.tasks import TASKS, TEST_TILES, LocalTask
+
+BASELINE, RHA = "baseline", "rha"
+FINISHED = "finished"
+CHECKPOINTS = ("training.pt", "checkpoint.pt")
+EXPORTED = "model.safetensors"
+PIXELS_AT_ONCE = 1 << 16  # of a local model
+
+
+class Observation(Protocol):
+    """p(x|z), as far as bounds need it."""
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """log p(x|z) in nats, (B,), for what decode(z) gave and x (B, ...)."""
+
+
+class TrainedVAE(Protocol):
+    """What is evaluated: an `ImageVAE`, or a local model as `TileVAE`; x are rows that its likelihood understands."""
+
+    latents: int
+    dimensions: int
+
+    @property
+    def compute_dtype(self) -> torch.dtype: ...
+    @compute_dtype.setter
+    def compute_dtype(self, dtype: torch.dtype) -> None: ...
+    @property
+    def training(self) -> bool: ...
+    @property
+    def likelihood(self) -> Observation: ...
+    @property
+    def encoder(self) -> nn.Module: ...
+    @property
+    def generative(self) -> nn.Module: ...
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def decode(self, z: Tensor) -> Tensor: ...
+    def train(self, mode: bool = True) -> object: ...
+
+
+# --- Local models --------------------------------------------------------------------------------
+
+
+class TileVAE:
+    """A local model as a VAE of whole tiles: x are rows of `images.tiles`, (B, 3), the likelihood is that of all their
+    pixels given what each one's neighbourhood holds."""
+
+    def __init__(self, model: LocalVAE, images: Images) -> None:
+        self.model = model
+        self.images = images
+        self.latents = model.latents
+        self.dimensions = model.shape.tile**2 * model.shape.channels
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """That of the model's matrix products."""
+        return self.model.compute_dtype
+
+    @compute_dtype.setter
+    def compute_dtype(self, dtype: torch.dtype) -> None:
+        self.model.compute_dtype = dtype
+
+    @property
+    def training(self) -> bool:
+        """The module's mode."""
+        return self.model.training
+
+    def train(self, mode: bool = True) -> object:
+        """Set the module's mode."""
+        return self.model.train(mode)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What only the posterior needs."""
+        return self.model.encoder
+
+    @property
+    def generative(self) -> nn.Module:
+        """What p(x|z) needs."""
+        return self.model.generative
+
+    @property
+    def likelihood(self) -> Observation:
+        """This object: p(x|z) depends on the images around the tiles."""
+        return self
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of q(z|x), (B, Z) both, for tiles x (B, 3)."""
+        tile = self.model.shape.tile
+        return self.model.encode(crops(self.images, *self.images.place(x, tile, None), tile))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The features of z (B, Z): (B, cells^2, features)."""
+        return self.model.features(z)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """log p(x|z) in nats, (B,), for features (B, cells^2, features) and tiles x (B, 3)."""
+        at_once = max(1, PIXELS_AT_ONCE // self.model.shape.tile**2)
+        starts = range(0, len(x), at_once)
+        return torch.cat([self._log_prob(params[i : i + at_once], x[i : i + at_once]) for i in starts])
+
+    def _log_prob(self, features: Tensor, rows: Tensor) -> Tensor:
+        shape = self.model.shape
+        number, y, x = self.images.place(rows, shape.tile, None)
+        pixel = torch.arange(shape.tile**2)
+        dy, dx = pixel // shape.tile, pixel % shape.tile
+        cell = (dy // shape.cell) * shape.cells + dx // shape.cell
+        context, references, levels = self.model.gather(
+            self.images,
+            number.repeat_interleave(len(pixel)),
+            (y[:, None] + dy).flatten(),
+            (x[:, None] + dx).flatten(),
+            shape,
+        )
+        log_p = self.model.log_likelihood(context, references, levels, features[:, cell].flatten(0, 1))
+        return log_p.view(len(rows), -1).sum(1)
+
+
+# --- Runs -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A checkpoint of a run, and images.
+
+    models: by encoder, `baseline` and, where there is one, `rha`, with the same decoder. phase: `vae` or `rha`, in
+    which the checkpoint was written, or `finished`; epoch: of that phase. train, test: rows for the models.
+    """
+
+    checkpoint: Path
+    config: TrainingConfig
+    phase: str
+    epoch: int
+    models: dict[str, TrainedVAE]
+    data: str
+    train: Tensor
+    test: Tensor
+
+
+def open_run(
+    path: str | Path,
+    *,
+    data: str | None = None,
+    data_dir: str | None = None,
+    images: int | None = None,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> TrainedRun:
+    """The models of a run and images for them, on the device.
+
+    path: the directory of a run, or a checkpoint in it, be it one within phase `vae`. data, data_dir: None is the run's
+    own. images: at most so many of each part, the first ones.
+    Raises ModelError for what is no checkpoint of a run, DataError, TrainingError.
+    """
+    checkpoint = _checkpoint_in(Path(path))
+    state = load_checkpoint(checkpoint)
+    try:
+        config = config_from_dict(state["config"], checkpoint)
+        phase = str(state.get("phase", FINISHED))
+        epoch = int(state["trainer"]["epoch"]) if "trainer" in state else config.epochs
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(checkpoint) from error
+    _refuse_device(device)
+    here = replace(
+        config, data=data or config.data, data_dir=data_dir or config.data_dir, device=device,
+        precision="float32", compile=False,
+    )  # fmt: skip
+    dataset = load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey)
+    task: Any = TASKS[here.architecture](here, dataset, ALONE)
+    if json.dumps(task.shape) != json.dumps(state.get("shape")):
+        raise TrainingError(f"{checkpoint}: was trained on images of another size than those of {here.data}")
+    built = task.build(), task.build()
+    try:
+        networks = _networks(state, *built)
+    except (KeyError, TypeError, AttributeError, RuntimeError, ModelError) as error:
+        raise _damaged(checkpoint) from error
+    for network in networks.values():
+        network.eval().requires_grad_(False)
+    models: dict[str, TrainedVAE] = networks
+    if isinstance(task, LocalTask):
+        pictures, train, test = _tiles(dataset, task)
+        models = {name: TileVAE(network, pictures) for name, network in networks.items()}
+    else:
+        train, test = task.data, task.test_data
+    return TrainedRun(checkpoint, config, phase, epoch, models, here.data, train[:images], test[:images])
+
+
+def _checkpoint_in(path: Path) -> Path:
+    """The checkpoint meant by a file or the directory of a run. Raises ModelError."""
+    found = next((path / name for name in CHECKPOINTS if (path / name).exists()), None) if path.is_dir() else path
+    if found is not None and found.name != EXPORTED:
+        return found
+    if (path / EXPORTED).exists() or path.name == EXPORTED:
+        raise ModelError(
+            f"{path}: an exported model, whose networks are of integers, not those that were trained: give the "
+            "directory of its training run, which holds training.pt, or measure the model with bbc bench"
+        )
+    raise ModelError(f"{path}: holds no training checkpoint")
+
+
+def _damaged(checkpoint: Path) -> ModelError:
+    return ModelError(f"{checkpoint}: not a training checkpoint of this version, or a damaged one")
+
+
+def _refuse_device(device: str) -> None:
+    try:
+        torch.empty(1, device=torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _networks(state: dict[str, Any], baseline: Any, rha: Any) -> dict[str, Any]:
+    """Fill modules with the networks of a checkpoint, averaged weights where there are such; gives those that it has,
+    by encoder."""
+    if "decoder" in state:
+        for model, encoder in ((baseline, BASELINE), (rha, RHA)):
+            model.generative.load_state_dict(state["decoder"])
+            model.encoder.load_state_dict(state[encoder])
+        return {BASELINE: baseline, RHA: rha}
+    learnt = state["trainer"]["averages"] or state["trainer"]["parameters"]
+    if state["phase"] == PHASE_VAE:
+        copy_all(_weights(baseline), learnt)
+        return {BASELINE: baseline}
+    if state["phase"] != PHASE_RHA:
+        raise KeyError(state["phase"])
+    for model in (baseline, rha):
+        model.load_state_dict(state["baseline"])
+    copy_all(_weights(rha.encoder), learnt)
+    return {BASELINE: baseline, RHA: rha}
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    """What a trainer of the module averages and saves, in its order."""
+    return [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
+
+
+def _tiles(data: Dataset, task: LocalTask) -> tuple[Images, Tensor, Tensor]:
+    """All images, and rows of `tiles` of training and test images: some 2000 each at most, evenly from all."""
+    channels = task.preset.shape.channels
+    images = Images(
+        [image.reshape(*image.shape[:2], channels) for part in (data.train, data.test) for image in part],
+        task.preset.shape.tile,
+    )
+    of_train = images.tiles[:, 0] < len(data.train)
+    train, test = (_thinned(images.tiles[chosen]) for chosen in (of_train, ~of_train))
+    return images, train, test
+
+
+def _thinned(tiles: Tensor) -> Tensor:
+    return tiles[:: max(1, len(tiles) // TEST_TILES)]
