@@ -21,11 +21,13 @@ from PIL import Image
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
+from bbcompress.training.datasets import load
 from bbcompress.training.distributed import ALONE, BatchNorm2d, Share, joined
 from bbcompress.training.loop import Reporter, Trainer
 from bbcompress.training.objectives import negative_elbo
 from bbcompress.training.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.run import TrainingConfig, train
+from bbcompress.training.tasks import TASKS
 
 LANDSCAPE = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -194,6 +196,13 @@ def test_a_process_does_not_outlive_another(tiles: Path, tmp_path: Path) -> None
     assert lines == ["bbc: error: another process of the training has ended or cannot be reached"]
     assert "Traceback" not in errors
     assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_local_models_want_one_process(tiles: Path) -> None:
+    config = TrainingConfig("local", str(tiles), decay=True)
+    data = load(config.data, config.data_dir, quiet=True)
+    with pytest.raises(TrainingError, match="without torchrun"):
+        TASKS["local"](config, data, Share(0, 2))
 
 
 @given(rows=st.lists(st.integers(0, 9), min_size=1, max_size=3), size=st.integers(1, 4))
