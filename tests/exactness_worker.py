@@ -18,20 +18,23 @@ from typing import Any
 import numpy as np
 
 from bbcompress.ans import Message
+from bbcompress.codecs import direct
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.refinement import refinements
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.models import resnet
 from bbcompress.models.checkpoint import load
-from bbcompress.models.local import LocalWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import model_of
 
 STEPS, RATE, LANES, CONTEXT = 3, 20_000, 3, b"exactness"
-LOCAL = "local"
-MODELS = (*LIKELIHOODS, LOCAL)
+LOCAL, RESNET = "local", "resnet"
+MODELS = (*LIKELIHOODS, LOCAL, RESNET)
+SEARCH_STEPS = 8
+"""Of direct coding by gradients: fewer than it takes, to save time."""
 
 
 def backend_of(device: str) -> NumpyBackend | TorchBackend:
@@ -79,8 +82,8 @@ def states(folder: Path, device: str, compute_batch: int, x: Any) -> str:
 
 def units(codec: BitsBack, images: Any) -> Any:
     """What the codec takes: images, or their strips."""
-    weights = codec.vae.weights
-    return Strips.all_of(Canvas.of(images, weights.tile)) if isinstance(weights, LocalWeights) else images
+    tile = codec.vae.weights.tile
+    return images if tile is None else Strips.all_of(Canvas.of(images, tile))
 
 
 def code(folder: Path, device: str, compute_batch: int, write: bool) -> dict[str, Any]:
@@ -94,10 +97,10 @@ def code(folder: Path, device: str, compute_batch: int, write: bool) -> dict[str
     if write:
         (folder / "message").write_bytes(data)
         (folder / "layout.json").write_text(json.dumps([layout.direct, layout.batches]))
-    direct, batches = json.loads((folder / "layout.json").read_text())
+    first, batches = json.loads((folder / "layout.json").read_text())
     stored = Message.from_bytes((folder / "message").read_bytes(), LANES)
     strips = empty if isinstance(empty, Strips) else None
-    decoded = decode_group(codec, Layout(LANES, direct, tuple(batches)), stored, CONTEXT, strips)
+    decoded = decode_group(codec, Layout(LANES, first, tuple(batches)), stored, CONTEXT, strips)
     found = decoded.canvas.images if isinstance(decoded, Strips) else decoded
     return {
         "message": hashlib.sha256(data).hexdigest(),
@@ -166,6 +169,8 @@ def torch_controls(device: str) -> dict[str, str]:
 
 def main() -> None:
     folder, device, compute_batch, *flags = sys.argv[1:]
+    direct.GRADIENT_STEPS = SEARCH_STEPS
+    resnet.TILES = -(-int(compute_batch) // 8)  # its own compute batch: 1, 5 and all of the tiles
     result: dict[str, Any] = {
         name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags) for name in MODELS
     }

@@ -273,6 +273,25 @@ def test_gradients_find_a_code_that_is_no_longer(name: str) -> None:
         assert codec.length(x) == pytest.approx(found / (1 << LOG2_BITS) + sum(weights.direct_bits))
 
 
+@pytest.mark.usefixtures("few_steps")
+def test_the_best_point_on_the_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the last, to which steps that are too long may lead."""
+    monkeypatch.setattr(direct, "GRADIENT_RATE", 1_000_000)
+    codec = DirectCodec(model_of(MANY, NumpyBackend()))
+    measure, tried = codec._lengths, []
+
+    def measured(z: Any, x: Any) -> Any:
+        tried.append(int(measure(z, x)[0]))
+        return np.array(tried[-1:])
+
+    monkeypatch.setattr(codec, "_lengths", measured)
+    x = sampled_strips(MANY, 1, 19, 30)
+    found = int(codec.vae.lengths(medians(MANY, codec.choose(x)), x)[0])
+    ways = np.array(tried).reshape(len(ENCODERS), -1)
+    assert found == ways.min()
+    assert (ways[:, -1] > ways.min(axis=1)).all()
+
+
 def test_gradients_find_a_code_that_is_much_shorter() -> None:
     """All steps of them, on an image of the model's own."""
     codec = DirectCodec(model_of(MANY, NumpyBackend()))
