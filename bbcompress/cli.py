@@ -543,7 +543,7 @@ class _Bar:
     help="Decay a step of the averaged weights, 0: none. [default: 0.999]",
 )
 @click.option("--decay", is_flag=True, help="Let the learning rates fall to nothing, as always in local models.")
-@click.option("--compile", is_flag=True, help="Compile local models with torch.compile; needs a C++ compiler.")
+@click.option("--compile", is_flag=True, help="Use torch.compile, for resnet and local; needs a C++ compiler.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of matrix products. [default: float32]")
 @click.option("--seed", type=int, help="Seed of all randomness. [default: 0]")
 @click.option("--device", help="cpu or cuda. [default: cpu]")

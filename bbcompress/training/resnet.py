@@ -101,6 +101,11 @@ class ResNetVAE(nn.Module):
                 if layer.bias is not None:
                     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
+    def compile_networks(self) -> None:
+        """Run both networks through torch.compile from now on, which needs a C++ compiler, or Triton on a GPU."""
+        self.encoder.compile()
+        self.decoder.compile()
+
     @property
     def generative(self) -> nn.Sequential:
         """What p(x|z) needs."""

@@ -118,6 +118,8 @@ class ResNetTask(Task):
     def build(self) -> ResNetVAE:
         model = build_resnet(self.shape, self.config.seed)
         model.compute_dtype = DTYPES[self.config.precision]
+        if self.config.compile:
+            model.compile_networks()
         return model.to(self.config.device)
 
     def elbo(self, model: ResNetVAE) -> Objective:
