@@ -608,6 +608,7 @@ def test_models() -> None:
         ["tiny-binary", BINARY_ID],
         ["tiny-grey", "dce8d0b5"],
         ["tiny-local", "e75b7552"],
+        ["tiny-resnet", "3a876914"],
     ]
     assert lines[2].endswith("(only with -m)")
     assert "mnist, binary" in lines[0]

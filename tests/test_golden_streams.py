@@ -109,6 +109,16 @@ def test_the_streams_use_all_of_the_format() -> None:
     assert {header.size for header in blocks} >= {(30, 20), (1030, 2)}
     assert {header.steps > 0 for header in blocks} == {False, True}
     assert any(header.count > 1 for header in blocks)
+    models = {id_prefix: Zoo(DATA / "models").named(id_prefix)[0].name for id_prefix in {h.model for h in headers}}
+    assert set(models.values()) == {"tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet"}
+    residual = [header for header in blocks if models[header.model] == "tiny-resnet"]
+    assert {(header.encoder, header.steps > 0) for header in residual} == {
+        ("rha", False),
+        ("rha", True),
+        ("baseline", False),
+        ("baseline", True),
+    }
+    assert {header.size for header in residual if header.count > 1} == {(21, 13)}
     names = {name for stem in STREAMS for name, _ in content(stream(stem))}
     assert None in names
     assert any(name and not name.isascii() for name in names)

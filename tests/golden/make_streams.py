@@ -2,8 +2,9 @@
 
     python tests/golden/make_streams.py
 
-They are made with the frozen tiny models of tests/data/models; those of the local model, for RGB images of any size,
-with the images in tests/data/local, which make_tiny_local.py has drawn from it. A stream that exists is kept, for it is
+They are made with the frozen tiny models of tests/data/models; those of the local model and of the residual VAE, for
+RGB images of any size, with the images in tests/data/local and tests/data/resnet, which make_tiny_local.py and
+make_tiny_resnet.py have drawn from them. A stream that exists is kept, for it is
 the promise: to make one anew, before the format's first release, remove it. streams.json says of each with which
 options it was made, how many images each of its segments has (none for a lone image), a hash of their names and pixels,
 and where they are sample digits, which.
@@ -63,6 +64,11 @@ def local(*names: str, folder: str | None = None) -> list[Item]:
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "local" / f"{name}.png")) for name in names]
 
 
+def resnet(*names: str, folder: str | None = None) -> list[Item]:
+    """The same of the residual VAE."""
+    return [(folder and f"{folder}/{name}.png", read_image(DATA / "resnet" / f"{name}.png")) for name in names]
+
+
 def mixed(name: str) -> list[Item]:
     """Images of all kinds, so that groups hold them in another order."""
     items = []
@@ -92,6 +98,8 @@ LONE: dict[str, Item] = {
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
     "lone-fallback-local-pixel": local("pixel")[0],
+    "lone-resnet-tile": resnet("tile")[0],
+    "lone-resnet-tiles": resnet("odd-0")[0],
 }
 
 ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
@@ -117,6 +125,10 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "local-k2-baseline": ({"steps": 2, "encoder": "baseline"}, [local("middle-0", "middle-1", folder="a")]),
     "local-k3-rate": ({"steps": 3, "learning_rate": 0.1}, [local("middle-2")]),
     "local-mixed": ({"steps": 1}, [[*local("middle-0", "long", "small", folder="a"), *digits("grey", range(2))]]),
+    "resnet-k0-rha": ({}, [resnet("odd-0", "odd-1", "odd-2")]),
+    "resnet-k0-baseline": ({"encoder": "baseline"}, [resnet("odd-1", "odd-2", "tile", folder="a")]),
+    "resnet-k2-rha": ({"steps": 2}, [resnet("odd-0", "odd-1", "odd-2", folder="b")]),
+    "resnet-k2-baseline": ({"steps": 2, "encoder": "baseline", "learning_rate": 0.1}, [resnet("odd-0", "odd-1")]),
     "two-segments": ({}, [mixed("a")[:5], digits("binary", range(3), "b/{}.png")]),
 }
 

@@ -104,7 +104,7 @@ def test_chosen_by_folder(chosen: Path | str) -> None:
 
 def test_chosen_by_directory() -> None:
     zoo = Zoo(MODELS)
-    assert folders(zoo.chosen) == ["tiny-binary", "tiny-grey", "tiny-local"]
+    assert folders(zoo.chosen) == ["tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet"]
     assert folders(zoo.candidates(SHAPE, 1, 256)) == ["tiny-grey"]
 
 
@@ -129,7 +129,7 @@ def test_the_chosen_model_alone_is_tried_but_others_are_read(monkeypatch: pytest
 def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused("nosuch") == "there is no model nosuch; installed: none"
     monkeypatch.setenv("BBC_MODELS", str(MODELS))
-    assert refused("nosuch") == "there is no model nosuch; installed: tiny-binary, tiny-grey, tiny-local"
+    assert refused("nosuch") == "there is no model nosuch; installed: tiny-binary, tiny-grey, tiny-local, tiny-resnet"
     assert str(BINARY / "card.json") in refused(BINARY / "card.json")
     assert str(MODELS / "missing") in refused(MODELS / "missing")
 
