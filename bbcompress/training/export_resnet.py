@@ -41,7 +41,7 @@ NumpyArray = np.ndarray[Any, Any]
 PAPER_LEARNING_RATE = 1000
 """Of K-step refinement, in units of 1e-6."""
 DIRECT_IMAGES = 12
-RATES = (30_000, 15_000, 7_000, 3_000, 1_000)
+RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
 def export_resnet(
