@@ -105,6 +105,8 @@ class ResNetTask(Task):
         height, width = data.shape[:2]
         if height % STRIDE or width % STRIDE:
             raise TrainingError(f"the resnet needs images whose sides are multiples of {STRIDE}")
+        if config.compile and share.size > 1:  # what it makes of a batch norm that talks to others aborts
+            raise TrainingError("--compile is for training by one process: without torchrun")
         self.config = config
         self.share = share
         self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))

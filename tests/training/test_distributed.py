@@ -198,11 +198,15 @@ def test_a_process_does_not_outlive_another(tiles: Path, tmp_path: Path) -> None
     assert (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_local_models_want_one_process(tiles: Path) -> None:
-    config = TrainingConfig("local", str(tiles), decay=True)
+@pytest.mark.parametrize(
+    "options", [{"architecture": "local", "decay": True}, {"architecture": "resnet", "compile": True}]
+)
+def test_what_wants_one_process(tiles: Path, options: dict[str, Any]) -> None:
+    config = TrainingConfig(data=str(tiles), **options)
     data = load(config.data, config.data_dir, quiet=True)
+    TASKS[config.architecture](config, data, ALONE)
     with pytest.raises(TrainingError, match="without torchrun"):
-        TASKS["local"](config, data, Share(0, 2))
+        TASKS[config.architecture](config, data, Share(0, 2))
 
 
 @given(rows=st.lists(st.integers(0, 9), min_size=1, max_size=3), size=st.integers(1, 4))
