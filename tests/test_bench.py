@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from PIL import Image
 
 from bbcompress import bench, kernel_cache
 from bbcompress.api import Compressor, Options
+from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.groups import decode_images
 from bbcompress.bench import Data, Report, Row, Schedule, load_data, measure, parse_encoders, parse_steps
 from bbcompress.cli import main
@@ -46,9 +48,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
     monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    limit = kernel_cache.MAX_INTERPRETED
+    monkeypatch.setattr(kernel_cache, "MAX_INTERPRETED", 4000)
     yield here
-    assert limit == kernel_cache.MAX_INTERPRETED
+    assert kernel_cache.MAX_INTERPRETED == 4000
     assert not list(temporary.iterdir())
 
 
@@ -301,7 +303,7 @@ def test_progress_and_kernels_compiled_before() -> None:
     )
 
 
-@pytest.mark.parametrize("damage", ["pixel", "order", "error"])
+@pytest.mark.parametrize("damage", ["pixel", "order", "error", "names"])
 def test_a_wrong_image_is_an_error(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     decode = decode_images
 
@@ -309,13 +311,15 @@ def test_a_wrong_image_is_an_error(damage: str, monkeypatch: pytest.MonkeyPatch)
         images = decode(*arguments, **options)
         if damage == "error":
             raise FormatError("damaged")
-        if damage == "order":
-            return images[::-1]
+        if damage in ("order", "names"):
+            return images[::-1] if damage == "order" else images
         pixels = images[-1].pixels.copy()
         pixels[-1, -1] ^= 255
         return [*images[:-1], replace(images[-1], pixels=pixels)]
 
     monkeypatch.setattr(bench, "decode_images", wrong)
+    if damage == "names":
+        monkeypatch.setattr(ArchiveReader, "names", ["other.png"] * 3)
     line = fail(str(DIGITS), "--images", "3", "-K", "0", "--json", "out.json", "--plot", "out.svg")
     reason = "baseline, K = 0: the images did not come back from the file as they were; please report this"
     assert line == f"bbc: error: {reason}"
@@ -358,12 +362,24 @@ def test_mixed_images(work: Path) -> None:
     assert "note: 1 of 5 images, alone of their size, were coded without encoder and K" in text
 
 
+def test_several_models_of_one_size_have_no_net_rate() -> None:
+    images = [(kind, read_image(DATA / "digits" / kind / "0000.png")) for kind in ("binary", "grey")]
+    (row,) = measure(Data("two", images), Schedule(("rha",), (0,))).rows
+    assert row.coders == {"tiny-binary": 1, "tiny-grey": 1}
+    assert row.net_bpd is None
+
+
+def test_one_model_of_several_sizes_has_no_net_rate() -> None:
+    paths = [str(DATA / "local" / name) for name in ("small.png", "middle-0.png")]
+    (row,) = measure(load_data(paths, None, ""), Schedule(("rha",), (0,), model="tiny-local")).rows
+    assert row.coders == {"tiny-local": 2}
+    assert row.net_bpd is None
+
+
 def test_images_of_a_local_model() -> None:
     """Whose blocks are strips: the net rate is of the same strips."""
-    paths = [str(DATA / "local")]
-    found = [image for _, image in load_data(paths, None, "").images]
-    shape = found[0].pixels.shape
-    images = [(str(n), image) for n, image in enumerate(found) if image.pixels.shape == shape]
+    paths = [str(DATA / "local" / f"middle-{number}.png") for number in range(2)]
+    images = load_data(paths, None, "").images
     report = measure(Data("local", images), Schedule(("rha",), (0, 1), model="tiny-local"))
     for row in report.rows:
         assert row.coders == {"tiny-local": len(images)}
@@ -454,3 +470,26 @@ def test_force_and_quiet() -> None:
     result = run(str(DIGITS), "--images", "2", "-K", "0", "--encoders", "rha", "--json", "out.json", "-f", "-q")
     assert (result.exit_code, result.output) == (0, "")
     assert json.loads(Path("out.json").read_text())["data"]["images"] == 2
+
+
+# --- The process ---------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from bbcompress.cli import main
+try:
+    main(prog_name="bbc")
+finally:
+    print(*(name for name in ("torch", "matplotlib", "numpy") if name in sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "imported"),
+    [(["--help"], ""), ([str(DIGITS), "--images", "2", "-K", "0", "--encoders", "rha"], "numpy")],
+)
+def test_what_is_imported(arguments: list[str], imported: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, "bench", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines()[-1] == imported
