@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -106,7 +106,7 @@ class Row:
     size: bytes of the file. bpd, net_bpd: whole-file and net bits per sub-pixel; the latter None where several models,
     the fallback or images of several sizes were at work. compress, decompress: seconds an image, a number a repeat.
     coders: images by what coded them. groups: what the headers of the file's groups say. load: the machine's load
-    average after it.
+    average after it, the highest of the repeats.
     """
 
     encoder: str
@@ -269,20 +269,26 @@ def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool) ->
 def measure(data: Data, schedule: Schedule, progress: Callable[[Row], None] | None = None) -> Report:
     """Write, read back and compare an archive of all images for each encoder and K.
 
-    progress: called with each row as it is done.
+    All rows are measured before the first is repeated, so that a busy machine is no burden on a few rows only.
+    progress: called with each row as it is done, and as often as it is repeated.
 
     Raises:
         BBCError: images did not come back as they were, or cannot be compressed.
     """
     machine = describe_machine()
     bench = _Bench(data, schedule)
-    rows = []
+    rows: list[Row] = []
     with _kernels_compiled_at_once():
         bench.warm_up()
-        for encoder, steps in product(schedule.encoders, schedule.steps):
-            rows.append(bench.row(encoder, steps))
+        for repeat, (number, (encoder, steps)) in product(
+            range(schedule.repeats), enumerate(product(schedule.encoders, schedule.steps))
+        ):
+            if repeat:
+                rows[number] = bench.repeat(rows[number])
+            else:
+                rows.append(bench.row(encoder, steps))
             if progress is not None:
-                progress(rows[-1])
+                progress(rows[number])
     return Report(data, schedule, machine, rows)
 
 
@@ -301,7 +307,7 @@ class _Bench:
         few = sorted({min(self._schedule.steps), *steps[:1]})
         for images in self._samples():
             for encoder, k in product(self._schedule.encoders, few):
-                with tempfile.TemporaryFile() as file:
+                with tempfile.TemporaryFile() as file:  # has no name that could be left behind
                     self._compress(images, encoder, k, file)
                     self._read_back(images, f"{encoder}, K = {k}", file)
 
@@ -322,28 +328,40 @@ class _Bench:
 
     def row(self, encoder: str, steps: int) -> Row:
         """Measure one row. Raises BBCError where the images do not come back."""
-        what, count = f"{encoder}, K = {steps}", len(self._images)
-        compress, decompress = [], []
-        for repeat in range(self._schedule.repeats):
-            with tempfile.TemporaryFile() as file:  # has no name that could be left behind
-                seconds, summary = self._compress(self._images, encoder, steps, file)
-                compress.append(seconds / count)
-                decompress.append(self._read_back(self._images, what, file) / count)
-                if repeat == 0:
-                    size = os.fstat(file.fileno()).st_size
-                    groups = self._group_facts(file)
+        with tempfile.TemporaryFile() as file:
+            compress, decompress, summary = self._times(encoder, steps, file)
+            size = os.fstat(file.fileno()).st_size
+            groups = self._group_facts(file)
         return Row(
             encoder,
             steps,
             size,
             8 * size / self._subpixels,
             self._net_rate(groups, encoder, steps),
-            tuple(compress),
-            tuple(decompress),
+            (compress,),
+            (decompress,),
             dict(sorted(summary.coders.items())),
             groups,
             _load_average(),
         )
+
+    def repeat(self, row: Row) -> Row:
+        """The row with the times of another archive beside its own. Raises BBCError as `row`."""
+        with tempfile.TemporaryFile() as file:
+            compress, decompress, _ = self._times(row.encoder, row.steps, file)
+        loads = [load for load in (row.load, _load_average()) if load is not None]
+        return replace(
+            row,
+            compress=(*row.compress, compress),
+            decompress=(*row.decompress, decompress),
+            load=max(loads, default=None),
+        )
+
+    def _times(self, encoder: str, steps: int, file: BinaryIO) -> tuple[float, float, Summary]:
+        """Seconds an image for an archive of all images and back, through an empty file."""
+        compress, summary = self._compress(self._images, encoder, steps, file)
+        decompress = self._read_back(self._images, f"{encoder}, K = {steps}", file)
+        return compress / len(self._images), decompress / len(self._images), summary
 
     def _compress(self, images: NamedImages, encoder: str, steps: int, file: BinaryIO) -> tuple[float, Summary]:
         """Seconds that writing the archive took, and what was written."""
@@ -537,6 +555,9 @@ def format_findings(report: Report) -> list[str]:
     alone = max(_images_alone(row) for row in report.rows)
     if alone:
         lines.append(f"note: {alone} of {count} images, alone of their size, were coded without encoder and K")
+    load, cores = max((row.load or 0 for row in report.rows), default=0), report.machine["cores"]
+    if cores and load > cores + 1:
+        lines.append(f"note: the load average was up to {load:.1f} on {cores} cores: times are those of a busy machine")
     return lines
 
 
