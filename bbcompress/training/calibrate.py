@@ -20,7 +20,7 @@ from bbcompress.models.strips import Images, latent_rows
 from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import model_of
 
-PRIOR_BITS = (7, 8, 9, 10, 11, 12)
+PRIOR_BITS = (7, 8, 9, 10, 11, 12, 13, 14)
 PRIOR_TOLERANCE = 1e-4  # of the rate: what fewer bits for the first images are worth
 GRID_SCALES = (0.9, 1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 2.0, 2.8)
 LEARNING_RATES = (60_000, 50_000, 40_000, 30_000, 20_000, 15_000, 10_000, 7_000, 5_000, 3_000, 2_000, 1_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import platform
 import shlex
@@ -59,10 +58,10 @@ def export_run(out_dir: str | Path) -> ModelWeights:
         save(local, out)
         return local
     if config.architecture == "resnet":
-        from bbcompress.training.export_resnet import export_resnet
+        from bbcompress.training.export_resnet import export_resnet, training_log
 
-        log = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
-        resnet = export_resnet(baseline, rha, config, {**card_facts(out, config), "training": metrics}, log)
+        facts = {**card_facts(out, config), "training": metrics}
+        resnet = export_resnet(baseline, rha, config, facts, training_log(out))
         save(resnet, out)
         return resnet
     data = load(config.data, config.data_dir, config.binary, quiet=True)

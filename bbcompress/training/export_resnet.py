@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,10 @@ from bbcompress.training.export import (
 )
 from bbcompress.training.export_local import calibration_strips, measured_strips
 from bbcompress.training.likelihoods import ChannelLogistic as TorchChannelLogistic
+from bbcompress.training.loop import load_checkpoint
 from bbcompress.training.resnet import ResidualBlock, ResNetShape
 from bbcompress.training.resnet import ResNetVAE as TorchResNetVAE
-from bbcompress.training.run import TrainingConfig
+from bbcompress.training.run import PHASE_VAE, TrainingConfig
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -53,8 +56,8 @@ def export_resnet(
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
-    Settings are calibrated on the last held-out images, figures are those of the first. curve: the log of the run.
-    Raises ModelError, DataError.
+    Settings are calibrated on the last held-out images, figures are those of the first. curve: the run's log, see
+    `training_log`. Raises ModelError, DataError.
     """
     data = load(config.data, config.data_dir, quiet=True)
     shape = baseline.shape
@@ -73,6 +76,16 @@ def export_resnet(
         **figures(weights, {"baseline": baseline, "rha": rha}, measured_strips(data, weights.tile)),
     }
     return replace(weights, card=card)
+
+
+def training_log(run: Path) -> list[dict[str, Any]]:
+    """The lines of a finished run's log, those of the run which it went on from first."""
+    source = Path(load_checkpoint(run / "training.pt")["source"])
+    earlier = source if source.is_dir() else source.parent
+    lines = [json.loads(line) for line in (run / "train.jsonl").read_text().splitlines()]
+    if source.name and (earlier / "training.pt").exists():
+        lines = [line for line in training_log(earlier) if line["phase"] == PHASE_VAE] + lines
+    return lines
 
 
 def test_curve(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
