@@ -266,7 +266,8 @@ def evaluate_run(path: str | Path, options: EvaluationOptions | None = None, qui
             "phase": run.phase,
             "epoch": run.epoch,
         },
-        "config": asdict(run.config),
+        # where the data lie on one machine is nobody else's business
+        "config": {name: value for name, value in asdict(run.config).items() if name != "data_dir"},
         "data": {
             "name": run.data,
             "rows": "tiles" if run.config.architecture == "local" else "images",
