@@ -508,22 +508,36 @@ class _Bar:
 @click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: data]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
 @click.option("--name", help="Name of the model. [default: from the data set]")
-@click.option("--alpha", type=click.FloatRange(0, 1), help="Share of model samples in phase 2. [default: 0.5]")
+@click.option(
+    "--objective",
+    metavar="NAME",
+    type=click.Choice(["elbo", "sleep", "reverse-sleep", "reverse-half-asleep", "denoising", "wake-sleep"]),
+    help="Of phase 2, the decoder frozen: elbo, sleep, reverse-sleep, reverse-half-asleep or denoising. Or wake-sleep, "
+    "in place of the ELBO in phase 1, with reverse-half-asleep in phase 2. [default: reverse-half-asleep]",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1),
+    help="Share of model samples in reverse-half-asleep, of noisy images in denoising. [default: 0.5]",
+)
+@click.option(
+    "--sigma", type=click.FloatRange(0), help="Of the noise in denoising; pixels have [0, 1]. [default: 0.1]"
+)
 @click.option(
     "--samples",
     type=click.Choice(["prior", "aggregate"]),
     help="Where the z of model samples come from: the prior, or the posteriors of training images. "
     "[default: prior; resnet: aggregate]",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Epochs of the VAE. [default: 100; resnet: 500]")
-@click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of the rha encoder. [default: 100]")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of phase 1. [default: 100; resnet: 500]")
+@click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of phase 2, 0: none. [default: 100]")
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), help="Of the VAE. [default: 3e-4; resnet: 5e-4; local: 2e-3]"
+    "--lr", type=click.FloatRange(0, min_open=True), help="Of phase 1. [default: 3e-4; resnet: 5e-4; local: 2e-3]"
 )
 @click.option(
     "--encoder-lr",
     type=click.FloatRange(0, min_open=True),
-    help="Of the rha encoder. [default: 3e-4; resnet: 1e-5; local: 5e-4]",
+    help="Of phase 2. [default: 3e-4; resnet: 1e-5; local: 5e-4]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
 @click.option(
@@ -565,11 +579,15 @@ class _Bar:
     "from_checkpoint",
     metavar="CHECKPOINT",
     type=click.Path(exists=True, path_type=Path),
-    help="Train only the rha encoder, for the decoder of another run (its directory or checkpoint).",
+    help="Phase 2 alone, for the decoder of another run (its directory or checkpoint).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: bool, **options: Any) -> None:
-    """Train a VAE and its reverse half-asleep encoder."""
+    """Train a VAE, and a second encoder for its decoder.
+
+    Phase 1 trains decoder and encoder by the ELBO; phase 2 goes on with a copy of the encoder by another objective, the
+    decoder frozen.
+    """
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     try:
         from bbcompress.training import run

@@ -6,7 +6,7 @@ import csv
 import math
 import platform
 import shlex
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from bbcompress.training.calibrate import calibrate, rates_by_steps
 from bbcompress.training.datasets import load
 from bbcompress.training.loop import load_checkpoint
 from bbcompress.training.objectives import ImageVAE
-from bbcompress.training.run import DEFAULTS, TrainingConfig, load_trained, option
+from bbcompress.training.run import DEFAULTS, PHASE_RHA, TrainingConfig, load_trained, option
 
 CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
@@ -99,6 +99,7 @@ def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
         "data_licence": DATA_NOTES.get(config.data, "see data_credits" if credits else "the user's own"),
         **({"data_credits": credits} if credits else {}),
         "licence": WEIGHTS_LICENCE,
+        **objective_facts(config),
         "commands": training_commands(out),
         "made_with": {
             "bbc": bbcompress.__version__,
@@ -106,6 +107,21 @@ def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
             "machine": platform.machine(),
         },
     }
+
+
+def objective_facts(config: TrainingConfig) -> dict[str, str]:
+    """`objective`: what the encoder `rha` was trained by, such as `denoising (alpha 0.5, sigma 0.1)`, and before it
+    `wake-sleep` where both networks were by it; nothing if all is as usual."""
+    options = asdict(config)
+    # neither has it where a run that was begun with an older bbc, and has its classes, is exported by this module
+    if options.get("objective") == getattr(TrainingConfig, "objective", None):
+        return {}
+    second = config.objective_in(PHASE_RHA)
+    steps = [config.objective] if config.objective != second else []
+    if config.encoder_epochs:
+        of_it = [f"{name} {options[name]:g}" for name in ("alpha", "sigma") if options[name] is not None]
+        steps.append(second + (f" ({', '.join(of_it)})" if of_it else ""))
+    return {"objective": ", then ".join(steps)} if steps else {}
 
 
 def image_credits(folder: Path) -> dict[str, dict[str, int]]:
@@ -157,7 +173,7 @@ def training_command(config: TrainingConfig, source: str = "") -> str:
         words += ["--architecture", config.architecture]
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
-        if name in ("data", "data_dir", "threads", "device", "evaluate_every") or value == getattr(usual, name):
+        if name in ("data", "data_dir", "threads", "device", "evaluate_every") or value in (None, getattr(usual, name)):
             continue
         words += [option(name)] if value is True else [option(name), str(value)]
     if config.binary and "--binary" not in words:

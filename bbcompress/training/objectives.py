@@ -1,4 +1,8 @@
-"""Training objectives of a VAE: the ELBO and reverse half-asleep inference."""
+"""Training objectives of a VAE: the ELBO, sleep and reverse half-asleep inference, denoising and wake-sleep.
+
+Each is a loss in nats, the mean over a batch: a scalar for levels x (B, D), of which a process does its share. Those of
+an encoder alone leave it to the caller to freeze the decoder (requires_grad_(False)): gradients pass through it to z.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,15 @@ from torch import Tensor
 
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.likelihoods import Likelihood
+
+ELBO = "elbo"
+SLEEP = "sleep"
+REVERSE_SLEEP = "reverse-sleep"
+REVERSE_HALF_ASLEEP = "reverse-half-asleep"
+DENOISING = "denoising"
+WAKE_SLEEP = "wake-sleep"
+OBJECTIVES = (ELBO, SLEEP, REVERSE_SLEEP, REVERSE_HALF_ASLEEP, DENOISING, WAKE_SLEEP)
+"""Names on the command line. All but wake-sleep are of an encoder whose decoder is frozen."""
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -34,12 +47,19 @@ def gaussian_kl(mu: Tensor, sigma: Tensor) -> Tensor:
     return (0.5 * (mu.square() + sigma.square() - 1) - torch.log(sigma.clamp_min(TINY))).sum(1)
 
 
-def elbo_per_image(model: ImageVAE, x: Tensor, noise: Tensor) -> Tensor:
+def normal_log_prob(z: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    """log N(z; mu, sigma^2) in nats, (B,), summed over the latents of (B, Z)."""
+    sigma = sigma.clamp_min(TINY)
+    return -(0.5 * ((z - mu) / sigma).square() + torch.log(sigma) + 0.5 * math.log(2 * math.pi)).sum(1)
+
+
+def elbo_per_image(model: ImageVAE, x: Tensor, noise: Tensor, seen: Tensor | None = None) -> Tensor:
     """The evidence lower bound (paper Eq. 1) of each image in nats, (B,), for levels x (B, D).
 
-    Analytic KL, one reparameterised sample of z by standard normal noise (B, Z).
+    Analytic KL, one reparameterised sample of z by standard normal noise (B, Z). seen: what the encoder is given
+    instead of x, (B, D).
     """
-    mu, sigma = model.encode(x)
+    mu, sigma = model.encode(x if seen is None else seen)
     log_likelihood = model.likelihood.log_prob(model.decode(mu + sigma * noise), x)
     return log_likelihood - gaussian_kl(mu, sigma)
 
@@ -89,6 +109,82 @@ def reverse_half_asleep(
     return -share.mean(elbo_per_image(model, mixture, own_noise), len(x))
 
 
+def reverse_sleep(
+    model: ImageVAE, x: Tensor, generator: torch.Generator, aggregate: bool = False, share: Share = ALONE
+) -> Tensor:
+    """The loss of reverse sleep inference: mean KL(q(z|x') || p(z|x')) over x' ~ p(x) (paper Eq. 15), as a mean
+    negative ELBO in nats.
+
+    `reverse_half_asleep` with alpha = 1: of x (B, D) only the number of rows counts, with aggregate also their q(z|x).
+    """
+    return reverse_half_asleep(model, x, 1.0, generator, aggregate, share)
+
+
+def sleep(
+    model: ImageVAE, x: Tensor, generator: torch.Generator, aggregate: bool = False, share: Share = ALONE
+) -> Tensor:
+    """The loss of (forward) sleep inference: mean -log q(z'|x') in nats over z', x' ~ p(z) p(x|z) (paper Eq. 13).
+
+    That is the mean KL(p(z|x') || q(z|x')) up to a constant in the encoder's parameters; a density, so it can be
+    negative. There are as many samples as rows of x (B, D). aggregate: z' is drawn from the aggregate posterior q(z),
+    that of these rows, instead of the prior. Neither z' nor the decoder has a gradient.
+    """
+    with torch.no_grad():
+        if aggregate:
+            z = _posterior_samples(model, x, generator, share)
+        else:
+            z = _prior_samples(model, len(x), generator, x.device, share)
+        dreams = _draw(model, z, len(x), generator, share)
+    mu, sigma = model.encode(dreams)
+    return -share.mean(normal_log_prob(z, mu, sigma), len(x))
+
+
+def denoising(
+    model: ImageVAE, x: Tensor, alpha: float, sigma: float, generator: torch.Generator, share: Share = ALONE
+) -> Tensor:
+    """The loss with the denoising regulariser: mean alpha KL(q(z|x + eps) || p(z|x)) + (1 - alpha) KL(q(z|x) || p(z|x))
+    over data x (B, D) (paper Eq. 18), as a mean negative ELBO in nats: they differ by a constant in the encoder.
+
+    eps ~ N(0, sigma^2) for each sub-pixel; sigma is in units of the range of levels, pixels being scaled to [0, 1]. The
+    paper does not say its unit. The encoder alone sees eps. Both terms are taken of every row, so a step encodes and
+    decodes twice; they have the noise of z in common. sigma = 0 is `negative_elbo`, with other random numbers.
+    """
+    noise = share.of(standard_normal(len(x), model, generator, x.device))
+    eps = share.of(torch.randn(x.shape, generator=generator, device=x.device))
+    clean = share.of(x)
+    noisy = clean + sigma * model.likelihood.max_level * eps
+    elbos = alpha * elbo_per_image(model, clean, noise, noisy) + (1 - alpha) * elbo_per_image(model, clean, noise)
+    return -share.mean(elbos, len(x))
+
+
+def wake(model: ImageVAE, x: Tensor, generator: torch.Generator, share: Share = ALONE) -> Tensor:
+    """The loss of the decoder in the wake phase: the mean negative ELBO of data x (B, D) (paper Eq. 12), without a
+    gradient in the encoder."""
+    noise = share.of(standard_normal(len(x), model, generator, x.device))
+    data = share.of(x)
+    with torch.no_grad():
+        mu, sigma = model.encode(data)
+    log_likelihood = model.likelihood.log_prob(model.decode(mu + sigma * noise), data)
+    return -share.mean(log_likelihood - gaussian_kl(mu, sigma), len(x))
+
+
+def wake_sleep(
+    model: ImageVAE, x: Tensor, generator: torch.Generator, aggregate: bool = False, share: Share = ALONE
+) -> Tensor:
+    """The loss of wake-sleep training: `wake`, which moves the decoder alone (paper Eq. 12), plus `sleep`, which moves
+    the encoder alone (Eq. 13). Adam's steps by the sum are those of an Adam for each network.
+
+    Batch norm takes its statistics from the data: dreams are drawn and encoded with the running ones.
+    """
+    of_decoder = wake(model, x, generator, share)
+    training = model.training
+    model.train(False)
+    try:
+        return of_decoder + sleep(model, x, generator, aggregate, share)
+    finally:
+        model.train(training)
+
+
 def standard_normal(n: int, model: ImageVAE, generator: torch.Generator, device: torch.device) -> Tensor:
     """Noise for the latents of n images, (n, Z)."""
     return torch.randn(n, model.latents, generator=generator, device=device)
@@ -99,16 +195,26 @@ def sample_model(
     model: ImageVAE, n: int, generator: torch.Generator, device: torch.device, share: Share = ALONE
 ) -> Tensor:
     """n images drawn from the model by ancestral sampling, uint8 (n, D); of these the process's share."""
-    z = share.of(standard_normal(n, model, generator, device))
-    return _draw(model, z, n, generator, share)
+    return _draw(model, _prior_samples(model, n, generator, device, share), n, generator, share)
 
 
 @torch.no_grad()
 def resample(model: ImageVAE, x: Tensor, generator: torch.Generator, share: Share = ALONE) -> Tensor:
     """Images drawn from the model with z ~ q(z|x) for each of x (B, D): uint8 (B, D); of these the process's share."""
+    return _draw(model, _posterior_samples(model, x, generator, share), len(x), generator, share)
+
+
+def _prior_samples(
+    model: ImageVAE, n: int, generator: torch.Generator, device: torch.device, share: Share
+) -> Tensor:
+    """The share of n draws of z ~ p(z)."""
+    return share.of(standard_normal(n, model, generator, device))
+
+
+def _posterior_samples(model: ImageVAE, x: Tensor, generator: torch.Generator, share: Share) -> Tensor:
+    """z ~ q(z|x) for the share of x (B, D)."""
     mu, sigma = model.encode(share.of(x))
-    z = mu + sigma * share.of(standard_normal(len(x), model, generator, x.device))
-    return _draw(model, z, len(x), generator, share)
+    return mu + sigma * share.of(standard_normal(len(x), model, generator, x.device))
 
 
 def _draw(model: ImageVAE, z: Tensor, n: int, generator: torch.Generator, share: Share) -> Tensor:

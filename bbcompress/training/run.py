@@ -1,9 +1,10 @@
-"""A training run: the VAE, then the reverse half-asleep encoder, evaluated, saved and exported."""
+"""A training run: the VAE, then a second encoder for its decoder, evaluated, saved and exported."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -26,12 +27,25 @@ from bbcompress.training.loop import (
     save_json,
     seeded_generator,
 )
+from bbcompress.training.objectives import (
+    DENOISING,
+    ELBO,
+    OBJECTIVES,
+    REVERSE_HALF_ASLEEP,
+    REVERSE_SLEEP,
+    SLEEP,
+    WAKE_SLEEP,
+)
 from bbcompress.training.tasks import DTYPES, TASKS, Objective, Task, build_local, build_mlp, build_resnet
 
 FORMAT = 1
 PHASE_VAE = "vae"
 PHASE_RHA = "rha"
 SAMPLES = ("prior", "aggregate")
+# options of an objective: what it is unless given, and the objectives that have it
+OBJECTIVE_OPTIONS = {"alpha": (0.5, (REVERSE_HALF_ASLEEP, DENOISING, WAKE_SLEEP)), "sigma": (0.1, (DENOISING,))}
+WITHOUT_SAMPLES = (ELBO, DENOISING)
+OF_LOCAL = (ELBO, REVERSE_SLEEP, REVERSE_HALF_ASLEEP)
 FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
 # on --resume; the model does not rest on them
@@ -71,8 +85,11 @@ class TrainingConfig:
     architecture: `mlp` or `resnet` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey:
     of a directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a
     resnet; hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model; blocks:
-    residual blocks in each network of a resnet, None is 2; samples: where the z of phase rha's model samples come from,
-    `prior` or `aggregate`, the posteriors of training images; keep_every: after so many epochs of phase vae a copy of
+    residual blocks in each network of a resnet, None is 2; objective: one of `OBJECTIVES`, of phase rha, but wake-sleep
+    is of phase vae; samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training
+    images; alpha: share of model samples (of wake-sleep in phase rha), or of noisy images in denoising, None is 0.5;
+    sigma: of the noise in denoising, for pixels scaled to [0, 1], None is 0.1; both are None where the objective does
+    not have them; keep_every: after so many epochs of phase vae a copy of
     the checkpoint is kept, 0 is never; part_size: most MiB in each part of a checkpoint, 0 is one file; average: decay
     a step of the averaged weights, 0 is off; decay: let the learning rates fall to nothing, which local models need;
     compile: use torch.compile; threads: None leaves torch's choice; evaluate_every: epochs, 0 is never.
@@ -87,8 +104,10 @@ class TrainingConfig:
     latents: int | None = None
     hidden: int | None = None
     blocks: int | None = None
+    objective: str = REVERSE_HALF_ASLEEP
     samples: str = "prior"
-    alpha: float = 0.5
+    alpha: float | None = None
+    sigma: float | None = None
     epochs: int = 100
     encoder_epochs: int = 100
     lr: float = 3e-4
@@ -117,6 +136,7 @@ class TrainingConfig:
             raise TrainingError("--blocks is for --architecture resnet")
         if self.architecture == "local" and not self.decay:
             raise TrainingError("local models need --decay: their objective warms up with the schedule")
+        self._complete_objective()
         wrong = [
             name
             for name, right in {
@@ -127,7 +147,8 @@ class TrainingConfig:
                 "samples": self.samples in SAMPLES and (self.architecture != "local" or self.samples == "prior"),
                 "keep_every": self.keep_every >= 0,
                 "part_size": self.part_size >= 0,
-                "alpha": 0 <= self.alpha <= 1,
+                "alpha": self.alpha is None or 0 <= self.alpha <= 1,
+                "sigma": self.sigma is None or 0 <= self.sigma < math.inf,
                 "epochs": self.epochs >= 0,
                 "encoder_epochs": self.encoder_epochs >= 0,
                 "lr": self.lr > 0,
@@ -141,6 +162,25 @@ class TrainingConfig:
         ]
         if wrong:
             raise TrainingError(f"{option(wrong[0])} cannot be {getattr(self, wrong[0])}")
+
+    def _complete_objective(self) -> None:
+        """Fill in the options that the objective has. Raises TrainingError for others."""
+        if self.objective not in OBJECTIVES:
+            raise TrainingError(f"--objective cannot be {self.objective}")
+        if self.architecture == "local" and self.objective not in OF_LOCAL:
+            raise TrainingError(f"--objective {self.objective} is for --architecture mlp and resnet")
+        for name, (usual, objectives) in OBJECTIVE_OPTIONS.items():
+            if self.objective not in objectives:
+                if getattr(self, name) is not None:
+                    raise TrainingError(f"{option(name)} is not for --objective {self.objective}")
+            elif getattr(self, name) is None:
+                setattr(self, name, usual)
+
+    def objective_in(self, phase: str) -> str:
+        """What is trained by in phase `vae` or `rha`: one of `OBJECTIVES`."""
+        if phase == PHASE_VAE:
+            return WAKE_SLEEP if self.objective == WAKE_SLEEP else ELBO
+        return REVERSE_HALF_ASLEEP if self.objective == WAKE_SLEEP else self.objective
 
     def differences(self, other: TrainingConfig, among: tuple[str, ...]) -> list[str]:
         """Those of the fields that differ from another configuration's."""
@@ -176,9 +216,10 @@ def train(
 ) -> dict[str, Any]:
     """Train a model into out_dir and return its evaluation figures (bits per dimension, seconds).
 
-    Phase `vae` trains the decoder and the baseline encoder by the ELBO; phase `rha` freezes the averaged
-    decoder and trains a copy of the averaged baseline encoder by reverse half-asleep (paper Eq. 17). Then
-    both encoders are evaluated on the held-out images, training.pt is written, and the run exported.
+    Phase `vae` trains the decoder and the baseline encoder by the ELBO, or by wake-sleep (paper Eqs. 12 and 13); phase
+    `rha` freezes the averaged decoder and trains a copy of the averaged baseline encoder by the run's objective,
+    unless another is given reverse half-asleep (Eq. 17). Then both encoders are evaluated on the held-out images,
+    training.pt is written, and the run exported.
 
     resume: go on from out_dir's last checkpoint, with the same result as if it had not stopped; a finished
         run is only exported again.
@@ -210,6 +251,8 @@ def _train(
     final, checkpoint = out / "training.pt", out / "checkpoint.pt"
     if resume and from_checkpoint is not None:
         raise TrainingError("--from and --resume exclude each other (a run begun with --from is resumed without)")
+    if from_checkpoint is not None and config.objective == WAKE_SLEEP:
+        raise TrainingError(f"--objective {WAKE_SLEEP} trains a decoder: it does not go with --from, which freezes one")
     if not resume and (final.exists() or checkpoint.exists()):
         raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
     if resume and final.exists():
@@ -339,7 +382,7 @@ class _Run:
         }
         if self.phase == PHASE_VAE:
             trainer = self._trainer(
-                PHASE_VAE, self.baseline, self.baseline, self.task.elbo(self.baseline),
+                PHASE_VAE, self.baseline, self.baseline, self.task.of_both(self.baseline),
                 config.lr, config.epochs, settings,
             )  # fmt: skip
             self._train_phase(trainer, self.baseline, config.epochs, log)
@@ -347,7 +390,7 @@ class _Run:
         self.rha.load_state_dict(self.baseline.state_dict())
         self.rha.generative.requires_grad_(False)
         trainer = self._trainer(
-            PHASE_RHA, self.rha, self.rha.encoder, self.task.half_asleep(self.rha, config.alpha),
+            PHASE_RHA, self.rha, self.rha.encoder, self.task.of_encoder(self.rha),
             config.encoder_lr, config.encoder_epochs, settings,
         )  # fmt: skip
         self._train_phase(trainer, self.rha, config.encoder_epochs, log)
@@ -395,22 +438,24 @@ class _Run:
             self.saved_trainer = None
         elif log is not None:  # from here on the run can be resumed
             self._save(trainer, log)
-        self.reporter.begin(trainer.phase, epochs * trainer.steps_per_epoch, trainer.steps)
+        self.reporter.begin(self._title(trainer.phase), epochs * trainer.steps_per_epoch, trainer.steps)
         while trainer.epoch < epochs:
             started = time.monotonic()
-            train_bpd = trainer.run_epoch(self.reporter)
+            train_loss = trainer.run_epoch(self.reporter)
             seconds = time.monotonic() - started
             self.seconds[trainer.phase] += seconds
             if log is not None:
-                self._after_epoch(trainer, model, epochs, train_bpd, seconds, log)
+                self._after_epoch(trainer, model, epochs, train_loss, seconds, log)
             wait()
         trainer.use_averages()
 
     def _after_epoch(
-        self, trainer: Trainer, model: Any, epochs: int, train_bpd: float, seconds: float, log: Log
+        self, trainer: Trainer, model: Any, epochs: int, train_loss: float, seconds: float, log: Log
     ) -> None:
         """Evaluate, tell and save what is due after the trainer's epoch."""
-        figures = {"train_bpd": train_bpd}
+        objective = self.config.objective_in(trainer.phase)
+        # other losses are no negative ELBO
+        figures = {"train_loss" if objective in (SLEEP, WAKE_SLEEP) else "train_bpd": train_loss}
         every = self.config.evaluate_every
         if every and (trainer.epoch % every == 0 or trainer.epoch == epochs):
             figures |= self._test_figures(model)
@@ -419,18 +464,25 @@ class _Run:
                     figures |= {f"{name}_averaged": value for name, value in self._test_figures(model).items()}
         log.append(
             phase=trainer.phase,
+            objective=objective,
             epoch=trainer.epoch,
             **figures,
             seconds=round(seconds, 3),
             learning_rate=trainer.lr,
         )
         text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
-        self.reporter.line(f"{trainer.phase} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
+        self.reporter.line(f"{self._title(trainer.phase)} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
         kept = self._kept(trainer)
         if kept or trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
             self._save(trainer, log)
         if kept:
             self._save(trainer, log, kept)
+
+    def _title(self, phase: str) -> str:
+        """A phase, as it is shown: by its name if its objective is the usual one, else by the objective's."""
+        objective = self.config.objective_in(phase)
+        usual = {PHASE_VAE: ELBO, PHASE_RHA: REVERSE_HALF_ASLEEP}
+        return phase if objective == usual[phase] else objective
 
     def _kept(self, trainer: Trainer) -> str:
         """The name of the copy to keep of the checkpoint after this epoch, if any."""
@@ -466,7 +518,8 @@ class _Run:
             figures = self.task.figures(model, FINAL_SAMPLES, generator)
             metrics |= {f"{name}_test_{figure}": value for figure, value in figures.items()}
             bpd = figures["bpd"]
-            self.reporter.line(f"{name} encoder: negative ELBO {bpd:.5f} bits per dimension on held-out images")
+            title = self._title(PHASE_RHA) if name == "rha" else name
+            self.reporter.line(f"{title} encoder: negative ELBO {bpd:.5f} bits per dimension on held-out images")
         metrics["seconds"] = {phase: round(seconds, 1) for phase, seconds in self.seconds.items()}
         return metrics
 
@@ -530,12 +583,14 @@ def configure(
     """The configuration and directory of a run, from the options that were given explicitly.
 
     With resume or from_checkpoint the options not given are those of the earlier run. Without `data` the run
-    is on binary MNIST. Raises BBCError.
+    is on binary MNIST. Raises BBCError, TrainingError among others for options that do not go together.
     """
     values: dict[str, Any] = {}
     if resume and (out_dir is not None or "name" in given):
         out_dir = out_dir or Path("runs") / given["name"]
         values = asdict(stored_config(out_dir))
+        if given.get("objective", values["objective"]) != values["objective"]:  # the contradiction is refused later
+            values |= dict.fromkeys(OBJECTIVE_OPTIONS)
     elif from_checkpoint is not None:
         earlier = asdict(stored_config(from_checkpoint))
         values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
@@ -544,13 +599,16 @@ def configure(
     values = {**DEFAULTS.get({**values, **given}.get("architecture", "mlp"), {}), **values}
     values.update(given)
     config = TrainingConfig(**values)
+    if "samples" in given and config.objective in WITHOUT_SAMPLES:
+        raise TrainingError(f"--samples is not for --objective {config.objective}, which draws none from the model")
     if not config.name:
         data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
         only_encoder = from_checkpoint is not None
         parts = {
             f"-{config.architecture}": config.architecture != "mlp",
             "-binary": config.binary,
-            "-rha": only_encoder,
+            "-rha": only_encoder and config.objective == REVERSE_HALF_ASLEEP,
+            f"-{config.objective}": config.objective != REVERSE_HALF_ASLEEP,
         }
         config.name = data + "".join(part for part, wanted in parts.items() if wanted)
     out = out_dir or Path("runs") / config.name

@@ -18,7 +18,21 @@ from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.local import Images, LocalShape, LocalVAE, sample_tiles
 from bbcompress.training.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
 from bbcompress.training.loop import Loss, seeded_generator
-from bbcompress.training.objectives import bits_per_dimension, evaluate, negative_elbo, reverse_half_asleep
+from bbcompress.training.objectives import (
+    DENOISING,
+    ELBO,
+    REVERSE_SLEEP,
+    SLEEP,
+    WAKE_SLEEP,
+    ImageVAE,
+    bits_per_dimension,
+    denoising,
+    evaluate,
+    negative_elbo,
+    reverse_half_asleep,
+    sleep,
+    wake_sleep,
+)
 from bbcompress.training.presets import preset
 from bbcompress.training.resnet import STRIDE, ResNetShape, ResNetVAE
 
@@ -29,6 +43,9 @@ DREAMS = 2048
 """Most tiles that a local model dreams, once, for its half-asleep phase (no more than the data have): pixel by pixel is
 too slow for fresh ones."""
 
+ALPHAS = {ELBO: 0.0, REVERSE_SLEEP: 1.0}
+"""Objectives that are reverse half-asleep ones of a fixed alpha."""
+
 Objective = tuple[Loss, Callable[[float], None] | None]
 """A loss, and what has to be told the training's progress before each step."""
 
@@ -36,9 +53,11 @@ Objective = tuple[Loss, Callable[[float], None] | None]
 class Task(ABC):
     """What a run trains, on one of several processes or the only one.
 
-    data: the rows that a trainer shuffles. unit: from nats of a loss to bits per dimension.
+    config: the run's `TrainingConfig`. data: the rows that a trainer shuffles. unit: from nats of a loss to bits per
+    dimension.
     """
 
+    config: Any
     data: Tensor
     unit: float
 
@@ -51,30 +70,76 @@ class Task(ABC):
     def build(self) -> Any:
         """A model with random weights: a module with `encoder` and `generative` parts."""
 
+    def of_both(self, model: Any) -> Objective:
+        """The objective of phase vae: the ELBO, unless the run's is wake-sleep."""
+        return self.elbo(model)
+
+    def of_encoder(self, model: Any) -> Objective:
+        """The objective of phase rha: the run's, after wake-sleep reverse half-asleep; the caller has frozen the
+        generative part."""
+        return self.half_asleep(model, ALPHAS.get(self.config.objective, self.config.alpha))
+
     @abstractmethod
     def elbo(self, model: Any) -> Objective:
-        """The objective of phase vae."""
+        """The ELBO, for both networks."""
 
     @abstractmethod
     def half_asleep(self, model: Any, alpha: float) -> Objective:
-        """The objective of phase rha; the caller has frozen the generative part."""
+        """Reverse half-asleep inference, for the encoder."""
 
     @abstractmethod
     def figures(self, model: Any, samples: int, generator: torch.Generator) -> dict[str, float]:
         """Bits per dimension of the held-out images: `bpd`, perhaps parts of it."""
 
 
-class MLPTask(Task):
-    """The paper's MNIST VAE on rows of pixels."""
+class ImageTask(Task):
+    """A VAE of whole images on rows of their sub-pixels."""
+
+    def __init__(self, config: Any, data: Dataset, share: Share) -> None:
+        self.config = config
+        self.share = share
+        self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
+        self.unit = bits_per_dimension(self.data.shape[1])
+
+    @property
+    def _aggregate(self) -> bool:
+        return bool(self.config.samples == "aggregate")
+
+    def of_both(self, model: Any) -> Objective:
+        if self.config.objective != WAKE_SLEEP:
+            return self.elbo(model)
+        model.train()
+        return partial(wake_sleep, model, aggregate=self._aggregate, share=self.share), None
+
+    def of_encoder(self, model: Any) -> Objective:
+        model.eval()  # as in half_asleep
+        if self.config.objective == SLEEP:
+            return partial(sleep, model, aggregate=self._aggregate, share=self.share), None
+        if self.config.objective == DENOISING:
+            alpha, sigma = self.config.alpha, self.config.sigma
+            return partial(denoising, model, alpha=alpha, sigma=sigma, share=self.share), None
+        return super().of_encoder(model)
+
+    def elbo(self, model: Any) -> Objective:
+        model.train()
+        return partial(negative_elbo, model, share=self.share), None
+
+    def half_asleep(self, model: Any, alpha: float) -> Objective:
+        model.eval()  # the statistics of batch norm are those of the data, not of a mixture with dreams
+        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=self._aggregate, share=self.share), None
+
+    def figures(self, model: ImageVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
+        return {"bpd": evaluate(model, self.test_data, samples, generator)}
+
+
+class MLPTask(ImageTask):
+    """The paper's MNIST VAE, for grey images of one size."""
 
     def __init__(self, config: Any, data: Dataset, share: Share = ALONE) -> None:
         if data.any_size or data.channels != 1:
             raise TrainingError("the mlp is for grey images of one size; others need --architecture local")
-        self.config = config
-        self.share = share
-        self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
+        super().__init__(config, data, share)
         self._shape = (int(data.shape[0]), int(data.shape[1]))
-        self.unit = bits_per_dimension(self.data.shape[1])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,19 +150,9 @@ class MLPTask(Task):
         model.compute_dtype = DTYPES[self.config.precision]
         return model.to(self.config.device)
 
-    def elbo(self, model: MLPVAE) -> Objective:
-        return partial(negative_elbo, model, share=self.share), None
 
-    def half_asleep(self, model: MLPVAE, alpha: float) -> Objective:
-        aggregate = self.config.samples == "aggregate"
-        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=aggregate, share=self.share), None
-
-    def figures(self, model: MLPVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
-        return {"bpd": evaluate(model, self.test_data, samples, generator)}
-
-
-class ResNetTask(Task):
-    """The paper's CIFAR-10 VAE on rows of the sub-pixels of colour images of one size."""
+class ResNetTask(ImageTask):
+    """The paper's CIFAR-10 VAE, for colour images of one size."""
 
     def __init__(self, config: Any, data: Dataset, share: Share = ALONE) -> None:
         if data.any_size or data.channels != 3:
@@ -107,11 +162,8 @@ class ResNetTask(Task):
             raise TrainingError(f"the resnet needs images whose sides are multiples of {STRIDE}")
         if config.compile and share.size > 1:  # what it makes of a batch norm that talks to others aborts
             raise TrainingError("--compile is for training by one process: without torchrun")
-        self.config = config
-        self.share = share
-        self.data, self.test_data = (_rows(pixels, config.device) for pixels in (data.train, data.test))
+        super().__init__(config, data, share)
         self._shape = ResNetShape((int(height), int(width)), config.hidden, config.latents, config.blocks)
-        self.unit = bits_per_dimension(self.data.shape[1])
 
     @property
     def shape(self) -> dict[str, Any]:
@@ -123,18 +175,6 @@ class ResNetTask(Task):
         if self.config.compile:
             model.compile_networks()
         return model.to(self.config.device)
-
-    def elbo(self, model: ResNetVAE) -> Objective:
-        model.train()
-        return partial(negative_elbo, model, share=self.share), None
-
-    def half_asleep(self, model: ResNetVAE, alpha: float) -> Objective:
-        model.eval()  # the statistics of batch norm are those of the data, not of a mixture with dreams
-        aggregate = self.config.samples == "aggregate"
-        return partial(reverse_half_asleep, model, alpha=alpha, aggregate=aggregate, share=self.share), None
-
-    def figures(self, model: ResNetVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
-        return {"bpd": evaluate(model, self.test_data, samples, generator)}
 
 
 class LocalTask(Task):

@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from bbcompress.cli import main
+from bbcompress.cli import main, train
 from bbcompress.training import run
 from bbcompress.training.loop import Trainer
+from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.run import TrainingConfig, load_trained
 
 SMALL = [
@@ -59,6 +61,26 @@ def test_train_then_everything_again(images: Path, tmp_path: Path) -> None:
     assert (stored.alpha, stored.hidden, stored.data) == (1.0, 4, str(images))
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_each_objective(objective: str, images: Path, tmp_path: Path) -> None:
+    args = ["train", "--data", images, *SMALL, "--objective", objective, "-q"]
+    result = bbc(*args, "-o", tmp_path / "run")
+    assert (result.exit_code, result.output) == (0, "")
+    stored = load_trained(tmp_path / "run")[2]
+    assert stored.objective == objective
+    assert bbc("train", "--resume", "-o", tmp_path / "run", "--objective", objective).exit_code == 0
+    other = next(name for name in OBJECTIVES if name != objective)
+    refused = bbc("train", "--resume", "-o", tmp_path / "run", "--objective", other)
+    assert one_line(refused, "--objective contradicts")
+    assert f"begun with {objective}" in refused.stderr
+
+
+def test_the_command_line_has_all_objectives() -> None:
+    (option,) = (parameter for parameter in train.params if parameter.name == "objective")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == OBJECTIVES
+
+
 def test_the_default_is_binary_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     config, out = run.configure({}, None, resume=False, from_checkpoint=None)
     assert config == TrainingConfig(binary=True, name="mnist-binary")
@@ -84,7 +106,17 @@ def test_errors(tmp_path: Path) -> None:
     (tmp_path / "rubbish.pt").write_bytes(b"rubbish")
     assert one_line(bbc("train", "--from", tmp_path / "rubbish.pt", "-o", tmp_path / "run"), "rubbish.pt")
     assert not (tmp_path / "run").exists()
+    for words in (
+        ["--objective", "sleep", "--alpha", "0.5"],
+        ["--sigma", "0.1"],
+        ["--objective", "elbo", "--samples", "prior"],
+        ["--objective", "wake-sleep", "--architecture", "local"],
+    ):
+        refused = bbc("train", "--data", tmp_path, *words, "-o", tmp_path / "run")
+        assert one_line(refused, f"{words[-2] if words[-2] != '--architecture' else '--objective'} ")
     for usage in (
+        ["--objective", "dreaming"],
+        ["--sigma", "-1"],
         ["--alpha", "2"],
         ["--epochs", "x"],
         ["--precision", "int8"],

@@ -10,8 +10,10 @@ import torch
 
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
+from bbcompress.training.export import card_facts, objective_facts, training_command
 from bbcompress.training.loop import Reporter, Trainer
-from bbcompress.training.run import TrainingConfig, load_trained, train
+from bbcompress.training.objectives import OBJECTIVES
+from bbcompress.training.run import TrainingConfig, configure, load_trained, train
 
 EPOCHS = [("vae", 1), ("vae", 2), ("rha", 1), ("rha", 2)]
 
@@ -245,6 +247,160 @@ def test_settings() -> None:
     for wrong in ({"alpha": 1.5}, {"precision": "int8"}, {"batch": 0}, {"average": 1.0}, {"encoder_lr": 0.0}):
         with pytest.raises(TrainingError, match="--"):
             TrainingConfig(**wrong)
+
+
+@pytest.mark.parametrize("objective", ["sleep", "denoising", "wake-sleep"])
+def test_objectives_resume_bit_for_bit(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    config = replace(config, objective=objective, alpha=None)
+    train(config, tmp_path / "whole", quiet=True)
+    lines = log(tmp_path / "whole")
+    joint, usual = objective == "wake-sleep", "reverse-half-asleep"
+    assert [(line["phase"], line["objective"]) for line in lines] == [
+        *[("vae", "wake-sleep" if joint else "elbo")] * 2, *[("rha", usual if joint else objective)] * 2
+    ]  # fmt: skip
+    # what is no negative ELBO is not called bits per dimension
+    assert ["train_loss" in line for line in lines] == [joint, joint, *[objective == "sleep"] * 2]
+    out = tmp_path / "killed"
+    for killed_in in (2, 2):  # in the second epoch of phase vae, then in the first of phase rha
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Killer(killed_in, patch)
+            train(config, out, resume=out.exists(), quiet=True, save_seconds=0)
+    train(config, out, resume=True, quiet=True)
+    assert same_networks(out, tmp_path / "whole")
+    assert log(out) == lines
+    assert load_trained(out)[2] == config
+
+
+def test_encoders_by_each_objective_for_one_decoder(config: TrainingConfig, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train(config, first, quiet=True)
+    encoders = {}
+    for objective in OBJECTIVES:
+        again = replace(config, objective=objective, alpha=None)
+        if objective == "wake-sleep":
+            with pytest.raises(TrainingError, match="--from"):
+                train(again, tmp_path / objective, from_checkpoint=first, quiet=True)
+            assert not (tmp_path / objective).exists()
+            continue
+        train(again, tmp_path / objective, from_checkpoint=first, quiet=True)
+        a, b = networks(first), networks(tmp_path / objective)
+        assert all(torch.equal(a[k], b[k]) for k in a if not k.startswith("rha"))
+        encoders[objective] = b["rha.0.weight"]
+        facts = card_facts(tmp_path / objective, again)
+        usual = objective == "reverse-half-asleep"
+        assert facts.get("objective", "").startswith("" if usual else objective)
+        assert ("objective" in facts) != usual
+        assert (f"--objective {objective}" in facts["commands"][1]) != usual
+    assert torch.equal(encoders["reverse-half-asleep"], networks(first)["rha.0.weight"])
+    assert len({tuple(weights.flatten().tolist()) for weights in encoders.values()}) == 5
+    for objective, alpha in (("elbo", 0.0), ("reverse-sleep", 1.0)):
+        out = tmp_path / f"alpha-{alpha}"
+        train(replace(config, alpha=alpha), out, from_checkpoint=first, quiet=True)
+        assert torch.equal(encoders[objective], networks(out)["rha.0.weight"])
+
+
+def test_wake_sleep_trains_both_networks(config: TrainingConfig, tmp_path: Path) -> None:
+    train(replace(config, objective="wake-sleep", encoder_epochs=0), tmp_path / "wake-sleep", quiet=True)
+    train(replace(config, encoder_epochs=0), tmp_path / "elbo", quiet=True)
+    a, b = networks(tmp_path / "wake-sleep"), networks(tmp_path / "elbo")
+    assert not any(torch.equal(a[k], b[k]) for k in a)
+    assert all(torch.equal(a[k], a[k.replace("rha", "baseline")]) for k in a)
+
+
+def test_the_objective_is_shown(
+    config: TrainingConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(replace(config, objective="sleep", alpha=None), tmp_path / "sleep")
+    train(replace(config, objective="wake-sleep"), tmp_path / "wake-sleep")
+    lines = [line.split()[:2] for line in capfd.readouterr().err.splitlines()]
+    for shown, (first, second) in zip((lines[:6], lines[6:]), (("vae", "sleep"), ("wake-sleep", "rha")), strict=True):
+        epochs = [[title, epoch] for title in (first, second) for epoch in ("1/2", "2/2")]
+        assert shown == [*epochs, ["baseline", "encoder:"], [second, "encoder:"]]
+
+
+def test_a_run_from_before_there_were_objectives(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    config = replace(config, name="old")
+    train(config, tmp_path / "whole", quiet=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Killer(4, patch)
+        train(config, out, quiet=True, save_seconds=0)
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    for name in ("objective", "sigma"):
+        del state["config"][name]
+    torch.save(state, out / "checkpoint.pt")
+    stored, _ = configure({}, out, resume=True, from_checkpoint=None)
+    assert stored == config
+    train(stored, out, resume=True, quiet=True)
+    assert same_networks(out, tmp_path / "whole")
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
+    "elbo": ({}, None, None),
+    "sleep": ({"samples": "aggregate"}, None, None),
+    "reverse-sleep": ({}, None, None),
+    "reverse-half-asleep": ({}, 0.5, None),
+    "denoising": ({"sigma": 0.4}, 0.5, 0.4),
+    "wake-sleep": ({"alpha": 1.0}, 1.0, None),
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_options_of_objectives_and_their_command(objective: str, tmp_path: Path) -> None:
+    given, alpha, sigma = OPTIONS[objective]
+    config, _ = configure({"data": "mnist", "objective": objective, **given}, tmp_path, False, None)
+    assert (config.objective, config.alpha, config.sigma) == (objective, alpha, sigma)
+    assert config.name == ("mnist" if objective == "reverse-half-asleep" else f"mnist-{objective}")
+    words = training_command(config).split()
+    assert ("--objective" in words) == (objective != "reverse-half-asleep")
+    assert "None" not in words
+    pairs = dict(zip(words[2::2], words[3::2], strict=True))
+    again: dict[str, Any] = {name.removeprefix("--"): value for name, value in pairs.items()}
+    again |= {name: float(again[name]) for name in ("alpha", "sigma") if name in again}
+    assert configure(again, tmp_path, False, None)[0] == config
+
+
+def test_the_objective_in_a_card() -> None:
+    def said(**values: Any) -> str | None:
+        return objective_facts(TrainingConfig(**values)).get("objective")
+
+    assert said() is said(alpha=0.25) is None
+    assert said(objective="sleep") == "sleep"
+    assert said(objective="denoising", sigma=0.25) == "denoising (alpha 0.5, sigma 0.25)"
+    assert said(objective="wake-sleep") == "wake-sleep, then reverse-half-asleep (alpha 0.5)"
+    assert said(objective="wake-sleep", encoder_epochs=0) == "wake-sleep"
+    assert said(objective="sleep", encoder_epochs=0) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"objective": "dreaming"}, "--objective cannot be dreaming"),
+        *(({"objective": name, "alpha": 0.5}, "--alpha is not for") for name in ("elbo", "sleep", "reverse-sleep")),
+        *(({"objective": name, "sigma": 0.1}, "--sigma is not for") for name in OBJECTIVES if name != "denoising"),
+        *(({"objective": "denoising", "sigma": sigma}, "--sigma cannot be") for sigma in (-0.1, float("inf"))),
+        *(
+            ({"objective": name, "architecture": "local", "decay": True}, "--architecture mlp and resnet")
+            for name in ("sleep", "denoising", "wake-sleep")
+        ),
+    ],
+    ids=str,
+)
+def test_objectives_that_make_no_sense(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        TrainingConfig(**values)
+
+
+@pytest.mark.parametrize("objective", ["elbo", "denoising"])
+def test_samples_are_for_objectives_that_draw_some(objective: str, tmp_path: Path) -> None:
+    given = {"architecture": "resnet", "objective": objective}
+    assert configure(given, tmp_path, False, None)[0].samples == "aggregate"
+    with pytest.raises(TrainingError, match="--samples is not for"):
+        configure({**given, "samples": "prior"}, tmp_path, False, None)
 
 
 def test_load_trained_wants_a_finished_run(tmp_path: Path) -> None:

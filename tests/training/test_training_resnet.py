@@ -134,6 +134,30 @@ def test_phase_vae_moves_the_statistics_and_phase_rha_does_not(config: TrainingC
     assert loss(task.data[:4], generator=seeded()).item() != frozen
 
 
+@pytest.mark.parametrize("objective", ["elbo", "sleep", "reverse-sleep", "denoising"])
+def test_no_objective_of_the_encoder_moves_the_statistics(config: TrainingConfig, objective: str) -> None:
+    task = task_of(replace(config, objective=objective, alpha=None))
+    model = task.build()
+    task.elbo(model)
+    loss, _ = task.of_encoder(model)
+    before = statistics(model)
+    first = loss(task.data[:4], generator=seeded()).item()
+    assert same(statistics(model), before)
+    buffers_of(model.encoder)[0].add_(1)
+    assert loss(task.data[:4], generator=seeded()).item() != first
+
+
+@pytest.mark.parametrize("samples", ["prior", "aggregate"])
+def test_dreams_of_wake_sleep_do_not_move_the_statistics(config: TrainingConfig, samples: str) -> None:
+    task = task_of(replace(config, objective="wake-sleep", samples=samples))
+    model, by_elbo = task.build(), task.build()
+    loss, _ = task.of_both(model)
+    loss(task.data[:4], generator=seeded())
+    assert model.training
+    task.elbo(by_elbo)[0](task.data[:4], generator=seeded())
+    assert same(statistics(model), statistics(by_elbo))
+
+
 def test_evaluation_uses_the_running_statistics(config: TrainingConfig) -> None:
     task = task_of(config)
     model = task.build()
