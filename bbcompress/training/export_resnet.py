@@ -19,7 +19,7 @@ from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import ChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS, EXACT_LIMIT, GRADIENT_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
-from bbcompress.models.resnet import PIXEL_BITS, Convolutions, ResNetVAE, ResNetWeights
+from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS
 from bbcompress.training.calibrate import calibrate, rates_by_steps
@@ -70,7 +70,7 @@ def export_resnet(
         "channels": weights.channels,
         "likelihood": weights.likelihood,
         "architecture": f"resnet, C = {shape.width}, {shape.blocks} residual blocks, "
-        f"{shape.latents} x {shape.places[0]} x {shape.places[1]} latents a tile of {weights.tile} x {weights.tile}",
+        f"{shape.latents} x {weights.places} x {weights.places} latents a tile of {weights.tile} x {weights.tile}",
         "test_curve": test_curve(curve),
         "settings": coding_settings(weights),
         **figures(weights, {"baseline": baseline, "rha": rha}, measured_strips(data, weights.tile)),
@@ -100,12 +100,12 @@ def test_curve(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
 
 def quantise_resnet(baseline: TorchResNetVAE, rha: TorchResNetVAE) -> ResNetWeights:
     """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
-    shape = baseline.shape
+    shape, tile = baseline.shape, _tile_of(baseline.shape)
     return ResNetWeights(
-        tile=_tile_of(shape),
+        tile=tile,
         blocks=shape.blocks,
         prior_bits=DEFAULT_PRIOR_BITS,
-        direct_bits=(DEFAULT_DIRECT_BITS,) * baseline.latents,
+        direct_bits=(DEFAULT_DIRECT_BITS,) * (shape.latents * (tile // STRIDE) ** 2),
         learning_rate=PAPER_LEARNING_RATE,
         decoder=_decoder(baseline),
         encoders={"baseline": _encoder(baseline), "rha": _encoder(rha)},
@@ -113,8 +113,8 @@ def quantise_resnet(baseline: TorchResNetVAE, rha: TorchResNetVAE) -> ResNetWeig
 
 
 def _tile_of(shape: ResNetShape) -> int:
-    """The side of a tile: that of the training images, the smaller one where they are not square."""
-    return min(shape.image)
+    """The side of a tile: that of the training images, the smaller one where they are not square, within the limit."""
+    return min(*shape.image, MAX_TILE)
 
 
 def _encoder(model: TorchResNetVAE) -> Convolutions:
@@ -208,31 +208,35 @@ def quantise_convolution(
 
 
 def figures(weights: ResNetWeights, models: dict[str, TorchResNetVAE], x: Strips) -> dict[str, Any]:
-    """Net rates on strips x, images of one tile, in bits per sub-pixel, the KL in them, what exact arithmetic costs.
+    """Net rates on strips x in bits per sub-pixel, the KL in them, and what exact arithmetic costs.
 
-    The loss compares the exact code length with the float32 one of the very same z, image by image.
+    The loss compares the exact code length with the float32 one of the very same z; only where an image is one tile.
     """
-    vae = ResNetVAE(weights, NumpyBackend())
+    vae, canvas = ResNetVAE(weights, NumpyBackend()), x.canvas
+    unit = 1 / (x.pixel_count * weights.channels)
     found: dict[str, Any] = {
-        "evaluated_on": f"first {len(x)} held-out images",
+        "evaluated_on": f"first {canvas.count} held-out images",
         "net_rate": {},
         "kl": {},
-        "exact_arithmetic_loss": {},
         "weight_bits": [layer.weight_bits for layer in weights.decoder],
     }
-    rows = x.canvas.images.reshape(len(x), -1)
+    part = x[: max(1, len(x) // 4)]
     for encoder in ENCODERS:
         codec = BitsBack(vae, encoder, 0, weights.learning_rate)
         posterior = codec.posterior(x)
         z = draw(posterior, np.random.default_rng(0))
         exact = code_bits(codec, x, posterior, z)
-        floating = float_code_bits(models[encoder], rows, codec.values(z) * 2.0**-VALUE_BITS)
         likelihood = vae.lengths(codec.values(z), x) / 2.0**30
-        found["net_rate"][encoder] = round(float(net_bits(codec, x, 4).mean()) / weights.dimensions, 5)
-        found["kl"][encoder] = round(float((exact - likelihood).mean()) / weights.dimensions, 5)
-        found["exact_arithmetic_loss"][encoder] = round(float(exact.mean() / floating.mean() - 1), 6)
-        steps = rates_by_steps(weights, x[: len(x) // 4], encoder, weights.learning_rate, 10)
+        found["net_rate"][encoder] = round(float(net_bits(codec, x, 4).sum()) * unit, 5)
+        found["kl"][encoder] = round(float((exact - likelihood).sum()) * unit, 5)
+        if canvas.height == canvas.width == weights.tile:
+            rows = canvas.images.reshape(len(x), -1)
+            floating = float_code_bits(models[encoder], rows, codec.values(z) * 2.0**-VALUE_BITS)
+            loss = float(exact.mean() / floating.mean() - 1)
+            found.setdefault("exact_arithmetic_loss", {})[encoder] = round(loss, 6)
+        steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
+        rows_of_z = len(part) * part.latent_rows
         found.setdefault("net_rate_by_K_first_quarter", {})[encoder] = [
-            round(rate / weights.dimensions, 5) for rate in steps
+            round(rate * rows_of_z / (part.pixel_count * weights.channels), 5) for rate in steps
         ]
     return found
