@@ -41,7 +41,7 @@ from bbcompress.images import PixelImage, read_image
 from bbcompress.models.checkpoint import save
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS
-from bbcompress.models.zoo import ModelEntry, Zoo, model_of
+from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo, model_of
 from bbcompress.training.datasets import load_cifar10
 
 PARTS = ["rates", "own-rate", "lone", "full-size", "photographs"]
@@ -201,7 +201,7 @@ def full_size(x: NumpyArray) -> dict[str, Any]:
             vae.decode(vae.encode(rows)[0])
     vae.eval()
     found: dict[str, Any] = {"images": len(x), "C": shape.width, "blocks": shape.blocks, "seconds_per_image": {}}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {ENVIRONMENT_VARIABLE: folder}):
         save(quantise_resnet(vae, vae), Path(folder))
         found["checkpoint_bytes"] = sum(path.stat().st_size for path in Path(folder).iterdir())
         archive(Path(folder), named(x[:8]), 1, "rha", PAPER_RATE)
