@@ -33,6 +33,8 @@ from bbcompress.training.run import DEFAULTS, PHASE_RHA, TrainingConfig, load_tr
 
 CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
+NOT_OF_THE_MODEL = ("data", "data_dir", "threads", "device", "evaluate_every", "keep_every", "part_size")
+"""Options that a card's command line does without, or names by itself."""
 WEIGHTS_LICENCE = "CC BY 4.0, the bbc authors"
 DATA_NOTES = {
     "mnist": "MNIST, 60000 training images (LeCun, Cortes, Burges; CC BY-SA 3.0)",
@@ -173,7 +175,7 @@ def training_command(config: TrainingConfig, source: str = "") -> str:
         words += ["--architecture", config.architecture]
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
-        if name in ("data", "data_dir", "threads", "device", "evaluate_every") or value in (None, getattr(usual, name)):
+        if name in NOT_OF_THE_MODEL or value in (None, getattr(usual, name)):
             continue
         words += [option(name)] if value is True else [option(name), str(value)]
     if config.binary and "--binary" not in words:
