@@ -1,0 +1,34 @@
+"""Figure 1 of the paper: a VAE of binary MNIST overfits: train and test BPD over 1000 epochs.
+
+    python benchmarks/study/figure1.py [--quick] [--runs DIR] [--out DIR] [--epochs N] [--every N] [--seeds N]
+
+Each seed is a VAE of its own; the paper has one. Results: study-figure1.json, .png, .svg.
+"""
+
+from __future__ import annotations
+
+from study import LR, Study, draw, finish, main, seeds_text, spreads
+
+
+def figure1(study: Study) -> None:
+    curves: dict[str, list[list[float]]] = {"train": [], "test": []}
+    for seed in range(study.seeds):
+        measured = [study.measure(checkpoint) for checkpoint in study.vae("binary", seed).values()]
+        for part, of_part in curves.items():
+            of_part.append([encoders["baseline"][part]["bpd"] for encoders in measured])
+    results = {part: spreads(of_part) for part, of_part in curves.items()}
+
+    figure = study.figure(
+        "Overfitting of a VAE on binary MNIST",
+        f"VAE: rate {LR:g}, {study.epochs} epochs, measured every {study.every}; {seeds_text(study.seeds)}",
+    )
+    axes = figure.subplots()
+    for part, points in results.items():
+        draw(axes, study.points, points, part, "o")
+    finish(axes, "epochs of VAE training")
+    about = study.about(vae={"lr": LR, "epochs": study.epochs, "every": study.every})
+    study.write("study-figure1", {**about, "epochs": study.points, "bpd": results}, figure)
+
+
+if __name__ == "__main__":
+    main(figure1, __doc__, seeds=1)

@@ -1,0 +1,329 @@
+"""What the scripts of the paper's study share: options, runs, measurements, results and plots.
+
+All that is trained is a run of `bbc train` under --runs, which the scripts share and go on with after an interruption;
+one process at a time may work on a run. Measurements of checkpoints are kept beside the runs, in `measured`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bbcompress.errors import BBCError
+from bbcompress.training import run
+from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
+from bbcompress.training.loop import save_json
+from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
+from bbcompress.training.run import MAY_CHANGE, TrainingConfig, stored_config
+
+LR = 3e-4  # of VAEs (paper, Section 4)
+HALF_ASLEEP_LR = OPTIMAL_LR = 5e-4
+HALF_ASLEEP_EPOCHS = 100
+BATCH = 100
+VAE_SEED = 0
+SVG_SALT = "bbc"
+HERE = Path(__file__).resolve().parent
+DIGITS = HERE.parents[1] / "tests" / "data" / "digits" / "grey"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A script's options.
+
+    data, data_dir: as of `bbc train`; runs, out: directories; epochs: of the long VAEs; every: epochs from one point of
+    a VAE to the next; seeds: how many; hidden: None is the paper's width; quick: schedules of a few epochs on a hundred
+    digits, to see that the scripts work.
+    """
+
+    data: str
+    data_dir: str
+    runs: Path
+    out: Path
+    epochs: int
+    every: int
+    seeds: int
+    pixels: tuple[str, ...]
+    threads: int | None = None
+    device: str = "cpu"
+    hidden: int | None = None
+    quick: bool = False
+
+    @property
+    def points(self) -> list[int]:
+        """Epochs of a long VAE that are looked at."""
+        return list(range(self.every, self.epochs + 1, self.every))
+
+    def length(self, full: int) -> int:
+        """How many of something that the paper has `full` of."""
+        return min(full, 2) if self.quick else full
+
+    # --- Runs ---
+
+    def config(self, pixels: str, **options: Any) -> TrainingConfig:
+        """The paper's training of a VAE: constant learning rate, no weight averaging."""
+        values: dict[str, Any] = {
+            "data": self.data, "data_dir": self.data_dir, "binary": pixels == "binary", "hidden": self.hidden,
+            "lr": LR, "batch": BATCH, "average": 0.0, "encoder_epochs": 0, "seed": VAE_SEED, "threads": self.threads,
+            "device": self.device,
+        }  # fmt: skip
+        return TrainingConfig(**(values | options))
+
+    def train(self, config: TrainingConfig, out: Path, start: Path | None = None) -> None:
+        """Train what is not yet trained of a run; start: the checkpoint whose decoder it has.
+
+        Raises BBCError, among others for a run of other options.
+        """
+        finished, begun = ((out / name).exists() for name in ("training.pt", "checkpoint.pt"))
+        if finished or begun:
+            self.check(config, out)
+        if not finished:
+            print(f"{out.name}: {'resumed' if begun else 'begun'}", file=sys.stderr, flush=True)
+            if begun:  # its name is no matter of the study
+                config.name = stored_config(out).name
+            run.train(config, out, resume=begun, from_checkpoint=None if begun else start)
+
+    def check(self, config: TrainingConfig, path: Path) -> None:
+        """Raise BBCError if a run was begun with other options; path: its directory or a checkpoint."""
+        may_differ = {*MAY_CHANGE, "name"} - {"encoder_epochs"}
+        compared = tuple(field.name for field in fields(TrainingConfig) if field.name not in may_differ)
+        stored = stored_config(path)
+        if different := stored.differences(config, compared):
+            one, other = (getattr(which, different[0]) for which in (stored, config))
+            raise BBCError(f"{path}: a run whose {different[0]} is {one}, not {other}: choose other --runs")
+
+    def vae(self, pixels: str, seed: int = VAE_SEED) -> dict[int, Path]:
+        """The checkpoints of a long VAE by epoch, at `points`. A run that has them all need not be finished."""
+        out = self.runs / (f"mnist-{pixels}" if seed == VAE_SEED else f"mnist-{pixels}-seed{seed}")
+        checkpoints = {epoch: out / f"epoch-{epoch:04}.pt" for epoch in self.points}
+        config = self.config(
+            pixels, seed=seed, epochs=self.epochs, keep_every=self.every, evaluate_every=10, name=out.name
+        )
+        if not all(path.exists() for path in checkpoints.values()):
+            self.train(config, out)
+        for path in checkpoints.values():
+            if not path.exists():
+                raise BBCError(f"{path}: not kept by this run: choose another --every or --runs")
+            self.check(config, path)
+        return checkpoints
+
+    def encoder(
+        self,
+        name: str,
+        start: Path,
+        seed: int,
+        *,
+        pixels: str,
+        vae_epochs: int,
+        epochs: int,
+        lr: float,
+        objective: str = REVERSE_HALF_ASLEEP,
+        **options: Any,
+    ) -> Path:
+        """The finished run of an encoder, trained by an objective for the decoder of `start` and tested each epoch."""
+        out = self.runs / f"{name}-seed{seed}"
+        config = self.config(
+            pixels, seed=seed, epochs=vae_epochs, encoder_epochs=epochs, encoder_lr=lr, objective=objective,
+            evaluate_every=1, name=out.name, **options,
+        )  # fmt: skip
+        self.train(config, out, start)
+        return out
+
+    def half_asleep(
+        self, pixels: str, epoch: int, start: Path, epochs: int = HALF_ASLEEP_EPOCHS, lr: float = HALF_ASLEEP_LR,
+        alpha: float = 0.5,
+    ) -> list[Path]:  # fmt: skip
+        """Runs of reverse half-asleep inference (paper Eq. 17) for a long VAE after `epoch`, one for each seed."""
+        epochs = self.length(epochs)
+        name = f"mnist-{pixels}-{epoch:04}-alpha{alpha:g}-lr{lr:g}-{epochs}"
+        return [
+            self.encoder(name, start, seed, pixels=pixels, vae_epochs=epoch, epochs=epochs, lr=lr, alpha=alpha)
+            for seed in range(self.seeds)
+        ]
+
+    # --- Measurements ---
+
+    def measure(self, checkpoint: Path, optimal: int = 0, lr: float = OPTIMAL_LR, seed: int = 0) -> dict[str, Any]:
+        """The `encoders` of `evaluate_run`; optimal: epochs of optimal inference on the test images."""
+        options = EvaluationOptions(
+            data_dir=self.data_dir, optimal=optimal, lr=lr if optimal else None, batch=BATCH if optimal else None,
+            seed=seed, device=self.device, threads=self.threads,
+        )  # fmt: skip
+        key = {
+            "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+            "optimal": optimal, "lr": options.lr, "seed": seed,
+        }  # fmt: skip
+        kind = f"-optimal{optimal}" if optimal else ""
+        path = self.runs / "measured" / f"{checkpoint.parent.name}-{checkpoint.stem}{kind}-seed{seed}.json"
+        if path.exists():
+            kept: dict[str, Any] = json.loads(path.read_text())
+            if kept["of"] == key:
+                return dict(kept["encoders"])
+        print(f"{path.stem}: measured", file=sys.stderr, flush=True)
+        evaluation = evaluate_run(checkpoint, options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_json({"of": key, **{name: evaluation[name] for name in ("encoders", "data", "seconds")}}, path)
+        return dict(evaluation["encoders"])
+
+    # --- Results ---
+
+    def about(self, **schedule: Any) -> dict[str, Any]:
+        """What every results file says before its results."""
+        return {
+            "quick": self.quick,
+            "schedule": {
+                "data": "a hundred digits" if self.quick else self.data,
+                "pixels": list(self.pixels),
+                "optimiser": "Adam, constant learning rate, no weight averaging",
+                "batch": BATCH,
+                "hidden": self.hidden or 500,
+                "seeds": self.seeds,
+                "spread": "mean and sample standard deviation over the seeds",
+                **schedule,
+            },
+            "environment": environment(self.device),
+        }
+
+    def figure(self, title: str, *schedule: str, width: float = 7) -> Figure:
+        """An empty figure under its title and the lines of its schedule."""
+        lines = [title, *schedule, f"Adam at constant rates, batches of {BATCH}, no weight averaging"]
+        if self.quick:
+            lines.insert(0, "QUICK RUN ON A HUNDRED DIGITS: NOT A RESULT")
+        figure = Figure(figsize=(width, 4.8), layout="constrained")
+        figure.suptitle("\n".join(lines), fontsize=9, parse_math=False)
+        return figure
+
+    def write(self, name: str, results: dict[str, Any], figure: Figure) -> None:
+        """Write NAME.json, NAME.png and NAME.svg; the SVG of the same figure has the same bytes."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        save_json(results, self.out / f"{name}.json")
+        with rc_context({"svg.hashsalt": SVG_SALT, "svg.fonttype": "none"}):
+            figure.savefig(self.out / f"{name}.png", dpi=150)
+            figure.savefig(self.out / f"{name}.svg", metadata={"Date": None})
+        print(f"written: {self.out / name}.json, .png, .svg")
+
+
+# --- Figures of runs -----------------------------------------------------------------------------
+
+
+def test_curve(out: Path) -> list[float]:
+    """Test BPD of a run's second encoder after each epoch; one draw of z an image, the same noise each time."""
+    lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
+    return [line["test_bpd"] for line in lines if line["phase"] == run.PHASE_RHA]
+
+
+def test_bpd(out: Path) -> float:
+    """Test BPD of a finished run's second encoder, four draws of z an image."""
+    return float(json.loads((out / "metrics.json").read_text())["rha_test_bpd"])
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (None of one value) and the values."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "deviation": deviation, "values": list(values)}
+
+
+def spreads(curves: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """The spread at each place over curves of the same length."""
+    return [spread(values) for values in zip(*curves, strict=True)]
+
+
+# --- Plots ---------------------------------------------------------------------------------------
+
+
+def draw(axes: Axes, x: Sequence[float], y: Sequence[dict[str, Any]], label: str, marker: str = "") -> None:
+    """A line of the means of spreads, and a band of one standard deviation on each side."""
+    means = [value["mean"] for value in y]
+    (line,) = axes.plot(x, means, label=label, marker=marker, markersize=4)
+    if all(value["deviation"] is not None for value in y):
+        low, high = ([v["mean"] + sign * v["deviation"] for v in y] for sign in (-1, 1))
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
+
+
+def finish(axes: Axes, x_label: str, title: str = "") -> None:
+    """Labels, grid and legend."""
+    axes.set_xlabel(x_label)
+    axes.set_ylabel("-ELBO, bits per dimension")
+    axes.set_title(title, fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def seeds_text(n: int) -> str:
+    """How the seeds are shown, for a schedule."""
+    return "one seed" if n == 1 else f"mean and standard deviation of {n} seeds"
+
+
+# --- Scripts -------------------------------------------------------------------------------------
+
+
+def main(
+    script: Callable[[Study], None], doc: str | None, seeds: int = 3, pixels: Sequence[str] = ("binary",)
+) -> None:
+    """Run a script with the options of the command line; seeds: unless others are given; pixels: the kinds it has."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few epochs on a hundred digits, never to be quoted")
+    parser.add_argument("--data-dir", default="data", help="where MNIST lies or is downloaded to")
+    parser.add_argument("--runs", type=Path, help="runs/study if not given, with --quick runs/study-quick")
+    parser.add_argument("--out", type=Path, help="for results; benchmarks/results, with --quick RUNS/results")
+    parser.add_argument("--epochs", type=int, default=1000, help="of the long VAEs; default: %(default)s")
+    parser.add_argument("--every", type=int, default=100, help="epochs between their points; default: %(default)s")
+    parser.add_argument("--seeds", type=int, default=seeds, help="how many; default: %(default)s")
+    parser.add_argument("--pixels", nargs="+", choices=pixels, default=list(pixels))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    if min(args.seeds, args.every) < 1 or args.epochs < args.every:
+        parser.error("--seeds and --every are at least 1, and --epochs no smaller than --every")
+    runs = args.runs or Path("runs") / ("study-quick" if args.quick else "study")
+    small: dict[str, Any] = {"data": str(DIGITS), "epochs": 2, "every": 1, "seeds": min(args.seeds, 2), "hidden": 8}
+    values: dict[str, Any] = {"data": "mnist", **{name: getattr(args, name) for name in ("epochs", "every", "seeds")}}
+    study = Study(
+        **(values | small if args.quick else values),
+        data_dir=args.data_dir,
+        runs=runs,
+        out=args.out or (runs / "results" if args.quick else HERE.parent / "results"),
+        pixels=tuple(args.pixels),
+        threads=args.threads,
+        device=args.device,
+        quick=args.quick,
+    )
+    try:
+        script(study)
+    except BBCError as error:
+        sys.exit(f"error: {error}")
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Machine and versions."""
+    packages = {}
+    for name in ("bbcompress", "torch", "numpy", "matplotlib"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device,
+        "packages": packages,
+        "commit": commit.stdout.strip(),
+    }

@@ -1,0 +1,107 @@
+"""The scripts of the paper's study: short runs on digits, shared, gone on with and never trained twice."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bbcompress.errors import BBCError
+from bbcompress.training import run
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks" / "study"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that the scripts share; runs are not exported, which the study has no use for."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+    return importlib.import_module("study")
+
+
+def call(monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str) -> dict[str, Any]:
+    """Run a script as the command line does; gives its results, whose files are there."""
+    module = importlib.import_module(name)
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--runs", str(runs), "--threads", "1", *options])
+    # figures by default: one VAE; tables and others: encoders
+    keywords = {"seeds": 1} if name in ("figure1", "figure2") else {}
+    importlib.import_module("study").main(getattr(module, name), module.__doc__, **keywords)
+    files = [runs / "results" / f"study-{name}.{kind}" for kind in ("json", "png", "svg")]
+    assert files[1].read_bytes().startswith(PNG_SIGNATURE)
+    assert "QUICK RUN" in files[2].read_text()
+    return dict(json.loads(files[0].read_text()))
+
+
+def refuse(*args: Any, **kwargs: Any) -> None:
+    """In place of a training that must not be."""
+    raise AssertionError("trained again")
+
+
+def test_figures_share_a_vae_and_its_gap_is_theirs(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = call(monkeypatch, "figure1", tmp_path)
+    svg = (tmp_path / "results" / "study-figure1.svg").read_bytes()
+    assert first["quick"] is True and first["epochs"] == [1, 2]
+    assert "rate 0.0003, 2 epochs" in svg.decode()
+    assert [point["deviation"] for point in first["bpd"]["test"]] == [None, None]
+
+    monkeypatch.setattr(run, "train", refuse)
+    second = call(monkeypatch, "figure2", tmp_path)["bpd"]
+    assert second["amortised"] == first["bpd"]["test"]
+    for amortised, optimal, gap in zip(second["amortised"], second["optimal"], second["gap"], strict=True):
+        assert gap["mean"] == pytest.approx(amortised["mean"] - optimal["mean"])
+        assert optimal["mean"] < amortised["mean"]
+    monkeypatch.setattr(scripts, "evaluate_run", refuse)  # measured once, too
+    assert call(monkeypatch, "figure1", tmp_path)["bpd"] == first["bpd"]
+    assert (tmp_path / "results" / "study-figure1.svg").read_bytes() == svg
+
+
+def test_an_interrupted_run_is_gone_on_with(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = call(monkeypatch, "figure1", tmp_path)
+    shutil.rmtree(tmp_path / "measured")
+    vae = tmp_path / "mnist-binary"
+    for name in ("training.pt", "epoch-0002.pt"):
+        (vae / name).unlink()
+    shutil.copy(vae / "epoch-0001.pt", vae / "checkpoint.pt")
+    first_epoch = (vae / "train.jsonl").read_text().splitlines()[0]
+    assert call(monkeypatch, "figure1", tmp_path)["bpd"] == whole["bpd"]
+    assert (vae / "train.jsonl").read_text().splitlines()[0] == first_epoch  # seconds and all: not trained again
+
+
+def test_encoders_of_one_vae_by_objective_and_seed(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = call(monkeypatch, "figure4", tmp_path)
+    assert len(results["test_bpd"]) == 4
+    for of_objective in results["test_bpd"].values():
+        values = of_objective["final"]["values"]
+        assert len(of_objective["curve"]) == 2 and len(set(values)) == 2  # two epochs, two seeds that differ
+        assert of_objective["final"]["deviation"] > 0
+    configs = [json.loads(path.read_text()) for path in tmp_path.glob("*-seed*/config.json")]
+    assert {(c["alpha"], c["objective"]) for c in configs} == {
+        (0.0, "reverse-half-asleep"), (0.5, "reverse-half-asleep"), (1.0, "reverse-half-asleep"), (None, "sleep"),
+    }  # fmt: skip
+    assert {(c["encoder_lr"], c["average"], c["decay"], c["batch"]) for c in configs} == {(3e-4, 0.0, False, 100)}
+
+
+def test_a_run_of_other_options_is_refused(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    call(monkeypatch, "figure1", tmp_path)
+    config = run.stored_config(tmp_path / "mnist-binary")
+    config.lr = 1e-3
+    study = scripts.Study("mnist", "data", tmp_path, tmp_path, 2, 1, 1, ("binary",))
+    with pytest.raises(BBCError, match=r"whose lr is 0\.0003, not 0\.001"):
+        study.train(config, tmp_path / "mnist-binary")
+
+
+def test_spreads(scripts: Any) -> None:
+    assert scripts.spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "deviation": 1.0, "values": [1.0, 2.0, 3.0]}
+    assert scripts.spread([1.0])["deviation"] is None
+    assert [point["mean"] for point in scripts.spreads([[1.0, 2.0], [3.0, 6.0]])] == [2.0, 4.0]
