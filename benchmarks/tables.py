@@ -150,7 +150,7 @@ def resnet_rates(results: Results) -> str:
     seconds = card["training"]["seconds"]
     notes = [
         f"`{card['name']}`: {card['architecture']}; {seconds['vae']:.0f} s of training and {seconds['rha']:.0f} s of "
-        f"the rha encoder's. {part['images']}, one archive, K steps at {part['learning_rate']:g}.",
+        f"the rha encoder's. The {part['images']} in one archive, K steps at {part['learning_rate']:g}.",
         f"rha is {gain['baseline'] - gain['rha']:.4f} below baseline at K = 0 (the paper: 0.0188), which the baseline "
         + (f"reaches at K = {reached}" if reached is not None else "reaches at no K up to 10")
         + f" (the paper: 8). Each K is below the one before for: {falls}.",
