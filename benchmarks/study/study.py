@@ -227,9 +227,9 @@ def test_curve(out: Path) -> list[float]:
     return [line["test_bpd"] for line in lines if line["phase"] == run.PHASE_RHA]
 
 
-def test_bpd(out: Path) -> float:
-    """Test BPD of a finished run's second encoder, four draws of z an image."""
-    return float(json.loads((out / "metrics.json").read_text())["rha_test_bpd"])
+def test_bpd(out: Path, encoder: str = "rha") -> float:
+    """Test BPD of a finished run's second encoder, or its `baseline` one; four draws of z an image, the same noise."""
+    return float(json.loads((out / "metrics.json").read_text())[f"{encoder}_test_bpd"])
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

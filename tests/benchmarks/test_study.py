@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
 import shutil
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
+from bbcompress.training.datasets import load_mnist
+from bbcompress.training.loop import load_checkpoint
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks" / "study"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -28,11 +34,8 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def call(monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str) -> dict[str, Any]:
     """Run a script as the command line does; gives its results, whose files are there."""
-    module = importlib.import_module(name)
     monkeypatch.setattr(sys, "argv", [name, "--quick", "--runs", str(runs), "--threads", "1", *options])
-    # figures by default: one VAE; tables and others: encoders
-    keywords = {"seeds": 1} if name in ("figure1", "figure2") else {}
-    importlib.import_module("study").main(getattr(module, name), module.__doc__, **keywords)
+    runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
     files = [runs / "results" / f"study-{name}.{kind}" for kind in ("json", "png", "svg")]
     assert files[1].read_bytes().startswith(PNG_SIGNATURE)
     assert "QUICK RUN" in files[2].read_text()
@@ -90,6 +93,44 @@ def test_encoders_of_one_vae_by_objective_and_seed(
         (0.0, "reverse-half-asleep"), (0.5, "reverse-half-asleep"), (1.0, "reverse-half-asleep"), (None, "sleep"),
     }  # fmt: skip
     assert {(c["encoder_lr"], c["average"], c["decay"], c["batch"]) for c in configs} == {(3e-4, 0.0, False, 100)}
+
+
+def test_known_model_gives_the_data_and_its_decoder(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = call(monkeypatch, "figure3", tmp_path)
+    assert set(results["test_bpd"]) == {"wake", "sleep", "reverse sleep"}
+    drawn = load_mnist(tmp_path / "known-2-images")
+    assert set(np.unique(drawn.train)) == {0, 255}
+    known = load_checkpoint(tmp_path / "known-2" / "training.pt")
+    starts = [load_checkpoint(tmp_path / f"known-2-start-seed{seed}.pt") for seed in (0, 1)]
+    for start in starts:
+        assert all(torch.equal(start["decoder"][name], value) for name, value in known["decoder"].items())
+    name = next(name for name, value in known["baseline"].items() if value.ndim == 2)
+    weights = [state["baseline"][name] for state in (known, *starts)]
+    for one, other in combinations(weights, 2):  # neither trained nor begun alike
+        assert not torch.allclose(one, other, atol=0.01)
+    trained = load_checkpoint(tmp_path / "known-2-sleep-seed1" / "training.pt")
+    assert torch.equal(trained["baseline"][name], starts[1]["baseline"][name])
+
+
+def test_figures_of_both_kinds_of_pixels(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sixth = call(monkeypatch, "figure6", tmp_path)["test_bpd"]
+    trained = {path.name: (path / "training.pt").stat().st_mtime_ns for path in tmp_path.glob("*-seed*")}
+    fifth = call(monkeypatch, "figure5", tmp_path)["test_bpd"]
+    table = call(monkeypatch, "table1", tmp_path)["test_bpd"]
+    assert set(trained) == {
+        f"mnist-{pixels}-0002-alpha0.5-lr0.0005-2-seed{seed}" for pixels in ("binary", "grey") for seed in (0, 1)
+    }
+    assert {name: (tmp_path / name / "training.pt").stat().st_mtime_ns for name in trained} == trained  # shared
+    for pixels in ("binary", "grey"):
+        names = ("optimal", "reverse half-asleep", "VAE")
+        for optimal, asleep, vae in zip(*(fifth[pixels][name] for name in names), strict=True):
+            assert max(optimal["mean"], asleep["mean"]) < vae["mean"]  # by the same noise
+        assert table[pixels]["reverse half-asleep"] == sixth[pixels]["final"]
+        assert list(table[pixels]["denoising"]) == ["0.1", "0.2"]
+        assert table[pixels]["denoising"]["0.1"] != table[pixels]["denoising"]["0.2"]
+        assert table[pixels]["VAE"] == sixth[pixels]["VAE"] > sixth[pixels]["final"]["mean"]
 
 
 def test_a_run_of_other_options_is_refused(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Figure 3 of the paper: encoders for a known model: a VAE's decoder is the distribution of the data.
+
+    python benchmarks/study/figure3.py [--quick] [--runs DIR] [--out DIR] [--seeds N]
+
+A VAE is trained on binary MNIST; training and test images are then drawn from its decoder, and a new encoder is trained
+for that decoder by the wake phase (the ELBO of these images), sleep or reverse sleep. Each seed is an encoder of its
+own, with random weights at first. Results: study-figure3.json, .png, .svg.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from study import Study, draw, finish, main, seeds_text, spread, spreads, test_bpd, test_curve
+
+from bbcompress.training.loop import load_checkpoint, replacing, save_checkpoint, seeded_generator
+from bbcompress.training.objectives import ELBO, REVERSE_SLEEP, SLEEP, sample_model
+from bbcompress.training.run import TrainingConfig, load_trained
+from bbcompress.training.tasks import build_mlp
+
+KNOWN_LR = ENCODER_LR = 1e-3
+EPOCHS = 100
+IMAGES = {"train-images-idx3-ubyte": 10000, "t10k-images-idx3-ubyte": 1000}
+QUICK_IMAGES = 200
+FIRST_SEED = 1  # of new encoders' weights: 0 is how the VAE itself began
+OBJECTIVES = {"wake": ELBO, "sleep": SLEEP, "reverse sleep": REVERSE_SLEEP}
+
+
+def figure3(study: Study) -> None:
+    epochs = study.length(EPOCHS)
+    out = study.runs / f"known-{epochs}"
+    study.train(study.config("binary", epochs=epochs, lr=KNOWN_LR, evaluate_every=10, name=out.name), out)
+    drawn = study.runs / f"known-{epochs}-images"
+    counts = draw_images(study, out, drawn)
+    of_drawn = replace(study, data="mnist", data_dir=str(drawn))
+    runs: dict[str, list[Path]] = {name: [] for name in OBJECTIVES}
+    for seed in range(study.seeds):
+        start = study.runs / f"known-{epochs}-start-seed{seed}.pt"
+        write_start(of_drawn, out, start, seed)
+        for name, objective in OBJECTIVES.items():
+            runs[name].append(
+                of_drawn.encoder(
+                    f"known-{epochs}-{objective}", start, seed, pixels="binary", vae_epochs=epochs, epochs=epochs,
+                    lr=ENCODER_LR, objective=objective,
+                )
+            )  # fmt: skip
+    results: dict[str, dict[str, Any]] = {
+        name: {"curve": spreads([test_curve(out) for out in outs]), "final": spread([test_bpd(out) for out in outs])}
+        for name, outs in runs.items()
+    }
+
+    train_images, test_images = counts
+    figure = study.figure(
+        "Inference for a known model: a VAE of binary MNIST",
+        f"VAE: rate {KNOWN_LR:g}, {epochs} epochs; {train_images} training and {test_images} test images of its own",
+        f"encoders: rate {ENCODER_LR:g}, {epochs} epochs; {seeds_text(study.seeds)}",
+    )
+    axes = figure.subplots()
+    for name, result in results.items():
+        draw(axes, range(1, epochs + 1), result["curve"], name)
+    finish(axes, "epochs of encoder training")
+    about = study.about(
+        vae={"lr": KNOWN_LR, "epochs": epochs}, images=counts, encoder={"lr": ENCODER_LR, "epochs": epochs}
+    )
+    study.write("study-figure3", {**about, "test_bpd": results}, figure)
+
+
+def draw_images(study: Study, out: Path, folder: Path) -> list[int]:
+    """Images of the model of a finished run, as MNIST's two files in the folder; gives how many each has.
+
+    Files that are there stay: the same draw on another machine may differ by a pixel.
+    """
+    model, _, _, _ = load_trained(out)
+    height, width = load_checkpoint(out / "training.pt")["shape"]
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = [min(count, QUICK_IMAGES) if study.quick else count for count in IMAGES.values()]
+    cpu = torch.device("cpu")
+    for name, count in zip(IMAGES, counts, strict=True):
+        if (folder / name).exists():
+            continue
+        levels = sample_model(model, count, seeded_generator(cpu, "known", name), cpu).to(torch.uint8) * 255
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(struct.pack(">4I", 0x803, count, height, width) + levels.numpy().tobytes())
+    return counts
+
+
+def write_start(study: Study, out: Path, start: Path, seed: int) -> None:
+    """A checkpoint with the decoder of a finished run and a random encoder; study: of the images drawn."""
+    state = load_checkpoint(out / "training.pt")
+    config = TrainingConfig(**state["config"])
+    fresh = build_mlp(replace(config, seed=FIRST_SEED + seed), state["shape"])
+    state["config"] = asdict(replace(config, data=study.data, data_dir=study.data_dir))
+    save_checkpoint({**state, "baseline": fresh.encoder.state_dict(), "rha": fresh.encoder.state_dict()}, start)
+
+
+if __name__ == "__main__":
+    main(figure3, __doc__)

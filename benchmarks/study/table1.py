@@ -1,0 +1,68 @@
+"""Table 1 of the paper: test BPD with the denoising regulariser (Eq. 18) by its sigma, against reverse half-asleep.
+
+    python benchmarks/study/table1.py [--quick] [--runs DIR] [--out DIR] [--epochs N] [--seeds N] [--pixels KIND ...]
+
+The VAEs are the long ones after --epochs; each seed is an encoder of its own for that VAE. The paper names neither the
+learning rate, which is that of Figure 5 here, nor the unit of sigma: pixels have [0, 1] here. Both methods train for
+as many epochs. Results: study-table1.json, .png, .svg.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study import HALF_ASLEEP_LR, LR, Study, draw, finish, main, seeds_text, spread, test_bpd
+
+from bbcompress.training.objectives import DENOISING
+
+ALPHA = 0.5
+SIGMAS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+EPOCHS = {"binary": 100, "grey": 300}
+OURS = "reverse half-asleep"
+
+
+def table1(study: Study) -> None:
+    last = study.points[-1]
+    lengths = {pixels: study.length(EPOCHS[pixels]) for pixels in study.pixels}
+    sigmas = SIGMAS[: study.length(len(SIGMAS))]
+    results: dict[str, dict[str, Any]] = {}
+    for pixels, epochs in lengths.items():
+        start = study.vae(pixels)[last]
+        ours = study.half_asleep(pixels, last, start, epochs)
+        results[pixels] = {
+            "VAE": test_bpd(ours[0], "baseline"),
+            OURS: spread([test_bpd(out) for out in ours]),
+            "denoising": {},
+        }
+        for sigma in sigmas:
+            runs = [
+                study.encoder(
+                    f"mnist-{pixels}-{last:04}-denoising{sigma:g}-lr{HALF_ASLEEP_LR:g}-{epochs}", start, seed,
+                    pixels=pixels, vae_epochs=last, epochs=epochs, lr=HALF_ASLEEP_LR, objective=DENOISING,
+                    alpha=ALPHA, sigma=sigma,
+                )
+                for seed in range(study.seeds)
+            ]  # fmt: skip
+            results[pixels]["denoising"][f"{sigma:g}"] = spread([test_bpd(out) for out in runs])
+
+    of_lengths = ", ".join(f"{epochs} epochs ({pixels})" for pixels, epochs in lengths.items())
+    figure = study.figure(
+        "The denoising regulariser against reverse half-asleep, alpha = 0.5",
+        f"VAE: rate {LR:g}, {last} epochs; encoders: rate {HALF_ASLEEP_LR:g}, {of_lengths}",
+        seeds_text(study.seeds),
+        width=5.5 * len(study.pixels),
+    )
+    panels = figure.subplots(1, len(study.pixels), squeeze=False)[0]
+    for axes, (pixels, result) in zip(panels, results.items(), strict=True):
+        draw(axes, sigmas, list(result["denoising"].values()), "denoising", "o")
+        draw(axes, sigmas, [result[OURS]] * len(sigmas), OURS)
+        axes.axhline(result["VAE"], color="grey", linestyle="--", label="VAE")
+        finish(axes, "sigma", f"{pixels} MNIST")
+    about = study.about(
+        vae={"lr": LR, "epochs": last}, encoder={"lr": HALF_ASLEEP_LR, "epochs": lengths, "alpha": ALPHA}
+    )
+    study.write("study-table1", {**about, "test_bpd": results}, figure)
+
+
+if __name__ == "__main__":
+    main(table1, __doc__, pixels=("binary", "grey"))
