@@ -178,7 +178,7 @@ def archive_file(name: str = "set.bbc", *names: str, count: int = 3) -> bytes:
 
 
 def test_commands() -> None:
-    assert set(main.commands) == {"compress", "decompress", "info", "test", "models", "train"}
+    assert set(main.commands) == {"compress", "decompress", "info", "test", "models", "train", "evaluate", "bench"}
     assert succeed("--version") == f"bbc, version {__version__}\n"
     for command in ["", *main.commands]:
         for option in ("-h", "--help"):
