@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
-from bbcompress.exact.layers import ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT
+from bbcompress.exact.layers import ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, requantise
 
 MAX_KERNEL = 16
 MAX_STRIDE = 4
@@ -158,7 +158,7 @@ class Convolution:
         """
         y = self._spread(x, self._matrix) if self._transposed else self._gather(x, self._matrix)
         y += self._bias
-        return self._requantise(y, self._scale, self._low, self._high)
+        return requantise(y, self._scale, self._low, self._high, self._backend)
 
     def forward_with_tape(self, x: Array) -> tuple[Array, Array]:
         """As `forward`, and what `backward` wants of it: the outputs again."""
@@ -174,7 +174,7 @@ class Convolution:
         gradient = self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
         matrix = self._matrix.T
         x_gradient = self._gather(gradient, matrix) if self._transposed else self._spread(gradient, matrix)
-        return self._requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        return requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT, self._backend)
 
     def _gather(self, x: Array, matrix: Array) -> Array:
         """Unfold and product: to the coarser grid."""
@@ -195,12 +195,6 @@ class Convolution:
         batch, height, width, channels = x.shape
         y = self._backend.matmul(x.reshape(-1, channels), matrix)
         return y.reshape(batch, height, width, matrix.shape[1])
-
-    def _requantise(self, total: Array, scale: Any, low: float, high: float) -> Array:
-        """floor(total * scale + 1/2), clamped; scale is a power of two, so only the grid changes."""
-        total *= scale
-        total += 0.5
-        return self._backend.clip_(self._backend.floor_(total), low, high)
 
 
 class _Stage(Protocol):

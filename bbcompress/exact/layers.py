@@ -108,7 +108,7 @@ class Linear:
         """(B, inputs) integers in float64 -> (B, outputs) integers in float64."""
         y = self._backend.matmul(x, self._weight.T)
         y += self._bias
-        return self._requantise(y, self._scale, self._low, self._high)
+        return requantise(y, self._scale, self._low, self._high, self._backend)
 
     def backward(self, gradient: Array, y: Array) -> Array:
         """(B, outputs) gradient by the outputs y of `forward` -> (B, inputs) gradient by its inputs.
@@ -118,13 +118,14 @@ class Linear:
         """
         gradient = self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
         x_gradient = self._backend.matmul(gradient, self._weight)
-        return self._requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        return requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT, self._backend)
 
-    def _requantise(self, total: Array, scale: Any, low: float, high: float) -> Array:
-        """floor(total * scale + 1/2), clamped; scale is a power of two, so only the grid changes."""
-        total *= scale
-        total += 0.5
-        return self._backend.clip_(self._backend.floor_(total), low, high)
+
+def requantise(total: Array, scale: Any, low: float, high: float, backend: Backend) -> Array:
+    """floor(total * scale + 1/2), clamped, in place; scale is a power of two, so only the grid changes."""
+    total *= scale
+    total += 0.5
+    return backend.clip_(backend.floor_(total), low, high)
 
 
 class Network:
