@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
-from bbcompress.exact.layers import ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, requantise
+from bbcompress.exact.layers import ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, prove_network, requantise
 
 MAX_KERNEL = 16
 MAX_STRIDE = 4
@@ -299,16 +299,7 @@ def prove_residual_network(
     Raises:
         ModelError: as `ConvolutionWeights.prove`, or the layers do not fit together.
     """
-    if not layers:
-        raise ModelError("a network has no layers")
-    width, limit = inputs, input_limit
-    for index, weights in enumerate(layers):
-        weights.prove(limit)
-        if weights.weight.shape[1] != width:
-            raise ModelError("a network's layers do not fit together")
-        if index and not np.all(layers[index - 1].out_bits == weights.in_bits):
-            raise ModelError("a network's fixed-point grids do not fit together")
-        width, limit = weights.weight.shape[0], weights.limit
+    prove_network(layers, inputs, input_limit)
     if blocks:
         _check_blocks(layers, blocks, first_block)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -155,11 +155,25 @@ class Network:
         return gradient
 
 
-def prove_network(layers: Sequence[LinearWeights], inputs: int, input_limit: InputLimit) -> None:
+class LayerWeights(Protocol):
+    """What a chain is of: `LinearWeights`, or convolutions; weight is (outputs, inputs, ...)."""
+
+    @property
+    def weight(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def in_bits(self) -> int: ...
+    @property
+    def out_bits(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def limit(self) -> int: ...
+    def prove(self, input_limit: Any) -> None: ...
+
+
+def prove_network(layers: Sequence[LayerWeights], inputs: int, input_limit: InputLimit) -> None:
     """Prove the bounds of a whole chain: each layer's, and that each layer's grid and width are the next one's.
 
     Raises:
-        ModelError: as `LinearWeights.prove`, or the layers do not fit together.
+        ModelError: as `prove` of a layer, or the layers do not fit together.
     """
     if not layers:
         raise ModelError("a network has no layers")
