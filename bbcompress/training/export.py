@@ -236,15 +236,21 @@ DEFAULT_LEARNING_RATE = 5000  # the paper's 5e-3
 NumpyArray = np.ndarray[Any, Any]
 
 
+def finest_weight_bits(weight: NumpyArray) -> int:
+    """Fractional bits of weights (outputs, inputs, ...): the most with which the largest fits 16 bits and the backward
+    sums, over all but the inputs, stay exact."""
+    largest = float(np.abs(weight).max()) or 1.0
+    per_input = float(np.abs(weight).sum(axis=(0, *range(2, weight.ndim))).max()) or 1.0
+    bits = min(math.log2(WEIGHT_LIMIT / largest), math.log2(0.99 * EXACT_LIMIT / GRADIENT_LIMIT / per_input))
+    return min(math.floor(bits), MAX_WEIGHT_BITS)
+
+
 def quantise_linear(
     weight: NumpyArray, bias: NumpyArray, in_bits: int, out_bits: NumpyArray, relu: bool, limit: int = ACTIVATION_LIMIT
 ) -> LinearWeights:
     """Nearest integers of a layer's float64 weights, 16 bits each, on the finest grid where the largest fits and where
     the backward sums stay exact."""
-    largest = float(np.abs(weight).max()) or 1.0
-    weight_bits = min(math.floor(math.log2(WEIGHT_LIMIT / largest)), MAX_WEIGHT_BITS)
-    column = float(np.abs(weight).sum(axis=0).max()) or 1.0
-    weight_bits = min(weight_bits, math.floor(math.log2(0.99 * EXACT_LIMIT / GRADIENT_LIMIT / column)))
+    weight_bits = finest_weight_bits(weight)
     return LinearWeights(
         weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
         bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import ChannelLogistic
-from bbcompress.exact.layers import ACTIVATION_BITS, EXACT_LIMIT, GRADIENT_LIMIT
+from bbcompress.exact.layers import ACTIVATION_BITS
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
@@ -27,9 +26,8 @@ from bbcompress.training.datasets import load
 from bbcompress.training.export import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_PRIOR_BITS,
-    MAX_WEIGHT_BITS,
-    WEIGHT_LIMIT,
     coding_settings,
+    finest_weight_bits,
     float_code_bits,
 )
 from bbcompress.training.export_local import calibration_strips, measured_strips
@@ -190,10 +188,7 @@ def quantise_convolution(
 ) -> ConvolutionWeights:
     """Nearest integers of a convolution's float64 weights, 16 bits each, on the finest grid where the largest fits and
     where the backward sums stay exact. module: says stride, padding and direction."""
-    largest = float(np.abs(weight).max()) or 1.0
-    weight_bits = min(math.floor(math.log2(WEIGHT_LIMIT / largest)), MAX_WEIGHT_BITS)
-    per_input = float(np.abs(weight).sum(axis=(0, 2, 3)).max()) or 1.0
-    weight_bits = min(weight_bits, math.floor(math.log2(0.99 * EXACT_LIMIT / GRADIENT_LIMIT / per_input)))
+    weight_bits = finest_weight_bits(weight)
     return ConvolutionWeights(
         weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
         bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
