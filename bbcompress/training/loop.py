@@ -245,6 +245,16 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
+def buffers_of(module: Any) -> list[Tensor]:
+    """What batch norm keeps."""
+    return [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+
+
+def weights_of(module: Any) -> list[Tensor]:
+    """What a trainer of the module averages and saves, in its order."""
+    return [*module.parameters(), *buffers_of(module)]
+
+
 @torch.no_grad()
 def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
     """Copy tensors into tensors of the same shapes. Raises ModelError where they are not."""

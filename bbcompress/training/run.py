@@ -19,6 +19,7 @@ from bbcompress.training.loop import (
     Log,
     Reporter,
     Trainer,
+    buffers_of,
     copy_all,
     load_checkpoint,
     remove_checkpoint,
@@ -26,6 +27,7 @@ from bbcompress.training.loop import (
     save_checkpoint,
     save_json,
     seeded_generator,
+    weights_of,
 )
 from bbcompress.training.objectives import (
     DENOISING,
@@ -360,9 +362,7 @@ class _Run:
             self.baseline.load_state_dict(state["baseline"])
         else:  # a checkpoint within phase vae: the trainer's parameters are the model's, in order
             trainer = state["trainer"]
-            copy_all(
-                [*self.baseline.parameters(), *_buffers(self.baseline)], trainer["averages"] or trainer["parameters"]
-            )
+            copy_all(weights_of(self.baseline), trainer["averages"] or trainer["parameters"])
         self.source = str(path)
         self.phase = PHASE_RHA
         self.seconds[PHASE_VAE] = state["seconds"][PHASE_VAE]
@@ -428,7 +428,7 @@ class _Run:
         loss, before_step = objective
         return Trainer(
             trained.parameters(), parallel(loss, model), self.task.data, phase=phase, lr=lr, before_step=before_step,
-            decay_epochs=epochs if self.config.decay else 0, buffers=_buffers(trained), **settings,
+            decay_epochs=epochs if self.config.decay else 0, buffers=buffers_of(trained), **settings,
         )  # fmt: skip
 
     def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log | None) -> None:
@@ -530,11 +530,6 @@ def _build(config: TrainingConfig, shape: Any) -> Any:
     return (build_local if config.architecture == "local" else build_resnet)(shape, config.seed)
 
 
-def _buffers(module: Any) -> list[torch.Tensor]:
-    """What batch norm keeps."""
-    return [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-
-
 def _same_shape(stored: Any, shape: Any) -> bool:
     """Whether two shapes are the same, lists and tuples alike."""
     return bool(json.dumps(stored) == json.dumps(shape))
@@ -557,12 +552,16 @@ def _refuse_contradictions(config: TrainingConfig, stored: TrainingConfig, path:
         raise TrainingError(f"{option(different[0])} contradicts {path}, which was begun with {was}")
 
 
-def _prepare_torch(config: TrainingConfig) -> None:
+def refuse_device(device: str) -> None:
+    """Raises TrainingError for a device that torch cannot use here."""
     try:
-        device = torch.device(config.device)
-        torch.empty(1, device=device)
+        torch.empty(1, device=torch.device(device))
     except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}") from error
+        raise TrainingError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _prepare_torch(config: TrainingConfig) -> None:
+    refuse_device(config.device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
 

@@ -14,8 +14,8 @@ from bbcompress.errors import ModelError, TrainingError
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE
 from bbcompress.training.local import Images, LocalVAE, crops
-from bbcompress.training.loop import copy_all, load_checkpoint
-from bbcompress.training.run import PHASE_RHA, PHASE_VAE, TrainingConfig, config_from_dict
+from bbcompress.training.loop import copy_all, load_checkpoint, weights_of
+from bbcompress.training.run import PHASE_RHA, PHASE_VAE, TrainingConfig, config_from_dict, refuse_device
 from bbcompress.training.tasks import TASKS, TEST_TILES, LocalTask
 
 BASELINE, RHA = "baseline", "rha"
@@ -177,7 +177,7 @@ def open_run(
         epoch = int(state["trainer"]["epoch"]) if "trainer" in state else config.epochs
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(checkpoint) from error
-    _refuse_device(device)
+    refuse_device(device)
     here = replace(
         config, data=data or config.data, data_dir=data_dir or config.data_dir, device=device,
         precision="float32", compile=False,
@@ -219,13 +219,6 @@ def _damaged(checkpoint: Path) -> ModelError:
     return ModelError(f"{checkpoint}: not a training checkpoint of this version, or a damaged one")
 
 
-def _refuse_device(device: str) -> None:
-    try:
-        torch.empty(1, device=torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
-
-
 def _networks(state: dict[str, Any], baseline: Any, rha: Any) -> dict[str, Any]:
     """Fill modules with the networks of a checkpoint, averaged weights where there are such; gives those that it has,
     by encoder."""
@@ -236,19 +229,14 @@ def _networks(state: dict[str, Any], baseline: Any, rha: Any) -> dict[str, Any]:
         return {BASELINE: baseline, RHA: rha}
     learnt = state["trainer"]["averages"] or state["trainer"]["parameters"]
     if state["phase"] == PHASE_VAE:
-        copy_all(_weights(baseline), learnt)
+        copy_all(weights_of(baseline), learnt)
         return {BASELINE: baseline}
     if state["phase"] != PHASE_RHA:
         raise KeyError(state["phase"])
     for model in (baseline, rha):
         model.load_state_dict(state["baseline"])
-    copy_all(_weights(rha.encoder), learnt)
+    copy_all(weights_of(rha.encoder), learnt)
     return {BASELINE: baseline, RHA: rha}
-
-
-def _weights(module: nn.Module) -> list[Tensor]:
-    """What a trainer of the module averages and saves, in its order."""
-    return [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
 
 
 def _tiles(data: Dataset, task: LocalTask) -> tuple[Images, Tensor, Tensor]:
