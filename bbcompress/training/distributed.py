@@ -15,7 +15,9 @@ alone evaluates, logs, saves and exports; the others have to see the run's direc
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,10 +108,18 @@ def joined(device: str) -> Iterator[Share]:
         yield Share(rank, size)
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
+            atexit.register(_leave)
             raise TrainingError("another process of the training has ended or cannot be reached") from error
         raise
     # not after an error: the others might never come
     dist.destroy_process_group()
+
+
+def _leave() -> None:
+    """End a process whose group is broken as one that failed: what tears down the group's threads may abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _take_card(number: int) -> None:
