@@ -591,6 +591,7 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     try:
         from bbcompress.training import run
+        from bbcompress.training.distributed import leave
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -601,6 +602,7 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
         run.train(config, out, resume, from_checkpoint, quiet)
     except KeyboardInterrupt:
         raise BBCError("interrupted; go on with --resume") from None
+    leave()
 
 
 @main.command()

@@ -108,18 +108,25 @@ def joined(device: str) -> Iterator[Share]:
         yield Share(rank, size)
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            atexit.register(_leave)
+            atexit.register(_end, 1)
             raise TrainingError("another process of the training has ended or cannot be reached") from error
         raise
     # not after an error: the others might never come
     dist.destroy_process_group()
 
 
-def _leave() -> None:
-    """End a process whose group is broken as one that failed: what tears down the group's threads may abort."""
+def leave() -> None:
+    """End this process with status 0 if torchrun started it as one of several, else do nothing: to be called when all
+    is written. Where the interpreter tears down what is left of a group's threads, torch now and then aborts."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        _end(0)
+
+
+def _end(status: int) -> None:
+    """End the process without the interpreter's teardown."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(status)
 
 
 def _take_card(number: int) -> None:

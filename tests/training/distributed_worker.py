@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from bbcompress.training import run
-from bbcompress.training.distributed import BatchNorm2d, Share, joined, parallel
+from bbcompress.training.distributed import BatchNorm2d, Share, joined, leave, parallel
 from bbcompress.training.loop import Reporter
 from bbcompress.training.objectives import negative_elbo
 from bbcompress.training.resnet import ResNetShape, ResNetVAE
@@ -62,3 +62,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave()
