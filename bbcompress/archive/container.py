@@ -3,60 +3,35 @@
 from __future__ import annotations
 
 import os
-from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass
 from itertools import accumulate
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from bbcompress.archive.header import MAX_GROUP_IMAGES, GroupHeader
-from bbcompress.archive.names import (
-    MAX_LISTED,
-    Budget,
-    Lazy,
-    PickedNames,
-    decode_names,
-    encode_names,
-    find_duplicate,
-    name_fault,
+from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.index import decode_index, encode_index, is_permutation
+from bbcompress.archive.names import Budget, Lazy, NameFinder, find_duplicate, name_fault
+from bbcompress.archive.segments import (
+    CRC_BYTES,
+    FOOTER_BYTES,
+    MAGIC,
+    MAX_INDEX_BYTES,
+    PREFIX,
+    finished_part,
+    read_exactly,
+    read_group_start,
+    read_segments,
+    salvage,
 )
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images import MAX_PIXELS
-from bbcompress.wire import ByteReader, crc32, pack, unpack, unzigzag, varint, zigzag
-
-MAGIC = b"\xbb\xc1"
-"""The hex digits of the name, then of the version, 1."""
-
-PREFIX = MAGIC + b"\x01"
-"""What every segment of an archive begins with."""
+from bbcompress.wire import ByteReader, crc32, varint
 
 MAX_ARCHIVE_IMAGES = 1 << 31
-MAX_INDEX_BYTES = 1 << 28
-"""Most bytes of a segment's index; so that a wrong length never makes a reader take all of a large file."""
 
-_CRC = 4
-_FOOTER = 4 + _CRC
-
-_IN_ORDER, _LISTED, _PACKED = range(3)
-_POSITION_BYTES = 4  # a position's varint is no longer: twice MAX_LISTED is below 2^28
-
-
-@dataclass(frozen=True)
-class GroupEntry:
-    """What the index says of a group.
-
-    offset, length: where its bytes stand in the file.
-    count: its images.
-    names: theirs, None where the segment has no names.
-    positions: of its images in the archive, counted from 0.
-    """
-
-    offset: int
-    length: int
-    count: int
-    names: Sequence[str] | None
-    positions: Sequence[int]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -68,22 +43,15 @@ class Accounting:
     payloads: int = 0
     checksums: int = 0
     names: int = 0
+    times: int = 0
     index: int = 0
     footer: int = 0
+    unfinished: int = 0
 
     @property
     def total(self) -> int:
         """The file's size."""
         return sum(asdict(self).values())
-
-
-@dataclass(frozen=True)
-class _Segment:
-    groups: tuple[GroupEntry, ...]  # positions and names of this segment alone
-    names: Sequence[str] | None
-    image_count: int
-    name_bytes: int
-    index_bytes: int
 
 
 def is_archive(data: bytes) -> bool:
@@ -109,8 +77,8 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
     header = GroupHeader.decode_lone(reader, max_pixels)
     if not header.fallback:
         return header, reader.rest()
-    body = reader.take(max(reader.remaining - _CRC, 0))
-    if reader.take(_CRC) != crc32(memoryview(data)[:-_CRC]):
+    body = reader.take(max(reader.remaining - CRC_BYTES, 0))
+    if reader.take(CRC_BYTES) != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
     return header, body
 
@@ -118,7 +86,7 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
 def lone_accounting(data: bytes, max_pixels: int = MAX_PIXELS) -> Accounting:
     """The bytes of the file of one image by what they are for. FormatError as from :func:`parse_lone`."""
     header, payload = parse_lone(data, max_pixels)
-    checksum = _CRC if header.fallback else 0
+    checksum = CRC_BYTES if header.fallback else 0
     rest = len(data) - len(PREFIX) - len(payload) - checksum
     return Accounting(prefix=len(PREFIX), group_headers=rest, payloads=len(payload), checksums=checksum)
 
@@ -144,16 +112,30 @@ class ArchiveWriter:
     The file is complete once :meth:`close` has returned; it is neither seeked, flushed nor closed here.
     """
 
-    def __init__(self, file: BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        max_pixels: int = MAX_PIXELS,
+        after: ArchiveReader | None = None,
+        sync: Callable[[], object] = lambda: None,
+    ) -> None:
+        """after: the archive that the segment is added to; together they keep the limits, and no name occurs twice.
+        sync: called when what was written has to be on the disk before the rest is, so that a crash leaves no footer
+        without its groups.
+        """
         self._file = file
         self._max_pixels = max_pixels
-        self._groups: list[tuple[int, int]] = []  # bytes, images
+        self._after = after
+        self._sync = sync
+        self._sizes: list[tuple[int, int]] = []  # bytes, images
         self._names: list[str] | None = None
         self._taken: set[str] = set()
         self._positions: list[int] | None = None
+        self._times: list[int] | None = None
         self._image_count = 0
         self._closed = False
         file.write(PREFIX)
+        sync()
 
     def add_group(
         self,
@@ -161,30 +143,36 @@ class ArchiveWriter:
         payload: bytes,
         names: Sequence[str] | None = None,
         positions: Sequence[int] | None = None,
+        times: Sequence[int] | None = None,
     ) -> None:
         """Write one group of `header.count` images.
 
         names: relative POSIX paths, one for each image; all groups of a segment have names, or none has.
         positions: of each image in the segment, from 0; None in all groups when they stand in order.
+        times: when each was modified, whole seconds since 1970; all groups of a segment have times, or none has.
 
         BBCError for a name that is not allowed or occurs twice, FormatError for a header outside the limits;
         nothing is written then. ValueError where the arguments do not fit each other.
         """
         if self._closed:
             raise ValueError("the segment is closed")
-        self._check_lists(header.count, names, positions)
-        if self._image_count + header.count > MAX_ARCHIVE_IMAGES:
+        self._check_lists(header.count, names, positions, times)
+        before = 0 if self._after is None else self._after.image_count
+        if before + self._image_count + header.count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"an archive holds at most {MAX_ARCHIVE_IMAGES} images")
         data = header.encode_group(self._max_pixels) + varint(len(payload)) + payload
         self._take_names(names or ())
-        if not self._groups:
+        if not self._sizes:
             self._names = None if names is None else []
             self._positions = None if positions is None else []
+            self._times = None if times is None else []
         if names is not None and self._names is not None:
             self._names += names
         if positions is not None and self._positions is not None:
             self._positions += positions
-        self._groups.append((len(data) + _CRC, header.count))
+        if times is not None and self._times is not None:
+            self._times += times
+        self._sizes.append((len(data) + CRC_BYTES, header.count))
         self._image_count += header.count
         self._file.write(data)
         self._file.write(crc32(data))
@@ -193,34 +181,40 @@ class ArchiveWriter:
         """Write the index and the footer. ValueError without groups or a permutation as positions."""
         if self._closed:
             return
-        if not self._groups:
+        if not self._sizes:
             raise ValueError("an archive needs at least one group")
+        names, times = self._names, self._times
         positions: Sequence[int] = range(self._image_count)
         if self._positions is not None:
-            if not _is_permutation(self._positions):
+            if not is_permutation(self._positions):
                 raise ValueError("the positions are not each of 0, 1, ... once")
             positions = self._positions
-        names = self._names
-        if names is not None:
-            names = [name for _, name in sorted(zip(positions, names, strict=True))]
-        parts = [varint(len(self._groups))]
-        parts += [varint(length) + varint(count) for length, count in self._groups]
-        parts += [encode_names(names), _encode_positions(positions)]
-        index = b"".join(parts)
+            order = sorted(range(self._image_count), key=positions.__getitem__)
+            names = None if names is None else [names[place] for place in order]
+            times = None if times is None else [times[place] for place in order]
+        index = encode_index(self._sizes, names, positions, times)
         if len(index) > MAX_INDEX_BYTES:
             raise FormatError(f"the index of {self._image_count} images is too large for one segment")
+        if self._after is not None:
+            decode_index(index, copy(self._after.budget))  # the limits are those of the whole file
         size = len(index).to_bytes(4, "little")
+        self._sync()
         self._file.write(index + size + crc32(PREFIX, index, size))
         self._closed = True
 
-    def _check_lists(self, count: int, names: Sequence[str] | None, positions: Sequence[int] | None) -> None:
-        for values in (names, positions):
+    def _check_lists(
+        self,
+        count: int,
+        names: Sequence[str] | None,
+        positions: Sequence[int] | None,
+        times: Sequence[int] | None,
+    ) -> None:
+        given, had = (names, positions, times), (self._names, self._positions, self._times)
+        for values in given:
             if values is not None and len(values) != count:
-                raise ValueError(f"{len(values)} names or positions for {count} images")
-        if not self._groups:
-            return
-        if (names is None, positions is None) != (self._names is None, self._positions is None):
-            raise ValueError("names and positions are given for all groups of a segment or for none")
+                raise ValueError(f"{len(values)} names, positions or times for {count} images")
+        if self._sizes and [values is None for values in given] != [values is None for values in had]:
+            raise ValueError("names, positions and times are given for all groups of a segment or for none")
 
     def _take_names(self, names: Sequence[str]) -> None:
         new: set[str] = set()
@@ -229,6 +223,8 @@ class ArchiveWriter:
                 raise BBCError(f"{name[:80]!r} cannot be a name in an archive: it {fault}")
             if name in self._taken or name in new:
                 raise BBCError(f"two images have the name {name[:80]!r}")
+            if self._after is not None and self._after.find(name) is not None:
+                raise BBCError(f"the archive has an image of the name {name[:80]!r} already")
             new.add(name)
         self._taken |= new
 
@@ -238,34 +234,55 @@ class ArchiveReader:
 
     Opening reads the indexes, from the last segment to the first, and no group. `groups` are in the order of
     the file. Each can be read by itself, however damaged the others are.
+
+    unfinished: bytes at the end of the file that belong to an addition that was broken off; they are left out.
+    fault: what is wrong with the file as a whole, where it was salvaged; else None.
+    unread: bytes of a salvaged file of which nothing could be made.
+    budget: what more segments may still make a reader list.
     """
 
-    def __init__(self, file: BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
-        """FormatError where the file is not an archive from its first byte to its last."""
+    def __init__(self, file: BinaryIO, max_pixels: int = MAX_PIXELS, keep_going: bool = False) -> None:
+        """keep_going: where indexes are damaged, salvage the groups that can be found without them.
+
+        FormatError where the file is not an archive from its first byte to its last, the unfinished rest apart.
+        """
         self._file = file
         self._max_pixels = max_pixels
         end = file.seek(0, os.SEEK_END)
         start = self._read(0, min(end, len(PREFIX)))
-        _check_magic(start)
-        if not is_archive(start):
-            raise FormatError("the file is not an archive")
-        budget = Budget()
-        segments: list[_Segment] = []
-        while end:
-            segments.append(self._read_segment(end, budget))
-            end = segments[-1].groups[0].offset - len(PREFIX)
-        segments.reverse()
+        if not keep_going:
+            _check_magic(start)
+            if not is_archive(start):
+                raise FormatError("the file is not an archive")
+        self.unfinished = self.unread = 0
+        self.fault: str | None = None
+        self.budget = Budget()
+        try:
+            segments = read_segments(file, end, self.budget)
+        except FormatError as fault:
+            whole = finished_part(file, end, max_pixels)
+            self.budget = Budget()
+            if whole not in (0, end):
+                segments = read_segments(file, whole, self.budget)
+                self.unfinished = end - whole
+            elif keep_going:
+                segments, self.unread = salvage(file, end, max_pixels)
+                self.fault = str(fault)
+            else:
+                raise
+        if not segments:
+            raise FormatError(self.fault or "the file is empty")
         self._segments = segments
-        self._starts = [0, *accumulate(segment.image_count for segment in segments)]
+        self._starts = [0, *accumulate(segment.index.image_count for segment in segments)]
         if self.image_count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"the archive claims {self.image_count} images, the limit is {MAX_ARCHIVE_IMAGES}")
-        name = find_duplicate(segment.names for segment in segments if segment.names is not None)
+        name = find_duplicate(segment.index.names for segment in segments if segment.index.names is not None)
         if name is not None:
             raise FormatError(f"two images of the archive have the name {name[:80]!r}")
-        self.groups: list[GroupEntry] = []
-        for first, segment in zip(self._starts, segments, strict=False):
-            for group in segment.groups:
-                self.groups.append(replace(group, positions=_shift(group.positions, first)))
+        pairs = list(zip(self._starts, segments, strict=False))
+        self.groups = [group for first, segment in pairs for group in segment.groups(first)]
+        self._first_groups = [0, *accumulate(len(segment.index.sizes) for segment in segments)]
+        self._finder: NameFinder | None = None
 
     @property
     def image_count(self) -> int:
@@ -275,17 +292,34 @@ class ArchiveReader:
     @property
     def names(self) -> Sequence[str | None]:
         """The names of all images by position, made when asked for; None for images without names."""
-        return _ArchiveNames([(segment.names, segment.image_count) for segment in self._segments])
+        return _Joined([(segment.index.names, segment.index.image_count) for segment in self._segments])
+
+    @property
+    def times(self) -> Sequence[int | None]:
+        """When the images were modified, by position, in seconds since 1970; None for images without a time."""
+        return _Joined([(segment.index.times, segment.index.image_count) for segment in self._segments])
+
+    def find(self, name: str) -> int | None:
+        """The position of the image of that name, None if there is none. The first call makes a table of all names."""
+        if self._finder is None:
+            pairs = zip(self._starts, self._segments, strict=False)
+            self._finder = NameFinder((start, s.index.names) for start, s in pairs if s.index.names is not None)
+        return self._finder.find(name)
+
+    def place(self, position: int) -> tuple[int, int]:
+        """The group that holds the image of that position, and where in the group it stands; IndexError if none."""
+        position = range(self.image_count)[position]
+        number = bisect_right(self._starts, position) - 1
+        group, place = self._segments[number].place(position - self._starts[number])
+        return self._first_groups[number] + group, place
 
     def read_group(self, number: int) -> tuple[GroupHeader, bytes]:
         """The header and payload of one of `groups`, its checksum verified. FormatError if it is damaged."""
         entry = self.groups[number]
         what = f"group {number}"
-        if entry.length < _CRC:
-            raise FormatError(f"{what} is cut short")
         data = self._read(entry.offset, entry.length)
-        body = data[:-_CRC]
-        if data[-_CRC:] != crc32(body):
+        body = data[:-CRC_BYTES]
+        if data[-CRC_BYTES:] != crc32(body):
             raise FormatError(f"{what} is damaged: its checksum does not fit")
         reader = ByteReader(body, what)
         header = GroupHeader.decode_group(reader, self._max_pixels)
@@ -295,144 +329,49 @@ class ArchiveReader:
         reader.finish()
         return header, payload
 
+    def read_header(self, number: int) -> GroupHeader:
+        """The header of one of `groups`, without its payload, and so without a check. FormatError if it is damaged."""
+        entry = self.groups[number]
+        found = read_group_start(self._file, entry.offset, entry.offset + entry.length, self._max_pixels)
+        if found is None or found[0].count != entry.count:
+            raise FormatError(f"group {number} is damaged")
+        return found[0]
+
     def accounting(self) -> Accounting:
         """The bytes of the file by what they are for; reads every group. FormatError where one is damaged."""
         payloads = sum(len(self.read_group(number)[1]) for number in range(len(self.groups)))
         segments, groups = len(self._segments), len(self.groups)
-        names = sum(segment.name_bytes for segment in self._segments)
+        names = sum(segment.index.name_bytes for segment in self._segments)
+        times = sum(segment.index.time_bytes for segment in self._segments)
         return Accounting(
             prefix=len(PREFIX) * segments,
-            group_headers=sum(group.length for group in self.groups) - payloads - _CRC * groups,
+            group_headers=sum(group.length for group in self.groups) - payloads - CRC_BYTES * groups,
             payloads=payloads,
-            checksums=_CRC * groups,
+            checksums=CRC_BYTES * groups,
             names=names,
-            index=sum(segment.index_bytes for segment in self._segments) - names,
-            footer=_FOOTER * segments,
+            times=times,
+            index=sum(segment.index_bytes for segment in self._segments) - names - times,
+            footer=FOOTER_BYTES * segments,
+            unfinished=self.unfinished,
         )
 
     def _read(self, offset: int, size: int) -> bytes:
-        self._file.seek(offset)
-        data = self._file.read(size)
-        if len(data) != size:
-            raise FormatError("the file is cut short")
-        return data
+        return read_exactly(self._file, offset, size)
 
-    def _read_segment(self, end: int, budget: Budget) -> _Segment:
-        """The segment whose last byte stands before `end`."""
-        fault = FormatError("the archive is damaged, cut short or followed by other data")
-        index_end = end - _FOOTER
-        if index_end < len(PREFIX):
-            raise fault
-        footer = self._read(index_end, _FOOTER)
-        index_size = int.from_bytes(footer[:4], "little")
-        if index_size > min(index_end - len(PREFIX), MAX_INDEX_BYTES):
-            raise fault
-        index = self._read(index_end - index_size, index_size)
-        if footer[4:] != crc32(PREFIX, index, footer[:4]):
-            raise fault
-        reader = ByteReader(index, "the index")
-        sizes = []
-        for _ in range(reader.varint(reader.remaining, "the number of groups")):
-            length = reader.varint(end, "the length of a group")
-            sizes.append((length, reader.varint(MAX_GROUP_IMAGES, "the number of images")))
-        start = index_end - index_size - sum(length for length, _ in sizes) - len(PREFIX)
-        if not sizes or any(count < 1 for _, count in sizes):
-            raise FormatError("the archive has no groups, or one without images")
-        if start < 0 or self._read(start, len(PREFIX)) != PREFIX:
-            raise FormatError("the archive is damaged: a segment does not begin where its index says")
-        image_count = sum(count for _, count in sizes)
-        before_names = reader.position
-        names = decode_names(reader, image_count, budget)
-        name_bytes = reader.position - before_names
-        positions = _decode_positions(reader, image_count, budget)
-        reader.finish()
-        groups = []
-        offset, first = start + len(PREFIX), 0
-        for length, count in sizes:
-            its = positions[first : first + count]
-            picked = None if names is None else PickedNames(names, its)
-            groups.append(GroupEntry(offset, length, count, picked, its))
-            offset += length
-            first += count
-        return _Segment(tuple(groups), names, image_count, name_bytes, index_size)
+class _Joined(Lazy[Item | None]):
+    """What the images of several segments have, one behind the other; None for each image of a segment without."""
 
-
-class _ArchiveNames(Lazy[str | None]):
-    """The names of several segments one after the other, None for each image of a segment without."""
-
-    def __init__(self, parts: Sequence[tuple[Sequence[str] | None, int]]) -> None:
+    def __init__(self, parts: Sequence[tuple[Sequence[Item] | None, int]]) -> None:
         self._parts = parts
         self._ends = list(accumulate(count for _, count in parts))
 
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def _at(self, index: int) -> str | None:
+    def _at(self, index: int) -> Item | None:
         place = bisect_right(self._ends, index)
-        names, count = self._parts[place]
-        return None if names is None else names[index - self._ends[place] + count]
-
-
-def _shift(positions: Sequence[int], by: int) -> Sequence[int]:
-    if by == 0:
-        return positions
-    if isinstance(positions, range):
-        return range(positions.start + by, positions.stop + by)
-    return array("Q", (position + by for position in positions))
-
-
-def _is_permutation(positions: Sequence[int]) -> bool:
-    seen = bytearray(len(positions))
-    for position in positions:
-        if not 0 <= position < len(seen) or seen[position]:
-            return False
-        seen[position] = 1
-    return True
-
-
-def _encode_positions(positions: Sequence[int]) -> bytes:
-    """One byte where images stand in order, else how far each position is from the one that would follow."""
-    if positions == range(len(positions)) or all(place == index for index, place in enumerate(positions)):
-        return bytes([_IN_ORDER])
-    if len(positions) > MAX_LISTED:
-        raise FormatError(f"{len(positions)} images are too many to stand in an order of their own")
-    expected = [0, *(position + 1 for position in positions)]
-    listed = b"".join(varint(zigzag(here - there)) for here, there in zip(positions, expected, strict=False))
-    packed = pack(listed)
-    return min(bytes([_LISTED]) + listed, bytes([_PACKED]) + varint(len(packed)) + packed, key=len)
-
-
-def _decode_positions(reader: ByteReader, count: int, budget: Budget) -> Sequence[int]:
-    """The position of each of the segment's `count` images, group by group. FormatError if no permutation."""
-    form = reader.byte()
-    if form == _IN_ORDER:
-        return range(count)
-    if form not in (_LISTED, _PACKED):
-        raise FormatError(f"{reader.what} lists positions in a form that this version does not know")
-    if count > budget.positions:
-        raise FormatError(f"{reader.what} lists more than {MAX_LISTED} positions")
-    budget.positions -= count
-    if form == _LISTED:
-        return _list_positions(reader, count)
-    packed = reader.take(reader.varint(reader.remaining, "the length of the positions"))
-    inner = ByteReader(unpack(packed, _POSITION_BYTES * count), "the list of positions")
-    positions = _list_positions(inner, count)
-    inner.finish()
-    return positions
-
-
-def _list_positions(reader: ByteReader, count: int) -> Sequence[int]:
-    positions = array("Q")
-    expected = 0
-    for _ in range(count):
-        position = expected + unzigzag(reader.varint(2 * count, "a position"))
-        if not 0 <= position < count:
-            raise FormatError(f"{reader.what} has a position outside the segment")
-        positions.append(position)
-        expected = position + 1
-    if not _is_permutation(positions):
-        raise FormatError(f"{reader.what} has a position twice")
-    return positions
+        items, count = self._parts[place]
+        return None if items is None else items[index - self._ends[place] + count]
 
 
 def _check_magic(data: bytes) -> None:

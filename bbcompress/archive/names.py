@@ -17,7 +17,8 @@ from bbcompress.wire import ByteReader, pack, unpack, varint
 
 MAX_NAME_BYTES = 4096
 MAX_LISTED = 1 << 22
-"""Most images of an archive with listed names, and with listed positions; each takes memory in the reader."""
+"""Most groups of an archive, and most images with listed names, listed positions, times of their own: each takes
+memory in the reader."""
 
 MAX_LISTED_BYTES = 1 << 26
 """Most bytes of all listed names of an archive together."""
@@ -109,27 +110,29 @@ class NumberedNames(Lazy[str]):
         return run[index - self._ends[place] + run.count]
 
 
-class PickedNames(Lazy[str]):
-    """The names at some positions of another sequence."""
+class Picked(Lazy[Item]):
+    """The items at some positions of another sequence."""
 
-    def __init__(self, names: Sequence[str], positions: Sequence[int]) -> None:
-        self._names = names
+    def __init__(self, items: Sequence[Item], positions: Sequence[int]) -> None:
+        self._items = items
         self._positions = positions
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    def _at(self, index: int) -> str:
-        return self._names[self._positions[index]]
+    def _at(self, index: int) -> Item:
+        return self._items[self._positions[index]]
 
 
 class Budget:
-    """What reading an archive may still list in memory: names, their bytes, positions."""
+    """What reading an archive may still list in memory: groups, names, their bytes, positions, times."""
 
     def __init__(self) -> None:
+        self.groups = MAX_LISTED
         self.names = MAX_LISTED
         self.name_bytes = MAX_LISTED_BYTES
         self.positions = MAX_LISTED
+        self.times = MAX_LISTED
 
 
 def encode_names(names: Sequence[str] | None) -> bytes:
@@ -210,6 +213,38 @@ def find_duplicate(lists: Iterable[Sequence[str]]) -> str | None:
                 if place >= 0 and number <= ranges[place][1]:
                     return name
     return None
+
+
+class NameFinder:
+    """Where a name stands in some lists, one behind the other; numbered names are computed, not listed."""
+
+    def __init__(self, lists: Iterable[tuple[int, Sequence[str]]]) -> None:
+        """lists: each with the position of its first name; no name occurs twice in them."""
+        self._listed: dict[str, int] = {}
+        self._spans: dict[tuple[str, str, int], list[tuple[int, int, int]]] = {}  # lowest, highest, position
+        for start, names in lists:
+            if not isinstance(names, NumberedNames):
+                self._listed.update((name, start + place) for place, name in enumerate(names))
+                continue
+            for run in names.runs:
+                for length, low, high in run.spans():
+                    span = (low, high, start + low - run.first)
+                    self._spans.setdefault((run.prefix, run.suffix, length), []).append(span)
+                start += run.count
+        for spans in self._spans.values():
+            spans.sort()
+
+    def find(self, name: str) -> int | None:
+        """The position of a name, None where it is in no list."""
+        if name in self._listed:
+            return self._listed[name]
+        if parts := _split_number(name):
+            prefix, digits, suffix = parts
+            spans, number = self._spans.get((prefix, suffix, len(digits)), []), int(digits)
+            place = bisect_right(spans, (number, MAX_NUMBER, 0)) - 1
+            if place >= 0 and number <= spans[place][1]:
+                return spans[place][2] + number - spans[place][0]
+        return None
 
 
 def _split_number(name: str) -> tuple[str, str, str] | None:

@@ -12,10 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive import container
+from bbcompress.archive import container, segments
 from bbcompress.archive.container import (
-    MAX_INDEX_BYTES,
-    PREFIX,
     ArchiveReader,
     ArchiveWriter,
     build_lone,
@@ -26,6 +24,7 @@ from bbcompress.archive.container import (
     split_items,
 )
 from bbcompress.archive.header import GroupHeader, Kind
+from bbcompress.archive.segments import MAX_INDEX_BYTES, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.wire import crc32, pack, varint
 
@@ -34,9 +33,10 @@ FALLBACK = GroupHeader(fallback=True)
 GROUP = GroupHeader(model=b"abcd", count=5, direct=2, batches=(1, 2))
 
 Group = tuple[GroupHeader, bytes, Sequence[str] | None, Sequence[int] | None]
+Timed = tuple[GroupHeader, bytes, Sequence[str] | None, Sequence[int] | None, Sequence[int] | None]
 
 
-def write(*groups: Group) -> bytes:
+def write(*groups: Group | Timed) -> bytes:
     file = io.BytesIO()
     writer = ArchiveWriter(file)
     for group in groups:
@@ -189,17 +189,28 @@ def test_damage_in_any_segment() -> None:
     for place in range(len(data)):
         with pytest.raises(FormatError):
             content(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
-    for end in range(len(data)):
-        if end == len(parts[0]):  # an archive to which nothing was added yet
-            assert content(data[:end]) == content(parts[0])
-            continue
+    for end in range(len(parts[0])):
         with pytest.raises(FormatError):
             content(data[:end])
+    for end in range(len(parts[0]), len(data)):  # an addition that was broken off
+        assert content(data[:end]) == content(parts[0])
+        assert ArchiveReader(io.BytesIO(data[:end])).unfinished == end - len(parts[0])
+
+
+def test_damage_before_other_segments_is_never_taken_for_an_unfinished_end() -> None:
+    parts = [small_archive(), write((GROUP, b"q", None, None)), write((GROUP, b"r", None, None))]
+    data = b"".join(parts)
+    for tail in (b"", parts[2][:3], parts[2][:20], parts[2][:-1]):
+        for place in range(len(parts[0]), len(parts[0]) + len(parts[1])):
+            damaged = data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :] + tail
+            with pytest.raises(FormatError):
+                content(damaged)
 
 
 def test_size_of_an_index_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     data = small_archive()
     monkeypatch.setattr(container, "MAX_INDEX_BYTES", 9)
+    monkeypatch.setattr(segments, "MAX_INDEX_BYTES", 9)
     with pytest.raises(FormatError, match="damaged"):
         ArchiveReader(io.BytesIO(data))
     with pytest.raises(FormatError, match="too large for one segment"):
@@ -238,7 +249,7 @@ def test_damage_anywhere() -> None:
     whole = content(data)
     wrong = [data[:end] for end in range(len(data))]
     wrong += [data[start:] for start in range(1, len(data))]
-    wrong += [data + extra for extra in (b"\0", b"\xff" * 9, data[-8:], PREFIX)]
+    wrong += [data + extra for extra in (b"\0", b"\xff" * 9, data[-8:])]
     wrong += [extra + data for extra in (b"\0", PREFIX, data[:20])]
     for place in range(len(data)):
         for pattern in (1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0xFF, 0x55):
@@ -303,6 +314,19 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "groups shorter than the segment": lambda: segment(FIVE, b"\x01" + entry(len(FIVE) - 1, 5) + NO_NAMES),
     "another number of images": lambda: segment(FIVE, b"\x01" + entry(len(FIVE), 6) + NO_NAMES),
     "an index with a rest": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\0"),
+    "times with a rest": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\1\x02\x05\0"),
+    "times in an unknown form": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\3\x02\x05"),
+    "a time too few": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\1\x02\x04"),
+    "a time too many": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\1\x02\x06"),
+    "a time of no image": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\1\x02\x00\x02\x05"),
+    "a time of 2^62": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\1" + varint((1 << 63) - 1) + b"\x05"),
+    "a time before year 881": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\1" + varint((1 << 36) + 1) + b"\x05"),
+    "packed times with a rest": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\2" + packed(bytes(6))),
+    "a bomb of times": lambda: segment(FIVE, FIVE_ENTRY + NO_NAMES + b"\2" + packed(bytes(50_000_000))),
+    "2^23 times": lambda: segment(
+        FIVE * 8, varint(8) + entry(len(FIVE), 1 << 20) * 8 + NO_NAMES + b"\2" + packed(bytes(1 << 23))
+    ),
+    "2^22 + 1 groups": lambda: segment(b"", varint((1 << 22) + 1) + entry(7, 1) * ((1 << 22) + 1) + NO_NAMES),
     "an index cut short": lambda: segment(FIVE, FIVE_ENTRY),
     "a group without bytes": lambda: segment(b"", b"\x01" + entry(0, 5) + NO_NAMES),
     "a group with a rest": lambda: segment(
@@ -380,6 +404,173 @@ def test_claimed_images_are_not_listed() -> None:
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_times_of_many_claimed_images_are_not_listed() -> None:
+    times = b"\x01" + b"\x02" + varint(1 << 31)
+    data = segment(FIVE * 2048, varint(2048) + entry(len(FIVE), 1 << 20) * 2048 + NO_NAMES + times)
+    tracemalloc.start()
+    try:
+        reader = ArchiveReader(io.BytesIO(data))
+        assert reader.times[-1] == 1
+        group = reader.groups[7]
+        assert group.times is not None
+        assert group.times[5] == 1
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# Times, names and places
+
+
+def test_times_come_back_by_position() -> None:
+    groups: list[Timed] = [
+        (replace(GROUP, count=2, batches=()), b"p", ["c", "a"], [2, 0], [-5, 1 << 36]),
+        (replace(GROUP, count=2, batches=()), b"q", ["b", "d"], [1, 3], [7, 7]),
+    ]
+    data = write(*groups)
+    reader = ArchiveReader(io.BytesIO(data + small_archive()))
+    assert list(reader.names)[:4] == ["a", "b", "c", "d"]
+    assert list(reader.times) == [1 << 36, 7, -5, 7] + [None] * 8
+    assert [None if g.times is None else list(g.times) for g in reader.groups] == [[-5, 1 << 36], [7, 7], None, None]
+    accounting = reader.accounting()
+    assert accounting.total == len(data) + len(small_archive())
+    assert accounting.times == 1 + 6 + 1 + 6 + 1 + 1 + 1 + 1 + 1
+
+
+def test_a_file_without_times_is_as_it_was() -> None:
+    assert small_archive() == write(
+        (replace(GROUP, kind=Kind("L", (3, 200)), steps=4, learning_rate=5000, size=(28, 28)), b"payload",
+         [f"{n}.png" for n in (0, 2, 4, 6, 7)], [0, 2, 4, 6, 7], None),
+        (GroupHeader(count=3, fallback=True), join_items([b"a", b"", b"cc"]), ["x", "y/z", "é"], [5, 1, 3], None),
+    )  # fmt: skip
+    assert ArchiveReader(io.BytesIO(small_archive())).accounting().times == 0
+
+
+def test_names_and_positions_are_found() -> None:
+    three = write((replace(GROUP, count=2, batches=()), b"x", ["p", "q"], [1, 0]))
+    runs = write((GROUP, b"r", [f"{n:03}.png" for n in range(998, 1003)], None))
+    reader = ArchiveReader(io.BytesIO(small_archive() + write((GROUP, b"more", None, None)) + three + runs))
+    for position, name in enumerate(reader.names):
+        number, place = reader.place(position)
+        assert reader.groups[number].positions[place] == position
+        if name is not None:
+            assert reader.find(name) == position
+    for name in ("", "0", "8.png", "00.png", "997.png", "0998.png", "1003.png", "é ", "x/"):
+        assert reader.find(name) is None
+    with pytest.raises(IndexError):
+        reader.place(reader.image_count)
+
+
+# Additions that were broken off, and salvage
+
+
+def test_a_segment_is_added_to_what_is_there() -> None:
+    data = small_archive()
+    file = io.BytesIO(data)
+    reader = ArchiveReader(file)
+    synced: list[int] = []
+    file.seek(0, io.SEEK_END)
+    writer = ArchiveWriter(file, after=reader, sync=lambda: synced.append(file.tell()))
+    with pytest.raises(BBCError, match="already"):
+        writer.add_group(GROUP, b"more", ["new", "2.png", "n", "o", "p"])
+    writer.add_group(GROUP, b"more", ["new", "3.png", "n", "o", "p"])
+    before_index = file.tell()
+    writer.close()
+    assert synced == [len(data) + len(PREFIX), before_index]
+    assert list(ArchiveReader(file).names)[8:] == ["new", "3.png", "n", "o", "p"]
+
+
+def test_limits_are_those_of_the_whole_file() -> None:
+    file = io.BytesIO(small_archive())
+    reader = ArchiveReader(file)
+    reader.budget.names = 4
+    file.seek(0, io.SEEK_END)
+    writer = ArchiveWriter(file, after=reader)
+    writer.add_group(GROUP, b"more", ["new", "3.png", "n", "o", "p"])
+    with pytest.raises(FormatError, match="names"):
+        writer.close()
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+
+
+def test_salvage_brings_out_every_group_that_is_whole() -> None:
+    """Whatever byte is damaged: all groups but the one that it is in, and the names of all other segments."""
+    parts = [small_archive(), write((GROUP, b"q", None, None)), write((GROUP, b"r", ["s", "t", "u", "v", "w"], None))]
+    data = b"".join(parts)
+    good = ArchiveReader(io.BytesIO(data))
+    payloads = [good.read_group(number) for number in range(4)]
+    segment_of = [0, 0, 1, 2]
+    starts = [0, len(parts[0]), len(parts[0]) + len(parts[1]), len(data)]
+    for place in range(len(data)):
+        reader = ArchiveReader(io.BytesIO(flipped(data, place)), keep_going=True)
+        found = {}
+        for number, entry in enumerate(reader.groups):
+            try:
+                found[entry.offset] = (reader.read_group(number), entry.names and list(entry.names))
+            except FormatError:
+                continue
+        for number, entry in enumerate(good.groups):
+            if entry.offset <= place < entry.offset + entry.length:
+                assert entry.offset not in found
+                continue
+            header, names = found[entry.offset]
+            assert header == payloads[number]
+            first, last = starts[segment_of[number]], starts[segment_of[number] + 1]
+            if not first <= place < last or (found[entry.offset][1] is not None):
+                assert names == (None if entry.names is None else list(entry.names))
+
+
+def test_salvage_of_what_is_no_archive() -> None:
+    for data in (b"", b"\xbb", bytes(100), b"hello, world", PREFIX, PREFIX * 20, random.Random(5).randbytes(5000)):
+        with pytest.raises(FormatError):
+            ArchiveReader(io.BytesIO(data), keep_going=True)
+
+
+def test_salvage_of_two_damaged_segments() -> None:
+    parts = [small_archive(), write((GROUP, b"q", None, None)), write((GROUP, b"r", ["s", "t", "u", "v", "w"], None))]
+    data = flipped(parts[0], len(parts[0]) - 1) + b"rubbish" + flipped(parts[1], len(parts[1]) - 9) + parts[2]
+    with pytest.raises(FormatError):
+        ArchiveReader(io.BytesIO(data))
+    reader = ArchiveReader(io.BytesIO(data), keep_going=True)
+    payloads = [reader.read_group(number)[1] for number in range(4)]
+    assert payloads == [b"payload", join_items([b"a", b"", b"cc"]), b"q", b"r"]
+    assert list(reader.names) == [None] * 13 + ["s", "t", "u", "v", "w"]
+    assert reader.fault is not None
+    index_bytes = len(parts[0]) + len(parts[1]) - sum(group.length for group in reader.groups[:3])
+    assert reader.unread == index_bytes - 2 * len(PREFIX) + len(b"rubbish")
+
+
+def test_an_index_that_looks_like_a_group_is_none() -> None:
+    """One fallback group of one image: its index could be a fallback group by its numbers."""
+    one = write((GroupHeader(fallback=True), join_items([b"a"]), ["a.png"], None))
+    data = one + write((GroupHeader(fallback=True), join_items([b"b"]), ["b.png"], None))
+    for place in range(len(one), len(data)):
+        for pattern in range(1, 256):
+            damaged = data[:place] + bytes([data[place] ^ pattern]) + data[place + 1 :]
+            try:
+                reader = ArchiveReader(io.BytesIO(damaged))
+            except FormatError:
+                continue
+            assert reader.image_count == 2  # the group alone is damaged, and says so
+            with pytest.raises(FormatError):
+                reader.read_group(1)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_behind_an_archive(tail: bytes) -> None:
+    """They are an error, or an unfinished addition that begins as one."""
+    data = small_archive()
+    try:
+        reader = ArchiveReader(io.BytesIO(data + tail))
+    except FormatError:
+        return
+    assert reader.unfinished == len(tail)
+    assert tail[: len(PREFIX)] == PREFIX[: len(tail)]
+    assert content(data + tail) == content(data)
 
 
 def test_opening_does_not_read_the_groups() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bbcompress.archive import names as module
 from bbcompress.archive.names import (
     Budget,
+    NameFinder,
     NumberedNames,
     Run,
     decode_names,
@@ -210,3 +211,22 @@ def test_packed_names_are_no_bomb() -> None:
     packed = pack(bytes(50_000_000))
     with pytest.raises(FormatError, match="more than"):
         decode(b"\x03" + varint(len(packed)) + packed, 10)
+
+
+@given(st.lists(some_names, min_size=1, max_size=40, unique=True), st.integers(0, 40))
+def test_names_are_found(names: list[str], split: int) -> None:
+    parts = [names[:split], names[split:]]
+    coded = [decode_names(ByteReader(encode_names(part), "names"), len(part), Budget()) for part in parts if part]
+    starts = [0, len(parts[0])] if parts[0] else [0]
+    finder = NameFinder((start, part) for start, part in zip(starts, coded, strict=False) if part is not None)
+    for position, name in enumerate(names):
+        assert finder.find(name) == position
+    for name in ("", "0", "x", "00", *(f"{name}0" for name in names), *(f"0{name}" for name in names)):
+        assert finder.find(name) == (names.index(name) if name in names else None)
+
+
+def test_names_of_runs_are_not_listed() -> None:
+    finder = NameFinder([(3, NumberedNames([Run("a", ".png", 0, 5, 1 << 40), Run("a", ".png", 2, 0, 5)]))])
+    assert finder.find(f"a{5 + (1 << 39)}.png") == 3 + (1 << 39)
+    assert finder.find("a04.png") == 3 + (1 << 40) + 4
+    assert finder.find("a05.png") is None
