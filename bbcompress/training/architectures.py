@@ -70,7 +70,7 @@ class MLPVAE(nn.Module):
     def _run(self, network: nn.Sequential, inputs: Tensor) -> Tensor:
         if self.compute_dtype == torch.float32:
             return network(inputs)  # type: ignore[no-any-return]
-        with torch.autocast(inputs.device.type, dtype=self.compute_dtype):
+        with torch.autocast(inputs.device.type, dtype=self.compute_dtype, cache_enabled=False):
             outputs: Tensor = network(inputs)
         return outputs.float()
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
-from bbcompress.training.distributed import mean_of_processes
+from bbcompress.training.distributed import mean_of_processes, processes
 from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
@@ -38,9 +38,12 @@ class Loss(Protocol):
 
 def seeded_generator(device: torch.device, *words: object) -> torch.Generator:
     """A generator on the device, seeded with a hash of the words."""
+    return torch.Generator(device).manual_seed(_seed(*words))
+
+
+def _seed(*words: object) -> int:
     digest = hashlib.sha256(" ".join(map(str, words)).encode()).digest()
-    # 32 bits: torch's CPU generator uses no more
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "little"))
+    return int.from_bytes(digest[:4], "little")  # 32 bits: torch's CPU generator uses no more
 
 
 # --- Display -------------------------------------------------------------------------------------
@@ -120,7 +123,8 @@ class Trainer:
     before_step: called before each step with the share of these epochs that is done.
 
     All randomness of an epoch comes from a generator seeded by (seed, phase, epoch), so a trainer restored
-    after an epoch goes on bit for bit as one that never stopped (with the same number of threads).
+    after an epoch goes on bit for bit as one that never stopped (on a CPU, with the same number of threads). On a GPU
+    the steps of whole batches are replays of one CUDA graph: small networks would wait for their kernels' launches.
     """
 
     def __init__(
@@ -154,7 +158,12 @@ class Trainer:
         self.epoch = 0
         self.steps = 0
         self.averages = [p.detach().clone() for p in self.parameters] if average else []
-        self.optimiser = torch.optim.Adam(trained, lr=lr, fused=True)
+        self.graph = _StepGraph() if data.is_cuda and processes() == 1 else None
+        if self.graph is None:
+            self.optimiser = torch.optim.Adam(trained, lr=lr, fused=True)
+        else:  # a rate that may change between replays is a tensor
+            rate = torch.tensor(lr, device=data.device)
+            self.optimiser = torch.optim.Adam(trained, lr=rate, fused=True, capturable=True)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -167,23 +176,23 @@ class Trainer:
         Raises TrainingError if it is not finite.
         """
         self.epoch += 1
-        generator = seeded_generator(self.data.device, "epoch", self.seed, self.phase, self.epoch)
+        generator = self._generator()
         order = torch.randperm(len(self.data), generator=generator, device=self.data.device)
         total = torch.zeros((), dtype=torch.float64, device=self.data.device)
         seen = 0
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
             self._begin_step()
-            self.optimiser.zero_grad(set_to_none=True)
-            loss = self.loss(self.data[rows], generator=generator)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
+            if self.graph is None or len(rows) < self.batch:
+                loss = self._step(rows, generator)
+            else:
+                loss = self.graph.step(self._step, rows, generator)
             self.steps += 1
             if self.steps < AVERAGE_EVERY:  # a training too short for averages keeps what it learnt
                 copy_all(self.averages, self.parameters[: len(self.averages)])
             elif self.averages and self.steps % AVERAGE_EVERY == 0:
                 self._update_averages()
-            total += loss.detach() * len(rows)
+            total += loss * len(rows)
             seen += len(rows)
             if reporter.wants_steps and self.steps % SHOW_EVERY == 0:
                 reporter.step(self.steps, total.item() / seen * self.unit)
@@ -192,12 +201,32 @@ class Trainer:
             raise TrainingError(f"the loss is not finite in epoch {self.epoch} of phase {self.phase}: lower --lr")
         return mean * self.unit
 
+    def _generator(self) -> torch.Generator:
+        """What this epoch draws from; a graph has one of its own, seeded anew each epoch."""
+        words = ("epoch", self.seed, self.phase, self.epoch)
+        if self.graph is None:
+            return seeded_generator(self.data.device, *words)
+        if self.graph.generator is None:
+            self.graph.generator = torch.Generator(self.data.device)
+        return self.graph.generator.manual_seed(_seed(*words))
+
+    def _step(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """A step of Adam on those rows of the data; returns the loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.loss(self.data[rows], generator=generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.detach()
+
     def _begin_step(self) -> None:
         if self.decay_epochs:
             done = self.steps / (self.decay_epochs * self.steps_per_epoch)
             rate = self.lr * min(1.0, (self.steps + 1) / RISE_STEPS) * max(1 - done, LAST_RATE)
             for group in self.optimiser.param_groups:
-                group["lr"] = rate
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
             if self.before_step is not None:
                 self.before_step(min(done, 1.0))
 
@@ -234,7 +263,7 @@ class Trainer:
             "steps": self.steps,
             "parameters": [p.detach() for p in self.parameters],
             "averages": self.averages,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self._optimiser_state(self.optimiser.state_dict(), self.lr, False),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -242,7 +271,49 @@ class Trainer:
         self.epoch, self.steps = state["epoch"], state["steps"]
         copy_all(self.parameters, state["parameters"])
         copy_all(self.averages, state["averages"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        group = self.optimiser.param_groups[0]
+        self.optimiser.load_state_dict(
+            self._optimiser_state(state["optimiser"], group["lr"], bool(group["capturable"]))
+        )
+
+    @staticmethod
+    def _optimiser_state(state: dict[str, Any], lr: float | Tensor, capturable: bool) -> dict[str, Any]:
+        """An optimiser's state with that rate: checkpoints are the same whether or not a graph made the steps."""
+        groups = [{**group, "lr": lr, "capturable": capturable} for group in state["param_groups"]]
+        return {**state, "param_groups": groups}
+
+
+class _StepGraph:
+    """Training steps as replays of one CUDA graph, captured from the fourth on; the ones before it warm up."""
+
+    WARM_UP = 3
+
+    def __init__(self) -> None:
+        self.generator: torch.Generator | None = None
+        self._steps = 0
+        self._graph: Any = None
+
+    def step(
+        self, step: Callable[[Tensor, torch.Generator], Tensor], rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """What `step` gives for rows; always as many, always the same step and generator."""
+        self._steps += 1
+        if self._steps <= self.WARM_UP:
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                loss = step(rows, generator)
+            torch.cuda.current_stream().wait_stream(side)
+            return loss
+        if self._graph is None:
+            self._rows = rows.clone()
+            self._graph = torch.cuda.CUDAGraph()
+            self._graph.register_generator_state(generator)
+            with torch.cuda.graph(self._graph):  # runs nothing
+                self._loss = step(self._rows, generator)
+        self._rows.copy_(rows)
+        self._graph.replay()
+        return self._loss
 
 
 def buffers_of(module: Any) -> list[Tensor]:
