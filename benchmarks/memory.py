@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from mnist import environment
 
-from bbcompress.images import PixelImage, read_image, write_png
+from bbcompress.images import PixelImage, read_image
+from bbcompress.writers import write_png
 
 BBC = [sys.executable, "-m", "bbcompress"]
 BAND = 256

@@ -26,6 +26,7 @@ from torch import Tensor
 
 import bbcompress
 from bbcompress.errors import TrainingError
+from bbcompress.training.datasets import Dataset
 from bbcompress.training.loop import Reporter, Trainer, reporting, seeded_generator
 from bbcompress.training.objectives import TINY, bits_per_dimension, gaussian_kl
 from bbcompress.training.run import TrainingConfig
@@ -224,11 +225,18 @@ class EvaluationOptions:
             raise TrainingError(f"--{'lr' if self.batch is None else 'batch'} is for --optimal")
 
 
-def evaluate_run(path: str | Path, options: EvaluationOptions | None = None, quiet: bool = False) -> dict[str, Any]:
+def evaluate_run(
+    path: str | Path,
+    options: EvaluationOptions | None = None,
+    quiet: bool = False,
+    dataset: Dataset | None = None,
+    optimal: TrainedVAE | None = None,
+) -> dict[str, Any]:
     """All figures of a run in bits per dimension, with what they were measured on, as plain values.
 
-    path: the directory of a run, or a checkpoint in it. `encoders` holds for each encoder its ELBO on training and
-    test images, by the same noise, and from these:
+    path: the directory of a run, or a checkpoint in it. dataset: the data, if they are loaded already. optimal: optimal
+    inference for the run, if it has been trained already as the options say. `encoders` holds for each encoder its ELBO
+    on training and test images, by the same noise, and from these:
 
     * generalisation_gap: test less train;
     * amortised_inference_gap (paper Eq. 8): test less the test ELBO of optimal inference.
@@ -243,19 +251,21 @@ def evaluate_run(path: str | Path, options: EvaluationOptions | None = None, qui
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     run = open_run(
-        path, data=options.data, data_dir=options.data_dir, images=options.images, device=options.device, quiet=quiet
-    )
+        path, data=options.data, data_dir=options.data_dir, images=options.images, device=options.device, quiet=quiet,
+        dataset=dataset,
+    )  # fmt: skip
     clock = _Clock()
     with reporting(quiet) as reporter:
         encoders = {name: _measure(model, run, options, name, clock, reporter) for name, model in run.models.items()}
         schedule: dict[str, Any] = {}
         if options.optimal:
             schedule = _schedule(run.config, options)
-            with clock.of("optimal"):
-                optimal = optimal_encoder(
-                    run.models[BASELINE], run.test, options.optimal, schedule["lr"], batch=schedule["batch"],
-                    average=schedule["average"], seed=options.seed, reporter=reporter,
-                )  # fmt: skip
+            if optimal is None:
+                with clock.of("optimal"):
+                    optimal = optimal_encoder(
+                        run.models[BASELINE], run.test, options.optimal, schedule["lr"], batch=schedule["batch"],
+                        average=schedule["average"], seed=options.seed, reporter=reporter,
+                    )  # fmt: skip
             encoders[OPTIMAL] = _measure(optimal, run, options, OPTIMAL, clock, reporter)
     result: dict[str, Any] = {"encoders": encoders}
     _add_gaps(result)

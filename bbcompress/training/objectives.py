@@ -140,14 +140,15 @@ def sleep(
 
 
 def denoising(
-    model: ImageVAE, x: Tensor, alpha: float, sigma: float, generator: torch.Generator, share: Share = ALONE
+    model: ImageVAE, x: Tensor, alpha: float, sigma: float | Tensor, generator: torch.Generator, share: Share = ALONE
 ) -> Tensor:
     """The loss with the denoising regulariser: mean alpha KL(q(z|x + eps) || p(z|x)) + (1 - alpha) KL(q(z|x) || p(z|x))
     over data x (B, D) (paper Eq. 18), as a mean negative ELBO in nats: they differ by a constant in the encoder.
 
     eps ~ N(0, sigma^2) for each sub-pixel; sigma is in units of the range of levels, pixels being scaled to [0, 1]. The
     paper does not say its unit. The encoder alone sees eps. Both terms are taken of every row, so a step encodes and
-    decodes twice; they have the noise of z in common. sigma = 0 is `negative_elbo`, with other random numbers.
+    decodes twice; they have the noise of z in common. sigma = 0 is `negative_elbo`, with other random numbers. Of one
+    process sigma may be a tensor (B, 1).
     """
     noise = share.of(standard_normal(len(x), model, generator, x.device))
     eps = share.of(torch.randn(x.shape, generator=generator, device=x.device))

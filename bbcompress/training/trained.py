@@ -162,11 +162,12 @@ def open_run(
     images: int | None = None,
     device: str = "cpu",
     quiet: bool = False,
+    dataset: Dataset | None = None,
 ) -> TrainedRun:
     """The models of a run and images for them, on the device.
 
     path: the directory of a run, or a checkpoint in it, be it one within phase `vae`. data, data_dir: None is the run's
-    own. images: at most so many of each part, the first ones.
+    own; dataset: these data, if they are loaded already. images: at most so many of each part, the first ones.
     Raises ModelError for what is no checkpoint of a run, DataError, TrainingError.
     """
     checkpoint = _checkpoint_in(Path(path))
@@ -182,7 +183,7 @@ def open_run(
         config, data=data or config.data, data_dir=data_dir or config.data_dir, device=device,
         precision="float32", compile=False,
     )  # fmt: skip
-    dataset = load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey)
+    dataset = dataset or load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey)
     task: Any = TASKS[here.architecture](here, dataset, ALONE)
     if json.dumps(task.shape) != json.dumps(state.get("shape")):
         raise TrainingError(f"{checkpoint}: was trained on images of another size than those of {here.data}")

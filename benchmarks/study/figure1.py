@@ -12,8 +12,8 @@ from study import LR, Study, draw, finish, main, seeds_text, spreads
 
 def figure1(study: Study) -> None:
     curves: dict[str, list[list[float]]] = {"train": [], "test": []}
-    for seed in range(study.seeds):
-        measured = [study.measure(checkpoint) for checkpoint in study.vae("binary", seed).values()]
+    for checkpoints in study.vaes("binary", range(study.seeds)):
+        measured = [study.measure(checkpoint) for checkpoint in checkpoints.values()]
         for part, of_part in curves.items():
             of_part.append([encoders["baseline"][part]["bpd"] for encoders in measured])
     results = {part: spreads(of_part) for part, of_part in curves.items()}

@@ -16,9 +16,15 @@ OPTIMAL_EPOCHS = 100
 def figure2(study: Study) -> None:
     epochs = study.length(OPTIMAL_EPOCHS)
     curves: dict[str, list[list[float]]] = {"amortised": [], "optimal": [], "gap": []}
-    for seed in range(study.seeds):
-        checkpoints = study.vae("binary", seed).values()
-        measured = [study.measure(checkpoint, epochs, seed=seed) for checkpoint in checkpoints]
+    seeds = range(study.seeds)
+    wanted = [
+        (checkpoint, seed)
+        for seed, checkpoints in zip(seeds, study.vaes("binary", seeds), strict=True)
+        for checkpoint in checkpoints.values()
+    ]
+    all_measured = study.measure_all(wanted, epochs)
+    for seed in seeds:
+        measured = [found for (_, its), found in zip(wanted, all_measured, strict=True) if its == seed]
         curves["amortised"].append([encoders["baseline"]["test"]["bpd"] for encoders in measured])
         curves["optimal"].append([encoders["optimal"]["test"]["bpd"] for encoders in measured])
         curves["gap"].append([encoders["baseline"]["amortised_inference_gap"] for encoders in measured])

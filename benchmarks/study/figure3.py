@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from study import Study, draw, finish, main, seeds_text, spread, spreads, test_bpd, test_curve
+from study import Study, draw, finish, main, results_of, seeds_text
 
 from bbcompress.training.loop import load_checkpoint, replacing, save_checkpoint, seeded_generator
 from bbcompress.training.objectives import ELBO, REVERSE_SLEEP, SLEEP, sample_model
 from bbcompress.training.run import TrainingConfig, load_trained
+from bbcompress.training.stacked import Member
 from bbcompress.training.tasks import build_mlp
 
 KNOWN_LR = ENCODER_LR = 1e-3
@@ -37,21 +38,21 @@ def figure3(study: Study) -> None:
     drawn = study.runs / f"known-{epochs}-images"
     counts = draw_images(study, out, drawn)
     of_drawn = replace(study, data="mnist", data_dir=str(drawn))
-    runs: dict[str, list[Path]] = {name: [] for name in OBJECTIVES}
+    members: dict[str, list[Member]] = {name: [] for name in OBJECTIVES}
     for seed in range(study.seeds):
         start = study.runs / f"known-{epochs}-start-seed{seed}.pt"
         write_start(of_drawn, out, start, seed)
         for name, objective in OBJECTIVES.items():
-            runs[name].append(
+            members[name].append(
                 of_drawn.encoder(
                     f"known-{epochs}-{objective}", start, seed, pixels="binary", vae_epochs=epochs, epochs=epochs,
                     lr=ENCODER_LR, objective=objective,
                 )
             )  # fmt: skip
-    results: dict[str, dict[str, Any]] = {
-        name: {"curve": spreads([test_curve(out) for out in outs]), "final": spread([test_bpd(out) for out in outs])}
-        for name, outs in runs.items()
-    }
+    results: dict[str, dict[str, Any]] = {}
+    for name, of_name in members.items():
+        of_drawn.train_all(of_name)
+        results[name] = results_of([member.out for member in of_name])
 
     train_images, test_images = counts
     figure = study.figure(

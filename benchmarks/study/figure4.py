@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study import LR, Study, draw, finish, main, seeds_text, spread, spreads, test_bpd, test_curve
+from study import LR, Study, draw, finish, main, results_of, seeds_text
 
 from bbcompress.training.objectives import SLEEP
 
@@ -22,21 +22,21 @@ ALPHAS = {"wake (alpha = 0)": 0.0, "reverse half-asleep (alpha = 0.5)": 0.5, "re
 def figure4(study: Study) -> None:
     epochs, last = study.length(ENCODER_EPOCHS), study.points[-1]
     start = study.vae("binary")[last]
-    runs = {
+    members = {
         name: study.half_asleep("binary", last, start, ENCODER_EPOCHS, ENCODER_LR, alpha)
         for name, alpha in ALPHAS.items()
     }
-    runs["sleep"] = [
+    members["sleep"] = [
         study.encoder(
             f"mnist-binary-{last:04}-sleep-lr{ENCODER_LR:g}-{epochs}", start, seed,
             pixels="binary", vae_epochs=last, epochs=epochs, lr=ENCODER_LR, objective=SLEEP,
         )
         for seed in range(study.seeds)
     ]  # fmt: skip
-    results: dict[str, dict[str, Any]] = {
-        name: {"curve": spreads([test_curve(out) for out in outs]), "final": spread([test_bpd(out) for out in outs])}
-        for name, outs in runs.items()
-    }
+    results: dict[str, dict[str, Any]] = {}
+    for name, of_name in members.items():
+        study.train_all(of_name)
+        results[name] = results_of([member.out for member in of_name])
 
     figure = study.figure(
         "Inference of one VAE on binary MNIST by objective",

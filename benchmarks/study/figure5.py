@@ -34,13 +34,17 @@ def figure5(study: Study) -> None:
     results: dict[str, dict[str, list[Any]]] = {}
     for pixels in study.pixels:
         of_pixels = results[pixels] = {name: [] for name in NAMES}
-        for epoch, start in study.vae(pixels).items():
-            measured = [study.measure(start, optimal_epochs, seed=seed) for seed in range(study.seeds)]
-            of_pixels["VAE"].append(spread([encoders["baseline"]["test"]["bpd"] for encoders in measured]))
-            of_pixels["optimal"].append(spread([encoders["optimal"]["test"]["bpd"] for encoders in measured]))
-            runs = study.half_asleep(pixels, epoch, start)
-            asleep = [study.measure(out / "training.pt", seed=seed) for seed, out in enumerate(runs)]
-            of_pixels["reverse half-asleep"].append(spread([encoders["rha"]["test"]["bpd"] for encoders in asleep]))
+        starts = study.vae(pixels)
+        seeds = range(study.seeds)
+        measured = study.measure_all([(start, seed) for start in starts.values() for seed in seeds], optimal_epochs)
+        members = [member for epoch, start in starts.items() for member in study.half_asleep(pixels, epoch, start)]
+        study.train_all(members)
+        asleep = [study.measure(member.out / "training.pt", seed=member.config.seed) for member in members]
+        for first in range(0, len(members), study.seeds):
+            of_epoch, of_asleep = (found[first : first + study.seeds] for found in (measured, asleep))
+            of_pixels["VAE"].append(spread([encoders["baseline"]["test"]["bpd"] for encoders in of_epoch]))
+            of_pixels["optimal"].append(spread([encoders["optimal"]["test"]["bpd"] for encoders in of_epoch]))
+            of_pixels["reverse half-asleep"].append(spread([encoders["rha"]["test"]["bpd"] for encoders in of_asleep]))
 
     figure = study.figure(
         "Test BPD on MNIST by inference",

@@ -31,7 +31,9 @@ def figure6(study: Study) -> None:
     results: dict[str, dict[str, Any]] = {}
     for pixels in study.pixels:
         start = study.vae(pixels)[last]
-        runs = study.half_asleep(pixels, last, start)
+        members = study.half_asleep(pixels, last, start)
+        study.train_all(members)
+        runs = [member.out for member in members]
         results[pixels] = {
             "VAE": test_bpd(runs[0], "baseline"),
             "curve": spreads([test_curve(out) for out in runs]),

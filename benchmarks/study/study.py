@@ -1,7 +1,8 @@
 """What the scripts of the paper's study share: options, runs, measurements, results and plots.
 
 All that is trained is a run of `bbc train` under --runs, which the scripts share and go on with after an interruption;
-one process at a time may work on a run. Measurements of checkpoints are kept beside the runs, in `measured`.
+one process at a time may work on a run. With --together, or on a GPU, runs that are alike are trained as one; such
+runs are begun anew after an interruption. Measurements of checkpoints are kept beside the runs, in `measured`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from matplotlib import rc_context
@@ -27,10 +30,14 @@ from matplotlib.figure import Figure
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
+from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
 from bbcompress.training.loop import save_json
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
 from bbcompress.training.run import MAY_CHANGE, TrainingConfig, stored_config
+from bbcompress.training.stacked import Member, optimal_encoders, train_together
+from bbcompress.training.trained import TrainedRun, TrainedVAE, open_run
 
 LR = 3e-4  # of VAEs (paper, Section 4)
 HALF_ASLEEP_LR = OPTIMAL_LR = 5e-4
@@ -48,7 +55,7 @@ class Study:
 
     data, data_dir: as of `bbc train`; runs, out: directories; epochs: of the long VAEs; every: epochs from one point of
     a VAE to the next; seeds: how many; hidden: None is the paper's width; quick: schedules of a few epochs on a hundred
-    digits, to see that the scripts work.
+    digits, to see that the scripts work; together: train runs that are alike as one, which pays on a GPU.
     """
 
     data: str
@@ -63,6 +70,7 @@ class Study:
     device: str = "cpu"
     hidden: int | None = None
     quick: bool = False
+    together: bool = False
 
     @property
     def points(self) -> list[int]:
@@ -107,20 +115,50 @@ class Study:
             one, other = (getattr(which, different[0]) for which in (stored, config))
             raise BBCError(f"{path}: a run whose {different[0]} is {one}, not {other}: choose other --runs")
 
-    def vae(self, pixels: str, seed: int = VAE_SEED) -> dict[int, Path]:
-        """The checkpoints of a long VAE by epoch, at `points`. A run that has them all need not be finished."""
-        out = self.runs / (f"mnist-{pixels}" if seed == VAE_SEED else f"mnist-{pixels}-seed{seed}")
-        checkpoints = {epoch: out / f"epoch-{epoch:04}.pt" for epoch in self.points}
-        config = self.config(
-            pixels, seed=seed, epochs=self.epochs, keep_every=self.every, evaluate_every=10, name=out.name
-        )
-        if not all(path.exists() for path in checkpoints.values()):
-            self.train(config, out)
-        for path in checkpoints.values():
-            if not path.exists():
-                raise BBCError(f"{path}: not kept by this run: choose another --every or --runs")
-            self.check(config, path)
-        return checkpoints
+    def train_all(self, members: Sequence[Member]) -> None:
+        """Train what is not yet trained of several runs: together where they can be, else one after the other."""
+        waiting = [member for member in members if not (member.out / "training.pt").exists()]
+        for member in members:
+            if member not in waiting:
+                self.check(member.config, member.out)
+        if not self.together:
+            for member in waiting:
+                self.train(member.config, member.out, member.start)
+        elif waiting:
+            names = f"{waiting[0].out.name} to {waiting[-1].out.name}"
+            print(f"{len(waiting)} runs together, {names}", file=sys.stderr, flush=True)
+            for member in waiting:
+                shutil.rmtree(member.out, ignore_errors=True)  # of an interruption
+            train_together(waiting, self.dataset(waiting[0].config.binary))
+
+    def dataset(self, binary: bool) -> Dataset:
+        """The images, loaded once."""
+        return load_once(self.data, self.data_dir, binary)
+
+    def vaes(self, pixels: str, seeds: Sequence[int] = (VAE_SEED,)) -> list[dict[int, Path]]:
+        """For each seed the checkpoints of a long VAE by epoch, at `points`. A run that has them all need not be
+        finished."""
+        found, waiting = [], []
+        for seed in seeds:
+            out = self.runs / (f"mnist-{pixels}" if seed == VAE_SEED else f"mnist-{pixels}-seed{seed}")
+            checkpoints = {epoch: out / f"epoch-{epoch:04}.pt" for epoch in self.points}
+            config = self.config(
+                pixels, seed=seed, epochs=self.epochs, keep_every=self.every, evaluate_every=10, name=out.name
+            )
+            if not all(path.exists() for path in checkpoints.values()):
+                waiting.append(Member(config, out))
+            found.append((config, checkpoints))
+        self.train_all(waiting)
+        for config, checkpoints in found:
+            for path in checkpoints.values():
+                if not path.exists():
+                    raise BBCError(f"{path}: not kept by this run: choose another --every or --runs")
+                self.check(config, path)
+        return [checkpoints for _, checkpoints in found]
+
+    def vae(self, pixels: str) -> dict[int, Path]:
+        """The checkpoints of the long VAE by epoch, at `points`."""
+        return self.vaes(pixels)[0]
 
     def encoder(
         self,
@@ -134,20 +172,19 @@ class Study:
         lr: float,
         objective: str = REVERSE_HALF_ASLEEP,
         **options: Any,
-    ) -> Path:
-        """The finished run of an encoder, trained by an objective for the decoder of `start` and tested each epoch."""
+    ) -> Member:
+        """The run of an encoder, to be trained by an objective for the decoder of `start` and tested each epoch."""
         out = self.runs / f"{name}-seed{seed}"
         config = self.config(
             pixels, seed=seed, epochs=vae_epochs, encoder_epochs=epochs, encoder_lr=lr, objective=objective,
             evaluate_every=1, name=out.name, **options,
         )  # fmt: skip
-        self.train(config, out, start)
-        return out
+        return Member(config, out, start)
 
     def half_asleep(
         self, pixels: str, epoch: int, start: Path, epochs: int = HALF_ASLEEP_EPOCHS, lr: float = HALF_ASLEEP_LR,
         alpha: float = 0.5,
-    ) -> list[Path]:  # fmt: skip
+    ) -> list[Member]:  # fmt: skip
         """Runs of reverse half-asleep inference (paper Eq. 17) for a long VAE after `epoch`, one for each seed."""
         epochs = self.length(epochs)
         name = f"mnist-{pixels}-{epoch:04}-alpha{alpha:g}-lr{lr:g}-{epochs}"
@@ -160,25 +197,24 @@ class Study:
 
     def measure(self, checkpoint: Path, optimal: int = 0, lr: float = OPTIMAL_LR, seed: int = 0) -> dict[str, Any]:
         """The `encoders` of `evaluate_run`; optimal: epochs of optimal inference on the test images."""
-        options = EvaluationOptions(
-            data_dir=self.data_dir, optimal=optimal, lr=lr if optimal else None, batch=BATCH if optimal else None,
-            seed=seed, device=self.device, threads=self.threads,
-        )  # fmt: skip
-        key = {
-            "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-            "optimal": optimal, "lr": options.lr, "seed": seed,
-        }  # fmt: skip
-        kind = f"-optimal{optimal}" if optimal else ""
-        path = self.runs / "measured" / f"{checkpoint.parent.name}-{checkpoint.stem}{kind}-seed{seed}.json"
-        if path.exists():
-            kept: dict[str, Any] = json.loads(path.read_text())
-            if kept["of"] == key:
-                return dict(kept["encoders"])
-        print(f"{path.stem}: measured", file=sys.stderr, flush=True)
-        evaluation = evaluate_run(checkpoint, options)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_json({"of": key, **{name: evaluation[name] for name in ("encoders", "data", "seconds")}}, path)
-        return dict(evaluation["encoders"])
+        return self.measure_all([(checkpoint, seed)], optimal, lr)[0]
+
+    def measure_all(
+        self, wanted: Sequence[tuple[Path, int]], optimal: int = 0, lr: float = OPTIMAL_LR
+    ) -> list[dict[str, Any]]:
+        """`measure` of several checkpoints, each with a seed; optimal inference is trained together where it can be."""
+        all_of_them = [Measurement(self, checkpoint, seed, optimal, lr) for checkpoint, seed in wanted]
+        models: list[TrainedVAE | None] = [None] * len(wanted)
+        missing = [number for number, measurement in enumerate(all_of_them) if measurement.kept() is None]
+        if optimal and self.together and missing:
+            print(f"{len(missing)} times optimal inference together", file=sys.stderr, flush=True)
+            runs = [all_of_them[number].open() for number in missing]
+            made = optimal_encoders(
+                [cast(MLPVAE, run.models["baseline"]) for run in runs], runs[0].test, optimal, lr, batch=BATCH
+            )
+            for number, model in zip(missing, made, strict=True):
+                models[number] = model
+        return [measurement.take(model) for measurement, model in zip(all_of_them, models, strict=True)]
 
     # --- Results ---
 
@@ -193,6 +229,7 @@ class Study:
                 "batch": BATCH,
                 "hidden": self.hidden or 500,
                 "seeds": self.seeds,
+                "trained_together": self.together,
                 "spread": "mean and sample standard deviation over the seeds",
                 **schedule,
             },
@@ -218,6 +255,69 @@ class Study:
         print(f"written: {self.out / name}.json, .png, .svg")
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What `evaluate_run` says of a checkpoint, kept beside the runs of a study."""
+
+    study: Study
+    checkpoint: Path
+    seed: int
+    optimal: int
+    lr: float
+
+    @property
+    def options(self) -> EvaluationOptions:
+        """Of `evaluate_run`."""
+        more: dict[str, Any] = {"lr": self.lr, "batch": BATCH} if self.optimal else {}
+        return EvaluationOptions(
+            data_dir=self.study.data_dir, optimal=self.optimal, seed=self.seed, device=self.study.device,
+            threads=self.study.threads, **more,
+        )  # fmt: skip
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        kind = f"-optimal{self.optimal}" if self.optimal else ""
+        name = f"{self.checkpoint.parent.name}-{self.checkpoint.stem}{kind}-seed{self.seed}.json"
+        return self.study.runs / "measured" / name
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What it is of."""
+        digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
+        return {"checkpoint": digest, "optimal": self.optimal, "lr": self.options.lr, "seed": self.seed}
+
+    def kept(self) -> dict[str, Any] | None:
+        """The figures, if they have been measured."""
+        if not self.path.exists():
+            return None
+        found = json.loads(self.path.read_text())
+        return dict(found["encoders"]) if found["of"] == self.key else None
+
+    def open(self) -> TrainedRun:
+        """The models, and images for them."""
+        return open_run(self.checkpoint, device=self.study.device, dataset=self._dataset())
+
+    def take(self, optimal: TrainedVAE | None = None) -> dict[str, Any]:
+        """The figures, measured if they are not kept; optimal: what optimal inference has given, if it has."""
+        if (kept := self.kept()) is not None:
+            return kept
+        print(f"{self.path.stem}: measured", file=sys.stderr, flush=True)
+        evaluation = evaluate_run(self.checkpoint, self.options, dataset=self._dataset(), optimal=optimal)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        save_json({"of": self.key, **{name: evaluation[name] for name in ("encoders", "data", "seconds")}}, self.path)
+        return dict(evaluation["encoders"])
+
+    def _dataset(self) -> Dataset:
+        return self.study.dataset(stored_config(self.checkpoint).binary)
+
+
+@lru_cache(maxsize=2)
+def load_once(data: str, data_dir: str, binary: bool) -> Dataset:
+    """`load`, for what a script asks for again and again."""
+    return load(data, data_dir, binary)
+
+
 # --- Figures of runs -----------------------------------------------------------------------------
 
 
@@ -230,6 +330,11 @@ def test_curve(out: Path) -> list[float]:
 def test_bpd(out: Path, encoder: str = "rha") -> float:
     """Test BPD of a finished run's second encoder, or its `baseline` one; four draws of z an image, the same noise."""
     return float(json.loads((out / "metrics.json").read_text())[f"{encoder}_test_bpd"])
+
+
+def results_of(outs: Sequence[Path]) -> dict[str, Any]:
+    """Spreads over finished runs: `curve` of `test_curve` at each epoch, `final` of `test_bpd`."""
+    return {"curve": spreads([test_curve(out) for out in outs]), "final": spread([test_bpd(out) for out in outs])}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -287,6 +392,9 @@ def main(
     parser.add_argument("--pixels", nargs="+", choices=pixels, default=list(pixels))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--together", action="store_true", help="train runs that are alike as one; always with another device than cpu"
+    )
     args = parser.parse_args()
     if min(args.seeds, args.every) < 1 or args.epochs < args.every:
         parser.error("--seeds and --every are at least 1, and --epochs no smaller than --every")
@@ -302,6 +410,7 @@ def main(
         threads=args.threads,
         device=args.device,
         quick=args.quick,
+        together=args.together or args.device != "cpu",
     )
     try:
         script(study)
@@ -317,7 +426,6 @@ def environment(device: str) -> dict[str, Any]:
             packages[name] = version(name)
         except PackageNotFoundError:
             continue
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -325,5 +433,17 @@ def environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device,
         "packages": packages,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """The commit of the code: of the checkout, or what `git archive` has written; empty if there is neither."""
+    exported = (HERE.parent / "commit.txt").read_text().strip()
+    if not exported.startswith("$"):
+        return exported
+    try:
+        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    except OSError:
+        return ""
+    return found.stdout.strip()

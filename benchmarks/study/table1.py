@@ -28,22 +28,28 @@ def table1(study: Study) -> None:
     results: dict[str, dict[str, Any]] = {}
     for pixels, epochs in lengths.items():
         start = study.vae(pixels)[last]
-        ours = study.half_asleep(pixels, last, start, epochs)
+        members = study.half_asleep(pixels, last, start, epochs)
+        study.train_all(members)
+        ours = [member.out for member in members]
         results[pixels] = {
             "VAE": test_bpd(ours[0], "baseline"),
             OURS: spread([test_bpd(out) for out in ours]),
             "denoising": {},
         }
-        for sigma in sigmas:
-            runs = [
+        denoising = {
+            sigma: [
                 study.encoder(
                     f"mnist-{pixels}-{last:04}-denoising{sigma:g}-lr{HALF_ASLEEP_LR:g}-{epochs}", start, seed,
                     pixels=pixels, vae_epochs=last, epochs=epochs, lr=HALF_ASLEEP_LR, objective=DENOISING,
                     alpha=ALPHA, sigma=sigma,
                 )
                 for seed in range(study.seeds)
-            ]  # fmt: skip
-            results[pixels]["denoising"][f"{sigma:g}"] = spread([test_bpd(out) for out in runs])
+            ]
+            for sigma in sigmas
+        }  # fmt: skip
+        study.train_all([member for of_sigma in denoising.values() for member in of_sigma])
+        for sigma, of_sigma in denoising.items():
+            results[pixels]["denoising"][f"{sigma:g}"] = spread([test_bpd(member.out) for member in of_sigma])
 
     of_lengths = ", ".join(f"{epochs} epochs ({pixels})" for pixels, epochs in lengths.items())
     figure = study.figure(
