@@ -4,37 +4,71 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn
 
+from bbcompress.archive.names import name_fault
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.signals import held_back
 
 SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
 MAX_NAMES = 1 << 22
+NAMED = 3
+"""Paths that a line names, of all that it counts."""
+
 _TEMPORARY = ".bbc-"
+_WINDOWS_REFUSES = re.compile(r'[<>:"|?*\x00-\x1f]')
+_WINDOWS_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789")}
 IMAGE_SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jpg", ".jpeg"}
 
 
-def find_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
+@dataclass
+class LeftOut:
+    """What was met in folders and is not among the images: paths of files that have no image's name or are none at all
+    (pipes, devices), and of links to folders or to what lies outside."""
+
+    files: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """A line for each kind of which there is any."""
+        kinds = (
+            (self.files, "not images or not named as such"),
+            (self.links, "that are links to folders or out of theirs"),
+        )
+        for paths, what in kinds:
+            if paths:
+                some = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+                yield f"{some} {what}, left out: {', '.join(paths[:NAMED])}{', ...' * (len(paths) > NAMED)}"
+
+
+def find_images(inputs: Sequence[str], left_out: LeftOut | None = None) -> list[tuple[str, Path]]:
     """Name in the archive and path of every image of the inputs: files as they are, folders walked in sorted order.
 
-    A file given by itself is named by its own name, one in a folder by its path relative to it.
+    A file given by itself is named by its own name, one in a folder by its path relative to it. Links are followed
+    where they are given by themselves, and in a folder where they lead to a file of that folder.
+
+    left_out: gets what is not among the images.
 
     Raises:
-        ImageError: an input does not exist, or a folder cannot be read or holds no image.
+        ImageError: an input does not exist, a folder cannot be read or holds no image, or a name cannot stand in an
+            archive or occurs twice.
     """
+    left_out = LeftOut() if left_out is None else left_out
     found: list[tuple[str, Path]] = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            inside = [p for p in _walk(path) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+            inside = [place for place in _walk(path, left_out) if _is_image(place, left_out)]
             if not inside:
                 raise ImageError(f"{name}: there is no image in this folder")
             found += sorted((p.relative_to(path).as_posix(), p) for p in inside)
@@ -42,17 +76,65 @@ def find_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
             found.append((path.name, path))
         else:
             raise ImageError(f"{name}: no such file")
+    _check_names(found)
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _is_image(path: Path, left_out: LeftOut) -> bool:
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        return True
+    left_out.files.append(str(path))
+    return False
+
+
+def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
     """The files in a folder and those below it. Raises ImageError where one cannot be listed: none is left out."""
 
     def fail(error: OSError) -> NoReturn:
         raise ImageError(f"{error.filename}: cannot be read: {error.strerror or error}")
 
-    for place, _, files in os.walk(folder, onerror=fail):
-        yield from (Path(place) / name for name in files)
+    root = Path(os.path.realpath(folder))
+    for place, folders, files in os.walk(folder, onerror=fail):
+        left_out.links += (os.path.join(place, name) for name in folders if os.path.islink(os.path.join(place, name)))
+        for name in files:
+            path = Path(place) / name
+            if path.is_symlink() and root not in Path(os.path.realpath(path)).parents:
+                left_out.links.append(str(path))
+            else:
+                yield path
+
+
+def _check_names(found: Sequence[tuple[str, Path]]) -> None:
+    taken: dict[str, Path] = {}
+    for name, path in found:
+        if fault := name_fault(name):
+            raise ImageError(f"{str(path)!r} cannot have its name in an archive: it {fault}")
+        if name in taken:
+            raise ImageError(f"two images have the name {name!r}: {taken[name]} and {path}")
+        taken[name] = path
+
+
+def odd_names(names: Sequence[str]) -> Iterator[str]:
+    """A line for each kind of names that some systems cannot hold; there, images come back under others."""
+    lower = Counter(name.lower() for name in names)
+    alike = [name for name in names if lower[name.lower()] > 1]
+    if alike:
+        yield f"{len(alike)} names differ only in case, such as {alike[0]!r}: not all systems can hold them as they are"
+    refused = [name for name in names if windows_name(name) != name]
+    if refused:
+        some = "1 name" if len(refused) == 1 else f"{len(refused)} names"
+        yield f"{some}, such as {refused[0]!r}, cannot be held as they are by Windows"
+
+
+def windows_name(name: str) -> str:
+    """The name, or one that Windows can hold: no character and no device name that it refuses."""
+    parts = []
+    for part in name.split("/"):
+        part = _WINDOWS_REFUSES.sub("_", part)
+        part = re.sub(r"[ .]$", "_", part)
+        stem = part.partition(".")[0].rstrip(" ").upper()
+        parts.append(f"_{part}" if stem in _WINDOWS_DEVICES else part)
+    return "/".join(parts)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
@@ -112,7 +194,8 @@ class NewFolder:
         if folder.exists() and not folder.is_dir():
             raise OutputExistsError(f"{folder} is a file, not a folder")
         self._folder, self._force = folder, force
-        self._written: list[PurePosixPath] = []
+        self._written: dict[str, str] = {}  # names as asked for, as written
+        self._subfolders: set[Path] = set()
         self._made: list[Path] = []
         self._temporary: list[Path] = []
 
@@ -132,19 +215,44 @@ class NewFolder:
 
     def check(self, names: Sequence[str]) -> None:
         """Raises OutputExistsError if one of the files exists and may not be overwritten."""
-        for name in names:
-            refuse_existing(self._folder / name, self._force)
+        if self._folder.is_dir():
+            for name in names:
+                refuse_existing(self._folder / name, self._force)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Add a file; `name` is a relative path that the archive has checked. Raises BBCError."""
-        path = self._staging / name
+    def write(self, name: str, data: bytes, time: int | None = None) -> str:
+        """Add a file; `name` is a relative path that the archive has checked, `time` when it was modified, in seconds
+        since 1970. Gives its name in the folder: another one where the system takes `name` for that of a file written
+        before (as it does where case does not count), or cannot hold it. Raises BBCError.
+        """
+        if name in self._written:
+            raise BBCError(f"{self._folder / name}: there are two files of this name")
+        whole = windows_name(name) if os.name == "nt" else name
+        written, tries = whole, 1
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
-                file.write(data)
+            while not self._create(written, data, time):
+                tries += 1
+                pure = PurePosixPath(whole)
+                written = pure.with_name(f"{pure.stem}-{tries}{pure.suffix}").as_posix()
         except OSError as error:
             raise BBCError(f"{self._folder / name}: cannot be written: {error.strerror or error}") from None
-        self._written.append(PurePosixPath(name))
+        self._written[name] = written
+        return written
+
+    def _create(self, name: str, data: bytes, time: int | None) -> bool:
+        """Write a file unless there is one."""
+        path = self._staging / name
+        if path.parent not in self._subfolders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._subfolders.add(path.parent)
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        if time is not None:
+            with suppress(OSError, OverflowError):  # a system may know no such year
+                os.utime(path, (time, time))
+        return True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
@@ -162,16 +270,20 @@ class NewFolder:
                 os.replace(self._staging, self._folder)
                 return
             root = self._folder.resolve()
-            targets = [self._folder / name for name in self._written]
-            for target in targets:  # all of them, before the first is moved or a folder is made
+            names = list(self._written.values())
+            inside: set[Path] = set()
+            for name in names:  # all of them, before the first is moved or a folder is made
+                target = self._folder / name
                 refuse_existing(target, self._force)
-                place = target.parent.resolve()
-                if root not in (place, *place.parents):
-                    raise BBCError(f"{target} is outside of {self._folder} (a symbolic link)")
-            for target in targets:
-                self._make_folders(target.parent)
-            for name, target in zip(self._written, targets, strict=True):
-                os.replace(self._staging / name, target)
+                if target.parent not in inside:
+                    place = target.parent.resolve()
+                    if root not in (place, *place.parents):
+                        raise BBCError(f"{target} is outside of {self._folder} (a symbolic link)")
+                    inside.add(target.parent)
+            for parent in inside:
+                self._make_folders(parent)
+            for name in names:
+                os.replace(self._staging / name, self._folder / name)
         except OSError as error:
             raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
 

@@ -20,13 +20,16 @@ import pytest
 from bbcompress import files
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.files import (
+    LeftOut,
     NewFolder,
     find_images,
     image_names,
     list_names,
     new_file,
+    odd_names,
     open_input,
     refuse_existing,
+    windows_name,
     write_file,
     write_standard_output,
 )
@@ -305,6 +308,58 @@ def test_a_name_twice_is_an_error(place: Path) -> None:
     assert listing(place) == {}
 
 
+def test_times_of_files(place: Path) -> None:
+    with NewFolder(place / "out", force=False) as new:
+        for name, time in {"a.png": 1_000_000_000, "b.png": -86_400, "c/d.png": (1 << 37) - 1}.items():
+            new.write(name, b"a", time)
+        new.write("now.png", b"a")
+    assert [(place / "out" / name).stat().st_mtime_ns for name in ("a.png", "b.png")] == [10**18, -86_400 * 10**9]
+    assert (place / "out" / "now.png").stat().st_mtime > 1_700_000_000
+
+
+def test_a_system_that_cannot_tell_names_apart(place: Path) -> None:
+    """Where case does not count, a.png is there once A.png has been written; neither is lost."""
+    with NewFolder(place / "out", force=False) as new:
+        new.write("sub/A.png", b"first")
+        (place / next(place.glob(".bbc-*")).name / "sub" / "a.png").write_bytes(b"first, by its other name")
+        assert new.write("sub/a.png", b"second") == "sub/a-2.png"
+    assert (place / "out" / "sub" / "A.png").read_bytes() == b"first"
+    assert (place / "out" / "sub" / "a-2.png").read_bytes() == b"second"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b.png", "a/b.png"),
+        ("a:b.png", "a_b.png"),
+        ("<x>/?*|.png", "_x_/___.png"),
+        ("tab\t/a .png", "tab_/a .png"),
+        ("dots./a.", "dots_/a_"),
+        ("con.png", "_con.png"),
+        ("aux/lpt1.tar.gz", "_aux/_lpt1.tar.gz"),
+        ("console.png", "console.png"),
+    ],
+)
+def test_names_for_windows(name: str, expected: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert windows_name(name) == expected
+    assert windows_name(expected) == expected
+    assert bool(list(odd_names([name]))) == (name != expected)
+    with NewFolder(place / "out", force=False) as new:
+        assert new.write(name, b"a") == name
+        monkeypatch.setattr("bbcompress.files.windows_name", lambda name: name + "!")
+        monkeypatch.setattr("bbcompress.files.os.name", "nt")
+        written = new.write("other", b"b")
+        monkeypatch.undo()
+    assert written == "other!"
+    assert (place / "out" / "other!").read_bytes() == b"b"
+
+
+def test_names_that_differ_only_in_case_are_told_of() -> None:
+    (line,) = odd_names(["b.png", "a/A.png", "A/a.png", "c.png"])
+    assert line.startswith("2 names differ only in case, such as 'a/A.png'")
+    assert list(odd_names(["a.png", "b.png"])) == []
+
+
 def test_a_file_is_no_folder(place: Path) -> None:
     (place / "file").write_bytes(b"file")
     with pytest.raises(OutputExistsError, match="not a folder"):
@@ -435,6 +490,52 @@ def test_folders_are_walked_in_order(tmp_path: Path) -> None:
     assert find_images([str(tmp_path / "in")]) == [(name, tmp_path / "in" / name) for name in expected]
     found = find_images([str(tmp_path / "alone.xyz"), str(tmp_path / "in" / "a")])
     assert [name for name, _ in found] == ["alone.xyz", "b/c.tiff", "z.JPG"]
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "in"
+    outside.mkdir()
+    (folder / "sub").mkdir(parents=True)
+    for path in (outside / "secret.png", folder / "a.png", folder / "sub" / "b.png", folder / "notes.txt"):
+        path.touch()
+    (folder / "c.png").symlink_to(folder / "a.png")
+    (folder / "sub" / "d.png").symlink_to("../a.png")
+    (folder / "e.png").symlink_to(outside / "secret.png")
+    (folder / "up").symlink_to(folder)
+    (folder / "f.png").symlink_to(folder / "missing.png")
+    (folder / "g.png").symlink_to("g.png")
+    os.mkfifo(folder / "pipe.png")
+    left_out = LeftOut()
+    found = find_images([str(folder)], left_out)
+    assert [name for name, _ in found] == ["a.png", "c.png", "sub/b.png", "sub/d.png"]
+    assert sorted(Path(path).name for path in left_out.links) == ["e.png", "up"]
+    assert sorted(Path(path).name for path in left_out.files) == ["f.png", "g.png", "notes.txt", "pipe.png"]
+    lines = list(left_out.lines())
+    assert [line.partition(", left out: ")[0] for line in lines] == [
+        "4 files not images or not named as such",
+        "2 files that are links to folders or out of theirs",
+    ]
+    assert [line.endswith(", ...") for line in lines] == [True, False]
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "link.png").symlink_to(outside / "secret.png")
+    given = find_images([str(tmp_path / "link"), str(tmp_path / "link.png")])
+    assert [name for name, _ in given] == ["a.png", "c.png", "sub/b.png", "sub/d.png", "link.png"]
+
+
+def test_names_that_no_archive_takes(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.png").touch()
+    (tmp_path / "x.png").touch()
+    with pytest.raises(ImageError, match=r"have the name 'x\.png': .*a/x\.png and .*x\.png"):
+        find_images([str(tmp_path / "a"), str(tmp_path / "x.png")])
+    for name, reason in ((b"\xff.png", "is not UTF-8"), (b"back\\slash.png", "has a NUL or a backslash")):
+        folder = tmp_path / reason
+        folder.mkdir()
+        with open(os.fsencode(folder) + b"/" + name, "wb"):
+            pass
+        with pytest.raises(ImageError, match=reason) as caught:
+            find_images([str(folder)])
+        one_line(caught).encode()
 
 
 def test_inputs_that_hold_nothing(tmp_path: Path) -> None:
