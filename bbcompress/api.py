@@ -28,6 +28,7 @@ from bbcompress.archive.groups import (
     encode_images,
     image_kinds,
     prefers_fallback,
+    with_metadata,
 )
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
 from bbcompress.codecs.fallback import Progress, decode_item, item_size
@@ -39,7 +40,7 @@ from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
 
 GROUP_SUBPIXELS = 1 << 22
-"""A group is written once its images have so many sub-pixels."""
+"""A group is written once its images have so many sub-pixels, bytes of metadata included."""
 
 SAMPLE = 24
 """Images of a group on which models are compared."""
@@ -167,7 +168,7 @@ class Compressor:
             key = self._key(image, name)
             group = waiting.setdefault(key, [])
             group.append((position, name, image))
-            sizes[key] = sizes.get(key, 0) + image.samples
+            sizes[key] = sizes.get(key, 0) + image.samples + sum(record.cost for record in image.metadata)
             if sizes[key] >= GROUP_SUBPIXELS or len(group) == MAX_GROUP_IMAGES:
                 del sizes[key]
                 self._write_group(writer, key, waiting.pop(key), summary, progress)
@@ -362,7 +363,7 @@ def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) ->
 def _decode_lone(data: bytes, models: ModelCache, progress: Progress | None = None) -> PixelImage:
     header, payload = parse_lone(data)
     if header.fallback:
-        return decode_item(payload, progress=progress)
+        return with_metadata(header, [decode_item(payload, progress=progress)])[0]
     (image,) = decode_images(header, payload, models, progress=progress)
     return image
 

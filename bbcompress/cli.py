@@ -162,7 +162,7 @@ def compress(
                     summary = compressor.archive(images, file, advance)
     if not quiet:
         for kind, count in notes.items():
-            click.echo(f"bbc: note: {kind} of {count} image{'s' * (count > 1)} not kept: pixels only", err=True)
+            click.echo(f"bbc: note: {kind} of {count} image{'s' * (count > 1)} not kept", err=True)
         click.echo(_compressed(inputs, target, size, summary), err=target is None)
 
 
@@ -176,7 +176,7 @@ def compress(
 def decompress(file: str, output: str | None, model: str | None, device: str, force: bool, quiet: bool) -> None:
     """Bring back the images of a file, as PNG (CMYK as TIFF)."""
     from bbcompress import files
-    from bbcompress.images import write_image
+    from bbcompress.writers import write_image
 
     with _open(file, model, device, quiet) as reader:
         if not reader.is_archive:
@@ -359,10 +359,10 @@ def _open(file: str, model: str | None, device: str, quiet: bool) -> Iterator[Re
 
 def _read_image(source: Path | bytes, name: str, notes: dict[str, int]) -> tuple[PixelImage, int]:
     """An image and its size in bytes; kinds of metadata that are not kept are counted in `notes`."""
-    from bbcompress.images import metadata_lost, read_image
+    from bbcompress.images import read_image
 
     image = read_image(source, name)
-    for kind in metadata_lost(image):
+    for kind in image.lost:
         notes[kind] = notes.get(kind, 0) + 1
     return image, len(source) if isinstance(source, bytes) else source.stat().st_size
 

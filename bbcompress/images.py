@@ -1,15 +1,14 @@
-"""Images as exact arrays: reading files through Pillow without losing a bit, writing them, two levels."""
+"""Images as exact arrays with their metadata: reading files without losing a bit, two levels."""
 
 from __future__ import annotations
 
 import io
-import re
 import struct
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -17,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from bbcompress import png
+from bbcompress import file_metadata, netpbm, png, png_metadata, tiff
 from bbcompress.errors import ImageError
+from bbcompress.metadata import Metadata, fault
 
 MAX_PIXELS = 1 << 28
 """Default limit of width times height."""
@@ -43,21 +43,11 @@ _MODES: dict[str, tuple[type[np.generic], int]] = {
     "RGBA": (np.uint8, 4),
     "CMYK": (np.uint8, 4),
     "I;16": (np.uint16, 1),
+    "LA;16": (np.uint16, 2),
+    "RGB;16": (np.uint16, 3),
+    "RGBA;16": (np.uint16, 4),
 }
-_KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6}
-
-# What Pillow calls metadata that a PixelImage does not hold, and what we call it.
-_METADATA = {
-    "icc_profile": "ICC profile",
-    "exif": "EXIF",
-    "xmp": "XMP",
-    "XML:com.adobe.xmp": "XMP",
-    "Raw profile type exif": "EXIF",
-    "comment": "text",
-    "gamma": "colour space",
-    "srgb": "colour space",
-    "chromaticity": "colour space",
-}
+_KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
 
 # Pillow's limit of pixels and Python's warning filters belong to the process: one reader at a time sets them.
 _pillow_lock = threading.Lock()
@@ -65,14 +55,15 @@ _pillow_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class PixelImage:
-    """An image of one of Pillow's modes 1, L, LA, P, RGB, RGBA, CMYK, I;16.
+    """An image of one of Pillow's modes 1, L, LA, P, RGB, RGBA, CMYK, I;16, or LA;16, RGB;16, RGBA;16, which it lacks.
 
     pixels: (height, width), or (height, width, samples) for modes of several samples; bool for mode 1, uint16
-        for I;16, else uint8. A writable array is copied; what is kept is read-only.
+        for those of 16 bits, else uint8. A writable array is copied; what is kept is read-only.
     palette: for mode P the colours, three bytes each, at least as many as the pixels use; else empty.
-    transparency: for mode P the alpha of the first colours, the others being opaque; for modes 1, L, I;16 and
-        RGB the value that is transparent, two big-endian bytes a sample; empty for none.
-    lost: kinds of metadata that the source had and that are not kept; left out when images are compared.
+    transparency: for mode P the alpha of the first colours, the others being opaque; for modes 1, L, I;16, RGB and
+        RGB;16 the value that is transparent, two big-endian bytes a sample; empty for none.
+    metadata: what the source said beside the pixels, ordered by kind.
+    lost: names of metadata that the source had and that are not kept; left out when images are compared.
 
     ImageError where these do not fit each other, or a side is 0 or above 2^24.
     """
@@ -82,6 +73,7 @@ class PixelImage:
     palette: bytes = b""
     transparency: bytes = b""
     lost: tuple[str, ...] = ()
+    metadata: Metadata = ()
 
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
@@ -99,6 +91,8 @@ class PixelImage:
                 raise ImageError("the palette does not fit the pixels")
         elif self.palette or len(self.transparency) not in (0, _KEY_BYTES.get(self.mode, 0)):
             raise ImageError(f"an image of mode {self.mode} has no such palette or transparency")
+        if reason := fault(self.metadata):
+            raise ImageError(f"its metadata {reason}")
         if self.pixels.flags.writeable or not self.pixels.flags.c_contiguous:
             pixels = np.array(self.pixels, order="C")
             pixels.flags.writeable = False
@@ -109,6 +103,7 @@ class PixelImage:
             return NotImplemented
         return (
             (self.mode, self.palette, self.transparency) == (other.mode, other.palette, other.transparency)
+            and self.metadata == other.metadata
             and self.pixels.shape == other.pixels.shape
             and all(map(np.array_equal, _bands(self.pixels), _bands(other.pixels)))
         )
@@ -140,6 +135,10 @@ class PixelImage:
         """Whether mode and pixels are all that there is: neither palette nor transparency beside them."""
         return not (self.palette or self.transparency)
 
+    def without_metadata(self) -> PixelImage:
+        """The image alone."""
+        return replace(self, metadata=(), lost=()) if self.metadata or self.lost else self
+
 
 @dataclass(frozen=True)
 class BinaryView:
@@ -159,11 +158,13 @@ class BinaryView:
 def from_array(array: Pixels) -> PixelImage:
     """An image from an array (h, w) or (h, w, samples).
 
-    bool is mode 1, uint16 I;16; uint8 is L, with 2, 3 or 4 samples LA, RGB or RGBA. ImageError for others.
+    bool is mode 1; uint8 is L, with 2, 3 or 4 samples LA, RGB or RGBA; uint16 is I;16, LA;16, RGB;16 or RGBA;16.
+    ImageError for others.
     """
     array = np.asarray(array)
-    modes = {mode: _MODES[mode] for mode in ("1", "L", "LA", "RGB", "RGBA", "I;16")}
-    for mode, (dtype, samples) in modes.items():
+    for mode, (dtype, samples) in _MODES.items():
+        if mode in ("P", "CMYK"):  # of the same arrays as L and RGBA
+            continue
         if array.dtype == dtype and array.ndim >= 2 and array.shape[2:] == (() if samples == 1 else (samples,)):
             return PixelImage(mode, array)
     raise ImageError(f"an array of {array.dtype} {array.shape} is no image")
@@ -200,11 +201,6 @@ def binary_view(image: PixelImage) -> BinaryView | None:
     return BinaryView("L", levels, high.view(np.uint8))
 
 
-def metadata_lost(image: PixelImage) -> tuple[str, ...]:
-    """Kinds of metadata (ICC profile, EXIF, text, ...) that the source had and `image` does not hold."""
-    return image.lost
-
-
 def read_image(
     source: str | PathLike[str] | bytes,
     name: str | None = None,
@@ -219,6 +215,30 @@ def read_image(
     ImageError, one line, for what cannot be read, is damaged, animated, of several pages, above `max_pixels`
     or of a kind that would not be kept exactly.
     """
+    data, name = _load(source, name)
+    with _named_errors(name, max_pixels):
+        return _read(data, max_pixels, formats)
+
+
+def read_frames(
+    source: str | PathLike[str] | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[PixelImage]:
+    """Read all pages of a TIFF, or all pictures of an animation as they are seen, one by one; of other files the image.
+
+    ImageError as from :func:`read_image`, but for animations and pages.
+    """
+    data, name = _load(source, name)
+    number, count = 0, 1
+    while number < count:
+        with _named_errors(name, max_pixels):
+            count = _frame_count(data, max_pixels)
+            image = _read(data, max_pixels, FORMATS) if count == 1 else _read_frame(data, number, max_pixels)
+        yield image
+        number += 1
+
+
+def _load(source: str | PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
+    """The bytes of a file and what to call it. ImageError where it cannot be read or is empty."""
     if isinstance(source, bytes):
         data = source
         name = name or "the image"
@@ -227,69 +247,30 @@ def read_image(
         try:
             with open(source, "rb") as file:
                 data = file.read()
-        except (OSError, ValueError) as fault:
-            reason = getattr(fault, "strerror", None) or fault
-            raise ImageError(f"{name}: cannot be read: {reason}") from fault
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"{name}: cannot be read: {reason}") from error
     if not data:
         raise ImageError(f"{name}: is empty")
+    return data, name
+
+
+@contextmanager
+def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
+    """Whatever goes wrong in reading, as one line about the file."""
     try:
-        return _read(data, max_pixels, formats)
-    except ImageError as fault:
-        raise ImageError(f"{name}: {fault}") from fault
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     except MemoryError:
         raise ImageError(f"{name}: there is not enough memory for it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name}: has more pixels than the limit of {max_pixels}") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: is not an image of a known format") from None
-    except Exception as fault:  # Pillow's readers raise nearly anything on damaged files
-        reason = " ".join(str(fault).split())[:120]
-        raise ImageError(f"{name}: is not a readable image" + (f" ({reason})" if reason else "")) from fault
-
-
-def write_png(image: PixelImage, optimize: bool = False) -> bytes:
-    """A PNG that reads back as the same image; the same bytes each time. ImageError for CMYK.
-
-    optimize: smaller and slower; needs more memory.
-    """
-    if image.mode == "CMYK":
-        raise ImageError("PNG cannot hold CMYK")
-    if not optimize and image.width * image.height > BAND_PIXELS and png.can_write(image.mode):
-        return png.write_pixels(image.mode, image.pixels, image.transparency)
-    out = io.BytesIO()
-    transparency: bytes | int | tuple[int, ...] | None = None
-    if image.mode == "P":
-        transparency = image.transparency or None
-    elif image.transparency:
-        key = struct.unpack(f">{len(image.transparency) // 2}H", image.transparency)
-        transparency = key if image.mode == "RGB" else key[0]
-    options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
-    _to_pillow(image).save(out, "PNG", optimize=optimize, **options)
-    return out.getvalue()
-
-
-def write_tiff(image: PixelImage) -> bytes:
-    """A deflated TIFF that reads back as the same image. ImageError for a palette or transparency."""
-    if not image.plain:
-        raise ImageError("a TIFF would lose the palette or the transparency")
-    out = io.BytesIO()
-    _to_pillow(image).save(out, "TIFF", compression="tiff_adobe_deflate")
-    return out.getvalue()
-
-
-def write_image(image: PixelImage) -> tuple[bytes, str]:
-    """The image as a file, and its suffix: a PNG, for CMYK a TIFF."""
-    return (write_tiff(image), ".tiff") if image.mode == "CMYK" else (write_png(image), ".png")
-
-
-def _to_pillow(image: PixelImage) -> Image.Image:
-    if image.mode == "1":
-        return Image.frombytes("1", image.size, np.packbits(image.pixels, axis=1))
-    little_endian = image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
-    made = Image.frombytes(image.mode, image.size, little_endian)
-    if image.mode == "P":
-        made.putpalette(image.palette, "RGB")
-    return made
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+        reason = " ".join(str(error).split())[:120]
+        raise ImageError(f"{name}: is not a readable image" + (f" ({reason})" if reason else "")) from error
 
 
 @contextmanager
@@ -306,39 +287,109 @@ def _strict_pillow(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
-    source = png.parse_png(data) if data.startswith(png.PNG_SIGNATURE) else None
-    if source is not None and source.width * source.height > max_pixels:
-        raise Image.DecompressionBombError
-    in_bands = source is not None and source.mode is not None and source.width * source.height > BAND_PIXELS
-    if source is not None and not in_bands:
-        png.check_length(source)
-    bit_depth = 8 if source is None else source.bit_depth
+@contextmanager
+def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Image.Image]:
     with _strict_pillow(max_pixels), Image.open(io.BytesIO(data), formats=tuple(formats)) as file:
         if file.width * file.height > max_pixels:
             raise Image.DecompressionBombError
-        multi_picture = file.format == "MPO"  # photographs with a preview beside them: the first is the image
-        if getattr(file, "is_animated", False) and not multi_picture:
-            raise ImageError("is animated or has several pages, which is not supported")
-        if file.format == "TIFF":
-            _check_tiff(file)
-        if file.format == "PPM":
-            _check_ppm(data)
-        lost = _metadata(file) + (("further pictures",) if multi_picture else ())
-        mode = file.mode
-        pixels: Pixels
-        if source is not None and in_bands:
-            pixels = png.read_pixels(source)
-        elif mode.startswith("I;16") or (mode == "I" and (bit_depth == 16 or file.format == "PPM")):
-            # PPM's 16-bit grey, and that of PNG in old Pillows, comes in 32 bits.
-            mode, pixels = "I;16", _array(file, np.uint16)
-        elif mode in _MODES:
-            pixels = _array(file, _MODES[mode][0])
+        yield file
+
+
+def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
+    if data.startswith(png.PNG_SIGNATURE) and "PNG" in formats:
+        return _read_png(png.parse_png(data), max_pixels)
+    with _opened(data, max_pixels, formats) as file:
+        frames = _frames(file)
+        if frames > 1:
+            raise _several(frames)
+        return _read_opened(file, data)
+
+
+def _several(frames: int) -> ImageError:
+    return ImageError(f"is animated or has several pages, {frames} of them; --frames takes each as an image")
+
+
+def _frames(file: Image.Image) -> int:
+    """How many images a file has. Of photographs with a preview beside them (MPO) the first alone is one."""
+    return 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
+
+
+def _frame_count(data: bytes, max_pixels: int) -> int:
+    if data.startswith(png.PNG_SIGNATURE):
+        return png.frame_count(png.parse_png(data))
+    with _opened(data, max_pixels, FORMATS) as file:
+        return _frames(file)
+
+
+def _read_frame(data: bytes, number: int, max_pixels: int) -> PixelImage:
+    """One of several pictures, as it is seen when what it changes of those before is put together."""
+    with _opened(data, max_pixels, FORMATS) as file:
+        file.seek(number)
+        if file.width * file.height > max_pixels:
+            raise Image.DecompressionBombError
+        if file.format != "PNG":
+            image = _read_opened(file, data)
+        elif png.parse_png(data).bit_depth == 16:
+            raise ImageError("is an animation of 16 bits a sample, which is not supported")
         else:
-            raise ImageError(f"is of mode {mode}, which is not supported")
-        palette = _palette(file, pixels) if mode == "P" else b""
-        transparency = _transparency(mode, file.info.get("transparency"), bit_depth, len(palette) // 3)
-    return PixelImage(mode, pixels, palette, transparency, lost)
+            image = from_array(np.asarray(file.convert("RGBA")))
+        times = () if file.format == "TIFF" else ("times of the frames",)
+        return replace(image, lost=tuple(sorted({*image.lost, *times})))
+
+
+def _read_png(source: png.Png, max_pixels: int) -> PixelImage:
+    if source.width * source.height > max_pixels:
+        raise Image.DecompressionBombError
+    frames = png.frame_count(source)
+    if frames > 1:
+        raise _several(frames)
+    pixels = png.read_pixels(source)
+    palette = _filled_up(source.palette, pixels) if source.mode == "P" else b""
+    transparency = _png_transparency(source, len(palette) // 3)
+    metadata, lost = png_metadata.read_metadata(source)
+    return PixelImage(source.mode, pixels, palette, transparency, lost, metadata)
+
+
+def _png_transparency(source: png.Png, colours: int) -> bytes:
+    """The tRNS chunk as PixelImage has it; what is left out are bits beyond the depth of a sample."""
+    mode, stored = source.mode, source.transparency
+    if mode == "P":
+        return stored[:colours].rstrip(b"\xff")
+    if mode not in _KEY_BYTES or not stored:
+        return b""  # it has alpha: a colour that is transparent beside it has no meaning
+    if len(stored) != _KEY_BYTES[mode]:
+        raise ImageError("is damaged: its transparent colour is not one")
+    values = [value & (1 << source.bit_depth) - 1 for value in struct.unpack(f">{len(stored) // 2}H", stored)]
+    return struct.pack(f">{len(values)}H", *(value * source.scale for value in values))
+
+
+def _read_opened(file: Image.Image, data: bytes) -> PixelImage:
+    """The image of a file that Pillow has opened, and not loaded yet."""
+    wide = orientation = None
+    if file.format == "TIFF":
+        tiff.check_tiff(file)
+        wide, orientation = tiff.raw_mode_16(file), tiff.orientation_of(file)
+    wide_ppm = file.format == "PPM" and netpbm.check_samples(data)
+    metadata, lost = file_metadata.read_metadata(file, data)
+    if file.format == "MPO":
+        lost += ("further pictures",)
+    mode = file.mode
+    pixels: Pixels
+    if wide_ppm:
+        mode, pixels = "RGB;16", netpbm.read_colour(data)
+    elif wide is not None:
+        mode, pixels = f"{mode};16", _wide_array(file, data, wide)
+    elif mode.startswith("I;16") or (mode == "I" and file.format == "PPM"):  # PPM's 16-bit grey comes in 32 bits
+        mode, pixels = "I;16", _array(file, np.uint16)
+    elif mode in _MODES:
+        pixels = _array(file, _MODES[mode][0])
+    else:
+        raise ImageError(f"is of mode {mode}, which is not supported")
+    if orientation is not None and orientation > 1:
+        pixels = tiff.turned_back(pixels, orientation)
+    palette = _palette(file, pixels) if mode == "P" else b""
+    transparency = _transparency(mode, file.info.get("transparency"), len(palette) // 3)
+    return PixelImage(mode, pixels, palette, transparency, lost, metadata)
 
 
 def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
@@ -355,15 +406,31 @@ def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
     return pixels
 
 
+def _wide_array(file: Image.Image, data: bytes, raw: str) -> Pixels:
+    """The samples of a TIFF of 16 bits a channel, of which Pillow gives one byte at a time: so it is read twice."""
+    page = file.tell()
+    pixels = _array(file, np.uint8).astype(np.uint16)
+    pixels <<= 8
+    with Image.open(io.BytesIO(data), formats=("TIFF",)) as again:
+        again.seek(page)
+        tiff.take_low_bytes(again)
+        pixels |= _array(again, np.uint8)
+    pixels.flags.writeable = False
+    return pixels
+
+
 def _palette(file: Image.Image, pixels: Pixels) -> bytes:
-    """The colours of a mode P file, filled up with black to those that its pixels use."""
     if file.palette is None or file.palette.mode != "RGB":
         raise ImageError("has a palette of a kind that is not supported")
-    palette = bytes(file.getpalette("RGB") or [])[: 3 * 256]
+    return _filled_up(bytes(file.getpalette("RGB") or [])[: 3 * 256], pixels)
+
+
+def _filled_up(palette: bytes, pixels: Pixels) -> bytes:
+    """A palette, filled up with black to the colours that the pixels use."""
     return palette.ljust(3 * (int(pixels.max()) + 1), b"\0")
 
 
-def _transparency(mode: str, value: object, bit_depth: int, colours: int) -> bytes:
+def _transparency(mode: str, value: object, colours: int) -> bytes:
     """Pillow's `info["transparency"]` as PixelImage has it."""
     if value is None:
         return b""
@@ -373,43 +440,6 @@ def _transparency(mode: str, value: object, bit_depth: int, colours: int) -> byt
             return alpha[:colours].rstrip(b"\xff")
     elif mode == "RGB" and isinstance(value, tuple) and len(value) == 3:
         return struct.pack(">3H", *(sample & 0xFF for sample in value))
-    elif mode in ("1", "L", "I;16") and isinstance(value, int):
-        if mode == "1":
-            value = int(value != 0)
-        if mode == "L":  # the pixels of 2 and 4 bits have been scaled to 8, the value has not
-            value = (value & (1 << bit_depth) - 1) * (255 // ((1 << bit_depth) - 1))
-        return struct.pack(">H", value)
+    elif mode in ("1", "L") and isinstance(value, int):
+        return struct.pack(">H", int(value != 0) if mode == "1" else value & 0xFF)
     raise ImageError("has a transparency of a kind that is not supported")
-
-
-def _metadata(file: Image.Image) -> tuple[str, ...]:
-    found = {_METADATA[key] for key, value in file.info.items() if key in _METADATA and value not in (None, b"")}
-    other = [value for key, value in file.info.items() if key not in _METADATA]
-    if file.format == "PNG" and any(isinstance(value, str) for value in other):
-        found.add("text")
-    if file.format in ("PNG", "TIFF") and "dpi" in file.info:
-        found.add("resolution")
-    return tuple(sorted(found))
-
-
-def _check_tiff(file: Image.Image) -> None:
-    """Refuse samples that Pillow would cut to 8 bits, or leave out."""
-    tags: Any = getattr(file, "tag_v2", {})
-    bits = tags.get(258, (1,))
-    bits = bits if isinstance(bits, tuple) else (bits,)
-    if max(bits) > 8 and file.mode in _MODES and file.mode != "I;16":
-        raise ImageError(f"has {max(bits)} bits per sample in mode {file.mode}, which is not supported")
-    if tags.get(277, 1) > len(file.getbands()):
-        raise ImageError("has more samples per pixel than its colours and alpha, which is not supported")
-
-
-def _check_ppm(data: bytes) -> None:
-    """Refuse a PPM or PGM whose samples Pillow would scale with rounding, or cut to 8 bits."""
-    tokens = re.sub(rb"#[^\r\n]*", b"", data[:65536]).split(None, 4)
-    if tokens[0] in (b"P1", b"P4", b"Pf"):
-        return
-    maximum = int(tokens[3])
-    colour = tokens[0] in (b"P3", b"P6")
-    full = 255 if maximum <= 255 or colour else 65535
-    if full % maximum:
-        raise ImageError(f"counts its samples up to {maximum}, which is not supported")

@@ -1,7 +1,7 @@
-"""PNG without copies: its chunks checked strictly, its pixels inflated and written in bands of rows.
+"""PNG: its chunks checked strictly, its pixels inflated, filtered and written in bands of rows.
 
-Pillow overlooks damage, holds three samples in four bytes, and copies all pixels twice more on their way to numpy. Here
-it only undoes and chooses the filters, of some rows at a time.
+Pillow overlooks damage, cuts 16 bits a channel to 8, and copies all pixels several times on their way to numpy. Here it
+only undoes and chooses the filters, of some rows at a time.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,21 +24,54 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BAND_BYTES = 1 << 22
 """About so many bytes of pixels are filtered at a time."""
 
+BEFORE_PALETTE, BEFORE_PIXELS, AFTER_PIXELS = range(3)
+"""Where a chunk stands. Without a palette that the pixels use, all before the pixels is BEFORE_PALETTE."""
+
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
-_MODES = {colour_type: mode for mode, colour_type in _COLOUR_TYPES.items()}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+_WRITTEN = {
+    "L": (0, 8),
+    "I;16": (0, 16),
+    "RGB": (2, 8),
+    "RGB;16": (2, 16),
+    "LA": (4, 8),
+    "LA;16": (4, 16),
+    "RGBA": (6, 8),
+    "RGBA;16": (6, 16),
+}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """PNG's interlacing: first column, first row, distance of the columns, of the rows."""
 
+_BYTE_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_WORD_MODES = {6: "RGB", 8: "RGBA"}
+"""Pillow's modes whose pixels have so many bytes, as these are and as the halves of 16-bit samples."""
+
 _INFLATE_BYTES = 1 << 16  # zlib copies what it was given and did not need yet
 _IDAT_BYTES = 1 << 20
+_MOST_INFLATED = 1032
+"""Bytes that one of deflate can become."""
 
 Bytes = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
+
+
+class Chunk(NamedTuple):
+    """A chunk: its four-letter name, its content, and one of `BEFORE_PALETTE`, `BEFORE_PIXELS`, `AFTER_PIXELS`."""
+
+    name: bytes
+    body: bytes
+    place: int
 
 
 @dataclass(frozen=True)
 class Png:
-    """A PNG whose chunks are sound; `data` are the parts of its zlib stream."""
+    """A PNG whose chunks are sound.
+
+    data: the parts of its zlib stream. palette: of an image with colour type 3. transparency: the tRNS chunk, empty
+    for none. chunks: all others that are not needed for the pixels, in the order of the file. trailing: bytes behind
+    its end.
+    """
 
     width: int
     height: int
@@ -45,21 +79,51 @@ class Png:
     colour_type: int
     interlaced: bool
     data: tuple[memoryview, ...]
+    palette: bytes = b""
+    transparency: bytes = b""
+    chunks: tuple[Chunk, ...] = ()
+    trailing: int = 0
 
     @property
-    def mode(self) -> str | None:
-        """Pillow's name of the samples where :func:`read_pixels` reads them."""
-        return _MODES.get(self.colour_type) if self.bit_depth == 8 and not self.interlaced else None
+    def mode(self) -> str:
+        """Pillow's name of the samples, of 16 bits a channel ours."""
+        if self.colour_type == 0 and self.bit_depth == 1:
+            return "1"
+        if self.bit_depth == 16:
+            return "I;16" if self.colour_type == 0 else f"{_MODES[self.colour_type]};16"
+        return _MODES[self.colour_type]
+
+    @property
+    def samples(self) -> int:
+        """Of a pixel."""
+        return _SAMPLES[self.colour_type]
+
+    @property
+    def scale(self) -> int:
+        """What the samples of :func:`read_pixels` have been multiplied by: grey of 2 and 4 bits comes in 8."""
+        return 255 // ((1 << self.bit_depth) - 1) if self.mode == "L" else 1
+
+    @property
+    def passes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """First column, first row, distance of the columns, of the rows, of the images that it is made of."""
+        return _ADAM7 if self.interlaced else ((0, 0, 1, 1),)
+
+    def row_bytes(self, columns: int) -> int:
+        """Bytes of so many pixels side by side."""
+        return (columns * self.bit_depth * self.samples + 7) // 8
 
 
 def parse_png(data: bytes) -> Png:
-    """The parts of a PNG. ImageError for damage, which Pillow overlooks, and for 16-bit colour, which it cuts to 8."""
+    """The parts of a PNG. ImageError for damage, wherever: Pillow overlooks some."""
     view = memoryview(data)
     position = len(PNG_SIGNATURE)
-    header = b""
-    kind = b""
-    compressed = []
+    fields: tuple[int, ...] = ()
+    palette = transparency = kind = b""
+    compressed: list[memoryview] = []
+    chunks: list[Chunk] = []
+    place = BEFORE_PALETTE
     while kind != b"IEND":
+        before = kind
         start = data[position : position + 8]
         length = int.from_bytes(start[:4], "big")
         kind = start[4:]
@@ -69,76 +133,162 @@ def parse_png(data: bytes) -> Png:
         body = view[position + 8 : end]
         if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[end : end + 4], "big"):
             raise ImageError("is damaged: a checksum does not fit")
-        if not header:
-            if kind != b"IHDR" or length != 13:
-                raise ImageError("is damaged: it does not begin with a header")
-            header = bytes(body)
-        if kind == b"IDAT":
+        if (kind == b"IHDR") != (not fields):
+            raise ImageError("is damaged: it does not begin with a header, or has two")
+        if kind == b"IHDR":
+            fields = _parse_header(body)
+        elif kind == b"PLTE":
+            if palette or compressed or not 3 <= length <= 768 or length % 3 or fields[3] in (0, 4):
+                raise ImageError("is damaged: its palette is not one")
+            if fields[3] == 3:
+                palette, place = bytes(body), BEFORE_PIXELS
+            else:  # a suggestion for screens of few colours
+                chunks.append(Chunk(kind, bytes(body), place))
+        elif kind == b"IDAT":
+            if compressed and before != b"IDAT":
+                raise ImageError("is damaged: other chunks are between its pixels")
             compressed.append(body)
+            place = AFTER_PIXELS
+        elif kind == b"tRNS":
+            transparency = bytes(body)
+        elif kind != b"IEND":
+            if not kind.isalpha() or not kind[0] & 0x20:
+                raise ImageError("is damaged, or has a chunk that is not known")
+            chunks.append(Chunk(kind, bytes(body), place))
         position = end + 4
-    width, height, bit_depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    if bit_depth == 16 and colour_type != 0:
-        raise ImageError("has 16 bits per colour channel, which is not supported")
+    if not compressed:
+        raise ImageError("is damaged: it has no pixels")
+    width, height, bit_depth, colour_type, interlaced = fields
+    if colour_type == 3 and not palette:
+        raise ImageError("is damaged: it has no palette")
+    return Png(
+        width,
+        height,
+        bit_depth,
+        colour_type,
+        bool(interlaced),
+        tuple(compressed),
+        palette,
+        transparency,
+        tuple(chunks),
+        len(data) - position,
+    )
+
+
+def _parse_header(body: memoryview) -> tuple[int, ...]:
+    """Width, height, bit depth, colour type, interlacing."""
+    if len(body) != 13:
+        raise ImageError("is damaged: its header has not 13 bytes")
+    width, height, bit_depth, colour_type, compression, filtering, interlaced = struct.unpack(">IIBBBBB", body)
     if colour_type not in _SAMPLES:
         raise ImageError("is damaged: it has no known kind of colour")
-    return Png(width, height, bit_depth, colour_type, bool(interlaced), tuple(compressed))
+    if bit_depth not in _DEPTHS[colour_type]:
+        raise ImageError(f"is damaged: it has {bit_depth} bits a sample")
+    if compression or filtering or interlaced > 1:
+        raise ImageError("is of a compression, filtering or interlacing that is not known")
+    if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
+        raise ImageError("is damaged: it has no size")
+    return width, height, bit_depth, colour_type, interlaced
 
 
-def check_length(png: Png) -> None:
-    """ImageError where it has less data than pixels, which Pillow would make black."""
-    expected = 0
-    for left, top, right, down in _ADAM7 if png.interlaced else ((0, 0, 1, 1),):
-        columns, rows = -((left - png.width) // right), -((top - png.height) // down)
-        if columns > 0 and rows > 0:
-            expected += rows * (1 + (columns * png.bit_depth * _SAMPLES[png.colour_type] + 7) // 8)
-    for _ in _inflate(png, expected, 1 << 20):
-        pass
+def frame_count(png: Png) -> int:
+    """How many pictures an animated PNG has; 1 for any other."""
+    frames, shown = 0, False
+    for chunk in png.chunks:
+        if chunk.name == b"acTL" and chunk.place != AFTER_PIXELS and len(chunk.body) == 8:
+            frames = int.from_bytes(chunk.body[:4], "big")
+        if chunk.name == b"fcTL" and chunk.place != AFTER_PIXELS:
+            shown = True
+    return frames + (not shown) if 0 < frames < 1 << 31 else 1
 
 
-def read_pixels(png: Png) -> Bytes:
-    """The pixels of a PNG with a `mode`, (height, width) or (height, width, samples), read-only.
+def read_pixels(png: Png) -> Pixels:
+    """The pixels, (height, width) or (height, width, samples), read-only: bool for 1 bit of grey, uint16 for 16 bits,
+    else uint8; grey of 2 and 4 bits times `scale`.
 
-    ImageError where there are fewer data than pixels, ValueError for other damage.
+    ImageError where there are fewer data than pixels, or they are damaged.
     """
-    mode, samples = _MODES[png.colour_type], _SAMPLES[png.colour_type]
-    pixels = np.empty((png.height, png.width * samples), np.uint8)
-    stride = 1 + png.width * samples
-    rows = _band_rows(stride)
-    top = 0
-    before = bytes(stride)  # a row of black; later the last row of the band above, unfiltered
-    for filtered in _inflate(png, png.height * stride, rows * stride):
-        count = len(filtered) // stride
-        stream = zlib.compress(before + filtered, 0)
-        band = Image.frombytes(mode, (png.width, count + 1), stream, "zip", mode, 0)
-        pixels[top : top + count] = np.asarray(band)[1:].reshape(count, -1)
-        top += count
-        before = b"\0" + pixels[top - 1].tobytes()
+    dtype = np.bool_ if png.mode == "1" else np.uint16 if png.bit_depth == 16 else np.uint8
+    if png.height * png.row_bytes(png.width) > _MOST_INFLATED * (1 + sum(map(len, png.data))):
+        raise ImageError("is cut short: it has less data than pixels")
+    pixels = np.empty((png.height, png.width, png.samples), dtype)
+    stream = _Inflater(png.data)
+    for left, top, right, down in png.passes:
+        _read_pass(png, stream, pixels[top::down, left::right])
     pixels.flags.writeable = False
-    return pixels if samples == 1 else pixels.reshape(png.height, png.width, samples)
+    return pixels[:, :, 0] if png.samples == 1 else pixels
+
+
+def _read_pass(png: Png, stream: _Inflater, target: Pixels) -> None:
+    height, width = target.shape[:2]
+    row_bytes = png.row_bytes(width)
+    rows = _band_rows(1 + row_bytes)
+    before = bytes(1 + row_bytes)  # a row of black; later the last row of the band above, unfiltered
+    for top in range(0, height if width else 0, rows):
+        count = min(rows, height - top)
+        filtered = stream.read(count * (1 + row_bytes))
+        band = _unfilter(before + filtered, count + 1, max(1, png.bit_depth * png.samples // 8))[1:]
+        before = b"\0" + band[-1].tobytes()
+        target[top : top + count] = _samples(png, band, width)
+
+
+def _unfilter(data: bytes | bytearray, rows: int, step: int) -> Bytes:
+    """The bytes (rows, bytes) of rows that each begin with the number of a filter. step: bytes of a pixel."""
+    stream = zlib.compress(data, 0)
+    size = ((len(data) // rows - 1) // step, rows)
+    try:
+        if step in _BYTE_MODES:
+            mode = _BYTE_MODES[step]
+            return np.asarray(Image.frombytes(mode, size, stream, "zip", mode, 0)).reshape(rows, -1)
+        # Pillow has 8 bits a channel. It undoes the filters on all bytes and then takes one of each two.
+        mode = _WORD_MODES[step]
+        halves = [Image.frombytes(mode, size, stream, "zip", f"{mode};16{half}", 0) for half in "BL"]
+    except ValueError as fault:
+        raise ImageError("is damaged: a row has no known filter") from fault
+    return np.stack([np.asarray(half).reshape(rows, -1) for half in halves], axis=2).reshape(rows, -1)
+
+
+def _samples(png: Png, band: Bytes, width: int) -> Pixels:
+    """The samples (rows, width, samples) of rows of bytes."""
+    if png.bit_depth == 16:
+        return band.view(">u2").reshape(len(band), width, -1)
+    if png.bit_depth == 8:
+        return band.reshape(len(band), width, -1)
+    bits = np.unpackbits(band, axis=1).reshape(len(band), -1, png.bit_depth)
+    values = bits @ (1 << np.arange(png.bit_depth - 1, -1, -1)).astype(np.uint8)
+    return (values[:, :width] * np.uint8(png.scale))[:, :, None]
 
 
 def can_write(mode: str) -> bool:
     """Whether :func:`write_pixels` writes images of that mode."""
-    return mode in _COLOUR_TYPES
+    return mode in _WRITTEN
 
 
-def write_pixels(mode: str, pixels: Bytes, transparency: bytes) -> bytes:
-    """A PNG of the samples that Pillow would write. transparency: the tRNS chunk, empty for none."""
+def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6) -> bytes:
+    """A PNG of the samples; of 8 bits the one that Pillow would write. transparency: the tRNS chunk, empty for none.
+
+    level: zlib's.
+    """
     height, width = pixels.shape[:2]
+    colour_type, bit_depth = _WRITTEN[mode]
+    step = _SAMPLES[colour_type] * bit_depth // 8
     out = io.BytesIO()
     out.write(PNG_SIGNATURE)
-    _write_chunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[mode], 0, 0, 0))
+    _write_chunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0))
     if transparency:
         _write_chunk(out, b"tRNS", transparency)
-    deflate = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
-    stride = 1 + width * _SAMPLES[_COLOUR_TYPES[mode]]
+    deflate = zlib.compressobj(level, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
+    stride = 1 + width * step
     rows = _band_rows(stride)
     waiting = bytearray()
     for top in range(0, height, rows):
         above = 1 if top else 0  # filters look at the row above
         band = pixels[top - above : top + rows]
-        picture = Image.frombytes(mode, (width, len(band)), band.tobytes())
-        filtered = zlib.decompress(picture.tobytes("zip", mode, False, 0, -1, b""))
+        if bit_depth == 16:
+            filtered = _filter(np.ascontiguousarray(band, ">u2").view(np.uint8), step).tobytes()
+        else:
+            picture = Image.frombytes(mode, (width, len(band)), band.tobytes())
+            filtered = zlib.decompress(picture.tobytes("zip", mode, False, 0, -1, b""))
         waiting += deflate.compress(memoryview(filtered)[above * stride :])
         if len(waiting) >= _IDAT_BYTES:
             _write_chunk(out, b"IDAT", bytes(waiting))
@@ -146,6 +296,46 @@ def write_pixels(mode: str, pixels: Bytes, transparency: bytes) -> bytes:
     _write_chunk(out, b"IDAT", bytes(waiting) + deflate.flush())
     _write_chunk(out, b"IEND", b"")
     return out.getvalue()
+
+
+def _filter(samples: Bytes, step: int) -> Bytes:
+    """Rows of bytes, each behind the number of the filter after which it is smallest, as one array.
+
+    Smallest is, as in libpng, the sum of the bytes as signed numbers without their signs.
+    """
+    rows = samples.reshape(len(samples), -1)
+    left, above, corner = np.zeros((3, *rows.shape), np.uint8)
+    left[:, step:] = rows[:, :-step]
+    above[1:] = rows[:-1]
+    corner[:, step:] = above[:, :-step]
+    a, b, c = (part.astype(np.int16) for part in (left, above, corner))
+    by_a, by_b, by_c = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+    paeth = np.where((by_a <= by_b) & (by_a <= by_c), left, np.where(by_b <= by_c, above, corner))
+    average = (a + b >> 1).astype(np.uint8)
+    best = np.zeros((len(rows), 1 + rows.shape[1]), np.uint8)
+    costs = np.full(len(rows), np.iinfo(np.int64).max)
+    guesses: list[Bytes] = [np.zeros_like(rows), left, above, average, paeth]
+    for number, guess in enumerate(guesses):
+        filtered = rows - guess
+        cost = np.minimum(filtered, -filtered).sum(axis=1, dtype=np.int64)
+        better = cost < costs
+        costs[better] = cost[better]
+        best[better, 0] = number
+        best[better, 1:] = filtered[better]
+    return best.reshape(-1)
+
+
+def add_chunks(data: bytes, chunks: Iterable[Chunk]) -> bytes:
+    """A PNG with further chunks, each in its place behind those that are there. data: a PNG made here or by Pillow."""
+    starts = [len(PNG_SIGNATURE) + 25]  # behind the header
+    while data[starts[-1] + 4 : starts[-1] + 8] != b"IDAT":
+        starts.append(starts[-1] + 12 + int.from_bytes(data[starts[-1] : starts[-1] + 4], "big"))
+    edges = [0, starts[0], starts[-1], len(data) - 12]
+    added = [io.BytesIO() for _ in range(3)]
+    for name, body, place in chunks:
+        _write_chunk(added[place], name, body)
+    parts = [data[a:b] + more.getvalue() for a, b, more in zip(edges, edges[1:], added, strict=False)]
+    return b"".join([*parts, data[edges[-1] :]])
 
 
 def _band_rows(stride: int) -> int:
@@ -158,22 +348,31 @@ def _write_chunk(out: io.BytesIO, kind: bytes, body: bytes) -> None:
     out.write(struct.pack(">I", zlib.crc32(body, zlib.crc32(kind))))
 
 
-def _inflate(png: Png, size: int, step: int) -> Iterator[bytearray]:
-    """The first `size` bytes of the zlib stream, in pieces of `step` bytes. ImageError where there are fewer."""
-    stream = zlib.decompressobj()
-    pieces = (
-        part[place : place + _INFLATE_BYTES] for part in png.data for place in range(0, len(part), _INFLATE_BYTES)
-    )
-    left: bytes | memoryview = b""
-    while size > 0:
+class _Inflater:
+    """Reads a zlib stream that lies in several parts."""
+
+    def __init__(self, parts: Iterable[memoryview]) -> None:
+        self._stream = zlib.decompressobj()
+        self._pieces = self._cut(parts)
+        self._left: bytes | memoryview = b""
+
+    @staticmethod
+    def _cut(parts: Iterable[memoryview]) -> Iterator[memoryview]:
+        for part in parts:
+            for place in range(0, len(part), _INFLATE_BYTES):
+                yield part[place : place + _INFLATE_BYTES]
+
+    def read(self, size: int) -> bytearray:
+        """The next `size` bytes. ImageError where there are fewer or they are damaged."""
         out = bytearray()
-        wanted = min(step, size)
-        while len(out) < wanted:
-            left = left or next(pieces, b"")
-            more = stream.decompress(left, wanted - len(out))  # also without input there may be more
-            if not (more or left) or (stream.eof and len(out) + len(more) < wanted):
+        while len(out) < size:
+            self._left = self._left or next(self._pieces, b"")
+            try:
+                more = self._stream.decompress(self._left, size - len(out))  # also without input there may be more
+            except zlib.error as fault:
+                raise ImageError("is damaged: its pixels cannot be inflated") from fault
+            if not (more or self._left) or (self._stream.eof and len(out) + len(more) < size):
                 raise ImageError("is cut short: it has less data than pixels")
             out += more
-            left = stream.unconsumed_tail
-        size -= wanted
-        yield out
+            self._left = self._stream.unconsumed_tail
+        return out

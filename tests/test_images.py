@@ -20,17 +20,9 @@ from PIL import Image, PngImagePlugin
 from bbcompress import images
 from bbcompress import png as png_module
 from bbcompress.errors import ImageError
-from bbcompress.images import (
-    PixelImage,
-    binary_view,
-    from_array,
-    metadata_lost,
-    read_image,
-    two_levels,
-    write_image,
-    write_png,
-    write_tiff,
-)
+from bbcompress.images import PixelImage, binary_view, from_array, read_image, two_levels
+from bbcompress.metadata import names_of
+from bbcompress.writers import write_image, write_png, write_tiff
 
 SHAPES = {
     "1": (np.bool_, ()),
@@ -39,7 +31,11 @@ SHAPES = {
     "RGB": (np.uint8, (3,)),
     "RGBA": (np.uint8, (4,)),
     "I;16": (np.uint16, ()),
+    "LA;16": (np.uint16, (2,)),
+    "RGB;16": (np.uint16, (3,)),
+    "RGBA;16": (np.uint16, (4,)),
 }
+PILLOW_MODES = [mode for mode in SHAPES if mode == "I;16" or not mode.endswith(";16")]
 
 
 @st.composite
@@ -52,7 +48,7 @@ def array_images(draw: st.DrawFn) -> tuple[str, npt.NDArray[Any]]:
 
 def noise(mode: str, height: int = 7, width: int = 11) -> npt.NDArray[Any]:
     dtype, samples = SHAPES[mode]
-    top = 2 if mode == "1" else 65536 if mode == "I;16" else 256
+    top = 2 if mode == "1" else 65536 if mode.endswith(";16") else 256
     return np.random.default_rng(0).integers(0, top, (height, width, *samples)).astype(dtype)
 
 
@@ -90,7 +86,8 @@ def test_png_round_trip(case: tuple[str, npt.NDArray[Any]]) -> None:
     assert back.mode == mode and back.pixels.dtype == array.dtype
     np.testing.assert_array_equal(back.pixels, array)
     assert write_png(back) == data
-    assert Image.open(io.BytesIO(data)).mode == mode
+    if mode in PILLOW_MODES:
+        assert Image.open(io.BytesIO(data)).mode == mode
     assert write_image(image) == (data, ".png")
 
 
@@ -125,8 +122,8 @@ def test_low_bit_depths_of_grey() -> None:
 
 
 FORMAT_MODES = {
-    "PNG": list(SHAPES),
-    "TIFF": list(SHAPES),
+    "PNG": PILLOW_MODES,
+    "TIFF": PILLOW_MODES,
     "BMP": ["1", "L", "RGB"],
     "PPM": ["1", "L", "RGB", "I;16"],
     "WEBP": ["1", "L", "LA", "RGB", "RGBA"],
@@ -166,7 +163,7 @@ def test_jpeg(mode: str) -> None:
             write_png(image)
 
 
-@pytest.mark.parametrize("mode", SHAPES)
+@pytest.mark.parametrize("mode", [mode for mode in SHAPES if mode != "LA;16"])
 def test_tiff(mode: str) -> None:
     image = from_array(noise(mode))
     assert read_image(write_tiff(image)) == image
@@ -213,16 +210,7 @@ def refused(data: bytes, match: str, **options: Any) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("colour", [2, 4, 6])
-def test_16_bit_colour_png_is_refused(colour: int) -> None:
-    samples = {2: 3, 4: 2, 6: 4}[colour]
-    data = png(1, 1, 16, colour, bytes(1 + 2 * samples))
-    Image.open(io.BytesIO(data)).load()  # Pillow would take it
-    refused(data, "16 bits per colour channel")
-
-
-def test_16_bit_colour_elsewhere_is_refused() -> None:
-    refused(b"P6\n1 1\n65535\n" + bytes(6), "up to 65535")
+def test_samples_that_would_be_rounded_are_refused() -> None:
     refused(b"P6\n1 1\n1000\n" + bytes(6), "up to 1000")
     refused(b"P5\n1 1\n4095\n" + bytes(2), "up to 4095")
     refused(b"P5\n1 1\n100\n" + bytes(1), "up to 100")
@@ -231,7 +219,7 @@ def test_16_bit_colour_elsewhere_is_refused() -> None:
     tiff += b"".join(struct.pack("<HHII", tag, 3, 3 if tag == 258 else 1, value) for tag, value in entries)
     tiff += bytes(4) + struct.pack("<3H", 16, 16, 16) + bytes(6)
     Image.open(io.BytesIO(tiff)).load()
-    refused(tiff, "16 bits per sample")
+    assert read_image(tiff).mode == "RGB;16"
 
 
 def test_samples_that_would_be_dropped_are_refused() -> None:
@@ -371,18 +359,18 @@ def test_pillows_warnings_are_not_shown() -> None:
 
 def test_metadata_is_named() -> None:
     picture = Image.fromarray(noise("RGB"))
-    assert metadata_lost(read_image(saved(picture, "PNG"))) == ()
-    assert metadata_lost(read_image(saved(picture, "JPEG"))) == ()
+    assert read_image(saved(picture, "PNG")).metadata == ()
+    assert read_image(saved(picture, "JPEG")).metadata == ()
     text = PngImagePlugin.PngInfo()
     text.add_text("Author", "me")
     exif = Image.Exif()
     exif[271] = "maker"
     data = saved(picture, "PNG", pnginfo=text, exif=exif, icc_profile=b"profile" * 30, dpi=(300, 300))
     image = read_image(data)
-    assert metadata_lost(image) == ("EXIF", "ICC profile", "resolution", "text")
-    assert image == from_array(noise("RGB"))
+    assert names_of(image.metadata) == ("EXIF", "ICC profile", "resolution", "text")
+    assert image.without_metadata() == from_array(noise("RGB")) != image
     for form in ("JPEG", "WEBP"):
-        assert metadata_lost(read_image(saved(picture, form, exif=exif))) == ("EXIF",)
+        assert names_of(read_image(saved(picture, form, exif=exif)).metadata) == ("EXIF",)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +380,7 @@ def test_metadata_is_named() -> None:
         np.zeros((3, 3), np.int64),
         np.zeros((3, 3, 5), np.uint8),
         np.zeros((3, 3, 1), np.uint8),
-        np.zeros((3, 3, 3), np.uint16),
+        np.zeros((3, 3, 5), np.uint16),
         np.zeros((2, 3, 3, 3), np.uint8),
         np.zeros(3, np.uint8),
         np.zeros((0, 3), np.uint8),
@@ -504,7 +492,8 @@ def test_writing_in_bands(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
             written = write_png(image)
             assert read_image(written) == read_image(whole) == image
         assert read_image(written) == image
-        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(written))), array)
+        if mode in PILLOW_MODES:
+            np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(written))), array)
         assert len(written) <= 1.02 * len(whole)
 
 
@@ -513,7 +502,7 @@ def test_metadata_and_palettes_of_large_images(monkeypatch: pytest.MonkeyPatch) 
     text.add_text("Author", "me")
     small_bands(monkeypatch, 1, 1)
     image = read_image(saved(Image.fromarray(noise("RGB")), "PNG", pnginfo=text))
-    assert metadata_lost(image) == ("text",)
+    assert names_of(image.metadata) == ("text",)
     palette = PixelImage("P", noise("L") % 64, bytes(range(192)), b"\x05")
     assert read_image(write_png(palette)) == palette
     grey = png(8, 1, 1, 0, b"\x00\xa5", (b"tRNS", b"\0\1"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import FormatError
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import Model, ModelWeights
+from bbcompress.threads import threads
 from bbcompress.wire import ByteReader, varint
 
 NumpyArray = np.ndarray[Any, Any]
@@ -175,8 +175,8 @@ def _tile_of(weights: ModelWeights) -> int:
 
 
 def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
-    """The function's results for all parts, in order, computed by as many threads as there are processors."""
-    workers = min(len(parts), MOST_THREADS, _processors())
+    """The function's results for all parts, in order, computed by as many threads as there may be."""
+    workers = min(len(parts), MOST_THREADS, threads())
     if workers == 1:
         yield from map(function, parts)
         return
@@ -186,11 +186,6 @@ def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
             yield from executor.map(function, parts)
         finally:
             executor.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_layout(reader: ByteReader, strips: int) -> Layout:
@@ -228,6 +223,7 @@ def codec_of(vae: Model, header: GroupHeader, compute_batch: int) -> BitsBack:
 
 
 def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:
-    """What a message's check covers beside the pixels: the whole model id, and the header without its layout."""
+    """What a message's check covers beside the pixels: the whole model id, the header without layout and metadata."""
     direct = 0 if header.blocks else header.count
-    return weights.id + replace(header, model=weights.id, lanes=1, direct=direct, batches=()).encode_group()
+    bare = replace(header, model=weights.id, lanes=1, direct=direct, batches=(), metadata=None)
+    return weights.id + bare.encode_group()

@@ -6,7 +6,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import BinaryIO, TypeVar
 
@@ -27,6 +27,7 @@ from bbcompress.archive.segments import (
 )
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images import MAX_PIXELS
+from bbcompress.metadata import take_block
 from bbcompress.wire import ByteReader, crc32, varint
 
 MAX_ARCHIVE_IMAGES = 1 << 31
@@ -40,6 +41,7 @@ class Accounting:
 
     prefix: int = 0
     group_headers: int = 0
+    metadata: int = 0
     payloads: int = 0
     checksums: int = 0
     names: int = 0
@@ -61,7 +63,7 @@ def is_archive(data: bytes) -> bool:
 
 def build_lone(header: GroupHeader, payload: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     """The file of one image: `payload` is its message, or a fallback's item. FormatError for a bad header."""
-    start = MAGIC + header.encode_lone(max_pixels)
+    start = MAGIC + header.encode_lone(max_pixels) + (header.metadata or b"")
     return b"".join([start, payload, crc32(start, payload) if header.fallback else b""])
 
 
@@ -71,24 +73,28 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
     A fallback's checksum is verified; a message carries its own. FormatError for anything else.
     """
     _check_magic(data)
-    if data[2] & 1:
+    if is_archive(data):
         raise FormatError("the file is an archive, not a lone image")
     reader = ByteReader(data, "the file", len(MAGIC))
     header = GroupHeader.decode_lone(reader, max_pixels)
-    if not header.fallback:
-        return header, reader.rest()
-    body = reader.take(max(reader.remaining - CRC_BYTES, 0))
-    if reader.take(CRC_BYTES) != crc32(memoryview(data)[:-CRC_BYTES]):
+    if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
-    return header, body
+    header = _with_metadata(header, reader)
+    return header, reader.take(max(reader.remaining - CRC_BYTES, 0)) if header.fallback else reader.rest()
 
 
 def lone_accounting(data: bytes, max_pixels: int = MAX_PIXELS) -> Accounting:
     """The bytes of the file of one image by what they are for. FormatError as from :func:`parse_lone`."""
     header, payload = parse_lone(data, max_pixels)
     checksum = CRC_BYTES if header.fallback else 0
-    rest = len(data) - len(PREFIX) - len(payload) - checksum
-    return Accounting(prefix=len(PREFIX), group_headers=rest, payloads=len(payload), checksums=checksum)
+    metadata = len(header.metadata or b"")
+    rest = len(data) - len(PREFIX) - metadata - len(payload) - checksum
+    return Accounting(len(PREFIX), rest, metadata, payloads=len(payload), checksums=checksum)
+
+
+def _with_metadata(header: GroupHeader, reader: ByteReader) -> GroupHeader:
+    """The header with the block that stands before the payload, if it says that one does."""
+    return header if header.metadata is None else replace(header, metadata=take_block(reader))
 
 
 def join_items(items: Sequence[bytes]) -> bytes:
@@ -160,7 +166,9 @@ class ArchiveWriter:
         before = 0 if self._after is None else self._after.image_count
         if before + self._image_count + header.count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"an archive holds at most {MAX_ARCHIVE_IMAGES} images")
-        data = header.encode_group(self._max_pixels) + varint(len(payload)) + payload
+        metadata = header.metadata or b""
+        length = varint(len(metadata) + len(payload))
+        data = b"".join([header.encode_group(self._max_pixels), length, metadata, payload])
         self._take_names(names or ())
         if not self._sizes:
             self._names = None if names is None else []
@@ -325,9 +333,11 @@ class ArchiveReader:
         header = GroupHeader.decode_group(reader, self._max_pixels)
         if header.count != entry.count:
             raise FormatError(f"{what} holds {header.count} images, the index says {entry.count}")
-        payload = reader.take(reader.varint(reader.remaining, "the length of the payload"))
-        reader.finish()
-        return header, payload
+        length = reader.varint(reader.remaining, "the length of the payload")
+        if length != reader.remaining:
+            raise FormatError(f"{what} does not end with its payload")
+        header = _with_metadata(header, reader)
+        return header, reader.rest()
 
     def read_header(self, number: int) -> GroupHeader:
         """The header of one of `groups`, without its payload, and so without a check. FormatError if it is damaged."""
@@ -339,13 +349,18 @@ class ArchiveReader:
 
     def accounting(self) -> Accounting:
         """The bytes of the file by what they are for; reads every group. FormatError where one is damaged."""
-        payloads = sum(len(self.read_group(number)[1]) for number in range(len(self.groups)))
+        payloads = metadata = 0
+        for number in range(len(self.groups)):
+            header, payload = self.read_group(number)
+            payloads += len(payload)
+            metadata += len(header.metadata or b"")
         segments, groups = len(self._segments), len(self.groups)
         names = sum(segment.index.name_bytes for segment in self._segments)
         times = sum(segment.index.time_bytes for segment in self._segments)
         return Accounting(
             prefix=len(PREFIX) * segments,
-            group_headers=sum(group.length for group in self.groups) - payloads - CRC_BYTES * groups,
+            group_headers=sum(group.length for group in self.groups) - metadata - payloads - CRC_BYTES * groups,
+            metadata=metadata,
             payloads=payloads,
             checksums=CRC_BYTES * groups,
             names=names,

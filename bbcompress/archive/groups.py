@@ -26,6 +26,7 @@ from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import Backend
 from bbcompress.images import PixelImage, binary_view
+from bbcompress.metadata import decode_metadata, encode_metadata
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
@@ -85,6 +86,7 @@ def encode_images(
     steps, rate = settings.steps, settings.learning_rate
     header = GroupHeader(
         count=len(images),
+        metadata=_metadata_of(images),
         model=weights.id[:GROUP_ID_BYTES],
         kind=None if kind == default_kind(weights) else kind,
         encoder=settings.encoder,
@@ -115,7 +117,21 @@ def encode_fallback(
 
     progress: called with the number of pixels newly done.
     """
-    return GroupHeader(count=len(images), fallback=True), join_items([encode_item(image, progress) for image in images])
+    header = GroupHeader(count=len(images), fallback=True, metadata=_metadata_of(images))
+    return header, join_items([encode_item(image, progress) for image in images])
+
+
+def _metadata_of(images: Sequence[PixelImage]) -> bytes | None:
+    """The block of the images' metadata, None if they have none."""
+    return encode_metadata([image.metadata for image in images]) or None
+
+
+def with_metadata(header: GroupHeader, images: list[PixelImage]) -> list[PixelImage]:
+    """Images decoded from a group's payload with the metadata that the header has. FormatError where it is damaged."""
+    if header.metadata is None:
+        return images
+    metadata = decode_metadata(header.metadata, header.count)
+    return [replace(image, metadata=its) for image, its in zip(images, metadata, strict=True)]
 
 
 def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
@@ -142,7 +158,14 @@ def decode_images(
         FormatError: it is damaged. ModelError: its model is missing.
     """
     if header.fallback:
-        return [decode_item(item, progress=progress) for item in split_items(payload, header.count)]
+        items = split_items(payload, header.count)
+        return with_metadata(header, [decode_item(item, progress=progress) for item in items])
+    return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress))
+
+
+def _decode_by_model(
+    header: GroupHeader, payload: bytes, models: ModelCache, compute_batch: int, progress: Progress | None
+) -> list[PixelImage]:
     candidates = models.zoo.named(header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
         with suppress(BBCError):

@@ -18,7 +18,10 @@ LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4
 """Bytes of the model's id that a lone image and a group of an archive name."""
 
-_FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _RESERVED = (1 << bit for bit in range(8))
+_FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
+
+_LONE_WITH_METADATA = 3
+"""Stands before the flags of a lone image that has any: there is no room for that flag in the prefix."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class GroupHeader:
     direct: images that are coded directly, the first of the group; then batches of so many images.
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
         defaults then.
+    metadata: the block of the images' metadata, which stands before the payload; None where they have none. Decoding
+        a header alone gives empty bytes for one that follows.
     """
 
     count: int = 1
@@ -103,12 +108,13 @@ class GroupHeader:
     direct: int = 0
     batches: tuple[int, ...] = ()
     blocks: bool = False
+    metadata: bytes | None = None
 
     def validate(self, max_pixels: int = MAX_PIXELS) -> None:
         """Check every limit; FormatError names the one that is broken."""
         _within("the number of images", self.count, 1, MAX_GROUP_IMAGES)
         if self.fallback:
-            if self != GroupHeader(count=self.count, fallback=True):
+            if self != GroupHeader(count=self.count, fallback=True, metadata=self.metadata):
                 raise FormatError("a fallback group has no model, kind, size or batches")
             return
         if len(self.model) < LONE_ID_BYTES:
@@ -138,7 +144,9 @@ class GroupHeader:
             not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)
         ):
             raise FormatError("a lone image is one image, coded directly in one lane")
-        return bytes([self._flags() << 1]) + self._encode_shared(LONE_ID_BYTES)
+        flags = self._flags()
+        start = [flags << 1] if self.metadata is None else [_LONE_WITH_METADATA, flags]
+        return bytes(start) + self._encode_shared(LONE_ID_BYTES)
 
     def encode_group(self, max_pixels: int = MAX_PIXELS) -> bytes:
         """The header of a group in an archive, up to and without the payload's length."""
@@ -151,10 +159,15 @@ class GroupHeader:
     @staticmethod
     def decode_lone(reader: ByteReader, max_pixels: int = MAX_PIXELS) -> GroupHeader:
         """Read what :meth:`encode_lone` wrote. FormatError where it breaks a rule of the format."""
-        flags = reader.byte()
-        if flags & 1:
+        first = reader.byte()
+        flags = first >> 1
+        if first == _LONE_WITH_METADATA:
+            flags = reader.byte()
+            if not flags & _METADATA:
+                raise FormatError(f"{reader.what} has no metadata where it says so")
+        elif first & 1:
             raise FormatError(f"{reader.what} is not a lone image")
-        header = _decode_shared(reader, flags >> 1, LONE_ID_BYTES, max_pixels)
+        header = _decode_shared(reader, flags, LONE_ID_BYTES, max_pixels)
         return header if header.fallback or header.blocks else replace(header, direct=1)
 
     @staticmethod
@@ -182,6 +195,7 @@ class GroupHeader:
             | _RATE * (self.learning_rate is not None)
             | _SIZE * (self.size is not None)
             | _BLOCKS * self.blocks
+            | _METADATA * (self.metadata is not None)
         )
 
     def _encode_shared(self, id_bytes: int) -> bytes:
@@ -207,12 +221,11 @@ def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
 
 
 def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: int) -> GroupHeader:
-    if flags >= _RESERVED:
-        raise FormatError(f"{reader.what} uses a flag that this version does not know")
+    metadata = b"" if flags & _METADATA else None
     if flags & _FALLBACK:
-        if flags != _FALLBACK:
+        if flags & ~_METADATA != _FALLBACK:
             raise FormatError(f"{reader.what} has flags that contradict each other")
-        return GroupHeader(fallback=True)
+        return GroupHeader(fallback=True, metadata=metadata)
     if flags & _RATE and not flags & _STEPS:
         raise FormatError(f"{reader.what} has a learning rate, but K is 0")
     if flags & _BLOCKS and not flags & _SIZE:
@@ -230,7 +243,14 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
     encoder = "baseline" if flags & _BASELINE else "rha"
     blocks = bool(flags & _BLOCKS)
     return GroupHeader(
-        model=model, kind=kind, encoder=encoder, steps=steps, learning_rate=rate, size=size, blocks=blocks
+        model=model,
+        kind=kind,
+        encoder=encoder,
+        steps=steps,
+        learning_rate=rate,
+        size=size,
+        blocks=blocks,
+        metadata=metadata,
     )
 
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
-from bbcompress.images import MAX_PIXELS, MAX_SIDE, PixelImage, read_image, write_png
+from bbcompress.images import MAX_PIXELS, MAX_SIDE, PixelImage, read_image
 from bbcompress.png import PNG_SIGNATURE
 from bbcompress.wire import ByteReader, varint
+from bbcompress.writers import write_png
 
 RAW, PNG, WEBP, BANDS = 1, 2, 3, 4
 
@@ -30,7 +31,19 @@ one colour, so this alone bounds what a forged item makes a reader allocate."""
 BAND_PIXELS = 1 << 22
 """About so many pixels are in a band; a choice of the writer."""
 
-MODE_CODES = {"1": 0, "L": 1, "LA": 2, "P": 3, "RGB": 4, "RGBA": 5, "I;16": 6, "CMYK": 7}
+MODE_CODES = {
+    "1": 0,
+    "L": 1,
+    "LA": 2,
+    "P": 3,
+    "RGB": 4,
+    "RGBA": 5,
+    "I;16": 6,
+    "CMYK": 7,
+    "LA;16": 8,
+    "RGB;16": 9,
+    "RGBA;16": 10,
+}
 _MODES = {code: mode for mode, code in MODE_CODES.items()}
 
 HAS_TRANSPARENCY = 0x80
@@ -53,8 +66,9 @@ PROBE_PIXELS = 1 << 22
 PROBE_BANDS = 16
 """Of larger images so many bands, with so many pixels in all, are probed."""
 
+_WEBP_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
 _IEND = bytes.fromhex("0000000049454e44ae426082")
-_SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
+_SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
 
 
 Progress = Callable[[int], None]
@@ -62,10 +76,11 @@ Progress = Callable[[int], None]
 
 
 def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
-    """The image in the fewest bytes of raw, PNG and WebP, above `MAX_ITEM_PIXELS` in bands of these.
+    """The image in the fewest bytes of raw, PNG and WebP, above `MAX_ITEM_PIXELS` in bands of these; no metadata.
 
     Only what decodes to the same image is taken. ImageError where nothing does.
     """
+    image = image.without_metadata()
     if image.width * image.height > MAX_ITEM_PIXELS:
         return _encode_bands(image, progress)
     item = _encode_whole(image)
@@ -274,7 +289,7 @@ def _decode_raw(reader: ByteReader, mode: str, transparent: bool, max_pixels: in
     transparency = reader.take(reader.varint(256, "the length of the transparency")) if transparent else b""
     data = reader.rest()
     samples = _SAMPLES.get(mode, 1)
-    bits = width * height * samples * (1 if mode == "1" else 16 if mode == "I;16" else 8)
+    bits = width * height * samples * (1 if mode == "1" else 16 if mode.endswith(";16") else 8)
     if len(data) != (bits + 7) // 8:
         raise FormatError(f"a stored image of {width}x{height} pixels has {len(data)} bytes")
     if mode == "1":
@@ -282,7 +297,7 @@ def _decode_raw(reader: ByteReader, mode: str, transparent: bool, max_pixels: in
         if flat[bits:].any():
             raise FormatError("a stored image has bits behind its last pixel")
         pixels = flat[:bits]
-    elif mode == "I;16":
+    elif mode.endswith(";16"):
         pixels = np.frombuffer(data, "<u2").astype(np.uint16)
     else:
         pixels = np.frombuffer(data, np.uint8)
@@ -306,7 +321,7 @@ def _decode_png(reader: ByteReader, mode: str, transparent: bool, max_pixels: in
 
 def _encode_webp(image: PixelImage, quality: int = 100) -> bytes:
     """The VP8L bit stream of a lossless WebP; the container around it follows from it. quality: the effort."""
-    if max(image.size) > WEBP_SIDE or not image.plain or image.mode in ("1", "P", "I;16"):
+    if max(image.size) > WEBP_SIDE or not image.plain or image.mode not in _WEBP_MODES:
         raise ValueError("WebP does not hold such images")
     pixels = image.pixels
     if image.mode == "L":
@@ -323,6 +338,8 @@ def _encode_webp(image: PixelImage, quality: int = 100) -> bytes:
 
 
 def _decode_webp(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    if mode not in _WEBP_MODES:
+        raise FormatError(f"a stored WebP cannot be of mode {mode}")
     stream = reader.rest()
     _check_pixels(*_webp_size(stream), max_pixels)
     chunk = b"WEBPVP8L" + struct.pack("<I", len(stream)) + stream + b"\0" * (len(stream) % 2)
@@ -348,7 +365,7 @@ def _webp_size(stream: bytes) -> tuple[int, int]:
 
 def _exactly(data: bytes, form: str, max_pixels: int) -> PixelImage:
     image = read_image(data, f"its {form}", max_pixels, (form,))
-    if image.lost:
+    if image.lost or image.metadata:
         raise FormatError(f"a stored {form} has metadata")
     return image
 

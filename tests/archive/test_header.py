@@ -44,6 +44,7 @@ def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
         lanes=1 if lone or blocks else draw(st.integers(1, 1024)),
         direct=direct,
         batches=batches,
+        metadata=draw(st.sampled_from([None, b""])),
         **values,
     )
 
@@ -81,6 +82,18 @@ def test_fallback() -> None:
     assert GroupHeader(fallback=True, count=300).encode_group() == b"\x01\xac\x02"
     assert GroupHeader.decode_group(ByteReader(b"\x01\xac\x02")) == GroupHeader(fallback=True, count=300)
     assert GroupHeader.decode_lone(ByteReader(b"\x02")) == GroupHeader(fallback=True)
+
+
+def test_metadata_is_announced() -> None:
+    """Its block stands behind the header; that of a lone image takes a byte more, as its flags do not fit the prefix."""
+    for metadata in (b"", b"any block"):
+        assert GroupHeader(fallback=True, metadata=metadata).encode_lone() == b"\x03\x81"
+        assert GroupHeader(fallback=True, count=2, metadata=metadata).encode_group() == b"\x81\x02"
+    assert GroupHeader.decode_lone(ByteReader(b"\x03\x81")) == GroupHeader(fallback=True, metadata=b"")
+    assert GroupHeader.decode_group(ByteReader(b"\x81\x02")).metadata == b""
+    for data in (b"\x03\x01", b"\x05\x81", b"\x03\x83", b"\x03", b"\x81\x02"):
+        with pytest.raises(FormatError):
+            GroupHeader.decode_lone(ByteReader(data))
 
 
 LONE = GroupHeader(model=b"abc", direct=1)
@@ -148,7 +161,6 @@ def test_lone_images_are_single() -> None:
     "data",
     [
         b"",
-        b"\x80abcd\x01\x01\x01",  # a reserved flag
         b"\x40abcd\x01\x01\x01",  # blocks without a size
         b"\x60abcd\x09\x00\x01",  # blocks of a height of 0
         b"\x60abcd\x09\x09\x00",  # blocks of no images

@@ -31,8 +31,9 @@ from bbcompress.codecs.fallback import (
     probe,
 )
 from bbcompress.errors import FormatError
-from bbcompress.images import PixelImage, from_array, write_png
+from bbcompress.images import PixelImage, from_array
 from bbcompress.wire import ByteReader, varint
+from bbcompress.writers import write_png
 
 SAMPLES = {"1": 0, "L": 0, "LA": 2, "P": 0, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 0}
 DTYPES = {"1": np.bool_, "I;16": np.uint16}

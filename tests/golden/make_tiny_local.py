@@ -17,8 +17,9 @@ sys.path.insert(0, str(TESTS))
 
 from models_for_tests import sampled_strips, tiny_local  # noqa: E402
 
-from bbcompress.images import PixelImage, write_png  # noqa: E402
+from bbcompress.images import PixelImage  # noqa: E402
 from bbcompress.models.checkpoint import save  # noqa: E402
+from bbcompress.writers import write_png  # noqa: E402
 
 CARD = {
     "name": "tiny-local",

@@ -1,0 +1,255 @@
+"""What image files say beside the pixels, in one form for all formats: records of a kind and bytes.
+
+docs/format.md, "Metadata". A record is kept as the file had it; only what formats write differently has a form of our
+own: the resolution, and texts without their compression.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from bbcompress.errors import FormatError
+from bbcompress.wire import ByteReader, crc32, pack, unpack, varint
+
+ICC, EXIF, XMP, TEXT, INTERNATIONAL_TEXT, RESOLUTION = range(1, 7)
+CHUNKS = CHUNK_BEFORE_PALETTE, CHUNK_BEFORE_PIXELS, CHUNK_AFTER = 7, 8, 9
+"""Kinds of records."""
+
+PIXEL_ASPECT, PER_METRE, PER_INCH = range(3)
+"""Units of a resolution."""
+
+MAX_RECORDS = 1 << 12
+MAX_IMAGE_BYTES = 1 << 24
+"""Most records of an image, and most bytes of them with `RECORD_COST` for each."""
+
+RECORD_COST = 16
+"""Bytes that a record counts beside its own, so that many empty ones are not for nothing."""
+
+MAX_BLOCK_BYTES = 1 << 26
+MAX_BLOCK_RECORDS = 1 << 21
+"""Most bytes of a group's block, unpacked, and most records of its images together."""
+
+_CRC_BYTES = 4
+_MAX_RATIO = (1 << 32) - 1
+_METRES_PER_INCH = 254, 10_000
+_KEYWORD_BYTES = 79
+
+_NAMES = {
+    ICC: "ICC profile",
+    EXIF: "EXIF",
+    XMP: "XMP",
+    TEXT: "text",
+    INTERNATIONAL_TEXT: "text",
+    RESOLUTION: "resolution",
+}
+_CHUNK_NAMES = {
+    b"bKGD": "background",
+    b"cHRM": "colour space",
+    b"cICP": "colour space",
+    b"cLLI": "colour space",
+    b"gAMA": "colour space",
+    b"hIST": "histogram",
+    b"iCCP": "ICC profile",
+    b"iTXt": "text",
+    b"mDCV": "colour space",
+    b"PLTE": "suggested palette",
+    b"pHYs": "resolution",
+    b"sBIT": "significant bits",
+    b"sPLT": "suggested palette",
+    b"sRGB": "colour space",
+    b"tEXt": "text",
+    b"tIME": "time",
+    b"zTXt": "text",
+}
+_PIXEL_CHUNKS = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
+"""Ancillary PNG chunks that are no metadata."""
+
+
+class Record(NamedTuple):
+    """One thing that a file says beside its pixels.
+
+    kind: ICC: name, NUL, profile (the name is empty for `ICC Profile`). EXIF: its TIFF structure. XMP: the packet.
+        TEXT: keyword, NUL, text, both Latin-1; a comment of JPEG or GIF has the keyword `Comment`. INTERNATIONAL_TEXT:
+        keyword in Latin-1, NUL, language, NUL, keyword, NUL, text in UTF-8. RESOLUTION: see :func:`resolution`. The
+        others: the name of a PNG chunk, four bytes, and its content.
+    """
+
+    kind: int
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """What users call it."""
+        if self.kind in CHUNKS:
+            return _CHUNK_NAMES.get(self.data[:4], f"PNG chunk {self.data[:4].decode('ascii')}")
+        return _NAMES[self.kind]
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it counts."""
+        return len(self.data) + RECORD_COST
+
+
+Metadata = tuple[Record, ...]
+"""An image's records, ordered by kind; of one kind in the order of the file."""
+
+
+def names_of(records: Iterable[Record]) -> tuple[str, ...]:
+    """What users call the records, each name once."""
+    return tuple(sorted({record.name for record in records}))
+
+
+def fault(metadata: Metadata) -> str | None:
+    """Why these may not be the records of an image, None if they may."""
+    return _list_fault(metadata) or next((reason for record in metadata if (reason := _record_fault(record))), None)
+
+
+def _list_fault(metadata: Metadata) -> str | None:
+    if len(metadata) > MAX_RECORDS or sum(record.cost for record in metadata) > MAX_IMAGE_BYTES:
+        return f"is of more than {MAX_RECORDS} records or {MAX_IMAGE_BYTES >> 20} MiB"
+    if any(after.kind < before.kind for before, after in pairwise(metadata)):
+        return "is not in order"
+    return None
+
+
+def _record_fault(record: Record) -> str | None:
+    kind, data = record
+    if kind in CHUNKS:
+        name = data[:4]
+        if len(name) < 4 or not name.isalpha() or name in _PIXEL_CHUNKS or (name[0] < 0x60 and name != b"PLTE"):
+            return "has a PNG chunk that is none of metadata"
+        return None
+    if kind not in _NAMES:
+        return f"is of a kind, {kind}, that this version does not know"
+    if kind == RESOLUTION:
+        try:
+            return None if resolution(*parse_resolution(record)) == record else "has a resolution in another form"
+        except FormatError:
+            return "has a damaged resolution"
+    parts = data.split(b"\0", 3)
+    if kind in (TEXT, INTERNATIONAL_TEXT):
+        if not 1 <= len(parts[0]) <= _KEYWORD_BYTES or len(parts) < (2 if kind == TEXT else 4):
+            return "has a text without keyword"
+    elif kind == ICC and (len(parts) < 2 or len(parts[0]) > _KEYWORD_BYTES):
+        return "has an ICC profile whose name is too long"
+    return None
+
+
+def resolution(unit: int, x: tuple[int, int], y: tuple[int, int]) -> Record | None:
+    """The record of so many pixels (numerator, denominator) a unit across and down; None for what is none.
+
+    PNG and BMP count whole pixels a metre. What these are, rounded, for whole pixels an inch, is kept as pixels an
+    inch, whoever says it; so 300 dpi of a JPEG come back from a PNG.
+    """
+    if any(not 0 < value <= _MAX_RATIO for value in (*x, *y)) or unit not in (PIXEL_ASPECT, PER_METRE, PER_INCH):
+        return None
+    (x_over, x_under), (y_over, y_under) = (_lowest(*ratio) for ratio in (x, y))
+    if unit == PER_METRE and x_under == y_under == 1:
+        inches = [_inches(value) for value in (x_over, y_over)]
+        if all(_metres(inch) == metre for inch, metre in zip(inches, (x_over, y_over), strict=True)):
+            unit, x_over, y_over = PER_INCH, inches[0], inches[1]
+    numbers = (unit, x_over, x_under, y_over, y_under)
+    return Record(RESOLUTION, b"".join(map(varint, numbers)))
+
+
+def parse_resolution(record: Record) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """The arguments of :func:`resolution`. FormatError for other bytes."""
+    reader = ByteReader(record.data, "a resolution")
+    unit, x_over, x_under, y_over, y_under = (reader.varint(_MAX_RATIO) for _ in range(5))
+    reader.finish()
+    return unit, (x_over, x_under), (y_over, y_under)
+
+
+def per_metre(record: Record) -> tuple[int, int] | None:
+    """Whole pixels a metre across and down that are read back as this record; None where no numbers are."""
+    unit, x, y = parse_resolution(record)
+    if unit == PIXEL_ASPECT or x[1] != 1 or y[1] != 1:
+        return None
+    numbers = (x[0], y[0]) if unit == PER_METRE else (_metres(x[0]), _metres(y[0]))
+    same = resolution(PER_METRE, (numbers[0], 1), (numbers[1], 1)) == record
+    return numbers if same else None
+
+
+def _lowest(over: int, under: int) -> tuple[int, int]:
+    common = math.gcd(over, under)
+    return over // common, under // common
+
+
+def _metres(inches: int) -> int:
+    """Pixels a metre, to the nearest, of pixels an inch."""
+    over, under = _METRES_PER_INCH
+    return (2 * inches * under + over) // (2 * over)
+
+
+def _inches(metres: int) -> int:
+    over, under = _METRES_PER_INCH
+    return (2 * metres * over + under) // (2 * under)
+
+
+def encode_metadata(images: Sequence[Metadata]) -> bytes:
+    """The block of a group's images' records; empty if there are none. FormatError above the limits."""
+    if not any(images):
+        return b""
+    numbers: dict[Record, int] = {}
+    listed = bytearray()
+    for metadata in images:
+        listed += varint(len(metadata))
+        for record in metadata:
+            listed += varint(numbers.setdefault(record, len(numbers)))
+    body = bytearray(varint(len(numbers)))
+    for record in numbers:
+        body += varint(record.kind) + varint(len(record.data)) + record.data
+    body += listed
+    if len(body) > MAX_BLOCK_BYTES or sum(map(len, images)) > MAX_BLOCK_RECORDS:
+        raise FormatError(f"the metadata of {len(images)} images is too much for one group")
+    plain, packed = bytes(body), pack(bytes(body))
+    start = varint(2 * len(packed) + 1) + packed if len(packed) < len(plain) else varint(2 * len(plain)) + plain
+    return start + crc32(plain)
+
+
+def take_block(reader: ByteReader) -> bytes:
+    """The bytes of the block that begins there, not looked into. FormatError where it is cut short."""
+    start = reader.position
+    reader.take(reader.varint(2 * reader.remaining + 1, "the length of the metadata") >> 1)
+    reader.take(_CRC_BYTES)
+    return reader.data[start : reader.position]
+
+
+def decode_metadata(block: bytes, count: int) -> tuple[Metadata, ...]:
+    """The records of each of `count` images. FormatError where the block is damaged or breaks a rule of the format."""
+    reader = ByteReader(block, "the metadata")
+    length = reader.varint(2 * reader.remaining + 1, "its length")
+    data = reader.take(length >> 1)
+    if length & 1:
+        data = unpack(data, MAX_BLOCK_BYTES)
+    if len(data) > MAX_BLOCK_BYTES or reader.take(_CRC_BYTES) != crc32(data):
+        raise FormatError("the metadata is damaged")
+    reader.finish()
+    inner = ByteReader(data, "the metadata")
+    records = []
+    for _ in range(inner.varint(min(inner.remaining, MAX_BLOCK_RECORDS), "the number of records")):
+        kind = inner.varint(CHUNK_AFTER, "a kind of metadata")
+        record = Record(kind, inner.take(inner.varint(inner.remaining, "the length of a record")))
+        if reason := _record_fault(record):
+            raise FormatError(f"the metadata {reason}")
+        records.append(record)
+    images = []
+    used = 0  # records are numbered as they are first used
+    left = MAX_BLOCK_RECORDS
+    for _ in range(count):
+        metadata = []
+        for _ in range(inner.varint(min(left, MAX_RECORDS), "the number of an image's records")):
+            number = inner.varint(min(used, len(records) - 1), "a record's number")
+            used += number == used
+            metadata.append(records[number])
+        left -= len(metadata)
+        if reason := _list_fault(tuple(metadata)):
+            raise FormatError(f"the metadata {reason}")
+        images.append(tuple(metadata))
+    inner.finish()
+    if used < len(records) or not records:
+        raise FormatError("the metadata has a record of no image")
+    return tuple(images)

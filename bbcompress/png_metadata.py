@@ -1,0 +1,143 @@
+"""The chunks of a PNG as records of metadata, and back."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+from bbcompress.metadata import (
+    CHUNKS,
+    EXIF,
+    ICC,
+    INTERNATIONAL_TEXT,
+    MAX_IMAGE_BYTES,
+    PER_METRE,
+    PIXEL_ASPECT,
+    RESOLUTION,
+    TEXT,
+    XMP,
+    Metadata,
+    Record,
+    fault,
+    parse_resolution,
+    per_metre,
+    resolution,
+)
+from bbcompress.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png
+
+PROFILE_NAME = b"ICC Profile"
+"""That of a profile from a format which gives it none."""
+
+_XMP_KEYWORD = b"XML:com.adobe.xmp"
+_KNOWN = frozenset(
+    b"bKGD cHRM cICP cLLI eXIf gAMA hIST iCCP iTXt mDCV oFFs PLTE pCAL pHYs sBIT sCAL sPLT sRGB sTER tEXt tIME zTXt"
+    .split()
+)
+_ANIMATION = frozenset(b"acTL fcTL fdAT".split())
+_SAFE_TO_COPY = 0x20  # of the fourth letter
+_LONG_TEXT = 1000  # bytes; above, PNG's authors advise to compress
+
+
+def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
+    """The records of a PNG, and the names of what is left out: chunks that may speak of the file, not of the image."""
+    records = []
+    lost = {"data behind the image"} if png.trailing else set()
+    for chunk in png.chunks:
+        if chunk.name in _ANIMATION:  # of a single frame, or refused before
+            continue
+        if chunk.name in _KNOWN or chunk.name[3] & _SAFE_TO_COPY:
+            records.append(_record(chunk, png))
+        else:
+            lost.add(f"PNG chunk {chunk.name.decode('ascii')}")
+    return tuple(sorted(records, key=lambda record: record.kind)), tuple(sorted(lost))
+
+
+def _record(chunk: Chunk, png: Png) -> Record:
+    """A chunk as a record; one that breaks the rules of PNG as it stands."""
+    record = _understood(chunk)
+    if record is not None and fault((record,)) is None:
+        return record
+    body = chunk.body
+    if chunk.name == b"bKGD" and png.scale > 1 and len(body) == 2:  # the pixels are scaled too
+        body = struct.pack(">H", (struct.unpack(">H", body)[0] & (1 << png.bit_depth) - 1) * png.scale)
+    return Record(CHUNKS[chunk.place], chunk.name + body)
+
+
+def _understood(chunk: Chunk) -> Record | None:
+    name, body, _ = chunk
+    if name == b"eXIf":
+        return Record(EXIF, body)
+    if name == b"tEXt":
+        return Record(TEXT, body)
+    if name == b"pHYs" and len(body) == 9:
+        x, y, unit = struct.unpack(">IIB", body)
+        return resolution({0: PIXEL_ASPECT, 1: PER_METRE}.get(unit, -1), (x, 1), (y, 1))
+    key, _, rest = body.partition(b"\0")
+    if key and name in (b"zTXt", b"iCCP") and rest[:1] == b"\0":
+        inflated = _inflate(rest[1:])
+        if inflated is not None and name == b"zTXt":
+            return Record(TEXT, key + b"\0" + inflated)
+        if inflated is not None:
+            return Record(ICC, (b"" if key == PROFILE_NAME else key) + b"\0" + inflated)
+    if name == b"iTXt" and rest[:2] in (b"\0\0", b"\1\0"):
+        language, *more = rest[2:].split(b"\0", 2)
+        text = more[1] if len(more) == 2 else None
+        if text is not None and rest[0]:
+            text = _inflate(text)
+        if text is not None and key == _XMP_KEYWORD and not language and not more[0]:
+            return Record(XMP, text)
+        if text is not None:
+            return Record(INTERNATIONAL_TEXT, b"\0".join((key, language, more[0], text)))
+    return None
+
+
+def chunks_of(metadata: Sequence[Record]) -> list[Chunk] | None:
+    """The chunks for a PNG, from which :func:`read_metadata` reads the same; None where PNG cannot say it all."""
+    chunks = []
+    for record in metadata:
+        chunk = _chunk(record)
+        if chunk is None:
+            return None
+        chunks.append(chunk)
+    return chunks
+
+
+def _chunk(record: Record) -> Chunk | None:
+    kind, data = record
+    if kind in CHUNKS:
+        return Chunk(data[:4], data[4:], CHUNKS.index(kind))
+    if kind == EXIF:
+        return Chunk(b"eXIf", data, BEFORE_PIXELS)
+    if kind == XMP:
+        return Chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + data, BEFORE_PIXELS)
+    if kind == ICC:
+        name, _, profile = data.partition(b"\0")
+        return Chunk(b"iCCP", (name or PROFILE_NAME) + b"\0\0" + zlib.compress(profile, 9), BEFORE_PALETTE)
+    if kind == RESOLUTION:
+        numbers, unit = per_metre(record), 1
+        if numbers is None:
+            unit, x, y = parse_resolution(record)
+            if unit != PIXEL_ASPECT or x[1] != 1 or y[1] != 1:
+                return None
+            numbers, unit = (x[0], y[0]), 0
+        return Chunk(b"pHYs", struct.pack(">IIB", *numbers, unit), BEFORE_PIXELS)
+    key, _, rest = data.partition(b"\0")
+    long = len(rest) > _LONG_TEXT
+    if kind == INTERNATIONAL_TEXT:
+        language, translated, text = rest.split(b"\0", 2)
+        body = zlib.compress(text, 9) if long else text
+        return Chunk(b"iTXt", b"\0".join((key, bytes([long, 0]) + language, translated, body)), BEFORE_PIXELS)
+    if long:
+        return Chunk(b"zTXt", key + b"\0\0" + zlib.compress(rest, 9), BEFORE_PIXELS)
+    return Chunk(b"tEXt", data, BEFORE_PIXELS)
+
+
+def _inflate(data: bytes) -> bytes | None:
+    """What a zlib stream holds; None where it is damaged, too long or not all."""
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(data, MAX_IMAGE_BYTES)
+    except zlib.error:
+        return None
+    return inflated if stream.eof and not stream.unused_data else None
