@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,12 +40,18 @@ from bbcompress.codecs.fallback import Progress, decode_item, item_size
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
-from bbcompress.images import PixelImage, from_array
+from bbcompress.images import MAX_PIXELS, PixelImage, from_array
+from bbcompress.jobs import Work, Workers
+from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
 from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.signals import held_back
 
 GROUP_SUBPIXELS = 1 << 22
 """A group is written once its images have so many sub-pixels, bytes of metadata included."""
+
+WAITING_SUBPIXELS = 1 << 26
+"""Where the images of all groups that wait have so many, the largest is written: what bounds memory."""
 
 SAMPLE = 24
 """Images of a group on which models are compared."""
@@ -48,6 +59,10 @@ SAMPLE = 24
 FALLBACK = "fallback"
 NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
 NumpyArray = np.ndarray[Any, Any]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Options:
     model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
     steps: K. encoder: `rha` or `baseline`. learning_rate: of the K steps, None for the model's own. binary: refuse
     images of more than two levels. verify: decode what was written before it counts. device: `cpu` or one of torch's.
+    jobs: processes that share the groups of an archive; the bytes are the same for any number. max_pixels: of an image.
 
     Raises:
         BBCError: a value is out of range.
@@ -69,6 +85,8 @@ class Options:
     binary: bool = False
     verify: bool = True
     device: str = "cpu"
+    jobs: int = 1
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= MAX_STEPS:
@@ -77,6 +95,8 @@ class Options:
             raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
         if self.learning_rate is not None and not 1e-6 <= self.learning_rate <= 1:
             raise BBCError("the learning rate must be 1e-6 to 1")
+        if self.jobs < 1:
+            raise BBCError("the number of jobs must be at least 1")
 
     @property
     def coding(self) -> CodingSettings:
@@ -99,12 +119,19 @@ class Summary:
         """Whole-file bits a sub-pixel."""
         return 8 * self.size / max(self.subpixels, 1)
 
-    def count(self, coder: str, images: Iterable[PixelImage]) -> None:
-        """Add images that `coder` took."""
-        for image in images:
-            self.images += 1
-            self.subpixels += image.samples
-            self.coders[coder] = self.coders.get(coder, 0) + 1
+    def count(self, coder: str, images: int, subpixels: int) -> None:
+        """Add so many images, of so many sub-pixels in all, that `coder` took."""
+        self.images += images
+        self.subpixels += subpixels
+        self.coders[coder] = self.coders.get(coder, 0) + images
+
+
+class Item(NamedTuple):
+    """An image of an archive: its name, and when it was modified, in whole seconds since 1970; None for neither."""
+
+    name: str | None
+    image: PixelImage
+    time: int | None = None
 
 
 def backend_for(device: str) -> Backend:
@@ -136,66 +163,120 @@ class Compressor:
         coder, header, payload = self._encode([image], self._key(image), work)
         if header.fallback:
             (payload,) = split_items(payload, 1)
-        data = build_lone(header, payload)
+        data = build_lone(header, payload, self.options.max_pixels)
         if self.options.verify:
-            _verify(lambda: [_decode_lone(data, self._models, work)], [image])
+            _verify(lambda: [_decode_lone(data, self._models, work, self.options.max_pixels)], [image])
         work.finish()
         summary = Summary(size=len(data))
-        summary.count(coder, [image])
+        summary.count(coder, 1, image.samples)
         return data, summary
 
     def archive(
         self,
-        images: Iterable[tuple[str | None, PixelImage]],
+        images: Iterable[Item | tuple[str | None, PixelImage]],
         file: BinaryIO,
         progress: Progress | None = None,
     ) -> Summary:
-        """Write images with their names as one archive; groups are written as they fill.
+        """Write images with their names, and times if they have any, as one archive; groups are written as they fill.
 
         Raises:
             ImageError: an image cannot be kept exactly. BBCError: a name is not allowed or occurs twice, or some images
                 have none.
         """
         start = file.tell()
-        writer, summary = ArchiveWriter(file), Summary()
-        waiting: dict[_Key, list[_Waiting]] = {}
-        sizes: dict[_Key, int] = {}
-        named: bool | None = None
-        for position, (name, image) in enumerate(images):
-            named = name is not None if named is None else named
-            if named != (name is not None):
-                raise BBCError("either all images of an archive have names or none has")
-            key = self._key(image, name)
-            group = waiting.setdefault(key, [])
-            group.append((position, name, image))
-            sizes[key] = sizes.get(key, 0) + image.samples + sum(record.cost for record in image.metadata)
-            if sizes[key] >= GROUP_SUBPIXELS or len(group) == MAX_GROUP_IMAGES:
-                del sizes[key]
-                self._write_group(writer, key, waiting.pop(key), summary, progress)
-        for key, group in waiting.items():
-            self._write_group(writer, key, group, summary, progress)
-        if not summary.images:
-            raise ImageError("there is no image to compress")
-        writer.close()
+        summary = self._write(ArchiveWriter(file, self.options.max_pixels), images, progress)
         summary.size = file.tell() - start
         return summary
 
-    def _write_group(
+    def add(
+        self,
+        images: Iterable[Item | tuple[str | None, PixelImage]],
+        archive: ArchiveReader,
+        file: BinaryIO,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write images behind those of `archive`, which was read from `file`, in the place of an unfinished addition.
+
+        They are all there, and on the disk, when this returns; whatever ends it otherwise, the archive is what it was.
+
+        Raises:
+            As :meth:`archive`. BBCError: the archive has an image of the name.
+        """
+        end = file.seek(0, os.SEEK_END) - archive.unfinished
+        sync = partial(_sync, file)
+        try:
+            file.truncate(end)
+            file.seek(end)
+            summary = self._write(ArchiveWriter(file, self.options.max_pixels, archive, sync), images, progress)
+            sync()
+            summary.size = file.tell() - end
+        except BaseException:
+            with held_back():
+                _cut(file, end)
+            raise
+        return summary
+
+    def _write(
         self,
         writer: ArchiveWriter,
-        key: _Key,
-        group: list[_Waiting],
-        summary: Summary,
+        images: Iterable[Item | tuple[str | None, PixelImage]],
         progress: Progress | None,
-    ) -> None:
-        positions, names, images = zip(*group, strict=True)
+    ) -> Summary:
+        summary = Summary()
+        sent: deque[_Sent] = deque()
+
+        def tasks() -> Iterator[list[PixelImage]]:
+            for group in self._groups(images):
+                sent.append(_Sent.of(group))
+                yield [item.image for _, item in group]
+
+        make = partial(_group_coder, self.options) if self.options.jobs > 1 else lambda: self._code
+        with Workers(self.options.jobs, make) as workers:
+            for coder, header, payload in workers.map(tasks(), progress):
+                group = sent.popleft()
+                writer.add_group(header, payload, group.names, group.positions, group.times)
+                summary.count(coder, len(group.positions), group.subpixels)
+        if not summary.images:
+            raise ImageError("there is no image to compress")
+        writer.close()
+        return summary
+
+    def _groups(self, images: Iterable[Item | tuple[str | None, PixelImage]]) -> Iterator[list[_Waiting]]:
+        """The images in groups of one kind and size: each as soon as it is full, or the largest where many wait."""
+        waiting: dict[_Key, list[_Waiting]] = {}
+        sizes: dict[_Key, int] = {}
+        total = 0
+        facts: tuple[bool, bool] | None = None
+        for position, given in enumerate(images):
+            item = Item(*given)
+            has = item.name is not None, item.time is not None
+            facts = facts or has
+            if has != facts:
+                raise BBCError("either all images of an archive have names, and times, or none has")
+            key = self._key(item.image, item.name)
+            group = waiting.setdefault(key, [])
+            group.append((position, item))
+            cost = item.image.samples + sum(record.cost for record in item.image.metadata)
+            sizes[key] = sizes.get(key, 0) + cost
+            total += cost
+            full = sizes[key] >= GROUP_SUBPIXELS or len(group) == MAX_GROUP_IMAGES
+            if full or total >= WAITING_SUBPIXELS:
+                largest = key if full else max(sizes, key=sizes.__getitem__)
+                total -= sizes.pop(largest)
+                yield waiting.pop(largest)
+        yield from waiting.values()
+
+    def _code(self, images: Sequence[PixelImage], progress: Progress | None) -> tuple[str, GroupHeader, bytes]:
+        """A group of images: what coded them, header and payload. Raises BBCError if they do not come back."""
         work = _Work(images, progress)
-        coder, header, payload = self._encode(images, key, work)
+        coder, header, payload = self._encode(images, self._key(images[0]), work)
         if self.options.verify:
-            _verify(lambda: decode_images(header, payload, self._models, progress=work), list(images))
-        writer.add_group(header, payload, None if names[0] is None else names, positions)
-        summary.count(coder, images)
+            _verify(lambda: self._decode(header, payload, work), list(images))
         work.finish()
+        return coder, header, payload
+
+    def _decode(self, header: GroupHeader, payload: bytes, progress: Progress) -> list[PixelImage]:
+        return decode_images(header, payload, self._models, progress=progress, max_pixels=self.options.max_pixels)
 
     def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
@@ -235,27 +316,65 @@ class Compressor:
         return [min(key.entries, key=size)]
 
 
-class Reader:
-    """A file of bbc, opened: `names`, and the images group by group."""
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A group of a file that was decoded, or turned out to be damaged.
 
-    def __init__(self, file: BinaryIO, model: str | Path | None = None, device: str = "cpu") -> None:
-        """file: seekable; it stays open and is not closed here. model: as in `Options`.
+    number: of the group, from 0. positions: of those of its images that were wanted. results: theirs, in this order;
+    empty where there is an error. error: why the group could not be decoded.
+    """
+
+    number: int
+    positions: Sequence[int]
+    results: Sequence[T]
+    error: BBCError | None = None
+
+
+class Reader:
+    """A file of bbc, opened: `names`, and the images group by group, or one by its name or position."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        max_pixels: int = MAX_PIXELS,
+        keep_going: bool = False,
+    ) -> None:
+        """file: seekable; it stays open and is not closed here. model: as in `Options`. max_pixels: of an image.
+        keep_going: find what is left of an archive whose end or indexes are damaged.
 
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
         """
+        self._choice = model, device
         self._models = ModelCache(Zoo(model), backend_for(device))
+        self._max_pixels = max_pixels
         file.seek(0)
         start = file.read(3)
         file.seek(0)
         self.archive: ArchiveReader | None = None
         self._lone = b""
         self._opened = [0, 0]  # images and pixels of the groups begun
+        self._last: tuple[int, list[PixelImage]] = -1, []
         if is_archive(start):
-            self.archive = ArchiveReader(file)
-        else:
-            self._lone = file.read()
-            parse_lone(self._lone)
+            self._open_archive(file, keep_going)
+            return
+        self._lone = file.read()
+        try:
+            parse_lone(self._lone, max_pixels)
+        except FormatError as fault:
+            if not keep_going:
+                raise
+            try:  # its first bytes may be what is damaged
+                self._open_archive(file, keep_going)
+            except FormatError:
+                raise fault from None
+
+    def _open_archive(self, file: BinaryIO, keep_going: bool) -> None:
+        self.archive = ArchiveReader(file, self._max_pixels, keep_going)
+        if self.archive.unfinished:
+            _log.warning("%d bytes of an unfinished addition at its end are left out", self.archive.unfinished)
 
     @property
     def is_archive(self) -> bool:
@@ -277,25 +396,131 @@ class Reader:
         images, pixels = self._opened
         return pixels * self.image_count // images if images else None
 
+    @property
+    def times(self) -> Sequence[int | None]:
+        """When the images were modified, in seconds since 1970, by position; None where the file does not say."""
+        return [None] if self.archive is None else self.archive.times
+
+    def find(self, name: str) -> int | None:
+        """The position of the image of that name, None if there is none."""
+        return None if self.archive is None else self.archive.find(name)
+
+    def read(self, position: int) -> PixelImage:
+        """The image at a position. Of an archive only its group is read, and kept for the next call.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing.
+        """
+        if self.archive is None:
+            range(1)[position]
+            return _decode_lone(self._lone, self._models, None, self._max_pixels)
+        number, place = self.archive.place(position)
+        if self._last[0] != number:
+            header, payload = self.archive.read_group(number)
+            self._last = number, decode_images(header, payload, self._models, max_pixels=self._max_pixels)
+        return self._last[1][place]
+
+    def __getitem__(self, name: str) -> PixelImage:
+        """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
+        position = self.find(name)
+        if position is None:
+            raise KeyError(name)
+        return self.read(position)
+
     def images(self, progress: Progress | None = None) -> Iterator[tuple[int, PixelImage]]:
         """Position and image of all images, decoded group by group.
 
         Raises:
             FormatError: a group is damaged. ModelError: its model is missing.
         """
+        for done in self.each(_same, progress=progress):
+            if done.error is not None:
+                raise done.error
+            yield from zip(done.positions, done.results, strict=True)
+
+    def each(
+        self,
+        function: Callable[[PixelImage], T],
+        only: Container[int] | None = None,
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> Iterator[Done[T]]:
+        """What `function` makes of the images, group by group in the order of the file; of damaged groups the error.
+
+        only: positions of the images that are wanted; groups without any are not read.
+        jobs: processes that share the groups; of several, `function` and its results are pickled.
+        """
         self._opened = [0, 0]
         if self.archive is None:
-            header, payload = parse_lone(self._lone)
+            if only is None or 0 in only:
+                yield self._lone_done(function, progress)
+            return
+        sent: deque[tuple[int, Sequence[int]]] = deque()
+
+        def tasks(archive: ArchiveReader) -> Iterator[_Task]:
+            for number, entry in enumerate(archive.groups):
+                places = None if only is None else [place for place, at in enumerate(entry.positions) if at in only]
+                if places != []:
+                    sent.append((number, entry.positions if places is None else [entry.positions[at] for at in places]))
+                    yield self._task(archive, number, places, progress is not None)
+
+        if jobs == 1:
+            make = partial(_on_groups, self._models, function, self._max_pixels)
+        else:
+            make = partial(_in_a_process, *self._choice, function, self._max_pixels)
+        with Workers(jobs, make) as workers:
+            for results in workers.map(tasks(self.archive), progress):
+                number, positions = sent.popleft()
+                if isinstance(results, BBCError):
+                    yield Done(number, positions, [], results)
+                else:
+                    yield Done(number, positions, results)
+
+    def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
+        try:
+            header, payload = parse_lone(self._lone, self._max_pixels)
             if progress is not None:
                 self._begin(header, [payload])
-            yield 0, _decode_lone(self._lone, self._models, progress)
-            return
-        for number, entry in enumerate(self.archive.groups):
-            header, payload = self.archive.read_group(number)
-            if progress is not None:
+            image = _decode_lone(self._lone, self._models, progress, self._max_pixels)
+        except (FormatError, ModelError) as error:
+            return Done(0, [0], [], error)
+        return Done(0, [0], [function(image)])
+
+    def _task(self, archive: ArchiveReader, number: int, places: list[int] | None, watched: bool) -> _Task:
+        try:
+            header, payload = archive.read_group(number)
+            if watched:
                 self._begin(header, split_items(payload, header.count) if header.fallback else [])
-            images = decode_images(header, payload, self._models, progress=progress)
-            yield from zip(entry.positions, images, strict=True)
+        except FormatError as error:
+            return error
+        return header, payload, places
+
+    def entries(self) -> Iterator[Listed]:
+        """What is known of each image without decoding any, by position."""
+        if self.archive is None:
+            header, payload = parse_lone(self._lone, self._max_pixels)
+            (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
+            yield Listed(None, *look, self.model_name(header), None)
+            return
+        groups: dict[int, tuple[str | None, list[Looks] | Looks]] = {}
+        names, times = self.archive.names, self.archive.times
+        for position in range(self.image_count):
+            number, place = self.archive.place(position)
+            if number not in groups:
+                groups[number] = self._group_looks(self.archive, number)
+            coder, looks = groups[number]
+            size, mode = looks[place] if isinstance(looks, list) else looks
+            yield Listed(names[position], size, mode, coder, times[position])
+
+    def _group_looks(self, archive: ArchiveReader, number: int) -> tuple[str | None, list[Looks] | Looks]:
+        try:
+            header = archive.read_header(number)
+            if not header.fallback:
+                return self.model_name(header), coded_looks(header, self._models.zoo)
+            header, payload = archive.read_group(number)
+            return FALLBACK, stored_looks(split_items(payload, header.count))
+        except FormatError:
+            return None, (None, None)
 
     def _begin(self, header: GroupHeader, items: Sequence[bytes]) -> None:
         """Take up the size of a group's images, if its header, or that of each stored image, says it."""
@@ -324,11 +549,11 @@ class Reader:
 
     def _groups(self) -> list[tuple[GroupHeader, bytes]]:
         if self.archive is None:
-            return [parse_lone(self._lone)]
+            return [parse_lone(self._lone, self._max_pixels)]
         return [self.archive.read_group(number) for number in range(len(self.archive.groups))]
 
     def _accounting(self) -> Accounting:
-        return lone_accounting(self._lone) if self.archive is None else self.archive.accounting()
+        return lone_accounting(self._lone, self._max_pixels) if self.archive is None else self.archive.accounting()
 
     def _group_facts(self, header: GroupHeader, size: int) -> dict[str, Any]:
         facts = {"model": self.model_name(header), "images": header.count, "bytes": size}
@@ -350,6 +575,36 @@ class Reader:
             return f"{header.model.hex()}... (not installed)"
 
 
+_Task = tuple[GroupHeader, bytes, "list[int] | None"] | BBCError
+"""A group, and which of its images are wanted (None for all); or why it cannot be read."""
+
+
+def _on_groups(
+    models: ModelCache, function: Callable[[PixelImage], T], max_pixels: int
+) -> Work[_Task, list[T] | BBCError]:
+    def work(task: _Task, progress: Progress) -> list[T] | BBCError:
+        if isinstance(task, BBCError):
+            return task
+        header, payload, places = task
+        try:
+            images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
+        except (FormatError, ModelError) as error:
+            return error
+        return [function(image) for image in (images if places is None else [images[place] for place in places])]
+
+    return work
+
+
+def _in_a_process(
+    model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int
+) -> Work[_Task, list[T] | BBCError]:
+    return _on_groups(ModelCache(Zoo(model), backend_for(device)), function, max_pixels)
+
+
+def _same(image: PixelImage) -> PixelImage:
+    return image
+
+
 def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) -> None:
     """Raises BBCError unless `decode` gives the images."""
     try:
@@ -360,10 +615,12 @@ def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) ->
         raise BBCError(NOT_VERIFIED)
 
 
-def _decode_lone(data: bytes, models: ModelCache, progress: Progress | None = None) -> PixelImage:
-    header, payload = parse_lone(data)
+def _decode_lone(
+    data: bytes, models: ModelCache, progress: Progress | None = None, max_pixels: int = MAX_PIXELS
+) -> PixelImage:
+    header, payload = parse_lone(data, max_pixels)
     if header.fallback:
-        return with_metadata(header, [decode_item(payload, progress=progress)])[0]
+        return with_metadata(header, [decode_item(payload, max_pixels, progress)])[0]
     (image,) = decode_images(header, payload, models, progress=progress)
     return image
 
@@ -414,8 +671,47 @@ class _Work:
             self._told = done
 
 
-_Waiting = tuple[int, str | None, PixelImage]
-"""Position, name and image of what waits to be written."""
+_Waiting = tuple[int, Item]
+"""What waits to be written, and its position."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What is kept of a group of images while it is coded."""
+
+    positions: list[int]
+    names: list[str] | None
+    times: list[int] | None
+    subpixels: int
+
+    @staticmethod
+    def of(group: Sequence[_Waiting]) -> _Sent:
+        names = [item.name for _, item in group if item.name is not None]
+        times = [item.time for _, item in group if item.time is not None]
+        subpixels = sum(item.image.samples for _, item in group)
+        return _Sent([position for position, _ in group], names or None, times or None, subpixels)
+
+
+def _group_coder(options: Options) -> Work[list[PixelImage], tuple[str, GroupHeader, bytes]]:
+    return Compressor(options)._code
+
+
+def _sync(file: BinaryIO) -> None:
+    """What was written is on the disk, if that is where the file is."""
+    file.flush()
+    with suppress(io.UnsupportedOperation):
+        os.fsync(file.fileno())
+
+
+def _cut(file: BinaryIO, end: int) -> None:
+    """End the file there; first without what is not written yet, for which there may be no room."""
+    for _ in range(2):
+        with suppress(OSError):
+            os.ftruncate(file.fileno(), end)
+        with suppress(OSError):
+            file.flush()
+    file.truncate(end)
+    _sync(file)
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,21 @@ class ModelEntry:
         """Whether the model is tried without `-m`; reference models are not."""
         return bool(self.card.get("default", True))
 
-    def fits(self, shape: tuple[int, int], channels: int, levels: int) -> bool:
-        """Whether the model codes images (height, width) of so many channels and levels."""
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What images the model takes: `shape` (height, width) or None for all, `channels`, `likelihood`.
+
+        As the card says, else as the weights do. Raises ModelError.
+        """
         facts = {"channels": 1, **self.card}
         if not all(name in facts for name in ("shape", "likelihood")):
             weights = self.weights
             facts = {"channels": weights.channels, "shape": weights.shape, "likelihood": weights.likelihood}
+        return facts
+
+    def fits(self, shape: tuple[int, int], channels: int, levels: int) -> bool:
+        """Whether the model codes images (height, width) of so many channels and levels."""
+        facts = self.facts
         if facts["channels"] != channels or (facts["likelihood"] == BERNOULLI) != (levels == 2):
             return False
         return facts["shape"] is None or facts["shape"] in (shape, list(shape))
