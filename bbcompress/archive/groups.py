@@ -25,7 +25,7 @@ from bbcompress.codecs.fallback import Progress, decode_item, encode_item, least
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import Backend
-from bbcompress.images import PixelImage, binary_view
+from bbcompress.images import MAX_PIXELS, PixelImage, binary_view
 from bbcompress.metadata import decode_metadata, encode_metadata
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import Model, ModelWeights
@@ -151,15 +151,19 @@ def decode_images(
     models: ModelCache,
     compute_batch: int = 128,
     progress: Progress | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[PixelImage]:
-    """The images of a group. progress: called with the number of pixels newly done.
+    """The images of a group.
+
+    progress: called with the number of pixels newly done.
+    max_pixels: of a stored image; those of others are checked where headers are read.
 
     Raises:
         FormatError: it is damaged. ModelError: its model is missing.
     """
     if header.fallback:
         items = split_items(payload, header.count)
-        return with_metadata(header, [decode_item(item, progress=progress) for item in items])
+        return with_metadata(header, [decode_item(item, max_pixels, progress) for item in items])
     return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress))
 
 
