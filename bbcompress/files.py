@@ -16,8 +16,14 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn
 
 from bbcompress.archive.names import name_fault
+from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.signals import held_back
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
@@ -328,6 +334,33 @@ def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
             taken.add(name.lower())
         result.append(name)
     return result
+
+
+def modified(path: Path) -> int:
+    """When a file was modified: whole seconds since 1970, the nearest that an archive can say. Raises OSError."""
+    return min(max(path.stat().st_mtime_ns // 10**9, FIRST_TIME), LAST_TIME)
+
+
+@contextmanager
+def open_to_add(path: Path) -> Iterator[BinaryIO]:
+    """An archive to read and to add to, locked against others who would.
+
+    Raises:
+        BBCError: it is not there, cannot be written, is no regular file, or is locked.
+    """
+    if path.exists() and not path.is_file():
+        raise BBCError(f"{path} is not a regular file")
+    try:
+        with path.open("r+b") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                raise BBCError(f"{path}: was replaced by another file; try again")
+            yield file
+    except BlockingIOError:
+        raise BBCError(f"{path}: something is being added to it already; try again later") from None
+    except OSError as error:
+        raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def open_input(name: str) -> BinaryIO:
