@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
     from bbcompress.bench import Row
     from bbcompress.codecs.fallback import Progress
     from bbcompress.images import PixelImage
+    from bbcompress.intake import Intake
 
 
 BAR_AFTER = 0.5
 """Seconds of work after which a progress bar appears."""
+
+WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
+"""As in `writers`, which takes numpy and Pillow."""
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit statuses, as shells give them to what a signal ends: 128 and its number."""
@@ -94,6 +99,8 @@ _quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing 
 @click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True)
 @click.option("--lr", type=click.FloatRange(1e-6, 1), help="Learning rate of the K steps. [default: the model's own]")
 @click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded.")
+@click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image.")
+@click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
 @click.option("--no-verify", is_flag=True, help="Do not decode what was written before it gets its name.")
 @_device_option
 @_force_option
@@ -106,6 +113,8 @@ def compress(
     encoder: str,
     lr: float | None,
     binary: bool,
+    frames: bool,
+    strip: bool,
     no_verify: bool,
     device: str,
     force: bool,
@@ -117,6 +126,7 @@ def compress(
     """
     from bbcompress import files
     from bbcompress.api import Compressor, Options
+    from bbcompress.intake import Intake
 
     lone = len(inputs) == 1 and not Path(inputs[0]).is_dir()
     if not lone and output is None:
@@ -137,62 +147,78 @@ def compress(
     )
     _set_up_notices(quiet)
     compressor = Compressor(options)
-    notes: dict[str, int] = {}
+    intake = Intake(strip, frames)
     if lone:
         source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
-        image, size = _read_image(source, inputs[0], notes)
-        with _progress("compress", quiet, lambda: image.width * image.height) as advance:
-            data, summary = compressor.lone(image, advance)
-        if target is None:
-            files.write_standard_output(data)
-        else:
-            files.write_file(target, data, force)
+        reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, intake)
     else:
         found = files.find_images(inputs)
         size = sum(path.stat().st_size for _, path in found)
-        reading = _Reading(found, size, notes)
-        images = iter(reading)
-        with _progress("compress", quiet, reading.expected_pixels) as advance:
-            if target is None:
-                buffer = io.BytesIO()
-                summary = compressor.archive(images, buffer, advance)
-                files.write_standard_output(buffer.getvalue())
-            else:
-                with files.new_file(target, force) as file:
-                    summary = compressor.archive(images, file, advance)
+        reading = _Reading([(name, path, str(path)) for name, path in found], size, intake)
+    images = iter(reading)
+    if lone:  # but with --frames it may hold several
+        first, second = next(images), next(images, None)
+        lone = second is None
+        images = chain([first], [] if second is None else [second], images)
+    with _progress("compress", quiet, reading.expected_pixels) as advance:
+        if lone:
+            data, summary = compressor.lone(next(images)[1], advance)
+        elif target is None:
+            buffer = io.BytesIO()
+            summary = compressor.archive(images, buffer, advance)
+            data = buffer.getvalue()
+        else:
+            with files.new_file(target, force) as file:
+                summary = compressor.archive(images, file, advance)
+    if target is None:
+        files.write_standard_output(data)
+    elif lone:
+        files.write_file(target, data, force)
     if not quiet:
-        for kind, count in notes.items():
-            click.echo(f"bbc: note: {kind} of {count} image{'s' * (count > 1)} not kept", err=True)
-        click.echo(_compressed(inputs, target, size, summary), err=target is None)
+        for note in intake.notes(summary.size):
+            click.echo(f"bbc: {note}", err=True)
+        click.echo(_compressed(inputs, target, intake.size, summary), err=target is None)
 
 
 @main.command()
 @click.argument("file", metavar="FILE.bbc")
 @click.option("-o", "--output", metavar="OUT", help="The image, or for an archive the folder, to write; - is stdout.")
+@click.option("--format", "form", type=click.Choice(WRITTEN_FORMATS),
+              help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
+@click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
 @_model_option
 @_device_option
 @_force_option
 @_quiet_option
-def decompress(file: str, output: str | None, model: str | None, device: str, force: bool, quiet: bool) -> None:
-    """Bring back the images of a file, as PNG (CMYK as TIFF)."""
+def decompress(
+    file: str,
+    output: str | None,
+    form: str | None,
+    strip: bool,
+    model: str | None,
+    device: str,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Bring back the images of a file; a format that would lose anything of one is refused."""
     from bbcompress import files
     from bbcompress.writers import write_image
 
     with _open(file, model, device, quiet) as reader:
         if not reader.is_archive:
-            target = _decompress_target(file, output, ".png")
+            target = _decompress_target(file, output, f".{form or 'png'}")
+            if output is not None and target is not None:
+                form = _format_of(target, form)
             if target is not None:
                 files.refuse_existing(target, force)
             with _progress("decompress", quiet, reader.expected_pixels) as advance:
                 _, image = next(reader.images(advance))
-                data, suffix = write_image(image)
+                data, suffix = write_image(image.without_metadata() if strip else image, form)
             if target is None:
                 files.write_standard_output(data)
             else:
                 if output is None:
                     target = target.with_suffix(suffix)
-                elif target.suffix.lower() != suffix:
-                    raise BBCError(f"{target}: only {suffix} is written for this image")
                 files.write_file(target, data, force)
             if not quiet:
                 click.echo(
@@ -203,15 +229,15 @@ def decompress(file: str, output: str | None, model: str | None, device: str, fo
         folder = _decompress_target(file, output, "")
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
-        names = files.image_names(reader.names)
+        names = files.image_names(reader.names, f".{form or 'png'}")
         with (
             files.NewFolder(folder, force) as new,
             _progress("decompress", quiet, reader.expected_pixels) as advance,
         ):
             new.check(names)
             for position, image in reader.images(advance):
-                data, suffix = write_image(image)
-                new.write(names[position] if suffix == ".png" else f"{names[position][:-4]}{suffix}", data)
+                data, suffix = write_image(image.without_metadata() if strip else image, form)
+                new.write(names[position] if form else names[position][: -len(".png")] + suffix, data)
         if not quiet:
             click.echo(f"{file} -> {folder}  {len(names)} images")
 
@@ -357,16 +383,6 @@ def _open(file: str, model: str | None, device: str, quiet: bool) -> Iterator[Re
             raise BBCError(f"{file}: there is not enough memory for it") from None
 
 
-def _read_image(source: Path | bytes, name: str, notes: dict[str, int]) -> tuple[PixelImage, int]:
-    """An image and its size in bytes; kinds of metadata that are not kept are counted in `notes`."""
-    from bbcompress.images import read_image
-
-    image = read_image(source, name)
-    for kind in image.lost:
-        notes[kind] = notes.get(kind, 0) + 1
-    return image, len(source) if isinstance(source, bytes) else source.stat().st_size
-
-
 def _compress_target(source: str, output: str | None) -> Path | None:
     """Where to write; None is stdout."""
     from bbcompress.files import SUFFIX
@@ -374,6 +390,18 @@ def _compress_target(source: str, output: str | None) -> Path | None:
     if output == "-" or (output is None and source == "-"):
         return None
     return Path(output) if output is not None else Path(source).with_suffix(SUFFIX)
+
+
+def _format_of(target: Path, form: str | None) -> str | None:
+    """The format of an image that is written there. Raises BBCError where the name says one that is not written."""
+    from bbcompress.writers import format_of
+
+    named = format_of(target.suffix)
+    if named is None and target.suffix:
+        raise BBCError(f"{target}: images are written as {', '.join(WRITTEN_FORMATS)}")
+    if form is not None and named not in (None, form):
+        raise BBCError(f"{target}: its name says {named}, --format {form}")
+    return form or named
 
 
 def _decompress_target(source: str, output: str | None, suffix: str) -> Path | None:
@@ -416,20 +444,18 @@ def _set_up_notices(quiet: bool) -> None:
 class _Reading:
     """The images of files, read one by one, and about how many pixels all of them have, by the size of the files."""
 
-    def __init__(self, found: list[tuple[str, Path]], size: int, notes: dict[str, int]) -> None:
-        self._found, self._size, self._notes = found, size, notes
-        self._pixels = self._bytes = 0
+    def __init__(self, found: list[tuple[str, Path | bytes, str]], size: int | None, intake: Intake) -> None:
+        """found: the name, source and label of each file. size: bytes of all files; None for a single one."""
+        self._found, self._size, self._intake = found, size, intake
 
     def __iter__(self) -> Iterator[tuple[str, PixelImage]]:
-        for name, path in self._found:
-            image, size = _read_image(path, str(path), self._notes)
-            self._pixels += image.width * image.height
-            self._bytes += size
-            yield name, image
+        for name, source, label in self._found:
+            yield from self._intake.read_named(name, source, label)
 
     def expected_pixels(self) -> int | None:
         """None as long as none was read."""
-        return round(self._pixels * self._size / self._bytes) if self._bytes else None
+        read = self._intake
+        return round(read.pixels * (self._size or read.size) / read.size) if read.size else None
 
 
 @contextmanager

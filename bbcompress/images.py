@@ -215,7 +215,7 @@ def read_image(
     ImageError, one line, for what cannot be read, is damaged, animated, of several pages, above `max_pixels`
     or of a kind that would not be kept exactly.
     """
-    data, name = _load(source, name)
+    data, name = load_file(source, name)
     with _named_errors(name, max_pixels):
         return _read(data, max_pixels, formats)
 
@@ -227,7 +227,7 @@ def read_frames(
 
     ImageError as from :func:`read_image`, but for animations and pages.
     """
-    data, name = _load(source, name)
+    data, name = load_file(source, name)
     number, count = 0, 1
     while number < count:
         with _named_errors(name, max_pixels):
@@ -237,7 +237,7 @@ def read_frames(
         number += 1
 
 
-def _load(source: str | PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
+def load_file(source: str | PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
     """The bytes of a file and what to call it. ImageError where it cannot be read or is empty."""
     if isinstance(source, bytes):
         data = source

@@ -437,9 +437,92 @@ def test_decompress_to_stdout() -> None:
     assert read_image(result.stdout_bytes) == read_image(digit())
 
 
-def test_decompress_only_to_png() -> None:
-    lone_file()
-    assert "only .png" in fail("decompress", "digit.bbc", "-o", "digit.jpg")
+def test_decompress_to_other_formats() -> None:
+    photo = read_image(DATA / "photos" / "landscape.png")
+    Path("photo.bbc").write_bytes(api.compress(photo))
+    for name in ("a.png", "a.webp", "a.tif", "a.TIFF", "a.bmp", "a.ppm"):
+        assert run("decompress", "photo.bbc", "-o", name).exit_code == 0
+        assert read_image(name) == photo
+    assert run("decompress", "photo.bbc", "--format", "webp").exit_code == 0
+    assert Path("photo.webp").read_bytes() == Path("a.webp").read_bytes()
+    assert run("decompress", "photo.bbc", "--format", "ppm", "-o", "-").stdout_bytes == Path("a.ppm").read_bytes()
+    assert "images are written as png" in fail("decompress", "photo.bbc", "-o", "photo.jpg")
+    assert "its name says webp" in fail("decompress", "photo.bbc", "-o", "b.webp", "--format", "png")
+    assert "GIF cannot hold RGB; PNG can hold it" in fail("decompress", "photo.bbc", "-o", "photo.gif")
+    assert not Path("photo.gif").exists()
+
+
+def test_an_archive_to_another_format() -> None:
+    run("compress", str(digit()), str(digit(number=1)), "-o", "set.bbc")
+    assert run("decompress", "set.bbc", "--format", "pgm").exit_code == 0
+    for number in range(2):
+        assert read_image(f"set/{number:04}.pgm") == read_image(digit(number=number))
+    assert "WebP cannot hold L" in fail("decompress", "set.bbc", "--format", "webp", "-o", "other")
+    assert not Path("other").exists()
+
+
+def with_text(name: str) -> None:
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Author", "me")
+    Image.open(digit()).save(name, pnginfo=about, dpi=(300, 300))
+
+
+def test_metadata_comes_back_and_can_be_stripped() -> None:
+    with_text("a.png")
+    assert errors(run("compress", "a.png")) == ""
+    parts = json.loads(run("info", "a.bbc", "--json").stdout)["parts"]
+    assert parts["metadata"] == Path("a.bbc").stat().st_size - len(api.compress(read_image(digit()))) - 1
+    assert run("decompress", "a.bbc", "-o", "back.png").exit_code == 0
+    assert read_image("back.png") == read_image("a.png")
+    assert "PGM cannot hold resolution, text" in fail("decompress", "a.bbc", "-o", "a.pgm")
+    assert run("decompress", "a.bbc", "-o", "a.pgm", "--strip").exit_code == 0
+    assert read_image("a.pgm") == read_image(digit())
+    result = run("compress", "a.png", "--strip", "-f")
+    assert errors(result) == "bbc: note: stripped from 1 image: resolution, text\n"
+    assert Path("a.bbc").read_bytes() == api.compress(read_image(digit()))
+    with_text("b.png")
+    result = run("compress", "a.png", "b.png", str(digit()), "-o", "set.bbc", "--strip")
+    assert errors(result) == "bbc: note: stripped from 2 images: resolution, text\n"
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_frames(form: str) -> None:
+    source = f"moving.{form.lower()}"
+    frames = [Image.new("RGB", (9, 9), (40 * n, 0, 9)) for n in range(3)]
+    frames[0].save(source, form, save_all=True, append_images=frames[1:], lossless=True)
+    assert "3 of them; --frames takes each" in fail("compress", source)
+    assert not Path("moving.bbc").exists()
+    result = run("compress", source, "--frames")
+    assert result.exit_code == 0
+    assert ("times of the frames of 3 images not kept" in errors(result)) == (form != "TIFF")
+    Path("more").mkdir()
+    shutil.copy(source, "more")
+    shutil.copy(digit(), "more/still.png")
+    assert run("compress", "more", "--frames", "-o", "more.bbc").exit_code == 0
+    for archive, names in (("moving", {source}), ("more", {source, "still.png"})):
+        assert run("decompress", f"{archive}.bbc", "-o", f"{archive}-back").exit_code == 0
+        assert set(map(str, os.listdir(f"{archive}-back"))) == names
+        for number, frame in enumerate(frames):
+            back = read_image(f"{archive}-back/{source}/{number:04}.png")
+            again = Image.open(f"{archive}-back/{source}/{number:04}.png").convert("RGB")
+            assert again.tobytes() == frame.tobytes() and back.size == (9, 9)
+    Image.open(digit()).save("still.gif")
+    assert run("compress", "still.gif", "--frames").exit_code == 0
+    assert not api.Reader(io.BytesIO(Path("still.bbc").read_bytes())).is_archive
+
+
+def test_a_jpeg_that_was_smaller() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("a.jpg", quality=20)
+    before = Path("a.jpg").stat().st_size
+    result = run("compress", "a.jpg")
+    after = Path("a.bbc").stat().st_size
+    line = f"bbc: warning: a.jpg: {after} bytes are more than before ({before}): a JPEG's pixels are kept\n"
+    assert errors(result) == line
+    Image.fromarray(noise).save("b.jpg", quality=20)
+    assert "2 JPEGs are among the images" in errors(run("compress", "a.jpg", "b.jpg", "-o", "set.bbc"))
+    Image.new("RGB", (400, 400)).save("plain.jpg", quality=100)
+    assert errors(run("compress", "plain.jpg")) == ""
 
 
 def test_cmyk_comes_back_as_tiff() -> None:

@@ -1,0 +1,83 @@
+"""Image files on their way into a .bbc file: read one by one, and what there is to say of them when all is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from bbcompress.images import MAX_PIXELS, PixelImage, load_file, read_frames, read_image
+from bbcompress.metadata import names_of
+
+_JPEG_START = b"\xff\xd8\xff"
+
+
+class Intake:
+    """Reads images, and counts.
+
+    size: bytes of the files read so far. pixels: of their images.
+    """
+
+    def __init__(self, strip: bool = False, frames: bool = False, max_pixels: int = MAX_PIXELS) -> None:
+        """strip: leave out all metadata. frames: take each picture of animations, and each page, as an image.
+        max_pixels: most of an image."""
+        self.size = self.pixels = 0
+        self._strip, self._frames, self._max_pixels = strip, frames, max_pixels
+        self._lost: Counter[str] = Counter()
+        self._stripped = 0
+        self._stripped_names: set[str] = set()
+        self._jpegs: list[str] = []
+
+    def read(self, source: Path | bytes, label: str) -> Iterator[PixelImage]:
+        """The image of a file, or all of its images where these are wanted. label: what errors call it.
+
+        Raises:
+            ImageError: as `read_image`.
+        """
+        data, _ = load_file(source, label)
+        self.size += len(data)
+        if data.startswith(_JPEG_START):
+            self._jpegs.append(label)
+        most = self._max_pixels
+        for image in read_frames(data, label, most) if self._frames else [read_image(data, label, most)]:
+            self.pixels += image.width * image.height
+            if self._strip:
+                yield self._without_metadata(image)
+            else:
+                self._lost.update(image.lost)
+                yield image
+
+    def read_named(self, name: str, source: Path | bytes, label: str) -> Iterator[tuple[str, PixelImage]]:
+        """The images of a file with their names in an archive: its own, or of several images `its own/0000.png`, ...
+
+        Raises:
+            ImageError: as `read_image`.
+        """
+        images = self.read(source, label)
+        first, second = next(images), next(images, None)
+        if second is None:
+            yield name, first
+            return
+        for number, image in enumerate(chain((first, second), images)):
+            yield f"{name}/{number:04}.png", image
+
+    def notes(self, size: int) -> list[str]:
+        """What the user should know, a line each. size: of the .bbc file, in bytes."""
+        lines = [f"note: {kind} of {_images(count)} not kept" for kind, count in self._lost.items()]
+        if self._stripped:
+            lines.append(f"note: stripped from {_images(self._stripped)}: {', '.join(sorted(self._stripped_names))}")
+        if self._jpegs and size > self.size:
+            what = self._jpegs[0] if len(self._jpegs) == 1 else f"{len(self._jpegs)} JPEGs are among the images"
+            lines.append(f"warning: {what}: {size} bytes are more than before ({self.size}): a JPEG's pixels are kept")
+        return lines
+
+    def _without_metadata(self, image: PixelImage) -> PixelImage:
+        names = {*names_of(image.metadata), *image.lost}
+        self._stripped += bool(names)
+        self._stripped_names |= names
+        return image.without_metadata()
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
