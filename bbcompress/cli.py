@@ -12,8 +12,10 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress import __version__
-from bbcompress.errors import BBCError
+from bbcompress.errors import BBCError, ModelError
 from bbcompress.signals import Terminated, termination_raises
 
 if TYPE_CHECKING:
-    from bbcompress.api import Reader, Summary
+    from bbcompress.api import Compressor, Done, Item, Reader, Summary
     from bbcompress.bench import Row
     from bbcompress.codecs.fallback import Progress
     from bbcompress.images import PixelImage
@@ -85,6 +87,45 @@ _force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what
 _quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
 
+_jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1), default=1, show_default=True,
+                            help="Processes that share the groups of an archive; the result is the same.")  # fmt: skip
+_max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=1 << 28,
+                                  show_default=True, help="Refuse images of more pixels.")  # fmt: skip
+_only_option = click.option("--only", metavar="PATTERN", multiple=True,
+                            help="Only images whose name or path fits, such as 'a*.png'; may be repeated.")  # fmt: skip
+
+_CODING_OPTIONS = (
+    _model_option,
+    click.option("-K", "--steps", type=click.IntRange(0, 1000), default=0, show_default=True,
+                 help="Refinement steps of the posterior: smaller and slower."),
+    click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True),
+    click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
+                 help="Learning rate of the K steps. [default: the model's own]"),
+    click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
+    click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
+    click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...)."),
+    click.option("--no-verify", is_flag=True, help="Do not decode what was coded before it counts."),
+    _device_option,
+    _jobs_option,
+    _max_pixels_option,
+)  # fmt: skip
+
+
+def _coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what compresses."""
+    for option in reversed(_CODING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _coder(frames: bool, strip: bool, no_verify: bool, **options: Any) -> tuple[Compressor, Intake]:
+    """What compresses and what reads, by these options."""
+    from bbcompress.api import Compressor, Options
+    from bbcompress.intake import Intake
+
+    return Compressor(Options(verify=not no_verify, **options)), Intake(strip, frames, options["max_pixels"])
+
+
 @main.command()
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option(
@@ -93,40 +134,15 @@ _quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing 
     metavar="OUT",
     help="The file to write; - is stdout. [default: image.bbc beside one image]",
 )
-@_model_option
-@click.option("-K", "--steps", type=click.IntRange(0, 1000), default=0, show_default=True,
-              help="Refinement steps of the posterior: smaller and slower.")  # fmt: skip
-@click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True)
-@click.option("--lr", type=click.FloatRange(1e-6, 1), help="Learning rate of the K steps. [default: the model's own]")
-@click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded.")
-@click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image.")
-@click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
-@click.option("--no-verify", is_flag=True, help="Do not decode what was written before it gets its name.")
-@_device_option
+@_coding_options
 @_force_option
 @_quiet_option
-def compress(
-    inputs: tuple[str, ...],
-    output: str | None,
-    model: str | None,
-    steps: int,
-    encoder: str,
-    lr: float | None,
-    binary: bool,
-    frames: bool,
-    strip: bool,
-    no_verify: bool,
-    device: str,
-    force: bool,
-    quiet: bool,
-) -> None:
+def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool, **coding: Any) -> None:
     """Compress an image, or folders and several images into one archive.
 
     Each INPUT is an image, a folder of images, or - for an image on stdin.
     """
     from bbcompress import files
-    from bbcompress.api import Compressor, Options
-    from bbcompress.intake import Intake
 
     lone = len(inputs) == 1 and not Path(inputs[0]).is_dir()
     if not lone and output is None:
@@ -136,25 +152,13 @@ def compress(
     target = _compress_target(inputs[0], output)
     if target is not None:
         files.refuse_existing(target, force)
-    options = Options(
-        model=model,
-        steps=steps,
-        encoder=encoder,
-        learning_rate=lr,
-        binary=binary,
-        verify=not no_verify,
-        device=device,
-    )
     _set_up_notices(quiet)
-    compressor = Compressor(options)
-    intake = Intake(strip, frames)
+    compressor, intake = _coder(**coding)
     if lone:
         source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
         reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, intake)
     else:
-        found = files.find_images(inputs)
-        size = sum(path.stat().st_size for _, path in found)
-        reading = _Reading([(name, path, str(path)) for name, path in found], size, intake)
+        reading = _find(inputs, intake)
     images = iter(reading)
     if lone:  # but with --frames it may hold several
         first, second = next(images), next(images, None)
@@ -162,7 +166,7 @@ def compress(
         images = chain([first], [] if second is None else [second], images)
     with _progress("compress", quiet, reading.expected_pixels) as advance:
         if lone:
-            data, summary = compressor.lone(next(images)[1], advance)
+            data, summary = compressor.lone(next(images).image, advance)
         elif target is None:
             buffer = io.BytesIO()
             summary = compressor.archive(images, buffer, advance)
@@ -175,7 +179,7 @@ def compress(
     elif lone:
         files.write_file(target, data, force)
     if not quiet:
-        for note in intake.notes(summary.size):
+        for note in reading.notes(summary.size):
             click.echo(f"bbc: {note}", err=True)
         click.echo(_compressed(inputs, target, intake.size, summary), err=target is None)
 
@@ -186,8 +190,12 @@ def compress(
 @click.option("--format", "form", type=click.Choice(WRITTEN_FORMATS),
               help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
+@_only_option
+@click.option("--keep-going", is_flag=True, help="Bring out what is not damaged, name what is lost, and exit with 1.")
 @_model_option
 @_device_option
+@_jobs_option
+@_max_pixels_option
 @_force_option
 @_quiet_option
 def decompress(
@@ -195,8 +203,12 @@ def decompress(
     output: str | None,
     form: str | None,
     strip: bool,
+    only: tuple[str, ...],
+    keep_going: bool,
     model: str | None,
     device: str,
+    jobs: int,
+    max_pixels: int,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -204,8 +216,10 @@ def decompress(
     from bbcompress import files
     from bbcompress.writers import write_image
 
-    with _open(file, model, device, quiet) as reader:
+    with _open(file, model, device, quiet, max_pixels, keep_going) as reader:
         if not reader.is_archive:
+            if only:
+                raise BBCError("--only is for archives, and this is a lone image")
             target = _decompress_target(file, output, f".{form or 'png'}")
             if output is not None and target is not None:
                 form = _format_of(target, form)
@@ -230,16 +244,125 @@ def decompress(
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
         names = files.image_names(reader.names, f".{form or 'png'}")
+        wanted = files.select(reader.names, only)
+        lost: list[Done[Any]] = []
+        count = 0
         with (
             files.NewFolder(folder, force) as new,
             _progress("decompress", quiet, reader.expected_pixels) as advance,
         ):
-            new.check(names)
-            for position, image in reader.images(advance):
-                data, suffix = write_image(image.without_metadata() if strip else image, form)
-                new.write(names[position] if form else names[position][: -len(".png")] + suffix, data)
+            new.check(names if wanted is None else [names[position] for position in wanted])
+            as_file = partial(_as_file, form=form, strip=strip)
+            for done in reader.each(as_file, None if wanted is None else frozenset(wanted), jobs, advance):
+                if done.error is not None:
+                    if not keep_going:
+                        raise type(done.error)(f"{done.error}; --keep-going brings out what is not damaged")
+                    lost.append(done)
+                for position, (data, suffix) in zip(done.positions, done.results, strict=False):
+                    name = names[position] if form else names[position][: -len(".png")] + suffix
+                    new.write(name, data, reader.times[position])
+                    count += 1
+            if keep_going and not count:
+                raise BBCError("nothing can be brought out")
         if not quiet:
-            click.echo(f"{file} -> {folder}  {len(names)} images")
+            click.echo(f"{file} -> {folder}  {_images(count)}")
+        damaged = _tell_of_damage(reader, lost, err=True)
+    if damaged:
+        click.get_current_context().exit(1)
+
+
+def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str]:
+    """An image as the bytes of a file, and its suffix."""
+    from bbcompress.writers import write_image
+
+    return write_image(image.without_metadata() if strip else image, form)
+
+
+def _tell_of_damage(reader: Reader, lost: list[Done[Any]], err: bool) -> bool:
+    """A line for each thing that is damaged, and for each image that is lost; whether there is any."""
+    from bbcompress.files import list_names, shown
+
+    archive = reader.archive
+    if archive is not None and archive.fault is not None:
+        click.echo(f"bbc: {archive.fault}; names are lost, {archive.unread} bytes cannot be made out", err=err)
+    names = list_names(reader.names) if lost else []
+    for done in lost:
+        click.echo(f"bbc: group {done.number} is lost ({done.error})", err=err)
+        for position in done.positions:
+            name = names[position]
+            click.echo(f"bbc: lost: {f'image {position}' if name is None else shown(name)}", err=err)
+    return bool(lost) or (archive is not None and archive.fault is not None)
+
+
+@main.command()
+@click.argument("archive", metavar="ARCHIVE.bbc")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@_coding_options
+@_quiet_option
+def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> None:
+    """Add images and folders to an archive, behind what is there.
+
+    Nothing of it is rewritten: if anything goes wrong, the archive is what it was. Names may not occur twice.
+    """
+    from bbcompress import files
+    from bbcompress.archive.container import ArchiveReader
+
+    if not Path(archive).exists():
+        raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
+    _set_up_notices(quiet)
+    compressor, intake = _coder(**coding)
+    reading = _find(inputs, intake)
+    with files.open_to_add(Path(archive)) as file:
+        with _about(archive):
+            reader = ArchiveReader(file, coding["max_pixels"])
+        for name, _, label in reading.found:
+            if reader.find(name) is not None:
+                raise BBCError(f"{label}: there is an image of the name {name!r} in {archive} already")
+        if reader.unfinished and not quiet:
+            click.echo(f"bbc: note: {reader.unfinished} bytes of an unfinished addition are cut off", err=True)
+        with _progress("add", quiet, reading.expected_pixels) as advance:
+            summary = compressor.add(reading, reader, file, advance)
+    if not quiet:
+        for note in reading.notes(summary.size):
+            click.echo(f"bbc: {note}", err=True)
+        click.echo(_compressed(inputs, Path(archive), intake.size, summary))
+
+
+@main.command("list")
+@click.argument("file", metavar="FILE.bbc")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_only_option
+@_model_option
+@_max_pixels_option
+def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int) -> None:
+    """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded."""
+    from bbcompress import files
+
+    with _open(file, model, "cpu", True, max_pixels) as reader:
+        files.list_names(reader.names)
+        wanted = files.select(reader.names, only)
+        chosen = None if wanted is None else frozenset(wanted)
+        rows = []
+        for position, entry in enumerate(reader.entries()):
+            if chosen is not None and position not in chosen:
+                continue
+            size = "?" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
+            time = None if entry.time is None else _utc(entry.time)
+            if as_json:
+                width, height = entry.size or (None, None)
+                rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
+                             "coder": entry.coder, "time": time})  # fmt: skip
+                continue
+            name = f"(image {position})" if entry.name is None else files.shown(entry.name)
+            coder = entry.coder or "(damaged)"
+            click.echo(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
+        if as_json:
+            click.echo(json.dumps(rows, indent=2))
+
+
+def _utc(seconds: int) -> str:
+    """A time in seconds since 1970, as ISO 8601 has it."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat() + "Z"
 
 
 @main.command()
@@ -274,15 +397,34 @@ def info(file: str, as_json: bool, model: str | None) -> None:
 @click.argument("file", metavar="FILE.bbc")
 @_model_option
 @_device_option
+@_jobs_option
+@_max_pixels_option
 @_quiet_option
-def test(file: str, model: str | None, device: str, quiet: bool) -> None:
-    """Decode a file and check it; nothing is written."""
-    with _open(file, model, device, quiet) as reader:
+def test(file: str, model: str | None, device: str, jobs: int, max_pixels: int, quiet: bool) -> None:
+    """Decode a file and check it, group by group; nothing is written. Exit with 1 if anything is damaged."""
+    lost: list[Done[Any]] = []
+    good: list[Done[Any]] = []
+    with _open(file, model, device, quiet, max_pixels, keep_going=True) as reader:
         with _progress("test", quiet, reader.expected_pixels) as advance:
-            for _ in reader.images(advance):
-                pass
+            for done in reader.each(_nothing, None, jobs, advance):
+                if done.error is not None and (not reader.is_archive or isinstance(done.error, ModelError)):
+                    raise done.error
+                (good if done.error is None else lost).append(done)
+        if reader.is_archive and not quiet:
+            for done in good:
+                click.echo(f"group {done.number}: {_images(len(done.positions))}, as they were")
+        damaged = _tell_of_damage(reader, lost, err=True)
+        unfinished = 0 if reader.archive is None else reader.archive.unfinished
+        if damaged:
+            raise BBCError(f"damaged: {len(lost)} of {len(reader.archive.groups) if reader.archive else 1} groups")
+        if unfinished:
+            raise BBCError(f"all images are as they were, but there are {unfinished} bytes of an unfinished addition")
         if not quiet:
             click.echo(f"{file}: {_images(reader.image_count)}, all as they were")
+
+
+def _nothing(_: PixelImage) -> None:
+    """An image was decoded; that is all."""
 
 
 @main.command()
@@ -365,7 +507,20 @@ def _echo_row(row: Row) -> None:
 
 
 @contextmanager
-def _open(file: str, model: str | None, device: str, quiet: bool) -> Iterator[Reader]:
+def _about(file: str) -> Iterator[None]:
+    """Errors begin with the name of the file."""
+    try:
+        yield
+    except BBCError as error:
+        raise type(error)(f"{file}: {error}") from None
+    except MemoryError:
+        raise BBCError(f"{file}: there is not enough memory for it") from None
+
+
+@contextmanager
+def _open(
+    file: str, model: str | None, device: str, quiet: bool, max_pixels: int = 1 << 28, keep_going: bool = False
+) -> Iterator[Reader]:
     from bbcompress import files
     from bbcompress.api import Reader
 
@@ -374,13 +529,8 @@ def _open(file: str, model: str | None, device: str, quiet: bool) -> Iterator[Re
     except OSError as error:
         raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
     _set_up_notices(quiet)
-    with stream:
-        try:
-            yield Reader(stream, model, device)
-        except BBCError as error:
-            raise type(error)(f"{file}: {error}") from None
-        except MemoryError:
-            raise BBCError(f"{file}: there is not enough memory for it") from None
+    with stream, _about(file):
+        yield Reader(stream, model, device, max_pixels, keep_going)
 
 
 def _compress_target(source: str, output: str | None) -> Path | None:
@@ -441,16 +591,42 @@ def _set_up_notices(quiet: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
 
 
+def _find(inputs: tuple[str, ...], intake: Intake) -> _Reading:
+    """The images of files and folders."""
+    from bbcompress import files
+
+    left_out = files.LeftOut()
+    found = files.find_images(inputs, left_out)
+    notes = [*left_out.lines(), *files.odd_names([name for name, _ in found])]
+    size = sum(path.stat().st_size for _, path in found)
+    return _Reading([(name, path, str(path)) for name, path in found], size, intake, notes)
+
+
 class _Reading:
     """The images of files, read one by one, and about how many pixels all of them have, by the size of the files."""
 
-    def __init__(self, found: list[tuple[str, Path | bytes, str]], size: int | None, intake: Intake) -> None:
-        """found: the name, source and label of each file. size: bytes of all files; None for a single one."""
-        self._found, self._size, self._intake = found, size, intake
+    def __init__(
+        self,
+        found: Sequence[tuple[str, Path | bytes, str]],
+        size: int | None,
+        intake: Intake,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """found: the name, source and label of each file. size: bytes of all files; None for a single one. notes: a
+        line for each thing that is odd about them."""
+        self.found, self._size, self._intake, self._notes = found, size, intake, notes
 
-    def __iter__(self) -> Iterator[tuple[str, PixelImage]]:
-        for name, source, label in self._found:
-            yield from self._intake.read_named(name, source, label)
+    def __iter__(self) -> Iterator[Item]:
+        from bbcompress.api import Item
+        from bbcompress.files import modified
+
+        for name, source, label in self.found:
+            for its_name, image in self._intake.read_named(name, source, label):
+                yield Item(its_name, image, modified(source) if isinstance(source, Path) else None)
+
+    def notes(self, size: int) -> list[str]:
+        """What the user should know, a line each. size: of what was written, in bytes."""
+        return [*(f"note: {note}" for note in self._notes), *self._intake.notes(size)]
 
     def expected_pixels(self) -> int | None:
         """None as long as none was read."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from fnmatch import translate
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn
 
@@ -47,14 +48,11 @@ class LeftOut:
 
     def lines(self) -> Iterator[str]:
         """A line for each kind of which there is any."""
-        kinds = (
-            (self.files, "not images or not named as such"),
-            (self.links, "that are links to folders or out of theirs"),
-        )
+        kinds = ((self.files, "no image or not named as one"), (self.links, "a link to a folder or out of its own"))
         for paths, what in kinds:
             if paths:
                 some = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-                yield f"{some} {what}, left out: {', '.join(paths[:NAMED])}{', ...' * (len(paths) > NAMED)}"
+                yield f"{some} left out, {what}: {', '.join(paths[:NAMED])}{', ...' * (len(paths) > NAMED)}"
 
 
 def find_images(inputs: Sequence[str], left_out: LeftOut | None = None) -> list[tuple[str, Path]]:
@@ -316,11 +314,36 @@ def list_names(names: Sequence[str | None]) -> list[str | None]:
     return list(names)
 
 
+def select(names: Sequence[str | None], patterns: Sequence[str]) -> list[int] | None:
+    """Positions of the images whose name, its last part or, of one without a name, number fits one of the patterns (as
+    a shell has them: `*`, `?`, `[a-z]`; case counts). None for no patterns. Raises BBCError where one fits nothing."""
+    if not patterns:
+        return None
+    listed = [_number(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
+    chosen: set[int] = set()
+    for pattern in patterns:
+        fits = re.compile(translate(pattern)).match
+        found = [place for place, name in enumerate(listed) if fits(name) or fits(name.rpartition("/")[2])]
+        if not found:
+            raise BBCError(f"no image has a name that fits {pattern!r}")
+        chosen.update(found)
+    return sorted(chosen)
+
+
+def _number(position: int, count: int) -> str:
+    """What an image without a name is called."""
+    return f"{position:0{max(5, len(str(count)))}}"
+
+
+def shown(name: str) -> str:
+    """A name for a terminal: what would not be printed, or would steer it, is escaped."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
+
+
 def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
     """A file name with the suffix for each image of an archive, all of them distinct: `a.jpg` becomes `a.png`, or
     `a.jpg.png` where there is an `a.png`, or `a.jpg-2.png`; images without a name are numbered."""
-    digits = max(5, len(str(len(names))))
-    wanted = [f"{number:0{digits}}" if name is None else name for number, name in enumerate(list_names(names))]
+    wanted = [_number(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
     taken = {name.lower() for name in wanted if name.lower().endswith(suffix)}
     result = []
     for name in wanted:

@@ -511,9 +511,9 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     assert sorted(Path(path).name for path in left_out.links) == ["e.png", "up"]
     assert sorted(Path(path).name for path in left_out.files) == ["f.png", "g.png", "notes.txt", "pipe.png"]
     lines = list(left_out.lines())
-    assert [line.partition(", left out: ")[0] for line in lines] == [
-        "4 files not images or not named as such",
-        "2 files that are links to folders or out of theirs",
+    assert [line.partition(": ")[0] for line in lines] == [
+        "4 files left out, no image or not named as one",
+        "2 files left out, a link to a folder or out of its own",
     ]
     assert [line.endswith(", ...") for line in lines] == [True, False]
     (tmp_path / "link").symlink_to(folder)
