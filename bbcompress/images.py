@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bbcompress import file_metadata, netpbm, png, png_metadata, tiff
 from bbcompress.errors import ImageError
-from bbcompress.metadata import Metadata, fault
+from bbcompress.metadata import CHUNK_BEFORE_PIXELS, CHUNKS, Metadata, fault
 
 MAX_PIXELS = 1 << 28
 """Default limit of width times height."""
@@ -91,12 +91,21 @@ class PixelImage:
                 raise ImageError("the palette does not fit the pixels")
         elif self.palette or len(self.transparency) not in (0, _KEY_BYTES.get(self.mode, 0)):
             raise ImageError(f"an image of mode {self.mode} has no such palette or transparency")
-        if reason := fault(self.metadata):
-            raise ImageError(f"its metadata {reason}")
+        if reason := fault(self.metadata) or self._chunk_fault():
+            raise ImageError(f"the metadata {reason}")
         if self.pixels.flags.writeable or not self.pixels.flags.c_contiguous:
             pixels = np.array(self.pixels, order="C")
             pixels.flags.writeable = False
             object.__setattr__(self, "pixels", pixels)
+
+    def _chunk_fault(self) -> str | None:
+        """Why a PNG chunk cannot be metadata of an image of this mode, None if all can."""
+        for kind, data in self.metadata:
+            if kind == CHUNK_BEFORE_PIXELS and self.mode != "P":
+                return "has a chunk behind a palette, of an image that has none"
+            if kind in CHUNKS and data[:4] == b"PLTE" and not self.mode.startswith("RGB"):
+                return "has a suggested palette of an image that is not RGB"
+        return None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PixelImage):

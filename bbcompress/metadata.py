@@ -33,8 +33,8 @@ MAX_BLOCK_RECORDS = 1 << 21
 """Most bytes of a group's block, unpacked, and most records of its images together."""
 
 _CRC_BYTES = 4
-_MAX_RATIO = (1 << 32) - 1
-_METRES_PER_INCH = 254, 10_000
+_MAX_RATIO = 100 * ((1 << 32) - 1)  # of what counts by the centimetre in 32 bits
+_METRES_PER_INCH = 254, 10_000  # a fraction
 _KEYWORD_BYTES = 79
 
 _NAMES = {
@@ -112,6 +112,8 @@ def _list_fault(metadata: Metadata) -> str | None:
         return f"is of more than {MAX_RECORDS} records or {MAX_IMAGE_BYTES >> 20} MiB"
     if any(after.kind < before.kind for before, after in pairwise(metadata)):
         return "is not in order"
+    if sum(record.kind == RESOLUTION for record in metadata) > 1:
+        return "has two resolutions"
     return None
 
 
@@ -146,11 +148,12 @@ def resolution(unit: int, x: tuple[int, int], y: tuple[int, int]) -> Record | No
     """
     if any(not 0 < value <= _MAX_RATIO for value in (*x, *y)) or unit not in (PIXEL_ASPECT, PER_METRE, PER_INCH):
         return None
-    (x_over, x_under), (y_over, y_under) = (_lowest(*ratio) for ratio in (x, y))
+    (x_over, x_under), (y_over, y_under) = (lowest(*ratio) for ratio in (x, y))
     if unit == PER_METRE and x_under == y_under == 1:
-        inches = [_inches(value) for value in (x_over, y_over)]
-        if all(_metres(inch) == metre for inch, metre in zip(inches, (x_over, y_over), strict=True)):
-            unit, x_over, y_over = PER_INCH, inches[0], inches[1]
+        metre, inch = _METRES_PER_INCH
+        inches = [_nearest(value * metre, inch) for value in (x_over, y_over)]
+        if [_nearest(value * inch, metre) for value in inches] == [x_over, y_over]:
+            unit, (x_over, y_over) = PER_INCH, inches
     numbers = (unit, x_over, x_under, y_over, y_under)
     return Record(RESOLUTION, b"".join(map(varint, numbers)))
 
@@ -164,29 +167,29 @@ def parse_resolution(record: Record) -> tuple[int, tuple[int, int], tuple[int, i
 
 
 def per_metre(record: Record) -> tuple[int, int] | None:
-    """Whole pixels a metre across and down that are read back as this record; None where no numbers are."""
-    unit, x, y = parse_resolution(record)
-    if unit == PIXEL_ASPECT or x[1] != 1 or y[1] != 1:
-        return None
-    numbers = (x[0], y[0]) if unit == PER_METRE else (_metres(x[0]), _metres(y[0]))
-    same = resolution(PER_METRE, (numbers[0], 1), (numbers[1], 1)) == record
+    """Whole pixels a metre across and down, below 2^32, that are read back as this record; None where none are."""
+    numbers = nearly_per_metre(record)
+    same = numbers is not None and resolution(PER_METRE, (numbers[0], 1), (numbers[1], 1)) == record
     return numbers if same else None
 
 
-def _lowest(over: int, under: int) -> tuple[int, int]:
+def nearly_per_metre(record: Record) -> tuple[int, int] | None:
+    """The nearest whole pixels a metre, below 2^32; None where there are none."""
+    unit, *ratios = parse_resolution(record)
+    factor = _METRES_PER_INCH if unit == PER_INCH else (1, 1)
+    x, y = (_nearest(over * factor[1], under * factor[0]) for over, under in ratios)
+    return (x, y) if unit != PIXEL_ASPECT and 0 < min(x, y) and max(x, y) < 1 << 32 else None
+
+
+def lowest(over: int, under: int) -> tuple[int, int]:
+    """A fraction in lowest terms."""
     common = math.gcd(over, under)
     return over // common, under // common
 
 
-def _metres(inches: int) -> int:
-    """Pixels a metre, to the nearest, of pixels an inch."""
-    over, under = _METRES_PER_INCH
-    return (2 * inches * under + over) // (2 * over)
-
-
-def _inches(metres: int) -> int:
-    over, under = _METRES_PER_INCH
-    return (2 * metres * over + under) // (2 * under)
+def _nearest(over: int, under: int) -> int:
+    """The whole number nearest to a fraction."""
+    return (2 * over + under) // (2 * under)
 
 
 def encode_metadata(images: Sequence[Metadata]) -> bytes:

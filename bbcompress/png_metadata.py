@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bbcompress.metadata import (
     CHUNKS,
@@ -20,6 +20,7 @@ from bbcompress.metadata import (
     Metadata,
     Record,
     fault,
+    nearly_per_metre,
     parse_resolution,
     per_metre,
     resolution,
@@ -28,6 +29,9 @@ from bbcompress.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png
 
 PROFILE_NAME = b"ICC Profile"
 """That of a profile from a format which gives it none."""
+
+_RESOLUTION = b"bbRs"
+"""A chunk of ours: a resolution that pHYs, which stands beside it, says only about; the bytes of the record."""
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _KNOWN = frozenset(
@@ -41,15 +45,21 @@ _LONG_TEXT = 1000  # bytes; above, PNG's authors advise to compress
 
 def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
     """The records of a PNG, and the names of what is left out: chunks that may speak of the file, not of the image."""
-    records = []
+    records: list[Record] = []
+    resolutions: list[Record] = []
     lost = {"data behind the image"} if png.trailing else set()
     for chunk in png.chunks:
         if chunk.name in _ANIMATION:  # of a single frame, or refused before
             continue
-        if chunk.name in _KNOWN or chunk.name[3] & _SAFE_TO_COPY:
-            records.append(_record(chunk, png))
-        else:
+        if chunk.name not in _KNOWN and not chunk.name[3] & _SAFE_TO_COPY:
             lost.add(f"PNG chunk {chunk.name.decode('ascii')}")
+            continue
+        record = _record(chunk, png)
+        (resolutions if record.kind == RESOLUTION else records).append(record)
+    exact = [record for record in resolutions if _physical(record) is None]
+    if len(exact) > 1 or len(resolutions) - len(exact) > 1:
+        lost.add("resolution")
+    records += (exact or resolutions)[:1]
     return tuple(sorted(records, key=lambda record: record.kind)), tuple(sorted(lost))
 
 
@@ -68,6 +78,9 @@ def _understood(chunk: Chunk) -> Record | None:
     name, body, _ = chunk
     if name == b"eXIf":
         return Record(EXIF, body)
+    if name == _RESOLUTION:
+        record = Record(RESOLUTION, body)
+        return record if fault((record,)) is None and _physical(record) is None else None
     if name == b"tEXt":
         return Record(TEXT, body)
     if name == b"pHYs" and len(body) == 9:
@@ -92,18 +105,35 @@ def _understood(chunk: Chunk) -> Record | None:
     return None
 
 
-def chunks_of(metadata: Sequence[Record]) -> list[Chunk] | None:
-    """The chunks for a PNG, from which :func:`read_metadata` reads the same; None where PNG cannot say it all."""
-    chunks = []
+def chunks_of(metadata: Sequence[Record]) -> Iterator[Chunk]:
+    """The chunks for a PNG, from which :func:`read_metadata` reads the same."""
     for record in metadata:
-        chunk = _chunk(record)
-        if chunk is None:
-            return None
-        chunks.append(chunk)
-    return chunks
+        if record.kind == RESOLUTION:
+            yield from _resolution_chunks(record)
+        else:
+            yield _chunk(record)
 
 
-def _chunk(record: Record) -> Chunk | None:
+def _resolution_chunks(record: Record) -> Iterator[Chunk]:
+    numbers = _physical(record)
+    if numbers is None:
+        if (nearly := nearly_per_metre(record)) is not None:
+            yield Chunk(b"pHYs", struct.pack(">IIB", *nearly, 1), BEFORE_PIXELS)
+        yield Chunk(_RESOLUTION, record.data, BEFORE_PIXELS)
+    else:
+        yield Chunk(b"pHYs", struct.pack(">IIB", *numbers), BEFORE_PIXELS)
+
+
+def _physical(record: Record) -> tuple[int, int, int] | None:
+    """What a pHYs chunk says of a resolution; None where it cannot say it exactly."""
+    unit, x, y = parse_resolution(record)
+    if unit != PIXEL_ASPECT:
+        numbers = per_metre(record)
+        return None if numbers is None else (*numbers, 1)
+    return (x[0], y[0], 0) if x[1] == y[1] == 1 and max(x[0], y[0]) < 1 << 32 else None
+
+
+def _chunk(record: Record) -> Chunk:
     kind, data = record
     if kind in CHUNKS:
         return Chunk(data[:4], data[4:], CHUNKS.index(kind))
@@ -114,14 +144,6 @@ def _chunk(record: Record) -> Chunk | None:
     if kind == ICC:
         name, _, profile = data.partition(b"\0")
         return Chunk(b"iCCP", (name or PROFILE_NAME) + b"\0\0" + zlib.compress(profile, 9), BEFORE_PALETTE)
-    if kind == RESOLUTION:
-        numbers, unit = per_metre(record), 1
-        if numbers is None:
-            unit, x, y = parse_resolution(record)
-            if unit != PIXEL_ASPECT or x[1] != 1 or y[1] != 1:
-                return None
-            numbers, unit = (x[0], y[0]), 0
-        return Chunk(b"pHYs", struct.pack(">IIB", *numbers, unit), BEFORE_PIXELS)
     key, _, rest = data.partition(b"\0")
     long = len(rest) > _LONG_TEXT
     if kind == INTERNATIONAL_TEXT:

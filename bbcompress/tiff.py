@@ -26,6 +26,7 @@ from bbcompress.metadata import (
     Record,
     decode_metadata,
     encode_metadata,
+    lowest,
     parse_resolution,
     resolution,
 )
@@ -47,6 +48,9 @@ _OF_PIXELS = frozenset(
     (*range(254, 260), 262, *range(263, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 317, *range(320, 326))
 ) | {332, 334, 338, 339, 340, 341, 347, *range(512, 522), *range(529, 533)}
 _OF_METADATA = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC, _EXIF_IFD, _GPS_IFD, _ALL_METADATA}
+
+_LOST = {301: "colour space", 318: "colour space", 319: "colour space", 33723: "IPTC", 34377: "Photoshop data"}
+"""Names of what other tags say."""
 
 _RAW_16 = {"RGB;16L", "RGB;16B", "RGBA;16L", "RGBA;16B"}
 
@@ -139,8 +143,7 @@ def read_metadata(file: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
             lost.add("resolution")
         else:
             records.append(record)
-    if any(tag not in _DESCRIPTIVE | _OF_PIXELS | _OF_METADATA for tag in tags):
-        lost.add("TIFF tags")
+    lost |= {_LOST.get(tag, "TIFF tags") for tag in tags if tag not in _DESCRIPTIVE | _OF_PIXELS | _OF_METADATA}
     return tuple(records), tuple(sorted(lost))
 
 
@@ -239,9 +242,10 @@ def _metadata_tags(metadata: Metadata) -> dict[int, tuple[int, Sequence[int] | b
         elif record.kind == RESOLUTION:
             unit, x, y = parse_resolution(record)
             if unit == PER_METRE:
-                x, y = (x[0], 100 * x[1]), (y[0], 100 * y[1])
-            whole &= unit != PIXEL_ASPECT and max(x[1], y[1]) < 1 << 32
-            if max(x[1], y[1]) < 1 << 32:
+                x, y = lowest(x[0], 100 * x[1]), lowest(y[0], 100 * y[1])
+            fits = max(*x, *y) < 1 << 32
+            whole &= fits and unit != PIXEL_ASPECT
+            if fits:
                 tags[_X_RESOLUTION], tags[_Y_RESOLUTION] = (_RATIONAL, x), (_RATIONAL, y)
                 tags[_RESOLUTION_UNIT] = (_SHORT, [{PIXEL_ASPECT: 1, PER_INCH: 2, PER_METRE: 3}[unit]])
         else:

@@ -33,8 +33,8 @@ def format_of(suffix: str) -> str | None:
 
 
 def default_format(image: PixelImage) -> str:
-    """PNG, or TIFF for what PNG cannot hold."""
-    return PNG if _png_fault(image) is None else TIFF
+    """PNG, or TIFF for what PNG cannot hold, which is CMYK."""
+    return TIFF if image.mode == "CMYK" else PNG
 
 
 def write_image(image: PixelImage, form: str | None = None) -> tuple[bytes, str]:
@@ -57,32 +57,20 @@ def write_image(image: PixelImage, form: str | None = None) -> tuple[bytes, str]
 def write_png(image: PixelImage, optimize: bool = False) -> bytes:
     """A PNG that reads back as the same image; the same bytes each time.
 
-    optimize: smaller and slower; needs more memory. ImageError for what PNG cannot hold.
+    optimize: smaller and slower; needs more memory. ImageError for CMYK.
     """
-    if reason := _png_fault(image):
-        raise ImageError(reason)
+    if image.mode == "CMYK":
+        raise ImageError("PNG cannot hold CMYK")
     if png.can_write(image.mode) and (
         image.mode not in _PILLOW_MODES or (not optimize and image.width * image.height > BAND_PIXELS)
     ):
         data = png.write_pixels(image.mode, image.pixels, image.transparency, level=9 if optimize else 6)
     else:
         data = _png_by_pillow(image, optimize)
-    chunks = chunks_of(image.metadata)
-    return png.add_chunks(data, chunks) if chunks else data
+    return png.add_chunks(data, chunks_of(image.metadata)) if image.metadata else data
 
 
 _PILLOW_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-
-
-def _png_fault(image: PixelImage) -> str | None:
-    """Why PNG cannot hold the image, None if it can."""
-    if image.mode == "CMYK":
-        return "PNG cannot hold CMYK"
-    if not image.metadata:
-        return None
-    if image.mode[:3] != "RGB" and any(record.data[:4] == b"PLTE" for record in image.metadata):
-        return "PNG cannot hold a suggested palette of an image that is not RGB"
-    return None if chunks_of(image.metadata) is not None else "PNG cannot hold its resolution exactly"
 
 
 def _png_by_pillow(image: PixelImage, optimize: bool) -> bytes:
@@ -153,7 +141,7 @@ def write_gif(image: PixelImage) -> bytes:
     out = io.BytesIO()
     try:
         _to_pillow(image).save(out, "GIF", optimize=False, **options)
-    except (ValueError, struct.error) as error:
+    except (ValueError, OverflowError, struct.error) as error:
         raise ImageError("GIF cannot hold an image of this size") from error
     return out.getvalue()
 

@@ -21,7 +21,7 @@ from bbcompress import images
 from bbcompress import png as png_module
 from bbcompress.errors import ImageError
 from bbcompress.images import PixelImage, binary_view, from_array, read_image, two_levels
-from bbcompress.metadata import names_of
+from bbcompress.metadata import Record, names_of
 from bbcompress.writers import write_image, write_png, write_tiff
 
 SHAPES = {
@@ -571,3 +571,18 @@ def test_differences_are_found_in_every_band(monkeypatch: pytest.MonkeyPatch) ->
         other = grey.copy()
         other.flat[place] = 5
         assert two_levels(other) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "records", "reason"),
+    [
+        ("L", ((8, b"hIST"),), "behind a palette"),
+        ("P", ((7, b"PLTEabc"),), "suggested palette"),
+        ("L", ((7, b"gAM"),), "none of metadata"),
+        ("L", ((7, b"gAMA"), (2, b"")), "not in order"),
+    ],
+)
+def test_metadata_that_is_not_of_the_image(mode: str, records: tuple[tuple[int, bytes], ...], reason: str) -> None:
+    palette = bytes(3) if mode == "P" else b""
+    with pytest.raises(ImageError, match=reason):
+        PixelImage(mode, np.zeros((1, 1), np.uint8), palette, metadata=tuple(Record(*record) for record in records))

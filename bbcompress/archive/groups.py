@@ -23,7 +23,7 @@ from bbcompress.archive.container import join_items, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
 from bbcompress.codecs.fallback import Progress, decode_item, encode_item, least_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
-from bbcompress.errors import BBCError, FormatError
+from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.exact.backend import Backend
 from bbcompress.images import MAX_PIXELS, PixelImage, binary_view
 from bbcompress.metadata import decode_metadata, encode_metadata
@@ -131,7 +131,10 @@ def with_metadata(header: GroupHeader, images: list[PixelImage]) -> list[PixelIm
     if header.metadata is None:
         return images
     metadata = decode_metadata(header.metadata, header.count)
-    return [replace(image, metadata=its) for image, its in zip(images, metadata, strict=True)]
+    try:
+        return [replace(image, metadata=its) for image, its in zip(images, metadata, strict=True)]
+    except ImageError as error:
+        raise FormatError(f"the file is damaged: {error}") from error
 
 
 def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
