@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from bbcompress import tiff
+from bbcompress import gif, tiff
 from bbcompress.metadata import (
     EXIF,
     ICC,
@@ -19,8 +19,8 @@ from bbcompress.metadata import (
     XMP,
     Metadata,
     Record,
-    fault,
     resolution,
+    within_limits,
 )
 
 _EXIF_START = b"Exif\0\0"
@@ -48,13 +48,12 @@ def read_metadata(file: Image.Image, data: bytes) -> tuple[Metadata, tuple[str, 
             records += tuple(_of_jpeg(file, lost))
         if file.format == "BMP":
             records += tuple(_of_bmp(data, lost))
+        if file.format == "GIF":
+            records += tuple(gif.read_metadata(data))
         if file.format == "GIF" and isinstance(comment := file.info.get("comment"), bytes):
             records += (_comment(comment),)
-        if file.format == "GIF" and any(name in data for name in (b"XMP DataXMP", b"ICCRGBG1012")):
-            lost.add("XMP or ICC profile")
-    kept = tuple(sorted((record for record in records if fault((record,)) is None), key=lambda record: record.kind))
-    lost.update(record.name for record in records if record not in kept)
-    return kept, tuple(sorted(lost))
+    kept, too_much = within_limits(records)
+    return kept, tuple(sorted({*lost, *too_much}))
 
 
 def _shared(file: Image.Image) -> Iterable[Record]:

@@ -102,6 +102,21 @@ def names_of(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(sorted({record.name for record in records}))
 
 
+def within_limits(records: Iterable[Record]) -> tuple[Metadata, tuple[str, ...]]:
+    """Those records, in order, that an image can have, and the names of the others."""
+    kept: list[Record] = []
+    refused = []
+    cost = 0
+    for record in records:
+        cost += record.cost
+        if cost > MAX_IMAGE_BYTES or len(kept) == MAX_RECORDS or _record_fault(record):
+            refused.append(record)
+            cost -= record.cost
+        else:
+            kept.append(record)
+    return tuple(sorted(kept, key=lambda record: record.kind)), names_of(refused)
+
+
 def fault(metadata: Metadata) -> str | None:
     """Why these may not be the records of an image, None if they may."""
     return _list_fault(metadata) or next((reason for record in metadata if (reason := _record_fault(record))), None)
@@ -178,7 +193,7 @@ def nearly_per_metre(record: Record) -> tuple[int, int] | None:
     unit, *ratios = parse_resolution(record)
     factor = _METRES_PER_INCH if unit == PER_INCH else (1, 1)
     x, y = (_nearest(over * factor[1], under * factor[0]) for over, under in ratios)
-    return (x, y) if unit != PIXEL_ASPECT and 0 < min(x, y) and max(x, y) < 1 << 32 else None
+    return (x, y) if unit != PIXEL_ASPECT and min(x, y) > 0 and max(x, y) < 1 << 32 else None
 
 
 def lowest(over: int, under: int) -> tuple[int, int]:

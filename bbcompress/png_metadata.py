@@ -24,6 +24,7 @@ from bbcompress.metadata import (
     parse_resolution,
     per_metre,
     resolution,
+    within_limits,
 )
 from bbcompress.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png
 
@@ -60,7 +61,8 @@ def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
     if len(exact) > 1 or len(resolutions) - len(exact) > 1:
         lost.add("resolution")
     records += (exact or resolutions)[:1]
-    return tuple(sorted(records, key=lambda record: record.kind)), tuple(sorted(lost))
+    kept, too_much = within_limits(records)
+    return kept, tuple(sorted({*lost, *too_much}))
 
 
 def _record(chunk: Chunk, png: Png) -> Record:

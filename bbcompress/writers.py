@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bbcompress import netpbm, png, tiff
+from bbcompress import gif, netpbm, png, tiff
 from bbcompress.errors import ImageError
 from bbcompress.images import BAND_PIXELS, PixelImage, read_image
 from bbcompress.metadata import EXIF, ICC, RESOLUTION, TEXT, XMP, names_of, per_metre
@@ -143,7 +143,7 @@ def write_gif(image: PixelImage) -> bytes:
         _to_pillow(image).save(out, "GIF", optimize=False, **options)
     except (ValueError, OverflowError, struct.error) as error:
         raise ImageError("GIF cannot hold an image of this size") from error
-    return out.getvalue()
+    return gif.add_metadata(out.getvalue(), image.metadata)
 
 
 def _netpbm_writer(form: str) -> Callable[[PixelImage], bytes]:
@@ -161,7 +161,10 @@ def _netpbm_writer(form: str) -> Callable[[PixelImage], bytes]:
 def _check(image: PixelImage, data: bytes) -> None:
     """ImageError where a file that was written is not the image any more: it says what would be lost."""
     form = ("TIFF", "WEBP", "BMP", "GIF")
-    back = read_image(data, "what was written", image.width * image.height, form)
+    try:
+        back = read_image(data, "this format", image.width * image.height, form)
+    except ImageError as error:
+        raise ImageError(f"this format cannot hold the image ({error})") from error
     if back == image:
         return
     lost = set(names_of(set(image.metadata) ^ set(back.metadata)))

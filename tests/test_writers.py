@@ -148,9 +148,9 @@ def test_metadata(form: str, metadata: tuple[Record, ...], lost: str) -> None:
 
 
 def test_comments_of_gif() -> None:
-    image = replace(example("P"), metadata=(COMMENT,))
+    image = replace(example("P"), metadata=(PROFILE, PACKET, COMMENT))
     assert read_image(write_image(image, "gif")[0]) == image
-    others: list[tuple[Record, ...]] = [(TITLE,), (COMMENT, TITLE), (PACKET,)]
+    others: list[tuple[Record, ...]] = [(TITLE,), (COMMENT, TITLE), (BLOCK,), (NAMED_PROFILE,)]
     for metadata in others:
         with pytest.raises(ImageError, match="lose or change"):
             write_image(replace(image, metadata=metadata), "gif")

@@ -1,7 +1,9 @@
 """Images that no model codes, or none codes smaller: raw, PNG or lossless WebP. See docs/format.md.
 
-PNG and WebP carry arrays, and the mode byte says of what: CMYK goes as RGBA; in WebP L as RGB, LA as RGBA. Large images
-are cut into bands of rows, each an item of its own, so that a codec never needs more memory than for one band.
+PNG and WebP carry arrays, and the mode byte says of what: CMYK goes as RGBA; in WebP L as RGB, LA as RGBA. Samples of
+16 bits may be stored as two images, one of their high and one of their low bytes, which of photographs are a quarter
+smaller than a PNG. Large images are cut into bands of rows, each an item of its own, so that a codec never needs more
+memory than for one band.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from bbcompress.png import PNG_SIGNATURE
 from bbcompress.wire import ByteReader, varint
 from bbcompress.writers import write_png
 
-RAW, PNG, WEBP, BANDS = 1, 2, 3, 4
+RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES = range(1, 7)
 
 MAX_ITEM_PIXELS = 1 << 24
 """Most pixels of raw, PNG and WebP; what has more is cut into bands. WebP takes a few bytes for any number of pixels of
@@ -67,6 +69,7 @@ PROBE_BANDS = 16
 """Of larger images so many bands, with so many pixels in all, are probed."""
 
 _WEBP_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
+_BYTE_MODES = {"I;16": "L", "LA;16": "LA", "RGB;16": "RGB", "RGBA;16": "RGBA"}
 _IEND = bytes.fromhex("0000000049454e44ae426082")
 _SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
 
@@ -76,7 +79,7 @@ Progress = Callable[[int], None]
 
 
 def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
-    """The image in the fewest bytes of raw, PNG and WebP, above `MAX_ITEM_PIXELS` in bands of these; no metadata.
+    """The image, without metadata, in the fewest bytes of what codecs there are, above `MAX_ITEM_PIXELS` in bands.
 
     Only what decodes to the same image is taken. ImageError where nothing does.
     """
@@ -91,7 +94,7 @@ def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
 
 def _encode_whole(image: PixelImage) -> bytes:
     candidates = [_encode_raw(image)]
-    for encode in (_encode_png, _encode_webp):
+    for encode in (_encode_png, _encode_webp, _encode_bytes):
         try:
             candidates.append(encode(image))
         except (
@@ -205,6 +208,10 @@ def item_size(item: bytes) -> tuple[int, int]:
         return int.from_bytes(reader.take(4), "big"), int.from_bytes(reader.take(4), "big")
     if codec == WEBP:
         return _webp_size(reader.rest())
+    if codec in (BYTES, BYTE_DIFFERENCES):
+        part = reader.take(reader.varint(reader.remaining, "the length of the high bytes"))
+        if part[:1] in (bytes([RAW]), bytes([PNG]), bytes([WEBP])):
+            return item_size(part)
     raise FormatError("a stored image is of a codec that this version does not know")
 
 
@@ -356,6 +363,41 @@ def _decode_webp(reader: ByteReader, mode: str, transparent: bool, max_pixels: i
     return PixelImage(mode, pixels)
 
 
+def _encode_bytes(image: PixelImage) -> bytes:
+    """The high bytes of 16-bit samples as an image of 8 bits, then the low ones, or what these differ by."""
+    if not image.mode.endswith(";16") or not image.plain:
+        raise ValueError("the samples have one byte, or a transparency of two")
+    mode = _BYTE_MODES[image.mode]
+    high, low = (image.pixels >> 8).astype(np.uint8), image.pixels.astype(np.uint8)
+    codec = BYTES
+    if np.array_equal(high, low):  # 8 bits, spread over 16
+        codec, low = BYTE_DIFFERENCES, np.zeros_like(low)
+    part = _encode_whole(PixelImage(mode, high))
+    return _start(codec, image) + varint(len(part)) + part + _encode_whole(PixelImage(mode, low))
+
+
+def _decode_bytes(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    if mode not in _BYTE_MODES or transparent:
+        raise FormatError(f"a stored image of mode {mode} has no two images of bytes")
+    high_item = reader.take(reader.varint(reader.remaining, "the length of the high bytes"))
+    start = bytes([MODE_CODES[_BYTE_MODES[mode]]])
+    parts = []
+    for item in (high_item, reader.rest()):
+        if item[:1] not in (bytes([RAW]), bytes([PNG]), bytes([WEBP])) or item[1:2] != start:
+            raise FormatError("the bytes of a stored image are not stored as an image of bytes")
+        parts.append(_decode_whole(ByteReader(item, "the bytes of a stored image"), max_pixels).pixels)
+    high, low = parts
+    if high.shape != low.shape:
+        raise FormatError("the high and low bytes of a stored image are of different sizes")
+    return PixelImage(mode, high.astype(np.uint16) << 8 | low)
+
+
+def _decode_differences(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    stored = _decode_bytes(reader, mode, transparent, max_pixels)
+    high = stored.pixels >> 8
+    return replace(stored, pixels=high << 8 | (stored.pixels + high & 0xFF))
+
+
 def _webp_size(stream: bytes) -> tuple[int, int]:
     if len(stream) < 5 or stream[0] != 0x2F:
         raise FormatError("a stored WebP does not begin with a header")
@@ -379,4 +421,6 @@ _DECODERS: dict[int, Callable[[ByteReader, str, bool, int], PixelImage]] = {
     RAW: _decode_raw,
     PNG: _decode_png,
     WEBP: _decode_webp,
+    BYTES: _decode_bytes,
+    BYTE_DIFFERENCES: _decode_differences,
 }

@@ -85,7 +85,7 @@ def test_fallback() -> None:
 
 
 def test_metadata_is_announced() -> None:
-    """Its block stands behind the header; that of a lone image takes a byte more, as its flags do not fit the prefix."""
+    """Its block stands behind the header; a lone image takes a byte more, as its flags do not fit the prefix."""
     for metadata in (b"", b"any block"):
         assert GroupHeader(fallback=True, metadata=metadata).encode_lone() == b"\x03\x81"
         assert GroupHeader(fallback=True, count=2, metadata=metadata).encode_group() == b"\x81\x02"
