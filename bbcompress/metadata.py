@@ -28,7 +28,7 @@ MAX_IMAGE_BYTES = 1 << 24
 RECORD_COST = 16
 """Bytes that a record counts beside its own, so that many empty ones are not for nothing."""
 
-MAX_BLOCK_BYTES = 1 << 26
+MAX_BLOCK_BYTES = 1 << 25
 MAX_BLOCK_RECORDS = 1 << 21
 """Most bytes of a group's block, unpacked, and most records of its images together."""
 
@@ -36,6 +36,7 @@ _CRC_BYTES = 4
 _MAX_RATIO = 100 * ((1 << 32) - 1)  # of what counts by the centimetre in 32 bits
 _METRES_PER_INCH = 254, 10_000  # a fraction
 _KEYWORD_BYTES = 79
+_LANGUAGE_BYTES = 1 << 12
 
 _NAMES = {
     ICC: "ICC profile",
@@ -146,13 +147,26 @@ def _record_fault(record: Record) -> str | None:
             return None if resolution(*parse_resolution(record)) == record else "has a resolution in another form"
         except FormatError:
             return "has a damaged resolution"
-    parts = data.split(b"\0", 3)
-    if kind in (TEXT, INTERNATIONAL_TEXT):
-        if not 1 <= len(parts[0]) <= _KEYWORD_BYTES or len(parts) < (2 if kind == TEXT else 4):
-            return "has a text without keyword"
-    elif kind == ICC and (len(parts) < 2 or len(parts[0]) > _KEYWORD_BYTES):
+    if kind == ICC and _ends(data, _KEYWORD_BYTES) is None:
         return "has an ICC profile whose name is too long"
+    if kind == TEXT and not _ends(data, _KEYWORD_BYTES):
+        return "has a text without keyword"
+    if kind == INTERNATIONAL_TEXT and not _ends(data, _KEYWORD_BYTES, _LANGUAGE_BYTES, _LANGUAGE_BYTES):
+        return "has a text without keyword or language"
     return None
+
+
+def _ends(data: bytes, *limits: int) -> int | None:
+    """Where the first of some parts ends, each with a NUL behind it and no longer than its limit; None if one does not.
+
+    Only so much is looked at: a text may be long, and be that of many images.
+    """
+    ends = [-1]
+    for limit in limits:
+        ends.append(data.find(b"\0", ends[-1] + 1, ends[-1] + 2 + limit))
+        if ends[-1] < 0:
+            return None
+    return ends[1]
 
 
 def resolution(unit: int, x: tuple[int, int], y: tuple[int, int]) -> Record | None:

@@ -20,12 +20,14 @@ from bbcompress.archive.container import ArchiveWriter, build_lone, is_archive, 
 from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STEPS, GroupHeader, Kind
 from bbcompress.archive.segments import PREFIX
+from bbcompress.codecs.fallback import encode_item
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.metadata import EXIF, MAX_IMAGE_BYTES, RECORD_COST, TEXT, Record
 from bbcompress.models.checkpoint import save
 from bbcompress.models.zoo import Zoo
-from bbcompress.wire import crc32, varint
+from bbcompress.wire import crc32, pack, varint
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -69,6 +71,19 @@ def archive(steps: int = 0) -> bytes:
     return file.getvalue()
 
 
+def annotated(image: PixelImage, text: bytes) -> PixelImage:
+    return replace(image, metadata=(Record(EXIF, b"MM\0*"), Record(TEXT, b"Comment\0" + text)))
+
+
+def archive_with_metadata() -> bytes:
+    """Two of three digits have some."""
+    file = io.BytesIO()
+    first, second, third = digits("binary", 5, 6, 7)
+    named = [("a", annotated(first, b"one")), ("b", second), ("c", annotated(third, b"two"))]
+    Compressor().archive(named, file)
+    return file.getvalue()
+
+
 def lone(image: PixelImage) -> bytes:
     return Compressor().lone(image)[0]
 
@@ -77,6 +92,10 @@ FILES: dict[str, Callable[[], bytes]] = {
     "archive": archive,
     "archive, K = 2": lambda: archive(2),
     "lone binary": lambda: lone(digits("binary", 0)[0]),
+    "archive with metadata": archive_with_metadata,
+    "lone binary with metadata": lambda: lone(annotated(digits("binary", 8)[0], b"hello")),
+    "lone binary with packed metadata": lambda: lone(annotated(digits("binary", 8)[0], bytes(range(32, 64)) * 5)),
+    "lone fallback of 16 bits": lambda: lone(from_array(np.arange(24, dtype=np.uint16).reshape(2, 3, 4) * 2500)),
     "lone binary of other levels": lambda: lone(from_array(digits("binary", 1)[0].pixels // 255 + 7)),
     "lone grey": lambda: lone(digits("grey", 2)[0]),
     "lone fallback, raw": lambda: lone(from_array(np.arange(24, dtype=np.uint8).reshape(2, 4, 3))),
@@ -293,6 +312,28 @@ def test_lone_headers_that_claim_much(steps: int, size: int) -> None:
     header = GroupHeader(model=model_id()[:3], steps=steps, direct=1)
     bounded(build_lone(header, NOISE[:size]))
     bounded(build_lone(replace(header, size=(1 << 14, 1 << 14)), NOISE[:size]))
+
+
+def bomb(count: int) -> bytes:
+    """A block of metadata, of some hundred bytes, of which nearly all is one record of 16 MiB that all images have."""
+    size = MAX_IMAGE_BYTES - RECORD_COST
+    content = varint(1) + varint(EXIF) + varint(size) + bytes(size) + varint(1) + varint(0)
+    content += (varint(1) + varint(0)) * (count - 1)
+    packed = pack(content)
+    assert len(packed) < 10_000
+    return varint(2 * len(packed) + 1) + packed + crc32(content)
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_metadata_that_claims_much(count: int) -> None:
+    items = join_items([encode_item(from_array(np.zeros((1, 1), np.uint8)))] * count)
+    data = forged_archive(items, fallback=True, count=count, metadata=bomb(count))
+    found = content(data)  # it is a good one, and held once
+    assert len({id(record) for _, image in found for record in image.metadata}) == 1
+    bounded(forged_archive(items, fallback=True, count=count, metadata=bomb(count)[:-1] + b"!"))
+    for block in (b"", b"\x01", varint(1 << 40), varint(2 << 20), bomb(1)[:-5], bomb(2)):
+        bounded(forged_archive(items, fallback=True, count=count, metadata=block))
+        bounded(build_lone(GroupHeader(model=model_id()[:3], direct=1, metadata=block), NOISE[:40]))
 
 
 @pytest.mark.parametrize(

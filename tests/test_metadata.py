@@ -145,6 +145,8 @@ def test_the_hand_made_block_is_good() -> None:
                 (TEXT, b"\0without keyword"),
                 (TEXT, b"x" * 80 + b"\0"),
                 (INTERNATIONAL_TEXT, b"a\0b\0c"),
+                (INTERNATIONAL_TEXT, b"\0b\0c\0d"),
+                (INTERNATIONAL_TEXT, b"a\0" + b"b" * 4097 + b"\0c\0d"),
                 (RESOLUTION, b""),
                 (RESOLUTION, b"\1\1\1\1"),
                 (RESOLUTION, b"\1\1\1\1\1\1"),

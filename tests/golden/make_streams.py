@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ import numpy as np
 
 from bbcompress.api import Compressor, Options
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.metadata import (
+    CHUNK_AFTER,
+    CHUNK_BEFORE_PALETTE,
+    CHUNK_BEFORE_PIXELS,
+    EXIF,
+    ICC,
+    INTERNATIONAL_TEXT,
+    RESOLUTION,
+    TEXT,
+    XMP,
+    Record,
+)
 
 FOLDER = Path(__file__).resolve().parent / "streams"
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -50,8 +63,31 @@ def other(mode: str, name: str | None = None) -> Item:
         return name, PixelImage("P", (wave % 5).astype(np.uint8), palette=bytes(range(15)), transparency=b"\x20")
     if mode == "I;16":
         return name, from_array((wave * 257 % 65536).astype(np.uint16))
+    if mode == "RGB;16":
+        noise = (wave * 40503 + x * 30011) % 256
+        channels = [2048 * x + noise, 2560 * y + noise // 3, wave * 64]
+        return name, from_array(np.stack(channels, axis=2).astype(np.uint16))
+    if mode == "LA;16":
+        return name, from_array(np.stack([wave % 256 * 257, (wave % 7 * 13 + x) * 257], axis=2).astype(np.uint16))
     planes = {"RGB": [8 * x, 10 * y, wave % 256], "RGBA": [8 * x, wave % 7, y, 255 - x]}[mode]
     return name, from_array(np.stack(planes, axis=2).astype(np.uint8))
+
+
+def annotated(item: Item, *records: Record) -> Item:
+    """An image with metadata."""
+    return item[0], replace(item[1], metadata=records)
+
+
+TITLE, LONG_TEXT = Record(TEXT, b"Title\0A digit"), Record(TEXT, b"Comment\0" + bytes(range(32, 127)) * 4)
+RECORDS = (
+    Record(ICC, b"mine\0" + bytes(range(256)) * 2),
+    Record(EXIF, b"II*\0\x08\0\0\0\0\0\0\0\0\0"),
+    Record(XMP, b"<x:xmpmeta/>"),
+    Record(INTERNATIONAL_TEXT, "Title\0de\0Titel\0Eine Ziffer \N{EM DASH}".encode()),
+    Record(RESOLUTION, bytes.fromhex("02ac0201ac0201")),
+    Record(CHUNK_BEFORE_PALETTE, b"gAMA\0\0\xb1\x8f"),
+    Record(CHUNK_AFTER, b"tIME\x07\xd1\1\2\3\4\5"),
+)
 
 
 def low_and_high(low: int, high: int) -> Callable[[Any], Any]:
@@ -94,6 +130,10 @@ LONE: dict[str, Item] = {
     "lone-fallback-palette": other("P"),
     "lone-fallback-16-bit": other("I;16"),
     "lone-fallback-one-pixel": (None, from_array(np.zeros((1, 1), np.uint8))),
+    "lone-fallback-rgb-16-bit": other("RGB;16"),
+    "lone-fallback-grey-alpha-16-bit": other("LA;16"),
+    "lone-metadata": annotated(digits("binary", range(6, 7), None)[0], TITLE, *RECORDS[4:5]),
+    "lone-fallback-metadata": annotated(other("P"), LONG_TEXT, Record(CHUNK_BEFORE_PIXELS, b"bKGD\3")),
     "lone-local-strips": local("middle-0")[0],
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
@@ -129,6 +169,19 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "resnet-k0-baseline": ({"encoder": "baseline"}, [resnet("odd-1", "odd-2", "tile", folder="a")]),
     "resnet-k2-rha": ({"steps": 2}, [resnet("odd-0", "odd-1", "odd-2", folder="b")]),
     "resnet-k2-baseline": ({"steps": 2, "encoder": "baseline", "learning_rate": 0.1}, [resnet("odd-0", "odd-1")]),
+    "metadata": (
+        {"steps": 1},
+        [
+            [
+                annotated(digits("binary", range(1), "a.png")[0], *RECORDS),
+                *digits("binary", range(1, 4)),
+                annotated(digits("binary", range(4, 5), "b.png")[0], *RECORDS[:2], TITLE, *RECORDS[5:]),
+                annotated(other("RGB", "c.png"), TITLE, LONG_TEXT),
+                annotated(other("RGBA", "d.png"), LONG_TEXT),
+            ],
+            [annotated(local("small")[0], *RECORDS[2:4])],
+        ],
+    ),
     "two-segments": ({}, [mixed("a")[:5], digits("binary", range(3), "b/{}.png")]),
 }
 
@@ -139,6 +192,8 @@ def fingerprint(items: Iterable[Item]) -> str:
     for name, image in items:
         kind = (name, image.mode, image.pixels.shape, image.palette.hex(), image.transparency.hex())
         digest.update(json.dumps(kind).encode())
+        if image.metadata:
+            digest.update(json.dumps([(number, data.hex()) for number, data in image.metadata]).encode())
         digest.update(image.pixels.astype(image.pixels.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
 
