@@ -7,13 +7,14 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.container import (
@@ -231,7 +232,7 @@ class Compressor:
                 yield [item.image for _, item in group]
 
         make = partial(_group_coder, self.options) if self.options.jobs > 1 else lambda: self._code
-        with Workers(self.options.jobs, make) as workers:
+        with Workers(self.options.jobs, make, _samples) as workers:
             for coder, header, payload in workers.map(tasks(), progress):
                 group = sent.popleft()
                 writer.add_group(header, payload, group.names, group.positions, group.times)
@@ -269,9 +270,10 @@ class Compressor:
     def _code(self, images: Sequence[PixelImage], progress: Progress | None) -> tuple[str, GroupHeader, bytes]:
         """A group of images: what coded them, header and payload. Raises BBCError if they do not come back."""
         work = _Work(images, progress)
-        coder, header, payload = self._encode(images, self._key(images[0]), work)
-        if self.options.verify:
-            _verify(lambda: self._decode(header, payload, work), list(images))
+        with _few_threads(len(images)):
+            coder, header, payload = self._encode(images, self._key(images[0]), work)
+            if self.options.verify:
+                _verify(lambda: self._decode(header, payload, work), list(images))
         work.finish()
         return coder, header, payload
 
@@ -468,13 +470,24 @@ class Reader:
             make = partial(_on_groups, self._models, function, self._max_pixels)
         else:
             make = partial(_in_a_process, *self._choice, function, self._max_pixels)
-        with Workers(jobs, make) as workers:
+        with Workers(jobs, make, self._worth) as workers:
             for results in workers.map(tasks(self.archive), progress):
                 number, positions = sent.popleft()
                 if isinstance(results, BBCError):
                     yield Done(number, positions, [], results)
                 else:
                     yield Done(number, positions, results)
+
+    def _worth(self, task: _Task) -> int:
+        """About how many pixels a task has."""
+        if isinstance(task, BBCError):
+            return 0
+        header, payload, _ = task
+        if header.fallback:
+            sizes = [item_size(item) for item in split_items(payload, header.count)]
+        else:
+            sizes = [coded_looks(header, self._models.zoo)[0] or (0, 0)] * header.count
+        return sum(width * height for width, height in sizes)
 
     def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
         try:
@@ -587,7 +600,8 @@ def _on_groups(
             return task
         header, payload, places = task
         try:
-            images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
+            with _few_threads(header.count):
+                images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
         except (FormatError, ModelError) as error:
             return error
         return [function(image) for image in (images if places is None else [images[place] for place in places])]
@@ -599,6 +613,11 @@ def _in_a_process(
     model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int
 ) -> Work[_Task, list[T] | BBCError]:
     return _on_groups(ModelCache(Zoo(model), backend_for(device)), function, max_pixels)
+
+
+def _few_threads(images: int) -> AbstractContextManager[object]:
+    """Without BLAS' threads where a group has several images: its products are small; threads slow them down."""
+    return threadpool_limits(1, user_api="blas") if images > 1 else nullcontext()
 
 
 def _same(image: PixelImage) -> PixelImage:
@@ -623,6 +642,10 @@ def _decode_lone(
         return with_metadata(header, [decode_item(payload, max_pixels, progress)])[0]
     (image,) = decode_images(header, payload, models, progress=progress)
     return image
+
+
+def _samples(images: Iterable[PixelImage]) -> int:
+    return sum(image.samples for image in images)
 
 
 def _pixels(images: Iterable[PixelImage]) -> int:

@@ -87,8 +87,8 @@ _force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what
 _quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
 
-_jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1), default=1, show_default=True,
-                            help="Processes that share the groups of an archive; the result is the same.")  # fmt: skip
+_jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1),
+                            help="Processes that share an archive's groups. [default: processors, to 8]")  # fmt: skip
 _max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=1 << 28,
                                   show_default=True, help="Refuse images of more pixels.")  # fmt: skip
 _only_option = click.option("--only", metavar="PATTERN", multiple=True,
@@ -118,12 +118,22 @@ def _coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _coder(frames: bool, strip: bool, no_verify: bool, **options: Any) -> tuple[Compressor, Intake]:
+def _coder(
+    frames: bool, strip: bool, no_verify: bool, jobs: int | None, **options: Any
+) -> tuple[Compressor, Intake]:
     """What compresses and what reads, by these options."""
     from bbcompress.api import Compressor, Options
     from bbcompress.intake import Intake
 
-    return Compressor(Options(verify=not no_verify, **options)), Intake(strip, frames, options["max_pixels"])
+    jobs = _jobs(jobs, options["device"])
+    return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), Intake(strip, frames, options["max_pixels"])
+
+
+def _jobs(asked: int | None, device: str) -> int:
+    """Processes to share the work; one for an accelerator, unless more are asked for."""
+    from bbcompress.jobs import default_jobs
+
+    return asked or (default_jobs() if device == "cpu" else 1)
 
 
 @main.command()
@@ -207,7 +217,7 @@ def decompress(
     keep_going: bool,
     model: str | None,
     device: str,
-    jobs: int,
+    jobs: int | None,
     max_pixels: int,
     force: bool,
     quiet: bool,
@@ -253,7 +263,8 @@ def decompress(
         ):
             new.check(names if wanted is None else [names[position] for position in wanted])
             as_file = partial(_as_file, form=form, strip=strip)
-            for done in reader.each(as_file, None if wanted is None else frozenset(wanted), jobs, advance):
+            positions = None if wanted is None else frozenset(wanted)
+            for done in reader.each(as_file, positions, _jobs(jobs, device), advance):
                 if done.error is not None:
                     if not keep_going:
                         raise type(done.error)(f"{done.error}; --keep-going brings out what is not damaged")
@@ -400,13 +411,13 @@ def info(file: str, as_json: bool, model: str | None) -> None:
 @_jobs_option
 @_max_pixels_option
 @_quiet_option
-def test(file: str, model: str | None, device: str, jobs: int, max_pixels: int, quiet: bool) -> None:
+def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels: int, quiet: bool) -> None:
     """Decode a file and check it, group by group; nothing is written. Exit with 1 if anything is damaged."""
     lost: list[Done[Any]] = []
     good: list[Done[Any]] = []
     with _open(file, model, device, quiet, max_pixels, keep_going=True) as reader:
         with _progress("test", quiet, reader.expected_pixels) as advance:
-            for done in reader.each(_nothing, None, jobs, advance):
+            for done in reader.each(_nothing, None, _jobs(jobs, device), advance):
                 if done.error is not None and (not reader.is_archive or isinstance(done.error, ModelError)):
                     raise done.error
                 (good if done.error is None else lost).append(done)

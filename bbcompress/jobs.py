@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
@@ -30,12 +31,23 @@ Progress = Callable[[int], None]
 Work = Callable[[Task, Progress], Result]
 """What is done with a task; it may tell of its progress."""
 
+MOST_JOBS = 8
+"""Most processes without being asked for more: each may take some hundred megabytes."""
+
+WORTH = 1 << 18
+"""Work, in sub-pixels, for which a process is worth the second that it takes to start."""
+
 AHEAD = 2
 """Results that may wait for an earlier one, for each process."""
 
 _GRACE = 5.0  # seconds for a process to end before it is killed
 
 _PROGRESS, _DONE, _FAILED = range(3)
+
+
+def default_jobs() -> int:
+    """As many processes as there are processors, but few enough for the memory."""
+    return min(MOST_JOBS, processors())
 
 
 @dataclass
@@ -46,14 +58,17 @@ class _Worker:
 
 
 class Workers(Generic[Task, Result]):
-    """`count` processes, as a context manager; of 1 the work is done in this process.
+    """Up to `count` processes, as a context manager; of 1 the work is done in this process."""
 
-    make: gives the work, in each process once, when the first task comes. It, the tasks and the results are pickled.
-    """
-
-    def __init__(self, count: int, make: Callable[[], Work[Task, Result]]) -> None:
+    def __init__(
+        self, count: int, make: Callable[[], Work[Task, Result]], worth: Callable[[Task], int] = lambda _: WORTH
+    ) -> None:
+        """make: gives the work, in each process once, when the first task comes. It, the tasks and the results are
+        pickled. worth: how much work a task is; what comes before two of at least `WORTH` is done in this process.
+        """
         self._count = count
         self._make = make
+        self._worth = worth
         self._work: Work[Task, Result] | None = None
         self._workers: list[_Worker] = []
 
@@ -82,23 +97,26 @@ class Workers(Generic[Task, Result]):
             What the work raised, when its turn comes. BBCError where a process has gone.
         """
         tell = progress or _nobody
-        if self._count == 1:
+        left = iter(tasks)
+        ahead: deque[Task] = deque()
+        while not self._workers:
+            ahead.extend(islice(left, min(2, self._count) - len(ahead)))
+            if not ahead:
+                return
+            if len(ahead) == 2 and all(self._worth(task) >= WORTH for task in ahead):
+                break
             self._work = self._work or self._make()
-            for task in tasks:
-                yield self._work(task, tell)
-            return
+            yield self._work(ahead.popleft(), tell)
+        yield from self._map_in_processes(ahead, left, tell)
+
+    def _map_in_processes(self, ahead: deque[Task], left: Iterator[Task], tell: Progress) -> Iterator[Result]:
         results: dict[int, tuple[int, Any]] = {}
-        left = enumerate(tasks)
-        ahead: deque[tuple[int, Task]] = deque()
         yielded = sent = 0
-        exhausted = False
         while True:
-            if not ahead and not exhausted:  # taken while all are at work, so that none has to wait for it
-                ahead.extend(_first(left))
-                exhausted = not ahead
+            if not ahead:  # taken while all are at work, so that none has to wait for it
+                ahead.extend(islice(left, 1))
             if ahead and sent - yielded < AHEAD * self._count and (worker := self._idle()):
-                number, task = ahead.popleft()
-                _send(worker, number, task)
+                _send(worker, sent, ahead.popleft())
                 sent += 1
                 continue
             if yielded in results:
@@ -108,7 +126,7 @@ class Workers(Generic[Task, Result]):
                 yielded += 1
                 yield value
                 continue
-            if exhausted and yielded == sent:
+            if yielded == sent:
                 return
             self._receive(results, tell)
 
@@ -143,12 +161,6 @@ class Workers(Generic[Task, Result]):
                 continue
             results[worker.task] = kind, value
             worker.task = -1
-
-
-def _first(items: Iterator[tuple[int, Task]]) -> Iterator[tuple[int, Task]]:
-    for item in items:
-        yield item
-        return
 
 
 def _send(worker: _Worker, number: int, task: object) -> None:

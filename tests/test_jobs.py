@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.jobs import AHEAD, Progress, Work, Workers
+from bbcompress.jobs import AHEAD, WORTH, Progress, Work, Workers
 from bbcompress.threads import limit_threads, processors, threads
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +45,7 @@ def test_results_come_in_order(count: int) -> None:
     told: list[int] = []
     with Workers(count, partial(make, 5)) as workers:
         results = list(workers.map(range(20), told.append))
-        again = list(workers.map(range(3)))
+        again = list(workers.map(range(3)))  # by the processes that are there
     assert [result for _, result in results] == list(range(5, 25))
     assert [result for _, result in again] == [5, 6, 7]
     assert sorted(told) == list(range(20))
@@ -53,6 +53,17 @@ def test_results_come_in_order(count: int) -> None:
     assert found == {os.getpid()} if count == 1 else os.getpid() not in found
     assert 1 <= len(found) <= count
     assert not any(map(lives, found - {os.getpid()}))
+
+
+def test_processes_only_for_work_that_is_worth_them() -> None:
+    tasks = [1, 1, WORTH, 1, WORTH, WORTH, 1, 1]
+    with Workers(3, make, lambda task: task) as workers:
+        results = list(workers.map(tasks))
+    assert [result for _, result in results] == tasks
+    assert [process == os.getpid() for process, _ in results] == [True] * 4 + [False] * 4
+    with Workers(3, make) as workers:
+        assert list(workers.map([7])) == [(os.getpid(), 7)]
+        assert list(workers.map([])) == []
 
 
 def test_few_tasks_are_taken_in_advance() -> None:
