@@ -1,0 +1,75 @@
+"""PngSuite: all of its valid files back exactly, as another program reads them; the invalid ones refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bbcompress.api import Compressor, Options, Reader
+from bbcompress.errors import ImageError
+from bbcompress.images import PixelImage, read_image
+from bbcompress.writers import write_image
+
+DATA = Path(__file__).resolve().parent / "data"
+SUITE = DATA / "pngsuite"
+RGBA: dict[str, str] = json.loads((SUITE / "rgba.json").read_text(encoding="utf-8"))
+INVALID = sorted(path.stem for path in SUITE.glob("x*.png"))
+
+
+def rgba(image: PixelImage) -> npt.NDArray[Any]:
+    """The image as it is seen, without its background: (height, width, 4)."""
+    pixels = image.pixels
+    top = 65535 if pixels.dtype == np.uint16 else 255
+    if image.mode == "P":
+        alpha = np.full((len(image.palette) // 3, 1), 255, np.uint8)
+        alpha[: len(image.transparency), 0] = list(image.transparency)
+        return np.hstack([np.frombuffer(image.palette, np.uint8).reshape(-1, 3), alpha])[pixels]
+    channels = pixels.reshape(*pixels.shape[:2], -1)
+    alpha = np.full((*pixels.shape[:2], 1), top, np.uint16 if top > 255 else np.uint8)
+    if image.transparency:
+        key = struct.unpack(f">{len(image.transparency) // 2}H", image.transparency)
+        alpha[(channels == np.array(key)).all(axis=2)] = 0
+    if image.mode == "1":
+        channels = channels.astype(np.uint8) * 255
+    if channels.shape[2] in (2, 4):
+        channels, alpha = channels[:, :, :-1], channels[:, :, -1:]
+    return np.dstack([channels.repeat(3, axis=2) if channels.shape[2] == 1 else channels, alpha])
+
+
+def test_the_suite_is_complete() -> None:
+    assert (len(RGBA), len(INVALID)) == (161, 14)
+    assert {path.stem for path in SUITE.glob("*.png")} == {*RGBA, *INVALID}
+
+
+@pytest.mark.parametrize("name", RGBA)
+def test_valid(name: str) -> None:
+    image = read_image(SUITE / f"{name}.png")
+    seen = rgba(image)
+    assert hashlib.sha256(seen.astype(seen.dtype.newbyteorder(">")).tobytes()).hexdigest() == RGBA[name]
+    data, suffix = write_image(image)
+    assert suffix == ".png" and image.lost == ()
+    assert read_image(data) == image
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid(name: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_image(SUITE / f"{name}.png", name)
+    assert str(caught.value).startswith(f"{name}: ") and len(str(caught.value).splitlines()) == 1
+
+
+def test_as_one_archive() -> None:
+    """Compressed, pixels and all that the files say beside them come back."""
+    images = [(name, read_image(SUITE / f"{name}.png")) for name in RGBA]
+    file = io.BytesIO()
+    Compressor(Options(model=DATA / "models", verify=False)).archive(images, file)
+    found = dict(Reader(file, DATA / "models").images())
+    assert [found[position] for position in range(len(images))] == [image for _, image in images]
