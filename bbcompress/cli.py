@@ -224,8 +224,9 @@ def decompress(
 ) -> None:
     """Bring back the images of a file; a format that would lose anything of one is refused."""
     from bbcompress import files
-    from bbcompress.writers import write_image
+    from bbcompress.intake import Stripped
 
+    stripped = Stripped()
     with _open(file, model, device, quiet, max_pixels, keep_going) as reader:
         if not reader.is_archive:
             if only:
@@ -237,7 +238,8 @@ def decompress(
                 files.refuse_existing(target, force)
             with _progress("decompress", quiet, reader.expected_pixels) as advance:
                 _, image = next(reader.images(advance))
-                data, suffix = write_image(image.without_metadata() if strip else image, form)
+                data, suffix, left_out = _as_file(image, form, strip)
+                stripped.add(left_out)
             if target is None:
                 files.write_standard_output(data)
             else:
@@ -245,6 +247,7 @@ def decompress(
                     target = target.with_suffix(suffix)
                 files.write_file(target, data, force)
             if not quiet:
+                _echo_notes(stripped.notes())
                 click.echo(
                     f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}",
                     err=target is None,
@@ -269,24 +272,34 @@ def decompress(
                     if not keep_going:
                         raise type(done.error)(f"{done.error}; --keep-going brings out what is not damaged")
                     lost.append(done)
-                for position, (data, suffix) in zip(done.positions, done.results, strict=False):
+                for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
+                    stripped.add(left_out)
                     name = names[position] if form else names[position][: -len(".png")] + suffix
                     new.write(name, data, reader.times[position])
                     count += 1
             if keep_going and not count:
                 raise BBCError("nothing can be brought out")
         if not quiet:
+            _echo_notes(stripped.notes())
             click.echo(f"{file} -> {folder}  {_images(count)}")
         damaged = _tell_of_damage(reader, lost, err=True)
     if damaged:
         click.get_current_context().exit(1)
 
 
-def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str]:
-    """An image as the bytes of a file, and its suffix."""
+def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str, tuple[str, ...]]:
+    """An image as the bytes of a file, its suffix, and the names of the metadata that is left out."""
+    from bbcompress.metadata import names_of
     from bbcompress.writers import write_image
 
-    return write_image(image.without_metadata() if strip else image, form)
+    if strip:
+        return (*write_image(image.without_metadata(), form), names_of(image.metadata))
+    return (*write_image(image, form), ())
+
+
+def _echo_notes(notes: list[str]) -> None:
+    for note in notes:
+        click.echo(f"bbc: {note}", err=True)
 
 
 def _tell_of_damage(reader: Reader, lost: list[Done[Any]], err: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +11,24 @@ from bbcompress.images import MAX_PIXELS, PixelImage, load_file, read_frames, re
 from bbcompress.metadata import names_of
 
 _JPEG_START = b"\xff\xd8\xff"
+
+
+class Stripped:
+    """Counts the images from which metadata is left out."""
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._names: set[str] = set()
+
+    def add(self, names: Collection[str]) -> None:
+        """One more image, of which these are left out."""
+        self._images += bool(names)
+        self._names.update(names)
+
+    def notes(self) -> list[str]:
+        """What the user should know: no line, or one."""
+        names = ", ".join(sorted(self._names))
+        return [f"note: stripped from {_images(self._images)}: {names}"] if self._images else []
 
 
 class Intake:
@@ -25,8 +43,7 @@ class Intake:
         self.size = self.pixels = 0
         self._strip, self._frames, self._max_pixels = strip, frames, max_pixels
         self._lost: Counter[str] = Counter()
-        self._stripped = 0
-        self._stripped_names: set[str] = set()
+        self._stripped = Stripped()
         self._jpegs: list[str] = []
 
     def read(self, source: Path | bytes, label: str) -> Iterator[PixelImage]:
@@ -43,7 +60,8 @@ class Intake:
         for image in read_frames(data, label, most) if self._frames else [read_image(data, label, most)]:
             self.pixels += image.width * image.height
             if self._strip:
-                yield self._without_metadata(image)
+                self._stripped.add({*names_of(image.metadata), *image.lost})
+                yield image.without_metadata()
             else:
                 self._lost.update(image.lost)
                 yield image
@@ -65,18 +83,11 @@ class Intake:
     def notes(self, size: int) -> list[str]:
         """What the user should know, a line each. size: of the .bbc file, in bytes."""
         lines = [f"note: {kind} of {_images(count)} not kept" for kind, count in self._lost.items()]
-        if self._stripped:
-            lines.append(f"note: stripped from {_images(self._stripped)}: {', '.join(sorted(self._stripped_names))}")
+        lines += self._stripped.notes()
         if self._jpegs and size > self.size:
             what = self._jpegs[0] if len(self._jpegs) == 1 else f"{len(self._jpegs)} JPEGs are among the images"
             lines.append(f"warning: {what}: {size} bytes are more than before ({self.size}): a JPEG's pixels are kept")
         return lines
-
-    def _without_metadata(self, image: PixelImage) -> PixelImage:
-        names = {*names_of(image.metadata), *image.lost}
-        self._stripped += bool(names)
-        self._stripped_names |= names
-        return image.without_metadata()
 
 
 def _images(count: int) -> str:

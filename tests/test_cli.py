@@ -480,7 +480,8 @@ def test_metadata_comes_back_and_can_be_stripped() -> None:
     assert run("decompress", "a.bbc", "-o", "back.png").exit_code == 0
     assert read_image("back.png") == read_image("a.png")
     assert "PGM cannot hold resolution, text" in fail("decompress", "a.bbc", "-o", "a.pgm")
-    assert run("decompress", "a.bbc", "-o", "a.pgm", "--strip").exit_code == 0
+    result = run("decompress", "a.bbc", "-o", "a.pgm", "--strip")
+    assert errors(result) == "bbc: note: stripped from 1 image: resolution, text\n"
     assert read_image("a.pgm") == read_image(digit())
     result = run("compress", "a.png", "--strip", "-f")
     assert errors(result) == "bbc: note: stripped from 1 image: resolution, text\n"
@@ -488,6 +489,12 @@ def test_metadata_comes_back_and_can_be_stripped() -> None:
     with_text("b.png")
     result = run("compress", "a.png", "b.png", str(digit()), "-o", "set.bbc", "--strip")
     assert errors(result) == "bbc: note: stripped from 2 images: resolution, text\n"
+    run("compress", "a.png", "b.png", str(digit()), "-o", "set.bbc", "-f")
+    assert errors(run("decompress", "set.bbc")) == ""
+    assert read_image("set/a.png") == read_image("a.png")
+    result = run("decompress", "set.bbc", "-f", "--strip")
+    assert errors(result) == "bbc: note: stripped from 2 images: resolution, text\n"
+    assert read_image("set/a.png") == read_image(digit())
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
