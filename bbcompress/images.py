@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bbcompress import file_metadata, netpbm, png, png_metadata, tiff
 from bbcompress.errors import ImageError
-from bbcompress.metadata import CHUNK_BEFORE_PIXELS, CHUNKS, Metadata, fault
+from bbcompress.metadata import CHUNK_BEFORE_PIXELS, CHUNKS, Metadata, fault, names_of
 
 MAX_PIXELS = 1 << 28
 """Default limit of width times height."""
@@ -237,13 +237,16 @@ def read_frames(
     ImageError as from :func:`read_image`, but for animations and pages.
     """
     data, name = load_file(source, name)
-    number, count = 0, 1
-    while number < count:
+    with _named_errors(name, max_pixels):
+        count = _frame_count(data, max_pixels)
+        frames = _Frames(data, max_pixels) if count > 1 else None
+    if frames is None:
+        yield read_image(data, name, max_pixels)
+        return
+    for number in range(count):
         with _named_errors(name, max_pixels):
-            count = _frame_count(data, max_pixels)
-            image = _read(data, max_pixels, FORMATS) if count == 1 else _read_frame(data, number, max_pixels)
+            image = frames.read(number)
         yield image
-        number += 1
 
 
 def load_file(source: str | PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
@@ -330,20 +333,38 @@ def _frame_count(data: bytes, max_pixels: int) -> int:
         return _frames(file)
 
 
-def _read_frame(data: bytes, number: int, max_pixels: int) -> PixelImage:
-    """One of several pictures, as it is seen when what it changes of those before is put together."""
-    with _opened(data, max_pixels, FORMATS) as file:
-        file.seek(number)
-        if file.width * file.height > max_pixels:
-            raise Image.DecompressionBombError
-        if file.format != "PNG":
-            image = _read_opened(file, data)
-        elif png.parse_png(data).bit_depth == 16:
-            raise ImageError("is an animation of 16 bits a sample, which is not supported")
-        else:
-            image = from_array(np.asarray(file.convert("RGBA")))
-        times = () if file.format == "TIFF" else ("times of the frames",)
-        return replace(image, lost=tuple(sorted({*image.lost, *times})))
+class _Frames:
+    """The pictures of a file that has several: read in turn, each costs no more than itself."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self._data, self._max_pixels = data, max_pixels
+        with _strict_pillow(max_pixels):
+            self._file = Image.open(io.BytesIO(data), formats=FORMATS)
+            if self._file.format == "PNG":
+                source = png.parse_png(data)
+                if source.bit_depth == 16:
+                    raise ImageError("is an animation of 16 bits a sample, which is not supported")
+                found, lost = png_metadata.read_metadata(source)
+                self._metadata = tuple(record for record in found if record.kind not in CHUNKS)
+                lost += names_of(record for record in found if record.kind in CHUNKS)
+            else:
+                self._metadata, lost = file_metadata.read_metadata(self._file, data)
+            self._lost = tuple(sorted({*lost, "times of the frames"}))
+
+    def read(self, number: int) -> PixelImage:
+        """One of them; of an animation as it is seen, when what it changes is put together with those before."""
+        file = self._file
+        with _strict_pillow(self._max_pixels):
+            file.seek(number)
+            if file.width * file.height > self._max_pixels:
+                raise Image.DecompressionBombError
+            if file.format == "TIFF":
+                return _read_opened(file, self._data)
+            if file.format == "PNG":
+                image = from_array(np.asarray(file.convert("RGBA")))
+            else:
+                image = _read_pixels(file, self._data)
+            return replace(image, metadata=self._metadata, lost=self._lost)
 
 
 def _read_png(source: png.Png, max_pixels: int) -> PixelImage:
@@ -374,14 +395,19 @@ def _png_transparency(source: png.Png, colours: int) -> bytes:
 
 def _read_opened(file: Image.Image, data: bytes) -> PixelImage:
     """The image of a file that Pillow has opened, and not loaded yet."""
+    metadata, lost = file_metadata.read_metadata(file, data)
+    if file.format == "MPO":
+        lost += ("further pictures",)
+    return replace(_read_pixels(file, data), metadata=metadata, lost=lost)
+
+
+def _read_pixels(file: Image.Image, data: bytes) -> PixelImage:
+    """The same without what it says beside the pixels."""
     wide = orientation = None
     if file.format == "TIFF":
         tiff.check_tiff(file)
         wide, orientation = tiff.raw_mode_16(file), tiff.orientation_of(file)
     wide_ppm = file.format == "PPM" and netpbm.check_samples(data)
-    metadata, lost = file_metadata.read_metadata(file, data)
-    if file.format == "MPO":
-        lost += ("further pictures",)
     mode = file.mode
     pixels: Pixels
     if wide_ppm:
@@ -398,7 +424,7 @@ def _read_opened(file: Image.Image, data: bytes) -> PixelImage:
         pixels = tiff.turned_back(pixels, orientation)
     palette = _palette(file, pixels) if mode == "P" else b""
     transparency = _transparency(mode, file.info.get("transparency"), len(palette) // 3)
-    return PixelImage(mode, pixels, palette, transparency, lost, metadata)
+    return PixelImage(mode, pixels, palette, transparency)
 
 
 def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:

@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from bbcompress import images
 from bbcompress import png as png_module
 from bbcompress.errors import ImageError
-from bbcompress.images import PixelImage, binary_view, from_array, read_image, two_levels
+from bbcompress.images import PixelImage, binary_view, from_array, read_frames, read_image, two_levels
 from bbcompress.metadata import Record, names_of
 from bbcompress.writers import write_image, write_png, write_tiff
 
@@ -586,3 +586,70 @@ def test_metadata_that_is_not_of_the_image(mode: str, records: tuple[tuple[int, 
     palette = bytes(3) if mode == "P" else b""
     with pytest.raises(ImageError, match=reason):
         PixelImage(mode, np.zeros((1, 1), np.uint8), palette, metadata=tuple(Record(*record) for record in records))
+
+
+# Animations and pages
+
+
+def animation(form: str, **options: Any) -> bytes:
+    """Twenty frames, of which each changes a part."""
+    frames = [Image.new("RGB", (30, 20), (9, 9, 99))]
+    for number in range(1, 20):
+        frames.append(frames[-1].copy())
+        frames[-1].paste((12 * number, 255 - number, 7), (number, number // 2, number + 5, number // 2 + 4))
+    return saved(frames[0], form, save_all=True, append_images=frames[1:], lossless=True, **options)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_frames_as_they_are_seen(form: str) -> None:
+    data = animation(form)
+    found = list(read_frames(data))
+    with Image.open(io.BytesIO(data)) as file:
+        assert len(found) == 20
+        for number, image in enumerate(found):
+            file.seek(number)
+            seen = Image.open(io.BytesIO(write_png(image)))
+            assert seen.convert("RGBA").tobytes() == file.convert("RGBA").tobytes()
+            assert image.lost == (() if form == "TIFF" else ("times of the frames",))
+    assert list(read_frames(write_png(found[3]))) == [found[3]]
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_frames_cost_no_more_than_themselves(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is decoded once: later ones do not begin at the first again."""
+    seeks: list[int] = []
+    data = animation(form)
+    opened = Image.open
+
+    def watched(*args: Any, **options: Any) -> Image.Image:
+        seeks.append(1)
+        return opened(*args, **options)
+
+    monkeypatch.setattr(Image, "open", watched)
+    assert len(list(read_frames(data))) == 20
+    assert len(seeks) <= 2
+
+
+def test_metadata_of_animations() -> None:
+    exif = Image.Exif()
+    exif[271] = "maker"
+    for form in ("PNG", "WEBP"):
+        found = list(read_frames(animation(form, exif=exif)))
+        assert {names_of(image.metadata) for image in found} == {("EXIF",)}
+    text = PngImagePlugin.PngInfo()
+    text.add(b"gAMA", bytes(4))
+    (first, *_) = read_frames(animation("PNG", pnginfo=text))
+    assert (first.metadata, first.lost) == ((), ("colour space", "times of the frames"))
+
+
+def test_limits_and_damage_of_animations() -> None:
+    for form in ("GIF", "PNG", "WEBP", "TIFF"):
+        data = animation(form)
+        with pytest.raises(ImageError, match="limit of 599"):
+            next(read_frames(data, "x", 599))
+        with pytest.raises(ImageError) as caught:
+            list(read_frames(data[: len(data) // 2], "x"))
+        assert str(caught.value).startswith("x: ") and len(str(caught.value).splitlines()) == 1
+    wide = png(1, 1, 16, 2, bytes(7), (b"acTL", struct.pack(">II", 2, 0)))
+    with pytest.raises(ImageError, match="16 bits a sample"):
+        next(read_frames(wide))
