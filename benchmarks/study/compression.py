@@ -2,16 +2,26 @@
 
     python benchmarks/study/compression.py [--quick] [--runs DIR] [--seeds N] [--pixels KIND ...]
 
-Trains what is missing of the models and makes them exact, but measures nothing: training may be done on one machine,
-and the measurements on another. Each seed is a VAE of its own, and an encoder for it.
+As a script it trains what is missing of the models, but measures nothing: training may be done on one machine and the
+measurements on another. Each seed is a VAE of its own, and an encoder for it. With --shipped the models are those that
+bbc ships; for CIFAR-10 they always are.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import numpy as np
 from study import LR, Study, main
 
+from bbcompress import bench
+from bbcompress.images import PixelImage
+from bbcompress.models.zoo import Zoo
+from bbcompress.training.export import export_run
+from bbcompress.training.loop import save_json
 from bbcompress.training.stacked import Member
 
 LATENTS = 10
@@ -19,9 +29,18 @@ VAE_EPOCHS = 100
 ENCODER_EPOCHS = {"binary": 100, "grey": 300}
 STEPS = tuple(range(11))
 STEP_RATES = {"binary": 5e-3, "grey": 5e-3, "cifar10": 1e-3}
-CIFAR_MODEL = "cifar10-resnet"
 IMAGES = 1000
+REPEATS = 3
 QUICK_IMAGES, QUICK_STEPS = 20, (0, 1)
+SHIPPED = {"binary": "mnist-binary-z10", "grey": "mnist-grey-z10", "cifar10": "cifar10-resnet"}
+PIXELS = tuple(SHIPPED)
+TITLES = {"binary": "binary MNIST", "grey": "grey MNIST", "cifar10": "CIFAR-10"}
+ENCODERS = {"baseline": "VAE", "rha": "reverse half-asleep"}
+MODELS_ALONE = mock.patch("bbcompress.api.prefers_fallback", lambda *_: False)
+"""What is measured is the models, also where lossless WebP would be smaller."""
+
+
+# --- Models --------------------------------------------------------------------------------------
 
 
 def train_models(study: Study, pixels: str) -> list[Path]:
@@ -45,11 +64,84 @@ def train_models(study: Study, pixels: str) -> list[Path]:
     return [member.out for member in encoders]
 
 
+def models(study: Study, pixels: str) -> list[Path]:
+    """The folders of the models that are measured, each of both encoders."""
+    if pixels == "cifar10" or study.shipped:
+        return [Zoo(SHIPPED[pixels]).chosen[0].folder]
+    folders = train_models(study, pixels)
+    for folder in folders:
+        if not (folder / "model.safetensors").exists():
+            export_run(folder)
+    return folders
+
+
+# --- Measurements --------------------------------------------------------------------------------
+
+
+def measure(study: Study, pixels: str) -> list[dict[str, Any]]:
+    """For each model what `bbc bench` says of one archive of the first 1000 test images, by encoder and K; kept."""
+    return [_measure(study, pixels, folder) for folder in models(study, pixels)]
+
+
+def _measure(study: Study, pixels: str, folder: Path) -> dict[str, Any]:
+    entry = Zoo(folder).chosen[0]
+    count = QUICK_IMAGES if study.quick else IMAGES
+    path = study.runs / "measured" / f"compression-{pixels}-{entry.id.hex()[:12]}-{count}.json"
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    steps = QUICK_STEPS if study.quick else STEPS
+    schedule = bench.Schedule(
+        tuple(ENCODERS), steps, str(folder), STEP_RATES[pixels], repeats=study.length(REPEATS) if steps == STEPS else 1
+    )
+    with MODELS_ALONE:
+        report = bench.measure(bench.Data(TITLES[pixels], _images(study, pixels, count)), schedule)
+    found = report.as_json()
+    found["schedule"]["model"] = entry.name  # where it lies on one machine is nobody else's business
+    found["card"] = entry.card
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_json(found, path)
+    return found
+
+
+def _images(study: Study, pixels: str, count: int) -> list[tuple[str, PixelImage]]:
+    if pixels == "cifar10":
+        return list(bench.load_data((), "cifar10", study.data_dir, count, quiet=True).images)
+    levels = np.asarray(study.dataset(pixels == "binary").test[:count])
+    scale = np.uint8(255 if pixels == "binary" else 1)
+    return [(f"{number:04}.png", PixelImage("L", image * scale)) for number, image in enumerate(levels)]
+
+
+def row(report: dict[str, Any], encoder: str, steps: int) -> dict[str, Any]:
+    """A row of a measurement."""
+    return next(dict(r) for r in report["results"] if (r["encoder"], r["K"]) == (encoder, steps))
+
+
+def steps_of(report: dict[str, Any]) -> list[int]:
+    """The K that were measured."""
+    return [int(steps) for steps in report["schedule"]["K"]]
+
+
+def schedule_lines(study: Study, reports: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """What a plot says of its models and images."""
+    lines = []
+    for pixels, of_pixels in reports.items():
+        first = of_pixels[0]
+        which = "the model that bbc ships" if pixels == "cifar10" or study.shipped else f"{len(of_pixels)} models"
+        rate = first["schedule"]["learning_rate"]
+        lines.append(f"{TITLES[pixels]}: {which}; {first['data']['images']} images in one archive; K steps at {rate:g}")
+    return lines
+
+
+def trained(reports: list[dict[str, Any]]) -> list[Any]:
+    """How the models were trained, as their cards say."""
+    return [report["card"].get("commands") for report in reports]
+
+
 def train(study: Study) -> None:
     """All models of the study's kinds of pixels."""
     for pixels in study.pixels:
-        for out in train_models(study, pixels):
-            print(f"trained: {out}")
+        for folder in models(study, pixels):
+            print(f"model: {folder}")
 
 
 if __name__ == "__main__":

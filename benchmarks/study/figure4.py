@@ -20,10 +20,10 @@ ALPHAS = {"wake (alpha = 0)": 0.0, "reverse half-asleep (alpha = 0.5)": 0.5, "re
 
 
 def figure4(study: Study) -> None:
-    epochs, last = study.length(ENCODER_EPOCHS), study.points[-1]
+    epochs, last = study.encoder_length(ENCODER_EPOCHS), study.points[-1]
     start = study.vae("binary")[last]
     members = {
-        name: study.half_asleep("binary", last, start, ENCODER_EPOCHS, ENCODER_LR, alpha)
+        name: study.half_asleep("binary", last, start, epochs, ENCODER_LR, alpha)
         for name, alpha in ALPHAS.items()
     }
     members["sleep"] = [

@@ -55,7 +55,8 @@ class Study:
 
     data, data_dir: as of `bbc train`; runs, out: directories; epochs: of the long VAEs; every: epochs from one point of
     a VAE to the next; seeds: how many; hidden: None is the paper's width; quick: schedules of a few epochs on a hundred
-    digits, to see that the scripts work; together: train runs that are alike as one, which pays on a GPU.
+    digits, to see that the scripts work; together: train runs that are alike as one, which pays on a GPU;
+    shipped: Figures 7 and 8 are of the models that bbc ships; encoder_epochs: of Figure 4 and Table 1, at most so many.
     """
 
     data: str
@@ -71,6 +72,8 @@ class Study:
     hidden: int | None = None
     quick: bool = False
     together: bool = False
+    shipped: bool = False
+    encoder_epochs: int | None = None
 
     @property
     def points(self) -> list[int]:
@@ -80,6 +83,10 @@ class Study:
     def length(self, full: int) -> int:
         """How many of something that the paper has `full` of."""
         return min(full, 2) if self.quick else full
+
+    def encoder_length(self, full: int) -> int:
+        """Epochs of an encoder, of which the paper has `full`."""
+        return self.length(min(full, self.encoder_epochs or full))
 
     # --- Runs ---
 
@@ -230,6 +237,7 @@ class Study:
                 "hidden": self.hidden or 500,
                 "seeds": self.seeds,
                 "trained_together": self.together,
+                "shipped_models": self.shipped,
                 "spread": "mean and sample standard deviation over the seeds",
                 **schedule,
             },
@@ -237,11 +245,17 @@ class Study:
         }
 
     def figure(self, title: str, *schedule: str, width: float = 7) -> Figure:
+        """An empty figure of trainings under its title and the lines of its schedule."""
+        return self.plot(
+            title, *schedule, f"Adam at constant rates, batches of {BATCH}, no weight averaging", width=width
+        )
+
+    def plot(self, title: str, *schedule: str, width: float = 7, height: float = 4.8) -> Figure:
         """An empty figure under its title and the lines of its schedule."""
-        lines = [title, *schedule, f"Adam at constant rates, batches of {BATCH}, no weight averaging"]
+        lines = [title, *schedule]
         if self.quick:
             lines.insert(0, "QUICK RUN ON A HUNDRED DIGITS: NOT A RESULT")
-        figure = Figure(figsize=(width, 4.8), layout="constrained")
+        figure = Figure(figsize=(max(width, 7), height), layout="constrained")
         figure.suptitle("\n".join(lines), fontsize=9, parse_math=False)
         return figure
 
@@ -360,10 +374,10 @@ def draw(axes: Axes, x: Sequence[float], y: Sequence[dict[str, Any]], label: str
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
 
 
-def finish(axes: Axes, x_label: str, title: str = "") -> None:
+def finish(axes: Axes, x_label: str, title: str = "", y_label: str = "-ELBO, bits per dimension") -> None:
     """Labels, grid and legend."""
     axes.set_xlabel(x_label)
-    axes.set_ylabel("-ELBO, bits per dimension")
+    axes.set_ylabel(y_label)
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -390,14 +404,16 @@ def main(
     parser.add_argument("--every", type=int, default=100, help="epochs between their points; default: %(default)s")
     parser.add_argument("--seeds", type=int, default=seeds, help="how many; default: %(default)s")
     parser.add_argument("--pixels", nargs="+", choices=pixels, default=list(pixels))
+    parser.add_argument("--encoder-epochs", type=int, help="of Figure 4 and Table 1, at most so many")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--together", action="store_true", help="train runs that are alike as one; always with another device than cpu"
     )
+    parser.add_argument("--shipped", action="store_true", help="Figures 7 and 8 are of the models that bbc ships")
     args = parser.parse_args()
-    if min(args.seeds, args.every) < 1 or args.epochs < args.every:
-        parser.error("--seeds and --every are at least 1, and --epochs no smaller than --every")
+    if min(args.seeds, args.every, args.encoder_epochs or 1) < 1 or args.epochs < args.every:
+        parser.error("--seeds, --every and --encoder-epochs are at least 1, and --epochs no smaller than --every")
     runs = args.runs or Path("runs") / ("study-quick" if args.quick else "study")
     small: dict[str, Any] = {"data": str(DIGITS), "epochs": 2, "every": 1, "seeds": min(args.seeds, 2), "hidden": 8}
     values: dict[str, Any] = {"data": "mnist", **{name: getattr(args, name) for name in ("epochs", "every", "seeds")}}
@@ -411,6 +427,8 @@ def main(
         device=args.device,
         quick=args.quick,
         together=args.together or args.device != "cpu",
+        shipped=args.shipped,
+        encoder_epochs=args.encoder_epochs,
     )
     try:
         script(study)

@@ -23,7 +23,7 @@ OURS = "reverse half-asleep"
 
 def table1(study: Study) -> None:
     last = study.points[-1]
-    lengths = {pixels: study.length(EPOCHS[pixels]) for pixels in study.pixels}
+    lengths = {pixels: study.encoder_length(EPOCHS[pixels]) for pixels in study.pixels}
     sigmas = SIGMAS[: study.length(len(SIGMAS))]
     results: dict[str, dict[str, Any]] = {}
     for pixels, epochs in lengths.items():

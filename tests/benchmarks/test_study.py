@@ -146,3 +146,41 @@ def test_spreads(scripts: Any) -> None:
     assert scripts.spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "deviation": 1.0, "values": [1.0, 2.0, 3.0]}
     assert scripts.spread([1.0])["deviation"] is None
     assert [point["mean"] for point in scripts.spreads([[1.0, 2.0], [3.0, 6.0]])] == [2.0, 4.0]
+
+
+def test_sizes_and_times_are_of_the_same_files(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seventh = call(monkeypatch, "figure7", tmp_path, "--pixels", "binary")["sizes"]["binary"]
+    compression = importlib.import_module("compression")
+    monkeypatch.setattr(compression.bench, "measure", refuse)
+    eighth = call(monkeypatch, "figure8", tmp_path, "--pixels", "binary")["times"]["binary"]
+    assert seventh["K"] == eighth["K"] == [0, 1]
+    for name in ("VAE", "reverse half-asleep"):
+        points = seventh["bits_per_subpixel"][name]
+        assert [point["mean"] for point in points] == pytest.approx(eighth[name]["bits_per_subpixel"])
+        assert all(len(set(point["values"])) == 2 for point in points)  # two VAEs
+        assert all(seconds > 0 for kind in ("compress", "decompress") for seconds in eighth[name][kind])
+    assert len(eighth["baseline_reaches_rha_at_K_0"]) == 2
+    trained = json.loads((tmp_path / "mnist-binary-z10-rha2-seed1" / "config.json").read_text())
+    assert (trained["latents"], trained["seed"], trained["alpha"], trained["lr"]) == (10, 1, 0.5, 3e-4)
+
+
+def test_shipped_models_are_measured_untrained(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "train", refuse)
+    results = call(monkeypatch, "figure7", tmp_path, "--pixels", "binary", "--shipped")
+    assert results["schedule"]["shipped_models"] is True
+    assert "mnist-binary-z10" in results["sizes"]["binary"]["trained_by"][0][0]
+
+
+def test_runs_trained_together_are_found_by_the_scripts(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fifth = call(monkeypatch, "figure5", tmp_path, "--together", "--pixels", "binary")
+    assert fifth["schedule"]["trained_together"] is True
+    found = fifth["test_bpd"]["binary"]
+    for asleep, optimal, vae in zip(found["reverse half-asleep"], found["optimal"], found["VAE"], strict=True):
+        assert max(asleep["mean"], optimal["mean"]) < vae["mean"]
+        assert len(set(asleep["values"])) == len(set(optimal["values"])) == 2
+    monkeypatch.setattr(scripts, "train_together", refuse)
+    call(monkeypatch, "figure6", tmp_path, "--together", "--pixels", "binary")
