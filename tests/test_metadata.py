@@ -126,6 +126,7 @@ def test_the_hand_made_block_is_good() -> None:
         listed((EXIF, b"x")) + b"\0",  # of no image
         listed((EXIF, b"x"), (XMP, b"")) + b"\1\0",
         listed((EXIF, b"x"), (XMP, b"")) + b"\2\1\0",  # not numbered in order
+        listed((EXIF, b"x"), (EXIF, b"y"), (EXIF, b"z")) + b"\4\0\0\2\1",
         listed((XMP, b""), (EXIF, b"x")) + b"\2\0\1",  # kinds that decrease
         listed((EXIF, b"x")) + b"\1\1",
         listed((EXIF, b"x")) + b"\1",
