@@ -27,6 +27,7 @@ from bbcompress.metadata import (
     decode_metadata,
     encode_metadata,
     lowest,
+    names_of,
     parse_resolution,
     resolution,
 )
@@ -95,8 +96,9 @@ def take_low_bytes(file: Image.Image) -> None:
 
 
 def orientation_of(file: Image.Image) -> int:
-    """The orientation that a file not loaded yet asks for, 1 to 8; Pillow turns the pixels by it as it loads them."""
-    value = getattr(file, "tag_v2", {}).get(_ORIENTATION, 1)
+    """The orientation that a file not loaded yet asks for, by a tag or in XMP, 1 to 8; Pillow turns the pixels by it as
+    it loads them."""
+    value = file.getexif().get(_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
 
@@ -125,26 +127,39 @@ def read_metadata(file: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
         except FormatError as fault:
             raise ImageError(str(fault)) from fault
         return metadata, ()
-    records, lost = [], set()
-    if isinstance(profile := tags.get(_ICC), bytes):
-        records.append(Record(ICC, b"\0" + profile))
-    exif = _exif(file, tags)
-    if exif:
-        records.append(Record(EXIF, exif))
-    packet = tags.get(_XMP)
-    if isinstance(packet, bytes):
-        records.append(Record(XMP, packet))
+    records: list[Record] = []
+    lost = {_LOST.get(tag, "TIFF tags") for tag in tags if tag not in _DESCRIPTIVE | _OF_PIXELS | _OF_METADATA}
+    for kind, tag, start in ((ICC, _ICC, b"\0"), (XMP, _XMP, b"")):
+        if tag in tags:
+            value = tags[tag]
+            if isinstance(value, bytes):
+                records.append(Record(kind, start + value))
+            else:
+                lost |= set(names_of([Record(kind, b"")]))
+    try:
+        if exif := _exif(file, tags):
+            records.append(Record(EXIF, exif))
+    except Exception:  # Pillow writes again what it read, and raises nearly anything on what it does not expect
+        lost.add("EXIF")
+    if _X_RESOLUTION in tags or _Y_RESOLUTION in tags:
+        record, says_nothing = _resolution(tags)
+        if record is not None:
+            records.append(record)
+        elif not says_nothing:
+            lost.add("resolution")
+    return tuple(records), tuple(sorted(lost))
+
+
+def _resolution(tags: Any) -> tuple[Record | None, bool]:
+    """The record of the resolution, if there is one; whether the tags say only that pixels are square."""
     unit = {1: PIXEL_ASPECT, 2: PER_INCH, 3: PER_METRE}.get(tags.get(_RESOLUTION_UNIT, 2))
     x, y = _ratio(tags.get(_X_RESOLUTION)), _ratio(tags.get(_Y_RESOLUTION))
-    if unit is not None and x and y and not (unit == PIXEL_ASPECT and x == y):
-        factor = 100 if unit == PER_METRE else 1  # TIFF counts by the centimetre
-        record = resolution(unit, (x[0] * factor, x[1]), (y[0] * factor, y[1]))
-        if record is None:
-            lost.add("resolution")
-        else:
-            records.append(record)
-    lost |= {_LOST.get(tag, "TIFF tags") for tag in tags if tag not in _DESCRIPTIVE | _OF_PIXELS | _OF_METADATA}
-    return tuple(records), tuple(sorted(lost))
+    if unit is None or x is None or y is None:
+        return None, False
+    if unit == PIXEL_ASPECT and x == y:
+        return None, True
+    factor = 100 if unit == PER_METRE else 1  # TIFF counts by the centimetre
+    return resolution(unit, (x[0] * factor, x[1]), (y[0] * factor, y[1])), False
 
 
 def _ratio(value: Any) -> tuple[int, int] | None:
@@ -160,10 +175,9 @@ def _exif(file: Image.Image, tags: Any) -> bytes:
     for tag in _DESCRIPTIVE & set(tags):
         if (tag, tags[tag]) != (_ORIENTATION, 1):
             exif[tag] = tags[tag]
-    source = file.getexif()
     for ifd in (_EXIF_IFD, _GPS_IFD):
         if ifd in tags:
-            exif.get_ifd(ifd).update(source.get_ifd(ifd))
+            exif.get_ifd(ifd).update(file.getexif().get_ifd(ifd))
             exif[ifd] = exif.get_ifd(ifd)
     return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else b""
 

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -123,6 +124,16 @@ def test_orientation_is_untouched(orientation: int, samples: int) -> None:
             assert len({one.tobytes() for one in seen}) == 1
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientation_in_xmp_is_untouched(orientation: int) -> None:
+    packet = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    pixels = noise(3, dtype=np.uint8)
+    image = read_image(made(pixels, {700: (1, packet)}))
+    assert image == replace(from_array(pixels), metadata=(Record(XMP, packet),))
+    for form in ("png", "tiff", "webp"):
+        assert read_image(write_image(image, form)[0]) == image
+
+
 INCHES = (3, [2])
 
 
@@ -173,9 +184,29 @@ def test_what_is_left_out_is_named(tag: int, name: str) -> None:
     assert read_image(made(noise(3, dtype=np.uint8), {tag: (3, [1, 2, 3])})).lost == (name,)
 
 
-def test_a_resolution_that_is_none_is_named() -> None:
-    tags: Tags = {282: (5, [0, 1]), 283: (5, [1, 1])}
-    assert read_image(made(noise(3, dtype=np.uint8), tags)).lost == ("resolution",)
+@pytest.mark.parametrize(
+    ("tags", "name"),
+    [
+        ({282: (5, [0, 1]), 283: (5, [1, 1])}, "resolution"),
+        ({282: (5, [1, 0]), 283: (5, [1, 1])}, "resolution"),
+        ({282: (5, [1, 1])}, "resolution"),
+        ({282: (5, [1, 1]), 283: (5, [1, 1]), 296: (3, [7])}, "resolution"),
+        ({34675: (3, [1, 2])}, "ICC profile"),
+        ({34675: (4, [1, 2])}, "ICC profile"),
+    ],
+)
+def test_what_is_of_another_kind_than_it_should_be_is_named(tags: Tags, name: str) -> None:
+    image = read_image(made(noise(3, dtype=np.uint8), tags))
+    assert (image.metadata, image.lost) == ((), (name,))
+
+
+def test_exif_that_cannot_be_written_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bytes:
+        raise TypeError
+
+    monkeypatch.setattr(Image.Exif, "tobytes", fail)
+    image = read_image(made(noise(3, dtype=np.uint8), {274: (3, [3])}))
+    assert (image.metadata, image.lost) == ((), ("EXIF",))
 
 
 def test_our_own_tag_is_checked() -> None:

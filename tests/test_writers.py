@@ -48,7 +48,7 @@ def images(draw: st.DrawFn, with_metadata: bool = True) -> PixelImage:
     return PixelImage(mode, pixels, palette, transparency, metadata=metadata)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(images(), st.sampled_from([None, *FORMATS]))
 def test_the_same_image_or_a_reason(image: PixelImage, form: str | None) -> None:
     try:
