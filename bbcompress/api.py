@@ -653,7 +653,7 @@ def _pixels(images: Iterable[PixelImage]) -> int:
 
 
 def compress(image: PixelImage | NumpyArray, k: int = 0, **options: Any) -> bytes:
-    """The file of one image or array ((H, W), (H, W, 3) or (H, W, 4) of uint8).
+    """The file of one image or array, (H, W) or (H, W, samples), of bool, uint8 or uint16, as `from_array` takes it.
 
     Further options as in `Options`. Raises BBCError.
     """
