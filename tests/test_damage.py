@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from models_for_tests import sampled_strips, tiny_local
 
-from bbcompress.api import Compressor, Options, Reader
-from bbcompress.archive.container import ArchiveWriter, build_lone, is_archive, join_items, parse_lone
+from bbcompress.api import Compressor, Item, Options, Reader
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, join_items, parse_lone
 from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STEPS, GroupHeader, Kind
 from bbcompress.archive.segments import PREFIX
@@ -82,6 +82,10 @@ def archive_with_metadata() -> bytes:
     named = [("a", annotated(first, b"one")), ("b", second), ("c", annotated(third, b"two"))]
     Compressor().archive(named, file)
     return file.getvalue()
+
+
+def _same(image: PixelImage) -> PixelImage:
+    return image
 
 
 def lone(image: PixelImage) -> bytes:
@@ -164,6 +168,82 @@ def test_stretches_of_zeros(file: bytes) -> None:
             filled = file[:start] + bytes(min(length, len(file) - start)) + file[start + length :]
             if filled != file:
                 check(filled, expected)
+
+
+# Archives to which was added
+
+
+def grown() -> tuple[bytes, bytes]:
+    """An archive with times, and what adding to it twice made of it."""
+    images = [*digits("binary", *range(3)), from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))]
+    file = io.BytesIO()
+    Compressor().archive([Item(f"{n}.png", image, 10**9 + n // 2) for n, image in enumerate(images)], file)
+    first = file.getvalue()
+    for name, times in (("more", (7, 7)), ("last", (-(1 << 34), 1 << 36))):
+        added = [Item(f"{name}/{n}.png", images[n], time) for n, time in enumerate(times)]
+        Compressor().add(added, ArchiveReader(file), file)
+    return first, file.getvalue()
+
+
+def everything(data: bytes) -> tuple[Content, list[int | None], int]:
+    """All that is in an archive, its times too, and how much of it is an unfinished addition."""
+    found, reader = content(data), Reader(io.BytesIO(data))
+    assert reader.archive is not None
+    return found, list(reader.times), reader.archive.unfinished
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_byte_flipped_of_several_segments(mask: int) -> None:
+    """Not even an unfinished addition is made of a finished one. (More of the bytes of groups are flipped above.)"""
+    _, data = grown()
+    groups = ArchiveReader(io.BytesIO(data)).groups
+    of_groups = {place for group in groups for place in range(group.offset, group.offset + group.length)}
+    for place in range(len(data)):
+        if place in of_groups and place % 9:
+            continue
+        damaged = bytearray(data)
+        damaged[place] ^= mask
+        with pytest.raises(BBCError):
+            everything(bytes(damaged))
+
+
+def test_several_segments_with_damage_that_moves_their_end() -> None:
+    """An error, or the images of the first segments just as they were, and word of the rest."""
+    first, data = grown()
+    content_of, times, _ = everything(data)
+    sizes = {len(everything(first)[0]), len(content_of) - 2, len(content_of)}
+    damaged = [data[:length] for length in range(0, len(data), 2)]
+    damaged += [data[:place] + data[place + 1 :] for place in range(0, len(data), 3)]
+    damaged += [data[: place + 1] + data[place:] for place in range(1, len(data), 3)]
+    damaged += [data[:start] + bytes(len(data) - start) for start in range(2, len(data), 3)]
+    damaged += [data[:start] + bytes(16) + data[start + 16 :] for start in range(0, len(data) - 16, 5)]
+    kept = 0
+    for changed in damaged:
+        try:
+            found, its_times, unfinished = everything(changed)
+        except BBCError as error:
+            assert "\n" not in str(error)
+            continue
+        assert len(found) in sizes
+        assert found == content_of[: len(found)]
+        assert its_times == times[: len(found)]
+        assert unfinished or changed == data[: len(changed)]
+        kept += 1
+    assert kept > (len(data) - len(first)) // 2 - 2  # at least where it was cut
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_several_segments_salvaged(mask: int) -> None:
+    """Whatever byte is flipped: no other images than those there were, and all but those of one group."""
+    _, data = grown()
+    images = [image for _, image in everything(data)[0]]
+    for place in range(0, len(data), 5):
+        damaged = bytearray(data)
+        damaged[place] ^= mask
+        reader = Reader(io.BytesIO(damaged), keep_going=True)
+        found = [image for done in reader.each(_same) for image in done.results]
+        assert all(image in images for image in found)
+        assert len(found) >= len(images) - 3
 
 
 @pytest.mark.parametrize("steps", [0, 2])
