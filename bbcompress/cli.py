@@ -257,7 +257,7 @@ def decompress(
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
         names = files.image_names(reader.names, f".{form or 'png'}")
-        wanted = files.select(reader.names, only)
+        wanted, times = files.select(reader.names, only), reader.times
         lost: list[Done[Any]] = []
         count = 0
         with (
@@ -275,7 +275,7 @@ def decompress(
                 for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
                     stripped.add(left_out)
                     name = names[position] if form else names[position][: -len(".png")] + suffix
-                    new.write(name, data, reader.times[position])
+                    new.write(name, data, times[position])
                     count += 1
             if keep_going and not count:
                 raise BBCError("nothing can be brought out")
