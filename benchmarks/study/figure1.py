@@ -7,17 +7,23 @@ Each seed is a VAE of its own; the paper has one. Results: study-figure1.json, .
 
 from __future__ import annotations
 
+from typing import Any
+
 from study import LR, Study, draw, finish, main, seeds_text, spreads
 
 
-def figure1(study: Study) -> None:
+def measure(study: Study) -> dict[str, Any]:
+    """Spreads at each point, of training and test images."""
     curves: dict[str, list[list[float]]] = {"train": [], "test": []}
     for checkpoints in study.vaes("binary", range(study.seeds)):
         measured = [study.measure(checkpoint) for checkpoint in checkpoints.values()]
         for part, of_part in curves.items():
             of_part.append([encoders["baseline"][part]["bpd"] for encoders in measured])
-    results = {part: spreads(of_part) for part, of_part in curves.items()}
+    return {part: spreads(of_part) for part, of_part in curves.items()}
 
+
+def figure1(study: Study) -> None:
+    results = study.results("study-figure1", measure)
     figure = study.figure(
         "Overfitting of a VAE on binary MNIST",
         f"VAE: rate {LR:g}, {study.epochs} epochs, measured every {study.every}; {seeds_text(study.seeds)}",
@@ -27,7 +33,7 @@ def figure1(study: Study) -> None:
         draw(axes, study.points, points, part, "o")
     finish(axes, "epochs of VAE training")
     about = study.about(vae={"lr": LR, "epochs": study.epochs, "every": study.every})
-    study.write("study-figure1", {**about, "epochs": study.points, "bpd": results}, figure)
+    study.write("study-figure1", {**about, "epochs": study.points, "results": results}, figure)
 
 
 if __name__ == "__main__":

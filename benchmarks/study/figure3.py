@@ -31,7 +31,8 @@ FIRST_SEED = 1  # of new encoders' weights: 0 is how the VAE itself began
 OBJECTIVES = {"wake": ELBO, "sleep": SLEEP, "reverse sleep": REVERSE_SLEEP}
 
 
-def figure3(study: Study) -> None:
+def measure(study: Study) -> dict[str, Any]:
+    """The numbers of images, and by objective `results_of` its runs."""
     epochs = study.length(EPOCHS)
     out = study.runs / f"known-{epochs}"
     study.train(study.config("binary", epochs=epochs, lr=KNOWN_LR, evaluate_every=10, name=out.name), out)
@@ -53,8 +54,14 @@ def figure3(study: Study) -> None:
     for name, of_name in members.items():
         of_drawn.train_all(of_name)
         results[name] = results_of([member.out for member in of_name])
+    return {"images": counts, "test_bpd": results}
 
-    train_images, test_images = counts
+
+def figure3(study: Study) -> None:
+    epochs = study.length(EPOCHS)
+    found = study.results("study-figure3", measure)
+    results = found["test_bpd"]
+    train_images, test_images = found["images"]
     figure = study.figure(
         "Inference for a known model: a VAE of binary MNIST",
         f"VAE: rate {KNOWN_LR:g}, {epochs} epochs; {train_images} training and {test_images} test images of its own",
@@ -64,10 +71,8 @@ def figure3(study: Study) -> None:
     for name, result in results.items():
         draw(axes, range(1, epochs + 1), result["curve"], name)
     finish(axes, "epochs of encoder training")
-    about = study.about(
-        vae={"lr": KNOWN_LR, "epochs": epochs}, images=counts, encoder={"lr": ENCODER_LR, "epochs": epochs}
-    )
-    study.write("study-figure3", {**about, "test_bpd": results}, figure)
+    about = study.about(vae={"lr": KNOWN_LR, "epochs": epochs}, encoder={"lr": ENCODER_LR, "epochs": epochs})
+    study.write("study-figure3", {**about, "results": found}, figure)
 
 
 def draw_images(study: Study, out: Path, folder: Path) -> list[int]:

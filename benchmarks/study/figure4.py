@@ -19,7 +19,8 @@ ENCODER_EPOCHS = 100
 ALPHAS = {"wake (alpha = 0)": 0.0, "reverse half-asleep (alpha = 0.5)": 0.5, "reverse sleep (alpha = 1)": 1.0}
 
 
-def figure4(study: Study) -> None:
+def measure(study: Study) -> dict[str, Any]:
+    """By objective `results_of` its runs."""
     epochs, last = study.encoder_length(ENCODER_EPOCHS), study.points[-1]
     start = study.vae("binary")[last]
     members = {
@@ -37,7 +38,12 @@ def figure4(study: Study) -> None:
     for name, of_name in members.items():
         study.train_all(of_name)
         results[name] = results_of([member.out for member in of_name])
+    return results
 
+
+def figure4(study: Study) -> None:
+    epochs, last = study.encoder_length(ENCODER_EPOCHS), study.points[-1]
+    results = study.results("study-figure4", measure)
     figure = study.figure(
         "Inference of one VAE on binary MNIST by objective",
         f"VAE: rate {LR:g}, {last} epochs; encoders: rate {ENCODER_LR:g}, {epochs} epochs",
@@ -48,7 +54,7 @@ def figure4(study: Study) -> None:
         draw(axes, range(1, epochs + 1), result["curve"], name)
     finish(axes, "epochs of encoder training")
     about = study.about(vae={"lr": LR, "epochs": last}, encoder={"lr": ENCODER_LR, "epochs": epochs})
-    study.write("study-figure4", {**about, "test_bpd": results}, figure)
+    study.write("study-figure4", {**about, "results": results}, figure)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ OPTIMAL_EPOCHS = 500
 NAMES = ("VAE", "optimal", "reverse half-asleep")
 
 
-def figure5(study: Study) -> None:
-    optimal_epochs, epochs = study.length(OPTIMAL_EPOCHS), study.length(HALF_ASLEEP_EPOCHS)
+def measure(study: Study) -> dict[str, Any]:
+    """By kind of pixels and inference the spreads at each point."""
+    optimal_epochs = study.length(OPTIMAL_EPOCHS)
     results: dict[str, dict[str, list[Any]]] = {}
     for pixels in study.pixels:
         of_pixels = results[pixels] = {name: [] for name in NAMES}
@@ -45,7 +46,12 @@ def figure5(study: Study) -> None:
             of_pixels["VAE"].append(spread([encoders["baseline"]["test"]["bpd"] for encoders in of_epoch]))
             of_pixels["optimal"].append(spread([encoders["optimal"]["test"]["bpd"] for encoders in of_epoch]))
             of_pixels["reverse half-asleep"].append(spread([encoders["rha"]["test"]["bpd"] for encoders in of_asleep]))
+    return results
 
+
+def figure5(study: Study) -> None:
+    optimal_epochs, epochs = study.length(OPTIMAL_EPOCHS), study.length(HALF_ASLEEP_EPOCHS)
+    results = study.results("study-figure5", measure)
     figure = study.figure(
         "Test BPD on MNIST by inference",
         f"VAE: rate {LR:g}, {study.epochs} epochs, measured every {study.every}",
@@ -63,7 +69,7 @@ def figure5(study: Study) -> None:
         half_asleep={"lr": HALF_ASLEEP_LR, "epochs": epochs, "alpha": 0.5},
         optimal={"lr": OPTIMAL_LR, "epochs": optimal_epochs},
     )
-    study.write("study-figure5", {**about, "epochs": study.points, "test_bpd": results}, figure)
+    study.write("study-figure5", {**about, "epochs": study.points, "results": results}, figure)
 
 
 if __name__ == "__main__":

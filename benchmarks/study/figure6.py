@@ -18,16 +18,15 @@ from study import (
     draw,
     finish,
     main,
+    results_of,
     seeds_text,
-    spread,
-    spreads,
     test_bpd,
-    test_curve,
 )
 
 
-def figure6(study: Study) -> None:
-    epochs, last = study.length(HALF_ASLEEP_EPOCHS), study.points[-1]
+def measure(study: Study) -> dict[str, Any]:
+    """By kind of pixels the VAE's test BPD, and `curve` and `final` spreads of half-asleep."""
+    last = study.points[-1]
     results: dict[str, dict[str, Any]] = {}
     for pixels in study.pixels:
         start = study.vae(pixels)[last]
@@ -36,10 +35,14 @@ def figure6(study: Study) -> None:
         runs = [member.out for member in members]
         results[pixels] = {
             "VAE": test_bpd(runs[0], "baseline"),
-            "curve": spreads([test_curve(out) for out in runs]),
-            "final": spread([test_bpd(out) for out in runs]),
+            **results_of(runs),
         }
+    return results
 
+
+def figure6(study: Study) -> None:
+    epochs, last = study.length(HALF_ASLEEP_EPOCHS), study.points[-1]
+    results = study.results("study-figure6", measure)
     figure = study.figure(
         "Reverse half-asleep inference on MNIST (alpha = 0.5)",
         f"VAE: rate {LR:g}, {last} epochs; half-asleep: rate {HALF_ASLEEP_LR:g}, {epochs} epochs",
@@ -52,7 +55,7 @@ def figure6(study: Study) -> None:
         axes.axhline(result["VAE"], color="grey", linestyle="--", label="test, VAE")
         finish(axes, "epochs of encoder training", f"{pixels} MNIST")
     about = study.about(vae={"lr": LR, "epochs": last}, half_asleep={"lr": HALF_ASLEEP_LR, "epochs": epochs})
-    study.write("study-figure6", {**about, "test_bpd": results}, figure)
+    study.write("study-figure6", {**about, "results": results}, figure)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def figure8(study: Study) -> None:
                 milliseconds = [1000 * seconds for seconds in result[name][kind]]
                 axes.plot(milliseconds, result[name]["bits_per_subpixel"], label=name, marker="o", markersize=4)
             finish(axes, f"{kind}, milliseconds an image", TITLES[pixels], "bits per sub-pixel, whole file")
-    study.write("study-figure8", {**study.about(), "times": results}, plot)
+    study.write("study-figure8", {**study.about(), "results": results}, plot)
 
 
 if __name__ == "__main__":

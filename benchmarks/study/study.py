@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -45,6 +46,7 @@ HALF_ASLEEP_EPOCHS = 100
 BATCH = 100
 VAE_SEED = 0
 SVG_SALT = "bbc"
+LETTERS_AN_INCH = 13  # of a plot's title
 HERE = Path(__file__).resolve().parent
 DIGITS = HERE.parents[1] / "tests" / "data" / "digits" / "grey"
 
@@ -56,7 +58,8 @@ class Study:
     data, data_dir: as of `bbc train`; runs, out: directories; epochs: of the long VAEs; every: epochs from one point of
     a VAE to the next; seeds: how many; hidden: None is the paper's width; quick: schedules of a few epochs on a hundred
     digits, to see that the scripts work; together: train runs that are alike as one, which pays on a GPU;
-    shipped: Figures 7 and 8 are of the models that bbc ships; encoder_epochs: of Figure 4 and Table 1, at most so many.
+    shipped: Figures 7 and 8 are of the models that bbc ships; encoder_epochs: of Figure 4 and Table 1, at most so many;
+    partly: whether pixels are not all that the figure is of; redraw: only draw what has been measured.
     """
 
     data: str
@@ -74,6 +77,8 @@ class Study:
     together: bool = False
     shipped: bool = False
     encoder_epochs: int | None = None
+    partly: bool = False
+    redraw: bool = False
 
     @property
     def points(self) -> list[int]:
@@ -225,6 +230,19 @@ class Study:
 
     # --- Results ---
 
+    def results(self, name: str, measure: Callable[[Study], Any]) -> Any:
+        """What `measure` gives: it is measured, or with --redraw what NAME.json holds."""
+        if not self.redraw:
+            return measure(self)
+        path = self.out / f"{self._name(name)}.json"
+        try:
+            return json.loads(path.read_text())["results"]
+        except (OSError, ValueError, KeyError) as error:
+            raise BBCError(f"{path}: holds no results to draw") from error
+
+    def _name(self, name: str) -> str:
+        return "-".join([name, *(self.pixels if self.partly else ())])
+
     def about(self, **schedule: Any) -> dict[str, Any]:
         """What every results file says before its results."""
         return {
@@ -255,14 +273,21 @@ class Study:
         lines = [title, *schedule]
         if self.quick:
             lines.insert(0, "QUICK RUN ON A HUNDRED DIGITS: NOT A RESULT")
-        figure = Figure(figsize=(max(width, 7), height), layout="constrained")
-        figure.suptitle("\n".join(lines), fontsize=9, parse_math=False)
+        width = max(width, 7)
+        wrapped = [part for line in lines for part in textwrap.wrap(line, int(LETTERS_AN_INCH * width))]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle("\n".join(wrapped), fontsize=9, parse_math=False)
         return figure
 
     def write(self, name: str, results: dict[str, Any], figure: Figure) -> None:
-        """Write NAME.json, NAME.png and NAME.svg; the SVG of the same figure has the same bytes."""
+        """Write NAME.json, NAME.png and NAME.svg, of only some of a figure's kinds of pixels NAME-KIND.json and so on.
+
+        The SVG of the same figure has the same bytes.
+        """
+        name = self._name(name)
         self.out.mkdir(parents=True, exist_ok=True)
-        save_json(results, self.out / f"{name}.json")
+        if not self.redraw:
+            save_json(results, self.out / f"{name}.json")
         with rc_context({"svg.hashsalt": SVG_SALT, "svg.fonttype": "none"}):
             figure.savefig(self.out / f"{name}.png", dpi=150)
             figure.savefig(self.out / f"{name}.svg", metadata={"Date": None})
@@ -404,6 +429,7 @@ def main(
     parser.add_argument("--every", type=int, default=100, help="epochs between their points; default: %(default)s")
     parser.add_argument("--seeds", type=int, default=seeds, help="how many; default: %(default)s")
     parser.add_argument("--pixels", nargs="+", choices=pixels, default=list(pixels))
+    parser.add_argument("--redraw", action="store_true", help="draw the plots anew from the results that are there")
     parser.add_argument("--encoder-epochs", type=int, help="of Figure 4 and Table 1, at most so many")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
@@ -429,6 +455,8 @@ def main(
         together=args.together or args.device != "cpu",
         shipped=args.shipped,
         encoder_epochs=args.encoder_epochs,
+        redraw=args.redraw,
+        partly=set(args.pixels) != set(pixels),
     )
     try:
         script(study)
