@@ -16,6 +16,7 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import FormatError
+from bbcompress.images import MAX_SIDE
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.threads import threads
@@ -226,4 +227,4 @@ def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:
     """What a message's check covers beside the pixels: the whole model id, the header without layout and metadata."""
     direct = 0 if header.blocks else header.count
     bare = replace(header, model=weights.id, lanes=1, direct=direct, batches=(), metadata=None)
-    return weights.id + bare.encode_group()
+    return weights.id + bare.encode_group(MAX_SIDE**2)  # the reader or writer has set the limit of pixels

@@ -357,3 +357,10 @@ def test_models_of_one_size_do_not_code_blocks() -> None:
     header = replace(header_of(weights, 2), size=(8, 8), blocks=True)
     with pytest.raises(FormatError, match="does not code blocks"):
         decode_images(header, bytes(100), models)
+
+
+def test_the_limit_of_pixels_is_for_others_to_check() -> None:
+    """A user may set it higher than it is by default."""
+    weights = tiny_local()
+    large, small = (header_of(weights, 1, size=(1 << side, 1 << 14), blocks=True) for side in (15, 14))
+    assert len(blocks.context_of(weights, large)) == len(blocks.context_of(weights, small))
