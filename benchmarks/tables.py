@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of local models between `<!-- local -->` and
-`<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`; nothing
-is typed by hand.
+`<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`,
+those of the paper's study between `<!-- study -->` and `<!-- end study -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from markdown import table
+from study_tables import study
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 OPEN, CLOSE = "<!-- table -->", "<!-- end -->"
 LOCAL = "<!-- local -->", "<!-- end local -->"
 RESNET = "<!-- resnet -->", "<!-- end resnet -->"
+STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
 Results = dict[str, Any]
@@ -34,6 +38,7 @@ def main() -> None:
     resnet = json.loads((HERE / "results" / "resnet.json").read_text())
     sections = [resnet_rates(resnet), resnet_own_rate(resnet), resnet_lone(resnet), resnet_times(resnet)]
     insert(HERE / "README.md", "\n\n".join([*filter(None, sections), resnet_photographs(resnet)]), RESNET)
+    insert(HERE / "README.md", study(), STUDY)
 
 
 def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:
@@ -213,12 +218,6 @@ def machine_of(part: Results) -> str:
         f"{env['processor']} ({env['machine']}), {env['cores']} cores, load {env['load_before']:.1f} before and "
         f"{part['load_after']:.1f} after; commit {env['commit']}."
     )
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def at(model: Results, encoder: str, steps: int) -> Results:

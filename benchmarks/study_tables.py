@@ -1,0 +1,215 @@
+"""The tables of the paper's study in benchmarks/README.md, from benchmarks/results/study-*.json, beside the paper's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from markdown import table
+
+RESULTS = Path(__file__).parent / "results"
+KINDS = {"binary": "binary MNIST", "grey": "grey MNIST", "cifar10": "CIFAR-10"}
+PAPER_TABLE1 = {
+    "binary": {"VAE": 0.200, "0.1": 0.195, "0.2": 0.192, "0.4": 0.191, "0.8": 0.196, "1": 0.201, "ours": 0.187},
+    "grey": {"VAE": 1.543, "0.1": 1.527, "0.2": 1.519, "0.4": 1.515, "0.8": 1.545, "1": 1.550, "ours": 1.513},
+}
+"""The paper's Table 1, which has no 0.6."""
+PAPER_CATCHING_UP = {"binary": (7, 1.167), "cifar10": (8, 0.462)}
+"""The paper's Figure 8: the K with which the baseline reaches half-asleep at K = 0, and its extra time to compress."""
+HALF_ASLEEP = "reverse half-asleep"
+Results = dict[str, Any]
+
+
+def study() -> str:
+    """All tables whose results are there."""
+    parts = [figures1_and_2(), figure3(), figure4(), figure5(), figure6(), table1(), figures7_and_8(), claims()]
+    return "\n\n".join(filter(None, parts))
+
+
+def figures1_and_2() -> str:
+    """Overfitting and the amortised inference gap."""
+    first, second = read("figure1"), read("figure2")
+    if first is None or second is None:
+        return ""
+    columns = {
+        "train": first["results"]["train"], "test": first["results"]["test"],
+        "test, optimal inference": second["results"]["optimal"], "gap": second["results"]["gap"],
+    }  # fmt: skip
+    rows = [
+        [str(epoch), *(show(points[number]) for points in columns.values())]
+        for number, epoch in enumerate(first["epochs"])
+    ]
+    title = "Figures 1 and 2: a VAE of binary MNIST by its epochs"
+    return section(title, ["epochs", *columns], rows, first, "figure1", "figure2")
+
+
+def figure3() -> str:
+    """A known model."""
+    found = read("figure3")
+    if found is None:
+        return ""
+    rows = [[name, show(result["final"])] for name, result in found["results"]["test_bpd"].items()]
+    return section("Figure 3: encoders for a known model", ["objective", "test"], rows, found, "figure3")
+
+
+def figure4() -> str:
+    """Encoders of one VAE by objective."""
+    found = read("figure4")
+    if found is None:
+        return ""
+    rows = [[name, show(result["final"])] for name, result in found["results"].items()]
+    return section("Figure 4: encoders of one VAE of binary MNIST", ["objective", "test"], rows, found, "figure4")
+
+
+def figure5() -> str:
+    """VAE, optimal and half-asleep over the VAE's epochs."""
+    parts = []
+    for pixels, found in by_kind("figure5"):
+        result = found["results"][pixels]
+        rows = [
+            [str(epoch), *(show(points[number]) for points in result.values())]
+            for number, epoch in enumerate(found["epochs"])
+        ]
+        title = f"Figure 5: test BPD of {KINDS[pixels]} by inference and the VAE's epochs"
+        parts.append(section(title, ["epochs", *result], rows, found, f"figure5-{pixels}"))
+    return "\n\n".join(parts)
+
+
+def figure6() -> str:
+    """Half-asleep after some of its epochs."""
+    parts = []
+    for pixels, found in by_kind("figure6"):
+        curve = found["results"][pixels]["curve"]
+        epochs = [epoch for epoch in (1, 10, 20, 50, 100) if epoch <= len(curve)]
+        rows = [["VAE", f"{found['results'][pixels]['VAE']:.4f}"]]
+        rows += [[f"half-asleep, epoch {epoch}", show(curve[epoch - 1])] for epoch in epochs]
+        title = f"Figure 6: half-asleep on {KINDS[pixels]} by its epochs"
+        parts.append(section(title, ["", "test"], rows, found, f"figure6-{pixels}"))
+    return "\n\n".join(parts)
+
+
+def table1() -> str:
+    """Denoising against half-asleep, beside the paper's."""
+    parts = []
+    for pixels, found in by_kind("table1"):
+        result, paper = found["results"][pixels], PAPER_TABLE1[pixels]
+        rows = [["VAE", f"{result['VAE']:.4f}", f"{paper['VAE']:.3f}"]]
+        rows += [
+            [f"denoising, sigma = {sigma}", show(spread), f"{paper[sigma]:.3f}" if sigma in paper else ""]
+            for sigma, spread in result["denoising"].items()
+        ]
+        rows.append([HALF_ASLEEP, show(result[HALF_ASLEEP]), f"{paper['ours']:.3f}"])
+        title = f"Table 1: the denoising regulariser on {KINDS[pixels]}"
+        parts.append(section(title, ["", "test", "the paper's"], rows, found, f"table1-{pixels}"))
+    return "\n\n".join(parts)
+
+
+def figures7_and_8() -> str:
+    """Real files by K, and what the baseline spends to catch up."""
+    seventh, eighth = read("figure7"), read("figure8")
+    if seventh is None or eighth is None:
+        return ""
+    parts = []
+    for pixels, result in seventh["results"].items():
+        times = eighth["results"][pixels]
+        names = list(result["bits_per_subpixel"])
+        rows = []
+        for number, steps in enumerate(result["K"]):
+            sizes = [show(result["bits_per_subpixel"][name][number], 5) for name in names]
+            both = [f"{1000 * times[name][kind][number]:.2f}" for name in names for kind in ("compress", "decompress")]
+            rows.append([str(steps), *sizes, *both])
+        heads = ["K", *names, *(f"{name}, ms to {kind}" for name in names for kind in ("compress", "decompress"))]
+        title = f"Figures 7 and 8: files of {KINDS[pixels]} by K, bits per sub-pixel"
+        parts.append(section(title, heads, rows, seventh, "figure7", "figure8"))
+        parts.append(catching_up(pixels, times))
+    return "\n\n".join(parts)
+
+
+def catching_up(pixels: str, times: Results) -> str:
+    """A sentence on the K and the time with which the baseline is as small as half-asleep at K = 0."""
+    found = []
+    for reached in times["baseline_reaches_rha_at_K_0"]:
+        if reached is None:
+            found.append("it does not")
+        else:
+            compress, decompress = (reached[f"{kind}_extra"] for kind in ("compress", "decompress"))
+            found.append(f"K = {reached['K']}, {compress:+.0%} time to compress, {decompress:+.0%} to decompress")
+    paper = ""
+    if pixels in PAPER_CATCHING_UP:
+        steps, extra = PAPER_CATCHING_UP[pixels]
+        paper = f" (the paper: K = {steps}, {extra:+.1%})"
+    return f"The baseline is as small as half-asleep at K = 0 with: {'; '.join(found)}{paper}."
+
+
+def claims() -> str:
+    """What the issue of the study is: whether it holds, in numbers."""
+    rows = []
+    for pixels, found in by_kind("table1"):
+        result = found["results"][pixels]
+        asleep = result[HALF_ASLEEP]
+        below = (result["VAE"] - asleep["mean"]) / asleep["deviation"]
+        rows.append([KINDS[pixels], "half-asleep below the VAE by more than 2 deviations", f"{below:.1f}"])
+        sigma, best = min(result["denoising"].items(), key=lambda item: float(item[1]["mean"]))
+        words = f"half-asleep no worse than denoising of the best sigma ({sigma})"
+        rows.append([KINDS[pixels], words, f"{asleep['mean']:.4f} against {best['mean']:.4f}"])
+    for pixels, found in by_kind("figure5"):
+        result = found["results"][pixels]
+        pairs = zip(result["optimal"], result[HALF_ASLEEP], strict=True)
+        least = min(asleep["mean"] - optimal["mean"] for optimal, asleep in pairs)
+        rows.append([KINDS[pixels], "optimal inference no higher than half-asleep", f"at least {least:.4f} lower"])
+    if (found4 := read("figure4")) is not None:
+        finals = {name: result["final"]["mean"] for name, result in found4["results"].items() if "alpha" in name}
+        half = next(name for name in finals if "0.5" in name)
+        others = " and ".join(f"{value:.4f}" for name, value in finals.items() if name != half)
+        text = f"{finals[half]:.4f} against {others}"
+        rows.append([KINDS["binary"], "alpha = 0.5 no worse than 0 and 1", text])
+    return "#### What the study is about, in numbers\n\n" + table(["", "", "found"], rows) if rows else ""
+
+
+# --- Parts ---------------------------------------------------------------------------------------
+
+
+def read(name: str) -> Results | None:
+    """The results of a script, None where there are none."""
+    path = RESULTS / f"study-{name}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else None
+
+
+def by_kind(name: str) -> list[tuple[str, Results]]:
+    """Kinds of pixels with the results that have them."""
+    whole = read(name)
+    found = []
+    for pixels in KINDS:
+        part = read(f"{name}-{pixels}") or whole
+        if part is not None and pixels in part["results"]:
+            found.append((pixels, part))
+    return found
+
+
+def section(title: str, heads: list[str], rows: list[list[str]], found: Results, *names: str) -> str:
+    """A table under its title, with its plots and where it was measured."""
+    plots = ", ".join(f"[{name}](results/study-{name}.png)" for name in names)
+    environment = found["environment"]
+    versions = f"torch {environment['packages']['torch']}, commit {environment['commit']}"
+    return f"#### {title}\n\n{table(heads, rows)}\n\n{plots}; {environment['device']}, {versions}; {schedule(found)}."
+
+
+def schedule(found: Results) -> str:
+    """The schedule of a training, in words."""
+    said = found["schedule"]
+    if said.get("shipped_models"):
+        return "the models that bbc ships"
+    parts = [f"{said['seeds']} seed{'s' * (said['seeds'] != 1)}"]
+    for name in ("vae", "half_asleep", "encoder", "optimal"):
+        if name in said:
+            epochs = said[name]["epochs"]
+            length = ", ".join(map(str, epochs.values())) if isinstance(epochs, dict) else str(epochs)
+            parts.append(f"{name.replace('_', '-')} {length} epochs at {said[name]['lr']:g}")
+    return "; ".join(parts)
+
+
+def show(spread: Results, digits: int = 4) -> str:
+    """Mean and, where there is one, sample standard deviation."""
+    mean = f"{spread['mean']:.{digits}f}"
+    return mean if spread["deviation"] is None else f"{mean} ± {spread['deviation']:.{digits}f}"
