@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bbcompress import api, cli, jobs
@@ -164,6 +166,44 @@ def test_many_waiting_images_are_written(monkeypatch: pytest.MonkeyPatch) -> Non
     assert reader.archive is not None
     assert list(reader.names) == [name for name, _ in images]
     assert dict(reader.images()) == dict(enumerate(image for _, image in images))
+
+
+KINDS = (((), np.bool_), ((), np.uint8), ((2,), np.uint8), ((3,), np.uint8), ((4,), np.uint8), ((), np.uint16))
+
+
+@st.composite
+def items(draw: st.DrawFn, first: int) -> list[Item]:
+    """Images of several modes, sizes and contents, with names of several kinds and times."""
+    made = []
+    for number in range(first, first + draw(st.integers(1, 6))):
+        channels, dtype = draw(st.sampled_from(KINDS))
+        height, width = draw(st.sampled_from([(1, 1), (28, 28), (3, 5), (2, 40)]))
+        most = 2 if dtype == np.bool_ else draw(st.sampled_from([2, 200]))
+        random = np.random.default_rng(draw(st.integers(0, 9)))
+        pixels: np.ndarray[Any, Any] = random.integers(0, most, (height, width, *channels)).astype(dtype)
+        name = draw(st.sampled_from(["{}.png", "a/{:04}.tiff", "é{}", "{}/b"])).format(number)
+        made.append(Item(name, from_array(pixels), draw(st.integers(FIRST_TIME, LAST_TIME))))
+    return made
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(items(0), items(100))
+def test_round_trip_of_any_images_and_what_is_added(images: list[Item], added: list[Item]) -> None:
+    file = io.BytesIO()
+    Compressor().archive(images, file)
+    alone = file.getvalue()
+    Compressor().add(added, ArchiveReader(file), file)
+    assert file.getvalue().startswith(alone)
+    reader, every = Reader(file), [*images, *added]
+    assert list(reader.names) == [item.name for item in every]
+    assert list(reader.times) == [item.time for item in every]
+    assert dict(reader.images()) == {position: item.image for position, item in enumerate(every)}
+    for position, item in enumerate(every):
+        assert item.name is not None
+        assert reader.find(item.name) == position
+    for entry, item in zip(reader.entries(), every, strict=True):
+        assert (entry.name, entry.size, entry.mode) == (item.name, item.image.size, item.image.mode)
+    assert reader.read(len(every) - 1) == every[-1].image
 
 
 # One image
