@@ -19,7 +19,7 @@ from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, encod
 from bbcompress.archive.names import Budget, Picked
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS
-from bbcompress.wire import ByteReader, crc32, varint
+from bbcompress.wire import VARINT_BYTES, ByteReader, crc32, varint
 
 MAGIC = b"\xbb\xc1"
 """The hex digits of the name, then of the version, 1."""
@@ -36,6 +36,7 @@ FOOTER_BYTES = 4 + CRC_BYTES
 _HEADER_BYTES = 1 << 12
 _LONGEST_HEADER_BYTES = 1 << 23  # 2^20 batches of one or two bytes each, and what stands before them
 _WINDOW = 1 << 20
+_HEADER_EFFORT = 16
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,23 @@ def read_group_start(
             payload = reader.varint(end, "the length of the payload")
             length = reader.position + payload + CRC_BYTES
             return (header, length) if offset + length <= end else None
-        if size < most:
-            break
+        if reader.remaining > VARINT_BYTES:  # it was not for want of bytes
+            return None
     return None
+
+
+class Effort:
+    """What a search for segments may cost, in bytes looked at: files can be made in which it would never end."""
+
+    def __init__(self, size: int) -> None:
+        """size: of the file."""
+        self._left = 16 * size + _WINDOW
+
+    def spend(self, amount: int) -> None:
+        """Raises FormatError when it is too much."""
+        self._left -= amount
+        if self._left < 0:
+            raise FormatError("the archive is damaged in too many places")
 
 
 @dataclass(frozen=True)
@@ -179,36 +194,44 @@ class Walk:
     end: int | None
 
 
-def walk_segment(file: BinaryIO, start: int, end: int, max_pixels: int = MAX_PIXELS) -> Walk:
-    """Find the groups of the segment that begins at `start` without its index, by what they say of their lengths."""
+def walk_segment(file: BinaryIO, start: int, end: int, max_pixels: int, effort: Effort) -> Walk:
+    """Find the groups of the segment that begins at `start` without its index, by what they say of their lengths.
+
+    Raises FormatError where that takes too much effort.
+    """
     groups: list[tuple[int, int, int]] = []
     offset = start + len(PREFIX)
     while True:
-        if groups and (footer_end := _end_of_index(file, offset, end, groups)):
+        if groups and (footer_end := _end_of_index(file, offset, end, groups, effort)):
             return Walk(tuple(groups), offset, footer_end)
+        effort.spend(_HEADER_EFFORT)
         found = read_group_start(file, offset, end, max_pixels)
         if found is None:
             break
         header, length = found
         groups.append((offset, length, header.count))
         offset += length
-    while groups and not _fits(file, *groups[-1][:2]):  # a damaged index may look like groups
+    while groups and not _fits(file, *groups[-1][:2], effort):  # a damaged index may look like groups
         offset = groups.pop()[0]
     return Walk(tuple(groups), offset, None)
 
 
-def _fits(file: BinaryIO, offset: int, length: int) -> bool:
+def _fits(file: BinaryIO, offset: int, length: int, effort: Effort) -> bool:
     """Whether the checksum of a group fits."""
+    effort.spend(length)
     data = read_exactly(file, offset, length)
     return data[-CRC_BYTES:] == crc32(memoryview(data)[:-CRC_BYTES])
 
 
-def _end_of_index(file: BinaryIO, start: int, end: int, groups: Sequence[tuple[int, int, int]]) -> int | None:
+def _end_of_index(
+    file: BinaryIO, start: int, end: int, groups: Sequence[tuple[int, int, int]], effort: Effort
+) -> int | None:
     """The end of the footer of the index that begins at `start`; None if none of just these groups does."""
     sizes = [(length, count) for _, length, count in groups[:1]]
     first = varint(len(groups)) + encode_sizes(sizes)[1:]
     if start + len(first) > end or read_exactly(file, start, len(first)) != first:
         return None
+    effort.spend(len(groups))
     known = encode_sizes([(length, count) for _, length, count in groups])
     if start + len(known) > end or read_exactly(file, start, len(known)) != known:
         return None
@@ -216,6 +239,7 @@ def _end_of_index(file: BinaryIO, start: int, end: int, groups: Sequence[tuple[i
     crc, done = zlib.crc32(PREFIX), start
     for window in range(start + len(known), end - FOOTER_BYTES + 1, _WINDOW):
         data = np.frombuffer(read_exactly(file, window, min(_WINDOW + 3, end - CRC_BYTES - window)), np.uint8)
+        effort.spend(len(data))
         byte = data.astype(np.uint32)
         lengths = byte[:-3] | byte[1:-2] << 8 | byte[2:-1] << 16 | byte[3:] << 24
         for place in np.flatnonzero(lengths == np.arange(window - start, window - start + len(lengths))):
@@ -235,25 +259,25 @@ def finished_part(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> int
     0 if there is none, or if what follows was finished once, has a segment behind it or is something else: then the
     file is damaged.
     """
-    whole = 0
+    whole, effort = 0, Effort(end)
     while True:
         start = read_exactly(file, whole, min(len(PREFIX), end - whole))
         if not PREFIX.startswith(start):
             return 0
-        walk = walk_segment(file, whole, end, max_pixels)
+        walk = walk_segment(file, whole, end, max_pixels, effort)
         if walk.end is None:
             break
         whole = walk.end
-    good = list(takewhile(lambda group: _fits(file, *group[:2]), walk.groups))
+    good = list(takewhile(lambda group: _fits(file, *group[:2], effort), walk.groups))
     rest = sum(good[-1][:2]) if good else whole + len(start)
     damaged = good and _was_finished(file, rest, end)
-    return 0 if damaged or _has_segment(file, rest, end, max_pixels) else whole
+    return 0 if damaged or _has_segment(file, rest, end, max_pixels, effort) else whole
 
 
-def _has_segment(file: BinaryIO, start: int, end: int, max_pixels: int) -> bool:
+def _has_segment(file: BinaryIO, start: int, end: int, max_pixels: int, effort: Effort) -> bool:
     """Whether a segment begins somewhere from `start` on: then what lies before it was finished."""
     while (start := _next_prefix(file, start, end)) < end:
-        if walk_segment(file, start, end, max_pixels).groups:
+        if walk_segment(file, start, end, max_pixels, effort).groups:
             return True
         start += 1
     return False
@@ -273,7 +297,8 @@ def salvage(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> tuple[lis
     """What is left of a damaged archive: its whole segments, of others their groups, as segments without names, and
     the number of bytes of which nothing could be made.
 
-    Groups are found by what they say of their lengths; their checksums tell which are as they were.
+    Groups are found by what they say of their lengths; their checksums tell which are as they were. Raises FormatError
+    where that takes too much effort.
     """
     budget = Budget()
     behind: list[Segment] = []
@@ -282,8 +307,9 @@ def salvage(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> tuple[lis
         end = segment.start
     found: list[Segment] = []
     start = unread = 0
+    effort = Effort(end)
     while start < end:
-        walk = walk_segment(file, start, end, max_pixels)
+        walk = walk_segment(file, start, end, max_pixels, effort)
         whole = _try_segment(file, walk.end, budget) if walk.end is not None else None
         if walk.end is not None and whole is not None and whole.start == start:
             found.append(whole)

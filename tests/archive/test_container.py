@@ -466,6 +466,14 @@ def test_names_and_positions_are_found() -> None:
 # Additions that were broken off, and salvage
 
 
+def test_headers_of_any_length_are_found() -> None:
+    """A group of many batches, whose header is longer than what is read at first, before an end that is broken off."""
+    header = replace(GROUP, count=20_000, direct=0, batches=(1,) * 20_000)
+    data = write((header, b"p", None, None))
+    assert content(data + data[:-1]) == content(data)
+    assert ArchiveReader(io.BytesIO(data)).read_header(0) == header
+
+
 def test_a_segment_is_added_to_what_is_there() -> None:
     data = small_archive()
     file = io.BytesIO(data)
@@ -558,6 +566,29 @@ def test_an_index_that_looks_like_a_group_is_none() -> None:
             assert reader.image_count == 2  # the group alone is damaged, and says so
             with pytest.raises(FormatError):
                 reader.read_group(1)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        PREFIX + b"\x01\x01" + varint(50_000),  # segments in segments, each with a group as long as half of the file
+        PREFIX + b"\x01\x01\x00crc!",
+        b"\x01\x01\x00crc!" * 3 + PREFIX[:2],
+        b"\x01\x01\x01\xbb\xc1\x01\x01\x01\x01",
+        varint(1 << 20) * 3 + PREFIX,
+    ],
+    ids=range(5),
+)
+def test_a_search_that_would_not_end(unit: bytes) -> None:
+    data = small_archive() + PREFIX + unit * (100_000 // len(unit))
+    start = time.monotonic()
+    for keep_going in (False, True):
+        try:
+            reader = ArchiveReader(io.BytesIO(data), keep_going=keep_going)
+        except FormatError:
+            continue
+        assert reader.read_group(0)[1] == b"payload"
+    assert time.monotonic() - start < 30
 
 
 @given(st.binary(max_size=300))
