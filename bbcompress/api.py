@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from bbcompress.archive.blocks import CodingSettings
@@ -44,8 +45,10 @@ from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images import MAX_PIXELS, PixelImage, from_array
 from bbcompress.jobs import Work, Workers
 from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
+from bbcompress.metadata import Metadata, decode_metadata
 from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.pillow_images import from_pillow
 from bbcompress.signals import held_back
 
 GROUP_SUBPIXELS = 1 << 22
@@ -60,6 +63,8 @@ SAMPLE = 24
 FALLBACK = "fallback"
 NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
 NumpyArray = np.ndarray[Any, Any]
+AnyImage = PixelImage | NumpyArray | Image.Image
+"""What can be compressed."""
 
 T = TypeVar("T")
 
@@ -73,7 +78,8 @@ class Options:
     model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
     steps: K. encoder: `rha` or `baseline`. learning_rate: of the K steps, None for the model's own. binary: refuse
     images of more than two levels. verify: decode what was written before it counts. device: `cpu` or one of torch's.
-    jobs: processes that share the groups of an archive; the bytes are the same for any number. max_pixels: of an image.
+    jobs: processes that share the groups of an archive; the bytes are the same for any number (a program that asks for
+    several guards what it does by `if __name__ == "__main__"`, as `multiprocessing` wants). max_pixels: of an image.
 
     Raises:
         BBCError: a value is out of range.
@@ -418,9 +424,42 @@ class Reader:
             return _decode_lone(self._lone, self._models, None, self._max_pixels)
         number, place = self.archive.place(position)
         if self._last[0] != number:
-            header, payload = self.archive.read_group(number)
-            self._last = number, decode_images(header, payload, self._models, max_pixels=self._max_pixels)
+            self._last = number, self.read_group(number)
         return self._last[1][place]
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """The positions of the images of each group; a lone image is a group of one."""
+        return [range(1)] if self.archive is None else [entry.positions for entry in self.archive.groups]
+
+    def place(self, position: int) -> tuple[int, int]:
+        """The group of the image at a position, and its place in it. Raises IndexError if there is none."""
+        return (0, range(1)[position]) if self.archive is None else self.archive.place(position)
+
+    def read_group(self, number: int) -> list[PixelImage]:
+        """The images of a group.
+
+        Raises:
+            IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing.
+        """
+        if self.archive is None:
+            range(1)[number]
+            return [_decode_lone(self._lone, self._models, None, self._max_pixels)]
+        header, payload = self.archive.read_group(number)
+        return decode_images(header, payload, self._models, max_pixels=self._max_pixels)
+
+    def look(self, position: int) -> tuple[Looks, Metadata]:
+        """Size, mode and metadata of the image at a position, none of which takes decoding it.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged.
+        """
+        number, place = self.place(position)
+        header, payload = self._group(number)
+        items = split_items(payload, header.count) if header.fallback and self.is_archive else [payload]
+        look = stored_looks(items[place : place + 1])[0] if header.fallback else coded_looks(header, self._models.zoo)
+        metadata = () if header.metadata is None else decode_metadata(header.metadata, header.count)[place]
+        return look, metadata
 
     def __getitem__(self, name: str) -> PixelImage:
         """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
@@ -561,9 +600,12 @@ class Reader:
         }
 
     def _groups(self) -> list[tuple[GroupHeader, bytes]]:
+        return [self._group(number) for number in range(1 if self.archive is None else len(self.archive.groups))]
+
+    def _group(self, number: int) -> tuple[GroupHeader, bytes]:
         if self.archive is None:
-            return [parse_lone(self._lone, self._max_pixels)]
-        return [self.archive.read_group(number) for number in range(len(self.archive.groups))]
+            return parse_lone(self._lone, self._max_pixels)
+        return self.archive.read_group(number)
 
     def _accounting(self) -> Accounting:
         return lone_accounting(self._lone, self._max_pixels) if self.archive is None else self.archive.accounting()
@@ -652,17 +694,37 @@ def _pixels(images: Iterable[PixelImage]) -> int:
     return sum(image.width * image.height for image in images)
 
 
-def compress(image: PixelImage | NumpyArray, k: int = 0, **options: Any) -> bytes:
-    """The file of one image or array, (H, W) or (H, W, samples), of bool, uint8 or uint16, as `from_array` takes it.
+def as_image(image: AnyImage) -> PixelImage:
+    """An image of Pillow or an array, as `from_pillow` and `from_array` take them. Raises ImageError."""
+    if isinstance(image, PixelImage):
+        return image
+    return from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
 
-    Further options as in `Options`. Raises BBCError.
+
+def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
+    """The bytes of the file of one image.
+
+    image: an image of Pillow; or an array (height, width) or (height, width, samples) of bool, uint8 or uint16, as
+        `from_array` takes it; or a `PixelImage`. Its metadata is kept, too.
+    k: steps that refine the posterior (K of the paper's Algorithm 2, Eqs. 20 and 21), 0 to 1000; they cost time on both
+        sides. A small image by itself is coded directly and has none.
+    options: further ones, as in `Options`.
+
+    Raises:
+        ImageError: it is no image, or nothing can keep it exactly. ModelError: a chosen model is missing.
+        BBCError: an option is out of range.
     """
-    image = image if isinstance(image, PixelImage) else from_array(image)
-    return Compressor(Options(steps=k, **options)).lone(image)[0]
+    return Compressor(Options(steps=k, **options)).lone(as_image(image))[0]
 
 
 def decompress(data: bytes, model: str | Path | None = None) -> NumpyArray:
-    """The pixels of the file of one image, as `PixelImage` holds them. Raises BBCError, for an archive too."""
+    """The pixels of the file of one image: (height, width), or (height, width, samples); bool, uint8 or uint16.
+
+    Of a palette image these are indices; `bbcompress.open` gives the palette and all else. model: as in `Options`.
+
+    Raises:
+        FormatError: it is damaged, no file of bbc, or an archive. ModelError: the model that it names is missing.
+    """
     reader = Reader(io.BytesIO(data), model)
     if reader.is_archive:
         raise FormatError("this is an archive of several images")
