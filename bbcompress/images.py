@@ -422,6 +422,22 @@ def _read_pixels(file: Image.Image, data: bytes) -> PixelImage:
         raise ImageError(f"is of mode {mode}, which is not supported")
     if orientation is not None and orientation > 1:
         pixels = tiff.turned_back(pixels, orientation)
+    return _with_colours(file, mode, pixels)
+
+
+def pixels_of(image: Image.Image) -> PixelImage:
+    """Pixels, palette and transparency of an image that Pillow has in memory or has opened, without its metadata.
+
+    ImageError, one line, for modes that are not supported.
+    """
+    mode = "I;16" if image.mode.startswith("I;16") else image.mode
+    if mode not in _MODES:
+        raise ImageError(f"images of mode {mode} are not supported; Pillow's convert() makes others of them")
+    return _with_colours(image, mode, _array(image, _MODES[mode][0]))
+
+
+def _with_colours(file: Image.Image, mode: str, pixels: Pixels) -> PixelImage:
+    """The image of these pixels, with palette and transparency as Pillow has them."""
     palette = _palette(file, pixels) if mode == "P" else b""
     transparency = _transparency(mode, file.info.get("transparency"), len(palette) // 3)
     return PixelImage(mode, pixels, palette, transparency)
@@ -477,4 +493,6 @@ def _transparency(mode: str, value: object, colours: int) -> bytes:
         return struct.pack(">3H", *(sample & 0xFF for sample in value))
     elif mode in ("1", "L") and isinstance(value, int):
         return struct.pack(">H", int(value != 0) if mode == "1" else value & 0xFF)
+    elif mode == "I;16" and isinstance(value, int):
+        return struct.pack(">H", value & 0xFFFF)
     raise ImageError("has a transparency of a kind that is not supported")

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from bbcompress import gif, netpbm, png, tiff
 from bbcompress.errors import ImageError
 from bbcompress.images import BAND_PIXELS, PixelImage, read_image
 from bbcompress.metadata import EXIF, ICC, RESOLUTION, TEXT, XMP, names_of, per_metre
+from bbcompress.pillow_images import bare_pillow
 from bbcompress.png_metadata import chunks_of
 
 PNG, TIFF, WEBP, BMP, GIF, PPM, PGM, PBM = "png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm"
@@ -82,7 +82,7 @@ def _png_by_pillow(image: PixelImage, optimize: bool) -> bytes:
         key = struct.unpack(f">{len(image.transparency) // 2}H", image.transparency)
         transparency = key if image.mode == "RGB" else key[0]
     options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
-    _to_pillow(image).save(out, "PNG", optimize=optimize, **options)
+    bare_pillow(image).save(out, "PNG", optimize=optimize, **options)
     return out.getvalue()
 
 
@@ -109,7 +109,7 @@ def write_webp(image: PixelImage) -> bytes:
             options["exif" if kind == EXIF else "xmp"] = data
     out = io.BytesIO()
     try:
-        _to_pillow(image).save(out, "WEBP", lossless=True, exact=True, method=4, quality=100, **options)
+        bare_pillow(image).save(out, "WEBP", lossless=True, exact=True, method=4, quality=100, **options)
     except ValueError as error:  # its sides are limited
         raise ImageError("WebP cannot hold an image of this size") from error
     return out.getvalue()
@@ -120,7 +120,7 @@ def write_bmp(image: PixelImage) -> bytes:
     if image.mode not in ("1", "L", "P", "RGB", "RGBA") or image.transparency:
         raise ImageError(f"BMP cannot hold {image.mode}" + " with a transparency" * bool(image.transparency))
     out = io.BytesIO()
-    _to_pillow(image).save(out, "BMP")
+    bare_pillow(image).save(out, "BMP")
     numbers = [per_metre(record) for record in image.metadata if record.kind == RESOLUTION]
     known = numbers[0] if numbers and numbers[0] is not None else (0, 0)
     out.seek(38)
@@ -140,7 +140,7 @@ def write_gif(image: PixelImage) -> bytes:
         options["comment"] = texts[0][len(_COMMENT) :]
     out = io.BytesIO()
     try:
-        _to_pillow(image).save(out, "GIF", optimize=False, **options)
+        bare_pillow(image).save(out, "GIF", optimize=False, **options)
     except (ValueError, OverflowError, struct.error) as error:
         raise ImageError("GIF cannot hold an image of this size") from error
     return gif.add_metadata(out.getvalue(), image.metadata)
@@ -177,16 +177,6 @@ def _check(image: PixelImage, data: bytes) -> None:
     elif back.pixels.shape != image.pixels.shape or not np.array_equal(back.pixels, image.pixels):
         lost.add("pixels")
     raise ImageError(f"this format would lose or change: {', '.join(sorted(lost or {'metadata'}))}")
-
-
-def _to_pillow(image: PixelImage) -> Image.Image:
-    if image.mode == "1":
-        return Image.frombytes("1", image.size, np.packbits(image.pixels, axis=1))
-    little_endian = image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
-    made = Image.frombytes(image.mode, image.size, little_endian)
-    if image.mode == "P":
-        made.putpalette(image.palette, "RGB")
-    return made
 
 
 _WRITERS: dict[str, Callable[[PixelImage], bytes]] = {
