@@ -522,11 +522,13 @@ class Reader:
         if isinstance(task, BBCError):
             return 0
         header, payload, _ = task
-        if header.fallback:
-            sizes = [item_size(item) for item in split_items(payload, header.count)]
-        else:
-            sizes = [coded_looks(header, self._models.zoo)[0] or (0, 0)] * header.count
-        return sum(width * height for width, height in sizes)
+        if not header.fallback:
+            width, height = coded_looks(header, self._models.zoo)[0] or (0, 0)
+            return header.count * width * height
+        try:
+            return sum(width * height for width, height in map(item_size, split_items(payload, header.count)))
+        except FormatError:  # which comes up again where it is decoded
+            return 0
 
     def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
         try:
