@@ -27,7 +27,8 @@ from PIL import Image
 from bbcompress import api, cli, jobs
 from bbcompress.api import Compressor, Item, Options, Reader
 from bbcompress.archive import groups
-from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter, join_items
+from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
 from bbcompress.errors import BBCError
@@ -510,6 +511,17 @@ def test_any_number_of_jobs_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 
 def _shape(image: PixelImage) -> tuple[int, ...]:
     return image.pixels.shape
+
+
+def test_groups_that_lie_about_their_images() -> None:
+    """Their checksums fit; they are damaged groups, as others, with several jobs too."""
+    writer = ArchiveWriter(file := io.BytesIO())
+    for item in (b"", b"\x01\x01\x80", b"\x02\x01" + bytes(30), b"\x09\x01"):
+        writer.add_group(GroupHeader(fallback=True), join_items([item]))
+    writer.close()
+    for count in (1, 2):
+        found = list(Reader(file).each(_shape, jobs=count))
+        assert [done.error is None for done in found] == [False] * 4
 
 
 @pytest.mark.usefixtures("always_worth_it")
