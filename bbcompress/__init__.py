@@ -1,3 +1,86 @@
-"""bbc: lossless image compression with variational auto-encoders and bits-back coding."""
+"""bbc: lossless image compression with variational auto-encoders and bits-back coding.
+
+    import bbcompress as bbc
+
+    data = bbc.compress(image)                     # bytes; image: Pillow's, an array, or a PixelImage
+    pixels = bbc.decompress(data)                  # an array
+    with bbc.open("set.bbc") as archive:           # a mapping of names to images
+        image = archive["cat.png"]
+
+Once it is imported, Pillow opens and saves .bbc files, too. Names are looked up when they are used: importing this
+package alone imports neither numpy nor Pillow, and PyTorch only `ArchiveDataset` and `GroupBatchSampler` do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bbcompress.errors import (
+    BBCError,
+    DataError,
+    FormatError,
+    ImageError,
+    ModelError,
+    OutputExistsError,
+    TrainingError,
+)
+from bbcompress.pillow_hook import register_with_pillow
+
+if TYPE_CHECKING:
+    from bbcompress.api import Options, Summary, compress, decompress
+    from bbcompress.collection import Archive, add, open, write
+    from bbcompress.images import PixelImage, from_array, read_image
+    from bbcompress.pillow_images import from_pillow, to_pillow
+    from bbcompress.torch_data import ArchiveDataset, GroupBatchSampler
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Archive",
+    "ArchiveDataset",
+    "BBCError",
+    "DataError",
+    "FormatError",
+    "GroupBatchSampler",
+    "ImageError",
+    "ModelError",
+    "Options",
+    "OutputExistsError",
+    "PixelImage",
+    "Summary",
+    "TrainingError",
+    "add",
+    "compress",
+    "decompress",
+    "from_array",
+    "from_pillow",
+    "open",
+    "read_image",
+    "to_pillow",
+    "write",
+]
+
+_PLACES = {
+    **dict.fromkeys(("Options", "Summary", "compress", "decompress"), "api"),
+    **dict.fromkeys(("Archive", "add", "open", "write"), "collection"),
+    **dict.fromkeys(("PixelImage", "from_array", "read_image"), "images"),
+    **dict.fromkeys(("from_pillow", "to_pillow"), "pillow_images"),
+    **dict.fromkeys(("ArchiveDataset", "GroupBatchSampler"), "torch_data"),
+}
+"""The module of each name that is not imported before it is used."""
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{place}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_with_pillow()

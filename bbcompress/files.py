@@ -319,7 +319,7 @@ def select(names: Sequence[str | None], patterns: Sequence[str]) -> list[int] | 
     a shell has them: `*`, `?`, `[a-z]`; case counts). None for no patterns. Raises BBCError where one fits nothing."""
     if not patterns:
         return None
-    listed = [_number(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
+    listed = [number_name(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
     chosen: set[int] = set()
     for pattern in patterns:
         fits = re.compile(translate(pattern)).match
@@ -330,8 +330,8 @@ def select(names: Sequence[str | None], patterns: Sequence[str]) -> list[int] | 
     return sorted(chosen)
 
 
-def _number(position: int, count: int) -> str:
-    """What an image without a name is called."""
+def number_name(position: int, count: int) -> str:
+    """What an image without a name, one of `count` images, is called."""
     return f"{position:0{max(5, len(str(count)))}}"
 
 
@@ -343,7 +343,7 @@ def shown(name: str) -> str:
 def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
     """A file name with the suffix for each image of an archive, all of them distinct: `a.jpg` becomes `a.png`, or
     `a.jpg.png` where there is an `a.png`, or `a.jpg-2.png`; images without a name are numbered."""
-    wanted = [_number(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
+    wanted = [number_name(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
     taken = {name.lower() for name in wanted if name.lower().endswith(suffix)}
     result = []
     for name in wanted:

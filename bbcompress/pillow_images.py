@@ -45,17 +45,13 @@ _CHUNK_UNIT = 100_000  # of PNG's gamma and chromaticities
 
 def bare_pillow(image: PixelImage) -> Image.Image:
     """Pixels and palette as an image of Pillow. ValueError for modes that it lacks."""
-    made = Image.frombytes(image.mode, image.size, raw_bytes(image))
+    if image.mode == "1":
+        return Image.frombytes("1", image.size, np.packbits(image.pixels, axis=1))
+    little_endian = image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
+    made = Image.frombytes(image.mode, image.size, little_endian)
     if image.mode == "P":
         made.putpalette(image.palette, "RGB")
     return made
-
-
-def raw_bytes(image: PixelImage) -> Any:
-    """The pixels as Pillow's raw decoder takes them, for the modes that it has: a buffer, not always a copy."""
-    if image.mode == "1":
-        return np.packbits(image.pixels, axis=1).tobytes()
-    return image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
 
 
 def to_pillow(image: PixelImage) -> Image.Image:

@@ -1,0 +1,186 @@
+"""Files of bbc for Python programs: archives as mappings of names to images, and writing them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from bbcompress import files
+from bbcompress.api import AnyImage, Compressor, Item, Options, Reader, Summary, as_image
+from bbcompress.archive.container import ArchiveReader
+from bbcompress.errors import BBCError
+from bbcompress.images import MAX_PIXELS, PixelImage
+
+CACHED_SUBPIXELS = 1 << 24
+"""Most sub-pixels of the groups that an archive keeps decoded, beside the one read last: a byte or two each."""
+
+Images = Mapping[str, AnyImage] | Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
+"""Images with their names; as a sequence also with times, in whole seconds since 1970."""
+
+
+class Archive(Mapping[str, PixelImage]):
+    """A file of bbc as a mapping of names to images, in the order in which they were put in.
+
+    A lookup reads and decodes the group of the image, and no other; groups are kept for the next lookups as long as
+    they have no more than `CACHED_SUBPIXELS`. `images` decodes all of them once, in the order of the file. Images
+    without names have their numbers, as `bbc decompress` writes them: "00000", "00001", ... A lone image has the name
+    of its file without the suffix.
+
+    Use it in a `with` block, or close it. One thread at a time.
+    """
+
+    def __init__(
+        self,
+        file: str | Path | BinaryIO,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """file: its path, or a seekable binary file, which is not closed here. model: as in `Options`.
+        max_pixels: width times height above which an image is refused.
+
+        Raises:
+            FormatError: it is no file of bbc, or damaged. ModelError: a chosen model is missing.
+            BBCError: it cannot be read, or the device cannot be used.
+        """
+        self._own: BinaryIO | None = None
+        self._kept: OrderedDict[int, list[PixelImage]] = OrderedDict()
+        if isinstance(file, str | Path):
+            try:
+                file = self._own = Path(file).open("rb")  # noqa: SIM115
+            except OSError as error:
+                raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
+        try:
+            self._reader = Reader(file, model, device, max_pixels)
+        except BaseException:
+            self.close()
+            raise
+        self._lone_name = Path(str(getattr(file, "name", "image"))).stem
+
+    def __len__(self) -> int:
+        return self._reader.image_count
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.name(position) for position in range(len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) is not None
+
+    def __getitem__(self, name: str) -> PixelImage:
+        """Raises KeyError if there is none of the name; FormatError, ModelError as :meth:`read`."""
+        position = self._find(name)
+        if position is None:
+            raise KeyError(name)
+        return self.read(position)
+
+    def read(self, position: int) -> PixelImage:
+        """The image at a position, from 0.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged; others may be read. ModelError: the model
+            that it takes is missing.
+        """
+        number, place = self._reader.place(position)
+        if number not in self._kept:
+            self._kept[number] = self._reader.read_group(number)
+            self._make_room()
+        self._kept.move_to_end(number)
+        return self._kept[number][place]
+
+    def images(self) -> Iterator[tuple[str, PixelImage]]:
+        """Names and images, each group decoded once: the fast way to all of them. Raises FormatError, ModelError."""
+        return ((self.name(position), image) for position, image in self._reader.images())
+
+    def name(self, position: int) -> str:
+        """The name of the image at a position. Raises IndexError if there is none."""
+        range(len(self))[position]
+        name = self._reader.names[position]
+        if name is not None:
+            return name
+        return files.number_name(position, len(self)) if self._reader.is_archive else self._lone_name
+
+    def time(self, position: int) -> int | None:
+        """When the image at a position was modified, in whole seconds since 1970; None if the file does not say."""
+        return self._reader.times[position]
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """The positions of the images that are coded together, for each group in the order of the file."""
+        return self._reader.groups
+
+    def _find(self, name: str) -> int | None:
+        position = self._reader.find(name)
+        if position is None and name.isascii() and name.isdigit() and len(name) <= 18:
+            position = int(name)  # of an image without name
+        elif position is None and name == self._lone_name and not self._reader.is_archive:
+            position = 0
+        return position if position is not None and position < len(self) and self.name(position) == name else None
+
+    def _make_room(self) -> None:
+        sizes = {number: sum(image.samples for image in images) for number, images in self._kept.items()}
+        total = sum(sizes.values())
+        while total > CACHED_SUBPIXELS and len(self._kept) > 1:
+            total -= sizes[self._kept.popitem(last=False)[0]]
+
+    def close(self) -> None:
+        """Close the file, if it was opened here, and forget what was decoded."""
+        self._kept.clear()
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} image{'s' * (len(self) != 1)}>"
+
+
+def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.open`
+    file: str | Path | BinaryIO, model: str | Path | None = None, device: str = "cpu", max_pixels: int = MAX_PIXELS
+) -> Archive:
+    """Open a file of bbc, an archive or a lone image, as a mapping of names to images; see :class:`Archive`."""
+    return Archive(file, model, device, max_pixels)
+
+
+def write(path: str | Path, images: Images, k: int = 4, overwrite: bool = False, **options: Any) -> Summary:
+    """Write images as an archive, which gets its name when all of it is on the disk.
+
+    images: a mapping of names to images, or pairs of name and image, or triples with a time in whole seconds since
+        1970; taken one by one, so a generator will do. Images are as `compress` takes them. Names are relative paths
+        with `/`, each once; either all are None or none is.
+    k: refinement steps, as of `compress`. overwrite: replace a file that is there. options: as in `Options`.
+
+    Raises:
+        OutputExistsError: there is such a file. ImageError: an image is none, or there are none. BBCError: a name is
+        not allowed, an option is out of range, or the file cannot be written.
+    """
+    compressor = Compressor(Options(steps=k, **options))
+    with files.new_file(Path(path), overwrite) as file:
+        return compressor.archive(_items(images), file)
+
+
+def add(path: str | Path, images: Images, k: int = 4, **options: Any) -> Summary:
+    """Add images to an archive, behind what is there; the arguments are those of :func:`write`.
+
+    All of them are there when this returns; whatever ends it otherwise, the archive is what it was.
+
+    Raises:
+        As :func:`write`. FormatError: the archive is damaged. BBCError: it is not there, something else is being added
+        to it, or it has an image of the name.
+    """
+    compressor = Compressor(Options(steps=k, **options))
+    with files.open_to_add(Path(path)) as file:
+        return compressor.add(_items(images), ArchiveReader(file, compressor.options.max_pixels), file)
+
+
+def _items(images: Images) -> Iterator[Item]:
+    for name, image, *time in images.items() if isinstance(images, Mapping) else images:
+        yield Item(name, as_image(image), *time)

@@ -1,0 +1,101 @@
+"""Makes .bbc files known to Pillow as soon as a program has both, whichever it imports first.
+
+Pillow finds no plugins outside of its own package, and importing it here would cost `bbc --help` more than all the
+rest. So where it is not imported yet, its import is awaited.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+FORMAT = "BBC"
+SUFFIX = ".bbc"
+MIME = "image/x-bbc"
+_START = b"\xbb\xc1"  # as in `segments`, which takes numpy
+
+_PILLOW = "PIL.Image"
+
+
+def register_with_pillow() -> None:
+    """Now where Pillow is imported already, else when it is."""
+    if _PILLOW in sys.modules:
+        from PIL import Image  # waits where another thread is at it
+
+        _register(Image)
+    elif not any(isinstance(finder, _Awaited) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Awaited())
+
+
+class _Awaited:
+    """Finds Pillow as the other finders do, once, and registers when it has been executed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _PILLOW:
+            return None
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = cast(Any, _Registering(spec.loader))  # a Loader in all but name: their module is slow
+        return spec
+
+
+class _Registering:
+    """The loader of Pillow, in whose place it stands for the time of the import."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _register(module)
+
+
+def _register(image: Any) -> None:
+    """image: the module PIL.Image."""
+    image.register_open(FORMAT, _open, _accepts)
+    image.register_save(FORMAT, _save)
+    image.register_save_all(FORMAT, _save_all)
+    image.register_extension(FORMAT, SUFFIX)
+    image.register_mime(FORMAT, MIME)
+
+
+def _accepts(prefix: bytes) -> bool:
+    return prefix.startswith(_START)
+
+
+def _open(file: IO[bytes], name: str | bytes) -> ImageFile:
+    from bbcompress.pillow_plugin import BBCImageFile
+
+    return BBCImageFile(file, name)
+
+
+def _save(image: Image, file: IO[bytes], name: str | bytes) -> None:
+    from bbcompress.pillow_plugin import save
+
+    save(image, file)
+
+
+def _save_all(image: Image, file: IO[bytes], name: str | bytes) -> None:
+    from bbcompress.pillow_plugin import save_all
+
+    save_all(image, file)
