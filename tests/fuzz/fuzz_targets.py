@@ -1,0 +1,105 @@
+"""What is fuzzed, without a fuzzer: bytes are read, and anything but a result or a one-line BBCError is a finding."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from bbcompress.api import Reader
+from bbcompress.archive.container import ArchiveReader, build_lone, lone_accounting, parse_lone
+from bbcompress.archive.names import name_fault
+from bbcompress.errors import BBCError
+from bbcompress.images import PixelImage, read_frames, read_image
+from bbcompress.metadata import decode_metadata
+
+MAX_PIXELS = 1 << 16
+"""So that an input is quickly done with: what is above is refused like anything too large."""
+
+LISTED = 100
+"""Images that are looked at where an archive claims many."""
+
+Target = Callable[[bytes], None]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except BBCError as error:
+        assert str(error) and "\n" not in str(error), "an error of no line, or of several"
+
+
+def container(data: bytes) -> None:
+    """A .bbc file is opened, listed and read, but nothing is decoded."""
+    with _refusals():
+        header, payload = parse_lone(data, MAX_PIXELS)
+        assert build_lone(header, payload, MAX_PIXELS) == data, "two files say the same"
+        assert lone_accounting(data, MAX_PIXELS).total == len(data)
+        if header.metadata is not None:
+            decode_metadata(header.metadata, 1)
+    for keep_going in (False, True):
+        with _refusals():
+            _look_into(ArchiveReader(io.BytesIO(data), MAX_PIXELS, keep_going), len(data))
+
+
+def _look_into(archive: ArchiveReader, size: int) -> None:
+    names, times = archive.names, archive.times
+    assert len(names) == len(times) == archive.image_count
+    for position in islice(range(archive.image_count), LISTED):
+        name = names[position]
+        number, place = archive.place(position)
+        assert archive.groups[number].positions[place] == position
+        _ = times[position]
+        if name is not None:
+            assert name_fault(name) is None
+            assert archive.find(name) == position
+    for number, entry in islice(enumerate(archive.groups), LISTED):
+        assert 0 <= entry.offset <= entry.offset + entry.length <= size
+        with _refusals():
+            archive.read_header(number)
+        with _refusals():
+            header, _ = archive.read_group(number)
+            assert header.count == entry.count == len(entry.positions)
+            if header.metadata is not None:
+                decode_metadata(header.metadata, header.count)
+    if archive.fault is None:
+        with _refusals():
+            assert archive.accounting().total == size
+
+
+def decode(data: bytes) -> None:
+    """A .bbc file is decoded; what is damaged, as far as it can be."""
+    for keep_going in (False, True):
+        whole = False
+        with _refusals():
+            reader = Reader(io.BytesIO(data), max_pixels=MAX_PIXELS, keep_going=keep_going)
+            whole = not keep_going
+            with _refusals():
+                list(islice(reader.entries(), LISTED))
+            for done in reader.each(_area):
+                assert len(done.results) == (0 if done.error else len(done.positions))
+                assert all(area <= MAX_PIXELS for area in done.results)
+                with _refusals():
+                    if done.error is not None:
+                        raise done.error
+        if whole:  # there is nothing to salvage
+            break
+
+
+def _area(image: PixelImage) -> int:
+    return image.width * image.height
+
+
+def image_file(data: bytes) -> None:
+    """An image file is read, its frames too."""
+    with _refusals():
+        image = read_image(data, "it", MAX_PIXELS)
+        assert _area(image) <= MAX_PIXELS
+    with _refusals():
+        for image in islice(read_frames(data, "it", MAX_PIXELS), 4):
+            assert _area(image) <= MAX_PIXELS
+
+
+TARGETS: dict[str, Target] = {"container": container, "decode": decode, "images": image_file}
