@@ -27,6 +27,8 @@ from bbcompress.errors import BBCError, ModelError
 from bbcompress.signals import Terminated, termination_raises
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from bbcompress.api import Compressor, Done, Item, Reader, Summary
     from bbcompress.bench import Row
     from bbcompress.codecs.fallback import Progress
@@ -74,9 +76,34 @@ def main() -> None:
     """Compress images without loss by variational auto-encoders and bits-back coding."""
 
 
+def _complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell completes names of files itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of installed models, else folders."""
+    from click.shell_completion import CompletionItem
+
+    from bbcompress.models.zoo import Zoo
+
+    try:
+        names = sorted({entry.name for entry in Zoo(None).entries if entry.name.startswith(incomplete)})
+    except BBCError:  # of a damaged card; no place to say so
+        names = []
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="dir")]
+
+
+def _path_argument(name: str, metavar: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An argument of files, which are looked at in the command: errors are to be ours."""
+    return click.argument(name, metavar=metavar, shell_complete=_complete_path, **settings)
+
+
 def _model_option(command: Callable[..., Any]) -> Callable[..., Any]:
     text = "A model's folder, a folder of models, or the name of an installed model."
-    return click.option("-m", "--model", metavar="MODEL", help=text)(command)
+    return click.option("-m", "--model", metavar="MODEL", shell_complete=_complete_model, help=text)(command)
 
 
 def _device_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +125,8 @@ _CODING_OPTIONS = (
     _model_option,
     click.option("-K", "--steps", type=click.IntRange(0, 1000), default=0, show_default=True,
                  help="Refinement steps of the posterior: smaller and slower."),
-    click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True),
+    click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True,
+                 help="Which of a model's encoders."),
     click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
                  help="Learning rate of the K steps. [default: the model's own]"),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
@@ -137,11 +165,12 @@ def _jobs(asked: int | None, device: str) -> int:
 
 
 @main.command()
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@_path_argument("inputs", "INPUT...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
+    shell_complete=_complete_path,
     help="The file to write; - is stdout. [default: image.bbc beside one image]",
 )
 @_coding_options
@@ -195,8 +224,9 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
 
 
 @main.command()
-@click.argument("file", metavar="FILE.bbc")
-@click.option("-o", "--output", metavar="OUT", help="The image, or for an archive the folder, to write; - is stdout.")
+@_path_argument("file", "FILE.bbc")
+@click.option("-o", "--output", metavar="OUT", shell_complete=_complete_path,
+              help="The image, or for an archive the folder, to write; - is stdout.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(WRITTEN_FORMATS),
               help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
@@ -319,8 +349,8 @@ def _tell_of_damage(reader: Reader, lost: list[Done[Any]], err: bool) -> bool:
 
 
 @main.command()
-@click.argument("archive", metavar="ARCHIVE.bbc")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@_path_argument("archive", "ARCHIVE.bbc")
+@_path_argument("inputs", "INPUT...", nargs=-1, required=True)
 @_coding_options
 @_quiet_option
 def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> None:
@@ -353,7 +383,7 @@ def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> No
 
 
 @main.command("list")
-@click.argument("file", metavar="FILE.bbc")
+@_path_argument("file", "FILE.bbc")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_only_option
 @_model_option
@@ -390,7 +420,7 @@ def _utc(seconds: int) -> str:
 
 
 @main.command()
-@click.argument("file", metavar="FILE.bbc")
+@_path_argument("file", "FILE.bbc")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_model_option
 def info(file: str, as_json: bool, model: str | None) -> None:
@@ -418,7 +448,7 @@ def info(file: str, as_json: bool, model: str | None) -> None:
 
 
 @main.command()
-@click.argument("file", metavar="FILE.bbc")
+@_path_argument("file", "FILE.bbc")
 @_model_option
 @_device_option
 @_jobs_option
@@ -473,14 +503,14 @@ def models(model: str | None) -> None:
 
 
 @main.command()
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@_path_argument("paths", "[PATH]...", nargs=-1)
 @click.option("--data", type=click.Choice(["mnist", "mnist-binary", "cifar10"]), help="Test images of a data set.")
 @click.option("--data-dir", metavar="DIR", default="data", show_default=True, help="Where data sets lie.")
 @click.option("--images", metavar="N", type=click.IntRange(1),
               help="Take only the first N. [default: 1000 of a data set, else all]")  # fmt: skip
 @click.option("-K", "--steps", metavar="LIST", default="0..10", show_default=True,
               help="Numbers and ranges of refinement steps, such as 0,1,5 or 0..10,20.")  # fmt: skip
-@click.option("--encoders", metavar="LIST", default="baseline,rha", show_default=True)
+@click.option("--encoders", metavar="LIST", default="baseline,rha", show_default=True, help="Of rha and baseline.")
 @_model_option
 @click.option("--lr", "--learning-rate", type=click.FloatRange(1e-6, 1),
               help="Learning rate of the K steps. [default: the model's own]")  # fmt: skip
@@ -829,6 +859,24 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     except KeyboardInterrupt:
         raise BBCError("interrupted; go on with --resume") from None
     leave()
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script by which a shell completes commands, options, models and files.
+
+    \b
+    In ~/.bashrc:                    eval "$(bbc completion bash)"
+    In ~/.zshrc, behind compinit:    eval "$(bbc completion zsh)"
+    For fish, once:                  bbc completion fish > ~/.config/fish/completions/bbc.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise BBCError(f"there is no completion for {shell} in this version of click")
+    click.echo(made(main, {}, "bbc", "_BBC_COMPLETE").source())
 
 
 @main.command()
