@@ -361,6 +361,27 @@ def test_items_that_claim_much(item: bytes) -> None:
     bounded(forged_archive(join_items([item]), fallback=True, count=MAX_GROUP_IMAGES))
 
 
+@pytest.mark.parametrize(
+    ("sides", "reason"),
+    [
+        ([1, 4096, 1], "before its last"),
+        ([4096, 4096, 1], "before its last"),
+        ([1] * 1000 + [4096, 1], "before its last"),
+        ([4096, 4096], "has 0 bytes"),  # the limit is not of the last one
+        ([1, 4096], "has 0 bytes"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_items_that_claim_much_together(sides: list[int], reason: str) -> None:
+    """Each is below its limit; the sum is looked at before any is decoded."""
+    first = lone(from_array(np.zeros((1, 1), np.uint8)))[3:-4]
+    claims = [first if side == 1 else b"\1\1" + varint(side) * 2 for side in sides]
+    data = forged_archive(join_items(claims), fallback=True, count=len(claims))
+    with pytest.raises(FormatError, match=reason):
+        content(data)
+    bounded(data)
+
+
 def test_a_file_of_many_claims() -> None:
     """2^31 images in 70 kB are listed by nobody."""
     file = io.BytesIO()

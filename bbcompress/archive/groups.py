@@ -21,7 +21,7 @@ from bbcompress.archive.blocks import (
 )
 from bbcompress.archive.container import join_items, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
-from bbcompress.codecs.fallback import Progress, decode_item, encode_item, least_size
+from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.exact.backend import Backend
@@ -35,6 +35,9 @@ NumpyArray = np.ndarray[Any, Any]
 
 FALLBACK_SAMPLE = 16
 """Images of a group on which the fallback is tried before it is tried on all of them."""
+
+MAX_STORED_PIXELS = 1 << 24
+"""Most pixels of all stored images of a group but the last: items of a few bytes can be images of many pixels."""
 
 PROBED_PIXELS = 10_000
 """Images of more pixels, in the mean, are probed before the fallback is tried on them."""
@@ -162,12 +165,23 @@ def decode_images(
     max_pixels: of a stored image; those of others are checked where headers are read.
 
     Raises:
-        FormatError: it is damaged. ModelError: its model is missing.
+        FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing.
     """
     if header.fallback:
         items = split_items(payload, header.count)
+        _check_stored(items)
         return with_metadata(header, [decode_item(item, max_pixels, progress) for item in items])
     return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress))
+
+
+def _check_stored(items: Sequence[bytes]) -> None:
+    """FormatError where the images of a fallback group are too large together, by what they say of themselves."""
+    left = MAX_STORED_PIXELS
+    for item in items[:-1]:
+        width, height = item_size(item)
+        left -= width * height
+        if left < 0:
+            raise FormatError(f"the file is damaged: a group has more than {MAX_STORED_PIXELS} pixels before its last")
 
 
 def _decode_by_model(
