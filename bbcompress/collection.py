@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 from bbcompress import files
 from bbcompress.api import AnyImage, Compressor, Item, Options, Reader, Summary, as_image
@@ -17,8 +17,9 @@ from bbcompress.images import MAX_PIXELS, PixelImage
 CACHED_SUBPIXELS = 1 << 24
 """Most sub-pixels of the groups that an archive keeps decoded, beside the one read last: a byte or two each."""
 
-Images = Mapping[str, AnyImage] | Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
-"""Images with their names; as a sequence also with times, in whole seconds since 1970."""
+Named = Mapping[str, AnyImage]
+Listed = Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
+"""Images with their names, and times, in whole seconds since 1970."""
 
 
 class Archive(Mapping[str, PixelImage]):
@@ -150,7 +151,11 @@ def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.ope
     return Archive(file, model, device, max_pixels)
 
 
-def write(path: str | Path, images: Images, k: int = 4, overwrite: bool = False, **options: Any) -> Summary:
+@overload  # of a union mypy would not say what the values of a dict are to be
+def write(path: str | Path, images: Named, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
+@overload
+def write(path: str | Path, images: Listed, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
+def write(path: str | Path, images: Named | Listed, k: int = 4, overwrite: bool = False, **options: Any) -> Summary:
     """Write images as an archive, which gets its name when all of it is on the disk.
 
     images: a mapping of names to images, or pairs of name and image, or triples with a time in whole seconds since
@@ -167,7 +172,11 @@ def write(path: str | Path, images: Images, k: int = 4, overwrite: bool = False,
         return compressor.archive(_items(images), file)
 
 
-def add(path: str | Path, images: Images, k: int = 4, **options: Any) -> Summary:
+@overload
+def add(path: str | Path, images: Named, k: int = 4, **options: Any) -> Summary: ...
+@overload
+def add(path: str | Path, images: Listed, k: int = 4, **options: Any) -> Summary: ...
+def add(path: str | Path, images: Named | Listed, k: int = 4, **options: Any) -> Summary:
     """Add images to an archive, behind what is there; the arguments are those of :func:`write`.
 
     All of them are there when this returns; whatever ends it otherwise, the archive is what it was.
@@ -181,6 +190,6 @@ def add(path: str | Path, images: Images, k: int = 4, **options: Any) -> Summary
         return compressor.add(_items(images), ArchiveReader(file, compressor.options.max_pixels), file)
 
 
-def _items(images: Images) -> Iterator[Item]:
+def _items(images: Named | Listed) -> Iterator[Item]:
     for name, image, *time in images.items() if isinstance(images, Mapping) else images:
         yield Item(name, as_image(image), *time)

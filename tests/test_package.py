@@ -1,0 +1,71 @@
+"""The package as programs see it: its names, their types, and one tree of errors."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typing_extensions import assert_type
+
+import bbcompress as bbc
+from bbcompress import errors
+
+DATA = Path(__file__).resolve().parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny models and no others are installed."""
+    monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+
+
+@pytest.mark.parametrize("name", bbc.__all__)
+def test_every_name_is_that_of_its_module(name: str) -> None:
+    assert name in dir(bbc)
+    value = getattr(bbc, name)
+    assert getattr(import_module(value.__module__), name) is value and value.__doc__
+
+
+def test_there_are_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="module 'bbcompress' has no attribute 'nothing'"):
+        bbc.nothing  # noqa: B018
+    assert bbc.__all__ == sorted(bbc.__all__)
+    assert {name for name in bbc.__all__ if name.endswith("Error")} == {
+        name for name, value in vars(errors).items() if isinstance(value, type)
+    }
+
+
+def test_all_errors_are_one_tree() -> None:
+    for name in bbc.__all__:
+        if name.endswith("Error"):
+            assert issubclass(getattr(bbc, name), bbc.BBCError)
+
+
+def test_types_as_a_program_has_them(tmp_path: Path) -> None:
+    """mypy checks this function, as strictly as all else, against what the package says of itself."""
+    data = assert_type(bbc.compress(np.zeros((3, 4), np.uint8), k=0, encoder="rha"), bytes)
+    assert bbc.decompress(data).shape == (3, 4)
+    image = assert_type(bbc.from_pillow(Image.new("L", (4, 3))), bbc.PixelImage)
+    assert assert_type(bbc.to_pillow(image), Image.Image).size == (4, 3)
+    path = tmp_path / "set.bbc"
+    summary = bbc.write(path, [("a", image, 4), ("b", np.ones((3, 4), np.bool_), 5)], overwrite=True)
+    assert assert_type(summary, bbc.Summary).images == 2
+    assert bbc.write(tmp_path / "other.bbc", {"a": image, "b": bbc.to_pillow(image)}).images == 2
+    assert assert_type(bbc.add(path, (("c", one, 6) for one in [bbc.to_pillow(image)])), bbc.Summary).images == 1
+    with bbc.open(path) as archive:
+        assert_type(archive, bbc.Archive)
+        mapping: Mapping[str, bbc.PixelImage] = archive
+        assert [assert_type(name, str) for name in mapping] == ["a", "b", "c"]
+        assert assert_type(archive["a"], bbc.PixelImage) == image
+        assert_type(archive.get("e"), bbc.PixelImage | None)
+        assert assert_type(archive.time(2), int | None) == 6
+    with bbc.open(io.BytesIO(data)) as lone:
+        assert list(lone) == ["image"]
+    with pytest.raises(bbc.BBCError):
+        bbc.compress(np.zeros(3), 0)
