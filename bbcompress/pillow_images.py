@@ -38,6 +38,13 @@ PILLOW_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")
 _EXIF_START = b"Exif\0\0"
 _XMP_KEY = "XML:com.adobe.xmp"
 _COMMENT = "Comment"
+_MEANT = {
+    "aspect", "background", "bbox", "chromaticity", "comment", "compression", "default_image", "disposal", "dpi",
+    "duration", "exif", "gamma", "icc_profile", "interlace", "loop", "name", "srgb", "timestamp", "transparency",
+    "xmp",
+}  # fmt: skip
+"""Names in `info` that mean something to Pillow; a text of such a keyword is in `text` alone."""
+
 _METRES_PER_INCH = 0.0254
 _MOST_UNDER = 1 << 16  # denominator of a resolution that Pillow gives as a float
 _CHUNK_UNIT = 100_000  # of PNG's gamma and chromaticities
@@ -117,7 +124,7 @@ def _of_alpha_palette(image: Image.Image) -> PixelImage:
 
 def info_of(metadata: Metadata) -> dict[str, Any]:
     """The metadata as Pillow's readers put it into `info`: bytes, numbers, and texts under their keywords."""
-    info: dict[str, Any] = dict(texts_of(metadata))
+    info: dict[str, Any] = {key: text for key, text in texts_of(metadata).items() if key not in _MEANT}
     for kind, data in metadata:
         if kind == ICC:
             info["icc_profile"] = data.partition(b"\0")[2]
@@ -176,7 +183,8 @@ def _records(info: Mapping[Any, Any], texts: Mapping[str, str]) -> Iterator[Reco
     exif = info.get("exif")
     if (block := _as_bytes(exif.tobytes() if isinstance(exif, Image.Exif) else exif)) is not None:
         yield Record(EXIF, block.removeprefix(_EXIF_START))
-    if (packet := _as_bytes(info.get("xmp"))) is not None:
+    xmp = info.get("xmp")
+    if (packet := _as_bytes(xmp.encode() if isinstance(xmp, str) else xmp)) is not None:
         yield Record(XMP, packet)
     for key, value in texts.items():
         if key != _XMP_KEY:
@@ -190,8 +198,6 @@ def _records(info: Mapping[Any, Any], texts: Mapping[str, str]) -> Iterator[Reco
 
 def _as_bytes(value: object) -> bytes | None:
     """What there is of it; None for nothing."""
-    if isinstance(value, str):
-        value = value.encode()
     return value if isinstance(value, bytes) and value else None
 
 

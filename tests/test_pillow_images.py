@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 from PIL import Image, PngImagePlugin
+from test_writers import images
 
 from bbcompress.errors import ImageError
 from bbcompress.images import PixelImage, from_array, read_image
@@ -164,3 +166,26 @@ def test_texts_of_a_png_with_language() -> None:
     file = io.BytesIO()
     to_pillow(noise("L")).save(file, "PNG", pnginfo=chunks)
     assert from_pillow(Image.open(file)).metadata == read_image(file.getvalue()).metadata
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(images())
+def test_any_image_with_any_metadata(image: PixelImage) -> None:
+    """Of metadata that Pillow has a name for, what is there once comes back."""
+    if image.mode not in PILLOW_MODES:
+        with pytest.raises(ImageError):
+            to_pillow(image)
+        return
+    back = from_pillow(to_pillow(image))
+    assert back.without_metadata() == image.without_metadata()
+    for kind in (EXIF, XMP):
+        there = [record for record in image.metadata if record.kind == kind]
+        if len(there) == 1 and there[0].data and not there[0].data.startswith(b"Exif\0\0"):
+            assert [record for record in back.metadata if record.kind == kind] == there
+
+
+@pytest.mark.parametrize("key", ["transparency", "dpi", "exif", "icc_profile", "gamma", "comment", "xmp"])
+def test_texts_are_not_taken_for_something_else(key: str) -> None:
+    image = with_metadata(Record(TEXT, key.encode() + b"\0such"))
+    made = to_pillow(image)
+    assert made.info == {} and from_pillow(made).metadata == ()
