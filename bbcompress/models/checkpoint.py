@@ -21,6 +21,7 @@ from bbcompress.models.vae import ENCODERS, Layers, ModelWeights, NumpyArray, VA
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
 MAX_BYTES = 64 << 20
+MAX_CARD_BYTES = 1 << 20
 FORMAT = "bbc-model-1"
 _TYPES = (np.int8, np.int16, np.int32)
 
@@ -73,14 +74,17 @@ def load(folder: Path) -> ModelWeights:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The model's card, empty if it has none. Raises ModelError if it is damaged."""
+    path = folder / CARD_FILE
     try:
-        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise ModelError(f"{path} is too large for a card")
+        card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError):
-        raise ModelError(f"{folder / CARD_FILE} is damaged") from None
+        raise ModelError(f"{path} is damaged") from None
     if not isinstance(card, dict):
-        raise ModelError(f"{folder / CARD_FILE} is damaged")
+        raise ModelError(f"{path} is damaged")
     return card
 
 
@@ -176,6 +180,8 @@ def _integers(grid: dict[str, Any], network: str, index: int, tensors: dict[str,
     weight, bias = tensors[f"{network}.{index}.weight"], tensors[f"{network}.{index}.bias"]
     if weight.dtype not in _TYPES or bias.dtype != np.int64 or list(weight.shape) != grid["shape"]:
         raise ValueError(f"{network}, layer {index}, has another type or shape than it says")
+    if bias.shape != weight.shape[:1]:  # now: a weight of no bytes may claim any number of outputs, a bias may not
+        raise ValueError(f"{network}, layer {index}, has not a bias for each output")
     runs = grid["out_bits"]
     if sum(int(count) for _, count in runs) != weight.shape[0] or min(int(count) for _, count in runs) < 0:
         raise ValueError(f"{network}, layer {index}, has grids that do not fit its outputs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +17,16 @@ from safetensors.numpy import save_file
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.distributions import LIKELIHOODS
-from bbcompress.models.checkpoint import CARD_FILE, FORMAT, MAX_BYTES, WEIGHTS_FILE, load, read_card, save
+from bbcompress.models.checkpoint import (
+    CARD_FILE,
+    FORMAT,
+    MAX_BYTES,
+    MAX_CARD_BYTES,
+    WEIGHTS_FILE,
+    load,
+    read_card,
+    save,
+)
 from bbcompress.models.vae import ModelWeights
 
 WEIGHTS = tiny_vae()
@@ -177,12 +187,114 @@ def test_card_names_another_model(folder: Path) -> None:
         check_refused(folder, "not the model that its card names")
 
 
+def test_a_card_that_is_too_large(folder: Path) -> None:
+    with (folder / CARD_FILE).open("r+b") as file:
+        file.truncate(MAX_CARD_BYTES + 1)
+    check_refused(folder, "too large")
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"5", b"\xff\xfe", b'{"name": "a}', b"[" * 100_000])
 def test_damaged_card(folder: Path, text: bytes) -> None:
     (folder / CARD_FILE).write_bytes(text)
     check_refused(folder, "damaged")
     with pytest.raises(ModelError, match="damaged"):
         read_card(folder)
+
+
+Header = dict[str, Any]
+
+
+def reach_into_the_next(header: Header) -> None:
+    header["decoder.1.weight"]["data_offsets"][1] += 8
+
+
+def lie_on_another(header: Header) -> None:
+    header["decoder.1.weight"]["data_offsets"] = header["decoder.0.weight"]["data_offsets"]
+
+
+def run_backwards(header: Header) -> None:
+    header["decoder.1.weight"]["data_offsets"].reverse()
+
+
+def reach_out_of_the_file(header: Header) -> None:
+    header["decoder.1.weight"]["data_offsets"] = [1 << 62, (1 << 62) + 128]
+
+
+def huge_shape(header: Header) -> None:
+    header["decoder.1.weight"]["shape"] = [1 << 62, 1 << 62]
+
+
+def shape_that_overflows(header: Header) -> None:
+    header["decoder.1.weight"]["shape"] = [1 << 32, 1 << 32, 0]
+
+
+def negative_shape(header: Header) -> None:
+    header["decoder.1.weight"]["shape"] = [-8, -8]
+
+
+def shape_of_no_integers(header: Header) -> None:
+    header["decoder.1.weight"]["shape"] = [8.5, "8"]
+
+
+def metadata_of_no_strings(header: Header) -> None:
+    header["__metadata__"]["settings"] = {"shape": [28, 28]}
+
+
+def metadata_of_another_kind(header: Header) -> None:
+    header["__metadata__"] = [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        reach_into_the_next, lie_on_another, run_backwards, reach_out_of_the_file, huge_shape, shape_that_overflows,
+        negative_shape, shape_of_no_integers, metadata_of_no_strings, metadata_of_another_kind,
+    ],
+)  # fmt: skip
+def test_forged_headers(folder: Path, change: Callable[[Header], None]) -> None:
+    path = folder / WEIGHTS_FILE
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+    check_refused(folder, "damaged")
+
+
+@pytest.mark.parametrize("size", [1, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 1])
+def test_lengths_of_headers_that_are_none(folder: Path, size: int) -> None:
+    path = folder / WEIGHTS_FILE
+    path.write_bytes(struct.pack("<Q", size) + path.read_bytes()[8:])
+    check_refused(folder, "damaged")
+
+
+def test_headers_that_nest(folder: Path) -> None:
+    for text in (b"[" * 100_000, b'{"a":' * 100_000, b'{"__metadata__":' + b"[" * 100_000):
+        (folder / WEIGHTS_FILE).write_bytes(struct.pack("<Q", len(text)) + text)
+        check_refused(folder, "damaged")
+
+
+def test_tensors_of_no_bytes_that_claim_many_rows(folder: Path) -> None:
+    """A shape with a 0 in it may claim any number of outputs: nothing is made for them."""
+    for rows in (1 << 26, 1 << 40, 1 << 62):
+        tensors, settings = contents(folder)
+        tensors["decoder.1.weight"] = np.zeros((0, 0), np.int8)
+        settings["networks"]["decoder"][1] |= {"shape": [rows, 0], "out_bits": [[12, rows]]}
+        write(folder, tensors, settings)
+        path = folder / WEIGHTS_FILE
+        data = path.read_bytes()
+        size = struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8 : 8 + size])
+        header["decoder.1.weight"]["shape"] = [rows, 0]
+        text = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+        tracemalloc.start()
+        try:
+            check_refused(folder)
+            assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        finally:
+            tracemalloc.stop()
 
 
 # Sound safetensors files that are no models
@@ -307,6 +419,13 @@ CHANGES = [
     setting(*LAYER, "out_bits", value=[[12, 10**14], [12, 8 - 10**14]]),
     setting(*LAYER, "out_bits", value=[[12, 9], [12, -1]]),
     setting(*LAYER, "shape", value=[8]),
+    setting("prior_bits", value=float("nan")),
+    setting("learning_rate", value=float("inf")),
+    setting("shape", value=[float("nan"), 5]),
+    setting(*LAYER, "weight_bits", value=float("nan")),
+    setting(*LAYER, "out_bits", value=[[float("nan"), 8]]),
+    setting(*LAYER, "limit", value=float("-inf")),
+    setting(*LAYER, "limit", value=10**400),
 ]
 
 
@@ -318,7 +437,7 @@ def test_what_is_no_model(folder: Path, change: Callable[[dict[str, Any], dict[s
     check_refused(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000], ids=len)
 def test_settings_that_are_none(folder: Path, text: str) -> None:
     tensors, _ = contents(folder)
     write(folder, tensors, text)
