@@ -20,6 +20,9 @@ MAX_PIXELS = 1 << 16
 LISTED = 100
 """Images that are looked at where an archive claims many."""
 
+STEPS = 500
+"""An input with more refinement steps, of all images together, is no finding: that many, a file may well ask for."""
+
 Target = Callable[[bytes], None]
 
 
@@ -78,6 +81,8 @@ def decode(data: bytes) -> None:
             whole = not keep_going
             with _refusals():
                 list(islice(reader.entries(), LISTED))
+            if _steps(reader, data) > STEPS:
+                return
             for done in reader.each(_area):
                 assert len(done.results) == (0 if done.error else len(done.positions))
                 assert all(area <= MAX_PIXELS for area in done.results)
@@ -86,6 +91,17 @@ def decode(data: bytes) -> None:
                         raise done.error
         if whole:  # there is nothing to salvage
             break
+
+
+def _steps(reader: Reader, data: bytes) -> int:
+    """Refinement steps of all images of a file, as its headers say."""
+    steps = 0
+    for number in range(len(reader.groups)):
+        with _refusals():
+            archive = reader.archive
+            header = parse_lone(data, MAX_PIXELS)[0] if archive is None else archive.read_header(number)
+            steps += header.steps * header.count
+    return steps
 
 
 def _area(image: PixelImage) -> int:
