@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -181,12 +180,18 @@ def test_the_limit_of_pixels_is_pillows(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_files_are_closed() -> None:
-    bbc.write("set.bbc", {"a": pillow("L"), "b": pillow("L")})
     Image.open(DIGIT).save("x.bbc")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ResourceWarning)
-        for name in ("x.bbc", "set.bbc"):
-            with Image.open(name) as image:
-                image.load()
-                file = image.fp
-            assert file is not None and file.closed
+    lone = Image.open("x.bbc")
+    file = lone.fp
+    assert isinstance(file, io.BufferedReader) and not file.closed
+    lone.load()
+    assert file.closed
+    bbc.write("set.bbc", {"a": pillow("L"), "b": pillow("L")})
+    with Image.open("set.bbc") as several:
+        file = several.fp
+        several.load()
+        assert isinstance(file, io.BufferedReader) and not file.closed
+    assert file.closed
+    given = io.BytesIO(Path("x.bbc").read_bytes())
+    Image.open(given).load()
+    assert not given.closed
