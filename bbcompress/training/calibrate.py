@@ -29,14 +29,17 @@ NumpyArray = np.ndarray[Any, Any]
 W = TypeVar("W", bound=Any)
 
 
-def calibrate(weights: W, x: Images, direct: int = 50, rates: Sequence[int] = LEARNING_RATES) -> W:
+def calibrate(
+    weights: W, x: Images, direct: int = 50, rates: Sequence[int] = LEARNING_RATES, refined: int | None = None
+) -> W:
     """The same networks with prior_bits, direct_bits and learning_rate measured on images x, or strips.
 
-    direct: how many of them are coded directly to choose direct_bits. rates: those to choose the learning rate from.
+    direct: how many of them are coded directly to choose direct_bits. rates: those to choose the learning rate from;
+    refined: on how many of them, None is all.
     """
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
     weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:direct]))
-    return replace(weights, learning_rate=choose_learning_rate(weights, x, rates))
+    return replace(weights, learning_rate=choose_learning_rate(weights, x[:refined], rates))
 
 
 def choose_prior_bits(weights: Any, x: Images) -> int:

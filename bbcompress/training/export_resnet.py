@@ -42,6 +42,8 @@ NumpyArray = np.ndarray[Any, Any]
 PAPER_LEARNING_RATE = 1000
 """Of K-step refinement, in units of 1e-6."""
 DIRECT_IMAGES = 12
+REFINED_IMAGES = 64
+"""On which the rate of the K steps is chosen and rates by K are measured: ten steps of a wide network take long."""
 RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
@@ -60,7 +62,7 @@ def export_resnet(
     data = load(config.data, config.data_dir, quiet=True)
     shape = baseline.shape
     weights = quantise_resnet(baseline, rha)
-    weights = calibrate(weights, calibration_strips(data, weights.tile), DIRECT_IMAGES, RATES)
+    weights = calibrate(weights, calibration_strips(data, weights.tile), DIRECT_IMAGES, RATES, REFINED_IMAGES)
     card = {
         **facts,
         "default": False,
@@ -215,7 +217,7 @@ def figures(weights: ResNetWeights, models: dict[str, TorchResNetVAE], x: Strips
         "kl": {},
         "weight_bits": [layer.weight_bits for layer in weights.decoder],
     }
-    part = x[: max(1, len(x) // 4)]
+    part = x[: min(REFINED_IMAGES, max(1, len(x) // 4))]
     for encoder in ENCODERS:
         codec = BitsBack(vae, encoder, 0, weights.learning_rate)
         posterior = codec.posterior(x)
@@ -231,7 +233,7 @@ def figures(weights: ResNetWeights, models: dict[str, TorchResNetVAE], x: Strips
             found.setdefault("exact_arithmetic_loss", {})[encoder] = round(loss, 6)
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
         rows_of_z = len(part) * part.latent_rows
-        found.setdefault("net_rate_by_K_first_quarter", {})[encoder] = [
+        found.setdefault(f"net_rate_by_K_first_{len(part)}_strips", {})[encoder] = [
             round(rate * rows_of_z / (part.pixel_count * weights.channels), 5) for rate in steps
         ]
     return found

@@ -121,7 +121,7 @@ def test_figures() -> None:
     assert abs(found["exact_arithmetic_loss"]["baseline"]) < 0.02
     assert found["exact_arithmetic_loss"]["rha"] != found["exact_arithmetic_loss"]["baseline"]  # of another network
     assert 0 < found["kl"]["rha"] < found["net_rate"]["rha"]
-    assert [len(rates) for rates in found["net_rate_by_K_first_quarter"].values()] == [11, 11]
+    assert [len(rates) for rates in found["net_rate_by_K_first_2_strips"].values()] == [11, 11]
     assert found["evaluated_on"] == "first 8 held-out images"
 
 
