@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class ArchiveDataset(Dataset[Any]):
         self.transform = transform
         self._names, self._model = names, model
         self._opened: tuple[int, Archive] | None = None
-        self.groups = [tuple(positions) for positions in self.archive.groups]
+        self.groups = list(self.archive.groups)
         """The positions of the images of each group."""
 
     @property
@@ -105,7 +105,7 @@ class GroupBatchSampler(Sampler[list[int]]):
         self._batch_size = batch_size
         self._shuffle, self._drop_last = shuffle, drop_last
         self._generator = generator
-        self._streams: list[list[tuple[int, ...]]] = [[] for _ in range(max(1, workers))]
+        self._streams: list[list[Sequence[int]]] = [[] for _ in range(max(1, workers))]
         counts = [0] * len(self._streams)
         largest_first = sorted(dataset.groups, key=len, reverse=True) if workers > 1 else dataset.groups
         for group in largest_first:
@@ -126,7 +126,7 @@ class GroupBatchSampler(Sampler[list[int]]):
         for batches in zip_longest(*(self._stream(groups, generator) for groups in self._streams)):
             yield from (batch for batch in batches if batch is not None)
 
-    def _stream(self, groups: list[tuple[int, ...]], generator: torch.Generator | None) -> Iterator[list[int]]:
+    def _stream(self, groups: list[Sequence[int]], generator: torch.Generator | None) -> Iterator[list[int]]:
         batch: list[int] = []
         for number in self._order(len(groups), generator):
             for place in self._order(len(groups[number]), generator):
