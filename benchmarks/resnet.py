@@ -2,13 +2,13 @@
 
     python benchmarks/resnet.py [--data-dir DIR] [--photos DIR] [--model NAME] [--parts PART ...] [--out FILE]
 
-rates: the first 1000 CIFAR-10 test images in one archive for each encoder and K = 0..10 at the learning rate of the
-paper, whole files read back and compared, net rates (the ELBO of the integers that are coded) and times beside them;
-a smaller K of the table at the model's own rate. lone: images alone in their files, coded directly. full-size: times of
-the network at the paper's size; its weights are random, as no time depends on them. photographs: images of other sizes.
-What is measured is the model: where lossless WebP would be smaller, `bbc compress` takes that instead. Times are of one
-process, warm, and without verification unless it is named. A run of some parts keeps the results of
-the others.
+rates: the first test images of CIFAR-10 in one archive for each encoder and K = 0..10 at the learning rate of the
+paper, whole files read back and compared, net rates (the ELBO of the integers that are coded) and times beside them.
+own-rate: a smaller table at the model's own rate. without-steps: K = 0 alone, for more images. lone: images alone in
+their files, coded directly. full-size: times of the network at the paper's size; its weights are random, as no time
+depends on them. photographs: images of other sizes. What is measured is the model: where lossless WebP would be
+smaller, `bbc compress` takes that instead. Times are of one process, warm, and without verification unless it is
+named. A run of some parts keeps the results of the others.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo, model_of
 from bbcompress.training.datasets import load_cifar10
 
-PARTS = ["rates", "own-rate", "lone", "full-size", "photographs"]
+PARTS = ["rates", "own-rate", "without-steps", "lone", "full-size", "photographs"]
 PAPER_RATE = 1000
 """Of K-step refinement, in units of 1e-6."""
 K_MAX = 10
@@ -97,6 +97,8 @@ def measure(part: str, args: argparse.Namespace) -> dict[str, Any]:
     found |= {"card": entry.card, "images": f"first {len(x)} test images"}
     if part == "rates":
         return found | rates(entry, x, PAPER_RATE, range(K_MAX + 1))
+    if part == "without-steps":
+        return found | rates(entry, x, PAPER_RATE, (0,))
     return found | rates(entry, x, entry.weights.learning_rate, (0, 1, 2, 4, 10))
 
 

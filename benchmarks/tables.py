@@ -36,7 +36,8 @@ def main() -> None:
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), LOCAL)
     insert(ROOT / "README.md", local_summary(local), LOCAL)
     resnet = json.loads((HERE / "results" / "resnet.json").read_text())
-    sections = [resnet_rates(resnet), resnet_own_rate(resnet), resnet_lone(resnet), resnet_times(resnet)]
+    sections = [resnet_rates(resnet), resnet_without_steps(resnet), resnet_own_rate(resnet)]
+    sections += [resnet_lone(resnet), resnet_times(resnet)]
     insert(HERE / "README.md", "\n\n".join([*filter(None, sections), resnet_photographs(resnet)]), RESNET)
     insert(HERE / "README.md", study(), STUDY)
 
@@ -162,6 +163,21 @@ def resnet_rates(results: Results) -> str:
         machine_of(part),
     ]
     return "### By encoder and K, bits per sub-pixel\n\n" + table(head, rows) + "\n\n" + "\n".join(notes)
+
+
+def resnet_without_steps(results: Results) -> str:
+    """More images at K = 0."""
+    part = results.get("without-steps")
+    if part is None:
+        return ""
+    rows = [
+        [name, f"{found[0]['net']:.5f}", f"{found[0]['whole_file']:.5f}", percent(found[0]["overhead"])]
+        for name, found in part["by_encoder"].items()
+    ]
+    gain = part["by_encoder"]["baseline"][0]["net"] - part["by_encoder"]["rha"][0]["net"]
+    title = f"### The {part['images']} in one archive, K = 0"
+    note = f"rha is {gain:.4f} below baseline (the paper: 0.0188). {machine_of(part)}"
+    return f"{title}\n\n{table(['encoder', 'net', 'whole file', 'overhead'], rows)}\n\n{note}"
 
 
 def resnet_own_rate(results: Results) -> str:
