@@ -4,7 +4,7 @@
 
 As a script it trains what is missing of the models, but measures nothing: training may be done on one machine and the
 measurements on another. Each seed is a VAE of its own, and an encoder for it. With --shipped the models are those that
-bbc ships; for CIFAR-10 they always are.
+bbc ships. For CIFAR-10 models and files are those of benchmarks/resnet.py.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ LATENTS = 10
 VAE_EPOCHS = 100
 ENCODER_EPOCHS = {"binary": 100, "grey": 300}
 STEPS = tuple(range(11))
-STEP_RATES = {"binary": 5e-3, "grey": 5e-3, "cifar10": 1e-3}
+STEP_RATE = 5e-3
 IMAGES = 1000
 REPEATS = 3
 QUICK_IMAGES, QUICK_STEPS = 20, (0, 1)
-SHIPPED = {"binary": "mnist-binary-z10", "grey": "mnist-grey-z10", "cifar10": "cifar10-resnet"}
-PIXELS = tuple(SHIPPED)
+SHIPPED = {"binary": "mnist-binary-z10", "grey": "mnist-grey-z10"}
+CIFAR = Path(__file__).resolve().parents[1] / "results" / "resnet.json"
+PIXELS = (*SHIPPED, "cifar10")
 TITLES = {"binary": "binary MNIST", "grey": "grey MNIST", "cifar10": "CIFAR-10"}
 ENCODERS = {"baseline": "VAE", "rha": "reverse half-asleep"}
 MODELS_ALONE = mock.patch("bbcompress.api.prefers_fallback", lambda *_: False)
@@ -66,7 +67,7 @@ def train_models(study: Study, pixels: str) -> list[Path]:
 
 def models(study: Study, pixels: str) -> list[Path]:
     """The folders of the models that are measured, each of both encoders."""
-    if pixels == "cifar10" or study.shipped:
+    if study.shipped:
         return [Zoo(SHIPPED[pixels]).chosen[0].folder]
     folders = train_models(study, pixels)
     for folder in folders:
@@ -80,6 +81,8 @@ def models(study: Study, pixels: str) -> list[Path]:
 
 def measure(study: Study, pixels: str) -> list[dict[str, Any]]:
     """For each model what `bbc bench` says of one archive of the first 1000 test images, by encoder and K; kept."""
+    if pixels == "cifar10":
+        return [of_cifar(json.loads(CIFAR.read_text())["rates"])]
     return [_measure(study, pixels, folder) for folder in models(study, pixels)]
 
 
@@ -91,7 +94,7 @@ def _measure(study: Study, pixels: str, folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     steps = QUICK_STEPS if study.quick else STEPS
     schedule = bench.Schedule(
-        tuple(ENCODERS), steps, str(folder), STEP_RATES[pixels], repeats=study.length(REPEATS) if steps == STEPS else 1
+        tuple(ENCODERS), steps, str(folder), STEP_RATE, repeats=study.length(REPEATS) if steps == STEPS else 1
     )
     with MODELS_ALONE:
         report = bench.measure(bench.Data(TITLES[pixels], _images(study, pixels, count)), schedule)
@@ -103,9 +106,36 @@ def _measure(study: Study, pixels: str, folder: Path) -> dict[str, Any]:
     return found
 
 
+def of_cifar(part: dict[str, Any]) -> dict[str, Any]:
+    """What benchmarks/resnet.py has measured, as `bbc bench` would say it."""
+    results = [
+        {
+            "encoder": encoder, "K": found["K"], "bytes": found["bytes"],
+            "bits_per_subpixel": found["whole_file"], "net_bits_per_subpixel": found["net"],
+            **{f"{kind}_seconds_per_image": {"best": found[f"seconds_{kind}"]} for kind in ("compress", "decompress")},
+        }
+        for encoder, rows in part["by_encoder"].items()
+        for found in rows
+    ]  # fmt: skip
+    steps = part["baseline_reaches_rha_at_K"]
+    reached = None
+    if steps is not None:
+        reached = {"K": steps}
+        for kind in ("compress", "decompress"):
+            pair = part["by_encoder"]["baseline"][steps], part["by_encoder"]["rha"][0]
+            slow, fast = (found[f"seconds_{kind}"] for found in pair)
+            reached[f"{kind}_extra"] = slow / fast - 1
+    return {
+        "results": results,
+        "data": {"images": part["images"]},
+        "schedule": {"learning_rate": part["learning_rate"], "K": [found["K"] for found in part["by_encoder"]["rha"]]},
+        "machine": part["environment"],
+        "card": part["card"],
+        "baseline_reaches_rha_at_K_0": reached,
+    }
+
+
 def _images(study: Study, pixels: str, count: int) -> list[tuple[str, PixelImage]]:
-    if pixels == "cifar10":
-        return list(bench.load_data((), "cifar10", study.data_dir, count, quiet=True).images)
     levels = np.asarray(study.dataset(pixels == "binary").test[:count])
     scale = np.uint8(255 if pixels == "binary" else 1)
     return [(f"{number:04}.png", PixelImage("L", image * scale)) for number, image in enumerate(levels)]
@@ -128,7 +158,10 @@ def schedule_lines(study: Study, reports: dict[str, list[dict[str, Any]]]) -> li
         first = of_pixels[0]
         which = "the model that bbc ships" if pixels == "cifar10" or study.shipped else f"{len(of_pixels)} models"
         rate = first["schedule"]["learning_rate"]
-        lines.append(f"{TITLES[pixels]}: {which}; {first['data']['images']} images in one archive; K steps at {rate:g}")
+        images = first["data"]["images"]
+        if isinstance(images, int):
+            images = f"first {images} test images"
+        lines.append(f"{TITLES[pixels]}: {which}; {images} in one archive; K steps at {rate:g}")
     return lines
 
 
