@@ -104,18 +104,18 @@ def names_of(records: Iterable[Record]) -> tuple[str, ...]:
 
 
 def within_limits(records: Iterable[Record]) -> tuple[Metadata, tuple[str, ...]]:
-    """Those records, in order, that an image can have, and the names of the others."""
+    """Those records, in order, that an image can have, and the names of the others, which are not held."""
     kept: list[Record] = []
-    refused = []
+    refused: set[str] = set()
     cost = 0
     for record in records:
         cost += record.cost
         if cost > MAX_IMAGE_BYTES or len(kept) == MAX_RECORDS or _record_fault(record):
-            refused.append(record)
+            refused.add(record.name)
             cost -= record.cost
         else:
             kept.append(record)
-    return tuple(sorted(kept, key=lambda record: record.kind)), names_of(refused)
+    return tuple(sorted(kept, key=lambda record: record.kind)), tuple(sorted(refused))
 
 
 def fault(metadata: Metadata) -> str | None:

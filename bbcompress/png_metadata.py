@@ -46,9 +46,14 @@ _LONG_TEXT = 1000  # bytes; above, PNG's authors advise to compress
 
 def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
     """The records of a PNG, and the names of what is left out: chunks that may speak of the file, not of the image."""
-    records: list[Record] = []
-    resolutions: list[Record] = []
     lost = {"data behind the image"} if png.trailing else set()
+    kept, too_much = within_limits(_records(png, lost))
+    return kept, tuple(sorted({*lost, *too_much}))
+
+
+def _records(png: Png, lost: set[str]) -> Iterator[Record]:
+    """The records one by one: what unpacks to too much is gone before the next is unpacked. lost: gets names."""
+    resolutions: list[Record] = []
     for chunk in png.chunks:
         if chunk.name in _ANIMATION:  # of a single frame, or refused before
             continue
@@ -56,13 +61,14 @@ def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
             lost.add(f"PNG chunk {chunk.name.decode('ascii')}")
             continue
         record = _record(chunk, png)
-        (resolutions if record.kind == RESOLUTION else records).append(record)
+        if record.kind == RESOLUTION:
+            resolutions.append(record)
+        else:
+            yield record
     exact = [record for record in resolutions if _physical(record) is None]
     if len(exact) > 1 or len(resolutions) - len(exact) > 1:
         lost.add("resolution")
-    records += (exact or resolutions)[:1]
-    kept, too_much = within_limits(records)
-    return kept, tuple(sorted({*lost, *too_much}))
+    yield from (exact or resolutions)[:1]
 
 
 def _record(chunk: Chunk, png: Png) -> Record:
