@@ -278,8 +278,9 @@ class Compressor:
     def _code(self, images: Sequence[PixelImage], progress: Progress | None) -> tuple[str, GroupHeader, bytes]:
         """A group of images: what coded them, header and payload. Raises BBCError if they do not come back."""
         work = _Work(images, progress)
-        with _few_threads(len(images)):
-            coder, header, payload = self._encode(images, self._key(images[0]), work)
+        key = self._key(images[0])
+        with _few_threads(len(images), any(entry.weights.shape is None for entry in key.entries)):
+            coder, header, payload = self._encode(images, key, work)
             if self.options.verify:
                 _verify(lambda: self._decode(header, payload, work), list(images))
         work.finish()
@@ -646,7 +647,7 @@ def _on_groups(
             return task
         header, payload, places = task
         try:
-            with _few_threads(header.count):
+            with _few_threads(header.count, header.blocks):
                 images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
         except (FormatError, ModelError) as error:
             return error
@@ -661,9 +662,10 @@ def _in_a_process(
     return _on_groups(ModelCache(Zoo(model), backend_for(device)), function, max_pixels)
 
 
-def _few_threads(images: int) -> AbstractContextManager[object]:
-    """Without BLAS' threads where a group has several images: its products are small; threads slow them down."""
-    return threadpool_limits(1, user_api="blas") if images > 1 else nullcontext()
+def _few_threads(images: int, any_size: bool) -> AbstractContextManager[object]:
+    """Without BLAS' threads for groups of several images of a model of one size: its products are small, and threads
+    slow them down. Models of any size have large ones, and share out their blocks themselves."""
+    return threadpool_limits(1, user_api="blas") if images > 1 and not any_size else nullcontext()
 
 
 def _same(image: PixelImage) -> PixelImage:
