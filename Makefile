@@ -11,17 +11,19 @@ PIP_OPTIONS ?=
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
 BENCHMARKS ?= $(wildcard benchmarks/*.py)
+FUZZ_SECONDS ?= 600
 
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_OPTIONS)
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz clean
 
 help:
 	@echo "make demo    compress and decompress the sample digits, show the sizes"
 	@echo "make test    run the tests"
 	@echo "make check   run the linter and the type checker"
 	@echo "make bench   run the benchmarks"
+	@echo "make fuzz    fuzz the readers, FUZZ_SECONDS each (Linux)"
 	@echo "make clean   remove $(VENV), caches and build outputs"
 
 demo: $(VENV)/.installed
@@ -36,6 +38,12 @@ check: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	@set -e; for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script"; done
+
+# What is found is left in build/fuzz; new inputs of interest too. tests/fuzz/fuzz_runner.py says more.
+fuzz: $(VENV)/.installed-fuzz
+	@set -e; for target in container decode images; do mkdir -p build/fuzz/$$target; \
+	$(BIN)/python tests/fuzz/fuzz_$$target.py build/fuzz/$$target tests/fuzz/corpus/$$target \
+	-max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/; done
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -60,6 +68,11 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing what the tests need ..."
 	@$(PIP_INSTALL) --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	@echo "Installing the fuzzer ..."
+	@$(PIP_INSTALL) --no-build-isolation -e '.[fuzz]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
