@@ -51,6 +51,11 @@ def tiff(width: int, height: int, *more: tuple[int, int, int, int], strip: int =
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(entries) // 12) + entries + bytes(4)
 
 
+def circle() -> bytes:
+    """A TIFF whose first page is its next one, too."""
+    return tiff(1, 1)[:-4] + struct.pack("<I", 8)
+
+
 def bmp(width: int, height: int, compression: int = 0, colours: int = 0) -> bytes:
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, 0, 1, 1, colours, 0)
     return b"BM" + struct.pack("<IHHI", 54 + len(info), 0, 0, 54) + info + bytes(100)
@@ -75,7 +80,6 @@ def jpeg(side: int) -> bytes:
     return bytes(data)
 
 
-ZERO = bytes(1)
 BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG header": lambda: png((1 << 31) - 1, (1 << 31) - 1),
     "PNG above the limit": lambda: png(4097, 4096, pixels=deflated(17 << 20)),
@@ -93,6 +97,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "TIFF strip": lambda: tiff(4096, 4096, strip=(1 << 32) - 1),
     "TIFF tag of many values": lambda: tiff(1, 1, (270, 2, (1 << 32) - 1, 8)),
     "TIFF tag of many numbers": lambda: tiff(1, 1, (65000, 12, (1 << 32) - 1, 8)),
+    "TIFF of endless pages": circle,
     "TIFF of many samples": lambda: tiff(4096, 4096, (277, 3, 1, 65535)),
     "BMP header": lambda: bmp((1 << 31) - 1, (1 << 31) - 1),
     "BMP above the limit": lambda: bmp(4097, -4096),

@@ -19,7 +19,7 @@ MOST_MB = 100
 """An image of so many pixels as are allowed takes 16 MB at least; records of metadata may take as much."""
 
 READ = {"PNG of one pixel with much data", "PNG, zTXt", "PNG, iTXt", "PNG, iCCP", "PNG, many zTXt"}
-READ |= {"TIFF tag of many values", "TIFF tag of many numbers"}
+READ |= {"TIFF tag of many values", "TIFF tag of many numbers", "TIFF of endless pages"}
 """Their pixels are sound; what is too much beside these is left out."""
 
 

@@ -23,7 +23,7 @@ from bbcompress.errors import FormatError
 
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
-MUTATIONS = {"container": (mutated_file, 600), "decode": (mutated_file, 120), "images": (mutated_png, 400)}
+MUTATIONS = {"container": (mutated_file, 600), "decode": (mutated_file, 80), "images": (mutated_png, 400)}
 MAX_CORPUS_BYTES = 300_000
 MAX_INPUT_BYTES = 1 << 14
 
