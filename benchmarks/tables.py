@@ -4,7 +4,8 @@
 
 Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of local models between `<!-- local -->` and
 `<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`,
-those of the paper's study between `<!-- study -->` and `<!-- end study -->`; nothing is typed by hand.
+those of the paper's study between `<!-- study -->` and `<!-- end study -->`, those of test images and damaged files
+between `<!-- robustness -->` and `<!-- end robustness -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from markdown import table
+from robustness_tables import robustness
 from study_tables import study
 
 HERE = Path(__file__).parent
@@ -21,6 +23,7 @@ ROOT = HERE.parent
 OPEN, CLOSE = "<!-- table -->", "<!-- end -->"
 LOCAL = "<!-- local -->", "<!-- end local -->"
 RESNET = "<!-- resnet -->", "<!-- end resnet -->"
+ROBUSTNESS = "<!-- robustness -->", "<!-- end robustness -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -40,6 +43,7 @@ def main() -> None:
     sections += [resnet_lone(resnet), resnet_times(resnet)]
     insert(HERE / "README.md", "\n\n".join([*filter(None, sections), resnet_photographs(resnet)]), RESNET)
     insert(HERE / "README.md", study(), STUDY)
+    insert(HERE / "README.md", robustness(), ROBUSTNESS)
 
 
 def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:

@@ -75,3 +75,13 @@ def test_what_does_not_come_back_is_wrong(
     monkeypatch.setattr(suite, "code", lambda *_: (other, "raw"))
     row = suite.check(path, "it", compressor)
     assert (row.outcome, row.why) == ("wrong", "did not come back")
+
+
+def test_tables_of_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    text = importlib.import_module("robustness_tables").robustness()
+    assert text in (ROOT / "benchmarks" / "README.md").read_text()
+    results = ROOT / "benchmarks" / "results"
+    suites = json.loads((results / "files-suite.json").read_text())["suites"]
+    assert suites and all(suite["summary"]["wrong"] == 0 for suite in suites.values())
+    assert json.loads((results / "faults.json").read_text())["bad"] == []
