@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,8 +97,7 @@ def test_a_target_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_some_seconds_of_fuzzing(target: str, tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / f"fuzz_{target}.py"), str(tmp_path), str(CORPUS / target)]
-    done = subprocess.run(
-        [*command, "-max_total_time=3"], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}, timeout=300
-    )
+    command += ["-max_total_time=3", "-timeout=1000"]  # no test asserts a time, and other work may take the processors
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "Done" in done.stderr
