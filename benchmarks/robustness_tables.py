@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def foreign(suites: Results, name: str) -> str:
 
 def reason(why: str) -> str:
     """A line without the numbers and words of one file."""
-    return why.partition(" (")[0].partition(":")[0].rstrip("0123456789").strip()
+    return re.sub(r"\d+", "N", why.partition(" (")[0].partition(":")[0]).strip()
 
 
 def by_fault(faults: Results) -> str:
