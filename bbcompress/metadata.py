@@ -149,6 +149,8 @@ def _record_fault(record: Record) -> str | None:
             return "has a damaged resolution"
     if kind == ICC and _ends(data, _KEYWORD_BYTES) is None:
         return "has an ICC profile whose name is too long"
+    if kind == ICC and data.endswith(b"\0") and data.count(b"\0") == 1:
+        return "has an empty ICC profile"
     if kind == TEXT and not _ends(data, _KEYWORD_BYTES):
         return "has a text without keyword"
     if kind == INTERNATIONAL_TEXT and not _ends(data, _KEYWORD_BYTES, _LANGUAGE_BYTES, _LANGUAGE_BYTES):

@@ -99,7 +99,7 @@ def _understood(chunk: Chunk) -> Record | None:
         inflated = _inflate(rest[1:])
         if inflated is not None and name == b"zTXt":
             return Record(TEXT, key + b"\0" + inflated)
-        if inflated is not None:
+        if inflated and name == b"iCCP":
             return Record(ICC, (b"" if key == PROFILE_NAME else key) + b"\0" + inflated)
     if name == b"iTXt" and rest[:2] in (b"\0\0", b"\1\0"):
         language, *more = rest[2:].split(b"\0", 2)

@@ -42,7 +42,7 @@ plain = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
 numbers = st.integers(1, LARGEST)
 ratios = st.tuples(st.integers(1, 300), st.integers(1, 10)) | st.tuples(numbers, numbers)
 records = st.one_of(
-    st.builds(lambda name, data: Record(ICC, name + b"\0" + data), plain, st.binary(max_size=50)),
+    st.builds(lambda name, data: Record(ICC, name + b"\0" + data), plain, st.binary(min_size=1, max_size=50)),
     st.builds(Record, st.sampled_from([EXIF, XMP]), st.binary(max_size=50)),
     st.builds(lambda key, text: Record(TEXT, key + b"\0" + text), keywords, st.binary(max_size=50)),
     st.builds(
@@ -214,8 +214,14 @@ def test_limits_of_an_image() -> None:
             decode_metadata(encode_metadata([records_of_one]), 1)
 
 
+@pytest.mark.parametrize("name", [b"", b"mine"])
+def test_an_empty_profile_is_none(name: bytes) -> None:
+    assert fault((Record(ICC, name + b"\0"),)) == "has an empty ICC profile"
+    assert fault((Record(ICC, name + b"\0\0"),)) is None
+
+
 def test_names() -> None:
-    found = [Record(ICC, b"\0"), Record(CHUNK_AFTER, b"juNkx"), Record(TEXT, b"a\0"), Record(TEXT, b"b\0")]
+    found = [Record(ICC, b"\0p"), Record(CHUNK_AFTER, b"juNkx"), Record(TEXT, b"a\0"), Record(TEXT, b"b\0")]
     assert names_of(found) == ("ICC profile", "PNG chunk juNk", "text")
 
 
