@@ -40,8 +40,8 @@ def main() -> None:
     insert(ROOT / "README.md", local_summary(local), LOCAL)
     resnet = json.loads((HERE / "results" / "resnet.json").read_text())
     sections = [resnet_rates(resnet), resnet_without_steps(resnet), resnet_own_rate(resnet)]
-    sections += [resnet_lone(resnet), resnet_times(resnet)]
-    insert(HERE / "README.md", "\n\n".join([*filter(None, sections), resnet_photographs(resnet)]), RESNET)
+    sections += [resnet_lone(resnet), resnet_times(resnet), resnet_photographs(resnet)]
+    insert(HERE / "README.md", "\n\n".join(filter(None, sections)), RESNET)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
 
@@ -141,7 +141,9 @@ def local_summary(local: Results) -> str:
 
 def resnet_rates(results: Results) -> str:
     """The paper's CIFAR-10 system by encoder and K, beside the paper's figures."""
-    part = results["rates"]
+    part = results.get("rates")
+    if part is None:
+        return ""
     rows = []
     for encoder, found in part["by_encoder"].items():
         for row in found:
@@ -225,9 +227,11 @@ def resnet_times(results: Results) -> str:
 
 def resnet_photographs(results: Results) -> str:
     """Images of other sizes."""
-    rates = results["photographs"]["bits_per_subpixel"]
-    rows = [[name, f"{rate:.4f}"] for name, rate in rates.items()]
-    count = len(results["photographs"]["photographs"])
+    part = results.get("photographs")
+    if part is None:
+        return ""
+    rows = [[name, f"{rate:.4f}"] for name, rate in part["bits_per_subpixel"].items()]
+    count = len(part["photographs"])
     return f"### {count} photographs in tiles, bits per sub-pixel\n\n{table(['', 'bits per sub-pixel'], rows)}"
 
 
