@@ -35,6 +35,10 @@ MAX_BLOCK_RECORDS = 1 << 21
 _CRC_BYTES = 4
 _MAX_RATIO = 100 * ((1 << 32) - 1)  # of what counts by the centimetre in 32 bits
 _METRES_PER_INCH = 254, 10_000  # a fraction
+PROFILE_NAME = b"ICC Profile"
+"""That of a profile in a PNG whose record has none."""
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+"""What stands for XMP among the international texts of a PNG."""
 _KEYWORD_BYTES = 79
 _LANGUAGE_BYTES = 1 << 12
 
@@ -151,6 +155,10 @@ def _record_fault(record: Record) -> str | None:
         return "has an ICC profile whose name is too long"
     if kind == ICC and data.endswith(b"\0") and data.count(b"\0") == 1:
         return "has an empty ICC profile"
+    if kind == ICC and data.startswith(PROFILE_NAME + b"\0"):
+        return "has an ICC profile in another form"
+    if kind == INTERNATIONAL_TEXT and data.startswith(XMP_KEYWORD + b"\0\0\0"):
+        return "has XMP in another form"
     if kind == TEXT and not _ends(data, _KEYWORD_BYTES):
         return "has a text without keyword"
     if kind == INTERNATIONAL_TEXT and not _ends(data, _KEYWORD_BYTES, _LANGUAGE_BYTES, _LANGUAGE_BYTES):

@@ -14,9 +14,11 @@ from bbcompress.metadata import (
     MAX_IMAGE_BYTES,
     PER_METRE,
     PIXEL_ASPECT,
+    PROFILE_NAME,
     RESOLUTION,
     TEXT,
     XMP,
+    XMP_KEYWORD,
     Metadata,
     Record,
     fault,
@@ -28,13 +30,9 @@ from bbcompress.metadata import (
 )
 from bbcompress.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png
 
-PROFILE_NAME = b"ICC Profile"
-"""That of a profile from a format which gives it none."""
-
 _RESOLUTION = b"bbRs"
 """A chunk of ours: a resolution that pHYs, which stands beside it, says only about; the bytes of the record."""
 
-_XMP_KEYWORD = b"XML:com.adobe.xmp"
 _KNOWN = frozenset(
     b"bKGD cHRM cICP cLLI eXIf gAMA hIST iCCP iTXt mDCV oFFs PLTE pCAL pHYs sBIT sCAL sPLT sRGB sTER tEXt tIME zTXt"
     .split()
@@ -106,7 +104,7 @@ def _understood(chunk: Chunk) -> Record | None:
         text = more[1] if len(more) == 2 else None
         if text is not None and rest[0]:
             text = _inflate(text)
-        if text is not None and key == _XMP_KEYWORD and not language and not more[0]:
+        if text is not None and key == XMP_KEYWORD and not language and not more[0]:
             return Record(XMP, text)
         if text is not None:
             return Record(INTERNATIONAL_TEXT, b"\0".join((key, language, more[0], text)))
@@ -148,7 +146,7 @@ def _chunk(record: Record) -> Chunk:
     if kind == EXIF:
         return Chunk(b"eXIf", data, BEFORE_PIXELS)
     if kind == XMP:
-        return Chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + data, BEFORE_PIXELS)
+        return Chunk(b"iTXt", XMP_KEYWORD + bytes(5) + data, BEFORE_PIXELS)
     if kind == ICC:
         name, _, profile = data.partition(b"\0")
         return Chunk(b"iCCP", (name or PROFILE_NAME) + b"\0\0" + zlib.compress(profile, 9), BEFORE_PALETTE)

@@ -19,9 +19,11 @@ from bbcompress.metadata import (
     PER_INCH,
     PER_METRE,
     PIXEL_ASPECT,
+    PROFILE_NAME,
     RESOLUTION,
     TEXT,
     XMP,
+    XMP_KEYWORD,
     Metadata,
     Record,
     decode_metadata,
@@ -39,14 +41,16 @@ LARGEST = 100 * ((1 << 32) - 1)
 
 keywords = st.binary(min_size=1, max_size=79).filter(lambda key: b"\0" not in key)
 plain = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
+profile_names = plain.filter(lambda name: name != PROFILE_NAME)  # which stands for none
 numbers = st.integers(1, LARGEST)
 ratios = st.tuples(st.integers(1, 300), st.integers(1, 10)) | st.tuples(numbers, numbers)
 records = st.one_of(
-    st.builds(lambda name, data: Record(ICC, name + b"\0" + data), plain, st.binary(min_size=1, max_size=50)),
+    st.builds(lambda name, data: Record(ICC, name + b"\0" + data), profile_names, st.binary(min_size=1, max_size=50)),
     st.builds(Record, st.sampled_from([EXIF, XMP]), st.binary(max_size=50)),
     st.builds(lambda key, text: Record(TEXT, key + b"\0" + text), keywords, st.binary(max_size=50)),
     st.builds(
-        lambda *parts: Record(INTERNATIONAL_TEXT, b"\0".join(parts)), keywords, plain, plain, st.binary(max_size=50)
+        lambda *parts: Record(INTERNATIONAL_TEXT, b"\0".join(parts)),
+        keywords.filter(lambda key: key != XMP_KEYWORD), plain, plain, st.binary(max_size=50),
     ),
     st.builds(resolution, st.sampled_from([PIXEL_ASPECT, PER_METRE, PER_INCH]), ratios, ratios),
     st.builds(
@@ -218,6 +222,12 @@ def test_limits_of_an_image() -> None:
 def test_an_empty_profile_is_none(name: bytes) -> None:
     assert fault((Record(ICC, name + b"\0"),)) == "has an empty ICC profile"
     assert fault((Record(ICC, name + b"\0\0"),)) is None
+
+
+def test_what_a_png_says_otherwise_has_no_second_form() -> None:
+    assert fault((Record(ICC, PROFILE_NAME + b"\0profile"),)) == "has an ICC profile in another form"
+    assert fault((Record(INTERNATIONAL_TEXT, XMP_KEYWORD + b"\0\0\0packet"),)) == "has XMP in another form"
+    assert fault((Record(INTERNATIONAL_TEXT, XMP_KEYWORD + b"\0en\0\0packet"),)) is None
 
 
 def test_names() -> None:
