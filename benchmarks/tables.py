@@ -199,7 +199,9 @@ def resnet_own_rate(results: Results) -> str:
 
 def resnet_lone(results: Results) -> str:
     """Images alone in their files."""
-    part = results["lone"]
+    part = results.get("lone")
+    if part is None:
+        return ""
     rows = [
         ["the model, whole file", f"{part['whole_file']:.4f}"],
         ["the model, net of bits-back", f"{part['net_of_bits_back']:.4f}"],
