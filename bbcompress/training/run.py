@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bbcompress.errors import ModelError, OutputExistsError, TrainingError
 from bbcompress.training.datasets import Dataset, load
@@ -304,6 +305,26 @@ def load_trained(out_dir: str | Path) -> tuple[Any, Any, TrainingConfig, dict[st
     return models[0], models[1], config, dict(state["metrics"])
 
 
+def state_of(config: TrainingConfig, source: str, shape: Any, seconds: dict[str, float]) -> dict[str, Any]:
+    """What every checkpoint of a run says. source: the checkpoint that its decoder is from, or nothing."""
+    return {"format": FORMAT, "config": asdict(config), "source": source, "shape": shape, "seconds": seconds}
+
+
+def save_finished(
+    out: Path,
+    config: TrainingConfig,
+    source: str,
+    shape: Any,
+    networks: dict[str, dict[str, Tensor]],
+    metrics: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    """Write metrics.json and training.pt of a finished run. networks: the weights of `decoder`, `baseline`, `rha`."""
+    save_json(metrics, out / "metrics.json")
+    state = {**state_of(config, source, shape, seconds), **networks, "metrics": metrics}
+    save_checkpoint(state, out / "training.pt", config.part_size)
+
+
 class _Run:
     """A run in the making: its models, log and clock."""
 
@@ -399,19 +420,12 @@ class _Run:
     def _conclude(self) -> dict[str, Any]:
         """Evaluate both encoders and write training.pt; returns the figures."""
         metrics = self._evaluate()
-        state = {
-            "format": FORMAT,
-            "config": asdict(self.config),
-            "source": self.source,
-            "shape": self.shape,
+        networks = {
             "decoder": self.baseline.generative.state_dict(),
             "baseline": self.baseline.encoder.state_dict(),
             "rha": self.rha.encoder.state_dict(),
-            "metrics": metrics,
-            "seconds": self.seconds,
         }
-        save_json(metrics, self.out / "metrics.json")
-        save_checkpoint(state, self.out / "training.pt", self.config.part_size)
+        save_finished(self.out, self.config, self.source, self.shape, networks, metrics, self.seconds)
         return metrics
 
     def _trainer(
@@ -492,13 +506,9 @@ class _Run:
 
     def _save(self, trainer: Trainer, log: Log, name: str = "checkpoint.pt") -> None:
         state = {
-            "format": FORMAT,
-            "config": asdict(self.config),
-            "source": self.source,
-            "shape": self.shape,
+            **state_of(self.config, self.source, self.shape, self.seconds),
             "phase": trainer.phase,
             "trainer": trainer.state_dict(),
-            "seconds": self.seconds,
             "log_lines": log.lines,
         }
         if trainer.phase == PHASE_RHA:

@@ -43,7 +43,15 @@ from bbcompress.training.objectives import (
     negative_elbo,
     standard_normal,
 )
-from bbcompress.training.run import FINAL_SAMPLES, FORMAT, OF_DECODER, PHASE_RHA, PHASE_VAE, TrainingConfig
+from bbcompress.training.run import (
+    FINAL_SAMPLES,
+    OF_DECODER,
+    PHASE_RHA,
+    PHASE_VAE,
+    TrainingConfig,
+    save_finished,
+    state_of,
+)
 from bbcompress.training.tasks import MLPTask
 from bbcompress.training.trained import BASELINE, RHA, open_run
 
@@ -289,8 +297,8 @@ def _after_epoch(
             stack.unstack(number, model)
             parameters = [p.detach() for p in model.parameters()]
             state = {
-                "format": FORMAT, "config": asdict(member.config), "source": "", "shape": task.shape,
-                "phase": trainer.phase, "seconds": {PHASE_VAE: seconds, PHASE_RHA: 0.0},
+                **state_of(member.config, "", task.shape, {PHASE_VAE: seconds, PHASE_RHA: 0.0}),
+                "phase": trainer.phase,
                 "trainer": {"epoch": epoch, "steps": trainer.steps, "parameters": parameters, "averages": []},
             }  # fmt: skip
             save_checkpoint(state, member.out / f"epoch-{epoch:04}.pt")
@@ -317,13 +325,8 @@ def _conclude(
             **{f"{name}_test_bpd": values[number] for name, values in figures.items()},
             "seconds": {phase: round(value, 1) for phase, value in spent.items()}, "together": len(members),
         }  # fmt: skip
-        state = {
-            "format": FORMAT, "config": asdict(member.config), "source": str(member.start or ""), "shape": task.shape,
-            "decoder": model.decoder.state_dict(), **{name: of[number] for name, of in encoders.items()},
-            "metrics": metrics, "seconds": spent,
-        }  # fmt: skip
-        save_json(metrics, member.out / "metrics.json")
-        save_checkpoint(state, member.out / "training.pt")
+        networks = {"decoder": model.decoder.state_dict(), **{name: of[number] for name, of in encoders.items()}}
+        save_finished(member.out, member.config, str(member.start or ""), task.shape, networks, metrics, spent)
 
 
 def optimal_encoders(
