@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs.fallback import HAS_TRANSPARENCY, MODE_CODES, item_size
-from bbcompress.errors import FormatError, ModelError
+from bbcompress.codecs.fallback import item_mode, item_size
+from bbcompress.errors import ModelError
 from bbcompress.models.zoo import BERNOULLI, Zoo
-
-_MODES = {code: mode for mode, code in MODE_CODES.items()}
 
 Looks = tuple[tuple[int, int] | None, str | None]
 """Size (width, height) in pixels and mode of an image, each None where it is not known."""
@@ -36,14 +34,7 @@ class Listed:
 
 def stored_looks(items: Sequence[bytes]) -> list[Looks]:
     """Size and mode of the images of a fallback group, as its items say. Raises FormatError where one says none."""
-    looks: list[Looks] = []
-    for item in items:
-        size = item_size(item)
-        mode = _MODES.get(item[1] & ~HAS_TRANSPARENCY)
-        if mode is None:
-            raise FormatError("a stored image has a mode that this version does not know")
-        looks.append((size, mode))
-    return looks
+    return [(item_size(item), item_mode(item)) for item in items]
 
 
 def coded_looks(header: GroupHeader, zoo: Zoo) -> Looks:

@@ -25,6 +25,7 @@ from bbcompress.metadata import (
     RESOLUTION,
     TEXT,
     XMP,
+    XMP_KEYWORD,
     Metadata,
     Record,
     parse_resolution,
@@ -36,7 +37,6 @@ PILLOW_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")
 """Modes of ours that Pillow has."""
 
 _EXIF_START = b"Exif\0\0"
-_XMP_KEY = "XML:com.adobe.xmp"
 _COMMENT = "Comment"
 _MEANT = {
     "aspect", "background", "bbox", "chromaticity", "comment", "compression", "default_image", "disposal", "dpi",
@@ -187,7 +187,7 @@ def _records(info: Mapping[Any, Any], texts: Mapping[str, str]) -> Iterator[Reco
     if (packet := _as_bytes(xmp.encode() if isinstance(xmp, str) else xmp)) is not None:
         yield Record(XMP, packet)
     for key, value in texts.items():
-        if key != _XMP_KEY:
+        if key != XMP_KEYWORD.decode("ascii"):
             yield _text(key, value)
     if (comment := info.get("comment")) and isinstance(comment, bytes | str) and _COMMENT not in texts:
         yield _text(_COMMENT, comment.decode("latin-1") if isinstance(comment, bytes) else comment)

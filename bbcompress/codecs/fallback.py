@@ -215,12 +215,24 @@ def item_size(item: bytes) -> tuple[int, int]:
     raise FormatError("a stored image is of a codec that this version does not know")
 
 
+def item_mode(item: bytes) -> str:
+    """The mode that an item says its image has; nothing is decoded. FormatError where it says none."""
+    return _mode(ByteReader(item, "a stored image").take(2)[1])
+
+
+def _mode(code: int) -> str:
+    mode = _MODES.get(code & ~HAS_TRANSPARENCY)
+    if mode is None:
+        raise FormatError("a stored image has a mode that this version does not know")
+    return mode
+
+
 def _decode_whole(reader: ByteReader, max_pixels: int) -> PixelImage:
     codec, code = reader.byte(), reader.byte()
-    mode = _MODES.get(code & ~HAS_TRANSPARENCY)
+    mode = _mode(code)
     decode = _DECODERS.get(codec)
-    if mode is None or decode is None:
-        raise FormatError("a stored image is of a codec or mode that this version does not know")
+    if decode is None:
+        raise FormatError("a stored image is of a codec that this version does not know")
     try:
         image = decode(reader, mode, bool(code & HAS_TRANSPARENCY), max_pixels)
     except ImageError as fault:
