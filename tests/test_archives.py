@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -40,17 +39,7 @@ MODELS = DATA / "models"
 TIME = 1_500_000_000
 
 
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory; the tiny models, and no others, are installed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BBC_MODELS", str(MODELS))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    logger = logging.getLogger("bbcompress")
-    handlers, level = logger.handlers, logger.level
-    yield tmp_path
-    logger.handlers = handlers
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder", "own_notices")
 
 
 def run(*arguments: str) -> Result:
@@ -382,7 +371,7 @@ def test_an_addition_that_fails_leaves_the_archive(fault: type[BaseException], m
     assert Path("set.bbc").read_bytes() == before
 
 
-def test_an_addition_without_room(work: Path) -> None:
+def test_an_addition_without_room(tmp_path: Path) -> None:
     """A limit on the size of files, as a full disk is: the archive is what it was."""
     resource = pytest.importorskip("resource")
     random = np.random.default_rng(0)

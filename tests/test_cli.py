@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import logging
 import os
 import re
 import shutil
@@ -15,13 +14,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F401
 from PIL import Image, PngImagePlugin
 
 from bbcompress import __version__, api, cli
@@ -59,17 +59,7 @@ def permissions_matter() -> bool:
 needs_permissions = pytest.mark.skipif(not permissions_matter(), reason="permissions do not stop this user")
 
 
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory; the tiny models, and no others, are installed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BBC_MODELS", str(MODELS))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    logger = logging.getLogger("bbcompress")
-    handlers, level = logger.handlers, logger.level
-    yield tmp_path
-    logger.handlers = handlers
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder", "own_notices")
 
 
 def run(*arguments: str, data: bytes | None = None) -> Result:
@@ -916,7 +906,7 @@ def test_a_broken_model_folder(damage: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @needs_permissions
-def test_what_may_not_be_read_or_written(work: Path) -> None:
+def test_what_may_not_be_read_or_written(tmp_path: Path) -> None:
     put_digit()
     put_digit("set/a.png")
     put_digit("set/sub/b.png")
@@ -933,11 +923,11 @@ def test_what_may_not_be_read_or_written(work: Path) -> None:
         Path("set").chmod(0o755)
         Path("set/sub").chmod(0o755)
     Path("digit.png").chmod(0o644)
-    work.chmod(0o555)
+    tmp_path.chmod(0o555)
     try:
         assert "cannot be written" in fail("compress", "digit.png")
     finally:
-        work.chmod(0o755)
+        tmp_path.chmod(0o755)
 
 
 @pytest.mark.parametrize("command", ["compress", "compress set", "decompress", "decompress set"])

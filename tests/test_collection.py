@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
@@ -21,12 +22,7 @@ MIXED = dict(zip("abcdef", [one for pair in zip(DIGITS, COLOURS, strict=True) fo
 """Digits, which are one group, and colours, which no model codes and are another, in turn."""
 
 
-@pytest.fixture(autouse=True)
-def tiny_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two tiny models are installed; the current folder is empty."""
-    monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 
 @pytest.fixture

@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from fixtures_for_tests import tiny_models  # noqa: F401
 
 from bbcompress.cli import main
 
 DATA = Path(__file__).resolve().parent / "data"
 
 
-@pytest.fixture(autouse=True)
-def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny models and no others are installed."""
-    monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 def completions(*words: str) -> list[tuple[str, str]]:

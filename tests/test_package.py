@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures_for_tests import tiny_models  # noqa: F401
 from PIL import Image
 from typing_extensions import assert_type
 
@@ -18,11 +19,7 @@ from bbcompress import errors
 DATA = Path(__file__).resolve().parent / "data"
 
 
-@pytest.fixture(autouse=True)
-def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny models and no others are installed."""
-    monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 @pytest.mark.parametrize("name", bbc.__all__)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 import bbcompress as bbc
@@ -19,12 +20,7 @@ DIGIT = DATA / "digits" / "grey" / "0000.png"
 RANDOM = np.random.default_rng(11)
 
 
-@pytest.fixture(autouse=True)
-def tiny_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two tiny models are installed; the current folder is empty."""
-    monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 
 def pillow(mode: str) -> Image.Image:

@@ -241,6 +241,15 @@ def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert not torch.distributed.is_initialized()
 
 
+def test_one_of_several_leaves_at_once_and_one_alone_does_not() -> None:
+    program = "import atexit; from bbcompress.training.distributed import leave\n"
+    program += "atexit.register(print, 'torn down'); print('written'); leave(); print('alone')"
+    for size, expected in (("2", "written\n"), ("1", "written\nalone\ntorn down\n")):
+        process = python("-c", program, WORLD_SIZE=size)
+        printed, errors = process.communicate(timeout=100)
+        assert (process.returncode, printed) == (0, expected), errors
+
+
 @pytest.mark.parametrize(
     ("size", "device", "words"),
     [("two", "cpu", "must be numbers"), ("2", "cuda:1", "without a number"), ("2", "cpu", "cannot meet")],

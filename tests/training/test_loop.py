@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 from pathlib import Path
@@ -89,6 +90,42 @@ def test_state_survives_a_file(tmp_path: Path) -> None:
         second.run_epoch(Reporter(quiet=True))
     assert torch.equal(second.parameters[0], whole.parameters[0])
     assert torch.equal(second.averages[0], whole.averages[0])
+
+
+def test_checkpoints_are_the_same_with_and_without_a_graph() -> None:
+    """A graph's Adam keeps its rate in a tensor and is capturable, which Adam on a CPU refuses."""
+    plain = trainer()
+    plain.run_epoch(Reporter(quiet=True))
+    of_graph = copy.deepcopy(plain.state_dict())
+    of_graph["optimiser"]["param_groups"][0] |= {"lr": torch.tensor(0.7), "capturable": True}
+    resumed, expected = trainer(), trainer()
+    resumed.load_state_dict(of_graph)
+    expected.load_state_dict(plain.state_dict())
+    group = resumed.optimiser.param_groups[0]
+    assert (group["lr"], group["capturable"]) == (0.05, False)
+    assert resumed.run_epoch(Reporter(quiet=True)) == expected.run_epoch(Reporter(quiet=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_steps_of_a_graph_are_steps() -> None:
+    """The same noise in the same steps, by replays and one by one; each replay draws its own."""
+
+    def of_device(graph: bool) -> tuple[list[float], Tensor]:
+        point = torch.zeros(3, requires_grad=True, device="cuda")
+        data = trainer().data.cuda()
+
+        def loss(batch: Tensor, *, generator: torch.Generator) -> Tensor:
+            noise = torch.randn(batch.shape, generator=generator, device="cuda")
+            return (batch.float() + 0.1 * noise - point).square().mean()
+
+        made = Trainer([point], loss, data, phase="p", lr=0.05, batch=8)
+        if not graph:
+            made.graph = None
+        return [made.run_epoch(Reporter(quiet=True)) for _ in range(5)], point.detach()
+
+    (losses, point), (expected, one_by_one) = of_device(True), of_device(False)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(point, one_by_one)
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:
