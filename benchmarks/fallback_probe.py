@@ -21,7 +21,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from mnist import environment
+from machine import environment
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from bbcompress.codecs.fallback import PROBE_MARGIN, SIMPLE_BITS, encode_item, may_be_smaller, probe

@@ -14,7 +14,6 @@ import argparse
 import io
 import json
 import logging
-import platform
 import random
 import resource
 import sys
@@ -25,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bbcompress import __version__
+from machine import environment
+
 from bbcompress.api import Compressor, Reader
 from bbcompress.errors import BBCError
 from bbcompress.files import write_file
@@ -215,8 +215,7 @@ def run(every: int, files: dict[str, Callable[[], bytes]] | None = None) -> dict
                     if found in (WRONG, CRASHED, SLOW, LARGE):
                         bad.append(f"{name}, {fault}: {found}: {why}: {damaged[:2000].hex()}")
     return {
-        "version": __version__,
-        "python": platform.python_version(),
+        "environment": environment(),
         "every": every,
         "cpu_seconds": round(time.process_time() - begin),
         "peak_MB": round(_peak()),

@@ -14,21 +14,19 @@ import argparse
 import hashlib
 import io
 import json
-import platform
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import environment
 
-from bbcompress import __version__
 from bbcompress.api import FALLBACK, Compressor, Options, Reader
 from bbcompress.archive.container import parse_lone
 from bbcompress.codecs import fallback
@@ -206,9 +204,7 @@ def main() -> None:
         begin = time.process_time()
         done = told(rows)
         found = {
-            "version": __version__,
-            "python": platform.python_version(),
-            "pillow": version("pillow"),
+            "environment": environment(),
             "max_pixels": options.max_pixels,
             "cpu_seconds": round(time.process_time() - begin),
             "summary": summary(done),

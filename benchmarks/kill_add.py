@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from machine import environment
 
-from bbcompress import __version__
 from bbcompress.api import Compressor, Options, Reader
 from bbcompress.files import write_file
 from bbcompress.images import PixelImage, from_array
@@ -155,7 +155,7 @@ def main() -> None:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         outcome = kill_loop(options.kills, options.seed, options.jobs, Path(place))
-    report = {"version": __version__, "platform": sys.platform, "seed": options.seed, "jobs": options.jobs}
+    report = {"environment": environment(), "seed": options.seed, "jobs": options.jobs}
     report |= {**asdict(outcome), "seconds": round(time.monotonic() - begin)}
     write_file(options.json, (json.dumps(report, indent=2) + "\n").encode(), force=True)
     print(json.dumps(report, indent=2))

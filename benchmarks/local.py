@@ -29,7 +29,8 @@ from unittest import mock
 import imagecodecs
 import numpy as np
 from fallback_probe import drawings
-from mnist import check, environment, general_tools, images_of
+from machine import environment
+from mnist import check, general_tools, images_of
 from PIL import Image
 
 from bbcompress.api import Compressor, Options, Reader

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import environment
 
-from bbcompress import __version__
 from bbcompress.files import write_file
 from bbcompress.images import from_array
 from bbcompress.threads import processors
@@ -111,12 +108,7 @@ def main() -> None:
     digits = np.asarray(datasets.load_mnist(options.data).train)
     begin = time.monotonic()
     report = {
-        "version": __version__,
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "machine": platform.machine(),
-        "processors": processors(),
-        "load_before": [round(value, 1) for value in os.getloadavg()],
+        "environment": environment(),
         "jobs": options.jobs,
         "rows": [row(int(count), digits, options.jobs) for count in options.counts.split(",")],
     }

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mnist import environment
+from machine import environment
 
 from bbcompress.images import PixelImage, read_image
 from bbcompress.writers import write_png

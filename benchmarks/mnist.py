@@ -16,18 +16,17 @@ import io
 import json
 import lzma
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import environment
 from PIL import Image
 
 from bbcompress.api import Compressor, Options, Reader
@@ -74,36 +73,6 @@ def main() -> None:
         model.update(measure_model(entry, data[entry.card["likelihood"]], args.parts))
         args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {args.out}")
-
-
-def environment() -> dict[str, Any]:
-    """Machine and versions."""
-    packages = {}
-    for name in ("bbcompress", "numpy", "numba", "pillow", "imagecodecs"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "packages": packages,
-        "commit": commit.stdout.strip(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def images_of(x: NumpyArray) -> list[tuple[str, PixelImage]]:

@@ -28,7 +28,8 @@ from unittest import mock
 
 import numpy as np
 from local import peers, verify
-from mnist import check, environment
+from machine import environment
+from mnist import check
 
 from bbcompress.api import Compressor, Options
 from bbcompress.archive.blocks import CodingSettings

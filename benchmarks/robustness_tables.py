@@ -68,7 +68,9 @@ def png_suite(suites: Results) -> str:
 
 def machine(suite: Results) -> str:
     """What it ran with."""
-    return f"bbc {suite['version']}, Pillow {suite['pillow']}, Python {suite['python']}."
+    found = suite["environment"]
+    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
+    return f"{found['processor']}, Python {found['python']}, {packages}; commit {found['commit']}."
 
 
 def counts(rows: list[Results]) -> list[str]:

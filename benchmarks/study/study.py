@@ -10,17 +10,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +36,11 @@ from bbcompress.training.run import MAY_CHANGE, TrainingConfig, stored_config
 from bbcompress.training.stacked import Member, optimal_encoders, train_together
 from bbcompress.training.trained import TrainedRun, TrainedVAE, open_run
 
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+
+import machine  # noqa: E402
+
 LR = 3e-4  # of VAEs (paper, Section 4)
 HALF_ASLEEP_LR = OPTIMAL_LR = 5e-4
 HALF_ASLEEP_EPOCHS = 100
@@ -47,7 +48,7 @@ BATCH = 100
 VAE_SEED = 0
 SVG_SALT = "bbc"
 LETTERS_AN_INCH = 13  # of a plot's title
-HERE = Path(__file__).resolve().parent
+PACKAGES = ("bbcompress", "torch", "numpy", "matplotlib")
 DIGITS = HERE.parents[1] / "tests" / "data" / "digits" / "grey"
 
 
@@ -466,30 +467,8 @@ def main(
 
 def environment(device: str) -> dict[str, Any]:
     """Machine and versions."""
-    packages = {}
-    for name in ("bbcompress", "torch", "numpy", "matplotlib"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
+        **machine.environment(PACKAGES),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device,
-        "packages": packages,
-        "commit": commit(),
     }
-
-
-def commit() -> str:
-    """The commit of the code: of the checkout, or what `git archive` has written; empty if there is neither."""
-    exported = (HERE.parent / "commit.txt").read_text().strip()
-    if not exported.startswith("$"):
-        return exported
-    try:
-        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    except OSError:
-        return ""
-    return found.stdout.strip()
