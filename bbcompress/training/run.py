@@ -216,13 +216,14 @@ def train(
     from_checkpoint: str | Path | None = None,
     quiet: bool = False,
     save_seconds: float = SAVE_SECONDS,
+    export: bool = True,
 ) -> dict[str, Any]:
     """Train a model into out_dir and return its evaluation figures (bits per dimension, seconds).
 
     Phase `vae` trains the decoder and the baseline encoder by the ELBO, or by wake-sleep (paper Eqs. 12 and 13); phase
     `rha` freezes the averaged decoder and trains a copy of the averaged baseline encoder by the run's objective,
     unless another is given reverse half-asleep (Eq. 17). Then both encoders are evaluated on the held-out images,
-    training.pt is written, and the run exported.
+    training.pt is written, and the run exported, unless `export` is false.
 
     resume: go on from out_dir's last checkpoint, with the same result as if it had not stopped; a finished
         run is only exported again.
@@ -235,7 +236,7 @@ def train(
     with joined(config.device) as share:
         earlier = None if from_checkpoint is None else Path(from_checkpoint)
         metrics = _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share)
-    if share.first:
+    if share.first and export:
         with reporting(quiet) as reporter:
             _export(out, reporter)
     return metrics
@@ -574,6 +575,7 @@ def _prepare_torch(config: TrainingConfig) -> None:
     refuse_device(config.device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    torch.backends.cudnn.benchmark = True  # batches are all of one size
 
 
 def _export(out: Path, reporter: Reporter) -> None:

@@ -59,8 +59,9 @@ class Study:
     data, data_dir: as of `bbc train`; runs, out: directories; epochs: of the long VAEs; every: epochs from one point of
     a VAE to the next; seeds: how many; hidden: None is the paper's width; quick: schedules of a few epochs on a hundred
     digits, to see that the scripts work; together: train runs that are alike as one, which pays on a GPU;
-    shipped: Figures 7 and 8 are of the models that bbc ships; encoder_epochs: of Figure 4 and Table 1, at most so many;
-    partly: whether pixels are not all that the figure is of; redraw: only draw what has been measured.
+    shipped: Figures 7 and 8 are of the models that bbc ships; start: the run whose decoder CIFAR-10's encoders have;
+    encoder_epochs: of Figure 4, Table 1 and CIFAR-10, at most so many; optimal_epochs: the same of optimal inference in
+    Figure 5; partly: whether pixels are not all that the figure is of; redraw: only draw what has been measured.
     """
 
     data: str
@@ -77,7 +78,9 @@ class Study:
     quick: bool = False
     together: bool = False
     shipped: bool = False
+    start: Path = Path("runs/cifar10-resnet")
     encoder_epochs: int | None = None
+    optimal_epochs: int | None = None
     partly: bool = False
     redraw: bool = False
 
@@ -93,6 +96,10 @@ class Study:
     def encoder_length(self, full: int) -> int:
         """Epochs of an encoder, of which the paper has `full`."""
         return self.length(min(full, self.encoder_epochs or full))
+
+    def optimal_length(self, full: int) -> int:
+        """Epochs of optimal inference, of which the paper has `full`."""
+        return self.length(min(full, self.optimal_epochs or full))
 
     # --- Runs ---
 
@@ -117,7 +124,7 @@ class Study:
             print(f"{out.name}: {'resumed' if begun else 'begun'}", file=sys.stderr, flush=True)
             if begun:  # its name is no matter of the study
                 config.name = stored_config(out).name
-            run.train(config, out, resume=begun, from_checkpoint=None if begun else start)
+            run.train(config, out, resume=begun, from_checkpoint=None if begun else start, export=False)
 
     def check(self, config: TrainingConfig, path: Path) -> None:
         """Raise BBCError if a run was begun with other options; path: its directory or a checkpoint."""
@@ -431,7 +438,9 @@ def main(
     parser.add_argument("--seeds", type=int, default=seeds, help="how many; default: %(default)s")
     parser.add_argument("--pixels", nargs="+", choices=pixels, default=list(pixels))
     parser.add_argument("--redraw", action="store_true", help="draw the plots anew from the results that are there")
-    parser.add_argument("--encoder-epochs", type=int, help="of Figure 4 and Table 1, at most so many")
+    parser.add_argument("--start", type=Path, help="the run of cifar10.py's VAE; default: runs/cifar10-resnet")
+    parser.add_argument("--encoder-epochs", type=int, help="of Figure 4, Table 1 and CIFAR-10, at most so many")
+    parser.add_argument("--optimal-epochs", type=int, help="of optimal inference in Figure 5, at most so many")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
@@ -439,8 +448,9 @@ def main(
     )
     parser.add_argument("--shipped", action="store_true", help="Figures 7 and 8 are of the models that bbc ships")
     args = parser.parse_args()
-    if min(args.seeds, args.every, args.encoder_epochs or 1) < 1 or args.epochs < args.every:
-        parser.error("--seeds, --every and --encoder-epochs are at least 1, and --epochs no smaller than --every")
+    counts = (args.seeds, args.every, args.encoder_epochs or 1, args.optimal_epochs or 1)
+    if min(counts) < 1 or args.epochs < args.every:
+        parser.error("all counts are at least 1, and --epochs no smaller than --every")
     runs = args.runs or Path("runs") / ("study-quick" if args.quick else "study")
     small: dict[str, Any] = {"data": str(DIGITS), "epochs": 2, "every": 1, "seeds": min(args.seeds, 2), "hidden": 8}
     values: dict[str, Any] = {"data": "mnist", **{name: getattr(args, name) for name in ("epochs", "every", "seeds")}}
@@ -455,7 +465,9 @@ def main(
         quick=args.quick,
         together=args.together or args.device != "cpu",
         shipped=args.shipped,
+        start=args.start or Study.start,
         encoder_epochs=args.encoder_epochs,
+        optimal_epochs=args.optimal_epochs,
         redraw=args.redraw,
         partly=set(args.pixels) != set(pixels),
     )

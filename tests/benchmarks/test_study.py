@@ -26,9 +26,8 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that the scripts share; runs are not exported, which the study has no use for."""
+    """The module that the scripts share."""
     monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
     return importlib.import_module("study")
 
 
@@ -132,6 +131,33 @@ def test_figures_of_both_kinds_of_pixels(scripts: Any, monkeypatch: pytest.Monke
         assert list(table[pixels]["denoising"]) == ["0.1", "0.2"]
         assert table[pixels]["denoising"]["0.1"] != table[pixels]["denoising"]["0.2"]
         assert table[pixels]["VAE"] == sixth[pixels]["VAE"] > sixth[pixels]["final"]["mean"]
+
+
+def test_cifar10_has_its_points_curve_and_table(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = call(monkeypatch, "cifar10", tmp_path)
+    found = whole["results"]
+    assert found["figure5"]["epochs"] == [1, 2]  # one checkpoint that was kept, and the finished run
+    assert found["table1"]["reverse half-asleep"] == found["figure6"]["final"]
+    assert len(found["figure6"]["curve"]) == 2 and list(found["table1"]["denoising"]) == ["0.1", "0.2"]
+    values = [found["figure5"][name][1]["mean"] for name in ("VAE", "optimal", "reverse half-asleep")]
+    assert len(set(values)) == 3
+    config = json.loads((tmp_path / "cifar10-0002-denoising0.2-lr1e-05-2-seed1" / "config.json").read_text())
+    told = {name: config[name] for name in ("encoder_lr", "sigma", "alpha", "batch", "samples", "decay", "hidden")}
+    assert told == {
+        "encoder_lr": 1e-5, "sigma": 0.2, "alpha": 0.5, "batch": 10, "samples": "aggregate", "decay": False, "hidden": 8
+    }  # fmt: skip
+    monkeypatch.setattr(run, "train", refuse)
+    monkeypatch.setattr(scripts, "evaluate_run", refuse)
+    assert call(monkeypatch, "cifar10", tmp_path)["results"] == found
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_cifar10_names_the_run_that_is_missing(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cifar10", "--start", str(tmp_path / "none"), "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit, match="none: no finished run; bbc train"):
+        runpy.run_path(str(SCRIPTS / "cifar10.py"), run_name="__main__")
 
 
 def test_a_run_of_other_options_is_refused(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""CIFAR-10 in the paper's Figures 5 and 6 and Table 1: encoders for the decoder of a residual VAE that is there.
+
+    bbc train --data cifar10 --architecture resnet
+    python benchmarks/study/cifar10.py --start runs/cifar10-resnet [--quick] [--runs DIR] [--out DIR] [--seeds N]
+                                       [--encoder-epochs N] [--optimal-epochs N]
+
+Figure 5's points are the checkpoints that this run has kept, and its end. All encoders begin as the VAE's, without its
+learning rate's decay and its averages, in its batches and precision. Bounds are those of the float32 networks, not of
+the integers that are coded. Results: study-cifar10.json, .png, .svg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from study import (
+    DIGITS,
+    Study,
+    draw,
+    finish,
+    main,
+    results_of,
+    seeds_text,
+    spread,
+    test_bpd,
+)
+from table1 import ALPHA, OURS, sigmas_of
+
+from bbcompress.errors import BBCError
+from bbcompress.training import run
+from bbcompress.training.objectives import DENOISING
+from bbcompress.training.run import OF_DECODER, TrainingConfig, stored_config
+from bbcompress.training.stacked import Member
+
+LR = 1e-5  # of encoders and of optimal inference (paper, Section 4)
+EPOCHS = 100
+OPTIMAL_EPOCHS = 500
+OF_START = (*OF_DECODER, "batch", "lr", "precision", "samples")
+PHOTO = DIGITS.parents[1] / "photos" / "landscape.png"
+QUICK_TILES, QUICK_SIDE = 100, 16
+
+
+# --- Runs ----------------------------------------------------------------------------------------
+
+
+def checkpoints(start: Path) -> dict[int, Path]:
+    """The VAE's checkpoints by epoch: those that were kept, and the finished run. Raises BBCError."""
+    finished = start / "training.pt"
+    if not finished.exists():
+        raise BBCError(f"{start}: no finished run; bbc train --data cifar10 --architecture resnet makes one (--start)")
+    kept = {int(path.stem.removeprefix("epoch-")): path for path in start.glob("epoch-*.pt")}
+    return dict(sorted({**kept, stored_config(start).epochs: finished}.items()))
+
+
+def encoders(
+    study: Study, name: str, epoch: int, start: Path, *, evaluate_every: int = 1, **options: Any
+) -> list[Member]:
+    """Runs of encoders for the VAE after `epoch`, one for each seed."""
+    of_start = stored_config(start)
+    epochs = study.encoder_length(EPOCHS)
+    members = []
+    for seed in range(study.seeds):
+        out = study.runs / f"cifar10-{epoch:04}-{name}-lr{LR:g}-{epochs}-seed{seed}"
+        config = TrainingConfig(
+            **{field: getattr(of_start, field) for field in OF_START}, data_dir=study.data_dir, device=study.device,
+            threads=study.threads, average=0.0, seed=seed, epochs=epoch, encoder_epochs=epochs, encoder_lr=LR,
+            evaluate_every=evaluate_every or epochs, alpha=ALPHA, name=out.name, **options,
+        )  # fmt: skip
+        members.append(Member(config, out, start))
+    return members
+
+
+def quick_start(study: Study) -> Path:
+    """The run of a small VAE of a hundred pieces of a photograph, trained if it is not there."""
+    out, tiles = study.runs / "cifar10-quick", study.runs / "tiles"
+    if not (out / "training.pt").exists():
+        tiles.mkdir(parents=True, exist_ok=True)
+        with Image.open(PHOTO) as photo:
+            across = photo.width // QUICK_SIDE
+            for number in range(QUICK_TILES):
+                x, y = number % across * QUICK_SIDE, number // across * QUICK_SIDE
+                photo.crop((x, y, x + QUICK_SIDE, y + QUICK_SIDE)).save(tiles / f"{number:03}.png")
+        config = TrainingConfig(
+            architecture="resnet", data=str(tiles), hidden=8, latents=2, blocks=1, epochs=2, encoder_epochs=0,
+            lr=1e-3, batch=10, average=0.0, samples="aggregate", keep_every=1, threads=study.threads, name=out.name,
+        )  # fmt: skip
+        run.train(config, out, export=False)
+    return out
+
+
+# --- Results -------------------------------------------------------------------------------------
+
+
+def measure(study: Study) -> dict[str, Any]:
+    """What Figures 5 and 6 and Table 1 have of other data: `figure5` by epoch, `figure6` and `table1` of the last one;
+    `vae`: how the VAE was trained."""
+    starts = checkpoints(study.start)
+    seeds = range(study.seeds)
+    asleep = {epoch: encoders(study, f"alpha{ALPHA:g}", epoch, start) for epoch, start in starts.items()}
+    for of_epoch in asleep.values():
+        study.train_all(of_epoch)
+    last = list(starts)[-1]
+    ours = [member.out for member in asleep[last]]
+    of_vae = test_bpd(ours[0], "baseline")
+
+    optimal_epochs = study.optimal_length(OPTIMAL_EPOCHS)
+    points: dict[str, list[dict[str, Any]]] = {"VAE": [], "optimal": [], OURS: []}
+    for epoch, start in starts.items():
+        measured = [study.measure(start, optimal_epochs, LR, seed) for seed in seeds]
+        points["VAE"].append(spread([figures["baseline"]["test"]["bpd"] for figures in measured]))
+        points["optimal"].append(spread([figures["optimal"]["test"]["bpd"] for figures in measured]))
+        finished = [study.measure(member.out / "training.pt", seed=member.config.seed) for member in asleep[epoch]]
+        points[OURS].append(spread([figures["rha"]["test"]["bpd"] for figures in finished]))
+
+    denoising = {}
+    for sigma in sigmas_of(study):
+        members = encoders(
+            study, f"denoising{sigma:g}", last, starts[last], evaluate_every=0, objective=DENOISING, sigma=sigma
+        )
+        study.train_all(members)
+        denoising[f"{sigma:g}"] = spread([test_bpd(member.out) for member in members])
+    of_ours = results_of(ours)
+    of_start = stored_config(study.start)
+    told = ("epochs", "lr", "decay", "average", "batch", "precision", "hidden")
+    return {
+        "vae": {field: getattr(of_start, field) for field in told},
+        "figure5": {"epochs": list(starts), **points},
+        "figure6": {"VAE": of_vae, **of_ours},
+        "table1": {"VAE": of_vae, OURS: of_ours["final"], "denoising": denoising},
+    }
+
+
+def cifar10(study: Study) -> None:
+    # one network of this size fills a GPU: nothing is gained by training several as one
+    study = replace(study, together=False, data="cifar10")
+    if study.quick:
+        start = quick_start(study)
+        study = replace(study, start=start, data=stored_config(start).data)
+    results = study.results("study-cifar10", measure)
+    vae = results["vae"]
+    epochs, optimal_epochs = study.encoder_length(EPOCHS), study.optimal_length(OPTIMAL_EPOCHS)
+    figure = study.plot(
+        "Test BPD on CIFAR-10 by inference",
+        f"VAE: {vae['epochs']} epochs from rate {vae['lr']:g}; batches of {vae['batch']}",
+        f"encoders: Adam at {LR:g}, {epochs} epochs; optimal: the same, {optimal_epochs} epochs on the test images",
+        seeds_text(study.seeds),
+        width=15,
+    )
+    fifth, sixth, table = results["figure5"], results["figure6"], results["table1"]
+    left, middle, right = figure.subplots(1, 3)
+    for name in ("VAE", "optimal", OURS):
+        draw(left, fifth["epochs"], fifth[name], name, "o")
+    finish(left, "epochs of VAE training", "Figure 5")
+    draw(middle, range(1, len(sixth["curve"]) + 1), sixth["curve"], f"test, {OURS}")
+    finish(middle, "epochs of encoder training", "Figure 6")
+    sigmas = [float(sigma) for sigma in table["denoising"]]
+    draw(right, sigmas, list(table["denoising"].values()), "denoising", "o")
+    draw(right, sigmas, [table[OURS]] * len(sigmas), OURS)
+    finish(right, "sigma", "Table 1")
+    worst = max(value["mean"] for value in (*sixth["curve"], *table["denoising"].values()))
+    if table["VAE"] < 1.02 * worst:  # else nothing but its line would be seen
+        for axes in (middle, right):
+            axes.axhline(table["VAE"], color="grey", linestyle="--", label="VAE")
+            axes.legend(fontsize=8)
+    about = study.about(
+        pixels=["cifar10"],
+        data="pieces of a photograph" if study.quick else "cifar10",
+        vae=vae,
+        half_asleep={"lr": LR, "epochs": epochs, "alpha": ALPHA},
+        optimal={"lr": LR, "epochs": optimal_epochs},
+        **{name: vae[name] for name in ("batch", "precision", "hidden")},
+    )
+    study.write("study-cifar10", {**about, "results": results}, figure)
+
+
+if __name__ == "__main__":
+    main(cifar10, __doc__)
