@@ -42,9 +42,10 @@ DATA_NOTES = {
 }
 
 
-def export_run(out_dir: str | Path) -> ModelWeights:
+def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights:
     """Turn a finished run into an exact checkpoint in the same folder, calibrated, with its card.
 
+    data_dir: where mnist or cifar10 lie now; None is where they lay in training.
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
     that figures for the first thousand rest on no choice made with them.
 
@@ -53,6 +54,7 @@ def export_run(out_dir: str | Path) -> ModelWeights:
     """
     out = Path(out_dir)
     baseline, rha, config, metrics = load_trained(out)
+    config = replace(config, data_dir=data_dir or config.data_dir)
     if config.architecture == "local":
         from bbcompress.training.export_local import export_local
 

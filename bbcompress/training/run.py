@@ -238,7 +238,7 @@ def train(
         metrics = _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share)
     if share.first and export:
         with reporting(quiet) as reporter:
-            _export(out, reporter)
+            _export(out, config.data_dir, reporter)
     return metrics
 
 
@@ -578,14 +578,14 @@ def _prepare_torch(config: TrainingConfig) -> None:
     torch.backends.cudnn.benchmark = True  # batches are all of one size
 
 
-def _export(out: Path, reporter: Reporter) -> None:
+def _export(out: Path, data_dir: str, reporter: Reporter) -> None:
     """Turn the finished run into an exact model, where this installation can."""
     try:
         export = importlib.import_module("bbcompress.training.export")
     except ImportError as error:
         reporter.line(f"not exported: {error}")
         return
-    export.export_run(out)
+    export.export_run(out, data_dir)
 
 
 def configure(

@@ -47,7 +47,7 @@ MODELS_ALONE = mock.patch("bbcompress.api.prefers_fallback", lambda *_: False)
 def train_models(study: Study, pixels: str) -> list[Path]:
     """The finished runs of the encoders, one for each seed, for VAEs of their own."""
     seeds = range(study.seeds)
-    epochs, encoder_epochs = study.length(VAE_EPOCHS), study.length(ENCODER_EPOCHS[pixels])
+    epochs, encoder_epochs = study.length(VAE_EPOCHS), study.encoder_length(ENCODER_EPOCHS[pixels])
     vaes = []
     for seed in seeds:
         name = f"mnist-{pixels}-z{LATENTS}-seed{seed}"
@@ -72,7 +72,7 @@ def models(study: Study, pixels: str) -> list[Path]:
     folders = train_models(study, pixels)
     for folder in folders:
         if not (folder / "model.safetensors").exists():
-            export_run(folder)
+            export_run(folder, study.data_dir)
     return folders
 
 
@@ -156,7 +156,11 @@ def schedule_lines(study: Study, reports: dict[str, list[dict[str, Any]]]) -> li
     lines = []
     for pixels, of_pixels in reports.items():
         first = of_pixels[0]
-        which = "the model that bbc ships" if pixels == "cifar10" or study.shipped else f"{len(of_pixels)} models"
+        if pixels == "cifar10" or study.shipped:
+            which = "the model that bbc ships"
+        else:
+            epochs, encoder_epochs = study.length(VAE_EPOCHS), study.encoder_length(ENCODER_EPOCHS[pixels])
+            which = f"{len(of_pixels)} models, VAE {epochs} and half-asleep {encoder_epochs} epochs at {LR:g}"
         rate = first["schedule"]["learning_rate"]
         images = first["data"]["images"]
         if isinstance(images, int):
@@ -168,6 +172,17 @@ def schedule_lines(study: Study, reports: dict[str, list[dict[str, Any]]]) -> li
 def trained(reports: list[dict[str, Any]]) -> list[Any]:
     """How the models were trained, as their cards say."""
     return [report["card"].get("commands") for report in reports]
+
+
+def trainings(study: Study) -> dict[str, Any]:
+    """How those that the study trains were, for `Study.about`."""
+    kinds = [pixels for pixels in study.pixels if pixels in ENCODER_EPOCHS]
+    if study.shipped or not kinds:
+        return {}
+    return {
+        "vae": {"lr": LR, "epochs": study.length(VAE_EPOCHS)},
+        "half_asleep": {"lr": LR, "epochs": {pixels: study.encoder_length(ENCODER_EPOCHS[pixels]) for pixels in kinds}},
+    }
 
 
 def train(study: Study) -> None:

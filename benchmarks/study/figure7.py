@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compression import ENCODERS, PIXELS, TITLES, measure, row, schedule_lines, steps_of, trained
+from compression import ENCODERS, PIXELS, TITLES, measure, row, schedule_lines, steps_of, trained, trainings
 from study import Study, draw, finish, main, spread
 
 
@@ -39,7 +39,7 @@ def figure7(study: Study) -> None:
             draw(axes, result["K"], [points[0]] * len(points), name)
             draw(axes, result["K"], points, f"{name} + optimal inference", "o")
         finish(axes, "K", TITLES[pixels], "bits per sub-pixel, whole file")
-    study.write("study-figure7", {**study.about(), "results": results}, plot)
+    study.write("study-figure7", {**study.about(**trainings(study)), "results": results}, plot)
 
 
 if __name__ == "__main__":

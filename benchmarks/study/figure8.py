@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from compression import ENCODERS, PIXELS, TITLES, measure, row, schedule_lines, steps_of
+from compression import ENCODERS, PIXELS, TITLES, measure, row, schedule_lines, steps_of, trainings
 from study import Study, finish, main
 
 TIMES = {"compress": "compress_seconds_per_image", "decompress": "decompress_seconds_per_image"}
@@ -46,7 +46,7 @@ def figure8(study: Study) -> None:
                 milliseconds = [1000 * seconds for seconds in result[name][kind]]
                 axes.plot(milliseconds, result[name]["bits_per_subpixel"], label=name, marker="o", markersize=4)
             finish(axes, f"{kind}, milliseconds an image", TITLES[pixels], "bits per sub-pixel, whole file")
-    study.write("study-figure8", {**study.about(), "results": results}, plot)
+    study.write("study-figure8", {**study.about(**trainings(study)), "results": results}, plot)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
             normalise(path, share)
         differentiate(folder / "batch.pt", share)
 
-        def export(out: Path, reporter: Reporter) -> None:
+        def export(out: Path, data_dir: str, reporter: Reporter) -> None:
             (out / f"exported-by-{share.rank}").touch()
 
         run._export = export

@@ -32,7 +32,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+    monkeypatch.setattr(run, "_export", lambda *_: None)
 
 
 def bbc(*args: object) -> Result:

@@ -82,7 +82,7 @@ def trained(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     two.mkdir()
     configs = configurations(tiles)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_export", lambda out, reporter: None)
+        patch.setattr(run, "_export", lambda *_: None)
         for name, config in configs.items():
             train(config, one / name, quiet=True)
         original = Trainer.run_epoch

@@ -59,7 +59,7 @@ def trained_run(out: Path, images: Path, **settings: Any) -> Path:
         **settings,
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_export", lambda out, reporter: None)
+        patch.setattr(run, "_export", lambda *_: None)
         train(TrainingConfig(**options), out, quiet=True)
     return out
 

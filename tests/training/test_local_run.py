@@ -70,7 +70,7 @@ def same(one: Path, other: Path) -> bool:
 
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+    monkeypatch.setattr(run, "_export", lambda *_: None)
 
 
 def test_small_data_are_not_outnumbered_by_dreams(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:

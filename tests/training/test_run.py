@@ -20,7 +20,7 @@ EPOCHS = [("vae", 1), ("vae", 2), ("rha", 1), ("rha", 2)]
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+    monkeypatch.setattr(run, "_export", lambda *_: None)
 
 
 def final(out: Path) -> dict[str, Any]:
@@ -223,9 +223,10 @@ def test_existing_and_contradicting_runs(
         with pytest.raises(TrainingError, match="contradicts"):
             train(contradiction, out, resume=True, quiet=True)
     exported = []
-    monkeypatch.setattr(run, "_export", lambda out, reporter: exported.append(out))
-    assert train(replace(config, threads=1), out, resume=True, quiet=True) == metrics
-    assert exported == [out]
+    monkeypatch.setattr(run, "_export", lambda out, data_dir, reporter: exported.append((out, data_dir)))
+    moved = replace(config, threads=1, data_dir="elsewhere")
+    assert train(moved, out, resume=True, quiet=True) == metrics
+    assert exported == [(out, "elsewhere")]
     with pytest.raises(TrainingError, match="exclude"):
         train(config, out, resume=True, from_checkpoint=out, quiet=True)
 

@@ -24,7 +24,7 @@ from bbcompress.training.tasks import ResNetTask
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda out, reporter: None)
+    monkeypatch.setattr(run, "_export", lambda *_: None)
 
 
 @pytest.fixture
