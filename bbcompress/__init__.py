@@ -28,9 +28,10 @@ from bbcompress.errors import (
 from bbcompress.pillow_hook import register_with_pillow
 
 if TYPE_CHECKING:
-    from bbcompress.api import Options, Summary, compress, decompress
+    from bbcompress.api import compress, decompress
     from bbcompress.collection import Archive, add, open, write
     from bbcompress.images import PixelImage, from_array, read_image
+    from bbcompress.options import Options, Summary
     from bbcompress.pillow_images import from_pillow, to_pillow
     from bbcompress.torch_data import ArchiveDataset, GroupBatchSampler
 
@@ -62,7 +63,8 @@ __all__ = [
 ]
 
 _PLACES = {
-    **dict.fromkeys(("Options", "Summary", "compress", "decompress"), "api"),
+    **dict.fromkeys(("compress", "decompress"), "api"),
+    **dict.fromkeys(("Options", "Summary"), "options"),
     **dict.fromkeys(("Archive", "add", "open", "write"), "collection"),
     **dict.fromkeys(("PixelImage", "from_array", "read_image"), "images"),
     **dict.fromkeys(("from_pillow", "to_pillow"), "pillow_images"),

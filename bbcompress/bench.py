@@ -26,19 +26,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bbcompress import __version__, files, kernel_cache
-from bbcompress.api import FALLBACK, Compressor, Options, Summary
 from bbcompress.archive.blocks import blocks_of
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.groups import ModelCache, decode_images, image_kinds
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
 from bbcompress.codecs.refinement import MAX_STEPS
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, binary_view, read_image
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import ENCODERS, Model
 from bbcompress.models.zoo import Zoo
+from bbcompress.options import FALLBACK, Options, Summary
 from bbcompress.training import datasets
 
 DATA_SETS = {"mnist": ("mnist", False), "mnist-binary": ("mnist", True), "cifar10": ("cifar10", False)}

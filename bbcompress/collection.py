@@ -9,10 +9,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, overload
 
 from bbcompress import files
-from bbcompress.api import AnyImage, Compressor, Item, Options, Reader, Summary, as_image
+from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.images import MAX_PIXELS, PixelImage
+from bbcompress.options import Item, Options, Summary
+from bbcompress.reader import Reader
 
 CACHED_SUBPIXELS = 1 << 24
 """Most sub-pixels of the groups that an archive keeps decoded, beside the one read last: a byte or two each."""

@@ -10,11 +10,13 @@ from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImageSequence
 
-from bbcompress.api import Compressor, Options, Reader
+from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
 from bbcompress.images import PixelImage
+from bbcompress.options import Options
 from bbcompress.pillow_hook import FORMAT
 from bbcompress.pillow_images import bare_pillow, check_mode, from_pillow, info_of, texts_of, transparency_of
+from bbcompress.reader import Reader
 
 _METADATA = ("icc_profile", "exif", "xmp", "dpi", "comment")
 """Options of `save` that stand for what `info` says."""

@@ -26,10 +26,11 @@ from typing import Any
 
 from machine import environment
 
-from bbcompress.api import Compressor, Reader
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.files import write_file
 from bbcompress.images import read_image
+from bbcompress.reader import Reader
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]

@@ -27,12 +27,14 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.api import FALLBACK, Compressor, Options, Reader
 from bbcompress.archive.container import parse_lone
 from bbcompress.codecs import fallback
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.files import IMAGE_SUFFIXES, write_file
 from bbcompress.images import PixelImage, read_frames, read_image
+from bbcompress.options import FALLBACK, Options
+from bbcompress.reader import Reader
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -25,9 +25,11 @@ from pathlib import Path
 import numpy as np
 from machine import environment
 
-from bbcompress.api import Compressor, Options, Reader
+from bbcompress.compressor import Compressor
 from bbcompress.files import write_file
 from bbcompress.images import PixelImage, from_array
+from bbcompress.options import Options
+from bbcompress.reader import Reader
 from bbcompress.writers import write_png
 
 RESULTS = Path(__file__).resolve().parent / "results" / "kill-add.json"

@@ -11,14 +11,16 @@ from unittest import mock
 
 import numpy as np
 
-from bbcompress.api import Compressor, Item, Options, Reader
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.groups import ModelCache
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.metadata import EXIF, TEXT, Record
 from bbcompress.models.zoo import Zoo
+from bbcompress.options import Item, Options
+from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -31,7 +33,7 @@ Content = list[tuple[str | None, PixelImage]]
 def one_cache(models: Path = MODELS) -> Iterator[None]:
     """The models are loaded once for all files, not once for each."""
     cache = ModelCache(Zoo(models), NumpyBackend())
-    with mock.patch("bbcompress.api.ModelCache", lambda *_: cache):
+    with mock.patch("bbcompress.options.ModelCache", lambda *_: cache):
         yield
 
 

@@ -1,12 +1,16 @@
-"""Fixtures that several test modules import: what commands and archives start from."""
+"""What several test modules import: fixtures of what commands and archives start from."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from bbcompress import compressor, reader
+from bbcompress.archive import groups
+from bbcompress.images import PixelImage
 
 MODELS = Path(__file__).resolve().parent / "data" / "models"
 
@@ -33,3 +37,9 @@ def own_notices() -> Iterator[None]:
     yield
     logger.handlers = handlers
     logger.setLevel(level)
+
+
+def decode_by(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., list[PixelImage] | None]) -> None:
+    """Let `decode` decode groups, in place of `decode_images`, wherever that is done."""
+    for module in (compressor, groups, reader):
+        monkeypatch.setattr(module, "decode_images", decode)

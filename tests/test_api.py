@@ -12,19 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixtures_for_tests import decode_by
 from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 
-from bbcompress import api
-from bbcompress.api import FALLBACK, NOT_VERIFIED, Compressor, Options, Reader, Summary, compress, decompress
+from bbcompress import compressor
+from bbcompress.api import compress, decompress
 from bbcompress.archive import blocks
 from bbcompress.archive import groups as groups_module
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import fallback
 from bbcompress.codecs.fallback import encode_item
+from bbcompress.compressor import NOT_VERIFIED, Compressor
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.vae import VAEWeights
+from bbcompress.options import FALLBACK, Options, Summary
+from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -246,7 +250,7 @@ def test_mixed_archive_keeps_order_and_names() -> None:
 
 @pytest.mark.parametrize(("limit", "value"), [("GROUP_SUBPIXELS", 3 * 784), ("MAX_GROUP_IMAGES", 3)])
 def test_groups_split_when_they_are_full(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, limit, value)
+    monkeypatch.setattr(compressor, limit, value)
     images: list[Named] = []
     for binary, grey in zip(digits("binary", *range(7)), digits("grey", *range(7)), strict=True):
         images += [(f"{len(images)}.png", binary), (f"{len(images) + 1}.png", grey)]
@@ -306,7 +310,7 @@ def test_progress_of_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_expected_pixels_are_those_of_the_images_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 1)
+    monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 1)
     data, _ = build(unnamed([photo(), photo(), noise(10, 20, 4)]))
     reader = Reader(io.BytesIO(data))
     told: list[int] = []
@@ -343,7 +347,7 @@ def test_large_images_are_probed_before_they_are_stored(monkeypatch: pytest.Monk
 
 
 def test_groups_are_written_as_they_fill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 784)
+    monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 784)
     file = io.BytesIO()
     sizes = []
 
@@ -540,8 +544,8 @@ def broken_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
             raise FormatError("damaged")
         return [OTHER_DIGIT] * header.count
 
-    monkeypatch.setattr(api, "decode_images", decode)
-    monkeypatch.setattr(api, "decode_item", lambda *_, **__: decode(GroupHeader(fallback=True), b"", None)[0])
+    decode_by(monkeypatch, decode)
+    monkeypatch.setattr(groups_module, "decode_item", lambda *_, **__: decode(GroupHeader(fallback=True), b"", None)[0])
 
 
 @pytest.mark.usefixtures("broken_decoder")
@@ -737,7 +741,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model codes badly is coded by it all the same."""
-    monkeypatch.setattr(api, "prefers_fallback", lambda *_: False)
+    monkeypatch.setattr(compressor, "prefers_fallback", lambda *_: False)
 
 
 def crops(count: int, height: int, width: int) -> list[PixelImage]:

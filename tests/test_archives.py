@@ -23,16 +23,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bbcompress import api, cli, jobs
-from bbcompress.api import Compressor, Item, Options, Reader
+import bbcompress
+from bbcompress import api, compressor, jobs
 from bbcompress.archive import groups
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.files import modified
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.options import Item, Options
+from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -147,7 +150,7 @@ def test_images_from_python_have_times_or_not() -> None:
 
 def test_many_waiting_images_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images that are all of different sizes do not wait for others of their size without end."""
-    monkeypatch.setattr(api, "WAITING_SUBPIXELS", 2000)
+    monkeypatch.setattr(compressor, "WAITING_SUBPIXELS", 2000)
     images = [(f"{side}.png", from_array(np.zeros((side, 10, 4), np.uint8))) for side in range(2, 30)]
     images.append(("last.png", from_array(np.ones((29, 10, 4), np.uint8))))
     file = io.BytesIO()
@@ -279,7 +282,7 @@ class Counting(io.BytesIO):
 
 
 def test_an_image_is_read_with_its_group_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 50_000)
+    monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 50_000)
     random = np.random.default_rng(0)
     images = {f"{number}.png": from_array(random.integers(0, 256, (50, 50), np.uint8)) for number in range(100)}
     file = Counting()
@@ -364,7 +367,7 @@ def test_an_addition_that_fails_leaves_the_archive(fault: type[BaseException], m
             raise fault
         return encode(*arguments)
 
-    monkeypatch.setattr(api, "encode_images", fails)
+    monkeypatch.setattr(compressor, "encode_images", fails)
     before = Path("set.bbc").read_bytes()
     assert run("add", "set.bbc", "more").exit_code != 0
     assert len(calls) == 2
@@ -532,7 +535,7 @@ def test_limits_of_pixels() -> None:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parents[1]), "BBC_MODELS": str(MODELS)}
+    return {**os.environ, "PYTHONPATH": str(Path(bbcompress.__file__).resolve().parents[1]), "BBC_MODELS": str(MODELS)}
 
 
 def test_a_few_additions_that_are_killed() -> None:

@@ -21,15 +21,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bbcompress import bench, kernel_cache
-from bbcompress.api import Compressor, Options
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.groups import decode_images
 from bbcompress.bench import Data, Report, Row, Schedule, load_data, measure, parse_encoders, parse_steps
 from bbcompress.cli import main
 from bbcompress.codecs.refinement import MAX_STEPS
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.files import find_images
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.options import Options
 
 DATA = Path(__file__).resolve().parent / "data"
 DIGITS = DATA / "digits" / "binary"

@@ -21,17 +21,21 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F401
+from fixtures_for_tests import decode_by, empty_folder, own_notices, tiny_models  # noqa: F401
 from PIL import Image, PngImagePlugin
 
-from bbcompress import __version__, api, cli
+import bbcompress
+from bbcompress import __version__, api, compressor
 from bbcompress.archive.container import ArchiveWriter, join_items
 from bbcompress.archive.groups import decode_images
 from bbcompress.archive.header import GroupHeader
-from bbcompress.cli import main
+from bbcompress.cli import main, progress
 from bbcompress.codecs.fallback import encode_item
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.options import Options
+from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -163,7 +167,7 @@ def archive_file(name: str = "set.bbc", *names: str, count: int = 3) -> bytes:
     labels = list(names) or [f"{number}.png" for number in range(count)]
     file = io.BytesIO()
     images = [(label, read_image(digit(number=number))) for number, label in enumerate(labels)]
-    api.Compressor().archive(images, file)
+    Compressor().archive(images, file)
     Path(name).write_bytes(file.getvalue())
     return file.getvalue()
 
@@ -322,7 +326,7 @@ def test_nothing_is_overwritten_without_force() -> None:
 def test_the_output_is_looked_at_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     put_folder()
     Path("set.bbc").touch()
-    monkeypatch.setattr("bbcompress.api.Compressor", None)
+    monkeypatch.setattr("bbcompress.compressor.Compressor", None)
     fail("compress", "set", "-o", "set.bbc")
 
 
@@ -405,7 +409,7 @@ def test_metadata_that_is_not_kept_is_noted() -> None:
 def test_the_output_is_verified(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     put_folder()
     other = PixelImage("L", read_image(digit(number=7)).pixels)
-    monkeypatch.setattr(api, "decode_images", lambda header, *_, **__: [other] * header.count)
+    decode_by(monkeypatch, lambda header, *_, **__: [other] * header.count)
     arguments = ["set", "-o", "set.bbc"] if many else ["set/1.png"]
     assert "did not come back" in fail("compress", *arguments)
     succeed("compress", "--no-verify", *arguments)
@@ -510,7 +514,7 @@ def test_frames(form: str) -> None:
             assert again.tobytes() == frame.tobytes() and back.size == (9, 9)
     Image.open(digit()).save("still.gif")
     assert run("compress", "still.gif", "--frames").exit_code == 0
-    assert not api.Reader(io.BytesIO(Path("still.bbc").read_bytes())).is_archive
+    assert not Reader(io.BytesIO(Path("still.bbc").read_bytes())).is_archive
 
 
 def test_a_jpeg_that_was_smaller() -> None:
@@ -533,7 +537,7 @@ def test_cmyk_comes_back_as_tiff() -> None:
     succeed("decompress", "a.bbc")
     assert read_image("a.tiff") == image
     file = io.BytesIO()
-    api.Compressor().archive([("x.tiff", image), ("x.png", from_array(image.pixels))], file)
+    Compressor().archive([("x.tiff", image), ("x.png", from_array(image.pixels))], file)
     Path("set.bbc").write_bytes(file.getvalue())
     succeed("decompress", "set.bbc")
     assert set(listing("set")) == {"x.png", "x.tiff.tiff"}
@@ -550,7 +554,7 @@ def test_decompress_an_archive() -> None:
 
 def test_decompress_an_archive_without_names() -> None:
     file = io.BytesIO()
-    api.Compressor().archive([(None, read_image(digit(number=number))) for number in range(2)], file)
+    Compressor().archive([(None, read_image(digit(number=number))) for number in range(2)], file)
     Path("set.bbc").write_bytes(file.getvalue())
     succeed("decompress", "set.bbc")
     assert set(listing("set")) == {"00000.png", "00001.png"}
@@ -581,7 +585,7 @@ def test_what_exists_is_found_before_the_work(monkeypatch: pytest.MonkeyPatch) -
     def fault(*_: Any) -> None:
         raise BBCError("too late")
 
-    monkeypatch.setattr(api, "decode_images", fault)
+    decode_by(monkeypatch, fault)
     assert "set/b.png exists" in fail("decompress", "set.bbc")
     assert "digit.png exists" in fail("decompress", "digit.bbc")
 
@@ -959,7 +963,7 @@ def test_faults_from_deep_inside(error: Exception, monkeypatch: pytest.MonkeyPat
     def fault(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(api, "decode_images", fault)
+    decode_by(monkeypatch, fault)
     for arguments in (
         ["compress", "digit.png"],
         ["decompress", "other.bbc"],
@@ -1000,12 +1004,12 @@ def interrupting(function: Callable[..., Any], call: int) -> Callable[..., Any]:
 def test_interrupted(call: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if arguments == ["compress", "digit.png"] and call == 2:
         return  # a lone image is coded, and verified, once
-    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 784)
+    monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 784)
     put_folder()
     put_digit()
     archive_file("many.bbc")
     Path("old.bbc").write_bytes(b"old")
-    monkeypatch.setattr(api, "decode_images", interrupting(decode_images, call))
+    decode_by(monkeypatch, interrupting(decode_images, call))
     before = listing()
     result = run(*arguments)
     assert (result.exit_code, result.stdout, errors(result)) == (130, "", "bbc: interrupted\n")
@@ -1022,11 +1026,11 @@ class Terminal(io.StringIO):
 
 
 def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "BAR_AFTER", 0)
+    monkeypatch.setattr(progress, "BAR_AFTER", 0)
     monkeypatch.setenv("COLUMNS", "120")
     for stream, quiet, shown in ((Terminal(), False, True), (Terminal(), True, False), (io.StringIO(), False, False)):
         monkeypatch.setattr("sys.stderr", stream)
-        with cli._progress("compress", quiet, lambda: 8_000_000) as advance:
+        with progress.progress("compress", quiet, lambda: 8_000_000) as advance:
             assert (advance is not None) == shown
             if advance is not None:
                 wait_for(lambda stream=stream: "compress" in stream.getvalue())  # type: ignore[misc]
@@ -1039,14 +1043,14 @@ def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> N
         else:
             assert not stream.getvalue()
     monkeypatch.setattr("sys.stderr", None)
-    with cli._progress("compress", False, lambda: 2) as advance:
+    with progress.progress("compress", False, lambda: 2) as advance:
         assert advance is None
 
 
 def test_no_progress_bar_for_what_is_soon_done(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    with pytest.raises(KeyError), cli._progress("compress", False, lambda: None) as advance:
+    with pytest.raises(KeyError), progress.progress("compress", False, lambda: None) as advance:
         assert advance is not None
         advance(5)
         raise KeyError
@@ -1083,7 +1087,7 @@ def test_every_pixel_advances_the_bar(arguments: list[str], pixels: int, monkeyp
         def close(self) -> None:
             totals.append(self.total())
 
-    monkeypatch.setattr(cli, "_Bar", Bar)
+    monkeypatch.setattr(progress, "_Bar", Bar)
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
     succeed(*arguments)
     assert sum(told) == pixels
@@ -1105,7 +1109,7 @@ def process(*arguments: str, shell: str = "", data: bytes | None = None) -> subp
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parents[1])}
+    return {**os.environ, "PYTHONPATH": str(Path(bbcompress.__file__).resolve().parents[1])}
 
 
 def process_errors(result: subprocess.CompletedProcess[bytes]) -> list[str]:
@@ -1241,7 +1245,7 @@ def test_unpacking_that_is_interrupted(number: signal.Signals, target: str, monk
     file = io.BytesIO()
     monkeypatch.setattr("bbcompress.codecs.fallback.BAND_PIXELS", 1 << 24)
     monkeypatch.setattr("bbcompress.codecs.fallback._encode_png", lambda image: b"x" * 99_999_999)
-    api.Compressor(api.Options(verify=False)).archive([("a/large.png", read_image("large.png"))], file)
+    Compressor(Options(verify=False)).archive([("a/large.png", read_image("large.png"))], file)
     Path("large.bbc").write_bytes(file.getvalue())
     Path("old").mkdir()
     before = set(listing())

@@ -12,8 +12,9 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress import api, collection
+from bbcompress import collection
 from bbcompress.images import PixelImage, read_image
+from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 DIGITS = [read_image(DATA / "digits" / "grey" / f"{number:04}.png") for number in range(3)]
@@ -29,13 +30,13 @@ pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the groups that are decoded."""
     numbers: list[int] = []
-    read = api.Reader.read_group
+    read = Reader.read_group
 
-    def watched(reader: api.Reader, number: int) -> list[PixelImage]:
+    def watched(reader: Reader, number: int) -> list[PixelImage]:
         numbers.append(number)
         return read(reader, number)
 
-    monkeypatch.setattr(api.Reader, "read_group", watched)
+    monkeypatch.setattr(Reader, "read_group", watched)
     return numbers
 
 

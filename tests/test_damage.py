@@ -29,7 +29,6 @@ from damage_for_tests import (
 )
 from models_for_tests import sampled_strips, tiny_local
 
-from bbcompress.api import Reader
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, join_items, parse_lone
 from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STEPS, GroupHeader, Kind
@@ -41,6 +40,7 @@ from bbcompress.images import PixelImage, from_array
 from bbcompress.metadata import EXIF, MAX_IMAGE_BYTES, RECORD_COST
 from bbcompress.models.checkpoint import save
 from bbcompress.models.zoo import Zoo
+from bbcompress.reader import Reader
 from bbcompress.wire import crc32, pack, varint
 
 GUARD_SECONDS = 30
@@ -405,7 +405,7 @@ def local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The only model is one for RGB images of any size."""
     save(LOCAL, tmp_path / "local")
     cache = ModelCache(Zoo(tmp_path), NumpyBackend())
-    monkeypatch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+    monkeypatch.setattr("bbcompress.options.ModelCache", lambda *_: cache)
 
 
 @pytest.mark.usefixtures("local_cache")
@@ -445,7 +445,7 @@ def test_blocks_of_a_model_that_codes_none() -> None:
     assert header.blocks
     with pytest.MonkeyPatch.context() as patch:
         cache = ModelCache(Zoo(MODELS), NumpyBackend())
-        patch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+        patch.setattr("bbcompress.options.ModelCache", lambda *_: cache)
         for levels in (2, 256):
             with pytest.raises(FormatError, match="damaged"):
                 content(build_lone(replace(header, model=model_id(levels)[:3]), payload))

@@ -11,9 +11,9 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 import bbcompress as bbc
-from bbcompress.api import Reader
 from bbcompress.images import PixelImage, read_image
 from bbcompress.pillow_images import PILLOW_MODES, from_pillow, to_pillow
+from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 DIGIT = DATA / "digits" / "grey" / "0000.png"

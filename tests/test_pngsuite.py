@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from seen_for_tests import rgba
 
-from bbcompress.api import Compressor, Options, Reader
+from bbcompress.compressor import Compressor
 from bbcompress.errors import ImageError
 from bbcompress.images import read_image
+from bbcompress.options import Options
+from bbcompress.reader import Reader
 from bbcompress.writers import write_image
 
 DATA = Path(__file__).resolve().parent / "data"

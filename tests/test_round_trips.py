@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from test_metadata import image_metadata
 from test_writers import images
 
-from bbcompress.api import Compressor, Reader
 from bbcompress.archive.groups import ModelCache
+from bbcompress.compressor import Compressor
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.metadata import CHUNK_BEFORE_PIXELS, Metadata
 from bbcompress.models.zoo import Zoo
+from bbcompress.reader import Reader
 from bbcompress.writers import write_image
 
 DATA = Path(__file__).resolve().parent / "data"
@@ -31,7 +32,7 @@ def one_cache() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BBC_MODELS", raising=False)
         cache = ModelCache(Zoo(DATA / "models"), NumpyBackend())
-        patch.setattr("bbcompress.api.ModelCache", lambda *_: cache)
+        patch.setattr("bbcompress.options.ModelCache", lambda *_: cache)
         yield
 
 

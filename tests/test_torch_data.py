@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, get_worker_info
 
 import bbcompress as bbc
-from bbcompress import api
+from bbcompress import compressor
 from bbcompress.images import PixelImage
 
 COUNT = 23
@@ -29,7 +29,7 @@ def shaped(number: int, width: int = 6) -> PixelImage:
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of images of one size in groups of 4, each of the colour of its number. No model is installed."""
     monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    monkeypatch.setattr(api, "GROUP_SUBPIXELS", 4 * 5 * 6 * 3)
+    monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 4 * 5 * 6 * 3)
     bbc.write(tmp_path / "set.bbc", {f"{number}.png": shaped(number) for number in range(COUNT)})
     return tmp_path / "set.bbc"
 

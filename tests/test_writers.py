@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from test_metadata import image_metadata
 
-from bbcompress import cli
+from bbcompress.cli.decoding import WRITTEN_FORMATS
 from bbcompress.errors import ImageError
 from bbcompress.images import PixelImage, read_image
 from bbcompress.metadata import CHUNK_BEFORE_PIXELS, EXIF, ICC, PER_INCH, TEXT, XMP, Record, resolution
@@ -196,7 +196,7 @@ def test_the_default_is_png_where_it_can() -> None:
 
 
 def test_suffixes() -> None:
-    assert cli.WRITTEN_FORMATS == FORMATS
+    assert WRITTEN_FORMATS == FORMATS
     assert {format_of(suffix) for suffix in (".tif", "TIFF", ".tiff")} == {"tiff"}
     assert format_of(".pnm") == "ppm"
     assert [format_of(f".{form}") for form in FORMATS] == list(FORMATS)

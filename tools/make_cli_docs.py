@@ -19,7 +19,7 @@ DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 
 HEAD = """# The commands of bbc
 
-<!-- Made by tools/make_cli_docs.py. Change the commands (bbcompress/cli.py) and run it again. -->
+<!-- Made by tools/make_cli_docs.py. Change the commands (bbcompress/cli) and run it again. -->
 
 `bbc COMMAND --help` says the same. Errors are one line on stderr and exit status 1, errors of usage 2; Ctrl-C gives 130
 and SIGTERM 143. `bbc completion` makes a shell complete commands, options, models and files."""

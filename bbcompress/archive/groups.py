@@ -19,7 +19,7 @@ from bbcompress.archive.blocks import (
     lanes_for,
     message_of,
 )
-from bbcompress.archive.container import join_items, split_items
+from bbcompress.archive.container import join_items, parse_lone, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
 from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
@@ -172,6 +172,17 @@ def decode_images(
         _check_stored(items)
         return with_metadata(header, [decode_item(item, max_pixels, progress) for item in items])
     return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress))
+
+
+def decode_lone(
+    data: bytes, models: ModelCache, progress: Progress | None = None, max_pixels: int = MAX_PIXELS
+) -> PixelImage:
+    """The image of the bytes of a file of one image. Raises FormatError, ModelError."""
+    header, payload = parse_lone(data, max_pixels)
+    if header.fallback:
+        return with_metadata(header, [decode_item(payload, max_pixels, progress)])[0]
+    (image,) = decode_images(header, payload, models, progress=progress)
+    return image
 
 
 def _check_stored(items: Sequence[bytes]) -> None:

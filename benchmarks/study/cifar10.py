@@ -155,11 +155,11 @@ def cifar10(study: Study) -> None:
         draw(left, fifth["epochs"], fifth[name], name, "o")
     finish(left, "epochs of VAE training", "Figure 5")
     draw(middle, range(1, len(sixth["curve"]) + 1), sixth["curve"], f"test, {OURS}")
-    finish(middle, "epochs of encoder training", "Figure 6")
+    finish(middle, "epochs of encoder training", f"Figure 6 (VAE: {sixth['VAE']:.3f})")
     sigmas = [float(sigma) for sigma in table["denoising"]]
     draw(right, sigmas, list(table["denoising"].values()), "denoising", "o")
     draw(right, sigmas, [table[OURS]] * len(sigmas), OURS)
-    finish(right, "sigma", "Table 1")
+    finish(right, "sigma", f"Table 1 (VAE: {table['VAE']:.3f})")
     worst = max(value["mean"] for value in (*sixth["curve"], *table["denoising"].values()))
     if table["VAE"] < 1.02 * worst:  # else nothing but its line would be seen
         for axes in (middle, right):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbcompress.api import Compressor, Options
+from bbcompress.compressor import Compressor
+from bbcompress.options import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from bbcompress.api import Reader
 from bbcompress.archive.container import ArchiveReader, build_lone, lone_accounting, parse_lone
 from bbcompress.archive.names import name_fault
 from bbcompress.errors import BBCError
 from bbcompress.images import PixelImage, read_frames, read_image
 from bbcompress.metadata import decode_metadata
+from bbcompress.reader import Reader
 
 MAX_PIXELS = 1 << 16
 """So that an input is quickly done with: what is above is refused like anything too large."""

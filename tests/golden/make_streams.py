@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.api import Compressor, Options
+from bbcompress.compressor import Compressor
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.metadata import (
     CHUNK_AFTER,
@@ -36,6 +36,7 @@ from bbcompress.metadata import (
     XMP,
     Record,
 )
+from bbcompress.options import Options
 
 FOLDER = Path(__file__).resolve().parent / "streams"
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -8,7 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from bbcompress.cli import main, train
+from bbcompress.cli import main
+from bbcompress.cli.training import train
 from bbcompress.training import run
 from bbcompress.training.loop import Trainer
 from bbcompress.training.objectives import OBJECTIVES

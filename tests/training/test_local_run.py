@@ -13,12 +13,14 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from bbcompress.api import Compressor, Options, decompress
+from bbcompress.api import decompress
 from bbcompress.cli import main
+from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, TrainingError
 from bbcompress.images import from_array
 from bbcompress.models.checkpoint import load
 from bbcompress.models.local import LocalWeights
+from bbcompress.options import Options
 from bbcompress.training import run, tasks
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.export import training_command

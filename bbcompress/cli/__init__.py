@@ -1,0 +1,9 @@
+"""The command line: options in, one line out; no logic of its own.
+
+numpy, numba, Pillow and torch are imported inside the commands: `bbc --help` needs none of them.
+"""
+
+from bbcompress.cli import archives, bench, completion, decoding, encoding, training  # noqa: F401 - their commands
+from bbcompress.cli.group import main
+
+__all__ = ["main"]

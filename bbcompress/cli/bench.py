@@ -1,0 +1,74 @@
+"""bbc bench."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bbcompress.cli.group import main
+from bbcompress.cli.options import force_option, model_option, path_argument, quiet_option
+from bbcompress.cli.progress import set_up_notices
+
+if TYPE_CHECKING:
+    from bbcompress.bench import Row
+
+
+@main.command()
+@path_argument("paths", "[PATH]...", nargs=-1)
+@click.option("--data", type=click.Choice(["mnist", "mnist-binary", "cifar10"]), help="Test images of a data set.")
+@click.option("--data-dir", metavar="DIR", default="data", show_default=True, help="Where data sets lie.")
+@click.option("--images", metavar="N", type=click.IntRange(1),
+              help="Take only the first N. [default: 1000 of a data set, else all]")  # fmt: skip
+@click.option("-K", "--steps", metavar="LIST", default="0..10", show_default=True,
+              help="Numbers and ranges of refinement steps, such as 0,1,5 or 0..10,20.")  # fmt: skip
+@click.option("--encoders", metavar="LIST", default="baseline,rha", show_default=True, help="Of rha and baseline.")
+@model_option
+@click.option("--lr", "--learning-rate", type=click.FloatRange(1e-6, 1),
+              help="Learning rate of the K steps. [default: the model's own]")  # fmt: skip
+@click.option("--repeat", metavar="N", type=click.IntRange(1), default=1, show_default=True,
+              help="Measure N times; best and median are shown.")  # fmt: skip
+@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it as JSON.")
+@click.option("--plot", "plots", metavar="FILE", type=click.Path(path_type=Path), multiple=True,
+              help="Plot it, .png or .svg; may be given several times. Needs matplotlib.")  # fmt: skip
+@force_option
+@quiet_option
+def bench(
+    paths: tuple[str, ...],
+    data: str | None,
+    data_dir: str,
+    images: int | None,
+    steps: str,
+    encoders: str,
+    model: str | None,
+    lr: float | None,
+    repeat: int,
+    json_file: Path | None,
+    plots: tuple[Path, ...],
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Measure size against time for each encoder and K, on your own images or a data set.
+
+    Each PATH is an image or a folder of images. All of them are written to one archive, which is read back and
+    compared; times are of a process that has loaded models and kernels.
+    """
+    from bbcompress import bench
+
+    schedule = bench.Schedule(bench.parse_encoders(encoders), bench.parse_steps(steps), model, lr, repeat)
+    bench.check_targets(json_file, plots, force)
+    set_up_notices(quiet)
+    loaded = bench.load_data(paths, data, data_dir, images, quiet)
+    watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
+    report = bench.measure(loaded, schedule, _echo_row if watched else None)
+    bench.write(report, json_file, plots, force)
+    if not quiet:
+        click.echo(bench.format_report(report))
+
+
+def _echo_row(row: Row) -> None:
+    from bbcompress.bench import format_row
+
+    click.echo(format_row(row), err=True)

@@ -1,0 +1,196 @@
+"""bbc decompress and bbc test."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bbcompress.cli.group import main
+from bbcompress.cli.inputs import count_of, echo_notes, open_file, tell_of_damage
+from bbcompress.cli.options import (
+    complete_path,
+    device_option,
+    force_option,
+    jobs_for,
+    jobs_option,
+    max_pixels_option,
+    model_option,
+    only_option,
+    path_argument,
+    quiet_option,
+)
+from bbcompress.cli.progress import progress
+from bbcompress.errors import BBCError, ModelError
+
+if TYPE_CHECKING:
+    from bbcompress.images import PixelImage
+    from bbcompress.reader import Done
+
+WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
+"""As in `writers`, which takes numpy and Pillow."""
+
+
+@main.command()
+@path_argument("file", "FILE.bbc")
+@click.option("-o", "--output", metavar="OUT", shell_complete=complete_path,
+              help="The image, or for an archive the folder, to write; - is stdout.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(WRITTEN_FORMATS),
+              help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
+@click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
+@only_option
+@click.option("--keep-going", is_flag=True, help="Bring out what is not damaged, name what is lost, and exit with 1.")
+@model_option
+@device_option
+@jobs_option
+@max_pixels_option
+@force_option
+@quiet_option
+def decompress(
+    file: str,
+    output: str | None,
+    form: str | None,
+    strip: bool,
+    only: tuple[str, ...],
+    keep_going: bool,
+    model: str | None,
+    device: str,
+    jobs: int | None,
+    max_pixels: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Bring back the images of a file; a format that would lose anything of one is refused."""
+    from bbcompress import files
+    from bbcompress.intake import Stripped
+
+    stripped = Stripped()
+    with open_file(file, model, device, quiet, max_pixels, keep_going) as reader:
+        if not reader.is_archive:
+            if only:
+                raise BBCError("--only is for archives, and this is a lone image")
+            target = _decompress_target(file, output, f".{form or 'png'}")
+            if output is not None and target is not None:
+                form = _format_of(target, form)
+            if target is not None:
+                files.refuse_existing(target, force)
+            with progress("decompress", quiet, reader.expected_pixels) as advance:
+                _, image = next(reader.images(advance))
+                data, suffix, left_out = _as_file(image, form, strip)
+                stripped.add(left_out)
+            if target is None:
+                files.write_standard_output(data)
+            else:
+                if output is None:
+                    target = target.with_suffix(suffix)
+                files.write_file(target, data, force)
+            if not quiet:
+                echo_notes(stripped.notes())
+                click.echo(
+                    f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}",
+                    err=target is None,
+                )
+            return
+        folder = _decompress_target(file, output, "")
+        if folder is None:
+            raise click.UsageError("say with -o which folder to write")
+        names = files.image_names(reader.names, f".{form or 'png'}")
+        wanted, times = files.select(reader.names, only), reader.times
+        lost: list[Done[Any]] = []
+        count = 0
+        with (
+            files.NewFolder(folder, force) as new,
+            progress("decompress", quiet, reader.expected_pixels) as advance,
+        ):
+            new.check(names if wanted is None else [names[position] for position in wanted])
+            as_file = partial(_as_file, form=form, strip=strip)
+            positions = None if wanted is None else frozenset(wanted)
+            for done in reader.each(as_file, positions, jobs_for(jobs, device), advance):
+                if done.error is not None:
+                    if not keep_going:
+                        raise type(done.error)(f"{done.error}; --keep-going brings out what is not damaged")
+                    lost.append(done)
+                for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
+                    stripped.add(left_out)
+                    name = names[position] if form else names[position][: -len(".png")] + suffix
+                    new.write(name, data, times[position])
+                    count += 1
+            if keep_going and not count:
+                raise BBCError("nothing can be brought out")
+        if not quiet:
+            echo_notes(stripped.notes())
+            click.echo(f"{file} -> {folder}  {count_of(count)}")
+        damaged = tell_of_damage(reader, lost, err=True)
+    if damaged:
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@path_argument("file", "FILE.bbc")
+@model_option
+@device_option
+@jobs_option
+@max_pixels_option
+@quiet_option
+def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels: int, quiet: bool) -> None:
+    """Decode a file and check it, group by group; nothing is written. Exit with 1 if anything is damaged."""
+    lost: list[Done[Any]] = []
+    good: list[Done[Any]] = []
+    with open_file(file, model, device, quiet, max_pixels, keep_going=True) as reader:
+        with progress("test", quiet, reader.expected_pixels) as advance:
+            for done in reader.each(_nothing, None, jobs_for(jobs, device), advance):
+                if done.error is not None and (not reader.is_archive or isinstance(done.error, ModelError)):
+                    raise done.error
+                (good if done.error is None else lost).append(done)
+        if reader.is_archive and not quiet:
+            for done in good:
+                click.echo(f"group {done.number}: {count_of(len(done.positions))}, as they were")
+        damaged = tell_of_damage(reader, lost, err=True)
+        unfinished = 0 if reader.archive is None else reader.archive.unfinished
+        if damaged:
+            raise BBCError(f"damaged: {len(lost)} of {len(reader.archive.groups) if reader.archive else 1} groups")
+        if unfinished:
+            raise BBCError(f"all images are as they were, but there are {unfinished} bytes of an unfinished addition")
+        if not quiet:
+            click.echo(f"{file}: {count_of(reader.image_count)}, all as they were")
+
+
+def _nothing(_: PixelImage) -> None:
+    """An image was decoded; that is all."""
+
+
+def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str, tuple[str, ...]]:
+    """An image as the bytes of a file, its suffix, and the names of the metadata that is left out."""
+    from bbcompress.metadata import names_of
+    from bbcompress.writers import write_image
+
+    if strip:
+        return (*write_image(image.without_metadata(), form), names_of(image.metadata))
+    return (*write_image(image, form), ())
+
+
+def _format_of(target: Path, form: str | None) -> str | None:
+    """The format of an image that is written there. Raises BBCError where the name says one that is not written."""
+    from bbcompress.writers import format_of
+
+    named = format_of(target.suffix)
+    if named is None and target.suffix:
+        raise BBCError(f"{target}: images are written as {', '.join(WRITTEN_FORMATS)}")
+    if form is not None and named not in (None, form):
+        raise BBCError(f"{target}: its name says {named}, --format {form}")
+    return form or named
+
+
+def _decompress_target(source: str, output: str | None, suffix: str) -> Path | None:
+    from bbcompress.files import SUFFIX
+
+    if output == "-" or (output is None and source == "-"):
+        return None
+    if output is not None:
+        return Path(output)
+    path = Path(source)
+    if path.suffix.lower() != SUFFIX:
+        raise click.UsageError(f"{source} does not end with {SUFFIX}; say with -o what to write")
+    return path.with_suffix(suffix)

@@ -1,0 +1,45 @@
+"""The group of all commands, and how they end."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import click
+
+from bbcompress import __version__
+from bbcompress.errors import BBCError
+from bbcompress.signals import Terminated, termination_raises
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit statuses, as shells give them to what a signal ends: 128 and its number."""
+
+
+class Group(click.Group):
+    """Reports errors of bbc as one line on stderr and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with termination_raises():
+                return super().invoke(ctx)
+        except BBCError as error:
+            click.echo(f"bbc: error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly then
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"bbc: error: {place}{error.strerror or error}", err=True)
+            ctx.exit(1)
+        except MemoryError:
+            click.echo("bbc: error: there is not enough memory", err=True)
+            ctx.exit(1)
+        except (KeyboardInterrupt, Terminated) as signal:
+            click.echo("bbc: interrupted", err=True)
+            ctx.exit(TERMINATED if isinstance(signal, Terminated) else INTERRUPTED)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bbc")
+def main() -> None:
+    """Compress images without loss by variational auto-encoders and bits-back coding."""

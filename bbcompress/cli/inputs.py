@@ -1,0 +1,70 @@
+"""Opening files of bbc, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bbcompress.cli.progress import set_up_notices
+from bbcompress.errors import BBCError
+
+if TYPE_CHECKING:
+    from bbcompress.reader import Done, Reader
+
+
+@contextmanager
+def about(file: str) -> Iterator[None]:
+    """Errors begin with the name of the file."""
+    try:
+        yield
+    except BBCError as error:
+        raise type(error)(f"{file}: {error}") from None
+    except MemoryError:
+        raise BBCError(f"{file}: there is not enough memory for it") from None
+
+
+@contextmanager
+def open_file(
+    file: str, model: str | None, device: str, quiet: bool, max_pixels: int = 1 << 28, keep_going: bool = False
+) -> Iterator[Reader]:
+    """A reader of the file, whose errors within the block begin with its name; - is stdin. Raises BBCError."""
+    from bbcompress import files
+    from bbcompress.reader import Reader
+
+    try:
+        stream = files.open_input(file)
+    except OSError as error:
+        raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
+    set_up_notices(quiet)
+    with stream, about(file):
+        yield Reader(stream, model, device, max_pixels, keep_going)
+
+
+def tell_of_damage(reader: Reader, lost: list[Done[Any]], err: bool) -> bool:
+    """A line for each thing that is damaged, and for each image that is lost; whether there is any."""
+    from bbcompress.files import list_names, shown
+
+    archive = reader.archive
+    if archive is not None and archive.fault is not None:
+        click.echo(f"bbc: {archive.fault}; names are lost, {archive.unread} bytes cannot be made out", err=err)
+    names = list_names(reader.names) if lost else []
+    for done in lost:
+        click.echo(f"bbc: group {done.number} is lost ({done.error})", err=err)
+        for position in done.positions:
+            name = names[position]
+            click.echo(f"bbc: lost: {f'image {position}' if name is None else shown(name)}", err=err)
+    return bool(lost) or (archive is not None and archive.fault is not None)
+
+
+def echo_notes(notes: list[str]) -> None:
+    """Lines on stderr."""
+    for note in notes:
+        click.echo(f"bbc: {note}", err=True)
+
+
+def count_of(count: int) -> str:
+    """1 image, 2 images."""
+    return f"{count} image{'s' * (count != 1)}"

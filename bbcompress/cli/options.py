@@ -1,0 +1,107 @@
+"""Options that several commands have, and how a shell completes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bbcompress.errors import BBCError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from bbcompress.compressor import Compressor
+    from bbcompress.intake import Intake
+
+
+def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell completes names of files itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of installed models, else folders."""
+    from click.shell_completion import CompletionItem
+
+    from bbcompress.models.zoo import Zoo
+
+    try:
+        names = sorted({entry.name for entry in Zoo(None).entries if entry.name.startswith(incomplete)})
+    except BBCError:  # of a damaged card; no place to say so
+        names = []
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="dir")]
+
+
+def path_argument(name: str, metavar: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An argument of files, which are looked at in the command: errors are to be ours."""
+    return click.argument(name, metavar=metavar, shell_complete=complete_path, **settings)
+
+
+def model_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which models there are to be."""
+    text = "A model's folder, a folder of models, or the name of an installed model."
+    return click.option("-m", "--model", metavar="MODEL", shell_complete=complete_model, help=text)(command)
+
+
+def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where networks run."""
+    return click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with PyTorch.")(command)
+
+
+force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what exists.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1),
+                            help="Processes that share an archive's groups. [default: processors, to 8]")  # fmt: skip
+max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=1 << 28,
+                                  show_default=True, help="Refuse images of more pixels.")  # fmt: skip
+only_option = click.option("--only", metavar="PATTERN", multiple=True,
+                            help="Only images whose name or path fits, such as 'a*.png'; may be repeated.")  # fmt: skip
+
+_CODING_OPTIONS = (
+    model_option,
+    click.option("-K", "--steps", type=click.IntRange(0, 1000), default=0, show_default=True,
+                 help="Refinement steps of the posterior: smaller and slower."),
+    click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True,
+                 help="Which of a model's encoders."),
+    click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
+                 help="Learning rate of the K steps. [default: the model's own]"),
+    click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
+    click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
+    click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...)."),
+    click.option("--no-verify", is_flag=True, help="Do not decode what was coded before it counts."),
+    device_option,
+    jobs_option,
+    max_pixels_option,
+)  # fmt: skip
+
+
+def coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what compresses."""
+    for option in reversed(_CODING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def coder(
+    frames: bool, strip: bool, no_verify: bool, jobs: int | None, **options: Any
+) -> tuple[Compressor, Intake]:
+    """What compresses and what reads, by these options."""
+    from bbcompress.compressor import Compressor
+    from bbcompress.intake import Intake
+    from bbcompress.options import Options
+
+    jobs = jobs_for(jobs, options["device"])
+    return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), Intake(strip, frames, options["max_pixels"])
+
+
+def jobs_for(asked: int | None, device: str) -> int:
+    """Processes to share the work; one for an accelerator, unless more are asked for."""
+    from bbcompress.jobs import default_jobs
+
+    return asked or (default_jobs() if device == "cpu" else 1)

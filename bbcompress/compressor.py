@@ -1,0 +1,305 @@
+"""Images to the bytes of files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, split_items
+from bbcompress.archive.groups import (
+    decode_images,
+    decode_lone,
+    encode_fallback,
+    encode_images,
+    image_kinds,
+    prefers_fallback,
+)
+from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
+from bbcompress.codecs.fallback import Progress
+from bbcompress.errors import BBCError, FormatError, ImageError
+from bbcompress.images import PixelImage
+from bbcompress.jobs import Work, Workers
+from bbcompress.models.zoo import ModelEntry
+from bbcompress.options import FALLBACK, Item, Options, Summary, open_models
+from bbcompress.signals import held_back
+from bbcompress.threads import few_threads
+
+GROUP_SUBPIXELS = 1 << 22
+"""A group is written once its images have so many sub-pixels, bytes of metadata included."""
+
+WAITING_SUBPIXELS = 1 << 26
+"""Where the images of all groups that wait have so many, the largest is written: what bounds memory."""
+
+SAMPLE = 24
+"""Images of a group on which models are compared."""
+
+NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
+
+
+class Compressor:
+    """Images to the bytes of files, with one choice of options; models are loaded once."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Raises ModelError if the chosen model does not exist, BBCError for a bad device."""
+        self.options = options or Options()
+        self._models = open_models(self.options.model, self.options.device)
+
+    def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
+        """The file of one image. Raises ImageError where nothing can keep it exactly."""
+        work = _Work([image], progress)
+        coder, header, payload = self._encode([image], self._key(image), work)
+        if header.fallback:
+            (payload,) = split_items(payload, 1)
+        data = build_lone(header, payload, self.options.max_pixels)
+        if self.options.verify:
+            _verify(lambda: [decode_lone(data, self._models, work, self.options.max_pixels)], [image])
+        work.finish()
+        summary = Summary(size=len(data))
+        summary.count(coder, 1, image.samples)
+        return data, summary
+
+    def archive(
+        self,
+        images: Iterable[Item | tuple[str | None, PixelImage]],
+        file: BinaryIO,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write images with their names, and times if they have any, as one archive; groups are written as they fill.
+
+        Raises:
+            ImageError: an image cannot be kept exactly. BBCError: a name is not allowed or occurs twice, or some images
+                have none.
+        """
+        start = file.tell()
+        summary = self._write(ArchiveWriter(file, self.options.max_pixels), images, progress)
+        summary.size = file.tell() - start
+        return summary
+
+    def add(
+        self,
+        images: Iterable[Item | tuple[str | None, PixelImage]],
+        archive: ArchiveReader,
+        file: BinaryIO,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write images behind those of `archive`, which was read from `file`, in the place of an unfinished addition.
+
+        They are all there, and on the disk, when this returns; whatever ends it otherwise, the archive is what it was.
+
+        Raises:
+            As :meth:`archive`. BBCError: the archive has an image of the name.
+        """
+        end = file.seek(0, os.SEEK_END) - archive.unfinished
+        sync = partial(_sync, file)
+        try:
+            file.truncate(end)
+            file.seek(end)
+            summary = self._write(ArchiveWriter(file, self.options.max_pixels, archive, sync), images, progress)
+            sync()
+            summary.size = file.tell() - end
+        except BaseException:
+            with held_back():
+                _cut(file, end)
+            raise
+        return summary
+
+    def _write(
+        self,
+        writer: ArchiveWriter,
+        images: Iterable[Item | tuple[str | None, PixelImage]],
+        progress: Progress | None,
+    ) -> Summary:
+        summary = Summary()
+        sent: deque[_Sent] = deque()
+
+        def tasks() -> Iterator[list[PixelImage]]:
+            for group in self._groups(images):
+                sent.append(_Sent.of(group))
+                yield [item.image for _, item in group]
+
+        make = partial(_group_coder, self.options) if self.options.jobs > 1 else lambda: self._code
+        with Workers(self.options.jobs, make, _samples) as workers:
+            for coder, header, payload in workers.map(tasks(), progress):
+                group = sent.popleft()
+                writer.add_group(header, payload, group.names, group.positions, group.times)
+                summary.count(coder, len(group.positions), group.subpixels)
+        if not summary.images:
+            raise ImageError("there is no image to compress")
+        writer.close()
+        return summary
+
+    def _groups(self, images: Iterable[Item | tuple[str | None, PixelImage]]) -> Iterator[list[_Waiting]]:
+        """The images in groups of one kind and size: each as soon as it is full, or the largest where many wait."""
+        waiting: dict[_Key, list[_Waiting]] = {}
+        sizes: dict[_Key, int] = {}
+        total = 0
+        facts: tuple[bool, bool] | None = None
+        for position, given in enumerate(images):
+            item = Item(*given)
+            has = item.name is not None, item.time is not None
+            facts = facts or has
+            if has != facts:
+                raise BBCError("either all images of an archive have names, and times, or none has")
+            key = self._key(item.image, item.name)
+            group = waiting.setdefault(key, [])
+            group.append((position, item))
+            cost = item.image.samples + sum(record.cost for record in item.image.metadata)
+            sizes[key] = sizes.get(key, 0) + cost
+            total += cost
+            full = sizes[key] >= GROUP_SUBPIXELS or len(group) == MAX_GROUP_IMAGES
+            if full or total >= WAITING_SUBPIXELS:
+                largest = key if full else max(sizes, key=sizes.__getitem__)
+                total -= sizes.pop(largest)
+                yield waiting.pop(largest)
+        yield from waiting.values()
+
+    def _code(self, images: Sequence[PixelImage], progress: Progress | None) -> tuple[str, GroupHeader, bytes]:
+        """A group of images: what coded them, header and payload. Raises BBCError if they do not come back."""
+        work = _Work(images, progress)
+        key = self._key(images[0])
+        with few_threads(len(images), any(entry.weights.shape is None for entry in key.entries)):
+            coder, header, payload = self._encode(images, key, work)
+            if self.options.verify:
+                _verify(lambda: self._decode(header, payload, work), list(images))
+        work.finish()
+        return coder, header, payload
+
+    def _decode(self, header: GroupHeader, payload: bytes, progress: Progress) -> list[PixelImage]:
+        return decode_images(header, payload, self._models, progress=progress, max_pixels=self.options.max_pixels)
+
+    def _key(self, image: PixelImage, name: str | None = None) -> _Key:
+        """What decides with which other images an image is coded. Raises ImageError, ModelError."""
+        kinds = image_kinds(image)
+        if self.options.binary and (not kinds or kinds[0][1] != 2):
+            raise ImageError(f"{name or 'the image'} is not grey of two levels, the only kind that --binary allows")
+        shape = (image.height, image.width)
+        for channels, levels, kind in kinds:
+            if entries := self._models.zoo.candidates(shape, channels, levels):
+                return _Key(kind, tuple(entries), shape)
+        return _Key(GREY, (), None)
+
+    def _encode(self, images: Sequence[PixelImage], key: _Key, work: _Work) -> tuple[str, GroupHeader, bytes]:
+        """The smallest coding of images of one kind: what coded them, header and payload."""
+        best: tuple[str, GroupHeader, bytes] | None = None
+        entries = self._preferred(images, key)
+        work.passes = max(1, len(entries)) + self.options.verify
+        for entry in entries:
+            header, payload = encode_images(self._models.vae(entry), images, key.kind, self.options.coding, work)
+            if best is None or len(payload) < len(best[2]):
+                best = (entry.name, header, payload)
+        if best is None or prefers_fallback(images, len(best[2])):
+            header, payload = encode_fallback(images, work if best is None else None)
+            if best is None or len(payload) < len(best[2]):
+                best = (FALLBACK, header, payload)
+        return best
+
+    def _preferred(self, images: Sequence[PixelImage], key: _Key) -> Sequence[ModelEntry]:
+        """The models that are worth trying: of several, for a large group, the one that is best on a sample of it."""
+        if len(key.entries) < 2 or len(images) <= SAMPLE:
+            return key.entries
+        sample = images[:: len(images) // SAMPLE]
+
+        def size(entry: ModelEntry) -> int:
+            return len(encode_images(self._models.vae(entry), sample, key.kind, self.options.coding)[1])
+
+        return [min(key.entries, key=size)]
+
+
+def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) -> None:
+    """Raises BBCError unless `decode` gives the images."""
+    try:
+        same = decode() == images
+    except FormatError:
+        same = False
+    if not same:
+        raise BBCError(NOT_VERIFIED)
+
+
+def _samples(images: Iterable[PixelImage]) -> int:
+    return sum(image.samples for image in images)
+
+
+def _pixels(images: Iterable[PixelImage]) -> int:
+    return sum(image.width * image.height for image in images)
+
+
+class _Work:
+    """Tells of each pixel of some images once, however many passes there are: models to compare, verification."""
+
+    def __init__(self, images: Sequence[PixelImage], progress: Progress | None) -> None:
+        self.pixels = _pixels(images)
+        self.passes = 1
+        self._progress = progress
+        self._worked = self._told = 0
+
+    def __call__(self, pixels: int) -> None:
+        """A pass is done with so many more."""
+        self._worked += pixels
+        self._tell(min(self.pixels, self._worked // self.passes))
+
+    def finish(self) -> None:
+        """All passes are done."""
+        self._tell(self.pixels)
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None and done > self._told:
+            self._progress(done - self._told)
+            self._told = done
+
+
+_Waiting = tuple[int, Item]
+"""What waits to be written, and its position."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What is kept of a group of images while it is coded."""
+
+    positions: list[int]
+    names: list[str] | None
+    times: list[int] | None
+    subpixels: int
+
+    @staticmethod
+    def of(group: Sequence[_Waiting]) -> _Sent:
+        names = [item.name for _, item in group if item.name is not None]
+        times = [item.time for _, item in group if item.time is not None]
+        subpixels = sum(item.image.samples for _, item in group)
+        return _Sent([position for position, _ in group], names or None, times or None, subpixels)
+
+
+def _group_coder(options: Options) -> Work[list[PixelImage], tuple[str, GroupHeader, bytes]]:
+    return Compressor(options)._code
+
+
+def _sync(file: BinaryIO) -> None:
+    """What was written is on the disk, if that is where the file is."""
+    file.flush()
+    with suppress(io.UnsupportedOperation):
+        os.fsync(file.fileno())
+
+
+def _cut(file: BinaryIO, end: int) -> None:
+    """End the file there; first without what is not written yet, for which there may be no room."""
+    for _ in range(2):
+        with suppress(OSError):
+            os.ftruncate(file.fileno(), end)
+        with suppress(OSError):
+            file.flush()
+    file.truncate(end)
+    _sync(file)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What images of a group share: kind, size and the models that fit them; no model means the fallback."""
+
+    kind: Kind
+    entries: tuple[ModelEntry, ...]
+    shape: tuple[int, int] | None

@@ -1,0 +1,113 @@
+"""What Python and the command line both ask for: options, what an image of an archive is, and what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bbcompress.archive.blocks import CodingSettings
+from bbcompress.archive.groups import ModelCache
+from bbcompress.codecs.refinement import MAX_STEPS
+from bbcompress.errors import BBCError
+from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
+from bbcompress.images import MAX_PIXELS, PixelImage
+from bbcompress.models.vae import ENCODERS
+from bbcompress.models.zoo import Zoo
+
+FALLBACK = "fallback"
+"""What is told of images that no model coded."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compress.
+
+    model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
+    steps: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
+    inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
+    the model's own. binary: refuse images of more than two levels. verify: decode what was written before it counts.
+    device: `cpu` or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any
+    number (a program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing`
+    wants). max_pixels: of an image.
+
+    Raises:
+        BBCError: a value is out of range.
+    """
+
+    model: str | Path | None = None
+    steps: int = 0
+    encoder: str = "rha"
+    learning_rate: float | None = None
+    binary: bool = False
+    verify: bool = True
+    device: str = "cpu"
+    jobs: int = 1
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.steps <= MAX_STEPS:
+            raise BBCError(f"K must be 0 to {MAX_STEPS}")
+        if self.encoder not in ENCODERS:
+            raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
+        if self.learning_rate is not None and not 1e-6 <= self.learning_rate <= 1:
+            raise BBCError("the learning rate must be 1e-6 to 1")
+        if self.jobs < 1:
+            raise BBCError("the number of jobs must be at least 1")
+
+    @property
+    def coding(self) -> CodingSettings:
+        """What the codecs need to know."""
+        rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
+        return CodingSettings(self.encoder, self.steps, rate)
+
+
+@dataclass
+class Summary:
+    """What was written: images, sub-pixels, bytes, and how many images each coder took (by model or `fallback`)."""
+
+    images: int = 0
+    subpixels: int = 0
+    size: int = 0
+    coders: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Whole-file bits a sub-pixel."""
+        return 8 * self.size / max(self.subpixels, 1)
+
+    def count(self, coder: str, images: int, subpixels: int) -> None:
+        """Add so many images, of so many sub-pixels in all, that `coder` took."""
+        self.images += images
+        self.subpixels += subpixels
+        self.coders[coder] = self.coders.get(coder, 0) + images
+
+
+class Item(NamedTuple):
+    """An image of an archive: its name, and when it was modified, in whole seconds since 1970; None for neither."""
+
+    name: str | None
+    image: PixelImage
+    time: int | None = None
+
+
+def backend_for(device: str) -> Backend:
+    """numpy for the CPU, torch for other devices. Raises BBCError where the device cannot be used."""
+    if device == "cpu":
+        return NumpyBackend()
+    try:
+        backend = TorchBackend(device)
+        backend.numpy(backend.asarray(np.zeros(1)))  # torch looks for the device only when it is used
+        return backend
+    except ModuleNotFoundError:
+        raise BBCError(f"device {device} needs PyTorch: pip install torch") from None
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BBCError(f"device {device} cannot be used: {reason}") from None
+
+
+def open_models(model: str | Path | None, device: str) -> ModelCache:
+    """The models that there are, on a device. model: as in `Options`. Raises ModelError, BBCError."""
+    return ModelCache(Zoo(model), backend_for(device))

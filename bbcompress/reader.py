@@ -1,0 +1,373 @@
+"""Files of bbc to their images, of an archive group by group."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from bbcompress.archive.container import (
+    Accounting,
+    ArchiveReader,
+    is_archive,
+    lone_accounting,
+    parse_lone,
+    split_items,
+)
+from bbcompress.archive.groups import ModelCache, decode_images, decode_lone
+from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.fallback import Progress, item_size
+from bbcompress.errors import BBCError, FormatError, ModelError
+from bbcompress.images import MAX_PIXELS, PixelImage
+from bbcompress.jobs import Work, Workers
+from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
+from bbcompress.metadata import Metadata, decode_metadata
+from bbcompress.options import FALLBACK, open_models
+from bbcompress.threads import few_threads
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A group of a file that was decoded, or turned out to be damaged.
+
+    number: of the group, from 0. positions: of those of its images that were wanted. results: theirs, in this order;
+    empty where there is an error. error: why the group could not be decoded.
+    """
+
+    number: int
+    positions: Sequence[int]
+    results: Sequence[T]
+    error: BBCError | None = None
+
+
+class Reader:
+    """A file of bbc, opened: `names`, and the images group by group, or one by its name or position."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        max_pixels: int = MAX_PIXELS,
+        keep_going: bool = False,
+    ) -> None:
+        """file: seekable; it stays open and is not closed here. model: as in `Options`. max_pixels: of an image.
+        keep_going: find what is left of an archive whose end or indexes are damaged.
+
+        Raises:
+            FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
+        """
+        self._choice = model, device
+        self._models = open_models(model, device)
+        self._max_pixels = max_pixels
+        file.seek(0)
+        start = file.read(3)
+        file.seek(0)
+        self.archive: ArchiveReader | None = None
+        self._lone = b""
+        self._opened = [0, 0]  # images and pixels of the groups begun
+        self._last: tuple[int, list[PixelImage]] = -1, []
+        if is_archive(start):
+            self._open_archive(file, keep_going)
+            return
+        self._lone = file.read()
+        try:
+            parse_lone(self._lone, max_pixels)
+        except FormatError as fault:
+            if not keep_going:
+                raise
+            try:  # its first bytes may be what is damaged
+                self._open_archive(file, keep_going)
+            except FormatError:
+                raise fault from None
+
+    def _open_archive(self, file: BinaryIO, keep_going: bool) -> None:
+        self.archive = ArchiveReader(file, self._max_pixels, keep_going)
+        if self.archive.unfinished:
+            _log.warning("%d bytes of an unfinished addition at its end are left out", self.archive.unfinished)
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is an archive, not a lone image."""
+        return self.archive is not None
+
+    @property
+    def image_count(self) -> int:
+        """Number of images."""
+        return 1 if self.archive is None else self.archive.image_count
+
+    @property
+    def names(self) -> Sequence[str | None]:
+        """Names of the images by position, None for images without one."""
+        return [None] if self.archive is None else self.archive.names
+
+    def expected_pixels(self) -> int | None:
+        """Pixels of all images, as far as the groups that `images` has begun let expect; None before the first."""
+        images, pixels = self._opened
+        return pixels * self.image_count // images if images else None
+
+    @property
+    def times(self) -> Sequence[int | None]:
+        """When the images were modified, in seconds since 1970, by position; None where the file does not say."""
+        return [None] if self.archive is None else self.archive.times
+
+    def find(self, name: str) -> int | None:
+        """The position of the image of that name, None if there is none."""
+        return None if self.archive is None else self.archive.find(name)
+
+    def read(self, position: int) -> PixelImage:
+        """The image at a position. Of an archive only its group is read, and kept for the next call.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing.
+        """
+        if self.archive is None:
+            range(1)[position]
+            return decode_lone(self._lone, self._models, None, self._max_pixels)
+        number, place = self.archive.place(position)
+        if self._last[0] != number:
+            self._last = number, self.read_group(number)
+        return self._last[1][place]
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """The positions of the images of each group; a lone image is a group of one."""
+        return [range(1)] if self.archive is None else [entry.positions for entry in self.archive.groups]
+
+    def place(self, position: int) -> tuple[int, int]:
+        """The group of the image at a position, and its place in it. Raises IndexError if there is none."""
+        return (0, range(1)[position]) if self.archive is None else self.archive.place(position)
+
+    def read_group(self, number: int) -> list[PixelImage]:
+        """The images of a group.
+
+        Raises:
+            IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing.
+        """
+        if self.archive is None:
+            range(1)[number]
+            return [decode_lone(self._lone, self._models, None, self._max_pixels)]
+        header, payload = self.archive.read_group(number)
+        return decode_images(header, payload, self._models, max_pixels=self._max_pixels)
+
+    def look(self, position: int) -> tuple[Looks, Metadata]:
+        """Size, mode and metadata of the image at a position, none of which takes decoding it.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged.
+        """
+        number, place = self.place(position)
+        header, payload = self._group(number)
+        items = split_items(payload, header.count) if header.fallback and self.is_archive else [payload]
+        look = stored_looks(items[place : place + 1])[0] if header.fallback else coded_looks(header, self._models.zoo)
+        metadata = () if header.metadata is None else decode_metadata(header.metadata, header.count)[place]
+        return look, metadata
+
+    def __getitem__(self, name: str) -> PixelImage:
+        """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
+        position = self.find(name)
+        if position is None:
+            raise KeyError(name)
+        return self.read(position)
+
+    def images(self, progress: Progress | None = None) -> Iterator[tuple[int, PixelImage]]:
+        """Position and image of all images, decoded group by group.
+
+        Raises:
+            FormatError: a group is damaged. ModelError: its model is missing.
+        """
+        for done in self.each(_same, progress=progress):
+            if done.error is not None:
+                raise done.error
+            yield from zip(done.positions, done.results, strict=True)
+
+    def each(
+        self,
+        function: Callable[[PixelImage], T],
+        only: Container[int] | None = None,
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> Iterator[Done[T]]:
+        """What `function` makes of the images, group by group in the order of the file; of damaged groups the error.
+
+        only: positions of the images that are wanted; groups without any are not read.
+        jobs: processes that share the groups; of several, `function` and its results are pickled.
+        """
+        self._opened = [0, 0]
+        if self.archive is None:
+            if only is None or 0 in only:
+                yield self._lone_done(function, progress)
+            return
+        sent: deque[tuple[int, Sequence[int]]] = deque()
+
+        def tasks(archive: ArchiveReader) -> Iterator[_Task]:
+            for number, entry in enumerate(archive.groups):
+                places = None if only is None else [place for place, at in enumerate(entry.positions) if at in only]
+                if places != []:
+                    sent.append((number, entry.positions if places is None else [entry.positions[at] for at in places]))
+                    yield self._task(archive, number, places, progress is not None)
+
+        if jobs == 1:
+            make = partial(_on_groups, self._models, function, self._max_pixels)
+        else:
+            make = partial(_in_a_process, *self._choice, function, self._max_pixels)
+        with Workers(jobs, make, self._worth) as workers:
+            for results in workers.map(tasks(self.archive), progress):
+                number, positions = sent.popleft()
+                if isinstance(results, BBCError):
+                    yield Done(number, positions, [], results)
+                else:
+                    yield Done(number, positions, results)
+
+    def _worth(self, task: _Task) -> int:
+        """About how many pixels a task has."""
+        if isinstance(task, BBCError):
+            return 0
+        header, payload, _ = task
+        if not header.fallback:
+            width, height = coded_looks(header, self._models.zoo)[0] or (0, 0)
+            return header.count * width * height
+        try:
+            return sum(width * height for width, height in map(item_size, split_items(payload, header.count)))
+        except FormatError:  # which comes up again where it is decoded
+            return 0
+
+    def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
+        try:
+            header, payload = parse_lone(self._lone, self._max_pixels)
+            if progress is not None:
+                self._begin(header, [payload])
+            image = decode_lone(self._lone, self._models, progress, self._max_pixels)
+        except (FormatError, ModelError) as error:
+            return Done(0, [0], [], error)
+        return Done(0, [0], [function(image)])
+
+    def _task(self, archive: ArchiveReader, number: int, places: list[int] | None, watched: bool) -> _Task:
+        try:
+            header, payload = archive.read_group(number)
+            if watched:
+                self._begin(header, split_items(payload, header.count) if header.fallback else [])
+        except FormatError as error:
+            return error
+        return header, payload, places
+
+    def entries(self) -> Iterator[Listed]:
+        """What is known of each image without decoding any, by position."""
+        if self.archive is None:
+            header, payload = parse_lone(self._lone, self._max_pixels)
+            (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
+            yield Listed(None, *look, self.model_name(header), None)
+            return
+        groups: dict[int, tuple[str | None, list[Looks] | Looks]] = {}
+        names, times = self.archive.names, self.archive.times
+        for position in range(self.image_count):
+            number, place = self.archive.place(position)
+            if number not in groups:
+                groups[number] = self._group_looks(self.archive, number)
+            coder, looks = groups[number]
+            size, mode = looks[place] if isinstance(looks, list) else looks
+            yield Listed(names[position], size, mode, coder, times[position])
+
+    def _group_looks(self, archive: ArchiveReader, number: int) -> tuple[str | None, list[Looks] | Looks]:
+        try:
+            header = archive.read_header(number)
+            if not header.fallback:
+                return self.model_name(header), coded_looks(header, self._models.zoo)
+            header, payload = archive.read_group(number)
+            return FALLBACK, stored_looks(split_items(payload, header.count))
+        except FormatError:
+            return None, (None, None)
+
+    def _begin(self, header: GroupHeader, items: Sequence[bytes]) -> None:
+        """Take up the size of a group's images, if its header, or that of each stored image, says it."""
+        if header.fallback:
+            sizes = [item_size(item) for item in items]
+        else:
+            sizes = [] if header.size is None else [header.size] * header.count
+        self._opened[0] += len(sizes)
+        self._opened[1] += sum(width * height for width, height in sizes)
+
+    def facts(self) -> dict[str, Any]:
+        """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
+
+        Raises:
+            FormatError: a group is damaged.
+        """
+        accounting = self._accounting()
+        return {
+            "format": 1,
+            "archive": self.is_archive,
+            "images": self.image_count,
+            "bytes": accounting.total,
+            "parts": {name: value for name, value in asdict(accounting).items() if value},
+            "groups": [self._group_facts(header, len(payload)) for header, payload in self._groups()],
+        }
+
+    def _groups(self) -> list[tuple[GroupHeader, bytes]]:
+        return [self._group(number) for number in range(1 if self.archive is None else len(self.archive.groups))]
+
+    def _group(self, number: int) -> tuple[GroupHeader, bytes]:
+        if self.archive is None:
+            return parse_lone(self._lone, self._max_pixels)
+        return self.archive.read_group(number)
+
+    def _accounting(self) -> Accounting:
+        return lone_accounting(self._lone, self._max_pixels) if self.archive is None else self.archive.accounting()
+
+    def _group_facts(self, header: GroupHeader, size: int) -> dict[str, Any]:
+        facts = {"model": self.model_name(header), "images": header.count, "bytes": size}
+        if header.fallback:
+            return facts
+        coding = {"encoder": header.encoder, "K": header.steps}
+        if header.blocks and header.size is not None:
+            return {**facts, **coding, "width": header.size[0], "height": header.size[1]}
+        coding["direct"] = header.direct
+        return {**facts, **coding, "batches": list(header.batches), "lanes": header.lanes}
+
+    def model_name(self, header: GroupHeader) -> str:
+        """The name of the model that a group was coded with, its id where it is not installed."""
+        if header.fallback:
+            return FALLBACK
+        try:
+            return self._models.zoo.named(header.model)[0].name
+        except ModelError:
+            return f"{header.model.hex()}... (not installed)"
+
+
+_Task = tuple[GroupHeader, bytes, "list[int] | None"] | BBCError
+"""A group, and which of its images are wanted (None for all); or why it cannot be read."""
+
+
+def _on_groups(
+    models: ModelCache, function: Callable[[PixelImage], T], max_pixels: int
+) -> Work[_Task, list[T] | BBCError]:
+    def work(task: _Task, progress: Progress) -> list[T] | BBCError:
+        if isinstance(task, BBCError):
+            return task
+        header, payload, places = task
+        try:
+            with few_threads(header.count, header.blocks):
+                images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
+        except (FormatError, ModelError) as error:
+            return error
+        return [function(image) for image in (images if places is None else [images[place] for place in places])]
+
+    return work
+
+
+def _in_a_process(
+    model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int
+) -> Work[_Task, list[T] | BBCError]:
+    return _on_groups(open_models(model, device), function, max_pixels)
+
+
+def _same(image: PixelImage) -> PixelImage:
+    return image
