@@ -125,7 +125,7 @@ def figures7_and_8() -> str:
             rows.append([str(steps), *sizes, *both])
         heads = ["K", *names, *(f"{name}, ms to {kind}" for name in names for kind in ("compress", "decompress"))]
         title = f"Figures 7 and 8: files of {KINDS[pixels]} by K, bits per sub-pixel"
-        parts.append(section(title, heads, rows, seventh, "figure7", "figure8"))
+        parts.append(section(title, heads, rows, seventh, "figure7", "figure8", pixels=pixels))
         parts.append(catching_up(pixels, times))
     return "\n\n".join(parts)
 
@@ -197,25 +197,30 @@ def by_kind(figure: str) -> list[tuple[str, Results, Results, str]]:
     return found
 
 
-def section(title: str, heads: list[str], rows: list[list[str]], found: Results, *names: str) -> str:
-    """A table under its title, with its plots and where it was measured."""
+def section(
+    title: str, heads: list[str], rows: list[list[str]], found: Results, *names: str, pixels: str = ""
+) -> str:
+    """A table under its title, with its plots and where it was measured. pixels: its kind, if the schedule has several.
+    """
     plots = ", ".join(f"[{name}](results/study-{name}.png)" for name in names)
     environment = found["environment"]
     versions = f"torch {environment['packages']['torch']}, commit {environment['commit']}"
-    return f"#### {title}\n\n{table(heads, rows)}\n\n{plots}; {environment['device']}, {versions}; {schedule(found)}."
+    measured = f"{plots}; {environment['device']}, {versions}; {schedule(found, pixels)}."
+    return f"#### {title}\n\n{table(heads, rows)}\n\n{measured}"
 
 
-def schedule(found: Results) -> str:
+def schedule(found: Results, pixels: str = "") -> str:
     """The schedule of a training, in words."""
     said = found["schedule"]
-    if said.get("shipped_models"):
-        return "the models that bbc ships"
+    if said.get("shipped_models") or pixels == "cifar10":  # whose files are of one model
+        return "the model that bbc ships"
     parts = [f"{said['seeds']} seed{'s' * (said['seeds'] != 1)}"]
     for name in ("vae", "half_asleep", "encoder", "optimal"):
         if name in said:
             epochs = said[name]["epochs"]
-            length = ", ".join(map(str, epochs.values())) if isinstance(epochs, dict) else str(epochs)
-            parts.append(f"{name.replace('_', '-')} {length} epochs at {said[name]['lr']:g}")
+            if isinstance(epochs, dict):
+                epochs = epochs.get(pixels) or ", ".join(map(str, epochs.values()))
+            parts.append(f"{name.replace('_', '-')} {epochs} epochs at {said[name]['lr']:g}")
     return "; ".join(parts)
 
 
