@@ -80,7 +80,7 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
     if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
     header = _with_metadata(header, reader)
-    return header, reader.take(max(reader.remaining - CRC_BYTES, 0)) if header.fallback else reader.rest()
+    return header, reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
 
 
 def lone_accounting(data: bytes, max_pixels: int = MAX_PIXELS) -> Accounting:

@@ -109,6 +109,13 @@ def test_lone_fallback_damage() -> None:
             assert place == 2 and not header.fallback
 
 
+def test_a_lone_checksum_is_not_the_end_of_what_stands_before_it() -> None:
+    described = replace(FALLBACK, metadata=b"")
+    body = build_lone(described, varint(5 << 1) + b"block")[:-4]
+    with pytest.raises(FormatError, match="cut short"):
+        parse_lone(body + crc32(body))  # the block's checksum would be the file's
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\xbb", b"\xbb\xc1", b"PNG", b"\xbb\xc2\x00abc", b"\xbb\xc1\x01abc", b"\xbb\xc1\x03abc"]
 )
