@@ -11,7 +11,7 @@ from PIL import Image
 
 from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
-from bbcompress.images import PixelImage, from_array
+from bbcompress.images import MAX_PIXELS, PixelImage, from_array
 from bbcompress.options import Options
 from bbcompress.pillow_images import from_pillow
 from bbcompress.reader import Reader
@@ -44,15 +44,18 @@ def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
     return Compressor(Options(steps=k, **options)).lone(as_image(image))[0]
 
 
-def decompress(data: bytes, model: str | Path | None = None) -> NumpyArray:
+def decompress(
+    data: bytes, model: str | Path | None = None, device: str = "cpu", max_pixels: int = MAX_PIXELS
+) -> NumpyArray:
     """The pixels of the file of one image: (height, width), or (height, width, samples); bool, uint8 or uint16.
 
-    Of a palette image these are indices; `bbcompress.open` gives the palette and all else. model: as in `Options`.
+    Of a palette image these are indices; `bbcompress.open` gives the palette and all else. model, device, max_pixels:
+    as in `Options`.
 
     Raises:
         FormatError: it is damaged, no file of bbc, or an archive. ModelError: the model that it names is missing.
     """
-    reader = Reader(io.BytesIO(data), model)
+    reader = Reader(io.BytesIO(data), model, device, max_pixels)
     if reader.is_archive:
         raise FormatError("this is an archive of several images")
     _, image = next(reader.images())

@@ -175,6 +175,8 @@ class Compressor:
 
     def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
+        if image.width * image.height > self.options.max_pixels:
+            raise ImageError(f"{name or 'the image'} has more pixels than the limit of {self.options.max_pixels}")
         kinds = image_kinds(image)
         if self.options.binary and (not kinds or kinds[0][1] != 2):
             raise ImageError(f"{name or 'the image'} is not grey of two levels, the only kind that --binary allows")

@@ -53,6 +53,11 @@ _KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
 _pillow_lock = threading.Lock()
 
 
+def samples_of(mode: str) -> int:
+    """Samples of each pixel of a mode. KeyError if there is no such mode."""
+    return _MODES[mode][1]
+
+
 @dataclass(frozen=True, eq=False)
 class PixelImage:
     """An image of one of Pillow's modes 1, L, LA, P, RGB, RGBA, CMYK, I;16, or LA;16, RGB;16, RGBA;16, which it lacks.

@@ -1,4 +1,5 @@
-"""What Python and the command line both ask for: options, what an image of an archive is, and what was written."""
+"""What Python and the command line both ask for: options and the models there are; what an image of an archive is, and
+what was written."""
 
 from __future__ import annotations
 
@@ -54,8 +55,8 @@ class Options:
             raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
         if self.learning_rate is not None and not 1e-6 <= self.learning_rate <= 1:
             raise BBCError("the learning rate must be 1e-6 to 1")
-        if self.jobs < 1:
-            raise BBCError("the number of jobs must be at least 1")
+        if min(self.jobs, self.max_pixels) < 1:
+            raise BBCError("the numbers of jobs and of pixels must be at least 1")
 
     @property
     def coding(self) -> CodingSettings:

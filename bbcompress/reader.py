@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from bbcompress.archive.container import (
     Accounting,
     ArchiveReader,
+    check_magic,
     is_archive,
     lone_accounting,
     parse_lone,
@@ -22,7 +23,7 @@ from bbcompress.archive.groups import ModelCache, decode_images, decode_lone
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.fallback import Progress, item_size
 from bbcompress.errors import BBCError, FormatError, ModelError
-from bbcompress.images import MAX_PIXELS, PixelImage
+from bbcompress.images import MAX_PIXELS, PixelImage, samples_of
 from bbcompress.jobs import Work, Workers
 from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
 from bbcompress.metadata import Metadata, decode_metadata
@@ -78,6 +79,8 @@ class Reader:
         if is_archive(start):
             self._open_archive(file, keep_going)
             return
+        if not keep_going:
+            check_magic(start)  # before what may be a large file of something else is read
         self._lone = file.read()
         try:
             parse_lone(self._lone, max_pixels)
@@ -228,15 +231,14 @@ class Reader:
                     yield Done(number, positions, results)
 
     def _worth(self, task: _Task) -> int:
-        """About how many pixels a task has."""
+        """About how many sub-pixels a task has."""
         if isinstance(task, BBCError):
             return 0
         header, payload, _ = task
         if not header.fallback:
-            width, height = coded_looks(header, self._models.zoo)[0] or (0, 0)
-            return header.count * width * height
+            return header.count * _subpixels(coded_looks(header, self._models.zoo))
         try:
-            return sum(width * height for width, height in map(item_size, split_items(payload, header.count)))
+            return sum(map(_subpixels, stored_looks(split_items(payload, header.count))))
         except FormatError:  # which comes up again where it is decoded
             return 0
 
@@ -311,8 +313,8 @@ class Reader:
             "groups": [self._group_facts(header, len(payload)) for header, payload in self._groups()],
         }
 
-    def _groups(self) -> list[tuple[GroupHeader, bytes]]:
-        return [self._group(number) for number in range(1 if self.archive is None else len(self.archive.groups))]
+    def _groups(self) -> Iterator[tuple[GroupHeader, bytes]]:
+        return map(self._group, range(1 if self.archive is None else len(self.archive.groups)))
 
     def _group(self, number: int) -> tuple[GroupHeader, bytes]:
         if self.archive is None:
@@ -340,6 +342,12 @@ class Reader:
             return self._models.zoo.named(header.model)[0].name
         except ModelError:
             return f"{header.model.hex()}... (not installed)"
+
+
+def _subpixels(looks: Looks) -> int:
+    """Of an image that looks so; 0 where its size is not known."""
+    size, mode = looks
+    return 0 if size is None else size[0] * size[1] * samples_of(mode or "L")
 
 
 _Task = tuple[GroupHeader, bytes, "list[int] | None"] | BBCError

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
-from bbcompress.images import PixelImage
+from bbcompress.images import MAX_PIXELS, PixelImage
 from bbcompress.pillow_images import to_pillow
 
 
@@ -32,10 +32,12 @@ class ArchiveDataset(Dataset[Any]):
         transform: Callable[[Image.Image], Any] | None = None,
         names: bool = False,
         model: str | Path | None = None,
+        device: str = "cpu",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """transform: what makes an item of an image of Pillow, as for torchvision's data sets; None gives the pixels
         as a tensor (samples, height, width) of bool, uint8 or uint16, of palette images the indices.
-        names: give pairs of the item and the image's name. model: as in `Options`.
+        names: give pairs of the item and the image's name. model, device, max_pixels: as in `Options`.
 
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError: a chosen model is missing. BBCError: the file
@@ -43,7 +45,7 @@ class ArchiveDataset(Dataset[Any]):
         """
         self.path = Path(path).absolute()
         self.transform = transform
-        self._names, self._model = names, model
+        self._names, self._choice = names, (model, device, max_pixels)
         self._opened: tuple[int, Archive] | None = None
         self.groups = list(self.archive.groups)
         """The positions of the images of each group."""
@@ -52,7 +54,7 @@ class ArchiveDataset(Dataset[Any]):
     def archive(self) -> Archive:
         """The file, as this process has opened it: of one from before a fork, both would move the place in it."""
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), Archive(self.path, self._model)
+            self._opened = os.getpid(), Archive(self.path, *self._choice)
         return self._opened[1]
 
     def __len__(self) -> int:

@@ -25,6 +25,7 @@ from bbcompress.codecs.fallback import encode_item
 from bbcompress.compressor import NOT_VERIFIED, Compressor
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.jobs import Workers
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.vae import VAEWeights
 from bbcompress.options import FALLBACK, Options, Summary
@@ -824,3 +825,67 @@ def test_damaged_files_of_a_residual_vae(resnet_folder: Path) -> None:
                 with pytest.raises(BBCError) as caught:
                     list(Reader(io.BytesIO(damaged), resnet_folder).images())
                 assert "\n" not in str(caught.value)
+
+
+# Limits
+
+
+def test_images_above_the_limit_are_refused_before_the_work() -> None:
+    for image in (DIGIT, photo()):
+        pixels = image.width * image.height
+        assert compress(image, max_pixels=pixels)
+        with pytest.raises(ImageError, match=f"the image has more pixels than the limit of {pixels - 1}"):
+            compress(image, max_pixels=pixels - 1)
+        with pytest.raises(ImageError, match=r"x\.png has more pixels"):
+            build([("x.png", image)], max_pixels=pixels - 1)
+    with pytest.raises(BBCError, match="at least 1"):
+        Options(max_pixels=0)
+
+
+def test_decompress_has_a_limit() -> None:
+    data = compress(photo())
+    with pytest.raises(FormatError, match="pixels"):
+        decompress(data, max_pixels=photo().width * photo().height - 1)
+
+
+def test_a_group_is_worth_its_subpixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    worths: list[int] = []
+
+    class Watched(Workers[Any, Any]):
+        def map(self, tasks: Any, progress: Any = None) -> Any:
+            tasks = list(tasks)
+            worths.extend(map(self._worth, tasks))
+            return super().map(tasks, progress)
+
+    monkeypatch.setattr("bbcompress.reader.Workers", Watched)
+    images: list[Named] = [("photo.png", photo()), ("digit.png", DIGIT)]
+    assert photo().samples == 3 * photo().width * photo().height
+    list(Reader(io.BytesIO(build(images)[0])).images())
+    assert sorted(worths) == sorted(image.samples for _, image in images)
+
+
+def test_what_is_no_file_of_bbc_is_not_read_whole() -> None:
+    file = io.BytesIO(b"no" + bytes(1000))
+    with pytest.raises(FormatError, match=r"not a \.bbc file"):
+        Reader(file)
+    assert file.tell() < 10
+
+
+def test_facts_hold_one_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 1)
+    data, _ = build([(f"{number}.png", image) for number, image in enumerate(digits("grey", *range(5)))])
+    reader = Reader(io.BytesIO(data))
+    done: list[str] = []
+    read, tell = reader._group, reader._group_facts
+
+    def watched(what: str, function: Any) -> Any:
+        def call(*args: Any) -> Any:
+            done.append(what)
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(reader, "_group", watched("read", read))
+    monkeypatch.setattr(reader, "_group_facts", watched("told", tell))
+    assert len(reader.facts()["groups"]) == 5
+    assert done == ["read", "told"] * 5

@@ -31,9 +31,10 @@ from models_for_tests import sampled_strips, tiny_local
 
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, join_items, parse_lone
 from bbcompress.archive.groups import ModelCache
-from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, MAX_STEPS, GroupHeader, Kind
+from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, GroupHeader, Kind
 from bbcompress.archive.segments import PREFIX
 from bbcompress.codecs.fallback import encode_item
+from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, from_array

@@ -72,7 +72,7 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
 
     A fallback's checksum is verified; a message carries its own. FormatError for anything else.
     """
-    _check_magic(data)
+    check_magic(data)
     if is_archive(data):
         raise FormatError("the file is an archive, not a lone image")
     reader = ByteReader(data, "the file", len(MAGIC))
@@ -259,7 +259,7 @@ class ArchiveReader:
         end = file.seek(0, os.SEEK_END)
         start = self._read(0, min(end, len(PREFIX)))
         if not keep_going:
-            _check_magic(start)
+            check_magic(start)
             if not is_archive(start):
                 raise FormatError("the file is not an archive")
         self.unfinished = self.unread = 0
@@ -389,7 +389,8 @@ class _Joined(Lazy[Item | None]):
         return None if items is None else items[index - self._ends[place] + count]
 
 
-def _check_magic(data: bytes) -> None:
+def check_magic(data: bytes) -> None:
+    """Raises FormatError unless a file that begins with `data` (3 bytes are enough) is of this format's version."""
     if len(data) < len(PREFIX) or data[0] != MAGIC[0] or data[1] >> 4 != MAGIC[1] >> 4:
         raise FormatError("the file is not a .bbc file")
     if data[1] != MAGIC[1]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS, MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
-MAX_STEPS = 1000
 MAX_LANES = 1024
 MAX_GROUP_IMAGES = 1 << 20
 MAX_LEARNING_RATE = 1_000_000
