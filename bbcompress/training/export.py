@@ -68,7 +68,7 @@ def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights
         resnet = export_resnet(baseline, rha, config, facts, training_log(out))
         save(resnet, out)
         return resnet
-    data = load(config.data, config.data_dir, config.binary, quiet=True)
+    data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
         raise ModelError(f"{out}: an mlp of images of several sizes")
     held_out = data.test.reshape(len(data.test), -1)
