@@ -17,6 +17,7 @@ from bbcompress.models import local, resnet
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.resnet import ResNetWeights
 from bbcompress.models.vae import ENCODERS, Layers, ModelWeights, NumpyArray, VAEWeights
+from bbcompress.signals import held_back
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
@@ -27,22 +28,35 @@ _TYPES = (np.int8, np.int16, np.int32)
 
 
 def save(weights: ModelWeights, folder: Path) -> None:
-    """Write a checkpoint; weights are stored in 8 or 16 bits where they fit."""
-    from safetensors.numpy import save_file
+    """Write a checkpoint; weights are stored in 8 or 16 bits where they fit.
+
+    Weights and card get their names when both are written whole: what ends it before leaves the folder's old ones.
+    Raises OSError.
+    """
+    from safetensors.numpy import save as to_bytes
 
     tensors = {}
     for network, layers in weights.networks():
         for index, layer in enumerate(layers):
             tensors[f"{network}.{index}.weight"] = layer.weight.astype(_smallest(layer.weight))
             tensors[f"{network}.{index}.bias"] = layer.bias.astype(np.int64)
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = {"format": FORMAT, "settings": json.dumps(weights.settings(), sort_keys=True)}
-    temporary = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
-    save_file(tensors, temporary, metadata)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, folder / WEIGHTS_FILE)
     card = json.dumps({**weights.card, "id": weights.id.hex()}, indent=2, ensure_ascii=False)
-    (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+    contents = {WEIGHTS_FILE: to_bytes(tensors, metadata), CARD_FILE: f"{card}\n".encode()}
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = {name: folder / f".{name}.{os.getpid()}" for name in contents}
+    try:
+        for name, content in contents.items():
+            with temporary[name].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # before it gets its name
+        with held_back():  # new weights beside an old card are damaged to `load`
+            for name in contents:
+                os.replace(temporary[name], folder / name)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> ModelWeights:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -108,6 +111,47 @@ def test_saving_again_replaces(folder: Path) -> None:
     other = tiny_vae(seed=1)
     save(other, folder)
     assert load(folder).id == other.id
+
+
+@pytest.mark.parametrize("when", ["weights", "card", "names"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_ends_saving_leaves_the_old_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, when: str, error: type[BaseException]
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    left = {"weights": 1, "card": 2, "names": 1}[when]
+
+    def ending(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise error
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(os, "replace" if when == "names" else "fsync", ending)
+        save(tiny_vae(seed=1), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert load(folder).id == WEIGHTS.id
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_weights_and_card_get_their_names_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tiny_vae(seed=1)
+    rename = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        rename(source, target)
+        signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", interrupted)
+            save(other, folder)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert load(folder).id == other.id
+    assert sorted(path.name for path in folder.iterdir()) == [CARD_FILE, WEIGHTS_FILE]
 
 
 def test_without_a_card(folder: Path) -> None:
