@@ -8,7 +8,6 @@ import http.client
 import io
 import os
 import struct
-import tempfile
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import DataError
+from bbcompress.training.atomic import replacing
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -154,7 +154,8 @@ def _download_mnist(root: Path, name: str, quiet: bool) -> Path:
             raise OSError(f"wrong checksum {digest}")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.gz"
-        _write_atomically(path, content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except (OSError, EOFError, ValueError, zlib.error, http.client.HTTPException) as error:
         wanted = " and ".join(f"{file}.gz" for file in MNIST_SHA256)
         raise DataError(f"MNIST: {url} failed ({error}); put {wanted} into {folder}") from error
@@ -182,18 +183,6 @@ def _fetch(url: str, quiet: bool) -> bytes:
                 raise OSError(f"more than {MAX_FILE} bytes")
             bar.update(task, completed=size)
     return b"".join(chunks)
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 # --- CIFAR-10 ------------------------------------------------------------------------------------

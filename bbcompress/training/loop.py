@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.atomic import remove_strays
+from bbcompress.training.atomic import replacing as replacing  # scripts have it from here
 from bbcompress.training.distributed import mean_of_processes, processes
 from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 
@@ -338,21 +338,6 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
 # --- Files ---------------------------------------------------------------------------------------
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that takes its name when the block ends well, else is removed."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        temporary.chmod(0o644)  # mkstemp makes it private
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def save_checkpoint(state: dict[str, Any], path: Path, part_size: int = 0) -> None:
     """Write a checkpoint such that `path` is always a whole one, the old or the new.
 
@@ -368,24 +353,35 @@ def save_checkpoint(state: dict[str, Any], path: Path, part_size: int = 0) -> No
         else:
             with replacing(path) as temporary:
                 torch.save(state, temporary)
-    finally:  # of whichever of the two has not been named by `path` in the end
-        remove_stray_parts(path)
+    finally:
+        _remove_left_over(path)
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint and its parts, if it is there."""
+    """Remove a checkpoint and its parts, if it is there, and what a process that was killed left of it."""
     path.unlink(missing_ok=True)
+    _remove_left_over(path)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove the parts that `path` does not name, and files that were to become it."""
+    remove_strays(path)
     remove_stray_parts(path)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint, whole or in parts. Raises ModelError if it or a part is missing, damaged or something else."""
+    """Read a checkpoint, whole or in parts.
+
+    Raises ModelError if it or a part is missing, damaged or something else, or cannot be read.
+    """
     try:
         source = read_parts(path) if is_manifest(path) else path
         state = torch.load(source, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such training checkpoint") from None
-    except ModelError:
+    except OSError as error:
+        raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
+    except (ModelError, MemoryError):
         raise
     except Exception as error:  # the unpickler meets rubbish with errors of every kind
         raise ModelError(f"{path}: not a training checkpoint, or a damaged one") from error

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
 from bbcompress.training import loop
+from bbcompress.training.atomic import replacing
 from bbcompress.training.loop import (
     Log,
     Reporter,
     Trainer,
     load_checkpoint,
     remove_checkpoint,
-    replacing,
     save_checkpoint,
     seeded_generator,
 )
@@ -154,6 +154,35 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    synced, sync = [], os.fsync
+
+    def watched(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append((os.fstat(descriptor).st_ino, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert synced == [(path.stat().st_ino, "old")]
+
+
+@pytest.mark.parametrize("part_size", [0, 1])
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, part_size: int) -> None:
+    path = tmp_path / "c.pt"
+    others = [".c.pt.abc_12345", ".c.pt", ".c.pt.short", "c.pt.abc_1234", ".d.pt.abc_1234", ".c.pt.abc_1234.txt"]
+    for again in (lambda: save_checkpoint({"format": 1}, path, part_size), lambda: remove_checkpoint(path)):
+        for name in (".c.pt.abc_1234", *others):
+            (tmp_path / name).write_bytes(b"old")
+        again()
+        names = {file.name for file in tmp_path.iterdir()}
+        assert ".c.pt.abc_1234" not in names
+        assert set(others) < names if path.exists() else set(others) == names
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"{rubbish", b"PK\x03\x04 and no more"])
 def test_damaged_checkpoints(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.pt").write_bytes(content)
@@ -161,6 +190,26 @@ def test_damaged_checkpoints(tmp_path: Path, content: bytes) -> None:
         load_checkpoint(tmp_path / "c.pt")
     with pytest.raises(ModelError, match="no such"):
         load_checkpoint(tmp_path / "none.pt")
+
+
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.pt"
+    path.mkdir()
+    with pytest.raises(ModelError, match=r"c\.pt: cannot be read: "):
+        load_checkpoint(path)
+    path.rmdir()
+    save_checkpoint({"format": 1}, path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    error: Exception = PermissionError(13, "Permission denied", str(path))
+    with pytest.raises(ModelError, match=r"c\.pt: cannot be read: Permission denied"):
+        load_checkpoint(path)
+    error = MemoryError()
+    with pytest.raises(MemoryError):
+        load_checkpoint(path)
 
 
 def big(value: float) -> dict[str, object]:
@@ -211,7 +260,7 @@ def test_a_crash_between_parts_leaves_the_old_checkpoint(
             def replace(*_: object) -> None:
                 raise KeyboardInterrupt
 
-            patch.setattr("bbcompress.training.loop.os.replace", replace)
+            patch.setattr(os, "replace", replace)
         save_checkpoint(big(2.0), path, 1)
     left = set(tmp_path.iterdir())
     assert len(left - before) == (crash_at if killed else 0)
@@ -235,7 +284,7 @@ def test_an_interruption_after_the_new_name_keeps_the_new_checkpoint(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("bbcompress.training.loop.os.replace", replace)
+        patch.setattr(os, "replace", replace)
         save_checkpoint(big(2.0), path, 1)
     assert load_checkpoint(path)["tensor"][0] == 2
     assert len(list(tmp_path.iterdir())) == 4
