@@ -472,7 +472,7 @@ def describe_machine() -> dict[str, Any]:
         "processor": _processor(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
         "packages": packages,
         "load_average": _load_average(),

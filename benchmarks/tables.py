@@ -95,9 +95,13 @@ def drawings(local: Results) -> str:
         return ""
     rows = local["drawings"]["drawings"]
     by_model = sum(row["coder"] != "fallback" for row in rows)
+    most = local["drawings"]["most_above_webp"]
+    larger = f"no file was more than {most} bytes larger"
+    if most < 0:
+        larger = f"every file was at least {-most} bytes smaller"
     return (
-        f"Of {len(rows)} drawn screenshots, line art, plots and the like {by_model} were coded by a model; no file was "
-        f"more than {local['drawings']['most_above_webp']} bytes larger than Pillow's lossless WebP, method 4."
+        f"Of {len(rows)} drawn screenshots, line art, plots and the like {by_model} were coded by a model; {larger} "
+        "than Pillow's lossless WebP, method 4."
     )
 
 
@@ -154,7 +158,7 @@ def resnet_rates(results: Results) -> str:
                 f"{1000 * row['seconds_compress_verified']:.1f}" if "seconds_compress_verified" in row else "",
                 f"{1000 * row['seconds_decompress']:.1f}",
             ])  # fmt: skip
-    head = ["encoder", "K", "net", "the paper's net", "whole file", "overhead", "ms an image, compress"]
+    head = ["encoder", "K", "net", "the paper's code, net", "whole file", "overhead", "ms an image, compress"]
     head += ["with verification", "decompress"]
     card, reached = part["card"], part["baseline_reaches_rha_at_K"]
     gain = {name: found[0]["net"] for name, found in part["by_encoder"].items()}

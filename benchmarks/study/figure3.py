@@ -1,10 +1,11 @@
 """Figure 3 of the paper: encoders for a known model: a VAE's decoder is the distribution of the data.
 
-    python benchmarks/study/figure3.py [--quick] [--runs DIR] [--out DIR] [--seeds N]
+    python benchmarks/study/figure3.py [--quick] [--runs DIR] [--out DIR] [--seeds N] [--encoder-epochs N]
 
 A VAE is trained on binary MNIST; training and test images are then drawn from its decoder, and a new encoder is trained
 for that decoder by the wake phase (the ELBO of these images), sleep or reverse sleep. Each seed is an encoder of its
-own, with random weights at first. Results: study-figure3.json, .png, .svg.
+own, with random weights at first. Results: study-figure3.json, .png, .svg; study-figure3-long for encoders of another
+length than the paper's.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ OBJECTIVES = {"wake": ELBO, "sleep": SLEEP, "reverse sleep": REVERSE_SLEEP}
 
 def measure(study: Study) -> dict[str, Any]:
     """The numbers of images, and by objective `results_of` its runs."""
-    epochs = study.length(EPOCHS)
+    epochs, encoder_epochs = study.length(EPOCHS), length_of_encoders(study)
+    longer = "" if encoder_epochs == epochs else f"-{encoder_epochs}"
     out = study.runs / f"known-{epochs}"
     study.train(study.config("binary", epochs=epochs, lr=KNOWN_LR, evaluate_every=10, name=out.name), out)
     drawn = study.runs / f"known-{epochs}-images"
@@ -46,8 +48,8 @@ def measure(study: Study) -> dict[str, Any]:
         for name, objective in OBJECTIVES.items():
             members[name].append(
                 of_drawn.encoder(
-                    f"known-{epochs}-{objective}", start, seed, pixels="binary", vae_epochs=epochs, epochs=epochs,
-                    lr=ENCODER_LR, objective=objective,
+                    f"known-{epochs}-{objective}{longer}", start, seed, pixels="binary", vae_epochs=epochs,
+                    epochs=encoder_epochs, lr=ENCODER_LR, objective=objective,
                 )
             )  # fmt: skip
     results: dict[str, dict[str, Any]] = {}
@@ -57,22 +59,32 @@ def measure(study: Study) -> dict[str, Any]:
     return {"images": counts, "test_bpd": results}
 
 
+def length_of_encoders(study: Study) -> int:
+    """Epochs of the encoders: as many as the paper's, unless others are asked for."""
+    return study.length(study.encoder_epochs or EPOCHS)
+
+
+def name_of(study: Study) -> str:
+    """Of the results: those of another length have a name of their own."""
+    return "study-figure3" if length_of_encoders(study) == study.length(EPOCHS) else "study-figure3-long"
+
+
 def figure3(study: Study) -> None:
-    epochs = study.length(EPOCHS)
-    found = study.results("study-figure3", measure)
+    epochs, encoder_epochs = study.length(EPOCHS), length_of_encoders(study)
+    found = study.results(name_of(study), measure)
     results = found["test_bpd"]
     train_images, test_images = found["images"]
     figure = study.figure(
         "Inference for a known model: a VAE of binary MNIST",
         f"VAE: rate {KNOWN_LR:g}, {epochs} epochs; {train_images} training and {test_images} test images of its own",
-        f"encoders: rate {ENCODER_LR:g}, {epochs} epochs; {seeds_text(study.seeds)}",
+        f"encoders: rate {ENCODER_LR:g}, {encoder_epochs} epochs; {seeds_text(study.seeds)}",
     )
     axes = figure.subplots()
     for name, result in results.items():
-        draw(axes, range(1, epochs + 1), result["curve"], name)
+        draw(axes, result.get("epochs", range(1, epochs + 1)), result["curve"], name)
     finish(axes, "epochs of encoder training")
-    about = study.about(vae={"lr": KNOWN_LR, "epochs": epochs}, encoder={"lr": ENCODER_LR, "epochs": epochs})
-    study.write("study-figure3", {**about, "results": found}, figure)
+    about = study.about(vae={"lr": KNOWN_LR, "epochs": epochs}, encoder={"lr": ENCODER_LR, "epochs": encoder_epochs})
+    study.write(name_of(study), {**about, "results": found}, figure)
 
 
 def draw_images(study: Study, out: Path, folder: Path) -> list[int]:

@@ -2,8 +2,9 @@
 
     python benchmarks/study/figure8.py [--quick] [--runs DIR] [--out DIR] [--seeds N] [--pixels KIND ...] [--shipped]
 
-The files and times are those of Figure 7: of one warm process, best of three, an image of an archive of 1000. The paper
-gives K and the extra time that the baseline needs. Results: study-figure8.json, .png, .svg.
+The files and times are those of Figure 7: of one warm process, best of three, an image of an archive of 1000; those of
+CIFAR-10 were taken by benchmarks/resnet.py, once. The paper gives K and the extra time that the baseline needs.
+Results: study-figure8.json, .png, .svg.
 """
 
 from __future__ import annotations

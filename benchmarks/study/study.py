@@ -60,8 +60,9 @@ class Study:
     a VAE to the next; seeds: how many; hidden: None is the paper's width; quick: schedules of a few epochs on a hundred
     digits, to see that the scripts work; together: train runs that are alike as one, which pays on a GPU;
     shipped: Figures 7 and 8 are of the models that bbc ships; start: the run whose decoder CIFAR-10's encoders have;
-    encoder_epochs: of Figure 4, Table 1 and CIFAR-10, at most so many; optimal_epochs: the same of optimal inference in
-    Figure 5; partly: whether pixels are not all that the figure is of; redraw: only draw what has been measured.
+    encoder_epochs: of Figure 3; of Figures 4, 7 and 8, Table 1 and CIFAR-10 at most so many; optimal_epochs: the same
+    of optimal inference in Figure 5; partly: whether pixels are not all that the figure is of; redraw: only draw what
+    has been measured.
     """
 
     data: str
@@ -368,10 +369,11 @@ def load_once(data: str, data_dir: str, binary: bool) -> Dataset:
 # --- Figures of runs -----------------------------------------------------------------------------
 
 
-def test_curve(out: Path) -> list[float]:
-    """Test BPD of a run's second encoder after each epoch; one draw of z an image, the same noise each time."""
+def test_curve(out: Path) -> dict[int, float]:
+    """Test BPD of a run's second encoder by epoch, where it was tested; one draw of z an image, the same noise."""
     lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
-    return [line["test_bpd"] for line in lines if line["phase"] == run.PHASE_RHA]
+    of_encoder = (line for line in lines if line["phase"] == run.PHASE_RHA)
+    return {line["epoch"]: line["test_bpd"] for line in of_encoder if "test_bpd" in line}
 
 
 def test_bpd(out: Path, encoder: str = "rha") -> float:
@@ -380,8 +382,13 @@ def test_bpd(out: Path, encoder: str = "rha") -> float:
 
 
 def results_of(outs: Sequence[Path]) -> dict[str, Any]:
-    """Spreads over finished runs: `curve` of `test_curve` at each epoch, `final` of `test_bpd`."""
-    return {"curve": spreads([test_curve(out) for out in outs]), "final": spread([test_bpd(out) for out in outs])}
+    """Spreads over finished runs: `curve` of `test_curve` at `epochs`, `final` of `test_bpd`."""
+    curves = [test_curve(out) for out in outs]
+    return {
+        "epochs": list(curves[0]),
+        "curve": spreads([list(curve.values()) for curve in curves]),
+        "final": spread([test_bpd(out) for out in outs]),
+    }
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -439,7 +446,9 @@ def main(
     parser.add_argument("--pixels", nargs="+", choices=pixels, default=list(pixels))
     parser.add_argument("--redraw", action="store_true", help="draw the plots anew from the results that are there")
     parser.add_argument("--start", type=Path, help="the run of cifar10.py's VAE; default: runs/cifar10-resnet")
-    parser.add_argument("--encoder-epochs", type=int, help="of Figure 4, Table 1 and CIFAR-10, at most so many")
+    parser.add_argument(
+        "--encoder-epochs", type=int, help="of Figure 3; of Figures 4, 7, 8, Table 1 and CIFAR-10 at most so many"
+    )
     parser.add_argument("--optimal-epochs", type=int, help="of optimal inference in Figure 5, at most so many")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
