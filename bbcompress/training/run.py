@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import time
@@ -44,6 +43,9 @@ from bbcompress.training.tasks import DTYPES, TASKS, Objective, Task, build_loca
 FORMAT = 1
 PHASE_VAE = "vae"
 PHASE_RHA = "rha"
+CHECKPOINTS = ("training.pt", "checkpoint.pt")
+"""Of a run that is finished, and of one that is not."""
+EXPORTED = "model.safetensors"
 SAMPLES = ("prior", "aggregate")
 # options of an objective: what it is unless given, and the objectives that have it
 OBJECTIVE_OPTIONS = {"alpha": (0.5, (REVERSE_HALF_ASLEEP, DENOISING, WAKE_SLEEP)), "sigma": (0.1, (DENOISING,))}
@@ -205,8 +207,21 @@ def config_from_dict(values: dict[str, Any], source: Path) -> TrainingConfig:
 
 def stored_config(run: Path) -> TrainingConfig:
     """The configuration of a run: a directory or a checkpoint in it. Raises ModelError, TrainingError."""
-    path = _checkpoint_in(run)
+    path = checkpoint_in(run)
     return config_from_dict(load_checkpoint(path)["config"], path)
+
+
+def checkpoint_in(path: Path) -> Path:
+    """The checkpoint meant by a file or the directory of a run. Raises ModelError."""
+    found = next((path / name for name in CHECKPOINTS if (path / name).exists()), None) if path.is_dir() else path
+    if found is not None and found.name != EXPORTED:
+        return found
+    if (path / EXPORTED).exists() or path.name == EXPORTED:
+        raise ModelError(
+            f"{path}: an exported model, whose networks are of integers, not those that were trained: give the "
+            "directory of its training run, which holds training.pt, or measure the model with bbc bench"
+        )
+    raise ModelError(f"{path}: holds no training checkpoint")
 
 
 def train(
@@ -226,7 +241,7 @@ def train(
     training.pt is written, and the run exported, unless `export` is false.
 
     resume: go on from out_dir's last checkpoint, with the same result as if it had not stopped; a finished
-        run is only exported again.
+        run is only exported again, and refused with other numbers of epochs.
     from_checkpoint: skip phase `vae`, taking the decoder and the baseline encoder from another run.
     save_seconds: least time between two checkpoints within a phase.
     Under torchrun all its processes train the one model (see `distributed`) and return the same figures.
@@ -237,8 +252,7 @@ def train(
         earlier = None if from_checkpoint is None else Path(from_checkpoint)
         metrics = _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share)
     if share.first and export:
-        with reporting(quiet) as reporter:
-            _export(out, config.data_dir, reporter)
+        _export(out, config.data_dir)
     return metrics
 
 
@@ -261,7 +275,13 @@ def _train(
         raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
     if resume and final.exists():
         state = load_checkpoint(final)
-        _refuse_contradictions(config, config_from_dict(state["config"], final), final)
+        stored = config_from_dict(state["config"], final)
+        _refuse_contradictions(config, stored, final)
+        if different := config.differences(stored, ("epochs", "encoder_epochs")):
+            raise TrainingError(
+                f"{option(different[0])}: {out} is a finished run (--epochs {stored.epochs}, --encoder-epochs "
+                f"{stored.encoder_epochs}); begin a new one, of an encoder alone with --from {out}"
+            )
         if share.first:  # may be left by an interruption
             remove_checkpoint(checkpoint)
         return dict(state["metrics"])
@@ -370,7 +390,7 @@ class _Run:
 
     def take_from(self, path: Path) -> None:
         """Start at phase rha with the decoder and the baseline encoder of an earlier run."""
-        path = _checkpoint_in(path)
+        path = checkpoint_in(path)
         state = load_checkpoint(path, self.device)
         earlier = config_from_dict(state["config"], path)
         if different := self.config.differences(earlier, OF_DECODER):
@@ -488,10 +508,10 @@ class _Run:
         text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
         self.reporter.line(f"{self._title(trainer.phase)} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
         kept = self._kept(trainer)
+        if kept:  # first: a run that is killed here does the epoch, and the copy, again
+            self._save(trainer, log, kept)
         if kept or trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
             self._save(trainer, log)
-        if kept:
-            self._save(trainer, log, kept)
 
     def _title(self, phase: str) -> str:
         """A phase, as it is shown: by its name if its objective is the usual one, else by the objective's."""
@@ -546,16 +566,6 @@ def _same_shape(stored: Any, shape: Any) -> bool:
     return bool(json.dumps(stored) == json.dumps(shape))
 
 
-def _checkpoint_in(path: Path) -> Path:
-    """The checkpoint meant by a file or a run's directory."""
-    if not path.is_dir():
-        return path
-    found = [path / name for name in ("training.pt", "checkpoint.pt") if (path / name).exists()]
-    if not found:
-        raise ModelError(f"{path}: holds no training checkpoint")
-    return found[0]
-
-
 def _refuse_contradictions(config: TrainingConfig, stored: TrainingConfig, path: Path) -> None:
     fixed = tuple(f.name for f in fields(TrainingConfig) if f.name not in MAY_CHANGE)
     if different := config.differences(stored, fixed):
@@ -578,14 +588,11 @@ def _prepare_torch(config: TrainingConfig) -> None:
     torch.backends.cudnn.benchmark = True  # batches are all of one size
 
 
-def _export(out: Path, data_dir: str, reporter: Reporter) -> None:
-    """Turn the finished run into an exact model, where this installation can."""
-    try:
-        export = importlib.import_module("bbcompress.training.export")
-    except ImportError as error:
-        reporter.line(f"not exported: {error}")
-        return
-    export.export_run(out, data_dir)
+def _export(out: Path, data_dir: str) -> None:
+    """Turn the finished run into an exact model."""
+    from bbcompress.training.export import export_run  # which imports this module
+
+    export_run(out, data_dir)
 
 
 def configure(
@@ -593,8 +600,9 @@ def configure(
 ) -> tuple[TrainingConfig, Path]:
     """The configuration and directory of a run, from the options that were given explicitly.
 
-    With resume or from_checkpoint the options not given are those of the earlier run. Without `data` the run
-    is on binary MNIST. Raises BBCError, TrainingError among others for options that do not go together.
+    With resume or from_checkpoint the options not given are those of the earlier run. Without `data` the run is on
+    binary MNIST, of a resnet on CIFAR-10. Raises BBCError, TrainingError among others for options that do not go
+    together.
     """
     values: dict[str, Any] = {}
     if resume and (out_dir is not None or "name" in given):
@@ -613,16 +621,20 @@ def configure(
     if "samples" in given and config.objective in WITHOUT_SAMPLES:
         raise TrainingError(f"--samples is not for --objective {config.objective}, which draws none from the model")
     if not config.name:
-        data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
-        only_encoder = from_checkpoint is not None
-        parts = {
-            f"-{config.architecture}": config.architecture != "mlp",
-            "-binary": config.binary,
-            "-rha": only_encoder and config.objective == REVERSE_HALF_ASLEEP,
-            f"-{config.objective}": config.objective != REVERSE_HALF_ASLEEP,
-        }
-        config.name = data + "".join(part for part, wanted in parts.items() if wanted)
+        config.name = usual_name(config, from_checkpoint is not None)
     out = out_dir or Path("runs") / config.name
     if resume and out_dir is None:
         return configure(given, out, resume, None)
     return config, out
+
+
+def usual_name(config: TrainingConfig, only_encoder: bool) -> str:
+    """The name of a model that is given none. only_encoder: it has the decoder of another run."""
+    data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
+    parts = {
+        f"-{config.architecture}": config.architecture != "mlp",
+        "-binary": config.binary,
+        "-rha": only_encoder and config.objective == REVERSE_HALF_ASLEEP,
+        f"-{config.objective}": config.objective != REVERSE_HALF_ASLEEP,
+    }
+    return data + "".join(part for part, wanted in parts.items() if wanted)

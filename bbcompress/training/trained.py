@@ -15,13 +15,18 @@ from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE
 from bbcompress.training.local import Images, LocalVAE, crops
 from bbcompress.training.loop import copy_all, load_checkpoint, weights_of
-from bbcompress.training.run import PHASE_RHA, PHASE_VAE, TrainingConfig, config_from_dict, refuse_device
+from bbcompress.training.run import (
+    PHASE_RHA,
+    PHASE_VAE,
+    TrainingConfig,
+    checkpoint_in,
+    config_from_dict,
+    refuse_device,
+)
 from bbcompress.training.tasks import TASKS, TEST_TILES, LocalTask
 
 BASELINE, RHA = "baseline", "rha"
 FINISHED = "finished"
-CHECKPOINTS = ("training.pt", "checkpoint.pt")
-EXPORTED = "model.safetensors"
 PIXELS_AT_ONCE = 1 << 16  # of a local model
 
 
@@ -170,7 +175,7 @@ def open_run(
     own; dataset: these data, if they are loaded already. images: at most so many of each part, the first ones.
     Raises ModelError for what is no checkpoint of a run, DataError, TrainingError.
     """
-    checkpoint = _checkpoint_in(Path(path))
+    checkpoint = checkpoint_in(Path(path))
     state = load_checkpoint(checkpoint)
     try:
         config = config_from_dict(state["config"], checkpoint)
@@ -201,19 +206,6 @@ def open_run(
     else:
         train, test = task.data, task.test_data
     return TrainedRun(checkpoint, config, phase, epoch, models, here.data, train[:images], test[:images])
-
-
-def _checkpoint_in(path: Path) -> Path:
-    """The checkpoint meant by a file or the directory of a run. Raises ModelError."""
-    found = next((path / name for name in CHECKPOINTS if (path / name).exists()), None) if path.is_dir() else path
-    if found is not None and found.name != EXPORTED:
-        return found
-    if (path / EXPORTED).exists() or path.name == EXPORTED:
-        raise ModelError(
-            f"{path}: an exported model, whose networks are of integers, not those that were trained: give the "
-            "directory of its training run, which holds training.pt, or measure the model with bbc bench"
-        )
-    raise ModelError(f"{path}: holds no training checkpoint")
 
 
 def _damaged(checkpoint: Path) -> ModelError:

@@ -15,7 +15,6 @@ import torch
 
 from bbcompress.training import run
 from bbcompress.training.distributed import BatchNorm2d, Share, joined, leave, parallel
-from bbcompress.training.loop import Reporter
 from bbcompress.training.objectives import negative_elbo
 from bbcompress.training.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.run import TrainingConfig, train
@@ -51,7 +50,7 @@ def main(folder: Path) -> None:
             normalise(path, share)
         differentiate(folder / "batch.pt", share)
 
-        def export(out: Path, data_dir: str, reporter: Reporter) -> None:
+        def export(out: Path, data_dir: str) -> None:
             (out / f"exported-by-{share.rank}").touch()
 
         run._export = export

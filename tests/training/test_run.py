@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,12 +224,57 @@ def test_existing_and_contradicting_runs(
         with pytest.raises(TrainingError, match="contradicts"):
             train(contradiction, out, resume=True, quiet=True)
     exported = []
-    monkeypatch.setattr(run, "_export", lambda out, data_dir, reporter: exported.append((out, data_dir)))
+    monkeypatch.setattr(run, "_export", lambda out, data_dir: exported.append((out, data_dir)))
     moved = replace(config, threads=1, data_dir="elsewhere")
     assert train(moved, out, resume=True, quiet=True) == metrics
     assert exported == [(out, "elsewhere")]
     with pytest.raises(TrainingError, match="exclude"):
         train(config, out, resume=True, from_checkpoint=out, quiet=True)
+
+
+def test_a_finished_run_has_the_epochs_that_it_has(config: TrainingConfig, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(config, out, quiet=True)
+    for name, epochs in (("epochs", 7), ("encoder_epochs", 3), ("epochs", 1)):
+        other = replace(config, **{name: epochs})
+        with pytest.raises(TrainingError, match=r"run is a finished run \(--epochs 2, --encoder-epochs 2\)") as error:
+            train(other, out, resume=True, quiet=True)
+        assert str(error.value).startswith(run.option(name) + ":")
+    train(config, out, resume=True, quiet=True)
+
+
+def test_an_error_of_the_export_is_shown(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # no_export
+    monkeypatch.setitem(sys.modules, "bbcompress.training.export", None)
+    with pytest.raises(ImportError):
+        train(config, tmp_path / "run", quiet=True)
+    assert load_trained(tmp_path / "run")[2] == config
+
+
+def test_an_exported_model_is_no_run(config: TrainingConfig, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(ModelError, match="an exported model"):
+            train(config, tmp_path / "run", from_checkpoint=path, quiet=True)
+
+
+def test_a_run_killed_as_it_keeps_a_copy_keeps_it_when_resumed(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, save = replace(config, keep_every=1), run.save_checkpoint
+
+    def killed(state: dict[str, Any], path: Path, part_size: int) -> None:
+        if path.name == "epoch-0001.pt":
+            raise KeyboardInterrupt
+        save(state, path, part_size)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "save_checkpoint", killed)
+        train(config, tmp_path / "run", quiet=True)
+    train(config, tmp_path / "run", resume=True, quiet=True)
+    assert len(list((tmp_path / "run").glob("epoch-*.pt"))) == 2
 
 
 def test_lines_without_a_terminal(
