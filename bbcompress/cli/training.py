@@ -11,11 +11,16 @@ import click
 from bbcompress.cli.group import main
 from bbcompress.cli.options import device_option, force_option, quiet_option
 from bbcompress.errors import BBCError
+from bbcompress.signals import Terminated
 
 
 @main.command()
 @click.option("--architecture", type=click.Choice(["mlp", "resnet", "local"]), help="Of the model. [default: mlp]")
-@click.option("--data", metavar="mnist|cifar10|DIR", help="Data set, or directory of images. [default: binary MNIST]")
+@click.option(
+    "--data",
+    metavar="mnist|cifar10|DIR",
+    help="Data set, or directory of images. [default: binary MNIST; resnet: cifar10]",
+)
 @click.option("--any-size", is_flag=True, help="The directory's images may differ in size (local models).")
 @click.option("--grey", is_flag=True, help="Make the directory's colour images grey.")
 @click.option("--binary", is_flag=True, help="Train on binary pixels: grey > 127.")
@@ -111,11 +116,13 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
             raise
         raise BBCError("training needs PyTorch: pip install torch") from error
 
+    config, out = run.configure(given, out, resume, from_checkpoint)
     try:
-        config, out = run.configure(given, out, resume, from_checkpoint)
         run.train(config, out, resume, from_checkpoint, quiet)
-    except KeyboardInterrupt:
-        raise BBCError("interrupted; go on with --resume") from None
+    except (KeyboardInterrupt, Terminated):
+        if any((out / name).exists() for name in run.CHECKPOINTS):  # a finished run may lack its export
+            click.echo("bbc: go on with --resume", err=True)
+        raise
     leave()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from bbcompress.cli import main
 from bbcompress.cli.training import train
+from bbcompress.signals import Terminated
 from bbcompress.training import run
 from bbcompress.training.loop import Trainer
 from bbcompress.training.objectives import OBJECTIVES
@@ -90,15 +92,44 @@ def test_the_default_is_binary_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.binary, config.latents, out) == (False, 32, Path("runs/mine"))
 
 
-def test_interrupted(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> float:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("signal", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_interrupted(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: type[BaseException], status: int
+) -> None:
+    def interrupt(*_: object, **__: object) -> Any:
+        raise signal
 
+    out = tmp_path / "run"
+    words = ["train", "--data", images, *SMALL, "-o", out, "-q"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "load", interrupt)
+        result = bbc(*words)
+    assert (result.exit_code, result.stderr) == (status, "bbc: interrupted\n")
+    assert not out.exists()
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run_epoch", interrupt)
-        result = bbc("train", "--data", images, *SMALL, "-o", tmp_path / "run", "-q")
-    assert one_line(result, "interrupted; go on with --resume")
-    assert bbc("train", "--resume", "-o", tmp_path / "run", "-q").exit_code == 0
+        result = bbc(*words)
+    assert (result.exit_code, result.stderr) == (status, "bbc: go on with --resume\nbbc: interrupted\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_export", interrupt)
+        result = bbc("train", "--resume", "-o", out, "-q")
+    assert (result.exit_code, result.stderr) == (status, "bbc: go on with --resume\nbbc: interrupted\n")
+    assert bbc("train", "--resume", "-o", out, "-q").exit_code == 0
+
+
+def test_a_finished_run_is_not_trained_further(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert bbc("train", "--data", images, *SMALL, "-o", out, "-q").exit_code == 0
+    for name in ("--epochs", "--encoder-epochs"):
+        assert one_line(bbc("train", "--resume", "-o", out, name, "7"), f"{name}: {out} is a finished run (--epochs 1")
+    assert bbc("train", "--resume", "-o", out, "--epochs", "1", "-q").exit_code == 0
+
+
+def test_the_help_says_the_default_data() -> None:
+    text = " ".join(bbc("train", "--help").stdout.split())
+    assert "[default: binary MNIST; resnet: cifar10]" in text
+    config, _ = run.configure({"architecture": "resnet"}, None, resume=False, from_checkpoint=None)
+    assert config.data == "cifar10"
 
 
 def test_errors(tmp_path: Path) -> None:
