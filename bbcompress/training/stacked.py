@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bbcompress.errors import TrainingError
+from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import OPTIMAL
@@ -44,6 +44,7 @@ from bbcompress.training.objectives import (
     standard_normal,
 )
 from bbcompress.training.run import (
+    CHECKPOINTS,
     FINAL_SAMPLES,
     OF_DECODER,
     PHASE_RHA,
@@ -202,10 +203,17 @@ def train_together(members: Sequence[Member], data: Dataset, quiet: bool = False
 
     data: that of all. Each directory gets config.json, train.jsonl, metrics.json, training.pt and the checkpoints that
     --keep-every keeps. The seconds in them are those of all members together. None of them can be resumed.
-    Raises TrainingError for runs that do not go together, ModelError for a start that is none.
+    Without members it does nothing.
+    Raises TrainingError for runs that do not go together, OutputExistsError where there is a run already, ModelError
+    for a start that is none.
     """
+    if not members:
+        return
     first = members[0].config
     _refuse_unfit(members)
+    for member in members:
+        if any((member.out / name).exists() for name in CHECKPOINTS):
+            raise OutputExistsError(f"{member.out}: holds a run already; choose another directory")
     models = [_model(member, data) for member in members]
     phase = PHASE_VAE if members[0].start is None else PHASE_RHA
     task = MLPTask(first, data)
@@ -301,7 +309,7 @@ def _after_epoch(
                 "phase": trainer.phase,
                 "trainer": {"epoch": epoch, "steps": trainer.steps, "parameters": parameters, "averages": []},
             }  # fmt: skip
-            save_checkpoint(state, member.out / f"epoch-{epoch:04}.pt")
+            save_checkpoint(state, member.out / f"epoch-{epoch:04}.pt", member.config.part_size)
 
 
 def _conclude(

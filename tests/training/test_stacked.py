@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bbcompress.errors import TrainingError
+from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
@@ -215,3 +215,22 @@ def test_runs_that_do_not_go_together(tmp_path: Path, change: dict[str, Any], wo
 def test_runs_that_are_not_trained_together(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match="trained together"):
         train_together([Member(config(**options), tmp_path / "a")], digits())
+
+
+def test_no_members_are_trained_at_once() -> None:
+    train_together([], digits(), quiet=True)
+
+
+@pytest.mark.parametrize("name", ["training.pt", "checkpoint.pt"])
+def test_runs_that_are_there_stay(tmp_path: Path, name: str) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / name).write_bytes(b"old")
+    with pytest.raises(OutputExistsError, match="b: holds a run already"):
+        train_together([Member(config(), tmp_path / "a"), Member(config(), tmp_path / "b")], digits(), quiet=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["b", name]
+
+
+def test_kept_checkpoints_in_parts(tmp_path: Path) -> None:
+    train_together([Member(config(keep_every=1, part_size=1), tmp_path)], digits(), quiet=True)
+    for name in ("training.pt", "epoch-0001.pt", "epoch-0002.pt"):
+        assert len(list(tmp_path.glob(f"{name}.*"))) == 1
