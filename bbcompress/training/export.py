@@ -6,8 +6,9 @@ import csv
 import math
 import platform
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from bbcompress.training.architectures import MLPVAE
 from bbcompress.training.calibrate import calibrate, rates_by_steps
 from bbcompress.training.datasets import load
 from bbcompress.training.loop import load_checkpoint
-from bbcompress.training.objectives import ImageVAE
-from bbcompress.training.run import DEFAULTS, PHASE_RHA, TrainingConfig, load_trained, option
+from bbcompress.training.objectives import REVERSE_HALF_ASLEEP, ImageVAE
+from bbcompress.training.run import DEFAULTS, PHASE_RHA, TrainingConfig, load_trained, option, usual_name
 
 CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
@@ -153,18 +154,37 @@ def coding_settings(weights: ModelWeights) -> dict[str, Any]:
 
 
 def training_commands(run: Path) -> list[str]:
-    """The command lines that made a finished run, that of the run which it went on from first."""
-    state = load_checkpoint(run / "training.pt")
-    command = training_command(TrainingConfig(**state["config"]), state["source"])
-    source = Path(state["source"])
-    earlier = source if source.is_dir() else source.parent
-    return [*(training_commands(earlier) if state["source"] and (earlier / "training.pt").exists() else []), command]
+    """The command lines that made a finished run, that of the run which it went on from first: one after the other they
+    can be run as they stand, wherever these runs lay."""
+    chain: list[tuple[TrainingConfig, str]] = []
+    folder: Path | None = run
+    while folder is not None:
+        state = load_checkpoint(folder / "training.pt")
+        chain.insert(0, (TrainingConfig(**state["config"]), state["source"]))
+        earlier = _folder_and_file(state["source"])[0]
+        folder = earlier if state["source"] and (earlier / "training.pt").exists() else None
+    files = [_folder_and_file(source)[1] for _, source in chain]
+    commands: list[str] = []
+    places: list[str] = []
+    for number, ((config, source), file) in enumerate(zip(chain, files, strict=True)):
+        start = str(PurePosixPath(places[-1], file)) if places else source
+        place = _place(config, start, places)
+        keeps = number + 1 < len(files) and files[number + 1] != ""
+        commands.append(training_command(config, start, place, keeps))
+        places.append(place)
+    return commands
 
 
-def training_command(config: TrainingConfig, source: str = "") -> str:
-    """The command line of one run: the options that differ from the defaults. source: what `--from` named."""
+def training_command(config: TrainingConfig, source: str = "", out: str = "", keeps: bool = False) -> str:
+    """The command line of one run: the options that differ from the defaults.
+
+    source: what `--from` named; out: the run's directory, none is `runs/NAME`, or another one if the source is there;
+    keeps: whether the copies of its checkpoint are needed.
+    """
+    start = _portable(source)
+    out = out or _place(config, start)
     usual = TrainingConfig(data=config.data, binary=config.binary)
-    words = ["bbc", "train", *(["--from", source] if source else []), "--data", config.data]
+    words = ["bbc", "train", *(["--from", start] if start else []), "--data", config.data]
     if config.architecture != "mlp":
         usual = TrainingConfig(
             **{
@@ -177,12 +197,46 @@ def training_command(config: TrainingConfig, source: str = "") -> str:
         words += ["--architecture", config.architecture]
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
-        if name in NOT_OF_THE_MODEL or value in (None, getattr(usual, name)):
+        left_out = name in NOT_OF_THE_MODEL and not (keeps and name == "keep_every")
+        if left_out or value in (None, getattr(usual, name)):
             continue
         words += [option(name)] if value is True else [option(name), str(value)]
     if config.binary and "--binary" not in words:
         words.append("--binary")
+    if out != _usual_place(config, start):
+        words += ["--out", out]
     return shlex.join(words)
+
+
+def _folder_and_file(source: str) -> tuple[Path, str]:
+    """The directory of the run that `--from` named, and the name of the checkpoint in it, none for training.pt."""
+    path = Path(source)
+    if path.suffix != ".pt":
+        return path, ""
+    return path.parent, "" if path.name == "training.pt" else path.name
+
+
+def _portable(source: str) -> str:
+    """What `--from` named, as another machine may have it: a place elsewhere becomes one in `runs`."""
+    path = Path(source)
+    if not path.is_absolute() and ".." not in path.parts:
+        return source
+    folder, file = _folder_and_file(source)
+    return str(PurePosixPath("runs", folder.name, file))
+
+
+def _usual_place(config: TrainingConfig, start: str) -> str:
+    """The directory of a run that is given none."""
+    return f"runs/{config.name or usual_name(config, bool(start))}"
+
+
+def _place(config: TrainingConfig, start: str, others: Sequence[str] = ()) -> str:
+    """The directory of a run: its usual one, but neither that of its `start` nor one of the others."""
+    place = _usual_place(config, start)
+    second = config.objective_in(PHASE_RHA)
+    while place in (*others, _folder_and_file(start)[0].as_posix()):
+        place += "-rha" if second == REVERSE_HALF_ASLEEP else f"-{second}"
+    return place
 
 
 def evaluation_figures(weights: VAEWeights, models: dict[str, MLPVAE], x: NumpyArray) -> dict[str, Any]:
