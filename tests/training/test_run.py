@@ -12,7 +12,7 @@ import torch
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
 from bbcompress.training.export import card_facts, objective_facts, training_command
-from bbcompress.training.loop import Reporter, Trainer
+from bbcompress.training.loop import Reporter, Trainer, save_checkpoint
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.run import TrainingConfig, configure, load_trained, train
 
@@ -235,11 +235,11 @@ def test_existing_and_contradicting_runs(
 def test_a_finished_run_has_the_epochs_that_it_has(config: TrainingConfig, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(config, out, quiet=True)
-    for name, epochs in (("epochs", 7), ("encoder_epochs", 3), ("epochs", 1)):
-        other = replace(config, **{name: epochs})
+    for change in ({"epochs": 7}, {"encoder_epochs": 3}, {"epochs": 1}):
+        changes: dict[str, Any] = change
         with pytest.raises(TrainingError, match=r"run is a finished run \(--epochs 2, --encoder-epochs 2\)") as error:
-            train(other, out, resume=True, quiet=True)
-        assert str(error.value).startswith(run.option(name) + ":")
+            train(replace(config, **changes), out, resume=True, quiet=True)
+        assert str(error.value).startswith(run.option(*change) + ":")
     train(config, out, resume=True, quiet=True)
 
 
@@ -263,12 +263,12 @@ def test_an_exported_model_is_no_run(config: TrainingConfig, tmp_path: Path) -> 
 def test_a_run_killed_as_it_keeps_a_copy_keeps_it_when_resumed(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, save = replace(config, keep_every=1), run.save_checkpoint
+    config = replace(config, keep_every=1)
 
     def killed(state: dict[str, Any], path: Path, part_size: int) -> None:
         if path.name == "epoch-0001.pt":
             raise KeyboardInterrupt
-        save(state, path, part_size)
+        save_checkpoint(state, path, part_size)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run, "save_checkpoint", killed)
