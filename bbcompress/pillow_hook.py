@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -38,26 +37,32 @@ def register_with_pillow() -> None:
 
 
 class _Awaited:
-    """Finds Pillow as the other finders do, once, and registers when it has been executed."""
+    """Finds Pillow as the other finders do, and registers when it has been executed; then it is gone."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _PILLOW:
             return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = cast(Any, _Registering(spec.loader))  # a Loader in all but name: their module is slow
-        return spec
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = None if find is None else find(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:  # of ours, a Loader in all but name: their module is slow
+                    spec.loader = cast(Any, _Registering(spec.loader, self))
+                return spec
+        return None
 
 
 class _Registering:
-    """The loader of Pillow, in whose place it stands for the time of the import."""
+    """The loader of Pillow, in whose place it stands until it has executed it."""
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+    def __init__(self, loader: Loader, finder: _Awaited) -> None:
+        self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name: str) -> Any:
+        """For who finds Pillow without importing it."""
+        return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -68,6 +73,8 @@ class _Registering:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         _register(module)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
 
 
 def _register(image: Any) -> None:

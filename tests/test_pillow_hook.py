@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+FOUND = """
+import importlib.util
+spec = importlib.util.find_spec("PIL.Image")
+assert spec.name == "PIL.Image" and "def open(" in spec.loader.get_source("PIL.Image")
+assert importlib.util.find_spec("PIL.Image") and importlib.util.find_spec("PIL.none") is None
+"""
+
 REGISTERED = """
 import PIL.Image, sys
 assert PIL.Image.registered_extensions()[".bbc"] == "BBC"
@@ -24,6 +31,7 @@ ORDERS = {
     "from both": "from bbcompress import BBCError; from PIL import Image",
     "its plugins first": "import PIL.Image; PIL.Image.init(); import bbcompress",
     "a plugin of Pillow imports it": "import bbcompress; import PIL.PngImagePlugin",
+    "only looked for before": f"import bbcompress; {FOUND}",
     "one of ours imports it": "import bbcompress.gif, bbcompress.pillow_images",
 }
 
