@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -14,12 +15,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from bbcompress.archive.names import name_fault
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.signals import held_back
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 try:
     import fcntl
@@ -151,33 +155,79 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise OutputExistsError(f"{path} exists; --force overwrites it")
 
 
+class _OutputError(OSError):
+    """What an operation on an `_Output` raises: in a block that works on it, the errors of other files come up, too."""
+
+
+@contextmanager
+def _of_output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _OutputError(error.errno, error.strerror or str(error)) from error
+
+
+class _Output(io.FileIO):
+    """A file that is written, below its buffer; its errors are `_OutputError`."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with _of_output():
+            return super().write(data)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        with _of_output():
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _of_output():
+            return super().readall()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        with _of_output():
+            return super().seek(offset, whence)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with _of_output():
+            return super().truncate(size)
+
+
+@contextmanager
+def _told_of(path: Path, kind: type[OSError] = OSError) -> Iterator[None]:
+    """Errors of the system, as one line that says which file cannot be written."""
+    try:
+        yield
+    except kind as error:
+        raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
 @contextmanager
 def new_file(path: Path, force: bool) -> Iterator[BinaryIO]:
     """A binary file that gets its name when the block ends well, and is gone when it does not.
+
+    Errors of other files in the block stay as they are.
 
     Raises:
         OutputExistsError: as `refuse_existing`. BBCError: it cannot be written.
     """
     refuse_existing(path, force)
+    temporary = None
     try:
-        temporary = None
-        try:
-            with held_back():
-                descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=".tmp", dir=path.parent)
-            with os.fdopen(descriptor, "w+b") as file:
-                yield file
+        with _told_of(path), held_back():
+            descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=".tmp", dir=path.parent)
+        with _told_of(path, _OutputError), io.BufferedRandom(_Output(descriptor, "r+b")) as file:
+            yield file
+            with _told_of(path):
                 file.flush()
                 os.fsync(file.fileno())
+        with _told_of(path):
             os.chmod(temporary, 0o666 & ~_umask())
             refuse_existing(path, force)
             os.replace(temporary, path)
-        except BaseException:
-            if temporary is not None:
-                with held_back():
-                    Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except BaseException:
+        if temporary is not None:
+            with _told_of(path), held_back():
+                Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def write_file(path: Path, data: bytes, force: bool) -> None:
@@ -190,7 +240,8 @@ class NewFolder:
     """Files for a folder, none of which is there before all of them are.
 
     They are written into a folder beside it, which is renamed; where the folder exists, into one inside it (beside
-    it may be another file system), and each is moved in.
+    it may be another file system), and each is moved in, or, where one cannot be, none. What they replace is kept in a
+    folder of its own until all are there.
     """
 
     def __init__(self, folder: Path, force: bool) -> None:
@@ -286,10 +337,31 @@ class NewFolder:
                     inside.add(target.parent)
             for parent in inside:
                 self._make_folders(parent)
-            for name in names:
-                os.replace(self._staging / name, self._folder / name)
+            self._move_in(names)
         except OSError as error:
             raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
+
+    def _move_in(self, names: Sequence[str]) -> None:
+        """Move the files to where they belong, and what is there aside; all moves are taken back where one fails."""
+        aside: Path | None = None
+        moves: list[tuple[Path, Path]] = []
+        try:
+            for number, name in enumerate(names):
+                target = self._folder / name
+                if self._force and os.path.lexists(target):
+                    if aside is None:
+                        aside = Path(tempfile.mkdtemp(prefix=_TEMPORARY, suffix=".tmp", dir=self._folder))
+                        self._temporary.append(aside)
+                    os.replace(target, aside / str(number))
+                    moves.append((target, aside / str(number)))
+                os.replace(self._staging / name, target)
+                moves.append((self._staging / name, target))
+        except BaseException as error:
+            if _taken_back(moves) or aside is None:
+                raise
+            self._temporary.remove(aside)  # it holds what cannot be brought back
+            reason = getattr(error, "strerror", None) or error
+            raise BBCError(f"{self._folder}: cannot be written: {reason}; what was there is in {aside}") from error
 
     def _make_folders(self, folder: Path) -> None:
         """Make a folder and those above it; `_clean_up` takes back the ones that are still empty."""
@@ -305,6 +377,17 @@ class NewFolder:
             for place in reversed(self._made):
                 with suppress(OSError):
                     place.rmdir()
+
+
+def _taken_back(moves: Sequence[tuple[Path, Path]]) -> bool:
+    """Rename files back, the last first, as far as that goes; whether all of them are where they were."""
+    whole = True
+    for before, now in reversed(moves):
+        try:
+            os.replace(now, before)
+        except OSError:
+            whole = False
+    return whole
 
 
 def list_names(names: Sequence[str | None]) -> list[str | None]:
@@ -341,8 +424,9 @@ def shown(name: str) -> str:
 
 
 def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
-    """A file name with the suffix for each image of an archive, all of them distinct: `a.jpg` becomes `a.png`, or
-    `a.jpg.png` where there is an `a.png`, or `a.jpg-2.png`; images without a name are numbered."""
+    """A file name with the suffix for each image of an archive, all of them distinct: `a.png` and `a.PNG` stay as they
+    are, `a.jpg` becomes `a.png`, or `a.jpg.png` where there is an `a.png` or `a.PNG`, or `a.jpg-2.png`; images without
+    a name are numbered."""
     wanted = [number_name(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
     taken = {name.lower() for name in wanted if name.lower().endswith(suffix)}
     result = []
@@ -364,26 +448,41 @@ def modified(path: Path) -> int:
     return min(max(path.stat().st_mtime_ns // 10**9, FIRST_TIME), LAST_TIME)
 
 
+_SYNC_FAULTS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+"""What a sync or a cut of a descriptor raises, which `_Output` does not see; errors of other files have their names."""
+
+
 @contextmanager
 def open_to_add(path: Path) -> Iterator[BinaryIO]:
-    """An archive to read and to add to, locked against others who would.
+    """An archive to read and to add to, locked against others who would. Errors of other files in the block stay as
+    they are.
 
     Raises:
         BBCError: it is not there, cannot be written, is no regular file, or is locked.
     """
     if path.exists() and not path.is_file():
         raise BBCError(f"{path} is not a regular file")
-    try:
-        with path.open("r+b") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _told_of(path):
+        raw = _Output(path, "r+b")
+    with _told_of(path, _OutputError), io.BufferedRandom(raw) as file:
+        with _told_of(path):
+            _lock(file, path)
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 raise BBCError(f"{path}: was replaced by another file; try again")
+        try:
             yield file
-    except BlockingIOError:
-        raise BBCError(f"{path}: something is being added to it already; try again later") from None
-    except OSError as error:
-        raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
+        except OSError as error:
+            if error.filename is None and error.errno in _SYNC_FAULTS:
+                raise _OutputError(error.errno, error.strerror) from error
+            raise
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BBCError(f"{path}: something is being added to it already; try again later") from None
 
 
 def open_input(name: str) -> BinaryIO:

@@ -28,6 +28,7 @@ from bbcompress.files import (
     new_file,
     odd_names,
     open_input,
+    open_to_add,
     refuse_existing,
     windows_name,
     write_file,
@@ -170,17 +171,55 @@ def test_a_full_disk(call: str, before: bytes | None, place: Path, monkeypatch: 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_is_full_when_written(size: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, or only when the buffer is flushed."""
-    open_descriptor = os.fdopen
+    make = tempfile.mkstemp
 
-    def open_full(descriptor: int, mode: str) -> Any:
-        os.close(descriptor)
-        return open_descriptor(os.open("/dev/full", os.O_RDWR), mode.replace("+", ""))
+    def make_full(**options: Any) -> tuple[int, str]:
+        descriptor, name = make(**options)
+        os.dup2(full := os.open("/dev/full", os.O_RDWR), descriptor)
+        os.close(full)
+        return descriptor, name
 
-    monkeypatch.setattr("os.fdopen", open_full)
+    monkeypatch.setattr("tempfile.mkstemp", make_full)
     with pytest.raises(BBCError, match="No space left") as caught:
         write_file(place / "a", b"x" * size, force=False)
     one_line(caught)
     assert listing(place) == {}
+
+
+@pytest.mark.parametrize("error", [OSError("truncated"), OSError(errno.EIO, "read"), FileNotFoundError(2, "no", "in")])
+def test_errors_of_other_files_are_not_told_as_of_this(error: OSError, place: Path) -> None:
+    with pytest.raises(OSError) as caught, new_file(place / "a", force=False) as file:
+        file.write(b"half")
+        raise error
+    assert caught.value is error
+    assert listing(place) == {}
+
+
+def test_errors_of_other_files_while_adding(place: Path) -> None:
+    (place / "a").write_bytes(b"before")
+    for error in (OSError("truncated"), FileNotFoundError(errno.ENOENT, "no", "in"), OSError(errno.EIO, "read", "in")):
+        with pytest.raises(OSError) as caught, open_to_add(place / "a"):
+            raise error
+        assert caught.value is error
+
+
+def test_errors_of_the_file_that_is_added_to(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    (place / "a").write_bytes(b"before")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BBCError, match="a: cannot be written: No space left"), open_to_add(place / "a") as file:
+        os.fsync(file.fileno())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (100, 1 << 20):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+        try:
+            with pytest.raises(BBCError, match="cannot be written: File too large"), open_to_add(place / "a") as file:
+                assert file.read() == b"before"
+                file.write(b"x" * size)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        os.truncate(place / "a", 6)
+    assert listing(place) == {"a": b"before"}
 
 
 def test_a_folder_that_is_missing_or_no_folder(place: Path) -> None:
@@ -422,6 +461,53 @@ def test_a_full_disk_leaves_no_folder(call: str, folder: str, place: Path, monke
             new.write("sub/a.png", b"a")
     assert str(place / folder) in one_line(caught)
     assert listing(place) == {"there": None}
+
+
+def failing_at(number: int, last: int | None = None) -> Any:
+    """`os.replace`, which fails when it is called so many times, and up to the last such call."""
+    calls = iter(range(1, 100))
+    replace = os.replace
+
+    def wrapper(*arguments: Any) -> None:
+        if number <= next(calls) <= (last or number):
+            full()
+        replace(*arguments)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("force", [False, True])
+def test_files_are_moved_into_a_folder_all_or_none(
+    force: bool, call: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file it is that cannot be moved, or moved aside."""
+    (place / "other").write_bytes(b"other")
+    if force:
+        (place / "sub").mkdir()
+        (place / "sub" / "b.png").write_bytes(b"before")
+        (place / "c.png").symlink_to("missing")
+        (place / "e.png").write_bytes(b"before")
+    before = listing(place)
+    if call > (7 if force else 4):
+        return
+    with pytest.raises(BBCError, match="No space left"), NewFolder(place, force) as new:
+        for name in ("a.png", "sub/b.png", "c.png", "e.png"):
+            new.write(name, b"new")
+        monkeypatch.setattr("os.replace", failing_at(call))
+    assert listing(place) == before
+    assert (place / "c.png").is_symlink() == force
+
+
+def test_what_cannot_be_moved_back_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "a.png").write_bytes(b"before")
+    reason = "No space left on device; what was there is in "
+    with pytest.raises(BBCError, match=reason) as caught, NewFolder(place, force=True) as new:
+        new.write("a.png", b"new")
+        monkeypatch.setattr("os.replace", failing_at(2, 3))
+    (kept,) = place.iterdir()
+    assert one_line(caught).endswith(str(kept))
+    assert listing(kept) == {"0": b"before"}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
