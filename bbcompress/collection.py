@@ -12,7 +12,7 @@ from bbcompress import files
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.compressor import Compressor
-from bbcompress.errors import BBCError
+from bbcompress.errors import BBCError, ImageError
 from bbcompress.images import MAX_PIXELS, PixelImage
 from bbcompress.options import Item, Options, Summary
 from bbcompress.reader import Reader
@@ -30,8 +30,8 @@ class Archive(Mapping[str, PixelImage]):
 
     A lookup reads and decodes the group of the image, and no other; groups are kept for the next lookups as long as
     they have no more than `CACHED_SUBPIXELS`. `images` decodes all of them once, in the order of the file. Images
-    without names have their numbers, as `bbc decompress` writes them: "00000", "00001", ... A lone image has the name
-    of its file without the suffix.
+    without names are found by their position, in digits as `bbc decompress` writes it: "00000", "00001", ...; where a
+    named image has the same digits, these are its name alone. A lone image has the name of its file without the suffix.
 
     Use it in a `with` block, or close it. One thread at a time.
     """
@@ -116,11 +116,11 @@ class Archive(Mapping[str, PixelImage]):
         return self._reader.groups
 
     def _find(self, name: str) -> int | None:
+        if not self._reader.is_archive:
+            return 0 if name == self._lone_name else None
         position = self._reader.find(name)
         if position is None and name.isascii() and name.isdigit() and len(name) <= 18:
             position = int(name)  # of an image without name
-        elif position is None and name == self._lone_name and not self._reader.is_archive:
-            position = 0
         return position if position is not None and position < len(self) and self.name(position) == name else None
 
     def _make_room(self) -> None:
@@ -194,5 +194,9 @@ def add(path: str | Path, images: Named | Listed, k: int = 4, **options: Any) ->
 
 
 def _items(images: Named | Listed) -> Iterator[Item]:
-    for name, image, *time in images.items() if isinstance(images, Mapping) else images:
-        yield Item(name, as_image(image), *time)
+    try:
+        for name, image, *time in images.items() if isinstance(images, Mapping) else images:
+            yield Item(name, as_image(image), *time)
+    except OSError as error:  # of what makes the images: it may open files
+        place = "an image" if error.filename is None else error.filename
+        raise ImageError(f"{place}: cannot be read: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from bbcompress.errors import ImageError
+from bbcompress.errors import BBCError, ImageError
 from bbcompress.images import PixelImage, pixels_of
 from bbcompress.metadata import (
     CHUNK_BEFORE_PALETTE,
@@ -101,16 +101,29 @@ def from_pillow(image: Image.Image, given: Mapping[str, Any] | None = None) -> P
     given: under the names of `info`, what counts in place of what `info` says; None leaves it out.
 
     Raises:
-        ImageError: the mode, palette or transparency is of a kind that is not supported.
+        ImageError: the mode, palette or transparency is of a kind that is not supported, or Pillow cannot load the
+            pixels. FormatError, ModelError: it is an opened .bbc file, whose pixels cannot be decoded.
     """
     if image.mode != "I;16" and any(str(part[3]).endswith(";16B") for part in getattr(image, "tile", ())):
         raise ImageError("is of 16 bits a channel, which Pillow reads as 8; bbcompress.read_image() reads it exactly")
+    _load(image)
     if image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA":
         plain = _of_alpha_palette(image)
     else:
         plain = pixels_of(image)
     metadata, lost = within_limits(_records(dict(image.info) | dict(given or {}), _texts(image)))
     return PixelImage(plain.mode, plain.pixels, plain.palette, plain.transparency, lost, metadata)
+
+
+def _load(image: Image.Image) -> None:
+    """Let Pillow read the pixels of a file that it has only opened. ImageError where it cannot."""
+    try:
+        image.load()
+    except (BBCError, MemoryError):
+        raise
+    except Exception as error:  # its readers raise nearly anything on damaged files
+        place = getattr(image, "filename", "") or "the image"
+        raise ImageError(f"{place}: cannot be read: {' '.join(str(error).split())[:120]}") from error
 
 
 def _of_alpha_palette(image: Image.Image) -> PixelImage:

@@ -114,6 +114,14 @@ def test_a_lone_image_is_named_by_its_file() -> None:
     assert not file.closed
 
 
+@pytest.mark.parametrize("name", ["00012", "00000", "1"])
+def test_a_lone_image_is_named_by_a_file_of_digits(name: str) -> None:
+    Path(f"{name}.bbc").write_bytes(bbc.compress(DIGITS[0]))
+    with bbc.open(f"{name}.bbc") as archive:
+        assert name in archive and "0" not in archive and "00013" not in archive
+        assert dict(archive) == {name: DIGITS[0]}
+
+
 def test_files_that_cannot_be_opened() -> None:
     Path("x.bbc").write_bytes(b"something else")
     with pytest.raises(bbc.FormatError):
@@ -168,6 +176,40 @@ def test_writing_is_whole_or_not_at_all() -> None:
     assert Path("set.bbc").read_bytes() == before and [path.name for path in Path().iterdir()] == ["set.bbc"]
     bbc.write("set.bbc", MIXED, overwrite=True)
     assert len(bbc.open("set.bbc")) == 6
+
+
+def lazily(name: str) -> Iterator[tuple[str, Image.Image]]:
+    yield "x", Image.new("L", (3, 3))
+    with Image.open(name) as image:
+        yield "y", image
+
+
+def test_images_that_cannot_be_read() -> None:
+    """It is the image that is at fault, and named, not the archive."""
+    bbc.write("set.bbc", {"a": DIGITS[0]})
+    before = Path("set.bbc").read_bytes()
+    Path("cut.png").write_bytes((DATA / "digits" / "grey" / "0000.png").read_bytes()[:-40])
+    Path("no.png").write_bytes(b"no image")
+    reasons = {
+        "cut.png": r"cut\.png: cannot be read: .*truncated",
+        "none.png": r"none\.png: cannot be read: No such file",
+        "no.png": r"cannot be read: cannot identify image file .*no\.png",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(bbc.ImageError, match=reason):
+            bbc.write("w.bbc", lazily(name))
+        with pytest.raises(bbc.ImageError, match=reason):
+            bbc.add("set.bbc", lazily(name))
+    with Image.open("cut.png") as image, pytest.raises(bbc.ImageError, match=reasons["cut.png"]):
+        bbc.compress(image)
+    assert Path("set.bbc").read_bytes() == before and not Path("w.bbc").exists()
+
+
+def test_a_damaged_bbc_file_that_pillow_opened() -> None:
+    data = bytearray(bbc.compress(DIGITS[0]))
+    data[-1] ^= 1
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(bbc.FormatError):
+        bbc.write("w.bbc", {"a": image})
 
 
 def test_adding() -> None:

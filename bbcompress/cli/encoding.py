@@ -14,7 +14,7 @@ from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, echo_notes
 from bbcompress.cli.options import coder, coding_options, complete_path, force_option, path_argument, quiet_option
 from bbcompress.cli.progress import progress, set_up_notices
-from bbcompress.errors import BBCError
+from bbcompress.errors import BBCError, ImageError
 
 if TYPE_CHECKING:
     from bbcompress.intake import Intake
@@ -163,7 +163,11 @@ class _Reading:
 
         for name, source, label in self.found:
             for its_name, image in self._intake.read_named(name, source, label):
-                yield Item(its_name, image, modified(source) if isinstance(source, Path) else None)
+                try:
+                    time = modified(source) if isinstance(source, Path) else None
+                except OSError as error:
+                    raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
+                yield Item(its_name, image, time)
 
     def notes(self, size: int) -> list[str]:
         """What the user should know, a line each. size: of what was written, in bytes."""
