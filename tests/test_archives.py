@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +36,7 @@ from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.files import modified
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.intake import Intake
 from bbcompress.options import Item, Options
 from bbcompress.reader import Reader
 
@@ -343,6 +346,33 @@ def test_what_is_not_added() -> None:
     assert "not a regular file" in fail("add", "pipe.bbc", "new.png")
 
 
+@pytest.mark.parametrize("command", ["compress", "add"])
+def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, not the archive, which is what it was."""
+    put_folder()
+    put_folder("more", 6)
+    succeed("compress", "set", "-o", "set.bbc")
+    target = ["set.bbc", "more"] if command == "add" else ["more", "-o", "new.bbc"]
+
+    def vanished(path: Path) -> int:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bbcompress.files.modified", vanished)
+        assert fail(command, *target) == "bbc: error: more/10.png: cannot be read: No such file or directory"
+    read = Intake.read
+
+    def too_late(intake: Intake, source: Path, label: str) -> Iterator[PixelImage]:
+        source.unlink()
+        return read(intake, source, label)
+
+    before = Path("set.bbc").read_bytes()
+    monkeypatch.setattr(Intake, "read", too_late)
+    result = run(command, *target)
+    assert errors(result) == ["bbc: error: more/10.png: cannot be read: No such file or directory"]
+    assert Path("set.bbc").read_bytes() == before and not Path("new.bbc").exists()
+
+
 def test_additions_exclude_each_other() -> None:
     fcntl = pytest.importorskip("fcntl")
     put_folder()
@@ -455,6 +485,14 @@ def test_keep_going_without_an_index() -> None:
     assert "names are lost" in result.stderr
     whole = [f"{group}-{place}.png" for group in range(2) for place in range(4)]
     assert sorted(contents(Path("out"))) == sorted([*whole, *(f"000{number:02}.png" for number in range(8, 12))])
+    assert errors(run("test", "set.bbc"))[-1] == (
+        "bbc: error: set.bbc: damaged: a prefix, index or footer, but no group that was found"
+    )
+    data[12] ^= 1
+    Path("set.bbc").write_bytes(data)
+    assert errors(run("test", "set.bbc"))[-1] == (
+        "bbc: error: set.bbc: damaged: a prefix, index or footer, and 1 of 3 groups that were found"
+    )
     Path("set.bbc").write_bytes(b"\xbb\xc1\x01" + bytes(100))
     fail("decompress", "set.bbc", "-o", "none", "--keep-going")
 

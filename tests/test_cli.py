@@ -26,7 +26,7 @@ from PIL import Image, PngImagePlugin
 
 import bbcompress
 from bbcompress import __version__, api, compressor
-from bbcompress.archive.container import ArchiveWriter, join_items
+from bbcompress.archive.container import ArchiveWriter, build_lone, join_items
 from bbcompress.archive.groups import decode_images
 from bbcompress.archive.header import GroupHeader
 from bbcompress.cli import main, progress
@@ -531,8 +531,27 @@ def test_a_jpeg_that_was_smaller() -> None:
     assert errors(run("compress", "plain.jpg")) == ""
 
 
+CMYK = PixelImage("CMYK", np.arange(48, dtype=np.uint8).reshape(3, 4, 4))
+
+
+def test_a_file_of_another_suffix_is_not_in_the_way() -> None:
+    Path("a.bbc").write_bytes(api.compress(CMYK))
+    Compressor().archive([("b.tif", CMYK), ("c.png", read_image(digit()))], file := io.BytesIO())
+    Path("set.bbc").write_bytes(file.getvalue())
+    for name in ("a.png", "set/b.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"another")
+    succeed("decompress", "a.bbc")
+    succeed("decompress", "set.bbc")
+    assert read_image("a.tiff") == read_image("set/b.tiff") == CMYK
+    assert Path("a.png").read_bytes() == Path("set/b.png").read_bytes() == b"another"
+    Path("set/c.png").unlink()
+    assert "set/b.tiff exists" in fail("decompress", "set.bbc")
+    assert "a.tiff exists" in fail("decompress", "a.bbc")
+
+
 def test_cmyk_comes_back_as_tiff() -> None:
-    image = PixelImage("CMYK", np.arange(48, dtype=np.uint8).reshape(3, 4, 4))
+    image = CMYK
     Path("a.bbc").write_bytes(api.compress(image))
     succeed("decompress", "a.bbc")
     assert read_image("a.tiff") == image
@@ -540,7 +559,28 @@ def test_cmyk_comes_back_as_tiff() -> None:
     Compressor().archive([("x.tiff", image), ("x.png", from_array(image.pixels))], file)
     Path("set.bbc").write_bytes(file.getvalue())
     succeed("decompress", "set.bbc")
-    assert set(listing("set")) == {"x.png", "x.tiff.tiff"}
+    assert set(listing("set")) == {"x.png", "x.tiff"}
+    assert read_image("set/x.tiff") == image
+
+
+def test_a_suffix_comes_back_as_it_was() -> None:
+    """Even where that is all in which names differ; whatever the image is written as."""
+    put_digit("set/a.png", number=0)
+    if Path("set/A.png").exists():
+        pytest.skip("case does not count here")
+    put_digit("set/a.PNG", number=1)
+    put_digit("set/sub/photo.PNG", number=2)
+    names = ["a.PNG", "a.png", "sub/photo.PNG"]
+    assert run("compress", "set", "-o", "set.bbc").exit_code == 0
+    for number, arguments in enumerate(([], ["--format", "png"], ["--only", "*"])):
+        assert run("decompress", "set.bbc", "-o", f"back{number}", *arguments).exit_code == 0
+        assert set(listing(f"back{number}")) == {*names, "sub"}
+        assert same_images("set", f"back{number}", names)
+    cmyk = [(name, CMYK) for name in ("a.TIFF", "a.tiff", "a.PNG", "a.png")]
+    Compressor().archive(cmyk, file := io.BytesIO())
+    Path("cmyk.bbc").write_bytes(file.getvalue())
+    succeed("decompress", "cmyk.bbc")
+    assert set(listing("cmyk")) == {"a.TIFF", "a.tiff", "a.PNG.tiff", "a.png-2.tiff"}
 
 
 def test_decompress_an_archive() -> None:
@@ -588,6 +628,9 @@ def test_what_exists_is_found_before_the_work(monkeypatch: pytest.MonkeyPatch) -
     decode_by(monkeypatch, fault)
     assert "set/b.png exists" in fail("decompress", "set.bbc")
     assert "digit.png exists" in fail("decompress", "digit.bbc")
+    Path("cmyk.bbc").write_bytes(api.compress(CMYK))
+    Path("cmyk.tiff").touch()
+    assert "cmyk.tiff exists" in fail("decompress", "cmyk.bbc")
 
 
 def forged_archive(*names: str) -> None:
@@ -664,6 +707,19 @@ def test_info_as_json() -> None:
     lone_file()
     assert facts("digit.bbc")["names"] == [None]
     assert facts("digit.bbc")["archive"] is False
+
+
+def test_info_of_images_above_the_usual_limit() -> None:
+    size, most = (1 << 15, 1 << 14), 1 << 29
+    lone = GroupHeader(model=bytes.fromhex(BINARY_ID)[:3], size=size, direct=1)
+    Path("lone.bbc").write_bytes(build_lone(lone, bytes(9), most))
+    writer = ArchiveWriter(file := io.BytesIO(), most)
+    writer.add_group(GroupHeader(model=bytes.fromhex(BINARY_ID), size=size, count=2, direct=2), bytes(9))
+    writer.close()
+    Path("set.bbc").write_bytes(file.getvalue())
+    for name in ("lone.bbc", "set.bbc"):
+        assert "limit" in fail("info", name)
+        assert "by tiny-binary" in succeed("info", name, "--max-pixels", str(most))
 
 
 def test_info_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1123,6 +1179,33 @@ def test_through_pipes() -> None:
     decoded = process("decompress", "-", *model, "-q", shell="| cat", data=coded.stdout)
     assert (decoded.returncode, decoded.stderr) == (0, b"")
     assert read_image(decoded.stdout) == read_image(digit())
+
+
+def test_names_that_a_stream_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are escaped, and what was done counts."""
+    put_digit("日本.png")
+    assert run("compress", "日本.png", "日本.png", "-o", "x.bbc").exit_code == 1
+    archive_file("set.bbc", "日本.png")
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    listed = process("list", "set.bbc")
+    assert (listed.returncode, process_errors(listed)) == (0, [])
+    assert listed.stdout.endswith(rb"  \u65e5\u672c.png" + os.linesep.encode())
+    coded = process("compress", "日本.png")
+    assert (coded.returncode, process_errors(coded)) == (0, [])
+    assert coded.stdout.startswith(rb"\u65e5\u672c.png -> \u65e5\u672c.bbc")
+    shown = process("decompress", "日本.bbc", "-o", "-", "-q")
+    assert read_image(shown.stdout) == read_image(digit())
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="needs names of any bytes")
+def test_a_name_that_is_no_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    name = os.fsdecode(b"caf\xe9.png")
+    put_digit(name)
+    coded = process("compress", name)
+    assert (coded.returncode, process_errors(coded)) == (0, [])
+    assert coded.stdout.startswith(rb"caf\udce9.png -> caf\udce9.bbc")
+    assert process("test", os.fsdecode(b"caf\xe9.bbc")).returncode == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -24,7 +24,7 @@ def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | No
     from bbcompress import files
 
     with open_file(file, model, "cpu", True, max_pixels) as reader:
-        files.list_names(reader.names)
+        files.list_names(reader.names)  # raises where there are too many; entries are told one by one
         wanted = files.select(reader.names, only)
         chosen = None if wanted is None else frozenset(wanted)
         rows = []
@@ -54,11 +54,12 @@ def _utc(seconds: int) -> str:
 @path_argument("file", "FILE.bbc")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @model_option
-def info(file: str, as_json: bool, model: str | None) -> None:
+@max_pixels_option
+def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     """Say what is in a file and what each part cost in bytes; no image is decoded."""
     from bbcompress.files import list_names
 
-    with open_file(file, model, "cpu", quiet=True) as reader:
+    with open_file(file, model, "cpu", True, max_pixels) as reader:
         facts = reader.facts()
         if as_json:
             click.echo(json.dumps({"file": file, **facts, "names": list_names(reader.names)}, indent=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +25,12 @@ from bbcompress.cli.options import (
     quiet_option,
 )
 from bbcompress.cli.progress import progress
-from bbcompress.errors import BBCError, ModelError
+from bbcompress.errors import BBCError, FormatError, ModelError, OutputExistsError
 
 if TYPE_CHECKING:
+    from bbcompress.files import NewFolder
     from bbcompress.images import PixelImage
-    from bbcompress.reader import Done
+    from bbcompress.reader import Done, Reader
 
 WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
 """As in `writers`, which takes numpy and Pillow."""
@@ -71,7 +74,7 @@ def decompress(
         if not reader.is_archive:
             if only:
                 raise BBCError("--only is for archives, and this is a lone image")
-            target = _decompress_target(file, output, f".{form or 'png'}")
+            target = _decompress_target(file, output, "" if output is not None else _suffix(reader, 0, form))
             if output is not None and target is not None:
                 form = _format_of(target, form)
             if target is not None:
@@ -96,7 +99,7 @@ def decompress(
         folder = _decompress_target(file, output, "")
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
-        names = files.image_names(reader.names, f".{form or 'png'}")
+        name_of = _FileNames(reader, form)
         wanted, times = files.select(reader.names, only), reader.times
         lost: list[Done[Any]] = []
         count = 0
@@ -104,7 +107,7 @@ def decompress(
             files.NewFolder(folder, force) as new,
             progress("decompress", quiet, reader.expected_pixels) as advance,
         ):
-            new.check(names if wanted is None else [names[position] for position in wanted])
+            name_of.check(new, range(reader.image_count) if wanted is None else wanted)
             as_file = partial(_as_file, form=form, strip=strip)
             positions = None if wanted is None else frozenset(wanted)
             for done in reader.each(as_file, positions, jobs_for(jobs, device), advance):
@@ -114,15 +117,14 @@ def decompress(
                     lost.append(done)
                 for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
                     stripped.add(left_out)
-                    name = names[position] if form else names[position][: -len(".png")] + suffix
-                    new.write(name, data, times[position])
+                    new.write(name_of(position, suffix), data, times[position])
                     count += 1
             if keep_going and not count:
                 raise BBCError("nothing can be brought out")
         if not quiet:
             echo_notes(stripped.notes())
             click.echo(f"{file} -> {folder}  {count_of(count)}")
-        damaged = tell_of_damage(reader, lost, err=True)
+        damaged = tell_of_damage(reader, lost)
     if damaged:
         click.get_current_context().exit(1)
 
@@ -147,18 +149,67 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
         if reader.is_archive and not quiet:
             for done in good:
                 click.echo(f"group {done.number}: {count_of(len(done.positions))}, as they were")
-        damaged = tell_of_damage(reader, lost, err=True)
+        damaged = tell_of_damage(reader, lost)
         unfinished = 0 if reader.archive is None else reader.archive.unfinished
         if damaged:
-            raise BBCError(f"damaged: {len(lost)} of {len(reader.archive.groups) if reader.archive else 1} groups")
+            raise BBCError(f"damaged: {_what_is_damaged(reader, len(lost))}")
         if unfinished:
             raise BBCError(f"all images are as they were, but there are {unfinished} bytes of an unfinished addition")
         if not quiet:
             click.echo(f"{file}: {count_of(reader.image_count)}, all as they were")
 
 
+def _what_is_damaged(reader: Reader, lost: int) -> str:
+    """Of an archive of which something is: groups, what holds them together, or both."""
+    archive = reader.archive
+    groups = f"{lost} of {1 if archive is None else len(archive.groups)} groups"
+    if archive is None or archive.fault is None:
+        return groups
+    others = f"and {groups} that were found" if lost else "but no group that was found"
+    return f"a prefix, index or footer, {others}"
+
+
 def _nothing(_: PixelImage) -> None:
     """An image was decoded; that is all."""
+
+
+def _suffix(reader: Reader, position: int, form: str | None) -> str:
+    """The suffix of the file that the image at a position becomes; it is not decoded. Raises FormatError."""
+    if form is None:
+        (_, mode), _ = reader.look(position)
+        form = "tiff" if mode == "CMYK" else "png"  # `default_format` of the image
+    return f".{form}"
+
+
+class _FileNames:
+    """The names of the files that the images of an archive become; those of two formats differ by their suffixes."""
+
+    def __init__(self, reader: Reader, form: str | None) -> None:
+        """form: of all files, None for the default of each image."""
+        self._reader, self._form = reader, form
+        self._names: dict[str, list[str]] = {}
+
+    def __call__(self, position: int, suffix: str) -> str:
+        """Of the image at a position, whose file gets this suffix."""
+        from bbcompress.files import image_names
+
+        if suffix not in self._names:
+            self._names[suffix] = image_names(self._reader.names, suffix)
+        return self._names[suffix][position]
+
+    def check(self, new: NewFolder, positions: Iterable[int]) -> None:
+        """Raises OutputExistsError if one of the files exists and may not be overwritten."""
+        usual = f".{self._form or 'png'}"
+        for position in positions:
+            try:
+                new.check([self(position, usual)])
+            except OutputExistsError:  # unless the image becomes another file; that takes reading its group
+                suffix = usual
+                with suppress(FormatError):
+                    suffix = _suffix(self._reader, position, self._form)
+                if suffix == usual:
+                    raise
+                new.check([self(position, suffix)])
 
 
 def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str, tuple[str, ...]]:

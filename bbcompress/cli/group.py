@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import Any
 
 import click
@@ -43,3 +44,6 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="bbc")
 def main() -> None:
     """Compress images without loss by variational auto-encoders and bits-back coding."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that its encoding lacks is no reason to fail
+            stream.reconfigure(errors="backslashreplace")

@@ -28,7 +28,7 @@ def about(file: str) -> Iterator[None]:
 
 @contextmanager
 def open_file(
-    file: str, model: str | None, device: str, quiet: bool, max_pixels: int = 1 << 28, keep_going: bool = False
+    file: str, model: str | None, device: str, quiet: bool, max_pixels: int, keep_going: bool = False
 ) -> Iterator[Reader]:
     """A reader of the file, whose errors within the block begin with its name; - is stdin. Raises BBCError."""
     from bbcompress import files
@@ -43,19 +43,19 @@ def open_file(
         yield Reader(stream, model, device, max_pixels, keep_going)
 
 
-def tell_of_damage(reader: Reader, lost: list[Done[Any]], err: bool) -> bool:
-    """A line for each thing that is damaged, and for each image that is lost; whether there is any."""
+def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
+    """A line on stderr for each thing that is damaged, and for each image that is lost; whether there is any."""
     from bbcompress.files import list_names, shown
 
     archive = reader.archive
     if archive is not None and archive.fault is not None:
-        click.echo(f"bbc: {archive.fault}; names are lost, {archive.unread} bytes cannot be made out", err=err)
+        click.echo(f"bbc: {archive.fault}; names are lost, {archive.unread} bytes cannot be made out", err=True)
     names = list_names(reader.names) if lost else []
     for done in lost:
-        click.echo(f"bbc: group {done.number} is lost ({done.error})", err=err)
+        click.echo(f"bbc: group {done.number} is lost ({done.error})", err=True)
         for position in done.positions:
             name = names[position]
-            click.echo(f"bbc: lost: {f'image {position}' if name is None else shown(name)}", err=err)
+            click.echo(f"bbc: lost: {f'image {position}' if name is None else shown(name)}", err=True)
     return bool(lost) or (archive is not None and archive.fault is not None)
 
 
