@@ -17,8 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
-from bbcompress.training.atomic import remove_strays
-from bbcompress.training.atomic import replacing as replacing  # scripts have it from here
+from bbcompress.training.atomic import remove_strays, replacing
 from bbcompress.training.distributed import mean_of_processes, processes
 from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from study import Study, draw, finish, main, results_of, seeds_text
 
-from bbcompress.training.loop import load_checkpoint, replacing, save_checkpoint, seeded_generator
+from bbcompress.training.atomic import replacing
+from bbcompress.training.loop import load_checkpoint, save_checkpoint, seeded_generator
 from bbcompress.training.objectives import ELBO, REVERSE_SLEEP, SLEEP, sample_model
 from bbcompress.training.run import TrainingConfig, load_trained
 from bbcompress.training.stacked import Member
