@@ -12,7 +12,14 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, echo_notes
-from bbcompress.cli.options import coder, coding_options, complete_path, force_option, path_argument, quiet_option
+from bbcompress.cli.options import (
+    coding_options,
+    complete_path,
+    compressor_and_intake,
+    force_option,
+    path_argument,
+    quiet_option,
+)
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError, ImageError
 
@@ -49,7 +56,7 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
     if target is not None:
         files.refuse_existing(target, force)
     set_up_notices(quiet)
-    compressor, intake = coder(**coding)
+    compressor, intake = compressor_and_intake(**coding)
     if lone:
         source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
         reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, intake)
@@ -95,7 +102,7 @@ def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> No
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
-    compressor, intake = coder(**coding)
+    compressor, intake = compressor_and_intake(**coding)
     reading = _find(inputs, intake)
     with files.open_to_add(Path(archive)) as file:
         with about(archive):

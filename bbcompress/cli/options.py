@@ -88,7 +88,7 @@ def coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def coder(
+def compressor_and_intake(
     frames: bool, strip: bool, no_verify: bool, jobs: int | None, **options: Any
 ) -> tuple[Compressor, Intake]:
     """What compresses and what reads, by these options."""
