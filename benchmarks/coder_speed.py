@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import environment
 
 from bbcompress.ans import Message
 
@@ -73,14 +72,11 @@ def main() -> None:
     for lanes, row in results.items():
         print(f"{lanes:5}  " + "  ".join(f"{value:14.1f}" for value in row.values()))
     if args.out:
-        about = {
-            "machine": platform.machine(),
-            "processor": platform.processor(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("numpy", "numba", "llvmlite")},
+        report = {
+            "environment": environment(("bbcompress", "numpy", "numba", "llvmlite")),
+            "symbols": args.symbols,
+            "million_symbols_per_second": results,
         }
-        report = {**about, "symbols": args.symbols, "million_symbols_per_second": results}
         args.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
