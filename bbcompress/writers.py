@@ -32,9 +32,9 @@ def format_of(suffix: str) -> str | None:
     return name if name in FORMATS else None
 
 
-def default_format(image: PixelImage) -> str:
-    """PNG, or TIFF for what PNG cannot hold, which is CMYK."""
-    return TIFF if image.mode == "CMYK" else PNG
+def default_format(mode: str | None) -> str:
+    """PNG, or TIFF for images of a mode that PNG cannot hold, which is CMYK. None: it is not known, and so not that."""
+    return TIFF if mode == "CMYK" else PNG
 
 
 def write_image(image: PixelImage, form: str | None = None) -> tuple[bytes, str]:
@@ -42,13 +42,13 @@ def write_image(image: PixelImage, form: str | None = None) -> tuple[bytes, str]
 
     ImageError where the format would lose anything of it, metadata included: one line that says what.
     """
-    chosen = form or default_format(image)
+    chosen = form or default_format(image.mode)
     try:
         data = _WRITERS[chosen](image)
         if chosen not in (PNG, PPM, PGM, PBM):
             _check(image, data)
     except ImageError as error:
-        instead = default_format(image)
+        instead = default_format(image.mode)
         hint = f"; {instead.upper()} can hold it" if instead != chosen else ""
         raise ImageError(f"{error}{hint}") from error
     return data, f".{chosen}"

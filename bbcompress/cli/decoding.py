@@ -175,9 +175,11 @@ def _nothing(_: PixelImage) -> None:
 
 def _suffix(reader: Reader, position: int, form: str | None) -> str:
     """The suffix of the file that the image at a position becomes; it is not decoded. Raises FormatError."""
+    from bbcompress.writers import default_format
+
     if form is None:
         (_, mode), _ = reader.look(position)
-        form = "tiff" if mode == "CMYK" else "png"  # `default_format` of the image
+        form = default_format(mode)
     return f".{form}"
 
 
