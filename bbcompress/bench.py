@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bbcompress import __version__, files, kernel_cache
+from bbcompress import __version__, files, kernel_cache, output
 from bbcompress.archive.blocks import blocks_of
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.groups import ModelCache, decode_images, image_kinds
@@ -257,7 +257,7 @@ def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool) ->
             raise BBCError(f"{path}: a plot's name ends with {' or '.join(PLOT_FORMATS)}")
         if not path.parent.is_dir():
             raise BBCError(f"{path}: there is no folder {path.parent}")
-        files.refuse_existing(path, force)
+        output.refuse_existing(path, force)
     if len(set(targets)) < len(targets):
         raise BBCError("each file needs a name of its own")
     if plots:
@@ -606,7 +606,7 @@ def write(report: Report, json_file: Path | None, plots: Sequence[Path], force: 
     if json_file is not None:
         contents[json_file] = (json.dumps(report.as_json(), indent=1) + "\n").encode()
     for path, data in contents.items():
-        files.write_file(path, data, force)
+        output.write_file(path, data, force)
 
 
 def plot(report: Report, kind: str) -> bytes:

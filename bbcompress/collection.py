@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, overload
 
-from bbcompress import files
+from bbcompress import files, output
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.compressor import Compressor
@@ -171,7 +171,7 @@ def write(path: str | Path, images: Named | Listed, k: int = 4, overwrite: bool 
         not allowed, an option is out of range, or the file cannot be written.
     """
     compressor = Compressor(Options(steps=k, **options))
-    with files.new_file(Path(path), overwrite) as file:
+    with output.new_file(Path(path), overwrite) as file:
         return compressor.archive(_items(images), file)
 
 
@@ -189,7 +189,7 @@ def add(path: str | Path, images: Named | Listed, k: int = 4, **options: Any) ->
         to it, or it has an image of the name.
     """
     compressor = Compressor(Options(steps=k, **options))
-    with files.open_to_add(Path(path)) as file:
+    with output.open_to_add(Path(path)) as file:
         return compressor.add(_items(images), ArchiveReader(file, compressor.options.max_pixels), file)
 
 

@@ -28,8 +28,8 @@ from machine import environment
 
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
-from bbcompress.files import write_file
 from bbcompress.images import read_image
+from bbcompress.output import write_file
 from bbcompress.reader import Reader
 
 ROOT = Path(__file__).resolve().parents[1]

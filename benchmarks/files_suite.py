@@ -31,9 +31,10 @@ from bbcompress.archive.container import parse_lone
 from bbcompress.codecs import fallback
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
-from bbcompress.files import IMAGE_SUFFIXES, write_file
+from bbcompress.files import IMAGE_SUFFIXES
 from bbcompress.images import PixelImage, read_frames, read_image
 from bbcompress.options import FALLBACK, Options
+from bbcompress.output import write_file
 from bbcompress.reader import Reader
 
 ROOT = Path(__file__).resolve().parents[1]

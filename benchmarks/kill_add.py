@@ -26,9 +26,9 @@ import numpy as np
 from machine import environment
 
 from bbcompress.compressor import Compressor
-from bbcompress.files import write_file
 from bbcompress.images import PixelImage, from_array
 from bbcompress.options import Options
+from bbcompress.output import write_file
 from bbcompress.reader import Reader
 from bbcompress.writers import write_png
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.files import write_file
 from bbcompress.images import from_array
+from bbcompress.output import write_file
 from bbcompress.threads import processors
 from bbcompress.training import datasets
 from bbcompress.writers import write_png

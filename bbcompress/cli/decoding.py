@@ -28,8 +28,8 @@ from bbcompress.cli.progress import progress
 from bbcompress.errors import BBCError, FormatError, ModelError, OutputExistsError
 
 if TYPE_CHECKING:
-    from bbcompress.files import NewFolder
     from bbcompress.images import PixelImage
+    from bbcompress.output import NewFolder
     from bbcompress.reader import Done, Reader
 
 WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
@@ -68,6 +68,7 @@ def decompress(
     """Bring back the images of a file; a format that would lose anything of one is refused."""
     from bbcompress import files
     from bbcompress.intake import Stripped
+    from bbcompress.output import NewFolder, refuse_existing, write_file, write_standard_output
 
     stripped = Stripped()
     with open_file(file, model, device, quiet, max_pixels, keep_going) as reader:
@@ -78,17 +79,17 @@ def decompress(
             if output is not None and target is not None:
                 form = _format_of(target, form)
             if target is not None:
-                files.refuse_existing(target, force)
+                refuse_existing(target, force)
             with progress("decompress", quiet, reader.expected_pixels) as advance:
                 _, image = next(reader.images(advance))
                 data, suffix, left_out = _as_file(image, form, strip)
                 stripped.add(left_out)
             if target is None:
-                files.write_standard_output(data)
+                write_standard_output(data)
             else:
                 if output is None:
                     target = target.with_suffix(suffix)
-                files.write_file(target, data, force)
+                write_file(target, data, force)
             if not quiet:
                 echo_notes(stripped.notes())
                 click.echo(
@@ -104,7 +105,7 @@ def decompress(
         lost: list[Done[Any]] = []
         count = 0
         with (
-            files.NewFolder(folder, force) as new,
+            NewFolder(folder, force) as new,
             progress("decompress", quiet, reader.expected_pixels) as advance,
         ):
             name_of.check(new, range(reader.image_count) if wanted is None else wanted)

@@ -46,6 +46,7 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
     Each INPUT is an image, a folder of images, or - for an image on stdin.
     """
     from bbcompress import files
+    from bbcompress.output import new_file, refuse_existing, write_file, write_standard_output
 
     lone = len(inputs) == 1 and not Path(inputs[0]).is_dir()
     if not lone and output is None:
@@ -54,7 +55,7 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
         raise click.UsageError("- cannot be one of several inputs")
     target = _compress_target(inputs[0], output)
     if target is not None:
-        files.refuse_existing(target, force)
+        refuse_existing(target, force)
     set_up_notices(quiet)
     compressor, intake = compressor_and_intake(**coding)
     if lone:
@@ -75,12 +76,12 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
             summary = compressor.archive(images, buffer, advance)
             data = buffer.getvalue()
         else:
-            with files.new_file(target, force) as file:
+            with new_file(target, force) as file:
                 summary = compressor.archive(images, file, advance)
     if target is None:
-        files.write_standard_output(data)
+        write_standard_output(data)
     elif lone:
-        files.write_file(target, data, force)
+        write_file(target, data, force)
     if not quiet:
         echo_notes(reading.notes(summary.size))
         click.echo(_compressed(inputs, target, intake.size, summary), err=target is None)
@@ -96,15 +97,15 @@ def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> No
 
     Nothing of it is rewritten: if anything goes wrong, the archive is what it was. Names may not occur twice.
     """
-    from bbcompress import files
     from bbcompress.archive.container import ArchiveReader
+    from bbcompress.output import open_to_add
 
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
     compressor, intake = compressor_and_intake(**coding)
     reading = _find(inputs, intake)
-    with files.open_to_add(Path(archive)) as file:
+    with open_to_add(Path(archive)) as file:
         with about(archive):
             reader = ArchiveReader(file, coding["max_pixels"])
         for name, _, label in reading.found:

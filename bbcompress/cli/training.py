@@ -152,7 +152,7 @@ def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **opti
     """
     from rich.console import Console
 
-    from bbcompress import files
+    from bbcompress.output import refuse_existing, write_file
 
     try:
         from bbcompress.training.evaluation import EvaluationOptions, evaluate_run, table
@@ -162,9 +162,9 @@ def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **opti
         raise BBCError("evaluation needs PyTorch: pip install torch") from error
 
     if json_file is not None:
-        files.refuse_existing(json_file, force)
+        refuse_existing(json_file, force)
     figures = evaluate_run(run, EvaluationOptions(**options), quiet)
     if json_file is not None:
-        files.write_file(json_file, (json.dumps(figures, indent=2) + "\n").encode(), force)
+        write_file(json_file, (json.dumps(figures, indent=2) + "\n").encode(), force)
     if not quiet:
         Console().print(table(figures))
