@@ -62,20 +62,20 @@ $(VENV)/.created:
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Installing bbc and the packages it needs (torch among them: this may take minutes) ..."
 	@$(PIP_INSTALL) pip hatchling
-	@$(PIP_INSTALL) --no-build-isolation -e .
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing what the tests need ..."
-	@$(PIP_INSTALL) --no-build-isolation -e '.[test]'
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group test
 	@touch $@
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed-test
 	@echo "Installing the fuzzer ..."
-	@$(PIP_INSTALL) --no-build-isolation -e '.[fuzz]'
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group fuzz
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	@echo "Installing what the benchmarks need ..."
-	@$(PIP_INSTALL) --no-build-isolation -e '.[bench]'
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group bench
 	@touch $@

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bbcompress.errors import (
+    NEEDS_TORCH,
     BBCError,
     DataError,
     FormatError,
@@ -77,7 +78,12 @@ def __getattr__(name: str) -> Any:
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{place}"), name)
+    try:
+        value = globals()[name] = getattr(import_module(f"{__name__}.{place}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(f"{__name__}.{name} {NEEDS_TORCH}", name="torch") from error
     return value
 
 

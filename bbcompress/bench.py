@@ -33,7 +33,7 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.compressor import Compressor
-from bbcompress.errors import BBCError, FormatError
+from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, binary_view, read_image
 from bbcompress.models.strips import Canvas, Images, Strips
@@ -646,5 +646,5 @@ def _figure_class() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "matplotlib":
             raise
-        raise BBCError("plots need matplotlib: pip install matplotlib") from None
+        raise BBCError(f"a plot {NEEDS_MATPLOTLIB}") from None
     return Figure

@@ -1,5 +1,9 @@
 """The errors that bbc reports to its users: one line each, naming what is wrong and what to do."""
 
+NEEDS_TORCH = "needs PyTorch: pip install 'bbcompress[train]'"
+NEEDS_MATPLOTLIB = "needs matplotlib: pip install 'bbcompress[plot]'"
+"""What messages say of packages that only some uses need."""
+
 
 class BBCError(Exception):
     """Base of all errors of bbc that a user can act on; the message is one line."""

@@ -12,7 +12,7 @@ import numpy as np
 from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.groups import ModelCache
 from bbcompress.codecs.refinement import MAX_STEPS
-from bbcompress.errors import BBCError
+from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images import MAX_PIXELS, PixelImage
 from bbcompress.models.vae import ENCODERS
@@ -103,7 +103,7 @@ def backend_for(device: str) -> Backend:
         backend.numpy(backend.asarray(np.zeros(1)))  # torch looks for the device only when it is used
         return backend
     except ModuleNotFoundError:
-        raise BBCError(f"device {device} needs PyTorch: pip install torch") from None
+        raise BBCError(f"device {device} {NEEDS_TORCH}") from None
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise BBCError(f"device {device} cannot be used: {reason}") from None

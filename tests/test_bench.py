@@ -478,7 +478,7 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [str(DIGITS), "--images", "2", "-K", "0", "--encoders", "rha"]
     assert run(*arguments).exit_code == 0
     nothing_is_measured(monkeypatch)
-    assert fail(*arguments, "--plot", "a.svg") == "bbc: error: plots need matplotlib: pip install matplotlib"
+    assert fail(*arguments, "--plot", "a.svg") == "bbc: error: a plot needs matplotlib: pip install 'bbcompress[plot]'"
 
 
 def test_force_and_quiet() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,15 @@ def test_every_name_is_that_of_its_module(name: str) -> None:
     assert name in dir(bbc)
     value = getattr(bbc, name)
     assert getattr(import_module(value.__module__), name) is value and value.__doc__
+
+
+def test_data_sets_of_pytorch_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ArchiveDataset", "GroupBatchSampler"):
+        monkeypatch.delitem(vars(bbc), name, raising=False)
+    monkeypatch.delitem(sys.modules, "bbcompress.torch_data", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=r"ArchiveDataset needs PyTorch: pip install 'bbcompress\[train\]'"):
+        _ = bbc.ArchiveDataset
 
 
 def test_there_are_no_other_names() -> None:

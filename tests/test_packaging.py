@@ -73,6 +73,15 @@ def test_wheel_holds_nothing_else(wheel: Path) -> None:
     assert {root for root in roots if not root.endswith(".dist-info")} == {"bbcompress"}
 
 
+def test_only_training_needs_torch(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+    needed = [line for line in lines if line.startswith("Requires-Dist: torch")]
+    assert needed == ["Requires-Dist: torch>=2.3; extra == 'train'"]
+    assert not [line for line in lines if line.startswith("Requires-Dist: pytest")]
+
+
 def test_sdist_holds_what_the_tests_need(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -10,7 +10,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.options import device_option, force_option, quiet_option
-from bbcompress.errors import BBCError
+from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.signals import Terminated
 
 
@@ -114,7 +114,7 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise BBCError("training needs PyTorch: pip install torch") from error
+        raise BBCError(f"training {NEEDS_TORCH}") from error
 
     config, out = run.configure(given, out, resume, from_checkpoint)
     try:
@@ -159,7 +159,7 @@ def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **opti
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise BBCError("evaluation needs PyTorch: pip install torch") from error
+        raise BBCError(f"evaluation {NEEDS_TORCH}") from error
 
     if json_file is not None:
         refuse_existing(json_file, force)

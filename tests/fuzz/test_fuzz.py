@@ -96,7 +96,7 @@ def test_a_target_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         container(data)
 
 
-@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed (pip install .[fuzz])")
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed (pip install --group fuzz)")
 @pytest.mark.parametrize("target", TARGETS)
 def test_some_seconds_of_fuzzing(target: str, tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / f"fuzz_{target}.py"), str(tmp_path), str(CORPUS / target)]

@@ -444,7 +444,7 @@ def test_errors_of_the_command(mlp: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "bbcompress.training.evaluation")
     result = bbc(mlp)
-    assert result.exit_code == 1 and "pip install torch" in result.stderr
+    assert result.exit_code == 1 and "pip install 'bbcompress[train]'" in result.stderr
 
 
 def test_an_interrupted_evaluation(mlp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
