@@ -1,14 +1,21 @@
 """The errors that bbc reports to its users: one line each, naming what is wrong and what to do."""
 
+from __future__ import annotations
+
+from bbcompress.escaping import escaped
+
 NEEDS_TORCH = "needs PyTorch: pip install 'bbcompress[train]'"
 NEEDS_MATPLOTLIB = "needs matplotlib: pip install 'bbcompress[plot]'"
 """What messages say of packages that only some uses need."""
 
 
 class BBCError(Exception):
-    """Base of all errors of bbc that a user can act on; the message is one line."""
+    """Base of all errors of bbc that a user can act on; the message is one line, in which names are escaped."""
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(escaped(str(message)))
 
 
 class DataError(BBCError):

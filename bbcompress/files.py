@@ -159,11 +159,6 @@ def number_name(position: int, count: int) -> str:
     return f"{position:0{max(5, len(str(count)))}}"
 
 
-def shown(name: str) -> str:
-    """A name for a terminal: what would not be printed, or would steer it, is escaped."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
-
-
 def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
     """A file name with the suffix for each image of an archive, all of them distinct: `a.png` and `a.PNG` stay as they
     are, `a.jpg` becomes `a.png`, or `a.jpg.png` where there is an `a.png` or `a.PNG`, or `a.jpg-2.png`; images without

@@ -12,6 +12,7 @@ from PIL import Image, ImageFile, ImageSequence
 
 from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
+from bbcompress.escaping import escaped
 from bbcompress.images import PixelImage
 from bbcompress.options import Options
 from bbcompress.pillow_hook import FORMAT
@@ -132,5 +133,5 @@ def _compressor(given: Mapping[str, Any]) -> Compressor:
 def _taken(image: Image.Image, given: Mapping[str, Any]) -> PixelImage:
     taken = from_pillow(image, {name: given[name] for name in _METADATA if name in given})
     if taken.lost:
-        warnings.warn(f"not kept: {', '.join(taken.lost)}", stacklevel=2)
+        warnings.warn(escaped(f"not kept: {', '.join(taken.lost)}"), stacklevel=2)
     return taken

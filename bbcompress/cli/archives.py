@@ -9,6 +9,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import count_of, open_file
+from bbcompress.cli.messages import say
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
 from bbcompress.errors import BBCError
 
@@ -38,9 +39,9 @@ def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | No
                 rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
                              "coder": entry.coder, "time": time})  # fmt: skip
                 continue
-            name = f"(image {position})" if entry.name is None else files.shown(entry.name)
+            name = f"(image {position})" if entry.name is None else entry.name
             coder = entry.coder or "(damaged)"
-            click.echo(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
+            say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
         if as_json:
             click.echo(json.dumps(rows, indent=2))
 
@@ -65,9 +66,9 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
             click.echo(json.dumps({"file": file, **facts, "names": list_names(reader.names)}, indent=2))
             return
     kind = "archive" if facts["archive"] else "lone image"
-    click.echo(f"{file}: {kind}, {count_of(facts['images'])}, {facts['bytes']} bytes")
+    say(f"{file}: {kind}, {count_of(facts['images'])}, {facts['bytes']} bytes")
     for name, value in facts["parts"].items():
-        click.echo(f"  {name.replace('_', ' '):14} {value:>10}")
+        say(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in facts["groups"]:
         line = f"  {count_of(group['images'])} by {group['model']}: {group['bytes']} bytes"
         if "width" in group:
@@ -76,7 +77,7 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
             line += f", {group['direct']} coded directly"
             if group["batches"]:
                 line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
-        click.echo(line)
+        say(line)
 
 
 @main.command()
@@ -95,6 +96,6 @@ def models(model: str | None) -> None:
             text += f"  {f'{rate:.4f}' if isinstance(rate, float) else '?'} bits/dim  {size / 1e6:.1f} MB"
             text += "" if entry.is_default else "  (only with -m)"
         except (BBCError, OSError) as error:
-            click.echo(f"{entry.folder}: {error}", err=True)
+            say(f"{entry.folder}: {error}", err=True)
             continue
-        click.echo(text)  # outside: a reader that has had enough is no fault of the model
+        say(text)  # outside: a reader that has had enough is no fault of the model

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bbcompress.cli.group import main
+from bbcompress.cli.messages import say
 from bbcompress.cli.options import force_option, model_option, path_argument, quiet_option
 from bbcompress.cli.progress import set_up_notices
 
@@ -65,10 +66,11 @@ def bench(
     report = bench.measure(loaded, schedule, _echo_row if watched else None)
     bench.write(report, json_file, plots, force)
     if not quiet:
-        click.echo(bench.format_report(report))
+        for line in bench.format_report(report).splitlines():
+            say(line)
 
 
 def _echo_row(row: Row) -> None:
     from bbcompress.bench import format_row
 
-    click.echo(format_row(row), err=True)
+    say(format_row(row), err=True)

@@ -12,6 +12,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import count_of, echo_notes, open_file, tell_of_damage
+from bbcompress.cli.messages import say
 from bbcompress.cli.options import (
     complete_path,
     device_option,
@@ -92,7 +93,7 @@ def decompress(
                 write_file(target, data, force)
             if not quiet:
                 echo_notes(stripped.notes())
-                click.echo(
+                say(
                     f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}",
                     err=target is None,
                 )
@@ -124,7 +125,7 @@ def decompress(
                 raise BBCError("nothing can be brought out")
         if not quiet:
             echo_notes(stripped.notes())
-            click.echo(f"{file} -> {folder}  {count_of(count)}")
+            say(f"{file} -> {folder}  {count_of(count)}")
         damaged = tell_of_damage(reader, lost)
     if damaged:
         click.get_current_context().exit(1)
@@ -149,7 +150,7 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
                 (good if done.error is None else lost).append(done)
         if reader.is_archive and not quiet:
             for done in good:
-                click.echo(f"group {done.number}: {count_of(len(done.positions))}, as they were")
+                say(f"group {done.number}: {count_of(len(done.positions))}, as they were")
         damaged = tell_of_damage(reader, lost)
         unfinished = 0 if reader.archive is None else reader.archive.unfinished
         if damaged:
@@ -157,7 +158,7 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
         if unfinished:
             raise BBCError(f"all images are as they were, but there are {unfinished} bytes of an unfinished addition")
         if not quiet:
-            click.echo(f"{file}: {count_of(reader.image_count)}, all as they were")
+            say(f"{file}: {count_of(reader.image_count)}, all as they were")
 
 
 def _what_is_damaged(reader: Reader, lost: int) -> str:

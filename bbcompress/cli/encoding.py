@@ -12,6 +12,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, echo_notes
+from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import (
     coding_options,
     complete_path,
@@ -84,7 +85,7 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
         write_file(target, data, force)
     if not quiet:
         echo_notes(reading.notes(summary.size))
-        click.echo(_compressed(inputs, target, intake.size, summary), err=target is None)
+        say(_compressed(inputs, target, intake.size, summary), err=target is None)
 
 
 @main.command()
@@ -112,12 +113,12 @@ def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> No
             if reader.find(name) is not None:
                 raise BBCError(f"{label}: there is an image of the name {name!r} in {archive} already")
         if reader.unfinished and not quiet:
-            click.echo(f"bbc: note: {reader.unfinished} bytes of an unfinished addition are cut off", err=True)
+            tell(f"note: {reader.unfinished} bytes of an unfinished addition are cut off")
         with progress("add", quiet, reading.expected_pixels) as advance:
             summary = compressor.add(reading, reader, file, advance)
     if not quiet:
         echo_notes(reading.notes(summary.size))
-        click.echo(_compressed(inputs, Path(archive), intake.size, summary))
+        say(_compressed(inputs, Path(archive), intake.size, summary))
 
 
 def _compress_target(source: str, output: str | None) -> Path | None:

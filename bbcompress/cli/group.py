@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from bbcompress import __version__
+from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
+from bbcompress.escaping import escaped
 from bbcompress.signals import Terminated, termination_raises
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -23,20 +25,23 @@ class Group(click.Group):
         try:
             with termination_raises():
                 return super().invoke(ctx)
+        except click.ClickException as error:  # one of use: some of click's own lines quote arguments as they are
+            error.message = escaped(error.message)  # type: ignore[misc]
+            raise
         except BBCError as error:
-            click.echo(f"bbc: error: {error}", err=True)
+            tell(f"error: {error}")
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly then
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            click.echo(f"bbc: error: {place}{error.strerror or error}", err=True)
+            tell(f"error: {place}{error.strerror or error}")
             ctx.exit(1)
         except MemoryError:
-            click.echo("bbc: error: there is not enough memory", err=True)
+            tell("error: there is not enough memory")
             ctx.exit(1)
         except (KeyboardInterrupt, Terminated) as signal:
-            click.echo("bbc: interrupted", err=True)
+            tell("interrupted")
             ctx.exit(TERMINATED if isinstance(signal, Terminated) else INTERRUPTED)
 
 

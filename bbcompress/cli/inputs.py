@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
 
@@ -45,24 +44,24 @@ def open_file(
 
 def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
     """A line on stderr for each thing that is damaged, and for each image that is lost; whether there is any."""
-    from bbcompress.files import list_names, shown
+    from bbcompress.files import list_names
 
     archive = reader.archive
     if archive is not None and archive.fault is not None:
-        click.echo(f"bbc: {archive.fault}; names are lost, {archive.unread} bytes cannot be made out", err=True)
+        tell(f"{archive.fault}; names are lost, {archive.unread} bytes cannot be made out")
     names = list_names(reader.names) if lost else []
     for done in lost:
-        click.echo(f"bbc: group {done.number} is lost ({done.error})", err=True)
+        tell(f"group {done.number} is lost ({done.error})")
         for position in done.positions:
             name = names[position]
-            click.echo(f"bbc: lost: {f'image {position}' if name is None else shown(name)}", err=True)
+            tell(f"lost: {f'image {position}' if name is None else name}")
     return bool(lost) or (archive is not None and archive.fault is not None)
 
 
 def echo_notes(notes: list[str]) -> None:
     """Lines on stderr."""
     for note in notes:
-        click.echo(f"bbc: {note}", err=True)
+        tell(note)
 
 
 def count_of(count: int) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bbcompress.escaping import escaped
+
 if TYPE_CHECKING:
     from bbcompress.codecs.fallback import Progress
 
@@ -17,10 +19,15 @@ BAR_AFTER = 0.5
 """Seconds of work after which a progress bar appears."""
 
 
+class _Escaping(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return escaped(super().format(record))
+
+
 def set_up_notices(quiet: bool) -> None:
     """Notices of the library, such as that kernels are being compiled, as lines of ours."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("bbc: %(message)s"))
+    handler.setFormatter(_Escaping("bbc: %(message)s"))
     logger = logging.getLogger("bbcompress")
     logger.handlers = [handler]
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bbcompress.cli.group import main
+from bbcompress.cli.messages import tell
 from bbcompress.cli.options import device_option, force_option, quiet_option
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.signals import Terminated
@@ -121,7 +122,7 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
         run.train(config, out, resume, from_checkpoint, quiet)
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in run.CHECKPOINTS):  # a finished run may lack its export
-            click.echo("bbc: go on with --resume", err=True)
+            tell("go on with --resume")
         raise
     leave()
 

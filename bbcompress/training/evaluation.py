@@ -26,6 +26,7 @@ from torch import Tensor
 
 import bbcompress
 from bbcompress.errors import TrainingError
+from bbcompress.escaping import escaped
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.loop import Reporter, Trainer, reporting, seeded_generator
 from bbcompress.training.objectives import TINY, bits_per_dimension, gaussian_kl
@@ -390,7 +391,7 @@ def table(evaluation: dict[str, Any]) -> Table:
     """What `evaluate_run` gave, for people: a column for each encoder."""
     data, encoders = evaluation["data"], evaluation["encoders"]
     what = f"{data['name']}: {data['train']} training and {data['test']} test {data['rows']}"
-    grid = Table(title="Bits per dimension", caption=what, title_justify="left", caption_justify="left")
+    grid = Table(title="Bits per dimension", caption=escaped(what), title_justify="left", caption_justify="left")
     grid.add_column("")
     for name in encoders:
         grid.add_column(name, justify="right")

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.escaping import escaped
 from bbcompress.training.atomic import remove_strays, replacing
 from bbcompress.training.distributed import mean_of_processes, processes
 from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
@@ -91,7 +92,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """A plain line, above the bar if there is one."""
         if not self._quiet:
-            self._console.print(text, markup=False)
+            self._console.print(escaped(text), markup=False)
 
 
 @contextmanager
