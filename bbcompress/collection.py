@@ -8,11 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, overload
 
-from bbcompress import files, output
+from bbcompress import output
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, ImageError
+from bbcompress.file_names import number_name
 from bbcompress.images import MAX_PIXELS, PixelImage
 from bbcompress.options import Item, Options, Summary
 from bbcompress.reader import Reader
@@ -104,7 +105,7 @@ class Archive(Mapping[str, PixelImage]):
         name = self._reader.names[position]
         if name is not None:
             return name
-        return files.number_name(position, len(self)) if self._reader.is_archive else self._lone_name
+        return number_name(position, len(self)) if self._reader.is_archive else self._lone_name
 
     def time(self, position: int) -> int | None:
         """When the image at a position was modified, in whole seconds since 1970; None if the file does not say."""

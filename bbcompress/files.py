@@ -1,16 +1,13 @@
-"""Files and folders: what to read, and the names of what is written."""
+"""Files and folders that are read."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import translate
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from bbcompress.archive.names import name_fault
@@ -19,12 +16,9 @@ from bbcompress.errors import BBCError, ImageError
 
 SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
-MAX_NAMES = 1 << 22
 NAMED = 3
 """Paths that a line names, of all that it counts."""
 
-_WINDOWS_REFUSES = re.compile(r'[<>:"|?*\x00-\x1f]')
-_WINDOWS_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789")}
 IMAGE_SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jpg", ".jpeg"}
 
 
@@ -106,77 +100,6 @@ def _check_names(found: Sequence[tuple[str, Path]]) -> None:
         if name in taken:
             raise ImageError(f"two images have the name {name!r}: {taken[name]} and {path}")
         taken[name] = path
-
-
-def odd_names(names: Sequence[str]) -> Iterator[str]:
-    """A line for each kind of names that some systems cannot hold; there, images come back under others."""
-    lower = Counter(name.lower() for name in names)
-    alike = [name for name in names if lower[name.lower()] > 1]
-    if alike:
-        yield f"{len(alike)} names differ only in case, such as {alike[0]!r}: not all systems can hold them as they are"
-    refused = [name for name in names if windows_name(name) != name]
-    if refused:
-        some = "1 name" if len(refused) == 1 else f"{len(refused)} names"
-        yield f"{some}, such as {refused[0]!r}, cannot be held as they are by Windows"
-
-
-def windows_name(name: str) -> str:
-    """The name, or one that Windows can hold: no character and no device name that it refuses."""
-    parts = []
-    for part in name.split("/"):
-        part = _WINDOWS_REFUSES.sub("_", part)
-        part = re.sub(r"[ .]$", "_", part)
-        stem = part.partition(".")[0].rstrip(" ").upper()
-        parts.append(f"_{part}" if stem in _WINDOWS_DEVICES else part)
-    return "/".join(parts)
-
-
-def list_names(names: Sequence[str | None]) -> list[str | None]:
-    """The names, in memory. Raises BBCError for so many as only a forged archive claims; a few bytes can."""
-    if len(names) > MAX_NAMES:
-        raise BBCError(f"there are {len(names)} images; at most {MAX_NAMES} can be listed")
-    return list(names)
-
-
-def select(names: Sequence[str | None], patterns: Sequence[str]) -> list[int] | None:
-    """Positions of the images whose name, its last part or, of one without a name, number fits one of the patterns (as
-    a shell has them: `*`, `?`, `[a-z]`; case counts). None for no patterns. Raises BBCError where one fits nothing."""
-    if not patterns:
-        return None
-    listed = [number_name(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
-    chosen: set[int] = set()
-    for pattern in patterns:
-        fits = re.compile(translate(pattern)).match
-        found = [place for place, name in enumerate(listed) if fits(name) or fits(name.rpartition("/")[2])]
-        if not found:
-            raise BBCError(f"no image has a name that fits {pattern!r}")
-        chosen.update(found)
-    return sorted(chosen)
-
-
-def number_name(position: int, count: int) -> str:
-    """What an image without a name, one of `count` images, is called."""
-    return f"{position:0{max(5, len(str(count)))}}"
-
-
-def image_names(names: Sequence[str | None], suffix: str = ".png") -> list[str]:
-    """A file name with the suffix for each image of an archive, all of them distinct: `a.png` and `a.PNG` stay as they
-    are, `a.jpg` becomes `a.png`, or `a.jpg.png` where there is an `a.png` or `a.PNG`, or `a.jpg-2.png`; images without
-    a name are numbered."""
-    wanted = [number_name(place, len(names)) if name is None else name for place, name in enumerate(list_names(names))]
-    taken = {name.lower() for name in wanted if name.lower().endswith(suffix)}
-    result = []
-    for name in wanted:
-        if not name.lower().endswith(suffix):
-            whole = name
-            name = str(PurePosixPath(name).with_suffix(suffix))
-            tries = 1
-            while name.lower() in taken:
-                name = f"{whole}{'' if tries == 1 else f'-{tries}'}{suffix}"
-                tries += 1
-            taken.add(name.lower())
-        result.append(name)
-    return result
 
 
 def modified(path: Path) -> int:

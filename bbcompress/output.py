@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from bbcompress.errors import BBCError, OutputExistsError
-from bbcompress.files import windows_name
+from bbcompress.file_names import windows_name
 from bbcompress.signals import held_back
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Which files are read, and the names of those that are written."""
+"""Which files are read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from bbcompress.errors import BBCError, ImageError
 from bbcompress.files import (
     LeftOut,
     find_images,
-    image_names,
-    list_names,
-    odd_names,
     open_input,
-    windows_name,
 )
 
 
@@ -29,72 +25,6 @@ def one_line(caught: pytest.ExceptionInfo[BBCError]) -> str:
     assert message
     assert "\n" not in message
     return message
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a/b.png", "a/b.png"),
-        ("a:b.png", "a_b.png"),
-        ("<x>/?*|.png", "_x_/___.png"),
-        ("tab\t/a .png", "tab_/a .png"),
-        ("dots./a.", "dots_/a_"),
-        ("con.png", "_con.png"),
-        ("aux/lpt1.tar.gz", "_aux/_lpt1.tar.gz"),
-        ("console.png", "console.png"),
-    ],
-)
-def test_names_for_windows(name: str, expected: str) -> None:
-    assert windows_name(name) == expected
-    assert windows_name(expected) == expected
-    assert bool(list(odd_names([name]))) == (name != expected)
-
-
-def test_names_that_differ_only_in_case_are_told_of() -> None:
-    (line,) = odd_names(["b.png", "a/A.png", "A/a.png", "c.png"])
-    assert line.startswith("2 names differ only in case, such as 'a/A.png'")
-    assert list(odd_names(["a.png", "b.png"])) == []
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ([], []),
-        ([None, None], ["00000.png", "00001.png"]),
-        (["a.png", "b.PNG", "c.jpg", "d", "e/f.tar.gz"], ["a.png", "b.PNG", "c.png", "d.png", "e/f.tar.png"]),
-        (["a.png", "a.jpg"], ["a.png", "a.jpg.png"]),
-        (["a.jpg", "a.png"], ["a.jpg.png", "a.png"]),
-        (["a.jpg", "A.bmp"], ["a.png", "A.bmp.png"]),
-        (["a.png", "a.jpg", "a.jpg.png"], ["a.png", "a.jpg-2.png", "a.jpg.png"]),
-        (["a.png", "a.jpg", "a.jpg.png", "a.jpg-2.png"], ["a.png", "a.jpg-3.png", "a.jpg.png", "a.jpg-2.png"]),
-        ([None, "00000.png", "00000"], ["00000-2.png", "00000.png", "00000-3.png"]),
-        (["a.d/b", "a.d/b.jpg"], ["a.d/b.png", "a.d/b.jpg.png"]),
-        ([".png", ".jpg", "é.jpeg"], [".png", ".jpg.png", "é.png"]),
-    ],
-)
-def test_image_names(names: list[str | None], expected: list[str]) -> None:
-    assert image_names(names) == expected
-
-
-def test_image_names_are_distinct() -> None:
-    stems = ["a", "a.jpg", "a.jpg-2", "a.bmp", "00000", "00003", "A"]
-    wanted = [stem + suffix for stem in stems for suffix in ("", ".png", ".jpg", ".PNG")]
-    names = image_names([None, *wanted, None])
-    lower = [name.lower() for name in names if name.lower() not in [name.lower() for name in wanted]]
-    assert len(set(names)) == len(names)
-    assert len(set(lower)) == len(lower)  # of ours none differ only in case
-    assert [name for name in wanted if name.lower().endswith(".png")] == [name for name in names if name in wanted]
-
-
-def test_so_many_names_are_refused() -> None:
-    """A forged archive of a few bytes may claim billions."""
-    forged: Any = range(1 << 31)
-    for function in (image_names, list_names):
-        with pytest.raises(BBCError, match="at most"):
-            function(forged)
 
 
 # Input

@@ -12,7 +12,7 @@ from typing import BinaryIO, TypeVar
 
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
-from bbcompress.archive.names import Budget, Lazy, NameFinder, find_duplicate, name_fault
+from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, name_fault
 from bbcompress.archive.segments import (
     CRC_BYTES,
     FOOTER_BYTES,
@@ -136,6 +136,7 @@ class ArchiveWriter:
         self._sizes: list[tuple[int, int]] = []  # bytes, images
         self._names: list[str] | None = None
         self._taken: set[str] = set()
+        self._folders: dict[str, str] = {}  # each with a name that is in it
         self._positions: list[int] | None = None
         self._times: list[int] | None = None
         self._image_count = 0
@@ -226,6 +227,7 @@ class ArchiveWriter:
 
     def _take_names(self, names: Sequence[str]) -> None:
         new: set[str] = set()
+        folders: dict[str, str] = {}
         for name in names:
             if fault := name_fault(name):
                 raise BBCError(f"{name[:80]!r} cannot be a name in an archive: it {fault}")
@@ -233,8 +235,21 @@ class ArchiveWriter:
                 raise BBCError(f"two images have the name {name[:80]!r}")
             if self._after is not None and self._after.find(name) is not None:
                 raise BBCError(f"the archive has an image of the name {name[:80]!r} already")
+            inside = self._folders.get(name) or folders.get(name)
+            if inside is None and self._after is not None:
+                inside = self._after.find_inside(name)
+            if inside is not None:
+                raise both_file_and_folder(name, inside)
             new.add(name)
+            folder = name.rpartition("/")[0]
+            while folder and folder not in self._folders and folder not in folders:
+                there = folder in self._taken or folder in new
+                if there or (self._after is not None and self._after.find(folder) is not None):
+                    raise both_file_and_folder(folder, name)
+                folders[folder] = name
+                folder = folder.rpartition("/")[0]
         self._taken |= new
+        self._folders |= folders
 
 
 class ArchiveReader:
@@ -291,6 +306,7 @@ class ArchiveReader:
         self.groups = [group for first, segment in pairs for group in segment.groups(first)]
         self._first_groups = [0, *accumulate(len(segment.index.sizes) for segment in segments)]
         self._finder: NameFinder | None = None
+        self._folder_finder: FolderFinder | None = None
 
     @property
     def image_count(self) -> int:
@@ -313,6 +329,13 @@ class ArchiveReader:
             pairs = zip(self._starts, self._segments, strict=False)
             self._finder = NameFinder((start, s.index.names) for start, s in pairs if s.index.names is not None)
         return self._finder.find(name)
+
+    def find_inside(self, folder: str) -> str | None:
+        """The name of an image in the folder of that name, None if there is none. The first call sorts all names."""
+        if self._folder_finder is None:
+            names = (segment.index.names for segment in self._segments)
+            self._folder_finder = FolderFinder(some for some in names if some is not None)
+        return self._folder_finder.find(folder)
 
     def place(self, position: int) -> tuple[int, int]:
         """The group that holds the image of that position, and where in the group it stands; IndexError if none."""
@@ -387,6 +410,11 @@ class _Joined(Lazy[Item | None]):
         place = bisect_right(self._ends, index)
         items, count = self._parts[place]
         return None if items is None else items[index - self._ends[place] + count]
+
+
+def both_file_and_folder(name: str, inside: str) -> BBCError:
+    """What is wrong with two names of which one would be a file and the folder of the other."""
+    return BBCError(f"the image {name[:80]!r} cannot stand beside {inside[:160]!r}: a file is no folder")
 
 
 def check_magic(data: bytes) -> None:

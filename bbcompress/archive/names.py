@@ -247,6 +247,53 @@ class NameFinder:
         return None
 
 
+class FolderFinder:
+    """Which of some names is in a folder; numbered names are computed, not listed."""
+
+    def __init__(self, lists: Iterable[Sequence[str]]) -> None:
+        names: list[str] = []
+        self._runs: dict[tuple[str, int], list[tuple[str, int, int]]] = {}  # prefix, digits: suffix, lowest, highest
+        self._looked_up: dict[tuple[str, int, str], tuple[list[int], list[tuple[int, str]]]] = {}
+        for some in lists:
+            if not isinstance(some, NumberedNames):
+                names += (name for name in some if "/" in name)
+                continue
+            for run in some.runs:
+                if "/" in run.prefix:
+                    names.append(run[0])  # it stands for all: the folders before the number are the same
+                if "/" in run.suffix:
+                    for length, low, high in run.spans():
+                        self._runs.setdefault((run.prefix, length), []).append((run.suffix, low, high))
+        # A slash as the least of all characters puts the names in a folder one behind the other.
+        self._sorted = sorted(name.replace("/", "\0") for name in names)
+
+    def find(self, folder: str) -> str | None:
+        """A name in the folder, however deep; None where there is none."""
+        inside = folder.replace("/", "\0") + "\0"
+        place = bisect_right(self._sorted, inside)
+        if place < len(self._sorted) and self._sorted[place].startswith(inside):
+            return self._sorted[place].replace("\0", "/")
+        parts = _split_number(folder)
+        if parts is None or (parts[0], len(parts[1])) not in self._runs:
+            return None
+        lows, highs = self._numbers_of(parts[0], len(parts[1]), parts[2])
+        place = bisect_right(lows, int(parts[1])) - 1
+        if place < 0 or int(parts[1]) > highs[place][0]:
+            return None
+        return folder + highs[place][1][len(parts[2]) :]
+
+    def _numbers_of(self, prefix: str, length: int, rest: str) -> tuple[list[int], list[tuple[int, str]]]:
+        """The runs whose names are in folders `prefix`, number, `rest`: the lowest number of each, counted up, and the
+        highest of all runs so far with the suffix of its run."""
+        key = prefix, length, rest
+        if key not in self._looked_up:
+            runs = sorted((low, high, suffix) for suffix, low, high in self._runs[key[:2]])
+            runs = [run for run in runs if run[2].startswith(f"{rest}/")]
+            highs = accumulate(((high, suffix) for _, high, suffix in runs), max)
+            self._looked_up[key] = [low for low, _, _ in runs], list(highs)
+        return self._looked_up[key]
+
+
 def _split_number(name: str) -> tuple[str, str, str] | None:
     """What is before a name's last number, its digits, the rest; None without a number or for a long one.
 

@@ -22,11 +22,11 @@ from bbcompress.errors import BBCError
 @max_pixels_option
 def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int) -> None:
     """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded."""
-    from bbcompress import files
+    from bbcompress.file_names import list_names, select
 
     with open_file(file, model, "cpu", True, max_pixels) as reader:
-        files.list_names(reader.names)  # raises where there are too many; entries are told one by one
-        wanted = files.select(reader.names, only)
+        list_names(reader.names)  # raises where there are too many; entries are told one by one
+        wanted = select(reader.names, only)
         chosen = None if wanted is None else frozenset(wanted)
         rows = []
         for position, entry in enumerate(reader.entries()):
@@ -58,7 +58,7 @@ def _utc(seconds: int) -> str:
 @max_pixels_option
 def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     """Say what is in a file and what each part cost in bytes; no image is decoded."""
-    from bbcompress.files import list_names
+    from bbcompress.file_names import list_names
 
     with open_file(file, model, "cpu", True, max_pixels) as reader:
         facts = reader.facts()

@@ -29,12 +29,16 @@ from bbcompress.cli.progress import progress
 from bbcompress.errors import BBCError, FormatError, ModelError, OutputExistsError
 
 if TYPE_CHECKING:
+    from bbcompress.file_names import NameLimits
     from bbcompress.images import PixelImage
     from bbcompress.output import NewFolder
     from bbcompress.reader import Done, Reader
 
 WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
 """As in `writers`, which takes numpy and Pillow."""
+
+RENAMED = 10
+"""Images that a line names of those that came out under other names than theirs."""
 
 
 @main.command()
@@ -67,7 +71,7 @@ def decompress(
     quiet: bool,
 ) -> None:
     """Bring back the images of a file; a format that would lose anything of one is refused."""
-    from bbcompress import files
+    from bbcompress.file_names import NameLimits, select
     from bbcompress.intake import Stripped
     from bbcompress.output import NewFolder, refuse_existing, write_file, write_standard_output
 
@@ -101,8 +105,8 @@ def decompress(
         folder = _decompress_target(file, output, "")
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
-        name_of = _FileNames(reader, form)
-        wanted, times = files.select(reader.names, only), reader.times
+        name_of = _FileNames(reader, form, NameLimits.of(folder))
+        wanted, times = select(reader.names, only), reader.times
         lost: list[Done[Any]] = []
         count = 0
         with (
@@ -119,12 +123,13 @@ def decompress(
                     lost.append(done)
                 for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
                     stripped.add(left_out)
-                    new.write(name_of(position, suffix), data, times[position])
+                    written = new.write(name_of(position, suffix), data, times[position])
+                    name_of.written(position, suffix, written)
                     count += 1
             if keep_going and not count:
                 raise BBCError("nothing can be brought out")
         if not quiet:
-            echo_notes(stripped.notes())
+            echo_notes([*stripped.notes(), *name_of.notes()])
             say(f"{file} -> {folder}  {count_of(count)}")
         damaged = tell_of_damage(reader, lost)
     if damaged:
@@ -188,18 +193,34 @@ def _suffix(reader: Reader, position: int, form: str | None) -> str:
 class _FileNames:
     """The names of the files that the images of an archive become; those of two formats differ by their suffixes."""
 
-    def __init__(self, reader: Reader, form: str | None) -> None:
+    def __init__(self, reader: Reader, form: str | None, limits: NameLimits) -> None:
         """form: of all files, None for the default of each image."""
-        self._reader, self._form = reader, form
+        self._reader, self._form, self._limits = reader, form, limits
         self._names: dict[str, list[str]] = {}
+        self._renamed: list[str] = []
 
     def __call__(self, position: int, suffix: str) -> str:
         """Of the image at a position, whose file gets this suffix."""
-        from bbcompress.files import image_names
+        from bbcompress.file_names import image_names
 
         if suffix not in self._names:
-            self._names[suffix] = image_names(self._reader.names, suffix)
+            self._names[suffix] = image_names(self._reader.names, suffix, self._limits)
         return self._names[suffix][position]
+
+    def written(self, position: int, suffix: str, name: str) -> None:
+        """Take down under which name an image came out, where that is not its own with this suffix."""
+        from bbcompress.file_names import simple_name
+
+        its_own = self._reader.names[position]
+        if its_own is not None and name != simple_name(its_own, suffix):
+            self._renamed.append(f"{its_own} is {name}")
+
+    def notes(self) -> list[str]:
+        """What the user should know: no line, or one."""
+        if not self._renamed:
+            return []
+        some = f"{', '.join(self._renamed[:RENAMED])}{', ...' * (len(self._renamed) > RENAMED)}"
+        return [f"note: {count_of(len(self._renamed))} could not have the own name with the new suffix: {some}"]
 
     def check(self, new: NewFolder, positions: Iterable[int]) -> None:
         """Raises OutputExistsError if one of the files exists and may not be overwritten."""

@@ -144,10 +144,11 @@ def _compressed(inputs: tuple[str, ...], target: Path | None, size: int, summary
 def _find(inputs: tuple[str, ...], intake: Intake) -> _Reading:
     """The images of files and folders."""
     from bbcompress import files
+    from bbcompress.file_names import odd_names
 
     left_out = files.LeftOut()
     found = files.find_images(inputs, left_out)
-    notes = [*left_out.lines(), *files.odd_names([name for name, _ in found])]
+    notes = [*left_out.lines(), *odd_names([name for name, _ in found])]
     size = sum(path.stat().st_size for _, path in found)
     return _Reading([(name, path, str(path)) for name, path in found], size, intake, notes)
 

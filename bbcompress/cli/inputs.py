@@ -44,7 +44,7 @@ def open_file(
 
 def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
     """A line on stderr for each thing that is damaged, and for each image that is lost; whether there is any."""
-    from bbcompress.files import list_names
+    from bbcompress.file_names import list_names
 
     archive = reader.archive
     if archive is not None and archive.fault is not None:

@@ -682,3 +682,33 @@ def test_writer_wants_a_permutation() -> None:
     writer.add_group(GROUP, b"p", None, [0, 1, 2, 3, 5])
     with pytest.raises(ValueError):
         writer.close()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("one", "other"), [("x.png", "x.png/inner.png"), ("x", "x/y/z"), ("f/12", "f/12/a.png"), ("n8", "n8/7")]
+)
+def test_no_name_is_the_folder_of_another(one: str, other: str, order: int) -> None:
+    """Neither in one group, nor in two of a segment, nor in two segments, whose names are listed or numbered."""
+    single = replace(GROUP, count=1, direct=1, batches=())
+    first, second = (one, other)[::order]
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    message = f"{one!r} cannot stand beside {other!r}"
+    with pytest.raises(BBCError, match=message):
+        writer.add_group(replace(GROUP, count=2, direct=2, batches=()), b"", [first, second])
+    writer.add_group(single, b"", [first])
+    with pytest.raises(BBCError, match=message):
+        writer.add_group(single, b"", [second])
+    writer.add_group(single, b"", [f"b{second}"])
+    writer.close()
+    for before in (file.getvalue(), write((single, b"", [first], None))):
+        file = io.BytesIO(before)
+        reader = ArchiveReader(file)
+        file.seek(0, io.SEEK_END)
+        adder = ArchiveWriter(file, after=reader)
+        with pytest.raises(BBCError, match=message):
+            adder.add_group(single, b"", [second])
+        adder.add_group(single, b"", [f"c{second}"])
+        adder.close()
+        assert ArchiveReader(file).names[-1] == f"c{second}"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bbcompress.archive import names as module
 from bbcompress.archive.names import (
     Budget,
+    FolderFinder,
     NameFinder,
     NumberedNames,
     Run,
@@ -230,3 +231,47 @@ def test_names_of_runs_are_not_listed() -> None:
     assert finder.find(f"a{5 + (1 << 39)}.png") == 3 + (1 << 39)
     assert finder.find("a04.png") == 3 + (1 << 40) + 4
     assert finder.find("a05.png") is None
+
+
+folder_names = st.lists(
+    st.one_of(st.sampled_from(["a", "b1", "7", "07", "8", "9", "10", "x2y", "a.png"]), st.integers(0, 12).map(str)),
+    min_size=1,
+    max_size=4,
+).map("/".join)
+
+
+@given(st.lists(folder_names, min_size=1, max_size=30, unique=True), st.integers(0, 30))
+def test_what_is_in_folders_is_found(names: list[str], split: int) -> None:
+    parts = [part for part in (names[:split], names[split:]) if part]
+    coded = [decode_names(ByteReader(encode_names(part), "names"), len(part), Budget()) for part in parts]
+    finder = FolderFinder(part for part in coded if part is not None)
+    folders = {name[:place] for name in names for place, c in enumerate(name) if c == "/"}
+    for folder in (*folders, *names, "a", "7", "1", "0", "b", "a/b", "a/7", "x2y/11", *(f"{name}0" for name in names)):
+        found = finder.find(folder)
+        assert (found is not None) == (folder in folders)
+        assert found is None or (found in names and found.startswith(f"{folder}/"))
+
+
+def test_folders_of_runs_are_not_listed() -> None:
+    runs = [Run("a", "/b/c.png", 0, 5, 1 << 40), Run("a", "/b.png", 2, 0, 5), Run("d/e", "", 0, 0, 1 << 40)]
+    finder = FolderFinder([NumberedNames(runs), NumberedNames([Run("a", "/b/z", 0, 1 << 39, 1 << 40)])])
+    assert finder.find(f"a{5 + (1 << 39)}/b") in (f"a{5 + (1 << 39)}/b/c.png", f"a{5 + (1 << 39)}/b/z")
+    assert finder.find(f"a{(3 << 39) - 1}") == f"a{(3 << 39) - 1}/b/z"
+    assert finder.find("a04") == "a04/b.png"
+    assert finder.find("d") == "d/e0"
+    for folder in ("a05", "a4", f"a{3 << 39}", f"a{5 + (1 << 39)}/b/c.png", "d/e0", "a", "a07/b", "e"):
+        assert finder.find(folder) is None
+
+
+def test_deep_names_cost_no_more_each() -> None:
+    """Names of two thousand folders each, of which every one has a name of its own."""
+
+    def seconds(count: int) -> float:
+        names = tuple(f"{number:05}/{'a/' * 1900}b" for number in range(count))
+        before = time.process_time()
+        finder = FolderFinder([names])
+        assert all(finder.find(f"{number:05}/a/a") is not None for number in range(count))
+        return time.process_time() - before
+
+    seconds(100)
+    assert min(seconds(2000) for _ in range(3)) < 3 * min(seconds(1000) for _ in range(3))
