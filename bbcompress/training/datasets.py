@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import DataError
-from bbcompress.training.atomic import replacing
+from bbcompress.training.checkpoints.atomic import replacing
 
 Pixels = npt.NDArray[np.uint8]
 

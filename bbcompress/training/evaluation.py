@@ -28,10 +28,10 @@ import bbcompress
 from bbcompress.errors import TrainingError
 from bbcompress.escaping import escaped
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.loop import Reporter, Trainer, reporting, seeded_generator
 from bbcompress.training.objectives import TINY, bits_per_dimension, gaussian_kl
 from bbcompress.training.run import TrainingConfig
 from bbcompress.training.trained import BASELINE, TrainedRun, TrainedVAE, open_run
+from bbcompress.training.trainer import Reporter, Trainer, reporting, seeded_generator
 
 BATCH = 500  # images evaluated at once
 TRAIN_SAMPLES, TEST_SAMPLES = 1, 4

@@ -13,9 +13,19 @@ import torch
 from torch import Tensor
 
 from bbcompress.errors import ModelError, OutputExistsError, TrainingError
+from bbcompress.training.architectures.tasks import DTYPES, TASKS, Objective, Task, build_local, build_mlp, build_resnet
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE, Share, from_first, joined, parallel, wait
-from bbcompress.training.loop import (
+from bbcompress.training.objectives import (
+    DENOISING,
+    ELBO,
+    OBJECTIVES,
+    REVERSE_HALF_ASLEEP,
+    REVERSE_SLEEP,
+    SLEEP,
+    WAKE_SLEEP,
+)
+from bbcompress.training.trainer import (
     Log,
     Reporter,
     Trainer,
@@ -29,16 +39,6 @@ from bbcompress.training.loop import (
     seeded_generator,
     weights_of,
 )
-from bbcompress.training.objectives import (
-    DENOISING,
-    ELBO,
-    OBJECTIVES,
-    REVERSE_HALF_ASLEEP,
-    REVERSE_SLEEP,
-    SLEEP,
-    WAKE_SLEEP,
-)
-from bbcompress.training.tasks import DTYPES, TASKS, Objective, Task, build_local, build_mlp, build_resnet
 
 FORMAT = 1
 PHASE_VAE = "vae"
@@ -590,7 +590,7 @@ def _prepare_torch(config: TrainingConfig) -> None:
 
 def _export(out: Path, data_dir: str) -> None:
     """Turn the finished run into an exact model."""
-    from bbcompress.training.export import export_run  # which imports this module
+    from bbcompress.training.export.export import export_run  # which imports this module
 
     export_run(out, data_dir)
 

@@ -21,20 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bbcompress.errors import OutputExistsError, TrainingError
-from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.architectures.tasks import MLPTask
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import OPTIMAL
 from bbcompress.training.likelihoods import Likelihood
-from bbcompress.training.loop import (
-    Log,
-    Loss,
-    Reporter,
-    Trainer,
-    reporting,
-    save_checkpoint,
-    save_json,
-    seeded_generator,
-)
 from bbcompress.training.objectives import (
     DENOISING,
     bits_per_dimension,
@@ -53,8 +44,17 @@ from bbcompress.training.run import (
     save_finished,
     state_of,
 )
-from bbcompress.training.tasks import MLPTask
 from bbcompress.training.trained import BASELINE, RHA, open_run
+from bbcompress.training.trainer import (
+    Log,
+    Loss,
+    Reporter,
+    Trainer,
+    reporting,
+    save_checkpoint,
+    save_json,
+    seeded_generator,
+)
 
 ROWS_AT_ONCE = 20_000  # of an evaluation, all members together
 OF_MEMBERS = {"seed", "sigma", "name"}  # in what options they may differ

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.architectures.local import Images, LocalVAE, crops
+from bbcompress.training.architectures.tasks import TASKS, TEST_TILES, LocalTask
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE
-from bbcompress.training.local import Images, LocalVAE, crops
-from bbcompress.training.loop import copy_all, load_checkpoint, weights_of
 from bbcompress.training.run import (
     PHASE_RHA,
     PHASE_VAE,
@@ -23,7 +23,7 @@ from bbcompress.training.run import (
     config_from_dict,
     refuse_device,
 )
-from bbcompress.training.tasks import TASKS, TEST_TILES, LocalTask
+from bbcompress.training.trainer import copy_all, load_checkpoint, weights_of
 
 BASELINE, RHA = "baseline", "rha"
 FINISHED = "finished"

@@ -27,14 +27,14 @@ from matplotlib.figure import Figure
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
-from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.architectures.mlp import MLPVAE
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
-from bbcompress.training.loop import save_json
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
 from bbcompress.training.run import MAY_CHANGE, TrainingConfig, stored_config
 from bbcompress.training.stacked import Member, optimal_encoders, train_together
 from bbcompress.training.trained import TrainedRun, TrainedVAE, open_run
+from bbcompress.training.trainer import save_json
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))

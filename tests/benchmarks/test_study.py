@@ -18,7 +18,7 @@ import torch
 from bbcompress.errors import BBCError
 from bbcompress.training import run
 from bbcompress.training.datasets import load_mnist
-from bbcompress.training.loop import load_checkpoint
+from bbcompress.training.trainer import load_checkpoint
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks" / "study"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

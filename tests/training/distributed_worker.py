@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from bbcompress.training import run
+from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.distributed import BatchNorm2d, Share, joined, leave, parallel
 from bbcompress.training.objectives import negative_elbo
-from bbcompress.training.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.run import TrainingConfig, train
 
 

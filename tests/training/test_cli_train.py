@@ -13,9 +13,9 @@ from bbcompress.cli import main
 from bbcompress.cli.training import train
 from bbcompress.signals import Terminated
 from bbcompress.training import run
-from bbcompress.training.loop import Trainer
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.run import TrainingConfig, load_trained
+from bbcompress.training.trainer import Trainer
 
 SMALL = [
     "--latents",

@@ -21,13 +21,13 @@ from PIL import Image
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
+from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.tasks import TASKS
 from bbcompress.training.datasets import load
 from bbcompress.training.distributed import ALONE, BatchNorm2d, Share, joined
-from bbcompress.training.loop import Reporter, Trainer
 from bbcompress.training.objectives import negative_elbo
-from bbcompress.training.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.run import TrainingConfig, train
-from bbcompress.training.tasks import TASKS
+from bbcompress.training.trainer import Reporter, Trainer
 
 LANDSCAPE = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
 WORKER = Path(__file__).with_name("distributed_worker.py")

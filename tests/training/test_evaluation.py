@@ -29,10 +29,10 @@ from bbcompress.training.evaluation import (
     log_importance_weight,
     optimal_encoder,
 )
-from bbcompress.training.loop import load_checkpoint, save_checkpoint
 from bbcompress.training.objectives import evaluate
 from bbcompress.training.run import DEFAULTS, TrainingConfig, train
 from bbcompress.training.trained import TileVAE, TrainedRun, open_run
+from bbcompress.training.trainer import load_checkpoint, save_checkpoint
 
 BITS = math.log(2)
 

@@ -21,12 +21,13 @@ from bbcompress.images import from_array
 from bbcompress.models.checkpoint import load
 from bbcompress.models.local import LocalWeights
 from bbcompress.options import Options
-from bbcompress.training import run, tasks
+from bbcompress.training import run
+from bbcompress.training.architectures import tasks
+from bbcompress.training.architectures.local_objectives import TileHalfAsleep
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.export import training_command
-from bbcompress.training.local_objectives import TileHalfAsleep
-from bbcompress.training.loop import Trainer
+from bbcompress.training.export.export import training_command
 from bbcompress.training.run import DEFAULTS, TrainingConfig, configure, load_trained, train
+from bbcompress.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ import torch
 
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
-from bbcompress.training.export import card_facts, objective_facts, training_command
-from bbcompress.training.loop import Reporter, Trainer, save_checkpoint
+from bbcompress.training.export.export import card_facts, objective_facts, training_command
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.run import TrainingConfig, configure, load_trained, train
+from bbcompress.training.trainer import Reporter, Trainer, save_checkpoint
 
 EPOCHS = [("vae", 1), ("vae", 2), ("rha", 1), ("rha", 2)]
 
@@ -247,7 +247,7 @@ def test_an_error_of_the_export_is_shown(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # no_export
-    monkeypatch.setitem(sys.modules, "bbcompress.training.export", None)
+    monkeypatch.setitem(sys.modules, "bbcompress.training.export.export", None)
     with pytest.raises(ImportError):
         train(config, tmp_path / "run", quiet=True)
     assert load_trained(tmp_path / "run")[2] == config

@@ -17,11 +17,11 @@ from bbcompress.models.local import MAX_TILE, LocalVAE
 from bbcompress.models.neighbourhood import OFFSETS
 from bbcompress.models.pixel_network import PixelNetwork
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.training import local
-from bbcompress.training.export_local import float_bits, quantise_local
-from bbcompress.training.local import Images, LocalShape, crops, gather, mixture_log_prob, sample_tiles
-from bbcompress.training.local import LocalVAE as TorchLocalVAE
-from bbcompress.training.presets import preset
+from bbcompress.training.architectures import local
+from bbcompress.training.architectures.local import Images, LocalShape, crops, gather, mixture_log_prob, sample_tiles
+from bbcompress.training.architectures.local import LocalVAE as TorchLocalVAE
+from bbcompress.training.architectures.local_presets import preset
+from bbcompress.training.export.local import float_bits, quantise_local
 
 SHAPE = LocalShape(
     channels=3, binary=False, tile=8, image=None, latents=2, cell=4, features=3, decoder=(6,), trunk=(8, 7), head=5,

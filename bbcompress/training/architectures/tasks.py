@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from bbcompress.errors import TrainingError
-from bbcompress.training.architectures import MLPVAE
+from bbcompress.training.architectures.local import Images, LocalShape, LocalVAE, sample_tiles
+from bbcompress.training.architectures.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
+from bbcompress.training.architectures.local_presets import preset
+from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.architectures.resnet import STRIDE, ResNetShape, ResNetVAE
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE, Share
-from bbcompress.training.local import Images, LocalShape, LocalVAE, sample_tiles
-from bbcompress.training.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
-from bbcompress.training.loop import Loss, seeded_generator
 from bbcompress.training.objectives import (
     DENOISING,
     ELBO,
@@ -33,8 +34,7 @@ from bbcompress.training.objectives import (
     sleep,
     wake_sleep,
 )
-from bbcompress.training.presets import preset
-from bbcompress.training.resnet import STRIDE, ResNetShape, ResNetVAE
+from bbcompress.training.trainer import Loss, seeded_generator
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TEST_TILES = 2000

@@ -21,21 +21,21 @@ from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS
-from bbcompress.training.calibrate import calibrate, rates_by_steps
+from bbcompress.training.architectures.resnet import ResidualBlock, ResNetShape
+from bbcompress.training.architectures.resnet import ResNetVAE as TorchResNetVAE
 from bbcompress.training.datasets import load
-from bbcompress.training.export import (
+from bbcompress.training.export.calibrate import calibrate, rates_by_steps
+from bbcompress.training.export.export import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_PRIOR_BITS,
     coding_settings,
     finest_weight_bits,
     float_code_bits,
 )
-from bbcompress.training.export_local import calibration_strips, measured_strips
+from bbcompress.training.export.local import calibration_strips, measured_strips
 from bbcompress.training.likelihoods import ChannelLogistic as TorchChannelLogistic
-from bbcompress.training.loop import load_checkpoint
-from bbcompress.training.resnet import ResidualBlock, ResNetShape
-from bbcompress.training.resnet import ResNetVAE as TorchResNetVAE
 from bbcompress.training.run import PHASE_VAE, TrainingConfig
+from bbcompress.training.trainer import load_checkpoint
 
 NumpyArray = np.ndarray[Any, Any]
 

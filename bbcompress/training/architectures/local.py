@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, UPPER
-from bbcompress.training.architectures import initialise_linear, linear
+from bbcompress.training.architectures.mlp import initialise_linear, linear
 
 Array = npt.NDArray[np.uint8]
 

@@ -13,9 +13,10 @@ from bbcompress.exact.distributions import ChannelLogistic
 from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import ResNetVAE as ExactResNetVAE
-from bbcompress.training import export_resnet
-from bbcompress.training.export import training_command
-from bbcompress.training.export_resnet import (
+from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.export import resnet as export_resnet
+from bbcompress.training.export.export import training_command
+from bbcompress.training.export.resnet import (
     figures,
     folded,
     quantise_convolution,
@@ -23,9 +24,8 @@ from bbcompress.training.export_resnet import (
     test_curve,
     training_log,
 )
-from bbcompress.training.loop import save_checkpoint
-from bbcompress.training.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.run import DEFAULTS, TrainingConfig
+from bbcompress.training.trainer import save_checkpoint
 
 test_curve.__test__ = False  # type: ignore[attr-defined]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
-from bbcompress.training import loop
-from bbcompress.training.atomic import replacing
-from bbcompress.training.loop import (
+from bbcompress.training import trainer as loop
+from bbcompress.training.checkpoints.atomic import replacing
+from bbcompress.training.trainer import (
     Log,
     Reporter,
     Trainer,

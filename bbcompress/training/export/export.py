@@ -25,12 +25,12 @@ from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIM
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.checkpoint import save
 from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, ModelWeights, VAEWeights
-from bbcompress.training.architectures import MLPVAE
-from bbcompress.training.calibrate import calibrate, rates_by_steps
+from bbcompress.training.architectures.mlp import MLPVAE
 from bbcompress.training.datasets import load
-from bbcompress.training.loop import load_checkpoint
+from bbcompress.training.export.calibrate import calibrate, rates_by_steps
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP, ImageVAE
 from bbcompress.training.run import DEFAULTS, PHASE_RHA, TrainingConfig, load_trained, option, usual_name
+from bbcompress.training.trainer import load_checkpoint
 
 CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
@@ -57,13 +57,13 @@ def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights
     baseline, rha, config, metrics = load_trained(out)
     config = replace(config, data_dir=data_dir or config.data_dir)
     if config.architecture == "local":
-        from bbcompress.training.export_local import export_local
+        from bbcompress.training.export.local import export_local
 
         local = export_local(baseline, rha, config, {**card_facts(out, config), "training": metrics})
         save(local, out)
         return local
     if config.architecture == "resnet":
-        from bbcompress.training.export_resnet import export_resnet, training_log
+        from bbcompress.training.export.resnet import export_resnet, training_log
 
         facts = {**card_facts(out, config), "training": metrics}
         resnet = export_resnet(baseline, rha, config, facts, training_log(out))

@@ -16,7 +16,7 @@ from bbcompress.cli import main
 from bbcompress.models.checkpoint import load
 from bbcompress.models.vae import VAEWeights
 from bbcompress.training import run
-from bbcompress.training.export import training_command, training_commands
+from bbcompress.training.export.export import training_command, training_commands
 from bbcompress.training.run import TrainingConfig, load_trained, train
 
 

@@ -22,18 +22,7 @@ from bbcompress.models.neighbourhood import RADIUS
 from bbcompress.models.pixel_network import BINARY_GAIN, PIXEL_BITS, input_count
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers
-from bbcompress.training.calibrate import calibrate, rates_by_steps
-from bbcompress.training.datasets import Dataset, load
-from bbcompress.training.export import (
-    DEFAULT_DIRECT_BITS,
-    DEFAULT_LEARNING_RATE,
-    DEFAULT_PRIOR_BITS,
-    coding_settings,
-    linears_of,
-    quantise_linear,
-    quantise_network,
-)
-from bbcompress.training.local import (
+from bbcompress.training.architectures.local import (
     ACTIVATION_TOP,
     CONSTANT_MIDDLE,
     FEATURE_LIMIT,
@@ -41,8 +30,19 @@ from bbcompress.training.local import (
     Images,
     gather,
 )
-from bbcompress.training.local import (
+from bbcompress.training.architectures.local import (
     LocalVAE as TorchLocalVAE,
+)
+from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.export.calibrate import calibrate, rates_by_steps
+from bbcompress.training.export.export import (
+    DEFAULT_DIRECT_BITS,
+    DEFAULT_LEARNING_RATE,
+    DEFAULT_PRIOR_BITS,
+    coding_settings,
+    linears_of,
+    quantise_linear,
+    quantise_network,
 )
 from bbcompress.training.run import TrainingConfig
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
+from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.tasks import ResNetTask
 from bbcompress.training.datasets import Dataset, load
-from bbcompress.training.loop import Reporter, Trainer, load_checkpoint, seeded_generator
 from bbcompress.training.objectives import evaluate
-from bbcompress.training.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.run import TrainingConfig, load_trained, train
-from bbcompress.training.tasks import ResNetTask
+from bbcompress.training.trainer import Reporter, Trainer, load_checkpoint, seeded_generator
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
 from bbcompress.escaping import escaped
-from bbcompress.training.atomic import remove_strays, replacing
+from bbcompress.training.checkpoints.atomic import remove_strays, replacing
+from bbcompress.training.checkpoints.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 from bbcompress.training.distributed import mean_of_processes, processes
-from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
 SHOW_EVERY = 20  # steps

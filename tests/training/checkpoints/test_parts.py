@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bbcompress.errors import ModelError
-from bbcompress.training.parts import is_manifest, read_parts, remove_stray_parts, write_parts
+from bbcompress.training.checkpoints.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 
 
 def write(path: Path, content: bytes, size: int) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Export: networks of torch become exact layers, calibrated, with a card."""
