@@ -28,7 +28,6 @@ from bbcompress.jobs import Work, Workers
 from bbcompress.models.zoo import ModelEntry
 from bbcompress.options import FALLBACK, Item, Options, Summary, open_models
 from bbcompress.signals import held_back
-from bbcompress.threads import few_threads
 
 GROUP_SUBPIXELS = 1 << 22
 """A group is written once its images have so many sub-pixels, bytes of metadata included."""
@@ -163,10 +162,9 @@ class Compressor:
         """A group of images: what coded them, header and payload. Raises BBCError if they do not come back."""
         work = _Work(images, progress)
         key = self._key(images[0])
-        with few_threads(len(images), any(entry.weights.shape is None for entry in key.entries)):
-            coder, header, payload = self._encode(images, key, work)
-            if self.options.verify:
-                _verify(lambda: self._decode(header, payload, work), list(images))
+        coder, header, payload = self._encode(images, key, work)
+        if self.options.verify:
+            _verify(lambda: self._decode(header, payload, work), list(images))
         work.finish()
         return coder, header, payload
 

@@ -28,7 +28,6 @@ from bbcompress.jobs import Work, Workers
 from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
 from bbcompress.metadata import Metadata, decode_metadata
 from bbcompress.options import FALLBACK, open_models
-from bbcompress.threads import few_threads
 
 T = TypeVar("T")
 
@@ -362,8 +361,7 @@ def _on_groups(
             return task
         header, payload, places = task
         try:
-            with few_threads(header.count, header.blocks):
-                images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
+            images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
         except (FormatError, ModelError) as error:
             return error
         return [function(image) for image in (images if places is None else [images[place] for place in places])]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
-
-from threadpoolctl import threadpool_limits
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 _most: int | None = None
 
@@ -26,7 +27,86 @@ def threads() -> int:
     return processors() if _most is None else min(_most, processors())
 
 
-def few_threads(images: int, any_size: bool) -> AbstractContextManager[object]:
-    """Without BLAS' threads for groups of several images of a model of one size: its products are small, and threads
-    slow them down. Models of any size have large ones, and share out their blocks themselves."""
-    return threadpool_limits(1, user_api="blas") if images > 1 and not any_size else nullcontext()
+class _SingleBLASThread:
+    """The limit of `single_blas_thread`. Most BLAS have one number of threads for the whole process: how many blocks
+    are inside, and what the numbers were before the first. Where OpenMP's threads are used each thread has a number of
+    its own, which every block changes by itself.
+    """
+
+    def __init__(self) -> None:
+        self._libraries: list[Any] | None = None
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: list[tuple[Any, int]] = []
+
+    def enter(self) -> list[tuple[Any, int]]:
+        """Begin a block; what `leave` is to be given."""
+        with self._lock:
+            if self._libraries is None:  # looking for them takes milliseconds, asking them microseconds
+                from threadpoolctl import ThreadpoolController
+
+                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if not self._inside:
+                self._before = _numbers([library for library in self._libraries if not _is_per_thread(library)])
+                _set((library, 1) for library, _ in self._before)
+            self._inside += 1
+        own = _numbers([library for library in self._libraries if _is_per_thread(library)])
+        _set((library, 1) for library, _ in own)
+        return own
+
+    def leave(self, own: list[tuple[Any, int]]) -> None:
+        """End a block."""
+        _set(own)
+        with self._lock:
+            if self._inside:  # else it began before this process was forked
+                self._inside -= 1
+                if not self._inside:
+                    _set(self._before)
+
+    def after_fork(self) -> None:
+        """The process that forked goes on with its threads; of these the new one has only the one that forked."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._inside = 0
+            _set(self._before)
+
+
+def _is_per_thread(library: Any) -> bool:
+    return getattr(library, "threading_layer", None) == "openmp"
+
+
+def _numbers(libraries: list[Any]) -> list[tuple[Any, int]]:
+    """The libraries with the threads that each has, where it can say so."""
+    found = [(library, library.get_num_threads()) for library in libraries]
+    return [(library, number) for library, number in found if number is not None]
+
+
+def _set(numbers: Iterable[tuple[Any, int]]) -> None:
+    for library, number in numbers:
+        # threadpoolctl lets only the first thread that asks change OpenBLAS; here all threads agree by the lock
+        free = getattr(library, "clear_controlling_thread", None)
+        if free is not None:
+            free(force=True)
+        library.set_num_threads(number)
+        if free is not None:
+            free(force=True)
+
+
+_single = _SingleBLASThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_single.after_fork)
+
+
+@contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """Within the block the matrix products of this process take no threads of their own.
+
+    Nearly all products of coding are small: threads cost them more than they give, and burn the processors while they
+    wait for each other. Groups and blocks are what is shared out. Blocks may be nested, and may overlap in several
+    threads: when the last one ends, the number of threads is again what it was before the first.
+    """
+    own = _single.enter()
+    try:
+        yield
+    finally:
+        _single.leave(own)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bbcompress.ans import Message
 from bbcompress.archive.header import MAX_LANES, GroupHeader
@@ -181,12 +180,11 @@ def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
     if workers == 1:
         yield from map(function, parts)
         return
-    with threadpool_limits(1, user_api="blas"):  # a product's own threads would only be in the way
-        executor = ThreadPoolExecutor(workers)
-        try:
-            yield from executor.map(function, parts)
-        finally:
-            executor.shutdown(cancel_futures=True)
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield from executor.map(function, parts)
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _read_layout(reader: ByteReader, strips: int) -> Layout:

@@ -12,6 +12,7 @@ from bbcompress.ans import EmptyMessage, Message
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.errors import FormatError
+from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.models.strips import Images, Strips, latent_rows
 
@@ -33,6 +34,11 @@ def encode_group(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tupl
     context: whatever else the group's check shall cover. Images are coded directly until the message holds the bits
     of another image's z; each batch is as large as the message allows.
     """
+    with exact_arithmetic():
+        return _encode(codec, x, lanes, context)
+
+
+def _encode(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tuple[Layout, Message]:
     check = _check(x, lanes, context)
     posterior = codec.posterior(x) if len(x) > 1 else None
     message, direct = Message.empty(lanes, check), 0
@@ -66,7 +72,11 @@ def decode_group(
         FormatError: the message ends early, or does not end at the check of the very images that came out.
     """
     try:
-        x = _decode_arrays(codec, layout, message) if strips is None else _decode_strips(codec, layout, message, strips)
+        with exact_arithmetic():
+            if strips is None:
+                x: Images = _decode_arrays(codec, layout, message)
+            else:
+                x = _decode_strips(codec, layout, message, strips)
     except EmptyMessage:
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images

@@ -34,7 +34,9 @@ class Backend(Protocol):
     def floats(self, array: Array) -> Array: ...
     def empty_like(self, array: Array) -> Array: ...
     def zeros(self, shape: tuple[int, ...]) -> Array: ...
-    def cast(self, array: Array, dtype: type[Any]) -> Array: ...
+    def cast(self, array: Array, dtype: type[Any]) -> Array:
+        """The array in float32 or float64; where a backend has only float64, in that."""
+
     def beside(self, left: Array, right: Array) -> Array: ...
     def lookup(self, name: str, index: Array) -> Array: ...
 
@@ -83,7 +85,11 @@ class NumpyBackend:
 
 
 class TorchBackend:
-    """float64 and int64 torch tensors on `device`; TF32 and emulated float64 are found out by `probe`."""
+    """float64 and int64 torch tensors on `device`; emulated float64 is found out by `probe`.
+
+    There is no float32 here: what torch makes of its products is for the program around to say, at any time and for all
+    threads (TF32, bfloat16, autocast). float64 products are left alone by all of these.
+    """
 
     def __init__(self, device: str = "cpu") -> None:
         import torch
@@ -93,7 +99,8 @@ class TorchBackend:
         self._tables: dict[str, torch.Tensor] = {}
 
     def asarray(self, array: np.ndarray[Any, Any]) -> Array:
-        return self._torch.from_numpy(np.array(array, order="C")).to(self.device)
+        tensor = self._torch.from_numpy(np.array(array, order="C")).to(self.device)
+        return self.floats(tensor) if tensor.is_floating_point() else tensor
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array.cpu().numpy())
@@ -125,7 +132,7 @@ class TorchBackend:
         return self._torch.zeros(shape, dtype=self._torch.float64, device=self.device)
 
     def cast(self, array: Array, dtype: type[Any]) -> Array:
-        return array.to({np.float32: self._torch.float32, np.float64: self._torch.float64}[dtype])
+        return self.floats(array)
 
     def beside(self, left: Array, right: Array) -> Array:
         return self._torch.cat([left, right], dim=1)
