@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from bbcompress import gif, tiff
+from bbcompress import gif
 from bbcompress.metadata import (
     EXIF,
     ICC,
@@ -39,19 +39,15 @@ _SEGMENT_NAMES = {"APP1": "extended XMP", "APP13": "Photoshop data"}
 def read_metadata(file: Image.Image, data: bytes) -> tuple[Metadata, tuple[str, ...]]:
     """The records of a file, not loaded yet, and the names of what is left out. data: all of its bytes."""
     lost: set[str] = set()
-    if file.format == "TIFF":
-        records, names = tiff.read_metadata(file)
-        lost.update(names)
-    else:
-        records = tuple(_shared(file))
-        if file.format in ("JPEG", "MPO"):
-            records += tuple(_of_jpeg(file, lost))
-        if file.format == "BMP":
-            records += tuple(_of_bmp(data, lost))
-        if file.format == "GIF":
-            records += tuple(gif.read_metadata(data))
-        if file.format == "GIF" and isinstance(comment := file.info.get("comment"), bytes):
-            records += (_comment(comment),)
+    records = tuple(_shared(file))
+    if file.format in ("JPEG", "MPO"):
+        records += tuple(_of_jpeg(file, lost))
+    if file.format == "BMP":
+        records += tuple(_of_bmp(data, lost))
+    if file.format == "GIF":
+        records += tuple(gif.read_metadata(data))
+    if file.format == "GIF" and isinstance(comment := file.info.get("comment"), bytes):
+        records += (_comment(comment),)
     kept, too_much = within_limits(records)
     return kept, tuple(sorted({*lost, *too_much}))
 

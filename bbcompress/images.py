@@ -242,15 +242,20 @@ def read_frames(
     ImageError as from :func:`read_image`, but for animations and pages.
     """
     data, name = load_file(source, name)
+    frames: tiff.TiffReader | _Frames | None
     with _named_errors(name, max_pixels):
-        count = _frame_count(data, max_pixels)
-        frames = _Frames(data, max_pixels) if count > 1 else None
+        if tiff.is_tiff(data):
+            frames = tiff.TiffReader(data, max_pixels)
+            count = len(frames)
+        else:
+            count = _frame_count(data, max_pixels)
+            frames = _Frames(data, max_pixels) if count > 1 else None
     if frames is None:
         yield read_image(data, name, max_pixels)
         return
     for number in range(count):
         with _named_errors(name, max_pixels):
-            image = frames.read(number)
+            image = _of_tiff(frames.read(number)) if isinstance(frames, tiff.TiffReader) else frames.read(number)
         yield image
 
 
@@ -315,11 +320,20 @@ def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Im
 def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
     if data.startswith(png.PNG_SIGNATURE) and "PNG" in formats:
         return _read_png(png.parse_png(data), max_pixels)
+    if tiff.is_tiff(data) and "TIFF" in formats:
+        source = tiff.TiffReader(data, max_pixels)
+        if len(source) > 1:
+            raise _several(len(source))
+        return _of_tiff(source.read(0))
     with _opened(data, max_pixels, formats) as file:
         frames = _frames(file)
         if frames > 1:
             raise _several(frames)
         return _read_opened(file, data)
+
+
+def _of_tiff(found: tiff.TiffImage) -> PixelImage:
+    return PixelImage(found.mode, found.pixels, found.palette, b"", found.lost, found.metadata)
 
 
 def _several(frames: int) -> ImageError:
@@ -363,8 +377,6 @@ class _Frames:
             file.seek(number)
             if file.width * file.height > self._max_pixels:
                 raise Image.DecompressionBombError
-            if file.format == "TIFF":
-                return _read_opened(file, self._data)
             if file.format == "PNG":
                 image = from_array(np.asarray(file.convert("RGBA")))
             else:
@@ -408,25 +420,17 @@ def _read_opened(file: Image.Image, data: bytes) -> PixelImage:
 
 def _read_pixels(file: Image.Image, data: bytes) -> PixelImage:
     """The same without what it says beside the pixels."""
-    wide = orientation = None
-    if file.format == "TIFF":
-        tiff.check_tiff(file)
-        wide, orientation = tiff.raw_mode_16(file), tiff.orientation_of(file)
     wide_ppm = file.format == "PPM" and netpbm.check_samples(data)
     mode = file.mode
     pixels: Pixels
     if wide_ppm:
         mode, pixels = "RGB;16", netpbm.read_colour(data)
-    elif wide is not None:
-        mode, pixels = f"{mode};16", _wide_array(file, data, wide)
     elif mode.startswith("I;16") or (mode == "I" and file.format == "PPM"):  # PPM's 16-bit grey comes in 32 bits
         mode, pixels = "I;16", _array(file, np.uint16)
     elif mode in _MODES:
         pixels = _array(file, _MODES[mode][0])
     else:
         raise ImageError(f"is of mode {mode}, which is not supported")
-    if orientation is not None and orientation > 1:
-        pixels = tiff.turned_back(pixels, orientation)
     return _with_colours(file, mode, pixels)
 
 
@@ -458,19 +462,6 @@ def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
         pixels = np.empty((file.height, *np.asarray(file.crop((0, 0, file.width, 1))).shape[1:]), dtype)
         for top in range(0, file.height, rows):
             pixels[top : top + rows] = np.asarray(file.crop((0, top, file.width, min(top + rows, file.height))))
-    pixels.flags.writeable = False
-    return pixels
-
-
-def _wide_array(file: Image.Image, data: bytes, raw: str) -> Pixels:
-    """The samples of a TIFF of 16 bits a channel, of which Pillow gives one byte at a time: so it is read twice."""
-    page = file.tell()
-    pixels = _array(file, np.uint8).astype(np.uint16)
-    pixels <<= 8
-    with Image.open(io.BytesIO(data), formats=("TIFF",)) as again:
-        again.seek(page)
-        tiff.take_low_bytes(again)
-        pixels |= _array(again, np.uint8)
     pixels.flags.writeable = False
     return pixels
 

@@ -1,25 +1,29 @@
-"""TIFF: what Pillow would change in silence, 16 bits a channel, metadata; and a writer that leaves nothing out."""
+"""TIFF: its images one by one, with their metadata; and a writer that leaves nothing out.
+
+Tags that are neither of the pixels nor an ICC profile, XMP or the resolution are one record, EXIF, which is a TIFF
+structure itself: so other formats can hold them, and a TIFF gets them back as its own tags.
+"""
 
 from __future__ import annotations
 
-import io
+import re
 import struct
-import sys
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from bbcompress.errors import FormatError, ImageError
 from bbcompress.metadata import (
     EXIF,
     ICC,
+    MAX_IMAGE_BYTES,
     PER_INCH,
     PER_METRE,
     PIXEL_ASPECT,
+    RECORD_COST,
     RESOLUTION,
     XMP,
     Metadata,
@@ -30,130 +34,385 @@ from bbcompress.metadata import (
     names_of,
     parse_resolution,
     resolution,
+    within_limits,
+)
+from bbcompress.tiff_directory import (
+    BYTE,
+    EXIF_IFD,
+    GPS_IFD,
+    IFD,
+    IFD8,
+    INTEROPERABILITY_IFD,
+    LONG,
+    LONG8,
+    RATIONAL,
+    SHORT,
+    SIGNED_LONG8,
+    UNDEFINED,
+    Directory,
+    Entry,
+    TiffFile,
+    Tree,
+    write_directory,
+    write_structure,
+)
+from bbcompress.tiff_directory import is_tiff as is_tiff
+from bbcompress.tiff_pixels import (
+    BITS,
+    COLOUR_MAP,
+    COMPRESSION,
+    EXTRA_SAMPLES,
+    HEIGHT,
+    INK_SET,
+    LAYOUT,
+    PHOTOMETRIC,
+    ROWS_PER_STRIP,
+    SAMPLES,
+    STRIP_BYTES,
+    STRIP_OFFSETS,
+    SUBFILE_TYPE,
+    TILE_BYTES,
+    TILE_OFFSETS,
+    WIDTH,
+    Layout,
+    read_chunks,
+    read_layout,
+    read_pixels,
 )
 
 Pixels = npt.NDArray[Any]
 
-_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA_SAMPLES = 258, 262, 274, 277, 338
+_DESCRIPTION = 270
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-_XMP, _ICC, _EXIF_IFD, _GPS_IFD = 700, 34675, 34665, 34853
-
+_XMP, _ICC = 700, 34675
 _ALL_METADATA = 65212
 """A tag of ours, of those that TIFF leaves to anyone: all records, where its own tags cannot hold them."""
 _ALL_METADATA_START = b"bbc metadata 1\0"
 
-_DESCRIPTIVE = frozenset((269, 270, 271, 272, 274, 285, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096)))
-"""Tags of TIFF that EXIF has as well, beside the IFDs of EXIF and GPS."""
+_OWN_RECORDS = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC, _ALL_METADATA}
+_SUB_IFDS, _GLOBAL_IFD, _LSM = 330, 400, 34412
+_JPEG_START, _JPEG_BYTES = 513, 514
+_FREE_START, _FREE_BYTES = 288, 289
+_NOT_CARRIED = {
+    _SUB_IFDS: "further images",
+    **dict.fromkeys(range(33628, 33632), "further images"),  # MetaMorph's stacks have theirs behind the first
+    _JPEG_START: "thumbnail",
+    _JPEG_BYTES: "thumbnail",
+    **dict.fromkeys((512, *range(515, 522), _GLOBAL_IFD, _LSM), "TIFF tags"),
+}
+"""Tags that point into their file, and what is lost with them."""
 
-_OF_PIXELS = frozenset(
-    (*range(254, 260), 262, *range(263, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 317, *range(320, 326))
-) | {332, 334, 338, 339, 340, 341, 347, *range(512, 522), *range(529, 533)}
-_OF_METADATA = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC, _EXIF_IFD, _GPS_IFD, _ALL_METADATA}
-
-_LOST = {301: "colour space", 318: "colour space", 319: "colour space", 33723: "IPTC", 34377: "Photoshop data"}
-"""Names of what other tags say."""
-
-_RAW_16 = {"RGB;16L", "RGB;16B", "RGBA;16L", "RGBA;16B"}
-
-
-def check_tiff(file: Image.Image) -> None:
-    """Refuse what Pillow would not give as it is: samples that it leaves out, cuts to 8 bits or computes anew."""
-    tags: Any = getattr(file, "tag_v2", {})
-    bits = tags.get(_BITS, (1,))
-    deepest = max(bits if isinstance(bits, tuple) else (bits,))
-    if deepest > 8 and file.mode[0] not in "IF" and raw_mode_16(file) is None:
-        raise ImageError(f"has {deepest} bits per sample in mode {file.mode}, which is not supported")
-    if tags.get(_SAMPLES, 1) > len(file.getbands()):
-        raise ImageError("has more samples per pixel than its colours and alpha, which is not supported")
-    extra = tags.get(_EXTRA_SAMPLES, ())
-    if 1 in (extra if isinstance(extra, tuple) else (extra,)):
-        raise ImageError("has colours that are multiplied by alpha, which is not supported")
-    if deepest > 8 and tags.get(_PHOTOMETRIC) == 0:
-        raise ImageError(f"has {deepest} bits per sample of which 0 is white, which is not supported")
-
-
-def raw_mode_16(file: Image.Image) -> str | None:
-    """The mode in which Pillow reads samples of 16 bits to throw away half of each; None where it does not."""
-    raw_modes = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in getattr(file, "tile", [])}
-    if len(raw_modes) != 1 or getattr(file, "tag_v2", {}).get(284, 1) != 1:
-        return None
-    raw = str(raw_modes.pop())
-    if raw.endswith(";16N"):
-        raw = raw[:-1] + ("L" if sys.byteorder == "little" else "B")
-    return raw if raw in _RAW_16 else None
+_OF_YCBCR = {529, 532}
+_OF_SAMPLES = {280, 281, 290, 291, 301, 336, 340, 341, 342}
+"""Tags that speak of the samples' values, which are not true any more where these are scaled or turned round."""
+_NAMES = {
+    **dict.fromkeys((290, 291, 301, 318, 319, 342, 529, 532), "colour space"),
+    33723: "IPTC",
+    34377: "Photoshop data",
+    37724: "Photoshop layers",
+    EXIF_IFD: "EXIF",
+    GPS_IFD: "EXIF",
+    INTEROPERABILITY_IFD: "EXIF",
+}
+_YCBCR, _MASK, _MASK_SUBFILE = 6, 4, 4
+_DIRECTORIES = (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
+_IMAGEJ = re.compile(rb"ImageJ=[^\0]*?\nimages=(\d{1,9})[\n\r\0]")
+_IMAGEJ_BYTES = 1 << 10
 
 
-def take_low_bytes(file: Image.Image) -> None:
-    """Make a file of 16 bits a sample, not loaded yet, give the low byte of each, not the high one."""
-    raw = raw_mode_16(file)
-    if raw is None:
-        raise ImageError("has samples of a kind that is not supported")
-    other = raw[:-1] + ("B" if raw.endswith("L") else "L")
-    tiles: Any = file
-    tiles.tile = [
-        tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])) for tile in tiles.tile
-    ]
+class TiffImage(NamedTuple):
+    """An image of a TIFF: what `PixelImage` has under the same names."""
+
+    mode: str
+    pixels: Pixels
+    palette: bytes
+    metadata: Metadata
+    lost: tuple[str, ...]
 
 
-def orientation_of(file: Image.Image) -> int:
-    """The orientation that a file not loaded yet asks for, by a tag or in XMP, 1 to 8; Pillow turns the pixels by it as
-    it loads them."""
-    value = file.getexif().get(_ORIENTATION, 1)
-    return value if value in range(1, 9) else 1
+class TiffReader:
+    """Reads the images of a TIFF, each at no more than its own cost."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        """Raises ImageError where the directories cannot be followed."""
+        self._file = TiffFile(data)
+        self._places = list(self._file.places())
+        self._max_pixels = max_pixels
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def read(self, number: int) -> TiffImage:
+        """One of the images. ImageError for damage, and for every kind that would not be kept, which it names."""
+        file = self._file
+        directory = file.directory(self._places[number])
+        layout = read_layout(file, directory, self._max_pixels)
+        if number == 0:
+            self._check_stack(directory)
+        chunks = read_chunks(file, directory, layout)
+        palette, carried = _palette(file, directory, layout)
+        lost: set[str] = set()
+        if carried is not None and carried:
+            lost.add("16-bit colours of the palette (except in TIFF)")
+        if number == 0 and _unreferenced(file.data):
+            lost.add("data that no tag points to")
+        if layout.alpha_unsaid:
+            lost.add("unstated meaning of the fourth sample")
+        metadata = _read_metadata(file, directory, layout, carried is not None, lost)
+        pixels = read_pixels(file, directory, layout, chunks)
+        kept, too_much = within_limits(metadata)
+        return TiffImage(layout.mode, pixels, palette, kept, tuple(sorted({*lost, *too_much})))
+
+    def _check_stack(self, directory: Directory) -> None:
+        """ImageError for a stack of images of which all but the first stand in the file without a directory."""
+        entry = directory.entries.get(_DESCRIPTION)
+        text = b"" if entry is None else self._file.data[entry.place : entry.place + min(entry.length, _IMAGEJ_BYTES)]
+        found = _IMAGEJ.match(text)
+        if found is not None and int(found[1]) > len(self):
+            raise ImageError(f"is a TIFF of an ImageJ stack ({int(found[1])} images, not all in directories), "
+                             "which is not supported")  # fmt: skip
 
 
-def turned_back(pixels: Pixels, orientation: int) -> Pixels:
-    """The pixels as the file has them, of those that have been turned by its orientation."""
-    if orientation in (2, 3):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4):
-        pixels = pixels[::-1]
-    if orientation in (5, 7):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation == 7:
-        pixels = pixels[::-1, ::-1]
-    if orientation in (6, 8):
-        pixels = np.rot90(pixels, 1 if orientation == 6 else -1)
-    return pixels
+def _palette(file: TiffFile, directory: Directory, layout: Layout) -> tuple[bytes, bool | None]:
+    """The colours of mode P. Beside them None where a TIFF that is written has the same colour map, else whether that
+    says more than the colours."""
+    if layout.mode != "P":
+        return b"", None
+    entry = directory.entries.get(COLOUR_MAP)
+    values = None if entry is None else file.numbers(entry)
+    if values is None or len(values) != 3 << layout.bits or int(values.max()) > 0xFFFF:
+        raise ImageError("is damaged: it has no colour map, or one of another size than its samples need")
+    wide = values.astype(np.uint16)
+    colours = _colours_of(wide)
+    if np.array_equal(wide, 257 * colours.astype(np.uint16)):
+        more = None
+    else:
+        more = bool(wide.max() > 0xFF and (wide & 0xFF).any() and not np.array_equal(wide, 257 * (wide >> 8)))
+    return colours.reshape(3, -1).T.tobytes(), more
 
 
-def read_metadata(file: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
-    """The records of a TIFF not loaded yet, and the names of what is left out."""
-    tags: Any = getattr(file, "tag_v2", {})
-    ours = tags.get(_ALL_METADATA)
-    if isinstance(ours, bytes) and ours.startswith(_ALL_METADATA_START):
+def _colours_of(wide: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """The colour map's values as 8 bits. Where none is above 255, an old program meant them so, as readers assume."""
+    return (wide if int(wide.max()) <= 0xFF else wide >> 8).astype(np.uint8)
+
+
+def _unreferenced(data: bytes) -> bool:
+    """Whether there are bytes, other than 0, that no directory and no tag of any points to."""
+    file = TiffFile(data)
+    starts: list[Any] = [np.zeros(1, np.int64)]
+    ends: list[Any] = [np.full(1, 16 if file.big else 8, np.int64)]
+    left = list(file.places())[::-1]
+    seen = set(left)
+    while left:
         try:
-            (metadata,) = decode_metadata(ours[len(_ALL_METADATA_START) :], 1)
+            directory = file.directory(left.pop())
+        except ImageError:
+            continue
+        entries = directory.entries
+        places = [directory.place]
+        places += [(one.place, one.place + one.size) for one in entries.values() if one.size]
+        known = np.array([place for place in places if max(place) <= len(data)], np.int64).reshape(-1, 2)
+        starts.append(known[:, 0])
+        ends.append(known[:, 1])
+        for start_tag, length_tag in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES),
+                                      (_JPEG_START, _JPEG_BYTES), (_FREE_START, _FREE_BYTES)):  # fmt: skip
+            if start_tag in entries:
+                start, end = _extents(file, entries[start_tag], entries.get(length_tag))
+                starts.append(start)
+                ends.append(end)
+        for tag in (_SUB_IFDS, _GLOBAL_IFD, *_DIRECTORIES):
+            numbers = file.numbers(entries[tag]) if tag in entries else None
+            for number in [] if numbers is None else numbers.tolist():
+                if number not in seen:
+                    seen.add(number)
+                    left.append(number)
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    order = np.argsort(start, kind="stable")
+    start, covered = start[order], np.maximum.accumulate(end[order])
+    gaps = np.flatnonzero(start[1:] > covered[:-1])
+    for first, last in zip(covered[gaps].tolist(), start[gaps + 1].tolist(), strict=True):
+        if data.count(0, first, last) != last - first:
+            return True
+    first = int(covered[-1])
+    return data.count(0, first) != len(data) - first
+
+
+def _extents(file: TiffFile, offsets: Entry, lengths: Entry | None) -> tuple[Any, Any]:
+    """From, to, of the strips, or whatever else two tags of a file tell of; without lengths to the end of the file."""
+    nothing = np.zeros(0, np.int64)
+    start = file.numbers(offsets)
+    length = None if lengths is None else file.numbers(lengths)
+    if start is None or (lengths is not None and (length is None or len(length) < len(start))):
+        return nothing, nothing
+    size = len(file.data)
+    start = np.minimum(start, size).astype(np.int64)
+    if length is None:
+        return start, np.full(len(start), size, np.int64)
+    return start, start + np.minimum(length[: len(start)], size).astype(np.int64)
+
+
+def _read_metadata(
+    file: TiffFile, directory: Directory, layout: Layout, keep_map: bool, lost: set[str]
+) -> list[Record]:
+    """The records of an image. keep_map: whether its colour map is one of what they tell. lost: gets names."""
+    left_out = set(LAYOUT) | (set() if keep_map else {COLOUR_MAP})
+    if layout.scaled:
+        left_out |= _OF_SAMPLES
+        lost |= {_name_of(tag) for tag in _OF_SAMPLES & directory.entries.keys()
+                 if not _is_default(tag, _tree_value(file, directory, tag), layout.bits)}  # fmt: skip
+    if layout.photometric == _YCBCR:
+        left_out |= _OF_YCBCR
+        lost |= {_name_of(tag) for tag in _OF_YCBCR & directory.entries.keys()
+                 if not _is_usual_ycbcr(_tree_value(file, directory, tag))}  # fmt: skip
+    if layout.mode == "CMYK":
+        left_out.add(INK_SET)
+    if layout.photometric == _MASK:
+        lost.add("role as a transparency mask")
+        left_out.add(SUBFILE_TYPE)
+    tree = _read_tree(file, directory, left_out, layout.bits, lost)
+    ours = tree.tags.pop(_ALL_METADATA, None)
+    if ours is not None and ours[1].startswith(_ALL_METADATA_START):
+        try:
+            (metadata,) = decode_metadata(ours[1][len(_ALL_METADATA_START) :], 1)
         except FormatError as fault:
             raise ImageError(str(fault)) from fault
-        return metadata, ()
-    records: list[Record] = []
-    lost = {_LOST.get(tag, "TIFF tags") for tag in tags if tag not in _DESCRIPTIVE | _OF_PIXELS | _OF_METADATA}
-    for kind, tag, start in ((ICC, _ICC, b"\0"), (XMP, _XMP, b"")):
-        if tag in tags:
-            value = tags[tag]
-            if isinstance(value, bytes):
-                records.append(Record(kind, start + value))
-            else:
-                lost |= set(names_of([Record(kind, b"")]))
+        if _is_part(tree, _metadata_tree(metadata, layout.bits)[0]):
+            return list(metadata)
+        lost.add("metadata that another program has changed since bbc wrote it")
+    elif ours is not None:
+        lost.add(_name_of(_ALL_METADATA))
+    return _records(tree, lost)
+
+
+def _tree_value(file: TiffFile, directory: Directory, tag: int) -> tuple[int, bytes]:
+    entry = directory.entries[tag]
+    return entry.form, file.bytes_of(entry) or b""
+
+
+def _is_part(part: Tree, whole: Tree) -> bool:
+    """Whether all that one tree says stands in the other, as well."""
+    return all(whole.tags.get(tag) == value for tag, value in part.tags.items()) and all(
+        _is_part(directory, whole.directories.get(tag, Tree())) for tag, directory in part.directories.items()
+    )
+
+
+def _read_tree(file: TiffFile, directory: Directory, left_out: Collection[int], bits: int, lost: set[str]) -> Tree:
+    """The tags of a directory that can stand in another file. lost: gets names of those that cannot."""
+    tree = Tree()
+    lost |= {_name_of(tag) for tag in directory.twice if tag not in left_out}
+    for tag, entry in directory.entries.items():
+        if tag in left_out:
+            continue
+        if tag in _DIRECTORIES:
+            inner = _read_inner(file, entry, tag, lost)
+            if inner:
+                tree.directories[tag] = inner
+        elif tag in _NOT_CARRIED or entry.form in (IFD, IFD8):
+            lost.add(_NOT_CARRIED.get(tag, "further images"))
+        else:
+            values = file.bytes_of(entry) if entry.form not in (LONG8, SIGNED_LONG8) else None
+            if values is None:
+                lost.add(_name_of(tag))
+            elif not _is_default(tag, (entry.form, values), bits):
+                tree.tags[tag] = (entry.form, values)
+    return tree
+
+
+def _read_inner(file: TiffFile, entry: Entry, tag: int, lost: set[str]) -> Tree | None:
+    """The directory of EXIF, GPS or interoperability; None where it is damaged or stands where it should not."""
+    numbers = file.numbers(entry)
     try:
-        if exif := _exif(file, tags):
-            records.append(Record(EXIF, exif))
-    except Exception:  # Pillow writes again what it read, and raises nearly anything on what it does not expect
+        directory = None if numbers is None or len(numbers) != 1 else file.directory(int(numbers[0]))
+    except ImageError:
+        directory = None
+    nested = set() if directory is None else set(_DIRECTORIES) & directory.entries.keys()
+    if directory is None or nested - ({INTEROPERABILITY_IFD} if tag == EXIF_IFD else set()):
         lost.add("EXIF")
-    if _X_RESOLUTION in tags or _Y_RESOLUTION in tags:
-        record, says_nothing = _resolution(tags)
-        if record is not None:
-            records.append(record)
+        return None
+    return _read_tree(file, directory, (), 0, lost)
+
+
+def _name_of(tag: int) -> str:
+    return _NAMES.get(tag, "TIFF tags")
+
+
+def _is_default(tag: int, value: tuple[int, bytes], bits: int) -> bool:
+    """Whether a tag of an image, of so many bits a sample, says what is so without it."""
+    defaults = {SUBFILE_TYPE: [0], 255: [1], 263: [1], 274: [1], 280: [0], 281: [(1 << bits) - 1], 334: [4],
+                336: [0, (1 << bits) - 1]}  # fmt: skip
+    if not bits or tag not in defaults:
+        return False
+    numbers = Tree({tag: value}).numbers(tag)
+    expected = defaults[tag]
+    return bool(numbers) and numbers == expected * (1 if tag not in (280, 281) else len(numbers or ()))
+
+
+def _is_usual_ycbcr(value: tuple[int, bytes]) -> bool:
+    """Whether it says of YCbCr what JPEG's decoders assume: the luma of ITU-R BT.601, and samples of full range."""
+    form, values = value
+    if form != RATIONAL or len(values) % 8:
+        return False
+    numbers = np.frombuffer(values, "<u4").reshape(-1, 2).astype(float)
+    if not numbers[:, 1].all():
+        return False
+    ratios = numbers[:, 0] / numbers[:, 1]
+    return any(
+        len(usual) == len(ratios) and bool(np.allclose(ratios, usual, atol=1e-4))
+        for usual in ((0.299, 0.587, 0.114), (0, 255, 128, 255, 128, 255))
+    )
+
+
+def _records(tree: Tree, lost: set[str]) -> list[Record]:
+    """The records that tags say; takes the tags of the ICC profile, XMP and the resolution out of them."""
+    records = []
+    for kind, tag, start in ((ICC, _ICC, b"\0"), (XMP, _XMP, b"")):
+        if tag in tree.tags:
+            form, values = tree.tags.pop(tag)
+            record = Record(kind, start + values)
+            if form in (BYTE, UNDEFINED):
+                records.append(record)
+            else:
+                lost.update(names_of([record]))
+    x, y = tree.tags.pop(_X_RESOLUTION, None), tree.tags.pop(_Y_RESOLUTION, None)
+    unit = tree.numbers(_RESOLUTION_UNIT) if _RESOLUTION_UNIT in tree.tags else [2]
+    tree.tags.pop(_RESOLUTION_UNIT, None)
+    if x is not None or y is not None:
+        found, says_nothing = _resolution(unit, _ratio(x), _ratio(y))
+        if found is not None:
+            records.append(found)
         elif not says_nothing:
             lost.add("resolution")
-    return tuple(records), tuple(sorted(lost))
+    room = MAX_IMAGE_BYTES - sum(record.cost for record in records) - RECORD_COST
+    while tree and len(write_structure(tree)) > room:
+        largest = max(tree.tags, key=lambda tag: len(tree.tags[tag][1]), default=None)
+        if largest is None:
+            lost.add("EXIF")
+            tree = Tree()
+        else:
+            lost.add(_name_of(largest))
+            del tree.tags[largest]
+    if tree:
+        records.append(Record(EXIF, write_structure(tree)))
+    return records
 
 
-def _resolution(tags: Any) -> tuple[Record | None, bool]:
+def _ratio(value: tuple[int, bytes] | None) -> tuple[int, int] | None:
+    """A positive fraction of a tag that has one."""
+    if value is None:
+        return None
+    form, values = value
+    if form == RATIONAL and len(values) == 8:
+        over, under = struct.unpack("<II", values)
+        return over, under
+    numbers = Tree({0: value}).numbers(0)
+    return (numbers[0], 1) if numbers and len(numbers) == 1 else None
+
+
+def _resolution(
+    units: list[int] | None, x: tuple[int, int] | None, y: tuple[int, int] | None
+) -> tuple[Record | None, bool]:
     """The record of the resolution, if there is one; whether the tags say only that pixels are square."""
-    unit = {1: PIXEL_ASPECT, 2: PER_INCH, 3: PER_METRE}.get(tags.get(_RESOLUTION_UNIT, 2))
-    x, y = _ratio(tags.get(_X_RESOLUTION)), _ratio(tags.get(_Y_RESOLUTION))
+    unit = {1: PIXEL_ASPECT, 2: PER_INCH, 3: PER_METRE}.get(units[0]) if units and len(units) == 1 else None
     if unit is None or x is None or y is None:
         return None, False
     if unit == PIXEL_ASPECT and x == y:
@@ -162,32 +421,13 @@ def _resolution(tags: Any) -> tuple[Record | None, bool]:
     return resolution(unit, (x[0] * factor, x[1]), (y[0] * factor, y[1])), False
 
 
-def _ratio(value: Any) -> tuple[int, int] | None:
-    try:
-        return int(value.numerator), int(value.denominator)
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
-def _exif(file: Image.Image, tags: Any) -> bytes:
-    """The tags that describe the image, as a JPEG or PNG has them; empty for none."""
-    exif = Image.Exif()
-    for tag in _DESCRIPTIVE & set(tags):
-        if (tag, tags[tag]) != (_ORIENTATION, 1):
-            exif[tag] = tags[tag]
-    for ifd in (_EXIF_IFD, _GPS_IFD):
-        if ifd in tags:
-            exif.get_ifd(ifd).update(file.getexif().get_ifd(ifd))
-            exif[ifd] = exif.get_ifd(ifd)
-    return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else b""
-
-
 # Of each mode: the meaning of the samples, and of the one that is none of the colour.
 _WRITTEN = {
     "1": (1, ()),
     "L": (1, ()),
     "I;16": (1, ()),
     "LA": (1, (2,)),
+    "LA;16": (1, (2,)),
     "P": (3, ()),
     "RGB": (2, ()),
     "RGB;16": (2, ()),
@@ -195,9 +435,9 @@ _WRITTEN = {
     "RGBA;16": (2, (2,)),
     "CMYK": (5, ()),
 }
+_PALETTE_BITS = {2: 1, 4: 2, 16: 4, 256: 8}
+"""Bits of an index into a palette of so many colours."""
 _STRIP_BYTES = 1 << 20
-_SHORT, _LONG, _RATIONAL, _UNDEFINED, _BYTE = 3, 4, 5, 7, 1
-_FORMS = {_SHORT: "H", _LONG: "I", _RATIONAL: "I"}
 
 
 def can_write(mode: str) -> bool:
@@ -206,53 +446,101 @@ def can_write(mode: str) -> bool:
 
 
 def write_pixels(mode: str, pixels: Pixels, palette: bytes, metadata: Metadata) -> bytes:
-    """A deflated TIFF. palette: 256 colours, for mode P. ImageError for more than 4 GiB."""
+    """A deflated TIFF. palette: the colours, for mode P. ImageError for more than 4 GiB, and for a palette of a number
+    of colours that no depth has."""
     photometric, extra = _WRITTEN[mode]
     height, width = pixels.shape[:2]
     samples = pixels.size // (height * width)
     bits = 1 if mode == "1" else 8 * pixels.itemsize
-    out = io.BytesIO()
-    out.write(b"II\x2a\0" + bytes(4))
+    if mode == "P":
+        if len(palette) // 3 not in _PALETTE_BITS:
+            raise ImageError(f"TIFF cannot hold a palette of {len(palette) // 3} colours")
+        bits = _PALETTE_BITS[len(palette) // 3]
+    tree, whole = _metadata_tree(metadata, bits)
+    colour_map = tree.tags.pop(COLOUR_MAP, None)
+    if mode == "P":
+        tree.tags[COLOUR_MAP], same = _colour_map(palette, colour_map)
+        whole &= same
+    else:
+        whole &= colour_map is None
+    if not whole:
+        tree.tags[_ALL_METADATA] = (UNDEFINED, _ALL_METADATA_START + encode_metadata([metadata]))
+    out = bytearray(b"II*\0" + bytes(4))
     rows = max(1, _STRIP_BYTES // ((width * samples * bits + 7) // 8))
     offsets, lengths = [], []
     for top in range(0, height, rows):
-        strip = pixels[top : top + rows]
-        if mode == "1":
-            data = np.packbits(strip, axis=1).tobytes()
-        else:
-            data = strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes()
-        offsets.append(out.tell())
-        lengths.append(out.write(zlib.compress(data, 6)))
-    tags: dict[int, tuple[int, Sequence[int] | bytes]] = {
-        256: (_LONG, [width]),
-        257: (_LONG, [height]),
-        258: (_SHORT, [bits] * samples),
-        259: (_SHORT, [8]),
-        262: (_SHORT, [photometric]),
-        273: (_LONG, offsets),
-        277: (_SHORT, [samples]),
-        278: (_LONG, [rows]),
-        279: (_LONG, lengths),
+        packed = zlib.compress(_packed(pixels[top : top + rows], bits), 6)
+        offsets.append(len(out))
+        lengths.append(len(packed))
+        out += packed
+    if len(out) >= 1 << 32:
+        raise ImageError("is too large for a TIFF")
+    tags: dict[int, tuple[int, list[int]]] = {
+        WIDTH: (LONG, [width]),
+        HEIGHT: (LONG, [height]),
+        BITS: (SHORT, [bits] * samples),
+        COMPRESSION: (SHORT, [8]),
+        PHOTOMETRIC: (SHORT, [photometric]),
+        STRIP_OFFSETS: (LONG, offsets),
+        SAMPLES: (SHORT, [samples]),
+        ROWS_PER_STRIP: (LONG, [rows]),
+        STRIP_BYTES: (LONG, lengths),
     }
     if extra:
-        tags[338] = (_SHORT, extra)
-    if mode == "P":
-        tags[320] = (_SHORT, [257 * palette[3 * index + colour] for colour in range(3) for index in range(256)])
-    _write_tags(out, tags | _metadata_tags(metadata))
-    return out.getvalue()
+        tags[EXTRA_SAMPLES] = (SHORT, list(extra))
+    tree.tags |= {
+        tag: (form, struct.pack(f"<{len(numbers)}{'H' if form == SHORT else 'I'}", *numbers))
+        for tag, (form, numbers) in tags.items()
+    }
+    place = write_directory(out, tree)
+    if place >= 1 << 32:
+        raise ImageError("is too large for a TIFF")
+    out[4:8] = place.to_bytes(4, "little")
+    return bytes(out)
 
 
-def _metadata_tags(metadata: Metadata) -> dict[int, tuple[int, Sequence[int] | bytes]]:
-    """Tags for the records; where TIFF's own cannot give them back, ours beside them."""
-    tags: dict[int, tuple[int, Sequence[int] | bytes]] = {}
+def _packed(strip: Pixels, bits: int) -> bytes:
+    """The bytes of some rows, with so many bits a sample."""
+    if bits in (2, 4):
+        per_byte = 8 // bits
+        padded = np.zeros((len(strip), -(-strip.shape[1] // per_byte) * per_byte), np.uint8)
+        padded[:, : strip.shape[1]] = strip
+        parts = padded.reshape(len(strip), -1, per_byte)
+        shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+        return bytes(np.bitwise_or.reduce(parts << shifts, axis=2).astype(np.uint8))
+    if bits == 1:
+        return bytes(np.packbits(strip, axis=1))
+    return strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _colour_map(palette: bytes, told: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], bool]:
+    """The colour map of a palette: the one that the metadata tell of, if it is of these colours. Whether it is that."""
+    colours = np.frombuffer(palette, np.uint8).reshape(-1, 3).T.reshape(-1)
+    if told is not None:
+        form, values = told
+        wide = np.frombuffer(values, "<u2") if form == SHORT else np.zeros(0, np.uint16)
+        if len(wide) == len(colours) and np.array_equal(_colours_of(wide.astype(np.uint16)), colours):
+            return told, True
+    return (SHORT, (257 * colours.astype("<u2")).astype("<u2").tobytes()), told is None
+
+
+def _metadata_tree(metadata: Metadata, bits: int) -> tuple[Tree, bool]:
+    """Tags for the records, of an image of so many bits a sample; whether these are read back from them."""
+    tree = Tree()
     whole = len({record.kind for record in metadata}) == len(metadata)
     for record in metadata:
-        if record.kind == ICC:
+        if record.kind == EXIF:
+            described, same = _exif_tree(record.data, bits)
+            whole &= same
+            tree.tags = described.tags | tree.tags
+            tree.directories |= described.directories
+        elif record.kind == ICC:
             name, _, profile = record.data.partition(b"\0")
-            tags[_ICC] = (_UNDEFINED, profile)
+            tree.tags[_ICC] = (UNDEFINED, profile)
             whole &= not name
         elif record.kind == XMP:
-            tags[_XMP] = (_BYTE, record.data)
+            tree.tags[_XMP] = (BYTE, record.data)
+            whole &= bool(record.data)
         elif record.kind == RESOLUTION:
             unit, x, y = parse_resolution(record)
             if unit == PER_METRE:
@@ -260,48 +548,23 @@ def _metadata_tags(metadata: Metadata) -> dict[int, tuple[int, Sequence[int] | b
             fits = max(*x, *y) < 1 << 32
             whole &= fits and unit != PIXEL_ASPECT
             if fits:
-                tags[_X_RESOLUTION], tags[_Y_RESOLUTION] = (_RATIONAL, x), (_RATIONAL, y)
-                tags[_RESOLUTION_UNIT] = (_SHORT, [{PIXEL_ASPECT: 1, PER_INCH: 2, PER_METRE: 3}[unit]])
+                tree.tags[_X_RESOLUTION] = (RATIONAL, struct.pack("<II", *x))
+                tree.tags[_Y_RESOLUTION] = (RATIONAL, struct.pack("<II", *y))
+                number = {PIXEL_ASPECT: 1, PER_INCH: 2, PER_METRE: 3}[unit]
+                tree.tags[_RESOLUTION_UNIT] = (SHORT, struct.pack("<H", number))
         else:
             whole = False
-            if record.kind == EXIF and (orientation := _exif_orientation(record.data)) is not None:
-                tags[_ORIENTATION] = (_SHORT, [orientation])
-    if not whole:
-        tags[_ALL_METADATA] = (_UNDEFINED, _ALL_METADATA_START + encode_metadata([metadata]))
-    return tags
+    return tree, whole
 
 
-def _exif_orientation(data: bytes) -> int | None:
-    """The orientation that EXIF names, None for none."""
-    exif = Image.Exif()
+def _exif_tree(data: bytes, bits: int) -> tuple[Tree, bool]:
+    """The tags of EXIF that can stand in a TIFF, the resolution, too; whether they are read back as these bytes."""
     try:
-        exif.load(data)
-    except (SyntaxError, ValueError, struct.error):  # it is no TIFF structure
-        return None
-    value = exif.get(_ORIENTATION)
-    return value if value in range(1, 9) else None
-
-
-def _write_tags(out: io.BytesIO, tags: dict[int, tuple[int, Sequence[int] | bytes]]) -> None:
-    """The values that do not fit the directory, then it, then its place at the start."""
-    entries = []
-    for tag, (form, values) in sorted(tags.items()):
-        data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}{_FORMS[form]}", *values)
-        count = len(values) // (2 if form == _RATIONAL else 1)
-        if len(data) > 4:
-            out.write(bytes(out.tell() % 2))
-            place = out.tell()
-            out.write(data)
-            data = _offset(place)
-        entries.append(struct.pack("<HHI", tag, form, count) + data.ljust(4, b"\0"))
-    out.write(bytes(out.tell() % 2))
-    directory = out.tell()
-    out.write(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
-    out.seek(4)
-    out.write(_offset(directory))
-
-
-def _offset(place: int) -> bytes:
-    if place >= 1 << 32:
-        raise ImageError("is too large for a TIFF")
-    return place.to_bytes(4, "little")
+        file = TiffFile(data)
+        place = next(file.places())
+        directory = file.directory(place)
+        tree = _read_tree(file, directory, LAYOUT | {_ICC, _XMP, _ALL_METADATA}, bits, set())
+    except ImageError:  # it is no TIFF structure
+        return Tree(), False
+    same = not tree.tags.keys() & _OWN_RECORDS and write_structure(tree) == data
+    return tree, same

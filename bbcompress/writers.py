@@ -92,8 +92,6 @@ def write_tiff(image: PixelImage) -> bytes:
         raise ImageError("TIFF cannot hold the transparency")
     if not tiff.can_write(image.mode):
         raise ImageError(f"TIFF cannot hold {image.mode}")
-    if image.mode == "P" and len(image.palette) != 3 * 256:
-        raise ImageError("TIFF cannot hold a palette of fewer than 256 colours")
     return tiff.write_pixels(image.mode, image.pixels, image.palette, image.metadata)
 
 
