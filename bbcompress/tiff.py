@@ -118,6 +118,7 @@ _YCBCR, _MASK, _MASK_SUBFILE = 6, 4, 4
 _DIRECTORIES = (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
 _IMAGEJ = re.compile(rb"ImageJ=[^\0]*?\nimages=(\d{1,9})[\n\r\0]")
 _IMAGEJ_BYTES = 1 << 10
+_GAP_BYTES, _HEADER_BYTES = 32, 8
 
 
 class TiffImage(NamedTuple):
@@ -230,11 +231,16 @@ def _unreferenced(data: bytes) -> bool:
     order = np.argsort(start, kind="stable")
     start, covered = start[order], np.maximum.accumulate(end[order])
     gaps = np.flatnonzero(start[1:] > covered[:-1])
-    for first, last in zip(covered[gaps].tolist(), start[gaps + 1].tolist(), strict=True):
-        if data.count(0, first, last) != last - first:
-            return True
-    first = int(covered[-1])
-    return data.count(0, first) != len(data) - first
+    firsts, lasts = covered[gaps].tolist(), start[gaps + 1].tolist()
+    return any(not _is_empty(data, *gap) for gap in zip((*firsts, int(covered[-1])), (*lasts, len(data)), strict=True))
+
+
+def _is_empty(data: bytes, start: int, end: int) -> bool:
+    """Whether bytes are 0, or the header of another TIFF, whose images are this one's now: so Pillow joins them."""
+    if data.count(0, start, end) == end - start:
+        return True
+    content = data[start:end].strip(b"\0") if end - start <= _GAP_BYTES else b""
+    return len(content) <= _HEADER_BYTES and content.startswith((b"II*", b"MM\0*"))
 
 
 def _extents(file: TiffFile, offsets: Entry, lengths: Entry | None) -> tuple[Any, Any]:

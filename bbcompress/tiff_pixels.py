@@ -182,7 +182,9 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
     fill_order, planar, predictor = number(FILL_ORDER, 1), number(PLANAR, 1), number(PREDICTOR, 1)
     if fill_order not in (1, 2) or planar not in (1, 2):
         raise ImageError("is damaged: the order of its samples is none that there is")
-    if predictor != 1 and (predictor != 2 or bits[0] < 8 or compression not in _WITH_PREDICTOR):
+    if compression not in _WITH_PREDICTOR:  # the tag means nothing then, to libtiff as well
+        predictor = 1
+    if predictor != 1 and (predictor != 2 or bits[0] < 8):
         raise _refused(f"predictor {predictor} with compression {compression} and {bits[0]} bits a sample")
     if planar == 2 and samples > 1 and compression == _JPEG:
         raise _refused("JPEG in separate planes")

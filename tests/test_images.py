@@ -171,8 +171,8 @@ def test_tiff(mode: str) -> None:
 
 
 def test_tiff_refuses_palettes() -> None:
-    with pytest.raises(ImageError):
-        write_tiff(PixelImage("P", noise("L") % 4, bytes(12)))
+    with pytest.raises(ImageError, match="TIFF cannot hold a palette of 5 colours"):
+        write_tiff(PixelImage("P", noise("L") % 4, bytes(15)))
 
 
 def test_gif_first_frame_keeps_palette_and_transparency() -> None:
@@ -239,13 +239,13 @@ def test_samples_that_would_be_dropped_are_refused() -> None:
     tiff += b"".join(struct.pack("<HHII", tag, 3, 4 if tag == 258 else 1, value) for tag, value in entries)
     tiff += bytes(4) + struct.pack("<4H", 8, 8, 8, 8) + bytes(4)
     assert Image.open(io.BytesIO(tiff)).mode == "RGB"
-    refused(tiff, "more samples")
+    refused(tiff, "4 samples a pixel, more than its colours")
 
 
 def test_modes_that_cannot_be_kept_are_named() -> None:
-    refused(saved(Image.new("F", (3, 3)), "TIFF"), "mode F")
-    refused(saved(Image.new("I", (3, 3)), "TIFF"), "mode I")
-    refused(saved(Image.new("LAB", (3, 3)), "TIFF"), "mode LAB")
+    refused(saved(Image.new("F", (3, 3)), "TIFF"), "a TIFF of 32-bit floats")
+    refused(saved(Image.new("I", (3, 3)), "TIFF"), "a TIFF of 32-bit signed integers")
+    refused(saved(Image.new("LAB", (3, 3)), "TIFF"), "a TIFF of CIELAB colours")
     refused(b"Pf\n1 1\n-1.0\n" + bytes(4), "mode F")
 
 
