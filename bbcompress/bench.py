@@ -239,7 +239,7 @@ def load_data(
         raise BBCError(f"give either images and folders or --data {'|'.join(DATA_SETS)}")
     if data_set is None:
         found = files.find_images(paths)[:count]
-        named = [(name, read_image(path, str(path)).without_metadata()) for name, path in found]
+        named = [(name, read_image(path, str(path)).without_metadata()) for name, path, _ in found]
         name = paths[0] if len(paths) == 1 else f"{len(paths)} inputs"
         return Data(name.encode("utf-8", "replace").decode(), named)
     known, binary = DATA_SETS[data_set]

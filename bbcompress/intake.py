@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
-from bbcompress.images import MAX_PIXELS, PixelImage, load_file, read_frames, read_image
+from bbcompress.errors import ImageError
+from bbcompress.files import read_file
+from bbcompress.images import MAX_PIXELS, PixelImage, read_frames, read_image
 from bbcompress.metadata import names_of
 
 _JPEG_START = b"\xff\xd8\xff"
+_APPLE_DOUBLE = b"\0\5\x16\7"
 
 
 class Stripped:
@@ -50,14 +53,18 @@ class Intake:
         """The image of a file, or all of its images where these are wanted. label: what errors call it.
 
         Raises:
-            ImageError: as `read_image`.
+            ImageError: as `read_image`, and where the file changes while it is read.
         """
-        data, _ = load_file(source, label)
-        self.size += len(data)
-        if data.startswith(_JPEG_START):
-            self._jpegs.append(label)
+        data = source if isinstance(source, bytes) else read_file(source, label)
+        if data.startswith(_APPLE_DOUBLE):
+            raise ImageError(f"{label}: is an AppleDouble file, in which macOS keeps what belongs to another")
         most = self._max_pixels
-        for image in read_frames(data, label, most) if self._frames else [read_image(data, label, most)]:
+        images = read_frames(data, label, most) if self._frames else [read_image(data, label, most)]
+        for number, image in enumerate(images):
+            if number == 0:
+                self.size += len(data)
+                if data.startswith(_JPEG_START):
+                    self._jpegs.append(label)
             self.pixels += image.width * image.height
             if self._strip:
                 self._stripped.add({*names_of(image.metadata), *image.lost})

@@ -348,11 +348,12 @@ def test_what_is_not_added() -> None:
 
 @pytest.mark.parametrize("command", ["compress", "add"])
 def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, not the archive, which is what it was."""
+    """It is named, not the archive, which is what it was; unless the others go in without it."""
     put_folder()
     put_folder("more", 6)
     succeed("compress", "set", "-o", "set.bbc")
     target = ["set.bbc", "more"] if command == "add" else ["more", "-o", "new.bbc"]
+    target.append("--no-skip-unreadable")
 
     def vanished(path: Path) -> int:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -363,7 +364,8 @@ def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest
     read = Intake.read
 
     def too_late(intake: Intake, source: Path, label: str) -> Iterator[PixelImage]:
-        source.unlink()
+        if source.name == "10.png":
+            source.unlink(missing_ok=True)
         return read(intake, source, label)
 
     before = Path("set.bbc").read_bytes()
@@ -371,6 +373,12 @@ def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest
     result = run(command, *target)
     assert errors(result) == ["bbc: error: more/10.png: cannot be read: No such file or directory"]
     assert Path("set.bbc").read_bytes() == before and not Path("new.bbc").exists()
+    shutil.copy("more/6.png", "more/10.png")
+    result = run(command, *target[:-1])
+    assert (result.exit_code, result.stdout.count("1 file skipped")) == (1, 1)
+    assert errors(result) == ["bbc: skipped: more/10.png: cannot be read: No such file or directory"]
+    names = Reader(io.BytesIO(Path("set.bbc" if command == "add" else "new.bbc").read_bytes())).names
+    assert len(names) == (11 if command == "add" else 5) and "10.png" not in names
 
 
 def test_additions_exclude_each_other() -> None:

@@ -194,7 +194,7 @@ def facts(results: tuple[Result, Path]) -> dict[str, Any]:
 
 
 def test_sizes_are_those_of_files(facts: dict[str, Any]) -> None:
-    images = [(name, read_image(path)) for name, path in find_images([str(DIGITS)])[:IMAGES]]
+    images = [(name, read_image(path)) for name, path, _ in find_images([str(DIGITS)])[:IMAGES]]
     assert [(row["encoder"], row["K"]) for row in facts["results"]] == ROWS
     for row in facts["results"]:
         options = Options(encoder=row["encoder"], steps=row["K"], learning_rate=0.01)

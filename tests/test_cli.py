@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,15 @@ from fixtures_for_tests import decode_by, empty_folder, own_notices, tiny_models
 from PIL import Image, PngImagePlugin
 
 import bbcompress
-from bbcompress import __version__, api, compressor
+from bbcompress import __version__, api, compressor, intake
 from bbcompress.archive.container import ArchiveWriter, build_lone, join_items
 from bbcompress.archive.groups import decode_images
 from bbcompress.archive.header import GroupHeader
 from bbcompress.cli import main, progress
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.compressor import Compressor
-from bbcompress.errors import BBCError
-from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.errors import BBCError, ImageError
+from bbcompress.images import PixelImage, from_array, read_frames, read_image
 from bbcompress.options import Options
 from bbcompress.reader import Reader
 
@@ -168,6 +168,7 @@ def archive_file(name: str = "set.bbc", *names: str, count: int = 3) -> bytes:
     file = io.BytesIO()
     images = [(label, read_image(digit(number=number))) for number, label in enumerate(labels)]
     Compressor().archive(images, file)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_bytes(file.getvalue())
     return file.getvalue()
 
@@ -258,10 +259,105 @@ def test_compress_several_inputs() -> None:
     put_digit("c.png", "grey")
     line = succeed("compress", "x/b.png", "set/grey", "c.png", "-o", "all.bbc", "-K", "1")
     assert line.startswith("3 inputs -> all.bbc")
-    assert facts("all.bbc")["names"] == ["b.png", "a.png", "c.png"]
+    assert facts("all.bbc")["names"] == ["b.png", "grey/a.png", "c.png"]
     succeed("decompress", "all.bbc")
-    for name, source in (("b.png", "x/b.png"), ("a.png", "set/grey/a.png"), ("c.png", "c.png")):
+    for name, source in (("b.png", "x/b.png"), ("grey/a.png", "set/grey/a.png"), ("c.png", "c.png")):
         assert read_image(f"all/{name}") == read_image(source)
+
+
+def test_folders_of_the_same_names() -> None:
+    """Each under its own name, as zip and 7z have them; one by itself without."""
+    for folder, number in (("a1", 0), ("b1", 1), ("deep/a1", 2)):
+        put_digit(f"{folder}/x.png", number=number)
+    succeed("compress", "a1", "b1", "-o", "ab.bbc")
+    assert facts("ab.bbc")["names"] == ["a1/x.png", "b1/x.png"]
+    succeed("compress", "a1", "a1/", "-o", "a.bbc")
+    assert facts("a.bbc")["names"] == ["x.png"]
+    here = Path().resolve().name
+    succeed("compress", "a1", "deep/a1", "-o", "aa.bbc")
+    assert facts("aa.bbc")["names"] == [f"{here}/a1/x.png", "deep/a1/x.png"]
+    succeed("decompress", "ab.bbc")
+    assert read_image("ab/b1/x.png") == read_image(digit(number=1))
+
+
+def test_what_cannot_be_read_in_a_folder_is_skipped() -> None:
+    """The others go in; each is named, and the status says that not all are there."""
+    names = put_folder()
+    put_empty("set/empty.png")()
+    Path("set/._1.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(60))
+    Path("set/grey/cut.png").write_bytes(digit().read_bytes()[:-20])
+    result = run("compress", "set", "-o", "set.bbc", "-q")
+    skipped = [line.partition(": ")[2] for line in errors(result).splitlines()]
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert skipped[0].startswith("skipped: set/._1.png: is an AppleDouble file")
+    assert skipped[1] == "skipped: set/empty.png: is empty"
+    assert skipped[2].startswith("skipped: set/grey/cut.png: ")
+    assert facts("set.bbc")["names"] == sorted(names)
+    put_digit("new.png", "grey")
+    result = run("add", "set.bbc", "new.png", "set/empty.png", "no.png", "--skip-unreadable")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("3 inputs -> set.bbc") and result.stdout.endswith(")  2 files skipped\n")
+    assert errors(result) == "bbc: skipped: no.png: no such file\nbbc: skipped: set/empty.png: is empty\n"
+    assert facts("set.bbc")["names"] == [*sorted(names), "new.png"]
+    before = Path("set.bbc").read_bytes()
+    line = fail("add", "set.bbc", "set/empty.png", "no.png", "--skip-unreadable")
+    assert line == "bbc: error: no image can be read: no.png: no such file; set/empty.png: is empty\n"
+    assert Path("set.bbc").read_bytes() == before
+    (result,) = [run("compress", "set", "-o", "-", "-q")]
+    assert (result.exit_code, errors(result).count("skipped: ")) == (1, 3)
+    assert Reader(io.BytesIO(result.stdout_bytes)).image_count == len(names)
+
+
+def test_an_animation_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first pictures are taken, and it is told that these are not all."""
+    put_digit("set/a.png")
+    put_digit("set/b.gif")
+    frames = read_frames
+
+    def cut(data: bytes, label: str, most: int) -> Iterator[PixelImage]:
+        for _ in range(1 + 2 * label.endswith("gif")):
+            yield from frames(data, label, most)
+        if label.endswith("gif"):
+            raise ImageError(f"{label}: is cut short")
+
+    monkeypatch.setattr(intake, "read_frames", cut)
+    result = run("compress", "set", "-o", "set.bbc", "--frames")
+    assert result.exit_code == 1
+    assert errors(result) == "bbc: skipped: set/b.gif: is cut short; its first 3 pictures are taken\n"
+    assert facts("set.bbc")["names"] == ["a.png", "b.gif/0000.png", "b.gif/0001.png", "b.gif/0002.png"]
+    for options in (["--skip-unreadable"], []):
+        assert "b.gif: is cut short" in fail("compress", "set/b.gif", "-o", "b.bbc", "--frames", *options)
+
+
+def test_an_archive_in_the_folder_that_is_compressed() -> None:
+    """It is no input, neither is its temporary file, and it is not told of as left out."""
+    put_digit("a.png")
+    put_digit("sub/b.png")
+    for arguments in ([], ["-f"], ["-f"]):
+        succeed("compress", ".", "-o", "sub/x.bbc", *arguments)
+        assert facts("sub/x.bbc")["names"] == ["a.png", "sub/b.png"]
+    assert "1 file left out" in errors(run("compress", ".", "-o", "y.bbc"))
+    put_digit("c/d.png")
+    succeed("add", "c/../sub/x.bbc", "c")
+
+
+def test_names_that_cannot_be_kept_are_told() -> None:
+    """What is a file and what is a folder, in an archive of names as other programs may have them."""
+    put_digit("src/x.png/inner.png")
+    put_digit("src/x.bmp", number=1)
+    succeed("compress", "src", "-o", "a.bbc")
+    result = run("decompress", "a.bbc", "-o", "back")
+    assert errors(result) == "bbc: note: 1 image could not have the own name with the new suffix: x.bmp is x.bmp.png\n"
+    assert result.stdout == "a.bbc -> back  2 images\n"
+    assert set(listing("back")) == {"x.bmp.png", "x.png", "x.png/inner.png"}
+    images = [(name, read_image(digit(number=number))) for number, name in enumerate(["x", "x/y", "x" * 300, "x/y/z"])]
+    with open("b.bbc", "wb") as file:
+        for image in images:  # each a segment of its own, joined by no writer of ours
+            Compressor().archive([image], file)
+    result = run("decompress", "b.bbc", "-o", "b", "--format", "bmp")
+    assert result.exit_code == 0
+    assert errors(result).endswith(f": {'x' * 300} is {'x' * 251}.bmp\n")
+    assert set(listing("b")) == {"x.bmp", "x", "x/y.bmp", "x/y", "x/y/z.bmp", f"{'x' * 251}.bmp"}
 
 
 def test_compress_pipes() -> None:
@@ -312,7 +408,7 @@ def test_nothing_is_overwritten_without_force() -> None:
     original = put_digit()
     Path("digit.bbc").write_bytes(b"precious")
     assert "digit.bbc exists" in fail("compress", "digit.png")
-    assert "digit.png exists" in fail("compress", "digit.png", "-o", "digit.png")
+    assert "digit.png is the image, and the output" in fail("compress", "digit.png", "-o", "digit.png")
     assert "is a folder" in fail("compress", "digit.png", "-o", ".")
     succeed("compress", "digit.png", "--force")
     succeed("compress", "digit.png", "-f")
@@ -579,7 +675,7 @@ def test_a_suffix_comes_back_as_it_was() -> None:
     cmyk = [(name, CMYK) for name in ("a.TIFF", "a.tiff", "a.PNG", "a.png")]
     Compressor().archive(cmyk, file := io.BytesIO())
     Path("cmyk.bbc").write_bytes(file.getvalue())
-    succeed("decompress", "cmyk.bbc")
+    assert run("decompress", "cmyk.bbc").exit_code == 0
     assert set(listing("cmyk")) == {"a.TIFF", "a.tiff", "a.PNG.tiff", "a.png-2.tiff"}
 
 
@@ -809,6 +905,11 @@ def put_empty(name: str) -> Callable[[], None]:
     return make
 
 
+def put_link(name: str, target: str) -> Path:
+    Path(name).symlink_to(target)
+    return Path(name)
+
+
 BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     # What is there, the command, and what the line has to say.
     "missing image": (lambda: None, ["compress", "no.png"], "no.png"),
@@ -830,8 +931,68 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     ),
     "broken image in a folder": (
         lambda: [put_folder(), Path("set/3.png").write_bytes(digit().read_bytes()[:-20])],
-        ["compress", "set", "-o", "set.bbc"],
+        ["compress", "set", "-o", "set.bbc", "--no-skip-unreadable"],
         "set/3.png: ",
+    ),
+    "broken images alone in a folder": (
+        lambda: [put_empty("set/a.png")(), put_empty("set/b.png")()],
+        ["compress", "set", "-o", "set.bbc"],
+        "no image can be read: set/a.png: is empty; set/b.png: is empty",
+    ),
+    "a broken image that was given, among others": (
+        lambda: [put_digit(), put_empty("a.png")()],
+        ["compress", "digit.png", "a.png", "-o", "set.bbc"],
+        "a.png: is empty",
+    ),
+    "a broken image that was given alone": (
+        put_empty("a.png"),
+        ["compress", "a.png", "--skip-unreadable"],
+        "a.png: is empty",
+    ),
+    "the output is the image": (
+        put_digit,
+        ["compress", "digit.png", "-o", "./digit.png", "-f"],
+        "digit.png is the image, and the output",
+    ),
+    "the output is the image by a link": (
+        lambda: [put_digit(), put_link("link.bbc", "digit.png")],
+        ["compress", "digit.png", "-o", "link.bbc", "-f"],
+        "link.bbc is the image, and the output",
+    ),
+    "the output of an image of a suffix of ours": (
+        lambda: put_digit("digit.bbc"),
+        ["compress", "digit.bbc", "-f"],
+        "digit.bbc is the image, and the output",
+    ),
+    "the output is one of the images": (
+        put_folder,
+        ["compress", "set", "-o", "set/../set/2.png", "-f"],
+        "set/2.png is one of the images, and the output",
+    ),
+    "the archive is among what is added": (
+        lambda: [put_digit(), archive_file("set/a.png")],
+        ["add", "set/a.png", "digit.png", "set"],
+        "set/a.png is one of the images, and the output",
+    ),
+    "the file is the output": (
+        lambda: [lone_file("x.png")],
+        ["decompress", "x.png", "-o", "./x.png", "-f"],
+        "x.png is the file, and the output",
+    ),
+    "the file is one of the outputs": (
+        lambda: [archive_file("set/1.png")],
+        ["decompress", "set/1.png", "-o", "set", "-f"],
+        "set/1.png is the file, and one of the outputs",
+    ),
+    "the file is the folder": (
+        lambda: [archive_file("x.bbc")],
+        ["decompress", "x.bbc", "-o", "x.bbc", "-f"],
+        "x.bbc is a file",
+    ),
+    "a name that is the folder of another": (
+        lambda: [archive_file("set.bbc", "x.png/inner.png"), put_digit("x.png")],
+        ["add", "set.bbc", "x.png"],
+        "x.png: the image 'x.png' cannot stand beside 'x.png/inner.png'",
     ),
     "dangling link": (lambda: Path("a.png").symlink_to("no"), ["compress", "a.png"], "a.png: cannot be read"),
     "text file": (
@@ -863,9 +1024,9 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
         "set: there is no image",
     ),
     "names twice": (
-        lambda: [put_digit("a/x.png"), put_digit("b/x.png")],
-        ["compress", "a/x.png", "b/x.png", "-o", "set.bbc"],
-        "two images have the name 'x.png'",
+        lambda: [put_digit("x/a/i.png"), put_digit("q/x/a/i.png"), put_digit("r/a/i.png")],
+        ["compress", "x", "q/x/a", "r/a", "-o", "set.bbc"],
+        "two images have the name 'x/a/i.png'",
     ),
     "no such model": (put_digit, ["compress", "digit.png", "-m", "no"], "installed: tiny-binary, tiny-grey, tiny-"),
     "no such model, decompress": (lone_file, ["decompress", "digit.bbc", "-m", "no"], "there is no model no"),
@@ -904,6 +1065,13 @@ MISUSED: dict[str, tuple[list[str], str]] = {
     "folder": (["compress", "."], "-o OUT.bbc"),
     "stdin among several": (["compress", "digit.png", "-", "-o", "x"], "one of several"),
     "other suffix": (["decompress", "x.data"], "does not end with .bbc"),
+    "empty output": (["compress", "digit.png", "-o", ""], "the path is empty"),
+    "empty output, decompress": (["decompress", "set.bbc", "-o", ""], "the path is empty"),
+    "empty input": (["compress", "", "-o", "x"], "the path is empty"),
+    "one empty input": (["compress", "digit.png", "", "-o", "x"], "the path is empty"),
+    "empty archive": (["add", "", "digit.png"], "the path is empty"),
+    "empty file": (["list", ""], "the path is empty"),
+    "empty model": (["compress", "digit.png", "-m", ""], "the path is empty"),
     "archive to stdout": (["decompress", "set.bbc", "-o", "-"], "which folder"),
 }
 
@@ -1184,7 +1352,7 @@ def test_through_pipes() -> None:
 def test_names_that_a_stream_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are escaped, and what was done counts."""
     put_digit("日本.png")
-    assert run("compress", "日本.png", "日本.png", "-o", "x.bbc").exit_code == 1
+    assert run("compress", "日本.png", "日本.png", "-o", "日本.png").exit_code == 1
     archive_file("set.bbc", "日本.png")
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     listed = process("list", "set.bbc")

@@ -21,8 +21,24 @@ HEAD = """# The commands of bbc
 
 <!-- Made by tools/make_cli_docs.py. Change the commands (bbcompress/cli) and run it again. -->
 
-`bbc COMMAND --help` says the same. Errors are one line on stderr and exit status 1, errors of usage 2; Ctrl-C gives 130
-and SIGTERM 143. `bbc completion` makes a shell complete commands, options, models and files."""
+`bbc COMMAND --help` says the same. `bbc completion` makes a shell complete commands, options, models and files. An
+error is one line on stderr.
+
+| exit status | |
+|---|---|
+""" + "\n".join(
+    f"| {status} | {meaning} |"
+    for status, meaning in (
+        ("0", "all that was asked for is done"),
+        ("1", "an error: nothing is written, and what was there is as it was"),
+        ("1", "a part is done, and a line names each thing that is not: `compress` and `add` skipped files that cannot "
+              "be read, `decompress --keep-going` left out what is damaged"),
+        ("1", "`test` found damage"),
+        ("2", "the command was used wrongly"),
+        ("130", "Ctrl-C (SIGINT) came; nothing is left behind"),
+        ("143", "SIGTERM came; nothing is left behind"),
+    )
+)  # fmt: skip
 
 
 def main() -> None:

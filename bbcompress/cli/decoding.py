@@ -14,7 +14,6 @@ from bbcompress.cli.group import main
 from bbcompress.cli.inputs import count_of, echo_notes, open_file, tell_of_damage
 from bbcompress.cli.messages import say
 from bbcompress.cli.options import (
-    complete_path,
     device_option,
     force_option,
     jobs_for,
@@ -22,6 +21,7 @@ from bbcompress.cli.options import (
     max_pixels_option,
     model_option,
     only_option,
+    output_option,
     path_argument,
     quiet_option,
 )
@@ -43,8 +43,7 @@ RENAMED = 10
 
 @main.command()
 @path_argument("file", "FILE.bbc")
-@click.option("-o", "--output", metavar="OUT", shell_complete=complete_path,
-              help="The image, or for an archive the folder, to write; - is stdout.")  # fmt: skip
+@output_option("The image, or for an archive the folder, to write; - is stdout.")
 @click.option("--format", "form", type=click.Choice(WRITTEN_FORMATS),
               help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
@@ -72,6 +71,7 @@ def decompress(
 ) -> None:
     """Bring back the images of a file; a format that would lose anything of one is refused."""
     from bbcompress.file_names import NameLimits, select
+    from bbcompress.files import SameFile
     from bbcompress.intake import Stripped
     from bbcompress.output import NewFolder, refuse_existing, write_file, write_standard_output
 
@@ -84,6 +84,8 @@ def decompress(
             if output is not None and target is not None:
                 form = _format_of(target, form)
             if target is not None:
+                if SameFile(target)(Path(file)):
+                    raise OutputExistsError(f"{target} is the file, and the output")
                 refuse_existing(target, force)
             with progress("decompress", quiet, reader.expected_pixels) as advance:
                 _, image = next(reader.images(advance))
@@ -109,6 +111,7 @@ def decompress(
         wanted, times = select(reader.names, only), reader.times
         lost: list[Done[Any]] = []
         count = 0
+        is_file = SameFile(Path(file))
         with (
             NewFolder(folder, force) as new,
             progress("decompress", quiet, reader.expected_pixels) as advance,
@@ -123,7 +126,10 @@ def decompress(
                     lost.append(done)
                 for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
                     stripped.add(left_out)
-                    written = new.write(name_of(position, suffix), data, times[position])
+                    name = name_of(position, suffix)
+                    if force and is_file(folder / name):
+                        raise OutputExistsError(f"{folder / name} is the file, and one of the outputs")
+                    written = new.write(name, data, times[position])
                     name_of.written(position, suffix, written)
                     count += 1
             if keep_going and not count:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,36 +16,37 @@ from bbcompress.cli.inputs import about, echo_notes
 from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import (
     coding_options,
-    complete_path,
     compressor_and_intake,
     force_option,
+    output_option,
     path_argument,
     quiet_option,
+    skip_option,
 )
 from bbcompress.cli.progress import progress, set_up_notices
-from bbcompress.errors import BBCError, ImageError
+from bbcompress.errors import BBCError, ImageError, OutputExistsError
 
 if TYPE_CHECKING:
+    from bbcompress.files import Skipped
     from bbcompress.intake import Intake
     from bbcompress.options import Item, Summary
 
 
 @main.command()
 @path_argument("inputs", "INPUT...", nargs=-1, required=True)
-@click.option(
-    "-o",
-    "--output",
-    metavar="OUT",
-    shell_complete=complete_path,
-    help="The file to write; - is stdout. [default: image.bbc beside one image]",
-)
+@output_option("The file to write; - is stdout. [default: image.bbc beside one image]")
+@skip_option
 @coding_options
 @force_option
 @quiet_option
-def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool, **coding: Any) -> None:
+def compress(
+    inputs: tuple[str, ...], output: str | None, skip: bool | None, force: bool, quiet: bool, **coding: Any
+) -> None:
     """Compress an image, or folders and several images into one archive.
 
-    Each INPUT is an image, a folder of images, or - for an image on stdin.
+    Each INPUT is an image, a folder of images, or - for an image on stdin. The images of one folder are named by their
+    paths in it; those of several inputs begin with the folder's own name, and with those above it where two folders
+    have the same.
     """
     from bbcompress import files
     from bbcompress.output import new_file, refuse_existing, write_file, write_standard_output
@@ -56,6 +58,8 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
         raise click.UsageError("- cannot be one of several inputs")
     target = _compress_target(inputs[0], output)
     if target is not None:
+        if lone and files.SameFile(target)(Path(inputs[0])):
+            raise OutputExistsError(f"{target} is the image, and the output")
         refuse_existing(target, force)
     set_up_notices(quiet)
     compressor, intake = compressor_and_intake(**coding)
@@ -63,7 +67,7 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
         source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
         reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, intake)
     else:
-        reading = _find(inputs, intake)
+        reading = _find(inputs, intake, skip, target)
     images = iter(reading)
     if lone:  # but with --frames it may hold several
         first, second = next(images), next(images, None)
@@ -85,40 +89,47 @@ def compress(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bo
         write_file(target, data, force)
     if not quiet:
         echo_notes(reading.notes(summary.size))
-        say(_compressed(inputs, target, intake.size, summary), err=target is None)
+        line = _compressed(inputs, target, intake.size, summary)
+        say(f"{line}{reading.count_skipped()}", err=target is None)
+    reading.tell_of_skipped()
 
 
 @main.command()
 @path_argument("archive", "ARCHIVE.bbc")
 @path_argument("inputs", "INPUT...", nargs=-1, required=True)
+@skip_option
 @coding_options
 @quiet_option
-def add(archive: str, inputs: tuple[str, ...], quiet: bool, **coding: Any) -> None:
+def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, **coding: Any) -> None:
     """Add images and folders to an archive, behind what is there.
 
-    Nothing of it is rewritten: if anything goes wrong, the archive is what it was. Names may not occur twice.
+    Nothing of it is rewritten: if anything goes wrong, the archive is what it was. Names are those that bbc compress
+    gives, and may not occur twice.
     """
-    from bbcompress.archive.container import ArchiveReader
+    from bbcompress.archive.container import ArchiveReader, both_file_and_folder
     from bbcompress.output import open_to_add
 
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
     compressor, intake = compressor_and_intake(**coding)
-    reading = _find(inputs, intake)
+    reading = _find(inputs, intake, skip, Path(archive))
     with open_to_add(Path(archive)) as file:
         with about(archive):
             reader = ArchiveReader(file, coding["max_pixels"])
         for name, _, label in reading.found:
             if reader.find(name) is not None:
                 raise BBCError(f"{label}: there is an image of the name {name!r} in {archive} already")
+            if (inside := reader.find_inside(name)) is not None:
+                raise BBCError(f"{label}: {both_file_and_folder(name, inside)}")
         if reader.unfinished and not quiet:
             tell(f"note: {reader.unfinished} bytes of an unfinished addition are cut off")
         with progress("add", quiet, reading.expected_pixels) as advance:
             summary = compressor.add(reading, reader, file, advance)
     if not quiet:
         echo_notes(reading.notes(summary.size))
-        say(_compressed(inputs, Path(archive), intake.size, summary))
+        say(f"{_compressed(inputs, Path(archive), intake.size, summary)}{reading.count_skipped()}")
+    reading.tell_of_skipped()
 
 
 def _compress_target(source: str, output: str | None) -> Path | None:
@@ -141,16 +152,21 @@ def _compressed(inputs: tuple[str, ...], target: Path | None, size: int, summary
     return f"{what} -> {target or 'stdout'}  {size} -> {summary.size} bytes  {ratio}  {rate}  ({coders})"
 
 
-def _find(inputs: tuple[str, ...], intake: Intake) -> _Reading:
-    """The images of files and folders."""
+def _find(inputs: tuple[str, ...], intake: Intake, skip: bool | None, output: Path | None) -> _Reading:
+    """The images of files and folders, which the output cannot be among. skip: as of `files.Skipped`."""
     from bbcompress import files
     from bbcompress.file_names import odd_names
 
     left_out = files.LeftOut()
-    found = files.find_images(inputs, left_out)
-    notes = [*left_out.lines(), *odd_names([name for name, _ in found])]
-    size = sum(path.stat().st_size for _, path in found)
-    return _Reading([(name, path, str(path)) for name, path in found], size, intake, notes)
+    skipped = files.Skipped(skip)
+    found = files.find_images(inputs, left_out, skipped, output)
+    notes = [*left_out.lines(), *odd_names([source.name for source in found])]
+    size = 0
+    for source in found:
+        with suppress(OSError):  # which comes up again where it is read
+            size += source.path.stat().st_size
+    given = {str(source.path) for source in found if source.given}
+    return _Reading([(name, path, str(path)) for name, path, _ in found], size, intake, notes, skipped, given)
 
 
 class _Reading:
@@ -162,22 +178,59 @@ class _Reading:
         size: int | None,
         intake: Intake,
         notes: Sequence[str] = (),
+        skipped: Skipped | None = None,
+        given: Container[str] = (),
     ) -> None:
         """found: the name, source and label of each file. size: bytes of all files; None for a single one. notes: a
-        line for each thing that is odd about them."""
+        line for each thing that is odd about them. skipped: gets those that cannot be read; without it that is an
+        error. given: labels of those that were given by themselves."""
         self.found, self._size, self._intake, self._notes = found, size, intake, notes
+        self._skipped, self._given = skipped, given
 
     def __iter__(self) -> Iterator[Item]:
+        count = 0
+        for name, source, label in self.found:
+            items, taken = self._items(name, source, label), 0
+            while True:
+                try:
+                    item = next(items, None)
+                except ImageError as error:
+                    if self._skipped is None:
+                        raise
+                    but = f"; its first {taken} pictures are taken" if taken else ""
+                    self._skipped.take(error, label in self._given, but)
+                    break
+                if item is None:
+                    break
+                taken += 1
+                yield item
+            count += taken
+        if not count and self._skipped is not None and self._skipped.reasons:
+            raise ImageError(f"no image can be read: {self._skipped.some()}")
+
+    def _items(self, name: str, source: Path | bytes, label: str) -> Iterator[Item]:
+        """The images of one file."""
         from bbcompress.files import modified
         from bbcompress.options import Item
 
-        for name, source, label in self.found:
-            for its_name, image in self._intake.read_named(name, source, label):
-                try:
-                    time = modified(source) if isinstance(source, Path) else None
-                except OSError as error:
-                    raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
-                yield Item(its_name, image, time)
+        for its_name, image in self._intake.read_named(name, source, label):
+            try:
+                time = modified(source) if isinstance(source, Path) else None
+            except OSError as error:
+                raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
+            yield Item(its_name, image, time)
+
+    def count_skipped(self) -> str:
+        """What the line about all files says of those that could not be read."""
+        count = 0 if self._skipped is None else len(self._skipped.reasons)
+        return f"  {count} file{'s' * (count != 1)} skipped" if count else ""
+
+    def tell_of_skipped(self) -> None:
+        """A line for each file that could not be read; if there is one, the command ends with status 1."""
+        if self._skipped is not None and self._skipped.reasons:
+            for reason in self._skipped.reasons:
+                tell(f"skipped: {reason}")
+            click.get_current_context().exit(1)
 
     def notes(self, size: int) -> list[str]:
         """What the user should know, a line each. size: of what was written, in bytes."""

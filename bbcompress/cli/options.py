@@ -36,15 +36,30 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="dir")]
 
 
+def not_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """A path or paths as given. An empty one, as of a variable that was never set, would mean the current folder."""
+    if value is not None and "" in (value if isinstance(value, tuple) else (value,)):
+        raise click.BadParameter("the path is empty", context, parameter)
+    return value
+
+
 def path_argument(name: str, metavar: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An argument of files, which are looked at in the command: errors are to be ours."""
-    return click.argument(name, metavar=metavar, shell_complete=complete_path, **settings)
+    return click.argument(name, metavar=metavar, shell_complete=complete_path, callback=not_empty, **settings)
+
+
+def output_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Which file or folder to write."""
+    return click.option("-o", "--output", metavar="OUT", shell_complete=complete_path, callback=not_empty, help=text)
 
 
 def model_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which models there are to be."""
     text = "A model's folder, a folder of models, or the name of an installed model."
-    return click.option("-m", "--model", metavar="MODEL", shell_complete=complete_model, help=text)(command)
+    option = click.option(
+        "-m", "--model", metavar="MODEL", shell_complete=complete_model, callback=not_empty, help=text
+    )
+    return option(command)
 
 
 def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,6 +77,10 @@ max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRang
                                   show_default=True, help="Refuse images of more pixels.")  # fmt: skip
 only_option = click.option("--only", metavar="PATTERN", multiple=True,
                             help="Only images whose name or path fits, such as 'a*.png'; may be repeated.")  # fmt: skip
+
+skip_option = click.option("--skip-unreadable/--no-skip-unreadable", "skip", default=None,
+                           help="Leave out files that cannot be read, name each, and exit with 1; or write nothing "
+                           "where there is one. [default: leave out those met in folders]")  # fmt: skip
 
 _CODING_OPTIONS = (
     model_option,
