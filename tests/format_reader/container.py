@@ -1,0 +1,105 @@
+"""Sections "Lone image", "Archive" and "Group" of docs/format.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .header import Header, read_group_header, read_prefix
+from .index import read_index
+from .metadata import Record, read_metadata
+from .primitives import Cursor, check, crc
+
+
+@dataclass
+class Group:
+    """Group: how its images are coded, and their bytes."""
+
+    header: Header
+    payload: bytes
+    count: int = 1
+    lanes: int = 1
+    direct: int = 1
+    batches: list[int] = field(default_factory=list)
+    metadata: list[list[Record]] | None = None
+    in_archive: bool = True
+
+
+@dataclass
+class Segment:
+    """Archive: the groups, and of each image position, name and time."""
+
+    groups: list[Group]
+    positions: list[int]
+    names: list[bytes] | None
+    times: list[int] | None
+
+
+def read_container(data: bytes) -> list[Segment]:
+    """Archive: its segments, or a lone image as a segment of its own."""
+    if read_prefix(Cursor(data))[0] == "lone":
+        return [Segment([read_lone(data)], [0], None, None)]
+    return read_archive(data)
+
+
+def read_lone(data: bytes) -> Group:
+    """Lone image: the file as a group of one image."""
+    cursor = Cursor(data)
+    _, flags = read_prefix(cursor)
+    header = read_group_header(cursor, flags, id_bytes=3)
+    if header.fallback:
+        check(crc(data[:-4]) == data[-4:], "the CRC of a lone image")
+        cursor.data = data[:-4]
+    metadata = read_metadata(cursor, 1) if header.metadata else None
+    return Group(header, cursor.rest(), metadata=metadata, in_archive=False)
+
+
+def read_archive(data: bytes) -> list[Segment]:
+    """Archive: segments, found from the end of the file."""
+    segments: list[Segment] = []
+    while data:
+        check(len(data) >= 11, "an archive without a footer")
+        length = int.from_bytes(data[-8:-4], "little")
+        check(length <= 2**28 and length + 11 <= len(data), "the index is too long")
+        index = data[-8 - length : -8]
+        sizes, positions, names, times = read_index(index)
+        start = len(data) - 8 - length - sum(size for size, _ in sizes) - 3
+        check(start >= 0, "the groups are longer than the file")
+        prefix = data[start : start + 3]
+        check(read_prefix(Cursor(prefix))[0] == "archive", "no segment begins here")
+        check(crc(prefix + index + data[-8:-4]) == data[-4:], "the CRC of an index")
+        groups, at = [], start + 3
+        for size, count in sizes:
+            groups.append(read_group(data[at : at + size]))
+            check(groups[-1].count == count, "the images of a group")
+            at += size
+        segments.insert(0, Segment(groups, positions, names, times))
+        data = data[:start]
+    every = [name for segment in segments for name in segment.names or []]
+    check(len(set(every)) == len(every), "two images of one name")
+    return segments
+
+
+def read_group(data: bytes) -> Group:
+    """Group: one group, its CRC checked."""
+    check(crc(data[:-4]) == data[-4:], "the CRC of a group")
+    cursor = Cursor(data[:-4])
+    header = read_group_header(cursor, cursor.byte(), id_bytes=4)
+    group = Group(header, b"", cursor.varint(1, 2**20))
+    if not header.fallback and not header.blocks:
+        group.lanes, group.direct, group.batches = read_layout(cursor, group.count)
+    length = cursor.varint()
+    check(cursor.at + length == len(cursor.data), "the length of a group")
+    if header.metadata:
+        group.metadata = read_metadata(cursor, group.count)
+    group.payload = cursor.rest()
+    return group
+
+
+def read_layout(cursor: Cursor, count: int) -> tuple[int, int, list[int]]:
+    """Group: lanes, images coded directly, and batches."""
+    lanes, direct = cursor.varint(1, 1024), cursor.varint(0, count)
+    batches: list[int] = []
+    while direct + sum(batches) < count:
+        batches.append(cursor.varint(1, count))
+    check(direct + sum(batches) == count, "the batches of a group")
+    return lanes, direct, batches

@@ -1,0 +1,96 @@
+"""Sections "Prefix" and "Group header" of docs/format.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .primitives import Cursor, check
+
+NAME = bytes.fromhex("BBC1")
+
+
+@dataclass
+class Kind:
+    """Group header: what the levels of the model's images mean."""
+
+    code: int
+    low: int = 0
+    high: int = 255
+
+
+@dataclass
+class Header:
+    """Group header; what does not stand in it is None."""
+
+    flags: int
+    model: bytes = b""
+    kind: Kind | None = None
+    encoder: str = "rha"
+    steps: int = 0
+    rate: int | None = None
+    size: tuple[int, int] | None = None
+    checked: bytes = b""
+    """The bytes behind the id, as far as they stand in the file: the message's check covers them."""
+
+    @property
+    def fallback(self) -> bool:
+        return bool(self.flags & 1)
+
+    @property
+    def blocks(self) -> bool:
+        return bool(self.flags & 0x40)
+
+    @property
+    def metadata(self) -> bool:
+        return bool(self.flags & 0x80)
+
+
+def read_prefix(cursor: Cursor) -> tuple[str, int]:
+    """Prefix: "archive" or "lone", and a lone image's group flags."""
+    check(cursor.take(2) == NAME, "no .bbc file of version 1")
+    flags = cursor.byte()
+    if flags == 1:
+        return "archive", 0
+    if flags == 3:
+        group = cursor.byte()
+        check(bool(group & 0x80), "a lone image with metadata has bit 7")
+        return "lone", group
+    check(flags % 2 == 0, "reserved flags")
+    return "lone", flags >> 1
+
+
+def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
+    """Group header, behind its flags."""
+    header = Header(flags)
+    if header.fallback:
+        check(flags & 0x7E == 0, "flags of a fallback group")
+        return header
+    header.model = cursor.take(id_bytes)
+    start = cursor.at
+    if flags & 2:
+        header.kind = read_kind(cursor)
+    if flags & 4:
+        header.encoder = "baseline"
+    if flags & 8:
+        header.steps = cursor.varint(1, 1000)
+    if flags & 0x10:
+        check(header.steps > 0, "a learning rate without steps")
+        header.rate = cursor.varint(1, 1000000)
+    if flags & 0x20:
+        width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
+        check(width * height <= 2**28, "too many pixels")
+        header.size = width, height
+    check(not header.blocks or header.size is not None, "blocks without a size")
+    header.checked = cursor.data[start : cursor.at]
+    return header
+
+
+def read_kind(cursor: Cursor) -> Kind:
+    """Group header: a mode code."""
+    code = cursor.byte()
+    check(code <= 4, "a reserved mode code")
+    if code != 2:
+        return Kind(code)
+    low, high = cursor.take(2)
+    check(low <= high and (low, high) != (0, 255), "levels of mode code 2")
+    return Kind(code, low, high)

@@ -1,0 +1,138 @@
+"""docs/format.md as a whole: of a file's bytes, its images with names, times and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .blocks import read_blocks
+from .checkpoint import Checkpoint, read_checkpoint
+from .container import Group, read_container
+from .fallback import Picture, read_item
+from .header import Kind
+from .local import Local
+from .message import Coding, Model, read_message
+from .metadata import Record
+from .mlp import MLP
+from .primitives import Cursor, FormatError, check, varint
+from .residual import Residual
+
+__all__ = ["FormatError", "FormatReader", "Image"]
+
+Array = npt.NDArray[Any]
+KINDS = [(2, 1), (2, 1), (2, 1), (256, 1), (256, 3)]
+
+
+@dataclass
+class Image:
+    """What a file says of one image."""
+
+    name: str | None
+    time: int | None
+    picture: Picture
+    metadata: list[Record]
+
+
+class FormatReader:
+    """A reader with the checkpoints that it knows."""
+
+    def __init__(self, checkpoints: Iterable[Path]) -> None:
+        self.checkpoints = [read_checkpoint(folder) for folder in checkpoints]
+
+    def read(self, data: bytes) -> list[Image]:
+        """Archive: the images of all segments, in the order of their positions."""
+        images = []
+        for segment in read_container(data):
+            content = [item for group in segment.groups for item in self.read_group(group)]
+            ordered = dict(zip(segment.positions, content, strict=True))
+            for position in range(len(content)):
+                name = segment.names[position].decode() if segment.names else None
+                time = segment.times[position] if segment.times else None
+                images.append(Image(name, time, *ordered[position]))
+        return images
+
+    def read_group(self, group: Group) -> list[tuple[Picture, list[Record]]]:
+        """Group: its images and their metadata, in the group's order."""
+        pictures = read_items(group) if group.header.fallback else self.read_coded(group)
+        return list(zip(pictures, group.metadata or [[]] * group.count, strict=True))
+
+    def read_coded(self, group: Group) -> list[Picture]:
+        """Group: what a model codes."""
+        header = group.header
+        checkpoint = self.checkpoint(header.model)
+        settings = checkpoint.settings
+        kind = header.kind or default_kind(checkpoint)
+        check(KINDS[kind.code] == (levels(checkpoint), channels(checkpoint)), "a kind that the model does not code")
+        model = architecture(checkpoint, header.encoder)
+        fixed = settings.get("shape") or settings.get("image")
+        check((fixed is None) == header.blocks, "blocks are for models of any size, and for no others")
+        check(not fixed or header.size in (None, tuple(fixed[::-1])), "another size than the model's")
+        height, width = fixed or (header.size or (0, 0))[::-1]
+        x = np.zeros((group.count, height, width, channels(checkpoint)), np.int64)
+        checked = bytes([header.flags & 0x7F]) + checkpoint.id[:4] + header.checked + varint(group.count)
+        rate = header.rate or settings["learning_rate"]
+        coding = Coding(group.lanes, group.direct, group.batches, header.steps, rate)
+        if header.blocks:
+            read_blocks(group.payload, coding, checkpoint, model, x, checked)
+        else:
+            checked += varint(1) + varint(group.count)
+            read_message(group.payload, coding, checkpoint, model, x, checked)
+        return [picture(image, kind) for image in x]
+
+    def checkpoint(self, start: bytes) -> Checkpoint:
+        """Group header: the model whose id begins so."""
+        found = [checkpoint for checkpoint in self.checkpoints if checkpoint.id.startswith(start)]
+        check(len(found) == 1, f"no model {start.hex()}")
+        return found[0]
+
+
+def architecture(checkpoint: Checkpoint, encoder: str) -> Model:
+    """Checkpoints: the architectures."""
+    kinds: dict[str, type[Any]] = {"mlp": MLP, "resnet": Residual, "local": Local}
+    model: Model = kinds[checkpoint.architecture](checkpoint, encoder)
+    return model
+
+
+def read_items(group: Group) -> list[Picture]:
+    """Group: fallback items."""
+    if not group.in_archive:
+        return [read_item(group.payload)]
+    cursor = Cursor(group.payload)
+    pictures = [read_item(cursor.take(cursor.varint())) for _ in range(group.count)]
+    cursor.end()
+    check(sum(p.samples.shape[0] * p.samples.shape[1] for p in pictures[:-1]) <= 2**24, "too many pixels in a group")
+    return pictures
+
+
+def default_kind(checkpoint: Checkpoint) -> Kind:
+    """Group header: the model's default kind."""
+    if levels(checkpoint) == 2:
+        return Kind(0)
+    return Kind(4 if channels(checkpoint) == 3 else 3)
+
+
+def levels(checkpoint: Checkpoint) -> int:
+    """Checkpoints: the levels of a sub-pixel."""
+    if checkpoint.architecture == "local":
+        return 2 if checkpoint.settings["mixtures"] == 0 else 256
+    return 2 if checkpoint.settings.get("likelihood") == "bernoulli" else 256
+
+
+def channels(checkpoint: Checkpoint) -> int:
+    """Checkpoints: the channels of a pixel."""
+    return 3 if checkpoint.architecture == "resnet" else int(checkpoint.settings.get("channels", 1))
+
+
+def picture(x: Array, kind: Kind) -> Picture:
+    """Group header: levels of the model as an image."""
+    x = x[:, :, 0] if x.shape[2] == 1 else x
+    if kind.code == 1:
+        return Picture("1", x == 1)
+    if kind.code in (0, 2):
+        return Picture("L", np.where(x == 1, kind.high, kind.low).astype(np.uint8))
+    return Picture("RGB" if kind.code == 4 else "L", x.astype(np.uint8))

@@ -1,0 +1,739 @@
+"""docs/format.md against the package, by `format_reader`, a reader that was written from the page alone.
+
+It reads every golden stream, and new ones with settings that the golden streams do not have. Its arithmetic is compared
+with the package's where a stream would hardly show a difference. Last, a reader that takes one rule of the page
+otherwise fails: so each of these rules is needed, and tested.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import json
+import re
+import shutil
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from format_reader import coder, distributions, fallback, networks, png, refinement, tables
+from format_reader.checkpoint import read_checkpoint
+from format_reader.primitives import FormatError
+from format_reader.reader import FormatReader
+from format_reader.reader import Image as ReadImage
+from models_for_tests import tiny_vae
+
+from bbcompress.ans import Message
+from bbcompress.archive import blocks as package_blocks
+from bbcompress.archive import groups as package_groups
+from bbcompress.archive.blocks import CodingSettings
+from bbcompress.archive.container import ArchiveWriter
+from bbcompress.archive.groups import ModelCache, encode_fallback, encode_images, image_kinds
+from bbcompress.codecs import fallback as package_fallback
+from bbcompress.codecs.refinement import noise, posterior_of, refinements
+from bbcompress.compressor import Compressor
+from bbcompress.errors import ModelError
+from bbcompress.exact import mixture_kernels
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.distributions import (
+    Bernoulli,
+    ChannelLogistic,
+    DiscretisedLogistic,
+    EqualMassBins,
+    NormalPosterior,
+)
+from bbcompress.exact.layers import EXACT_LIMIT as EXACT
+from bbcompress.exact.layers import Linear, LinearWeights
+from bbcompress.exact.mixture import LogisticMixture
+from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.metadata import TEXT, Record
+from bbcompress.models.checkpoint import load, save
+from bbcompress.models.zoo import Zoo, model_of
+from bbcompress.options import Options
+from bbcompress.reader import Reader
+from bbcompress.wire import varint
+
+TESTS = Path(__file__).resolve().parent
+PAGE = (TESTS.parent / "docs" / "format.md").read_text(encoding="utf-8")
+STREAMS = TESTS / "golden" / "streams"
+DATA = TESTS / "data"
+SHIPPED = TESTS.parent / "models"
+READER = TESTS / "format_reader"
+
+NOT_READ: dict[str, str] = {}
+"""Golden streams that the reader does not read, each with the reason."""
+
+TINY = ("tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet")
+
+
+@cache
+def folder_of(model: str) -> Path:
+    """The checkpoint of a test model, or of a shipped one."""
+    return (DATA / "models" if model in TINY else SHIPPED) / model
+
+
+@cache
+def reader_of(*models: str) -> FormatReader:
+    return FormatReader(map(folder_of, models))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def the_tiny_models() -> Iterator[None]:
+    """What the package's reader finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BBC_MODELS", raising=False)
+        cached = ModelCache(Zoo(DATA / "models"), NumpyBackend())
+        patch.setattr("bbcompress.options.ModelCache", lambda *_: cached)
+        yield
+
+
+def digits(kind: str, numbers: Sequence[int]) -> list[PixelImage]:
+    return [read_image(DATA / "digits" / kind / f"{number:04}.png") for number in numbers]
+
+
+def same(found: ReadImage, name: str | None, time: int | None, image: PixelImage) -> bool:
+    """Whether the reader found that image, all of it."""
+    picture = found.picture
+    return (
+        (found.name, found.time, found.metadata) == (name, time, [tuple(record) for record in image.metadata])
+        and (picture.mode, picture.palette, picture.transparency) == (image.mode, image.palette, image.transparency)
+        and picture.samples.dtype == image.pixels.dtype
+        and np.array_equal(picture.samples, image.pixels)
+    )
+
+
+def check(data: bytes, models: Sequence[str] = TINY) -> None:
+    """The format reader finds in a file what the package finds."""
+    reader = Reader(io.BytesIO(data))
+    images = dict(reader.images())
+    found = reader_of(*models).read(data)
+    assert len(found) == len(images)
+    for position, one in enumerate(found):
+        assert same(one, reader.names[position], reader.times[position], images[position])
+
+
+# Golden streams
+
+
+def test_the_streams_that_are_not_read_exist() -> None:
+    assert set(NOT_READ) <= {path.stem for path in STREAMS.glob("*.bbc")}
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in STREAMS.glob("*.bbc")} - set(NOT_READ)))
+def test_golden_streams(name: str) -> None:
+    check((STREAMS / f"{name}.bbc").read_bytes())
+
+
+# New streams
+
+
+def photo(height: int, width: int, channels: int, seed: int = 0) -> PixelImage:
+    """A smooth picture with a little noise, from integers alone."""
+    y, x = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(seed).integers(0, 9, (height, width))
+    planes = [2 * x + y + noise, 128 + x * y // 16 + noise // 2, 255 - 3 * y + x + noise]
+    pixels = np.stack(planes, axis=2).astype(np.uint8)
+    return from_array(pixels if channels == 3 else pixels[:, :, 0])
+
+
+@cache
+def package_model(model: str) -> Any:
+    return model_of(load(folder_of(model)), NumpyBackend())
+
+
+def coded(model: str, images: Sequence[PixelImage], lanes: int | None = None, **settings: Any) -> bytes:
+    """An archive of one group that the model codes, also where the fallback is smaller."""
+    vae = package_model(model)
+    kind = next(kind for _, levels, kind in image_kinds(images[0]) if levels == vae.weights.levels)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (package_blocks, package_groups):
+            if lanes:
+                patch.setattr(module, "lanes_for", lambda *_: lanes)
+        header, payload = encode_images(vae, images, kind, CodingSettings(**settings))
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    writer.add_group(header, payload)
+    writer.close()
+    return file.getvalue()
+
+
+def two_levels(low: int, high: int) -> list[PixelImage]:
+    return [from_array(np.where(i.pixels > 127, high, low).astype(np.uint8)) for i in digits("binary", range(4))]
+
+
+FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
+    # model, images, settings
+    "every layer's gradient clamp": (
+        "mnist-grey",
+        lambda: digits("grey", range(3)),
+        {"steps": 60, "learning_rate": 1_000_000},
+    ),
+    "mnist-grey, K = 0": ("mnist-grey", lambda: digits("grey", range(5)), {}),
+    "mode code 1": ("tiny-binary", lambda: [from_array(i.pixels > 127) for i in digits("binary", range(4))], {}),
+    "mode code 2": ("tiny-binary", lambda: two_levels(90, 91), {"steps": 1}),
+    "mode code 2, one level": ("tiny-binary", lambda: two_levels(8, 8), {}),
+    "lanes and batches": ("tiny-binary", lambda: digits("binary", range(40)), {"lanes": 5, "steps": 2}),
+    "bits, of one size, not centred": ("mnist-binary-local", lambda: digits("binary", range(3)), {"steps": 2}),
+    "levels, not centred": ("mnist-grey-local", lambda: digits("grey", range(2)), {"steps": 1}),
+    "fields of patches": ("cifar10", lambda: [photo(32, 32, 3, 1), photo(32, 32, 3, 2)], {"steps": 2, "lanes": 3}),
+    "one channel, any size": ("grey", lambda: [photo(70, 66, 1)], {"steps": 5, "encoder": "baseline"}),
+    "strips, tiles, lanes": (
+        "tiny-local",
+        lambda: [photo(25, 17, 3, 1), photo(25, 17, 3, 2)],
+        {"steps": 9, "lanes": 2},
+    ),
+    "residual, lanes": ("tiny-resnet", lambda: [photo(17, 9, 3)], {"steps": 3, "lanes": 2, "learning_rate": 900_000}),
+}
+
+
+@cache
+def fresh(name: str) -> tuple[str, list[PixelImage], bytes]:
+    """Model, images and archive."""
+    model, images, settings = FRESH[name]
+    return model, images(), coded(model, images(), **settings)
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_new_streams(name: str) -> None:
+    model, images, data = fresh(name)
+    found = reader_of(model).read(data)
+    assert len(found) == len(images)
+    assert all(same(one, None, None, image) for one, image in zip(found, images, strict=True))
+
+
+def lone(images: Sequence[PixelImage]) -> list[bytes]:
+    compressor = Compressor(Options(model=DATA / "models"))
+    return [compressor.lone(image)[0] for image in images]
+
+
+@cache
+def folded() -> bytes:
+    """A lone image whose head takes four bytes: the newest word stands before it."""
+    for data in lone(digits("grey", range(60))):
+        message = data[6:]
+        if len(message) % 4 == 0 and int.from_bytes(message[:8], "little") >= 1 << 63:
+            return data
+    raise AssertionError("no image has such a message")
+
+
+def test_a_short_head_stands_behind_the_newest_word() -> None:
+    check(folded())
+
+
+def test_messages_as_bytes() -> None:
+    random = np.random.default_rng(0)
+    short = 0
+    for _ in range(300):
+        lanes, words = int(random.integers(1, 5)), random.integers(0, 1 << 32, int(random.integers(0, 4)))
+        heads = np.array([int(random.integers(1 << 31, 1 << int(random.integers(32, 63)))) for _ in range(lanes)])
+        data = Message(heads, words).to_bytes()
+        found = coder.Message(data, lanes)
+        assert (found.heads, found.words) == (heads.tolist(), words.tolist())
+        short += len(data) > 4 and len(data) % 4 == 0 and int.from_bytes(data[:8], "little") >= 1 << 63
+    assert short > 3
+
+
+# The container
+
+
+def archive(*groups: dict[str, Any], images: Sequence[PixelImage]) -> bytes:
+    """A segment whose groups store the images, those of each group in its turn."""
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    left = list(images)
+    for lists in groups:
+        count = len(lists["positions"]) if "positions" in lists else len(left)
+        writer.add_group(*encode_fallback(left[:count]), **lists)
+        del left[:count]
+    writer.close()
+    return file.getvalue()
+
+
+def pixel(level: int, *records: Record) -> PixelImage:
+    return replace(from_array(np.array([[level]], np.uint8)), metadata=records)
+
+
+def test_names_positions_and_times_in_every_form() -> None:
+    images = [pixel(level % 256) for level in range(300)]
+    order = np.random.default_rng(0).permutation(300).tolist()
+    listed = [f"x{'y' * (n % 7)}/{n * n}\N{SNOWMAN}" for n in range(300)]
+    numbered = [f"a/{n:03}.png" for n in range(297)] + ["b8.png", "b9.png", "b10.png"]
+    far = [(-1) ** n * 7**n % (1 << 34) for n in range(300)]
+    few = images[:3]
+    files = [
+        archive({"names": listed, "times": far}, images=images),
+        archive({"names": numbered, "times": [5] * 299 + [-(1 << 35)]}, images=images),
+        archive({"positions": order[:100]}, {"positions": order[100:]}, images=images),
+        archive({"names": ["b", "ba", "a"], "positions": [2, 0, 1], "times": [1, (1 << 37) - 1, 0]}, images=few),
+    ]
+    for file in files:
+        check(file)
+    check(b"".join(files[1:3]) + files[3])
+
+
+def test_metadata_plain_and_packed() -> None:
+    title, long = Record(TEXT, b"Title\0a"), Record(TEXT, b"Comment\0" + b"abc" * 400)
+    check(archive({}, images=[pixel(1, title), pixel(2), pixel(3, title)]))
+    check(archive({}, images=[pixel(1, title, long), pixel(2, long)]))
+    check(lone([pixel(1, long)])[0])
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "a byte less": lambda data: data[:-1],
+    "a bit of a group": lambda data: data[:9] + bytes([data[9] ^ 1]) + data[10:],
+    "a bit of the index": lambda data: data[:-10] + bytes([data[-10] ^ 1]) + data[-9:],
+    "another version": lambda data: b"\xbb\xc2" + data[2:],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_found(name: str) -> None:
+    data = DAMAGE[name](archive({"names": ["a", "b"]}, images=[pixel(1), pixel(2)]))
+    with pytest.raises(FormatError):
+        reader_of().read(data)
+
+
+# Fallback items
+
+
+def random_picture(mode: str, transparent: bool) -> PixelImage:
+    random = np.random.default_rng(len(mode))
+    samples = package_fallback._SAMPLES.get(mode, 1)
+    shape = (5, 7) if samples == 1 else (5, 7, samples)
+    dtype, end = (np.uint16, 1 << 16) if mode.endswith(";16") else (np.uint8, 11 if mode == "P" else 256)
+    pixels = random.integers(0, 2, shape).astype(bool) if mode == "1" else random.integers(0, end, shape).astype(dtype)
+    transparency = b""
+    if transparent:
+        transparency = {"P": b"\1\2\3", "RGB": bytes([0, 1, 0, 2, 0, 3]), "RGB;16": b"abcdef", "1": b"\0\1"}.get(
+            mode, b"\0\7"
+        )
+    return PixelImage(mode, pixels, bytes(range(33)) if mode == "P" else b"", transparency)
+
+
+def test_every_codec_of_every_mode() -> None:
+    seen = set()
+    for mode, code in package_fallback.MODE_CODES.items():
+        for transparent in (False, True):
+            if transparent and mode in ("LA", "RGBA", "CMYK", "LA;16", "RGBA;16"):
+                continue
+            image = random_picture(mode, transparent)
+            for encode in ("_encode_raw", "_encode_png", "_encode_webp", "_encode_bytes"):
+                try:
+                    item = getattr(package_fallback, encode)(image)
+                except ValueError:
+                    continue
+                seen.add((item[0], code, transparent))
+                picture = fallback.read_item(item)
+                assert same(ReadImage(None, None, picture, []), None, None, image)
+    flat = from_array(np.full((4, 3, 3), 0x1717, np.uint16))
+    item = package_fallback._encode_bytes(flat)
+    assert item[0] == fallback.DIFFERENCES
+    assert np.array_equal(fallback.read_item(item).samples, flat.pixels)
+    assert {codec for codec, _, _ in seen} == {fallback.RAW, fallback.PNG, fallback.WEBP, fallback.BYTES}
+    assert {code for codec, code, _ in seen if codec == fallback.RAW} == set(range(11))
+
+
+def png_item(mode: str, colour: int, depth: int, samples: Any, interlaced: bool, palette: bytes = b"") -> bytes:
+    """A PNG item of unfiltered rows, which this package never writes."""
+    height, width = samples.shape
+    rows = b""
+    for y, x, down, across in png.PASSES if interlaced else [(0, 0, 1, 1)]:
+        for row in samples[y::down, x::across]:
+            if row.size:
+                bits = (row[:, None] >> np.arange(depth)[::-1]) & 1
+                rows += b"\0" + np.packbits(bits.astype(np.uint8)).tobytes()
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    data = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+    data += chunk(b"PLTE", palette) if palette else b""
+    return bytes([fallback.PNG, package_fallback.MODE_CODES[mode]]) + data + chunk(b"IDAT", zlib.compress(rows))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_pngs_of_every_depth(interlaced: bool) -> None:
+    samples = np.random.default_rng(1).integers(0, 1 << 16, (11, 13))
+    kinds = [("1", 0, 1), ("L", 0, 2), ("L", 0, 4), ("L", 0, 8), ("I;16", 0, 16)]
+    kinds += [("P", 3, depth) for depth in (1, 2, 4, 8)]
+    for mode, colour, depth in kinds:
+        item = png_item(mode, colour, depth, samples % (1 << depth), interlaced, bytes(768) if mode == "P" else b"")
+        if mode == "P" and depth < 8:
+            item = png_item(mode, colour, depth, samples % (1 << depth), interlaced, bytes(3 << depth))
+        assert same(ReadImage(None, None, fallback.read_item(item), []), None, None, package_fallback.decode_item(item))
+
+
+def test_bands() -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (4097, 4097)).astype(bool)
+    rows = 4095
+    data = b"".join(
+        varint(len(item)) + item
+        for item in (package_fallback._encode_raw(PixelImage("1", part)) for part in (bits[:rows], bits[rows:]))
+    )
+    item = bytes([fallback.BANDS, 0]) + b"".join(map(varint, (4097, 4097, rows))) + data
+    assert np.array_equal(fallback.read_item(item).samples, bits)
+    assert np.array_equal(package_fallback.decode_item(item).pixels, bits)
+
+
+# Arithmetic
+
+
+def integers(random: np.random.Generator, limit: int, shape: Any) -> Any:
+    """Integers of all magnitudes up to the limit."""
+    values = np.floor(np.exp(random.uniform(0, np.log(limit + 1), shape))) - 1
+    return (values * random.choice([-1, 1], shape)).clip(-limit, limit).astype(np.int64)
+
+
+def test_distributions() -> None:
+    random = np.random.default_rng(0)
+    n = 4000
+    x = random.integers(0, 256, n)
+    x[:600:2], x[1:600:2] = 0, 255
+    bits = random.integers(0, 2, n)
+    logits = integers(random, 1 << 24, n)
+    backend = NumpyBackend()
+    logistic = np.concatenate([integers(random, 1 << 24, n), integers(random, 12_000, n)])
+    cases: list[tuple[Any, Any, Any, Any]] = [
+        (distributions.Bernoulli(), Bernoulli(), bits, logits),
+        (distributions.DiscretisedLogistic(), DiscretisedLogistic(), x, logistic),
+    ]
+    for mine, kind, levels, params in cases:
+        starts, frequencies = kind.intervals(params[None].astype(float), levels[None])
+        edges = mine.edges(params)
+        assert np.array_equal(edges[np.arange(n), levels], starts)
+        assert np.array_equal(edges[np.arange(n), levels + 1] - starts, frequencies)
+        gradient = kind.gradient(params[None].astype(float), levels[None].astype(float), backend)
+        assert np.array_equal(mine.gradient(params, levels), gradient[0])
+
+
+def test_channel_logistic() -> None:
+    random = np.random.default_rng(1)
+    n = 4000
+    params = integers(random, 1 << 24, (n, 9))
+    params[:, 3:6] = integers(random, 9000, (n, 3))
+    params[: n // 2, 6:] %= 1 << 13
+    x = random.integers(0, 256, (n, 3))
+    means, _, _ = distributions.channel_means(params.T, x.T)
+    for channel in range(3):
+        edges = distributions.logistic_edges(means[channel], params[:, 3 + channel])
+        starts, _ = ChannelLogistic().intervals(params.astype(float), x, channel)
+        assert np.array_equal(edges[np.arange(n), x[:, channel]], starts)
+    gradient = ChannelLogistic().gradient(params.astype(float), x.astype(float), NumpyBackend())
+    assert np.array_equal(distributions.channel_gradient(params.T[None], x.T[None])[0].T, gradient)
+
+
+@pytest.mark.parametrize("components", [1, 5])
+def test_mixtures(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(components)
+    n = 150
+    params = integers(random, 1 << 14, (n, 3 * components + 2))
+    params[:10] = integers(random, 1 << 24, (10, 3 * components + 2))
+    references, x = random.integers(0, 256, n), random.integers(0, 256, n)
+    x[:40:2], x[1:40:2] = 0, 255
+    edges = distributions.mixture_edges(params, references)
+    starts, frequencies = LogisticMixture(components).intervals(params.astype(float), references, x)
+    assert np.array_equal(edges[np.arange(n), x], starts)
+    assert np.array_equal(edges[np.arange(n), x + 1] - starts, frequencies)
+    gradient = LogisticMixture(components).gradient(params.astype(float), references, x)
+    assert np.array_equal(distributions.mixture_gradient(params, references, x), gradient)
+    # before they are rounded, too: there another order of operations would be seen
+    unrounded = np.empty((n, params.shape[1]))
+    monkeypatch.setattr(mixture_kernels, "rounded", lambda gradient: gradient)
+    mixture_kernels.mixture_gradient._function(
+        x, references, params.astype(float), *map(package_table, ("sigmoid", "exp_negative")), unrounded
+    )
+    assert np.array_equal(distributions.mixture_derivatives(params, references, x), unrounded)
+
+
+def package_table(name: str) -> Any:
+    from bbcompress.exact.tables import table
+
+    return table(name)
+
+
+@pytest.mark.parametrize("bits", [1, 9, 14])
+def test_posteriors(bits: int) -> None:
+    random = np.random.default_rng(bits)
+    mu, rho = integers(random, 1 << 28, (3000, 1)), random.integers(-12_000, 8000, (3000, 1))
+    z = random.integers(0, 1 << bits, (3000, 1))
+    sigma = tables.softplus(rho)
+    starts, frequencies = NormalPosterior(EqualMassBins(bits), mu, sigma).intervals(z)
+    found = distributions.posterior_edges(mu[:, 0], sigma[:, 0], z[:, 0], bits)
+    assert np.array_equal(found, starts)
+    assert np.array_equal(distributions.posterior_edges(mu[:, 0], sigma[:, 0], z[:, 0] + 1, bits) - found, frequencies)
+
+
+def test_layers_at_their_clamps() -> None:
+    random = np.random.default_rng(0)
+    for relu in (False, True):
+        weights = LinearWeights(
+            weight=random.integers(-900, 900, (40, 30)),
+            bias=integers(random, 1 << 30, 40),
+            weight_bits=11,
+            in_bits=12,
+            out_bits=np.repeat([12, 23, 0], [20, 10, 10]),
+            relu=relu,
+            limit=70_000,
+        )
+        layer = networks.Layer(weights.weight, weights.bias, 11, 12, weights.out_bits, relu, 70_000)
+        exact = Linear(weights, NumpyBackend())
+        x = integers(random, 1 << 24, (50, 30))
+        y = networks.forward([layer], x)[-1]
+        assert np.array_equal(y, exact.forward(x.astype(float)))
+        gradient = integers(random, 1 << 40, (50, 40))
+        assert np.array_equal(networks.layer_backward(layer, y, gradient), exact.backward(gradient.astype(float), y))
+
+
+class OfOneFunction:
+    """A model for `refinements` whose encoder and gradient are given."""
+
+    def __init__(self, mu: Any, rho: Any) -> None:
+        self.backend, self.bins = NumpyBackend(), EqualMassBins(8)
+        self.weights = tiny_vae(latents=mu.shape[1])
+        self.mu, self.rho = mu, rho
+
+    def observe(self, x: Any) -> Any:
+        return x
+
+    def encode(self, x: Any, encoder: str) -> Any:
+        return self.mu * 2.0**-16, self.rho * 2.0**-10
+
+    def gradient(self, z: Any, x: Any, step: int) -> Any:
+        grid = np.floor(z * 2.0**16 + 0.5).clip(-(2**20), 2**20).astype(np.int64)
+        return gradient_of(grid, step) * 2.0**-20
+
+
+def gradient_of(z: Any, step: int) -> Any:
+    """Any integers that depend on z and the step."""
+    return z * (step + 3) * 5 % 2_000_003 - 1_000_000
+
+
+@pytest.mark.parametrize("rate", [1, 50_000, 1_000_000])
+def test_k_steps(rate: int) -> None:
+    random = np.random.default_rng(rate)
+    mu, rho = integers(random, 1 << 20, (20, 4)), integers(random, 1 << 15, (20, 4))
+    model: Any = OfOneFunction(mu, rho)
+    steps = list(refinements(model, mu, "rha", 25, rate))
+    found = list(refinement.steps(mu, rho, 25, rate, gradient_of))
+    assert len(found) == len(steps)
+    for mine, theirs in zip(found, steps, strict=True):
+        assert all(map(np.array_equal, mine, theirs))
+    last = posterior_of(model, *steps[-1])
+    assert all(map(np.array_equal, refinement.refine(mu, rho, 25, rate, gradient_of), (last.mu, last.sigma)))
+
+
+def test_noise() -> None:
+    for step in (1, 2, 3, 4, 999, 1000):
+        assert np.array_equal(refinement.noise(step, 300), noise(step, 300))
+
+
+# Checkpoints
+
+
+def test_checkpoints(tmp_path: Path) -> None:
+    for folder in [*(DATA / "models").iterdir(), *SHIPPED.iterdir()]:
+        assert read_checkpoint(folder).id.hex() == json.loads((folder / "card.json").read_text("utf-8"))["id"]
+
+
+@pytest.mark.parametrize("direction", ["forwards", "backwards"])
+def test_what_is_not_proved_is_refused(direction: str, tmp_path: Path) -> None:
+    weights = tiny_vae()
+    last, before = weights.decoder[-1], weights.decoder[-2]
+    weight, bias = last.weight.copy(), last.bias.copy()
+    if direction == "forwards":
+        bias[0] = EXACT - 1 - int(np.abs(weight).sum(axis=1).max()) * before.limit
+    else:
+        most = (EXACT - 1) // (1 << 30)
+        weight[0, 0] = most - np.abs(weight[1:, 0]).sum()
+    largest = replace(weights, decoder=(*weights.decoder[:-1], replace(last, weight=weight, bias=bias)))
+    save(largest, tmp_path / "fits")
+    assert read_checkpoint(tmp_path / "fits").id == load(tmp_path / "fits").id
+    (bias if direction == "forwards" else weight).flat[0] += 1
+    save(largest, tmp_path / "wrong")
+    with pytest.raises(ModelError, match="exact"):
+        load(tmp_path / "wrong")
+    with pytest.raises(FormatError, match="sums"):
+        read_checkpoint(tmp_path / "wrong")
+
+
+# The page
+
+
+def headings() -> list[str]:
+    return [line.lstrip("# ") for line in PAGE.splitlines() if re.match("##+ ", line)]
+
+
+def test_the_contents_list_every_section() -> None:
+    contents = PAGE[: PAGE.index("\n## ")]
+    listed = dict(re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", contents))
+    assert list(listed) == headings()
+    for name, anchor in listed.items():
+        assert anchor == re.sub("[^a-z0-9 -]", "", name.lower()).replace(" ", "-")
+    assert set(re.findall(r"\(#([^)]+)\)", PAGE)) == set(listed.values())
+
+
+def test_the_reader_follows_the_page() -> None:
+    named = set()
+    for path in READER.glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert "bbcompress" not in re.findall(r"^(?:from|import) (\w+)", source, re.M)
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef):
+                section = re.split("[:,.]", ast.get_docstring(node) or "")[0]
+                assert section in headings() or path.name == "primitives.py", f"{path.name}, {node.name}: {section}"
+                named.add(section)
+            for method in node.body if isinstance(node, ast.ClassDef) else []:
+                if isinstance(method, ast.FunctionDef):
+                    named.add(re.split("[:,.]", ast.get_docstring(method) or "")[0])
+    assert named >= set(headings()) - {"Two files, byte by byte"}
+
+
+def test_the_two_files() -> None:
+    example = PAGE[PAGE.index("\n## Two files") :]
+    tables = re.split(r"\n\n(?!\|)", example)
+    files = [
+        bytes.fromhex("".join(re.findall(r"^\| ((?:[0-9A-F]{2} ?)+) \|", table, re.M)))
+        for table in tables
+        if "| bytes |" in table
+    ]
+    bits, levels = np.array([[True, False, True]]), np.array([[7, 200]], np.uint8)
+    images = [from_array(levels), from_array(bits)]
+    stored = archive({"names": ["a1.png", "a2.png"], "times": [1, 2]}, images=images)
+    assert files == [(STREAMS / "lone-constant.bbc").read_bytes(), stored]
+    for data in files:
+        check(data)
+    message = coder.Message(files[0][9:], 1)
+    assert f"{message.heads[0]:012X}" in example
+    assert all(f"{word:08X}" in example for word in message.words)
+
+
+# Rules of the page, taken otherwise
+
+
+CLAMP, FOLDED = "every layer's gradient clamp", "folded"
+STRIPS, RESIDUAL = "strips, tiles, lanes", "residual, lanes"
+
+OTHERWISE: dict[str, tuple[str, str, str, str]] = {
+    # module, what stands there, what stands there instead, a stream that shows the difference
+    "layers do not clamp gradients": ("networks", "GRADIENT_LIMIT = 2**30", "GRADIENT_LIMIT = 2**50", CLAMP),
+    "gradients flow at ReLU's zero": ("networks", "outputs > layer.low", "outputs >= layer.low", "binary-k3-rha"),
+    "sums are cut": ("networks", "(number + (1 << (down - 1))) >> down", "number >> down", "binary-k0-rha"),
+    "each image has noise of its own": (
+        "refinement",
+        "noise(k, mu.shape[1])",
+        "noise(k, mu.size).reshape(mu.shape)",
+        "binary-k3-rha",
+    ),
+    "odd steps change the sign": ("refinement", "-e if step % 2 == 0", "-e if step % 2 == 1", "binary-k3-rha"),
+    "powers advance for mu and for rho": (
+        "refinement",
+        "p1, p2 = p1 * 0.9, p2 * 0.999",
+        "p1, p2 = p1 * 0.9 * 0.9, p2 * 0.999 * 0.999",
+        "binary-k3-rha",
+    ),
+    "top strips are pushed first": (
+        "message",
+        "reversed(range(0, height, side))",
+        "range(0, height, side)",
+        "local-k0-rha",
+    ),
+    "medians are cut": (
+        "message",
+        "rounded_shift(medians(bins, bits), 8)",
+        "medians(bins, bits) >> 8",
+        "binary-k0-rha",
+    ),
+    "a short head comes first": ("coder", "both >> 32, data[:4] + data[8:]", "both % 2**32, data[4:]", FOLDED),
+    "the last chunk of a head is short": (
+        "coder",
+        "[bits % 16 or 16] + [16] * ((bits - 1) // 16)",
+        "[16] * (bits // 16) + [bits % 16]",
+        "grey-two-lanes",
+    ),
+    "posteriors are not interpolated": ("distributions", "* (t % 2**10) >> 10)", "* 0)", "binary-k0-rha"),
+    "the mean is not cut": ("distributions", "((c[0] * red + 2**11) >> 12)", "((c[0] * red) >> 12)", "resnet-k0-rha"),
+    "beyond the image rho is another": ("residual", "RHO_BEYOND = 554", "RHO_BEYOND = 555", RESIDUAL),
+    "transposed convolutions are flipped": (
+        "residual",
+        "weight[:, :, i, j], x)",
+        "weight[:, :, size - 1 - i, size - 1 - j], x)",
+        "lone-resnet-tile",
+    ),
+    "latents go channel by channel": (
+        "residual",
+        "values.transpose(0, 2, 3, 1).reshape",
+        "values.reshape",
+        "resnet-k0-rha",
+    ),
+    "tiles are filled with black": ("residual", 'mode="edge"', 'mode="constant"', "resnet-k0-rha"),
+    "pixels beyond the image have gradients": (
+        "residual",
+        "gradient[n, :, tile.height :], gradient[n, :, :, tile.width :] = 0, 0",
+        "pass",
+        "resnet-k2-rha",
+    ),
+    "inputs are times 64": (
+        "local",
+        "unit = 64 if self.binary else 1\n        parts",
+        "unit = 64\n        parts",
+        "lone-local-small",
+    ),
+    "the reference is cut": ("local", "(sum(beside) + len(beside) // 2)", "sum(beside)", "lone-local-small"),
+    "patches are filled with black": ("local", 'mode="edge"', 'mode="constant"', STRIPS),
+    "patches go channel by channel": ("local", "(0, 2, 1, 3, 4)", "(0, 2, 4, 1, 3)", STRIPS),
+    "fields go column by column": (
+        "local",
+        "np.split(values,",
+        "np.split(values.transpose(1, 0, 2),",
+        "fields of patches",
+    ),
+    "steps go from the left": ("local", "key=lambda pixel: pixel[:3]", "key=lambda pixel: pixel[2]", STRIPS),
+    "steps count from the image's top": ("local", "- first[tile.image]", "", STRIPS),
+    "a step's columns are its rows": ("local", "a, b = step % stride,", "b, a = step % stride,", STRIPS),
+    "sampled gradients are not scaled": ("local", "cells * stride**2", "cells", STRIPS),
+    "a position is that less the one before": ("index", "positions[-1] + 1 if", "positions[-1] if", "mixed"),
+}
+
+
+@pytest.mark.parametrize("rule", OTHERWISE)
+def test_a_reader_that_takes_a_rule_otherwise_fails(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, here, instead, stream = OTHERWISE[rule]
+    name = f"format_reader_{list(OTHERWISE).index(rule)}"
+    copy = tmp_path / "tests" / name
+    shutil.copytree(READER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    source = (copy / f"{module}.py").read_text(encoding="utf-8")
+    assert source.count(here) == 1
+    (copy / f"{module}.py").write_text(source.replace(here, instead), encoding="utf-8")
+    (tmp_path / "bbcompress" / "exact").mkdir(parents=True)
+    shutil.copy(tables.PATH, tmp_path / "bbcompress" / "exact")
+    monkeypatch.syspath_prepend(copy.parent)
+    changed = importlib.import_module(f"{name}.reader")
+    model, data = stream_of(stream)
+    expected = reader_of(*model).read(data)
+    try:
+        found = changed.FormatReader(map(folder_of, model)).read(data)
+    except (changed.FormatError, ValueError, IndexError):
+        pass
+    else:
+        pairs = zip(expected, found, strict=True)
+        assert not all(np.array_equal(a.picture.samples, b.picture.samples) for a, b in pairs)
+    for loaded in [loaded for loaded in sys.modules if loaded.startswith(name)]:
+        monkeypatch.delitem(sys.modules, loaded)
+
+
+def stream_of(name: str) -> tuple[tuple[str, ...], bytes]:
+    """The models and bytes of a golden or new stream."""
+    if name == FOLDED:
+        return TINY, folded()
+    if name in FRESH:
+        model, _, data = fresh(name)
+        return (model,), data
+    return TINY, (STREAMS / f"{name}.bbc").read_bytes()
