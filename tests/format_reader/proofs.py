@@ -55,10 +55,13 @@ def prove_chain(layers: list[Layer], largest: int | Array) -> None:
 def prove_layer(layer: Layer, largest: int | Array) -> None:
     """Checkpoints: proofs of one layer, forwards and backwards."""
     magnitude = np.abs(layer.weight).reshape(*layer.weight.shape[:2], -1).sum(axis=2)
-    limits = np.broadcast_to(np.asarray(largest), magnitude.shape[1])
+    limits = np.broadcast_to(np.asarray(largest), magnitude.shape[1]).tolist()
     shifts = layer.in_bits + layer.weight_bits - layer.out_bits
     check(shifts.min() >= 0 and shifts.max() <= 52, "a shift")
     check(int(np.abs(layer.weight).max()) < 2**31, "a weight")
-    forwards = max(sum(w * x for w, x in zip(row, limits.tolist(), strict=True)) for row in magnitude.tolist())
+    if len(set(limits)) == 1:
+        forwards = int(magnitude.sum(axis=1).max()) * limits[0]
+    else:
+        forwards = max(sum(w * x for w, x in zip(row, limits, strict=True)) for row in magnitude.tolist())
     check(forwards + int(np.abs(layer.bias).max()) < EXACT, "the sums of a layer")
     check(int(magnitude.sum(axis=0).max()) * 2**30 < EXACT, "the backward sums of a layer")
