@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import zlib
 
-from bbcompress.errors import FormatError
+from bbcompress.errors import CutShortError, FormatError
 
 VARINT_BYTES = 9
 """Longest varint; 9 groups of 7 bits hold every integer below 2^63."""
@@ -72,7 +72,7 @@ def unpack(packed: bytes, limit: int) -> bytes:
 
 
 class ByteReader:
-    """Reads forwards through bytes; whatever would go past the end raises FormatError.
+    """Reads forwards through bytes; whatever would go past the end raises CutShortError, a FormatError.
 
     `what` names in errors the thing that is read.
     """
@@ -90,7 +90,7 @@ class ByteReader:
     def byte(self) -> int:
         """The next byte."""
         if self.position >= len(self.data):
-            raise FormatError(f"{self.what} is cut short")
+            raise CutShortError(f"{self.what} is cut short")
         value = self.data[self.position]
         self.position += 1
         return value
@@ -98,7 +98,7 @@ class ByteReader:
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
         if not 0 <= count <= self.remaining:
-            raise FormatError(f"{self.what} is cut short")
+            raise CutShortError(f"{self.what} is cut short")
         self.position += count
         return self.data[self.position - count : self.position]
 

@@ -5,27 +5,31 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from typing import BinaryIO, TypeVar
 
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
 from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, name_fault
+from bbcompress.archive.salvage import salvage
+from bbcompress.archive.search import NoSegmentError, Tail, TailKind, open_segments
 from bbcompress.archive.segments import (
     CRC_BYTES,
     FOOTER_BYTES,
+    HEADER_BYTES,
     MAGIC,
     MAX_INDEX_BYTES,
     PREFIX,
-    finished_part,
+    Segment,
     read_exactly,
     read_group_start,
     read_segments,
-    salvage,
 )
-from bbcompress.errors import BBCError, FormatError
+from bbcompress.errors import BBCError, CutShortError, FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.metadata import take_block
 from bbcompress.wire import ByteReader, crc32, varint
@@ -49,6 +53,7 @@ class Accounting:
     index: int = 0
     footer: int = 0
     unfinished: int = 0
+    behind: int = 0
 
     @property
     def total(self) -> int:
@@ -83,12 +88,11 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
     return header, reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
 
 
-def lone_accounting(data: bytes, max_pixels: int = MAX_PIXELS) -> Accounting:
-    """The bytes of the file of one image by what they are for. FormatError as from :func:`parse_lone`."""
-    header, payload = parse_lone(data, max_pixels)
+def lone_accounting(size: int, header: GroupHeader, payload: bytes) -> Accounting:
+    """The bytes of the file of one image, `size` without what is behind it, by what they are for."""
     checksum = CRC_BYTES if header.fallback else 0
     metadata = len(header.metadata or b"")
-    rest = len(data) - len(PREFIX) - metadata - len(payload) - checksum
+    rest = size - len(PREFIX) - metadata - len(payload) - checksum
     return Accounting(len(PREFIX), rest, metadata, payloads=len(payload), checksums=checksum)
 
 
@@ -255,47 +259,47 @@ class ArchiveWriter:
 class ArchiveReader:
     """Reads an archive from a seekable file, which stays open and is not closed here.
 
-    Opening reads the indexes, from the last segment to the first, and no group. `groups` are in the order of
-    the file. Each can be read by itself, however damaged the others are.
+    Opening reads the indexes, from the last segment to the first, and no group; where the file does not end with a
+    segment, the headers of all groups, and the checksums of those behind the last whole segment. `groups` are in the
+    order of the file. Each can be read by itself, however damaged the others are.
 
-    unfinished: bytes at the end of the file that belong to an addition that was broken off; they are left out.
+    tail: what stands behind the last whole segment, and is left out.
     fault: what is wrong with the file as a whole, where it was salvaged; else None.
     unread: bytes of a salvaged file of which nothing could be made.
     budget: what more segments may still make a reader list.
     """
 
     def __init__(self, file: BinaryIO, max_pixels: int = MAX_PIXELS, keep_going: bool = False) -> None:
-        """keep_going: where indexes are damaged, salvage the groups that can be found without them.
+        """keep_going: where the file is damaged as a whole, salvage the groups that can be found.
 
-        FormatError where the file is not an archive from its first byte to its last, the unfinished rest apart.
+        FormatError where the file is not an archive from its first byte on, to which was added: where it is damaged,
+        or holds something else.
         """
         self._file = file
         self._max_pixels = max_pixels
-        end = file.seek(0, os.SEEK_END)
+        self._end = end = file.seek(0, os.SEEK_END)
         start = self._read(0, min(end, len(PREFIX)))
-        if not keep_going:
+        self.tail = Tail()
+        self.unread = 0
+        self.fault: str | None = None
+        self.budget = Budget()
+        nameless: frozenset[int] = frozenset()
+        try:
             check_magic(start)
             if not is_archive(start):
                 raise FormatError("the file is not an archive")
-        self.unfinished = self.unread = 0
-        self.fault: str | None = None
-        self.budget = Budget()
-        try:
-            segments = read_segments(file, end, self.budget)
+            segments = self._open()
         except FormatError as fault:
-            whole = finished_part(file, end, max_pixels)
-            self.budget = Budget()
-            if whole not in (0, end):
-                segments = read_segments(file, whole, self.budget)
-                self.unfinished = end - whole
-            elif keep_going:
-                segments, self.unread = salvage(file, end, max_pixels)
-                self.fault = str(fault)
-            else:
+            if not keep_going:
                 raise
+            self.budget = Budget()
+            left = salvage(file, end, max_pixels)
+            segments, nameless, self.unread = left.segments, left.nameless, left.unread
+            self.fault = str(fault)
         if not segments:
             raise FormatError(self.fault or "the file is empty")
         self._segments = segments
+        self._nameless = nameless
         self._starts = [0, *accumulate(segment.index.image_count for segment in segments)]
         if self.image_count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"the archive claims {self.image_count} images, the limit is {MAX_ARCHIVE_IMAGES}")
@@ -308,17 +312,44 @@ class ArchiveReader:
         self._finder: NameFinder | None = None
         self._folder_finder: FolderFinder | None = None
 
+    def _open(self) -> list[Segment]:
+        """The segments, and `tail` and `budget`. Raises FormatError."""
+        try:
+            return read_segments(self._file, self._end, self.budget)
+        except FormatError as fault:
+            self.budget = Budget()
+            try:
+                segments, self.tail = open_segments(self._file, self._end, self._max_pixels, self.budget)
+            except NoSegmentError:
+                raise fault from None
+            return segments
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes at the end of the file that belong to an addition that was broken off."""
+        return self.tail.size if self.tail.kind is TailKind.UNFINISHED else 0
+
+    @property
+    def content_end(self) -> int:
+        """Where an addition begins: behind the last whole segment."""
+        return self._end - self.tail.size
+
+    @property
+    def without_index(self) -> list[range]:
+        """Positions of the images of a salvaged file whose index is lost, and so their names and times."""
+        return [range(*self._starts[number : number + 2]) for number in sorted(self._nameless)]
+
     @property
     def image_count(self) -> int:
         """Images in the archive."""
         return self._starts[-1]
 
-    @property
+    @cached_property
     def names(self) -> Sequence[str | None]:
         """The names of all images by position, made when asked for; None for images without names."""
         return _Joined([(segment.index.names, segment.index.image_count) for segment in self._segments])
 
-    @property
+    @cached_property
     def times(self) -> Sequence[int | None]:
         """When the images were modified, by position, in seconds since 1970; None for images without a time."""
         return _Joined([(segment.index.times, segment.index.image_count) for segment in self._segments])
@@ -365,10 +396,14 @@ class ArchiveReader:
     def read_header(self, number: int) -> GroupHeader:
         """The header of one of `groups`, without its payload, and so without a check. FormatError if it is damaged."""
         entry = self.groups[number]
-        found = read_group_start(self._file, entry.offset, entry.offset + entry.length, self._max_pixels)
-        if found is None or found[0].count != entry.count:
-            raise FormatError(f"group {number} is damaged")
-        return found[0]
+        for size in HEADER_BYTES:
+            head = self._read(entry.offset, min(size, entry.length))
+            with suppress(CutShortError):
+                header, length = read_group_start(head, self._max_pixels)
+                if (header.count, length) == (entry.count, entry.length):
+                    return header
+                break
+        raise FormatError(f"group {number} is damaged")
 
     def accounting(self) -> Accounting:
         """The bytes of the file by what they are for; reads every group. FormatError where one is damaged."""
@@ -391,10 +426,14 @@ class ArchiveReader:
             index=sum(segment.index_bytes for segment in self._segments) - names - times,
             footer=FOOTER_BYTES * segments,
             unfinished=self.unfinished,
+            behind=self.tail.size - self.unfinished,
         )
 
     def _read(self, offset: int, size: int) -> bytes:
+        if offset + size > self._end:  # before memory is taken for it
+            raise FormatError("the file is cut short")
         return read_exactly(self._file, offset, size)
+
 
 class _Joined(Lazy[Item | None]):
     """What the images of several segments have, one behind the other; None for each image of a segment without."""

@@ -20,6 +20,15 @@ GROUP_ID_BYTES = 4
 
 _FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
 
+def _allowed(flags: int) -> bool:
+    if flags & _FALLBACK:
+        return flags & ~_METADATA == _FALLBACK
+    return not (flags & _RATE and not flags & _STEPS) and not (flags & _BLOCKS and not flags & _SIZE)
+
+
+GROUP_FLAGS = bytes(flags for flags in range(256) if _allowed(flags))
+"""The bytes that a group may begin with."""
+
 _LONE_WITH_METADATA = 3
 """Stands before the flags of a lone image that has any: there is no room for that flag in the prefix."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bbcompress.archive.header import MAX_GROUP_IMAGES
@@ -83,6 +83,20 @@ def decode_index(data: bytes, budget: Budget) -> Index:
     return Index(tuple(sizes), positions, names, times, name_bytes, reader.position - start)
 
 
+def index_ends(reader: ByteReader, image_count: int, budget: Budget) -> Iterator[int]:
+    """Where the index of so many images may end, the reader standing behind its sizes of groups: behind its positions,
+    as it does where it has no times, and behind its times.
+
+    Raises:
+        CutShortError: the reader's bytes end before the index. FormatError: it breaks a rule of the format.
+    """
+    decode_names(reader, image_count, budget)
+    _decode_positions(reader, image_count, budget)
+    yield reader.position
+    if decode_times(reader, image_count, budget) is not None:
+        yield reader.position
+
+
 def is_permutation(positions: Sequence[int]) -> bool:
     """Whether each of 0, 1, ... occurs once."""
     seen = bytearray(len(positions))
@@ -117,7 +131,7 @@ def _decode_positions(reader: ByteReader, count: int, budget: Budget) -> Sequenc
     budget.positions -= count
     if form == _LISTED:
         return _list_positions(reader, count)
-    packed = reader.take(reader.varint(reader.remaining, "the length of the positions"))
+    packed = reader.take(reader.varint(name="the length of the positions"))
     inner = ByteReader(unpack(packed, _POSITION_BYTES * count), "the list of positions")
     positions = _list_positions(inner, count)
     inner.finish()

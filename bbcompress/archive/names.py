@@ -134,6 +134,10 @@ class Budget:
         self.positions = MAX_LISTED
         self.times = MAX_LISTED
 
+    def become(self, other: Budget) -> None:
+        """Take what is left of another one."""
+        self.__dict__.update(other.__dict__)
+
 
 def encode_names(names: Sequence[str] | None) -> bytes:
     """The names section, in its smallest form, of names already checked. FormatError above the limits."""
@@ -175,7 +179,7 @@ def decode_names(reader: ByteReader, count: int, budget: Budget) -> Sequence[str
     budget.names -= count
     if form == _LISTED:
         return _front_decode(reader, count, budget)
-    packed = reader.take(reader.varint(reader.remaining, "the length of the names"))
+    packed = reader.take(reader.varint(name="the length of the names"))
     # Front coding adds at most two varints of two bytes to a name.
     limit = min(budget.name_bytes, count * MAX_NAME_BYTES) + 4 * count
     inner = ByteReader(unpack(packed, limit), "the list of names")

@@ -66,7 +66,7 @@ def decode_times(reader: ByteReader, count: int, budget: Budget) -> Sequence[int
     if form != _PACKED:
         raise FormatError(f"{reader.what} lists times in a form that this version does not know")
     _spend(reader, budget, count)
-    packed = reader.take(reader.varint(reader.remaining, "the length of the times"))
+    packed = reader.take(reader.varint(name="the length of the times"))
     inner = ByteReader(unpack(packed, _TIME_BYTES * count), "the list of times")
     times = array("q")
     time = 0

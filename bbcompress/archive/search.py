@@ -1,0 +1,470 @@
+"""Segments of an archive whose end is not the end of a segment: what is whole, what follows it, and what is left of it.
+
+docs/format.md, "The end of an archive".
+
+What all of this costs is proportional to the size of the file. Every loop below pays `Effort` before each turn: a fixed
+price for the turn, and a price for each byte that the turn reads, sums up or lists. Effort is a fixed multiple of the
+file's size, and where it is spent the search ends with an error. So no file, however it is made, takes more than this
+multiple. A file of groups and segments that lie one behind the other takes less than a third of it, since each byte is
+read at most three times (as a header, for a checksum, in the search for a prefix) and a group has at least 7 bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import BinaryIO
+
+from bbcompress.archive.header import GROUP_FLAGS, GroupHeader
+from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, index_ends
+from bbcompress.archive.names import Budget
+from bbcompress.archive.segments import (
+    CRC_BYTES,
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    MAX_INDEX_BYTES,
+    PREFIX,
+    Segment,
+    read_exactly,
+    read_group_start,
+    read_index_at,
+    read_segment,
+    read_segments,
+)
+from bbcompress.errors import CutShortError, FormatError
+from bbcompress.images import MAX_PIXELS
+from bbcompress.wire import ByteReader, crc32, varint
+
+_WINDOW = 1 << 18
+_EFFORT = 32
+"""Effort for each byte of a file."""
+
+_LEAST_EFFORT = 1 << 26
+"""Effort for any file: one index may list so much, however small it is packed."""
+
+_TURN = 32
+"""What a turn of a loop costs, in bytes read: it takes some microseconds."""
+
+_STRAY = 1 << 16
+"""How far behind the last whole segment groups are looked for at every byte, and how long these may be."""
+
+_SEGMENT_START = re.compile(re.escape(PREFIX) + b"(?=[" + re.escape(GROUP_FLAGS) + b"])", re.DOTALL)
+
+_NEARLY = 1 << 16
+"""By how many bytes the length in a footer may be wrong for it to be that of an index which lost some, or got some."""
+
+
+class NoSegmentError(FormatError):
+    """No segment of a file is whole."""
+
+
+class Effort:
+    """What a search in a file may cost, in bytes read."""
+
+    def __init__(self, size: int) -> None:
+        """size: of the file, in bytes."""
+        self._left = _EFFORT * size + _LEAST_EFFORT
+
+    def spend(self, amount: int) -> None:
+        """Raises FormatError when it is too much."""
+        self._left -= amount
+        if self._left < 0:
+            raise FormatError("the archive is damaged in too many places")
+
+
+class TailKind(Enum):
+    """What may stand behind the last whole segment."""
+
+    NOTHING = "nothing"
+    UNFINISHED = "unfinished"
+    """The beginning of a segment, which was never finished."""
+
+    PADDING = "padding"
+    """Zero bytes."""
+
+    UNKNOWN = "unknown"
+    """Bytes that are not what is left of a segment."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What stands behind the last whole segment. images: of an unfinished addition, as far as its groups are there."""
+
+    kind: TailKind = TailKind.NOTHING
+    size: int = 0
+    images: int = 0
+
+
+@dataclass
+class Walk:
+    """Groups one behind the other behind a prefix, as far as they say themselves how long they are.
+
+    groups: offset, length and images of each. sizes: what their index would list. end: where the last one ends.
+    segment: the whole segment that they make, if their index and footer follow.
+    """
+
+    groups: list[tuple[int, int, int]] = field(default_factory=list)
+    sizes: bytearray = field(default_factory=bytearray)
+    end: int = 0
+    segment: Segment | None = None
+    segment_end: int = 0
+
+    @property
+    def images(self) -> int:
+        """Images of the groups."""
+        return sum(count for _, _, count in self.groups)
+
+    def take(self, length: int, count: int) -> None:
+        """One more group."""
+        self.groups.append((self.end, length, count))
+        self.sizes += varint(length) + varint(count)
+        self.end += length
+
+
+class _IndexState(Enum):
+    """What begins where an index of the groups before would."""
+
+    NONE = "none"
+    WHOLE = "whole"
+    CUT = "cut"  # as it would be written, up to the end of the file, which comes before its own
+    MISSING = "missing"  # the same as far as can be said: it says that more bytes follow than there are
+    DAMAGED = "damaged"  # it begins as the index, and goes on as none, or without its footer
+
+
+class Search:
+    """Looks for segments in a file without knowing where they end. See the module for what that may cost."""
+
+    def __init__(self, file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> None:
+        """end: the file's size in bytes."""
+        self._file, self.end, self._max_pixels = file, end, max_pixels
+        self.effort = Effort(end)
+        self.budget = Budget()
+        self._head = self._found = b""
+        self._head_at = self._found_at = 0
+
+    def head(self, offset: int, size: int) -> bytes:
+        """So many bytes from there, or those up to the end of the file."""
+        size = min(size, self.end - offset)
+        place = offset - self._head_at
+        if not 0 <= place <= len(self._head) - size:
+            self._head_at, place = offset, 0
+            self._head = read_exactly(self._file, offset, min(max(size, HEADER_BYTES[1]), self.end - offset))
+            self.effort.spend(len(self._head))
+        return self._head[place : place + size]
+
+    def crc(self, offset: int, size: int, crc: int = 0) -> int:
+        """CRC-32 of a part of the file, which goes on from `crc`."""
+        self.effort.spend(size + _TURN)
+        for start in range(offset, offset + size, _WINDOW):
+            crc = zlib.crc32(read_exactly(self._file, start, min(_WINDOW, offset + size - start)), crc)
+        return crc
+
+    def next_prefix(self, start: int) -> int:
+        """Where a prefix stands and behind it what a group may begin with, at `start` or behind it; the end of the file
+        if nowhere. The bytes read are kept for the next call, so that calls of increasing `start` read each byte once.
+        """
+        self.effort.spend(_TURN)
+        while start < self.end:
+            if not self._found_at <= start < self._found_at + len(self._found):
+                self._found_at = start
+                self._found = read_exactly(self._file, start, min(_WINDOW, self.end - start))
+                self.effort.spend(len(self._found))
+            if place := _SEGMENT_START.search(self._found, start - self._found_at):
+                return self._found_at + place.start()
+            behind = self._found_at + len(self._found)
+            if behind == self.end:
+                break
+            self._found, start = b"", max(start, behind - len(PREFIX))
+        return self.end
+
+    def group_at(self, offset: int) -> tuple[GroupHeader, int]:
+        """Header and length of the group that begins there, as it says itself; it may end behind the file.
+
+        Raises:
+            CutShortError: the file ends before its header. FormatError: no group begins there.
+        """
+        self.effort.spend(_TURN)
+        flags = self.head(offset, 1)
+        if not flags:
+            raise CutShortError("the file ends before a group")
+        if flags not in GROUP_FLAGS:
+            raise FormatError("there is no group")
+        for size in HEADER_BYTES:
+            head = self.head(offset, size)
+            if size > HEADER_BYTES[0]:
+                self.effort.spend(len(head))
+            try:
+                return read_group_start(head, self._max_pixels)
+            except CutShortError:
+                if offset + len(head) == self.end:
+                    raise
+        raise FormatError("there is no group")
+
+    def fits(self, offset: int, length: int) -> bool:
+        """Whether the checksum of a group fits."""
+        if length < MIN_GROUP_BYTES or offset + length > self.end:
+            return False
+        crc = self.crc(offset, length - CRC_BYTES)
+        return read_exactly(self._file, offset + length - CRC_BYTES, CRC_BYTES) == crc.to_bytes(CRC_BYTES, "little")
+
+    def has_group(self, offset: int) -> bool:
+        """Whether a group begins there whose checksum fits."""
+        with suppress(FormatError):
+            _, length = self.group_at(offset)
+            return self.fits(offset, length)
+        return False
+
+    def next_segment(self, start: int) -> int:
+        """Where a segment begins whose first group has a checksum that fits, at `start` or behind it; else the end."""
+        while (start := self.next_prefix(start)) < self.end:
+            if self.has_group(start + len(PREFIX)):
+                break
+            start += 1
+        return start
+
+    def walk(self, start: int) -> Walk:
+        """The groups of the segment that begins there. Raises FormatError where that takes too much effort."""
+        found = Walk(end=start + len(PREFIX))
+        while True:
+            if found.groups:
+                state, end = self._index_after(found)
+                if state is _IndexState.WHOLE:
+                    budget = copy(self.budget)
+                    with suppress(FormatError):
+                        segment = read_segment(self._file, end, budget)
+                        if segment.start == start:
+                            self.budget = budget
+                            found.segment, found.segment_end = segment, end
+                    return found
+            try:
+                header, length = self.group_at(found.end)
+            except FormatError:
+                return found
+            if found.end + length > self.end:
+                return found
+            found.take(length, header.count)
+
+    def _index_after(self, groups: Walk) -> tuple[_IndexState, int]:
+        """What begins behind the groups, and where its footer ends if it is a whole index of just these groups."""
+        start, known = groups.end, varint(len(groups.groups))
+        first = known + groups.sizes[: HEADER_BYTES[0]]
+        here = self.head(start, len(first))
+        if here != first[: len(here)] or not here:
+            return _IndexState.NONE, 0
+        known += bytes(groups.sizes)
+        self.effort.spend(len(known))
+        here = self.head(start, len(known))
+        if here != known[: len(here)]:
+            return _IndexState.NONE, 0
+        if len(here) < len(known):
+            return _IndexState.CUT, 0
+        size = max(256, 2 * len(known))
+        while True:
+            size = min(size, MAX_INDEX_BYTES + FOOTER_BYTES, self.end - start)
+            self.effort.spend(size)
+            data = read_exactly(self._file, start, size)
+            at_end = start + size == self.end
+            try:
+                return self._index_in(data, len(known), groups.images, start, at_end)
+            except CutShortError:
+                if at_end:
+                    return _IndexState.MISSING, 0
+            except FormatError:
+                return _IndexState.DAMAGED, 0
+            if size == MAX_INDEX_BYTES + FOOTER_BYTES:
+                return _IndexState.DAMAGED, 0
+            size *= 8
+
+    def _index_in(self, data: bytes, known: int, images: int, start: int, at_end: bool) -> tuple[_IndexState, int]:
+        """The same of the file's bytes from `start` on, of which `known` are the sizes of groups. at_end: they are all
+        up to the file's end. Raises CutShortError where more are needed."""
+        reader = ByteReader(data, "an index", known)
+        budget = copy(self.budget)
+        try:
+            for end in index_ends(reader, images, budget):
+                stated = end.to_bytes(4, "little")
+                footer = stated + crc32(PREFIX, memoryview(data)[:end], stated)
+                self.effort.spend(end)
+                here = data[end : end + FOOTER_BYTES]
+                if here == footer:
+                    return _IndexState.WHOLE, start + end + FOOTER_BYTES
+                if len(here) < FOOTER_BYTES:
+                    if not at_end:
+                        raise CutShortError("the footer is cut short")
+                    if footer.startswith(here):
+                        return _IndexState.CUT, 0
+        finally:
+            self.effort.spend(_listed(self.budget) - _listed(budget))
+        return _IndexState.DAMAGED, 0
+
+    def has_index_before(self, end: int, floor: int) -> bool:
+        """Whether the footer of an index whose checksum fits ends there, the index beginning behind `floor`."""
+        self.effort.spend(_TURN)
+        if end - FOOTER_BYTES <= floor:
+            return False
+        stated = int.from_bytes(read_exactly(self._file, end - FOOTER_BYTES, 4), "little")
+        self.effort.spend(min(end - floor, stated))
+        return read_index_at(self._file, end, floor) is not None
+
+    def segment_before(self, end: int, floor: int) -> Segment | None:
+        """The segment that ends there, whole but for its groups, and does not begin before `floor`; None if there is
+        none."""
+        if not self.has_index_before(end, floor):
+            return None
+        budget = copy(self.budget)
+        try:
+            segment = read_segment(self._file, end, budget, floor)
+        except FormatError:
+            return None
+        finally:
+            self.effort.spend(_listed(self.budget) - _listed(budget))
+        self.budget = budget
+        return segment
+
+    def index_before(self, end: int, floor: int) -> tuple[Index, int] | None:
+        """The index whose footer ends there, and where it begins, behind `floor`; None if there is none."""
+        found = read_index_at(self._file, end, floor) if self.has_index_before(end, floor) else None
+        if found is None:
+            return None
+        budget = copy(self.budget)
+        try:
+            index = decode_index(found[0], budget)
+        except FormatError:
+            return None
+        finally:
+            self.effort.spend(_listed(self.budget) - _listed(budget))
+        self.budget = budget
+        return index, found[1]
+
+    def ends(self, start: int) -> Iterator[int]:
+        """Where the last segment may end if zero bytes are behind it: its footer may end with some, too."""
+        last = self.last_content(start)
+        yield from range(last, min(last + FOOTER_BYTES, self.end) + 1)
+
+    def last_content(self, start: int) -> int:
+        """Where the zero bytes at the end of the file begin, not before `start`."""
+        stop = self.end
+        while stop > start:
+            size = min(_WINDOW, stop - start)
+            self.effort.spend(size)
+            data = read_exactly(self._file, stop - size, size).rstrip(b"\0")
+            if data:
+                return stop - size + len(data)
+            stop -= size
+        return start
+
+    def tail(self, start: int) -> Tail | None:
+        """What stands behind the last whole segment, from `start` on; None where it is what is left of a segment that
+        was finished once, or may be."""
+        size = self.end - start
+        if not size:
+            return Tail()
+        if self.last_content(start) == start:
+            return Tail(TailKind.PADDING, size)
+        if any(self.has_index_before(end, start) for end in self.ends(start)):
+            return None
+        begin = self.head(start, len(PREFIX))
+        if PREFIX.startswith(begin):
+            return self._unfinished(start)
+        same = sum(a == b for a, b in zip(begin, PREFIX, strict=False))
+        if same > 1 or self.next_segment(start) < self.end or self._has_stray_group(start):
+            return None
+        return Tail(TailKind.UNKNOWN, size)
+
+    def _unfinished(self, start: int) -> Tail | None:
+        """The beginning of a segment, as it is when writing it was broken off: up to the end of the file nothing else
+        than groups whose checksums fit, a group that would end behind the file, or an index that would. None if it is
+        not. In place of what a system had not written yet, there may be zeros."""
+        found = Walk(end=min(start + len(PREFIX), self.end))
+        content_end = self.last_content(start)
+        images = 0
+        while content_end > found.end:  # else there is nothing, or zeros
+            if found.groups:
+                state, _ = self._index_after(found)
+                if state is _IndexState.CUT or (state is _IndexState.MISSING and not self._nearly_a_footer(found)):
+                    break
+                if state is not _IndexState.NONE or self._is_footer_of(found):
+                    return None
+            try:
+                header, length = self.group_at(found.end)
+            except CutShortError:
+                break
+            except FormatError:
+                return None
+            if found.end + length > self.end:
+                images = header.count
+                break
+            if not self.fits(found.end, length):
+                return None
+            found.take(length, header.count)
+        if self.next_segment(found.end) < self.end:
+            return None
+        return Tail(TailKind.UNFINISHED, self.end - start, found.images + images)
+
+    def _is_footer_of(self, groups: Walk) -> bool:
+        """Whether the file ends with a footer that says the length of an index that begins behind the groups."""
+        size = self.end - FOOTER_BYTES - groups.end
+        return size > 0 and int.from_bytes(self.head(self.end - FOOTER_BYTES, 4), "little") == size
+
+    def _nearly_a_footer(self, groups: Walk) -> bool:
+        """Whether it ends with the footer of an index that begins there and has lost some bytes, or got some."""
+        size = self.end - FOOTER_BYTES - groups.end
+        if size <= 0:
+            return False
+        stated = int.from_bytes(self.head(self.end - FOOTER_BYTES, 4), "little")
+        return stated > len(groups.sizes) and abs(stated - size) <= _NEARLY
+
+    def _has_stray_group(self, start: int) -> bool:
+        """Whether there is a group whose checksum fits, and no prefix before it, in the first bytes from there on."""
+        for offset in range(start, min(start + _STRAY, self.end - MIN_GROUP_BYTES + 1)):
+            with suppress(FormatError):
+                _, length = self.group_at(offset)
+                if length <= _STRAY and self.fits(offset, length):
+                    return True
+        return False
+
+
+def _listed(budget: Budget) -> int:
+    """What is left of a budget, all kinds together."""
+    return budget.groups + budget.names + budget.name_bytes + budget.positions + budget.times
+
+
+def open_segments(file: BinaryIO, end: int, max_pixels: int, budget: Budget) -> tuple[list[Segment], Tail]:
+    """The segments of an archive that does not end as one, and what is behind them. budget: what they list is taken
+    from it.
+
+    Raises FormatError where it is damaged: where no segment is whole, or behind the last whole one is what may be left
+    of another that was finished.
+    """
+    search = Search(file, end, max_pixels)
+    for last in search.ends(0):
+        trial = copy(budget)
+        if last < end:
+            with suppress(FormatError):
+                segments = read_segments(file, last, trial)
+                if segments:
+                    budget.become(trial)
+                    return segments, Tail(TailKind.PADDING, end - last)
+    whole: list[Segment] = []
+    start = 0
+    while search.head(start, len(PREFIX)) == PREFIX:
+        walk = search.walk(start)
+        if walk.segment is None:
+            break
+        whole.append(walk.segment)
+        start = walk.segment_end
+    if not whole:
+        raise NoSegmentError("no segment of the archive is whole")
+    tail = search.tail(start)
+    if tail is None:
+        images = sum(segment.index.image_count for segment in whole)
+        raise FormatError(
+            f"the archive is damaged: what stands behind its first {images} images, {end - start} bytes, is not whole"
+        )
+    budget.become(search.budget)
+    return whole, tail
