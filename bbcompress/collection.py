@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +17,6 @@ from bbcompress.images import MAX_PIXELS, PixelImage
 from bbcompress.options import Item, Options, Summary
 from bbcompress.reader import Reader
 
-CACHED_SUBPIXELS = 1 << 24
-"""Most sub-pixels of the groups that an archive keeps decoded, beside the one read last: a byte or two each."""
-
 Named = Mapping[str, AnyImage]
 Listed = Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
 """Images with their names, and times, in whole seconds since 1970."""
@@ -30,9 +26,10 @@ class Archive(Mapping[str, PixelImage]):
     """A file of bbc as a mapping of names to images, in the order in which they were put in.
 
     A lookup reads and decodes the group of the image, and no other; groups are kept for the next lookups as long as
-    they have no more than `CACHED_SUBPIXELS`. `images` decodes all of them once, in the order of the file. Images
-    without names are found by their position, in digits as `bbc decompress` writes it: "00000", "00001", ...; where a
-    named image has the same digits, these are its name alone. A lone image has the name of its file without the suffix.
+    they have no more than `reader.CACHED_SUBPIXELS`. `images` decodes all of them once, in the order of the file.
+    Images without names are found by their position, in digits as `bbc decompress` writes it: "00000", "00001", ...;
+    where a named image has the same digits, these are its name alone. A lone image has the name of its file without the
+    suffix.
 
     Use it in a `with` block, or close it. One thread at a time.
     """
@@ -52,7 +49,6 @@ class Archive(Mapping[str, PixelImage]):
             BBCError: it cannot be read, or the device cannot be used.
         """
         self._own: BinaryIO | None = None
-        self._kept: OrderedDict[int, list[PixelImage]] = OrderedDict()
         if isinstance(file, str | Path):
             try:
                 file = self._own = Path(file).open("rb")  # noqa: SIM115
@@ -61,7 +57,8 @@ class Archive(Mapping[str, PixelImage]):
         try:
             self._reader = Reader(file, model, device, max_pixels)
         except BaseException:
-            self.close()
+            if self._own is not None:
+                self._own.close()
             raise
         self._lone_name = Path(str(getattr(file, "name", "image"))).stem
 
@@ -88,12 +85,7 @@ class Archive(Mapping[str, PixelImage]):
             IndexError: there is none. FormatError: its group is damaged; others may be read. ModelError: the model
             that it takes is missing.
         """
-        number, place = self._reader.place(position)
-        if number not in self._kept:
-            self._kept[number] = self._reader.read_group(number)
-            self._make_room()
-        self._kept.move_to_end(number)
-        return self._kept[number][place]
+        return self._reader.read(position)
 
     def images(self) -> Iterator[tuple[str, PixelImage]]:
         """Names and images, each group decoded once: the fast way to all of them. Raises FormatError, ModelError."""
@@ -124,15 +116,9 @@ class Archive(Mapping[str, PixelImage]):
             position = int(name)  # of an image without name
         return position if position is not None and position < len(self) and self.name(position) == name else None
 
-    def _make_room(self) -> None:
-        sizes = {number: sum(image.samples for image in images) for number, images in self._kept.items()}
-        total = sum(sizes.values())
-        while total > CACHED_SUBPIXELS and len(self._kept) > 1:
-            total -= sizes[self._kept.popitem(last=False)[0]]
-
     def close(self) -> None:
         """Close the file, if it was opened here, and forget what was decoded."""
-        self._kept.clear()
+        self._reader.forget()
         if self._own is not None:
             self._own.close()
 

@@ -21,6 +21,7 @@ from bbcompress.archive.groups import (
     prefers_fallback,
 )
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
+from bbcompress.archive.search import refuse_unknown
 from bbcompress.codecs.fallback import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images import PixelImage
@@ -87,14 +88,16 @@ class Compressor:
         file: BinaryIO,
         progress: Progress | None = None,
     ) -> Summary:
-        """Write images behind those of `archive`, which was read from `file`, in the place of an unfinished addition.
+        """Write images behind those of `archive`, which was read from `file`, in the place of an unfinished addition or
+        of zeros.
 
         They are all there, and on the disk, when this returns; whatever ends it otherwise, the archive is what it was.
 
         Raises:
-            As :meth:`archive`. BBCError: the archive has an image of the name.
+            As :meth:`archive`. BBCError: the archive has an image of the name, or other bytes behind it.
         """
-        end = file.seek(0, os.SEEK_END) - archive.unfinished
+        refuse_unknown(archive.tail)
+        end = archive.content_end
         sync = partial(_sync, file)
         try:
             file.truncate(end)

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -15,16 +15,18 @@ from bbcompress.archive.container import (
     ArchiveReader,
     check_magic,
     is_archive,
-    lone_accounting,
-    parse_lone,
     split_items,
 )
-from bbcompress.archive.groups import ModelCache, decode_images, decode_lone
+from bbcompress.archive.groups import ModelCache, decode_images, decode_one
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.names import MAX_LISTED
+from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.fallback import Progress, item_size
 from bbcompress.errors import BBCError, FormatError, ModelError
 from bbcompress.images import MAX_PIXELS, PixelImage, samples_of
 from bbcompress.jobs import Work, Workers
+from bbcompress.kept import Kept
 from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
 from bbcompress.metadata import Metadata, decode_metadata
 from bbcompress.options import FALLBACK, open_models
@@ -32,6 +34,9 @@ from bbcompress.options import FALLBACK, open_models
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+CACHED_SUBPIXELS = 1 << 24
+"""Most sub-pixels of the groups that a reader keeps decoded, beside the one read last: a byte or two each."""
 
 
 @dataclass(frozen=True)
@@ -68,33 +73,40 @@ class Reader:
         self._choice = model, device
         self._models = open_models(model, device)
         self._max_pixels = max_pixels
+        self.archive: ArchiveReader | None = None
+        self._lone: LoneImage | None = None
+        self._opened = [0, 0]  # images and pixels of the groups begun
+        self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
+        self._looked: Kept[_GroupLooks] = Kept(MAX_LISTED)
+        self._open(file, keep_going)
+        if line := tail_note(self.tail, self.is_archive):
+            _log.warning("%s", line)
+
+    def _open(self, file: BinaryIO, keep_going: bool) -> None:
         file.seek(0)
         start = file.read(3)
-        file.seek(0)
-        self.archive: ArchiveReader | None = None
-        self._lone = b""
-        self._opened = [0, 0]  # images and pixels of the groups begun
-        self._last: tuple[int, list[PixelImage]] = -1, []
-        if is_archive(start):
-            self._open_archive(file, keep_going)
-            return
-        if not keep_going:
-            check_magic(start)  # before what may be a large file of something else is read
-        self._lone = file.read()
         try:
-            parse_lone(self._lone, max_pixels)
+            check_magic(start)  # before what may be a large file of something else is read
+            if not is_archive(start):
+                file.seek(0)
+                self._lone = LoneImage.parse(file.read(), self._max_pixels)
+                return
         except FormatError as fault:
             if not keep_going:
                 raise
             try:  # its first bytes may be what is damaged
-                self._open_archive(file, keep_going)
+                self.archive = ArchiveReader(file, self._max_pixels, keep_going)
             except FormatError:
                 raise fault from None
-
-    def _open_archive(self, file: BinaryIO, keep_going: bool) -> None:
+            return
         self.archive = ArchiveReader(file, self._max_pixels, keep_going)
-        if self.archive.unfinished:
-            _log.warning("%d bytes of an unfinished addition at its end are left out", self.archive.unfinished)
+
+    @property
+    def tail(self) -> Tail:
+        """What stands behind the images, and is left out; behind a lone image of a model it is not seen."""
+        if self.archive is not None:
+            return self.archive.tail
+        return Tail() if self._lone is None else self._lone.tail
 
     @property
     def is_archive(self) -> bool:
@@ -126,20 +138,25 @@ class Reader:
         return None if self.archive is None else self.archive.find(name)
 
     def read(self, position: int) -> PixelImage:
-        """The image at a position. Of an archive only its group is read, and kept for the next call.
+        """The image at a position. Of an archive only its group is read; groups are kept for the next calls, as long as
+        they have no more than `CACHED_SUBPIXELS`.
 
         Raises:
             IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing.
         """
-        if self.archive is None:
-            range(1)[position]
-            return decode_lone(self._lone, self._models, None, self._max_pixels)
-        number, place = self.archive.place(position)
-        if self._last[0] != number:
-            self._last = number, self.read_group(number)
-        return self._last[1][place]
+        number, place = self.place(position)
+        images = self._decoded.get(number)
+        if images is None:
+            images = self.read_group(number)
+            self._decoded.put(number, images, sum(image.samples for image in images))
+        return images[place]
 
-    @property
+    def forget(self) -> None:
+        """Free the memory of what was decoded."""
+        self._decoded.clear()
+        self._looked.clear()
+
+    @cached_property
     def groups(self) -> Sequence[Sequence[int]]:
         """The positions of the images of each group; a lone image is a group of one."""
         return [range(1)] if self.archive is None else [entry.positions for entry in self.archive.groups]
@@ -156,9 +173,16 @@ class Reader:
         """
         if self.archive is None:
             range(1)[number]
-            return [decode_lone(self._lone, self._models, None, self._max_pixels)]
+            return [self._decode_lone(None)]
         header, payload = self.archive.read_group(number)
         return decode_images(header, payload, self._models, max_pixels=self._max_pixels)
+
+    def _decode_lone(self, progress: Progress | None) -> PixelImage:
+        header, payload = self._group(0)
+        try:
+            return decode_one(header, payload, self._models, progress, self._max_pixels)
+        except FormatError as error:
+            raise FormatError(f"{error}, or the file has other bytes behind its image") from error
 
     def look(self, position: int) -> tuple[Looks, Metadata]:
         """Size, mode and metadata of the image at a position, none of which takes decoding it.
@@ -167,11 +191,22 @@ class Reader:
             IndexError: there is none. FormatError: its group is damaged.
         """
         number, place = self.place(position)
+        looks = self._looked.get(number)
+        if looks is None:
+            looks = self._look_at(number)
+            self._looked.put(number, looks, looks.size)
+        return looks[place]
+
+    def _look_at(self, number: int) -> _GroupLooks:
         header, payload = self._group(number)
-        items = split_items(payload, header.count) if header.fallback and self.is_archive else [payload]
-        look = stored_looks(items[place : place + 1])[0] if header.fallback else coded_looks(header, self._models.zoo)
-        metadata = () if header.metadata is None else decode_metadata(header.metadata, header.count)[place]
-        return look, metadata
+        metadata = None if header.metadata is None else decode_metadata(header.metadata, header.count)
+        if not header.fallback:
+            return _GroupLooks(coded_looks(header, self._models.zoo), metadata)
+        return _GroupLooks(stored_looks(self._items(header, payload)), metadata)
+
+    def _items(self, header: GroupHeader, payload: bytes) -> list[bytes]:
+        """The items of the fallback: in a lone image it has no length before it."""
+        return split_items(payload, header.count) if self.is_archive else [payload]
 
     def __getitem__(self, name: str) -> PixelImage:
         """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
@@ -243,10 +278,10 @@ class Reader:
 
     def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
         try:
-            header, payload = parse_lone(self._lone, self._max_pixels)
+            header, payload = self._group(0)
             if progress is not None:
                 self._begin(header, [payload])
-            image = decode_lone(self._lone, self._models, progress, self._max_pixels)
+            image = self._decode_lone(progress)
         except (FormatError, ModelError) as error:
             return Done(0, [0], [], error)
         return Done(0, [0], [function(image)])
@@ -263,7 +298,7 @@ class Reader:
     def entries(self) -> Iterator[Listed]:
         """What is known of each image without decoding any, by position."""
         if self.archive is None:
-            header, payload = parse_lone(self._lone, self._max_pixels)
+            header, payload = self._group(0)
             (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
             yield Listed(None, *look, self.model_name(header), None)
             return
@@ -302,26 +337,32 @@ class Reader:
         Raises:
             FormatError: a group is damaged.
         """
-        accounting = self._accounting()
+        groups = []
+        metadata = payloads = 0
+        for number in range(len(self.groups)):  # read once, and one at a time
+            header, payload = self._group(number)
+            groups.append(self._group_facts(header, len(payload)))
+            metadata += len(header.metadata or b"")
+            payloads += len(payload)
+        if self.archive is not None:
+            accounting = self.archive.accounting_of(metadata, payloads)
+        else:
+            accounting = Accounting() if self._lone is None else self._lone.accounting()
         return {
             "format": 1,
             "archive": self.is_archive,
             "images": self.image_count,
             "bytes": accounting.total,
             "parts": {name: value for name, value in asdict(accounting).items() if value},
-            "groups": [self._group_facts(header, len(payload)) for header, payload in self._groups()],
+            "groups": groups,
         }
 
-    def _groups(self) -> Iterator[tuple[GroupHeader, bytes]]:
-        return map(self._group, range(1 if self.archive is None else len(self.archive.groups)))
-
     def _group(self, number: int) -> tuple[GroupHeader, bytes]:
-        if self.archive is None:
-            return parse_lone(self._lone, self._max_pixels)
-        return self.archive.read_group(number)
-
-    def _accounting(self) -> Accounting:
-        return lone_accounting(self._lone, self._max_pixels) if self.archive is None else self.archive.accounting()
+        if self.archive is not None:
+            return self.archive.read_group(number)
+        if self._lone is None:
+            raise FormatError("the file is empty")
+        return self._lone.header, self._lone.payload
 
     def _group_facts(self, header: GroupHeader, size: int) -> dict[str, Any]:
         facts = {"model": self.model_name(header), "images": header.count, "bytes": size}
@@ -341,6 +382,35 @@ class Reader:
             return self._models.zoo.named(header.model)[0].name
         except ModelError:
             return f"{header.model.hex()}... (not installed)"
+
+
+@dataclass(frozen=True)
+class _GroupLooks:
+    """What is known of the images of a group without decoding them: how each looks, or all, and their metadata."""
+
+    looks: list[Looks] | Looks
+    metadata: tuple[Metadata, ...] | None
+
+    @property
+    def size(self) -> int:
+        """How many images are listed, in memory."""
+        listed = len(self.looks) if isinstance(self.looks, list) else 1
+        return listed if self.metadata is None else listed + sum(1 + len(records) for records in self.metadata)
+
+    def __getitem__(self, place: int) -> tuple[Looks, Metadata]:
+        look = self.looks[place] if isinstance(self.looks, list) else self.looks
+        return look, () if self.metadata is None else self.metadata[place]
+
+
+def tail_note(tail: Tail, archive: bool = True) -> str:
+    """A line that says what stands behind the images of a file; empty if nothing does."""
+    if tail.kind is TailKind.UNFINISHED:
+        images = f", with {tail.images} image{'s' * (tail.images != 1)} in them" if tail.images else ""
+        return f"{tail.size} bytes of an unfinished addition at its end are left out{images}"
+    if tail.size:
+        kind = ", all zero," if tail.kind is TailKind.PADDING else ""
+        return f"{tail.size} bytes behind the {'archive' if archive else 'image'}{kind} are passed over"
+    return ""
 
 
 def _subpixels(looks: Looks) -> int:

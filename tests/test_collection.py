@@ -12,7 +12,7 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress import collection
+from bbcompress import reader
 from bbcompress.images import PixelImage, read_image
 from bbcompress.reader import Reader
 
@@ -75,7 +75,7 @@ def test_a_lookup_decodes_its_group_once(decoded: list[int]) -> None:
 
 
 def test_what_is_kept_is_bounded(decoded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "CACHED_SUBPIXELS", sum(image.samples for image in DIGITS))
+    monkeypatch.setattr(reader, "CACHED_SUBPIXELS", sum(image.samples for image in DIGITS))
     bbc.write("set.bbc", MIXED, k=0, verify=False)
     with bbc.open("set.bbc") as archive:
         for name in "adca":  # the digits make room for the colours, and these for them

@@ -32,6 +32,7 @@ from models_for_tests import sampled_strips, tiny_local
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, join_items, parse_lone
 from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, GroupHeader, Kind
+from bbcompress.archive.search import TailKind
 from bbcompress.archive.segments import PREFIX
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.refinement import MAX_STEPS
@@ -95,10 +96,18 @@ def test_every_byte_left_out_or_doubled(file: bytes) -> None:
         check(file[: place + 1] + file[place:], expected)
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"\xff", b"\n", bytes(4), bytes(8), b"\xbb\xc1\x01", bytes(1000)])
+@pytest.mark.parametrize(
+    "tail", [b"\0", b"\xff", b"\n", bytes(4), bytes(8), b"\xbb\xc1\x01", bytes(1000), b"hello" * 99]
+)
 def test_bytes_behind_the_end(file: bytes, tail: bytes) -> None:
-    unfinished = is_archive(file) and tail == PREFIX  # an addition that was broken off: as if it had not begun
-    assert check(file + tail, content(file)) == unfinished
+    """They are passed over where it is sure that they are no part of the file, and counted."""
+    sure = is_archive(file) or parse_lone(file)[0].fallback
+    assert check(file + tail, content(file)) == sure
+    if sure:
+        found = Reader(io.BytesIO(file + tail)).tail
+        zeros = TailKind.UNKNOWN if tail.strip(b"\0") else TailKind.PADDING
+        assert (found.size, found.images) == (len(tail), 0)
+        assert found.kind is (TailKind.UNFINISHED if is_archive(file) and tail == PREFIX else zeros)
     assert not check(tail + file, content(file))
 
 
@@ -116,10 +125,10 @@ def test_stretches_of_zeros(file: bytes) -> None:
 
 
 def everything(data: bytes) -> tuple[Content, list[int | None], int]:
-    """All that is in an archive, its times too, and how much of it is an unfinished addition."""
+    """All that is in an archive, its times too, and how many bytes at its end are told of as left out."""
     found, reader = content(data), Reader(io.BytesIO(data))
     assert reader.archive is not None
-    return found, list(reader.times), reader.archive.unfinished
+    return found, list(reader.times), reader.tail.size
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -150,14 +159,14 @@ def test_several_segments_with_damage_that_moves_their_end() -> None:
     kept = 0
     for changed in damaged:
         try:
-            found, its_times, unfinished = everything(changed)
+            found, its_times, left_out = everything(changed)
         except BBCError as error:
             assert "\n" not in str(error)
             continue
         assert len(found) in sizes
         assert found == content_of[: len(found)]
         assert its_times == times[: len(found)]
-        assert unfinished or changed == data[: len(changed)]
+        assert left_out or changed == data[: len(changed)]
         kept += 1
     assert kept > (len(data) - len(first)) // 2 - 2  # at least where it was cut
 

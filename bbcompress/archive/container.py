@@ -412,6 +412,10 @@ class ArchiveReader:
             header, payload = self.read_group(number)
             payloads += len(payload)
             metadata += len(header.metadata or b"")
+        return self.accounting_of(metadata, payloads)
+
+    def accounting_of(self, metadata: int, payloads: int) -> Accounting:
+        """The same, of groups that were read: so many bytes of metadata and of payloads are in them together."""
         segments, groups = len(self._segments), len(self.groups)
         names = sum(segment.index.name_bytes for segment in self._segments)
         times = sum(segment.index.time_bytes for segment in self._segments)

@@ -178,7 +178,17 @@ def decode_lone(
     data: bytes, models: ModelCache, progress: Progress | None = None, max_pixels: int = MAX_PIXELS
 ) -> PixelImage:
     """The image of the bytes of a file of one image. Raises FormatError, ModelError."""
-    header, payload = parse_lone(data, max_pixels)
+    return decode_one(*parse_lone(data, max_pixels), models, progress, max_pixels)
+
+
+def decode_one(
+    header: GroupHeader,
+    payload: bytes,
+    models: ModelCache,
+    progress: Progress | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> PixelImage:
+    """The image of the header and payload of a file of one image. Raises FormatError, ModelError."""
     if header.fallback:
         return with_metadata(header, [decode_item(payload, max_pixels, progress)])[0]
     (image,) = decode_images(header, payload, models, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from bbcompress.archive.index import Index
@@ -72,7 +72,8 @@ def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple
     if (indexed := search.index_before(end, start)) is not None:
         index, index_start = indexed
         used += end - index_start
-        offsets, good = _places(search, start, index, index_start)
+        offsets, sizes, good = _places(search, start, index, index_start)
+        index = replace(index, sizes=sizes)
         groups = [group for group in groups if group[0] not in good and search.fits(*group[:2])]
         if offsets is None:  # which group is which cannot be said
             groups = sorted([*groups, *((at, *size) for at, size in good.items())])
@@ -101,26 +102,32 @@ def _nameless(search: Search, start: int, groups: Sequence[_Group]) -> Segment:
 
 def _places(
     search: Search, start: int, index: Index, index_start: int
-) -> tuple[tuple[int, ...] | None, dict[int, tuple[int, int]]]:
+) -> tuple[tuple[int, ...] | None, tuple[tuple[int, int], ...], dict[int, tuple[int, int]]]:
     """Where the groups of an index are: as far behind the segment's beginning, or before the index, as it says. Those
-    whose checksums fit in neither place stay where the index says, to be told of as lost.
+    whose checksums fit in neither place stay where the index says, as far as that is before it, to be told of as lost.
 
-    Gives their offsets, and length and images of those that are as they were, by offset. No offsets where one place
-    may be that of two groups: between them, some others have been lost.
+    Gives their offsets, their lengths and images, and the same of those that are as they were by offset. No offsets
+    where one place may be that of two groups: between them, some others have been lost.
     """
     offsets: list[int] = []
+    sizes: list[tuple[int, int]] = []
     good: dict[int, tuple[int, int]] = {}
     owner: dict[int, int] = {}
     front, back = start + len(PREFIX), index_start - index.group_bytes
     sure = True
     for number, (length, count) in enumerate(index.sizes):
-        at = front
+        at = None
         for place in {front, back}:
             if place >= start and place + length <= index_start and search.fits(place, length):
                 sure = sure and owner.setdefault(place, number) == number
                 good[place] = length, count
                 at = place
+        if at is None:
+            at = min(front, index_start)
+            sizes.append((min(length, index_start - at), count))
+        else:
+            sizes.append((length, count))
         offsets.append(at)
         front += length
         back += length
-    return (tuple(offsets) if sure else None), good
+    return (tuple(offsets) if sure else None), tuple(sizes), good

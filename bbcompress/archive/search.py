@@ -36,7 +36,7 @@ from bbcompress.archive.segments import (
     read_segment,
     read_segments,
 )
-from bbcompress.errors import CutShortError, FormatError
+from bbcompress.errors import BBCError, CutShortError, FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.wire import ByteReader, crc32, varint
 
@@ -55,8 +55,9 @@ _STRAY = 1 << 16
 
 _SEGMENT_START = re.compile(re.escape(PREFIX) + b"(?=[" + re.escape(GROUP_FLAGS) + b"])", re.DOTALL)
 
-_NEARLY = 1 << 16
-"""By how many bytes the length in a footer may be wrong for it to be that of an index which lost some, or got some."""
+_NEARLY, _VERY_NEARLY = 1 << 16, 8
+"""By how many bytes the length in a footer may be wrong for it to be that of an index which lost some, or got some:
+where the index begins as it must, and where it may be that only a group was broken off."""
 
 
 class NoSegmentError(FormatError):
@@ -98,6 +99,12 @@ class Tail:
     kind: TailKind = TailKind.NOTHING
     size: int = 0
     images: int = 0
+
+
+def refuse_unknown(tail: Tail) -> None:
+    """Raises BBCError where nothing may be written in the place of what is behind an archive."""
+    if tail.kind is TailKind.UNKNOWN:
+        raise BBCError(f"{tail.size} bytes behind the archive are of no kind that is known; nothing is added over them")
 
 
 @dataclass
@@ -386,9 +393,14 @@ class Search:
         while content_end > found.end:  # else there is nothing, or zeros
             if found.groups:
                 state, _ = self._index_after(found)
-                if state is _IndexState.CUT or (state is _IndexState.MISSING and not self._nearly_a_footer(found)):
+                if state is _IndexState.CUT:
                     break
-                if state is not _IndexState.NONE or self._is_footer_of(found):
+                missing = state is _IndexState.MISSING
+                if self._ends_as_a_footer(found, _NEARLY if missing else _VERY_NEARLY):
+                    return None
+                if missing:
+                    break
+                if state is not _IndexState.NONE:
                     return None
             try:
                 header, length = self.group_at(found.end)
@@ -406,18 +418,14 @@ class Search:
             return None
         return Tail(TailKind.UNFINISHED, self.end - start, found.images + images)
 
-    def _is_footer_of(self, groups: Walk) -> bool:
-        """Whether the file ends with a footer that says the length of an index that begins behind the groups."""
-        size = self.end - FOOTER_BYTES - groups.end
-        return size > 0 and int.from_bytes(self.head(self.end - FOOTER_BYTES, 4), "little") == size
-
-    def _nearly_a_footer(self, groups: Walk) -> bool:
-        """Whether it ends with the footer of an index that begins there and has lost some bytes, or got some."""
+    def _ends_as_a_footer(self, groups: Walk, most: int) -> bool:
+        """Whether the file ends with the footer of an index that begins behind the groups and has lost so many bytes at
+        most, or got so many."""
         size = self.end - FOOTER_BYTES - groups.end
         if size <= 0:
             return False
         stated = int.from_bytes(self.head(self.end - FOOTER_BYTES, 4), "little")
-        return stated > len(groups.sizes) and abs(stated - size) <= _NEARLY
+        return stated > len(groups.sizes) and abs(stated - size) <= most
 
     def _has_stray_group(self, start: int) -> bool:
         """Whether there is a group whose checksum fits, and no prefix before it, in the first bytes from there on."""

@@ -24,7 +24,7 @@ def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | No
     """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded."""
     from bbcompress.file_names import list_names, select
 
-    with open_file(file, model, "cpu", True, max_pixels) as reader:
+    with open_file(file, model, "cpu", False, max_pixels) as reader:
         list_names(reader.names)  # raises where there are too many; entries are told one by one
         wanted = select(reader.names, only)
         chosen = None if wanted is None else frozenset(wanted)
@@ -60,7 +60,7 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     """Say what is in a file and what each part cost in bytes; no image is decoded."""
     from bbcompress.file_names import list_names
 
-    with open_file(file, model, "cpu", True, max_pixels) as reader:
+    with open_file(file, model, "cpu", False, max_pixels) as reader:
         facts = reader.facts()
         if as_json:
             click.echo(json.dumps({"file": file, **facts, "names": list_names(reader.names)}, indent=2))

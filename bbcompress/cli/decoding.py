@@ -150,7 +150,12 @@ def decompress(
 @max_pixels_option
 @quiet_option
 def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels: int, quiet: bool) -> None:
-    """Decode a file and check it, group by group; nothing is written. Exit with 1 if anything is damaged."""
+    """Decode a file and check it, group by group; nothing is written.
+
+    Exit with 1 if anything is damaged, or if there are bytes behind the last image that are not all zero.
+    """
+    from bbcompress.archive.search import TailKind
+
     lost: list[Done[Any]] = []
     good: list[Done[Any]] = []
     with open_file(file, model, device, quiet, max_pixels, keep_going=True) as reader:
@@ -163,11 +168,12 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
             for done in good:
                 say(f"group {done.number}: {count_of(len(done.positions))}, as they were")
         damaged = tell_of_damage(reader, lost)
-        unfinished = 0 if reader.archive is None else reader.archive.unfinished
         if damaged:
             raise BBCError(f"damaged: {_what_is_damaged(reader, len(lost))}")
-        if unfinished:
-            raise BBCError(f"all images are as they were, but there are {unfinished} bytes of an unfinished addition")
+        size, unfinished = reader.tail.size, reader.tail.kind is TailKind.UNFINISHED
+        if size and reader.tail.kind is not TailKind.PADDING:
+            what = "of an unfinished addition" if unfinished else "behind them that are not bbc's"
+            raise BBCError(f"all images are as they were, but there are {size} bytes {what}")
         if not quiet:
             say(f"{file}: {count_of(reader.image_count)}, all as they were")
 

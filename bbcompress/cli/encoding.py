@@ -107,6 +107,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     gives, and may not occur twice.
     """
     from bbcompress.archive.container import ArchiveReader, both_file_and_folder
+    from bbcompress.archive.search import refuse_unknown
     from bbcompress.output import open_to_add
 
     if not Path(archive).exists():
@@ -117,13 +118,15 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     with open_to_add(Path(archive)) as file:
         with about(archive):
             reader = ArchiveReader(file, coding["max_pixels"])
+            refuse_unknown(reader.tail)
         for name, _, label in reading.found:
             if reader.find(name) is not None:
                 raise BBCError(f"{label}: there is an image of the name {name!r} in {archive} already")
             if (inside := reader.find_inside(name)) is not None:
                 raise BBCError(f"{label}: {both_file_and_folder(name, inside)}")
-        if reader.unfinished and not quiet:
-            tell(f"note: {reader.unfinished} bytes of an unfinished addition are cut off")
+        if (size := reader.tail.size) and not quiet:
+            what = "of an unfinished addition" if reader.unfinished else "behind the archive, all zero,"
+            tell(f"note: {size} bytes {what} are cut off")
         with progress("add", quiet, reading.expected_pixels) as advance:
             summary = compressor.add(reading, reader, file, advance)
     if not quiet:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from bbcompress.reader import Done, Reader
 
 
+RANGES = 10
+"""Ranges of images that a line names."""
+
+
 @contextmanager
 def about(file: str) -> Iterator[None]:
     """Errors begin with the name of the file."""
@@ -48,7 +52,11 @@ def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
 
     archive = reader.archive
     if archive is not None and archive.fault is not None:
-        tell(f"{archive.fault}; names are lost, {archive.unread} bytes cannot be made out")
+        tell(f"{archive.fault}; {archive.unread} bytes cannot be made out")
+        if nameless := archive.without_index:
+            places = [*(_range_of(positions) for positions in nameless[:RANGES]), *["..."] * (len(nameless) > RANGES)]
+            count = count_of(sum(map(len, nameless)))
+            tell(f"names are lost: those of {count} ({', '.join(places)}), whose index is damaged")
     names = list_names(reader.names) if lost else []
     for done in lost:
         tell(f"group {done.number} is lost ({done.error})")
@@ -56,6 +64,10 @@ def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
             name = names[position]
             tell(f"lost: {f'image {position}' if name is None else name}")
     return bool(lost) or (archive is not None and archive.fault is not None)
+
+
+def _range_of(positions: range) -> str:
+    return f"{positions[0]}" if len(positions) == 1 else f"{positions[0]} to {positions[-1]}"
 
 
 def echo_notes(notes: list[str]) -> None:

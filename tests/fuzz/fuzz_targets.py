@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from bbcompress.archive.container import ArchiveReader, build_lone, lone_accounting, parse_lone
+from bbcompress.archive.container import ArchiveReader, build_lone, parse_lone
+from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.names import name_fault
 from bbcompress.errors import BBCError
 from bbcompress.images import PixelImage, read_frames, read_image
@@ -39,7 +40,7 @@ def container(data: bytes) -> None:
     with _refusals():
         header, payload = parse_lone(data, MAX_PIXELS)
         assert build_lone(header, payload, MAX_PIXELS) == data, "two files say the same"
-        assert lone_accounting(data, MAX_PIXELS).total == len(data)
+        assert LoneImage.parse(data, MAX_PIXELS).accounting().total == len(data)
         if header.metadata is not None:
             decode_metadata(header.metadata, 1)
     for keep_going in (False, True):
