@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,8 +41,6 @@ def read_metadata(file: Image.Image, data: bytes) -> tuple[Metadata, tuple[str, 
     records = tuple(_shared(file))
     if file.format in ("JPEG", "MPO"):
         records += tuple(_of_jpeg(file, lost))
-    if file.format == "BMP":
-        records += tuple(_of_bmp(data, lost))
     if file.format == "GIF":
         records += tuple(gif.read_metadata(data))
     if file.format == "GIF" and isinstance(comment := file.info.get("comment"), bytes):
@@ -76,16 +73,6 @@ def _of_jpeg(file: Image.Image, lost: set[str]) -> Iterable[Record]:
         factor = 100 if unit == PER_METRE else 1  # JPEG counts by the centimetre
         if record := resolution(unit, (density[0] * factor, 1), (density[1] * factor, 1)):
             yield record
-
-
-def _of_bmp(data: bytes, lost: set[str]) -> Iterable[Record]:
-    size = int.from_bytes(data[14:18], "little")
-    if size >= 40 and len(data) >= 54:
-        x, y = struct.unpack("<II", data[38:46])
-        if record := resolution(PER_METRE, (x, 1), (y, 1)):
-            yield record
-    if size >= 108 and data[70:74] in (b"DEBM", b"KNIL", bytes(4)) and (data[70:74] != bytes(4) or any(data[74:122])):
-        lost.add("colour space")
 
 
 def _comment(content: bytes) -> Record:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from bbcompress import file_metadata, netpbm, png, png_metadata, tiff
+from bbcompress import bmp, file_metadata, netpbm, png, png_metadata, tiff
 from bbcompress.errors import ImageError
 from bbcompress.metadata import CHUNK_BEFORE_PIXELS, CHUNKS, Metadata, fault, names_of
 
@@ -255,7 +255,7 @@ def read_frames(
         return
     for number in range(count):
         with _named_errors(name, max_pixels):
-            image = _of_tiff(frames.read(number)) if isinstance(frames, tiff.TiffReader) else frames.read(number)
+            image = _as_image(frames.read(number)) if isinstance(frames, tiff.TiffReader) else frames.read(number)
         yield image
 
 
@@ -324,7 +324,9 @@ def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
         source = tiff.TiffReader(data, max_pixels)
         if len(source) > 1:
             raise _several(len(source))
-        return _of_tiff(source.read(0))
+        return _as_image(source.read(0))
+    if bmp.is_bmp(data) and "BMP" in formats:
+        return _as_image(bmp.read_image(data, max_pixels))
     with _opened(data, max_pixels, formats) as file:
         frames = _frames(file)
         if frames > 1:
@@ -332,7 +334,7 @@ def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
         return _read_opened(file, data)
 
 
-def _of_tiff(found: tiff.TiffImage) -> PixelImage:
+def _as_image(found: tiff.TiffImage | bmp.BmpImage) -> PixelImage:
     return PixelImage(found.mode, found.pixels, found.palette, b"", found.lost, found.metadata)
 
 
@@ -346,6 +348,8 @@ def _frames(file: Image.Image) -> int:
 
 
 def _frame_count(data: bytes, max_pixels: int) -> int:
+    if bmp.is_bmp(data):
+        return 1
     if data.startswith(png.PNG_SIGNATURE):
         return png.frame_count(png.parse_png(data))
     with _opened(data, max_pixels, FORMATS) as file:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress import gif, netpbm, png, tiff
+from bbcompress import bmp, gif, netpbm, png, tiff
 from bbcompress.errors import ImageError
 from bbcompress.images import BAND_PIXELS, PixelImage, read_image
-from bbcompress.metadata import EXIF, ICC, RESOLUTION, TEXT, XMP, names_of, per_metre
+from bbcompress.metadata import EXIF, ICC, TEXT, XMP, names_of
 from bbcompress.pillow_images import bare_pillow
 from bbcompress.png_metadata import chunks_of
 
@@ -117,13 +117,7 @@ def write_bmp(image: PixelImage) -> bytes:
     """A BMP. ImageError for what it cannot hold."""
     if image.mode not in ("1", "L", "P", "RGB", "RGBA") or image.transparency:
         raise ImageError(f"BMP cannot hold {image.mode}" + " with a transparency" * bool(image.transparency))
-    out = io.BytesIO()
-    bare_pillow(image).save(out, "BMP")
-    numbers = [per_metre(record) for record in image.metadata if record.kind == RESOLUTION]
-    known = numbers[0] if numbers and numbers[0] is not None else (0, 0)
-    out.seek(38)
-    out.write(struct.pack("<II", *known))  # where Pillow writes 96 dpi, whatever the image says
-    return out.getvalue()
+    return bmp.write_image(image.mode, image.pixels, image.palette, image.metadata)
 
 
 def write_gif(image: PixelImage) -> bytes:

@@ -1,4 +1,4 @@
-"""Metadata of JPEG, WebP, GIF and BMP: in one form with that of PNG, and back from it."""
+"""Metadata of JPEG, WebP and GIF: in one form with that of PNG, and back from it."""
 
 from __future__ import annotations
 
@@ -117,23 +117,6 @@ def test_extensions_of_gif() -> None:
         list(gif.read_metadata(file[:end]))
     with pytest.raises(ImageError, match="XMP with a NUL"):  # it would end its blocks
         write_image(replace(image, metadata=(Record(XMP, bytes(300)),)), "gif")
-
-
-def test_bmp() -> None:
-    image = read_image(saved("BMP", dpi=(300, 300)))
-    assert image.metadata == (resolution(PER_INCH, (300, 1), (300, 1)),)
-    comes_back(image, "png", "tiff", "bmp")
-    data = bytearray(saved("BMP"))
-    data[38:46] = bytes(8)
-    assert read_image(bytes(data)).metadata == ()
-
-
-def test_colour_space_of_bmp() -> None:
-    plain = saved("BMP")
-    header = struct.pack("<I", 108) + plain[18:54] + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0)
-    for kind, rest, lost in ((b"BGRs", bytes(48), ()), (bytes(4), bytes(48), ()), (bytes(4), b"\1" * 48, ("c",))):
-        data = plain[:2] + struct.pack("<IHHI", len(plain) + 68, 0, 0, 122) + header + kind + rest + plain[54:]
-        assert len(read_image(data).lost) == len(lost)
 
 
 def test_a_block_that_no_format_allows_is_named() -> None:

@@ -66,7 +66,7 @@ HELD = {
     "png": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"],
     "tiff": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "LA;16", "RGB;16", "RGBA;16"],
     "webp": ["RGB", "RGBA"],
-    "bmp": ["1", "L", "P", "RGB"],
+    "bmp": ["1", "L", "P", "RGB", "RGBA"],
     "gif": ["P", "L"],
     "ppm": ["RGB", "RGB;16"],
     "pgm": ["L", "I;16"],
@@ -132,7 +132,7 @@ ALL = (PROFILE, BLOCK, PACKET, COMMENT, DPI)
         ("webp", ALL, "lose or change: resolution, text; PNG can hold it"),
         ("bmp", (DPI,), ""),
         ("bmp", (ODD_DPI,), "lose or change: resolution; PNG can hold it"),
-        ("bmp", ALL, "lose or change: EXIF, ICC profile, XMP, text"),
+        ("bmp", ALL, "lose or change: EXIF, XMP, text"),
         ("ppm", (DPI,), "PPM cannot hold resolution"),
     ],
 )
