@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from bbcompress import kernel_files
 from bbcompress.errors import BBCError
 from bbcompress.signals import held_back
 from bbcompress.threads import limit_threads, processors
@@ -141,7 +143,8 @@ class Workers(Generic[Task, Result]):
         with held_back(), _interrupts_blocked():
             ours, its = context.Pipe()
             share = max(1, processors() // self._count)
-            process = context.Process(target=_serve, args=(its, self._make, share), daemon=True)
+            arguments = (its, self._make, share, kernel_files.place().path)
+            process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             its.close()
             self._workers.append(_Worker(process, ours))
@@ -192,14 +195,20 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection[Any, Any], make: Callable[[], Work[Any, Any]], threads: int) -> None:
-    """What a process does: task after task, until nobody is there to send one."""
+def _serve(
+    connection: Connection[Any, Any], make: Callable[[], Work[Any, Any]], threads: int, kernels: Path | None
+) -> None:
+    """What a process does: task after task, until nobody is there to send one.
+
+    kernels: where the process that started this one keeps compiled kernels; it may be a temporary directory.
+    """
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("bbcompress").setLevel(logging.ERROR)
     limit_threads(threads)
+    kernel_files.share(kernels)
     work: Work[Any, Any] | None = None
     while True:
         try:

@@ -1,33 +1,35 @@
-"""Where compiled kernels are kept, and the decorators that compile them.
+"""The decorators of the loops that numba compiles, and what becomes of the compiled code.
 
 `kernel` and `inline` are the package's only way to numba, which is imported when a kernel is first compiled or loaded:
 a lone digit is coded by the interpreter in less time than that takes.
 
-numba's own cache is sound only within limits (read in numba/core/caching.py, 0.68). Its files are written
-whole and renamed, but the index is saved before the data that it names, and data files are numbered without a
-lock. So two processes that save one function under different keys (CPU, signature) may leave an entry that
-names the other's machine code, and a reader may meet a new index with old data after an upgrade. Nor does it
-see that a helper inlined from another module has changed. All of this goes away when a directory only ever
-holds one version of each function: the directory's name has the hash of the kernels' sources, the
-interpreter, numba, llvmlite and the CPU in it, and every kernel is called with one signature only.
+numba's own cache (read in numba/core/caching.py, 0.68) is not used. It unpickles its files and runs the machine code
+in them without a checksum. It saves an index before the data that it names and numbers data files without a lock, so
+that two processes may leave an entry that names the other's machine code. It does not see that a helper inlined from
+another module has changed. And all libraries of a process share its one setting of where it is.
+
+Here each kernel is one file, kept by `kernel_files`. What the machine code depends on stands in the name of the file's
+directory (the package's sources, the interpreter, numba, llvmlite and the processor) and in its digest (the signature,
+numba's target, the source of the kernel's own module). numba's configuration stays as it is. Of numba's interior this
+takes the attribute `Dispatcher._cache` and the two methods by which `CompileResult` is pickled. With a version of
+numba where one of them is missing or fails, each process compiles its kernels.
 """
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
 import importlib
 import logging
-import os
-import shutil
-import stat
+import pickle
 import sys
-import tempfile
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from bbcompress import kernel_files
+from bbcompress.kernel_files import Place
 
 MAX_INTERPRETED = 4096
 """Symbols that a kernel may code in a process before it is compiled."""
@@ -37,21 +39,22 @@ _log = logging.getLogger(__name__)
 
 
 def prepare() -> bool:
-    """Choose the cache directory and tell numba; say whether nothing has been compiled into it yet.
+    """Choose the directory of compiled kernels; say whether there was none in it yet.
 
-    The answer is that of the process's first call.
-    The directory lies in `NUMBA_CACHE_DIR` where that is set, else in the user's cache directory, else, where
-    neither can be written, in a private temporary one. Imports numba (0.2 s) and nothing else slow.
+    The answer is the same at each call in a process. Imports numba (0.2 s), whose version is a part of the directory's
+    name, and nothing else slow.
     """
-    path, first_run = _prepared()
-    # Again at each call: numba re-reads its configuration when a NUMBA_ variable has changed.
-    _numba().config.CACHE_DIR = str(path)
-    return first_run
+    return _prepared()[1]
 
 
-def directory() -> Path:
-    """The directory that holds this process's compiled kernels."""
+def place() -> Place:
+    """Where this process's compiled kernels are; imports numba."""
     return _prepared()[0]
+
+
+def directory() -> Path | None:
+    """The directory that holds this process's compiled kernels; None where there is no safe one. Imports numba."""
+    return place().path
 
 
 class Kernel:
@@ -72,11 +75,11 @@ class Kernel:
     def __call__(self, *args: Any) -> Any:
         """Run it compiled."""
         if self._compiled is None:
-            if prepare():
-                _announce()
-            self._compiled = _numba().njit(cache=True, nogil=True, fastmath=False)(
-                _with_compiled_helpers(self._function)
-            )
+            _announce()
+            compiled = _numba().njit(nogil=True, fastmath=False)(_with_compiled_helpers(self._function))
+            if hasattr(compiled, "_cache"):  # else NUMBA_DISABLE_JIT is set
+                compiled._cache = _CompiledFiles(self._function)
+            self._compiled = compiled
         return self._compiled(*args)
 
     def for_symbols(self, n: int) -> Callable[..., Any]:
@@ -116,9 +119,75 @@ def _with_compiled_helpers(function: Callable[..., Any]) -> Callable[..., Any]:
     return copy
 
 
+class _CompiledFiles:
+    """The compiled forms of a kernel on the disk, as numba asks for them, in place of its `FunctionCache`.
+
+    Whatever goes wrong, the kernel is compiled anew. The logger has a line for it, at the level INFO.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        code = function.__code__
+        self._module = function.__module__
+        self._name = "".join(letter for letter in function.__qualname__ if letter not in "<>")
+        self._line = code.co_firstlineno
+        self._source = _digest_of(code.co_filename)
+        path = directory()
+        self.cache_path = None if path is None or self._source is None else str(path)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """numba's `CompileResult` for the signature; None where it has to be compiled."""
+        if self.cache_path is None:
+            return None
+        try:
+            target.refresh()
+            path, key = self._place_of(signature, target.codegen())
+            data = kernel_files.read(path, key)
+            if data is None:
+                return None
+            result = importlib.import_module("numba.core.compiler").CompileResult
+            return result._rebuild(target, *pickle.loads(data))
+        except Exception as error:
+            _log.info("kernel %s cannot be loaded: %r", self._name, error)
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep what numba has compiled, where that can be kept."""
+        if self.cache_path is None:
+            return
+        try:
+            if result.lifted or result.library.has_dynamic_globals:  # as numba's own cache refuses
+                return
+            data = importlib.import_module("numba.core.serialize").dumps(result._reduce())
+            kernel_files.write(*self._place_of(signature, result.codegen), data)
+        except OSError as error:
+            _warn_not_kept(self.cache_path, error.strerror or str(error))
+        except Exception as error:
+            _log.info("kernel %s cannot be kept: %r", self._name, error)
+
+    def enable(self) -> None: ...
+    def disable(self) -> None: ...
+    def flush(self) -> None: ...
+
+    def _place_of(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
+        """The file of a signature, and what its code depends on beyond what its directory's name says."""
+        assert self.cache_path is not None
+        key = repr((self._module, self._name, self._line, self._source, signature, codegen.magic_tuple())).encode()
+        file = f"{self._name}-{hashlib.sha256(key).hexdigest()[:16]}{kernel_files.SUFFIX}"
+        return Path(self.cache_path) / file, key
+
+
 @functools.cache
 def _announce() -> None:
-    _log.warning("compiling kernels (once, takes seconds)")
+    """Say, once, that kernels are about to be compiled, unless they are only to be loaded."""
+    if prepare():
+        fault = place().fault
+        how = f"takes seconds, in each run: {fault}" if fault else "once, takes seconds"
+        _log.warning("compiling kernels (%s)", how)
+
+
+@functools.cache
+def _warn_not_kept(path: str, reason: str) -> None:
+    _log.warning("compiled kernels cannot be kept in %s: %s", path, reason)
 
 
 def _numba() -> Any:
@@ -127,17 +196,18 @@ def _numba() -> Any:
 
 
 @functools.cache
-def _prepared() -> tuple[Path, bool]:
-    name = _directory_name()
-    for base in (os.environ.get("NUMBA_CACHE_DIR"), _user_cache()):
-        if base:
-            path = Path(base).absolute() / "bbcompress" / name
-            if _writable(path):
-                break
-    else:
-        path = _temporary_base() / name
-        path.mkdir(parents=True, exist_ok=True)
-    return path, next(path.rglob("*.nbi"), None) is None
+def _digest_of(source: str) -> str | None:
+    """Of a Python source file; None where it cannot be read, as in a zip file."""
+    try:
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+@functools.cache
+def _prepared() -> tuple[Place, bool]:
+    found = kernel_files.directory(_directory_name())
+    return found, found.path is None or next(kernel_files.kernels(found.path), None) is None
 
 
 def _directory_name() -> str:
@@ -156,43 +226,3 @@ def _directory_name() -> str:
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         key.update(hashlib.sha256(source.read_bytes()).digest())
     return f"numba-{numba.__version__}-{key.hexdigest()[:16]}"
-
-
-def _user_cache() -> Path | None:
-    """The user's cache directory by the system's convention; None where it has none."""
-    try:
-        if sys.platform == "win32":
-            local = os.environ.get("LOCALAPPDATA")
-            return Path(local) if local else Path.home() / "AppData" / "Local"
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches"
-        xdg = os.environ.get("XDG_CACHE_HOME", "")
-        return Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
-    except RuntimeError:  # no home directory
-        return None
-
-
-def _writable(path: Path) -> bool:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError:
-        return False
-    return True
-
-
-def _temporary_base() -> Path:
-    """A temporary directory that nobody else can write: a cache holds code that will be run."""
-    if sys.platform == "win32":  # the temporary directory is the user's own
-        return Path(tempfile.gettempdir()) / "bbcompress"
-    shared = Path(tempfile.gettempdir()) / f"bbcompress-{os.getuid()}"
-    try:
-        shared.mkdir(mode=0o700, exist_ok=True)
-        info = shared.lstat()
-        if stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o022:
-            return shared
-    except OSError:
-        pass
-    private = tempfile.mkdtemp(prefix="bbcompress-")
-    atexit.register(shutil.rmtree, private, ignore_errors=True)
-    return Path(private)

@@ -1,12 +1,8 @@
-"""The ANS coder: round trips, agreement with a plain coder and with craystack, storage, the kernel cache."""
+"""The ANS coder: round trips, agreement with a plain coder and with craystack, storage, its kernels."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -425,77 +421,7 @@ def test_craystack_messages(case: dict[str, Any]) -> None:
     assert message.flatten().tolist() == first.tolist()
 
 
-# Kernels and their cache
-
-SCRIPT = """
-import hashlib, sys
-from bbcompress import kernel_cache
-assert "numba" not in sys.modules
-first = kernel_cache.prepare()
-import numpy as np
-from bbcompress.ans import Message
-rng = np.random.default_rng(0)
-message = Message.empty(3)
-freq1 = rng.integers(1, 256, 2 * kernel_cache.MAX_INTERPRETED)
-message.push_bernoulli(rng.integers(0, 2, len(freq1)), freq1, 8)
-data = message.to_bytes()
-message.pop_bernoulli(freq1, 8)
-assert message == Message.empty(3)
-print(int(first), kernel_cache.directory(), hashlib.sha256(data).hexdigest())
-"""
-
-
-def start(**environment: str) -> subprocess.Popen[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "XDG_"))}
-    command = [sys.executable, "-c", SCRIPT]
-    env = {**kept, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[bool, Path, str]:
-    """First run, directory of the kernels, hash of the message."""
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert err in ("", "compiling kernels (once, takes seconds)\n")
-    first, directory, data = out.split()
-    return first == "1", Path(directory), data
-
-
-def test_concurrent_first_runs(tmp_path: Path) -> None:
-    base = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    # Two CPU names: numba's own index, shared by both, would lose or swap entries.
-    processes = [start(**base, **({"NUMBA_CPU_NAME": "generic"} if i % 2 else {})) for i in range(4)]
-    results = [finish(process) for process in processes]
-    assert len({data for _, _, data in results}) == 1
-    assert len({directory for _, directory, _ in results}) == 2
-    assert all(directory.is_relative_to(tmp_path) for _, directory, _ in results)
-    assert not list(tmp_path.rglob("*.tmp.*"))
-
-    compiled = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*.nb?"))
-    begin = time.perf_counter()
-    for generic in ({}, {"NUMBA_CPU_NAME": "generic"}):
-        first, _, data = finish(start(**base, **generic))
-        assert not first and data == results[0][2]
-    assert time.perf_counter() - begin < 60
-    assert sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*.nb?")) == compiled
-
-
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the cache's place is another there")
-def test_place_of_the_cache(tmp_path: Path) -> None:
-    wall = tmp_path / "file"
-    wall.write_text("not a directory")
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    unwritable = {"NUMBA_CACHE_DIR": str(wall), "XDG_CACHE_HOME": str(wall), "TMPDIR": str(temporary)}
-    processes = [start(XDG_CACHE_HOME=str(tmp_path / "xdg")), start(**unwritable)]
-    (first, directory, _), (first_temporary, directory_temporary, _) = map(finish, processes)
-    assert first and directory.is_relative_to(tmp_path / "xdg" / "bbcompress")
-    assert first_temporary and directory_temporary.is_relative_to(temporary)
-    assert not finish(start(**unwritable))[0]
-    # A temporary directory that others can write is not trusted: it would hold code that we run.
-    next(temporary.iterdir()).chmod(0o777)
-    first_again, directory_again, _ = finish(start(**unwritable))
-    assert first_again and directory_again.parent != directory_temporary.parent
+# Kernels
 
 
 def test_kernels_have_one_specialisation(monkeypatch: pytest.MonkeyPatch) -> None:
