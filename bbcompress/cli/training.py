@@ -111,7 +111,9 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     try:
         from bbcompress.training import run
-        from bbcompress.training.distributed import leave
+        from bbcompress.training.checkpoints.finished import CHECKPOINTS
+        from bbcompress.training.distributed import is_first, leave
+        from bbcompress.training.export.export import export_run
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -120,8 +122,10 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     config, out = run.configure(given, out, resume, from_checkpoint)
     try:
         run.train(config, out, resume, from_checkpoint, quiet)
+        if is_first():
+            export_run(out, config.data_dir)
     except (KeyboardInterrupt, Terminated):
-        if any((out / name).exists() for name in run.CHECKPOINTS):  # a finished run may lack its export
+        if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
             tell("go on with --resume")
         raise
     leave()

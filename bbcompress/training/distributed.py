@@ -115,6 +115,11 @@ def joined(device: str) -> Iterator[Share]:
     dist.destroy_process_group()
 
 
+def is_first() -> bool:
+    """Whether this process is the first of those that torchrun started, or the only one: the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def leave() -> None:
     """End this process with status 0 if torchrun started it as one of several, else do nothing: to be called when all
     is written. Where the interpreter tears down what is left of a group's threads, torch now and then aborts."""

@@ -27,15 +27,16 @@ from torch import Tensor
 import bbcompress
 from bbcompress.errors import TrainingError
 from bbcompress.escaping import escaped
+from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.objectives import TINY, bits_per_dimension, gaussian_kl
-from bbcompress.training.run import TrainingConfig
+from bbcompress.training.reporter import Reporter, reporting
 from bbcompress.training.trained import BASELINE, TrainedRun, TrainedVAE, open_run
-from bbcompress.training.trainer import Reporter, Trainer, reporting, seeded_generator
+from bbcompress.training.trainer import Trainer, seeded_generator
 
 BATCH = 500  # images evaluated at once
 TRAIN_SAMPLES, TEST_SAMPLES = 1, 4
-OPTIMAL_LR = {"mlp": 5e-4, "resnet": 1e-5, "local": 5e-4}
 OPTIMAL = "optimal"
 
 
@@ -331,7 +332,7 @@ def _schedule(config: TrainingConfig, options: EvaluationOptions) -> dict[str, A
     return {
         "optimiser": "Adam",
         "epochs": options.optimal,
-        "lr": options.lr or OPTIMAL_LR[config.architecture],
+        "lr": options.lr or ARCHITECTURES[config.architecture].optimal_lr,
         "batch": options.batch or config.batch,
         "average": config.average,
         "seed": options.seed,

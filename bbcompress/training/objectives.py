@@ -7,6 +7,9 @@ an encoder alone leave it to the caller to freeze the decoder (requires_grad_(Fa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.likelihoods import Likelihood
+from bbcompress.training.trainer import Loss
 
 ELBO = "elbo"
 SLEEP = "sleep"
@@ -21,9 +25,6 @@ REVERSE_SLEEP = "reverse-sleep"
 REVERSE_HALF_ASLEEP = "reverse-half-asleep"
 DENOISING = "denoising"
 WAKE_SLEEP = "wake-sleep"
-OBJECTIVES = (ELBO, SLEEP, REVERSE_SLEEP, REVERSE_HALF_ASLEEP, DENOISING, WAKE_SLEEP)
-"""Names on the command line. All but wake-sleep are of an encoder whose decoder is frozen."""
-
 TINY = torch.finfo(torch.float32).tiny
 
 
@@ -250,3 +251,100 @@ def evaluate(model: ImageVAE, data: Tensor, samples: int, generator: torch.Gener
 def bits_per_dimension(dimensions: int) -> float:
     """The factor from nats an image to bits a dimension."""
     return 1 / (dimensions * math.log(2))
+
+
+# --- The registry --------------------------------------------------------------------------------
+
+
+class ObjectiveOptions(Protocol):
+    """The options of a run that objectives read; `alpha` and `sigma` are None where the objective has none."""
+
+    @property
+    def alpha(self) -> float | None: ...
+    @property
+    def sigma(self) -> float | None: ...
+    @property
+    def samples(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An objective as a run knows it.
+
+    name: that on the command line.
+    loss: the loss of an image VAE by the run's options; all processes have the whole batch and do their share of it.
+    options: the options that the objective has, `alpha` and `sigma`, each with its usual value.
+    dreams: the objective draws images from the model, so that `samples` counts.
+    of_both: the objective trains both networks; the others train an encoder whose decoder is frozen.
+    is_elbo: the loss is a mean negative ELBO, which is reported in bits per dimension.
+    share: for reverse half-asleep inference and its special cases, the share of dreams in a batch; else None.
+    """
+
+    name: str
+    loss: Callable[[ImageVAE, ObjectiveOptions, Share], Loss]
+    options: Mapping[str, float] = field(default_factory=dict)
+    dreams: bool = True
+    of_both: bool = False
+    is_elbo: bool = True
+    share: Callable[[ObjectiveOptions], float] | None = None
+
+
+def half_asleep_loss(model: ImageVAE, alpha: float, options: ObjectiveOptions, share: Share) -> Loss:
+    """`reverse_half_asleep` with a share of dreams that is given."""
+    return partial(reverse_half_asleep, model, alpha=alpha, aggregate=_aggregate(options), share=share)
+
+
+def _aggregate(options: ObjectiveOptions) -> bool:
+    return options.samples == "aggregate"
+
+
+def _given(value: float | None) -> float:
+    """An option that the objective has: a configuration has filled it in."""
+    if value is None:
+        raise ValueError("an objective lacks one of its options")
+    return value
+
+
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        Objective(
+            ELBO,
+            lambda model, options, share: partial(negative_elbo, model, share=share),
+            dreams=False,
+            share=lambda options: 0.0,
+        ),
+        Objective(
+            SLEEP,
+            lambda model, options, share: partial(sleep, model, aggregate=_aggregate(options), share=share),
+            is_elbo=False,
+        ),
+        Objective(
+            REVERSE_SLEEP,
+            lambda model, options, share: half_asleep_loss(model, 1.0, options, share),
+            share=lambda options: 1.0,
+        ),
+        Objective(
+            REVERSE_HALF_ASLEEP,
+            lambda model, options, share: half_asleep_loss(model, _given(options.alpha), options, share),
+            options={"alpha": 0.5},
+            share=lambda options: _given(options.alpha),
+        ),
+        Objective(
+            DENOISING,
+            lambda model, options, share: partial(
+                denoising, model, alpha=_given(options.alpha), sigma=_given(options.sigma), share=share
+            ),
+            options={"alpha": 0.5, "sigma": 0.1},
+            dreams=False,
+        ),
+        Objective(
+            WAKE_SLEEP,
+            lambda model, options, share: partial(wake_sleep, model, aggregate=_aggregate(options), share=share),
+            options={"alpha": 0.5},  # of the encoder that is trained afterwards
+            of_both=True,
+            is_elbo=False,
+        ),
+    )
+}
+"""All objectives by name. A new one is a loss and an entry here, and its name in the choices of `bbc train`."""

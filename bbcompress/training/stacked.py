@@ -21,8 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bbcompress.errors import OutputExistsError, TrainingError
-from bbcompress.training.architectures.mlp import MLPVAE
-from bbcompress.training.architectures.tasks import MLPTask
+from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE
+from bbcompress.training.architectures.mlp import MLPVAE, MLPTask
+from bbcompress.training.checkpoints.checkpoint import save_checkpoint
+from bbcompress.training.checkpoints.finished import CHECKPOINTS, save_finished, state_of
+from bbcompress.training.checkpoints.log import Log, save_json
+from bbcompress.training.config import OF_DECODER, TrainingConfig
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import OPTIMAL
 from bbcompress.training.likelihoods import Likelihood
@@ -34,27 +38,10 @@ from bbcompress.training.objectives import (
     negative_elbo,
     standard_normal,
 )
-from bbcompress.training.run import (
-    CHECKPOINTS,
-    FINAL_SAMPLES,
-    OF_DECODER,
-    PHASE_RHA,
-    PHASE_VAE,
-    TrainingConfig,
-    save_finished,
-    state_of,
-)
+from bbcompress.training.reporter import Reporter, reporting
+from bbcompress.training.run import FINAL_SAMPLES
 from bbcompress.training.trained import BASELINE, RHA, open_run
-from bbcompress.training.trainer import (
-    Log,
-    Loss,
-    Reporter,
-    Trainer,
-    reporting,
-    save_checkpoint,
-    save_json,
-    seeded_generator,
-)
+from bbcompress.training.trainer import Loss, Trainer, seeded_generator
 
 ROWS_AT_ONCE = 20_000  # of an evaluation, all members together
 OF_MEMBERS = {"seed", "sigma", "name"}  # in what options they may differ
@@ -272,11 +259,12 @@ def _encoder_loss(task: MLPTask, stack: StackedVAE, members: Sequence[Member]) -
     """The loss of phase rha, in denoising with the sigma of each member."""
     if task.config.objective != DENOISING:
         return task.of_encoder(stack)[0]
+    alpha = task.config.alpha or 0.0
     sigmas = torch.tensor([member.config.sigma for member in members], device=task.data.device)
 
     def loss(batch: Tensor, *, generator: torch.Generator) -> Tensor:
         sigma = sigmas.repeat(len(batch) // len(sigmas))[:, None]
-        return denoising(stack, batch, task.config.alpha, sigma, generator)
+        return denoising(stack, batch, alpha, sigma, generator)
 
     return loss
 

@@ -11,19 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE
 from bbcompress.training.architectures.local import Images, LocalVAE, crops
-from bbcompress.training.architectures.tasks import TASKS, TEST_TILES, LocalTask
+from bbcompress.training.architectures.local_task import TEST_TILES, LocalTask
+from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint
+from bbcompress.training.checkpoints.finished import checkpoint_in
+from bbcompress.training.config import TrainingConfig, config_from_dict
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE
-from bbcompress.training.run import (
-    PHASE_RHA,
-    PHASE_VAE,
-    TrainingConfig,
-    checkpoint_in,
-    config_from_dict,
-    refuse_device,
-)
-from bbcompress.training.trainer import copy_all, load_checkpoint, weights_of
+from bbcompress.training.run import refuse_device
+from bbcompress.training.trainer import copy_all, weights_of
 
 BASELINE, RHA = "baseline", "rha"
 FINISHED = "finished"
@@ -189,7 +187,7 @@ def open_run(
         precision="float32", compile=False,
     )  # fmt: skip
     dataset = dataset or load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey)
-    task: Any = TASKS[here.architecture](here, dataset, ALONE)
+    task: Any = ARCHITECTURES[here.architecture].task(here, dataset, ALONE)
     if json.dumps(task.shape) != json.dumps(state.get("shape")):
         raise TrainingError(f"{checkpoint}: was trained on images of another size than those of {here.data}")
     built = task.build(), task.build()

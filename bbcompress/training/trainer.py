@@ -1,26 +1,19 @@
-"""A trainer that knows nothing of the model, its checkpoints, log and progress display."""
+"""A trainer that knows nothing of the model: Adam on a loss, averaged weights, a state that can be saved."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
-from bbcompress.escaping import escaped
-from bbcompress.training.checkpoints.atomic import remove_strays, replacing
-from bbcompress.training.checkpoints.parts import is_manifest, read_parts, remove_stray_parts, write_parts
 from bbcompress.training.distributed import mean_of_processes, processes
+from bbcompress.training.reporter import Reporter
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
 SHOW_EVERY = 20  # steps
@@ -47,66 +40,6 @@ def _seed(*words: object) -> int:
 
 
 # --- Display -------------------------------------------------------------------------------------
-
-
-class Reporter:
-    """Progress on stderr: a bar on a terminal, a line an epoch elsewhere, nothing when quiet."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
-
-    def open(self) -> None:
-        """Show the bar where there is a terminal."""
-        if self._console.is_terminal and not self._quiet:
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[bpd]}"), console=self._console,
-            )  # fmt: skip
-            self._bar.start()
-
-    def close(self) -> None:
-        """Give the terminal back."""
-        if self._bar is not None:
-            self._bar.stop()
-
-    def begin(self, phase: str, total: int, done: int) -> None:
-        """A phase of `total` steps starts, `done` of which are behind it."""
-        if self._bar is not None:
-            for task in self._bar.task_ids:
-                self._bar.remove_task(task)
-            self._task = self._bar.add_task(phase, total=total, completed=done, bpd="")
-
-    @property
-    def wants_steps(self) -> bool:
-        """Whether step() shows anything."""
-        return self._bar is not None
-
-    def step(self, done: int, bpd: float) -> None:
-        """`done` steps of the phase are behind; bpd is the epoch's running mean."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, bpd=f"{bpd:.4f} bpd")
-
-    def line(self, text: str) -> None:
-        """A plain line, above the bar if there is one."""
-        if not self._quiet:
-            self._console.print(escaped(text), markup=False)
-
-
-@contextmanager
-def reporting(quiet: bool = False) -> Iterator[Reporter]:
-    """A reporter whose bar ends with the block."""
-    reporter = Reporter(quiet)
-    reporter.open()
-    try:
-        yield reporter
-    finally:
-        reporter.close()
-
-
-# --- Training ------------------------------------------------------------------------------------
 
 
 class Trainer:
@@ -336,79 +269,3 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
 
 
 # --- Files ---------------------------------------------------------------------------------------
-
-
-def save_checkpoint(state: dict[str, Any], path: Path, part_size: int = 0) -> None:
-    """Write a checkpoint such that `path` is always a whole one, the old or the new.
-
-    part_size: in MiB; then it is cut into parts of at most that size and `path` names them (see `parts`). 0: one file.
-    """
-    try:
-        if part_size:
-            content = io.BytesIO()  # torch makes errors of its own of what a file raises
-            torch.save(state, content)
-            manifest = write_parts(path, content.getbuffer(), part_size << 20)
-            with replacing(path) as temporary:
-                temporary.write_text(manifest)
-        else:
-            with replacing(path) as temporary:
-                torch.save(state, temporary)
-    finally:
-        _remove_left_over(path)
-
-
-def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint and its parts, if it is there, and what a process that was killed left of it."""
-    path.unlink(missing_ok=True)
-    _remove_left_over(path)
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove the parts that `path` does not name, and files that were to become it."""
-    remove_strays(path)
-    remove_stray_parts(path)
-
-
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint, whole or in parts.
-
-    Raises ModelError if it or a part is missing, damaged or something else, or cannot be read.
-    """
-    try:
-        source = read_parts(path) if is_manifest(path) else path
-        state = torch.load(source, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such training checkpoint") from None
-    except OSError as error:
-        raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
-    except (ModelError, MemoryError):
-        raise
-    except Exception as error:  # the unpickler meets rubbish with errors of every kind
-        raise ModelError(f"{path}: not a training checkpoint, or a damaged one") from error
-    if not isinstance(state, dict) or "format" not in state:
-        raise ModelError(f"{path}: not a training checkpoint")
-    return state
-
-
-def save_json(value: object, path: Path) -> None:
-    """Write a JSON file such that `path` is always a whole one."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-
-
-class Log:
-    """A file of JSON lines, one an epoch."""
-
-    def __init__(self, path: Path, keep: int = 0) -> None:
-        """Go on after the first `keep` lines of the file; later ones are dropped."""
-        self.path = path
-        lines = path.read_text().splitlines(keepends=True)[:keep] if path.exists() else []
-        with replacing(path) as temporary:
-            temporary.write_text("".join(lines))
-        self.lines = len(lines)
-
-    def append(self, **fields: object) -> None:
-        """Add a line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(fields) + "\n")
-        self.lines += 1

@@ -31,8 +31,9 @@ from table1 import ALPHA, OURS, sigmas_of
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
+from bbcompress.training.checkpoints.finished import stored_config
+from bbcompress.training.config import OF_DECODER, TrainingConfig
 from bbcompress.training.objectives import DENOISING
-from bbcompress.training.run import OF_DECODER, TrainingConfig, stored_config
 from bbcompress.training.stacked import Member
 
 LR = 1e-5  # of encoders and of optimal inference (paper, Section 4)
@@ -87,7 +88,7 @@ def quick_start(study: Study) -> Path:
             architecture="resnet", data=str(tiles), hidden=8, latents=2, blocks=1, epochs=2, encoder_epochs=0,
             lr=1e-3, batch=10, average=0.0, samples="aggregate", keep_every=1, threads=study.threads, name=out.name,
         )  # fmt: skip
-        run.train(config, out, export=False)
+        run.train(config, out)
     return out
 
 

@@ -20,9 +20,9 @@ from study import LR, Study, main
 from bbcompress import bench
 from bbcompress.images import PixelImage
 from bbcompress.models.zoo import Zoo
+from bbcompress.training.checkpoints.log import save_json
 from bbcompress.training.export.export import export_run
 from bbcompress.training.stacked import Member
-from bbcompress.training.trainer import save_json
 
 LATENTS = 10
 VAE_EPOCHS = 100

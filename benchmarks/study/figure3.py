@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from study import Study, draw, finish, main, results_of, seeds_text
 
-from bbcompress.training.architectures.tasks import build_mlp
+from bbcompress.training.architectures.mlp import build_mlp
 from bbcompress.training.checkpoints.atomic import replacing
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.objectives import ELBO, REVERSE_SLEEP, SLEEP, sample_model
-from bbcompress.training.run import TrainingConfig, load_trained
 from bbcompress.training.stacked import Member
-from bbcompress.training.trainer import load_checkpoint, save_checkpoint, seeded_generator
+from bbcompress.training.trainer import seeded_generator
 
 KNOWN_LR = ENCODER_LR = 1e-3
 EPOCHS = 100

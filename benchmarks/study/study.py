@@ -27,14 +27,17 @@ from matplotlib.figure import Figure
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
+from bbcompress.training.architectures.base import PHASE_RHA
 from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.checkpoints.finished import stored_config
+from bbcompress.training.checkpoints.log import save_json
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
-from bbcompress.training.run import MAY_CHANGE, TrainingConfig, stored_config
+from bbcompress.training.run import MAY_CHANGE
 from bbcompress.training.stacked import Member, optimal_encoders, train_together
 from bbcompress.training.trained import TrainedRun, TrainedVAE, open_run
-from bbcompress.training.trainer import save_json
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
@@ -125,7 +128,7 @@ class Study:
             print(f"{out.name}: {'resumed' if begun else 'begun'}", file=sys.stderr, flush=True)
             if begun:  # its name is no matter of the study
                 config.name = stored_config(out).name
-            run.train(config, out, resume=begun, from_checkpoint=None if begun else start, export=False)
+            run.train(config, out, resume=begun, from_checkpoint=None if begun else start)
 
     def check(self, config: TrainingConfig, path: Path) -> None:
         """Raise BBCError if a run was begun with other options; path: its directory or a checkpoint."""
@@ -372,7 +375,7 @@ def load_once(data: str, data_dir: str, binary: bool) -> Dataset:
 def test_curve(out: Path) -> dict[int, float]:
     """Test BPD of a run's second encoder by epoch, where it was tested; one draw of z an image, the same noise."""
     lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
-    of_encoder = (line for line in lines if line["phase"] == run.PHASE_RHA)
+    of_encoder = (line for line in lines if line["phase"] == PHASE_RHA)
     return {line["epoch"]: line["test_bpd"] for line in of_encoder if "test_bpd" in line}
 
 

@@ -17,8 +17,9 @@ import torch
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint
+from bbcompress.training.checkpoints.finished import stored_config
 from bbcompress.training.datasets import load_mnist
-from bbcompress.training.trainer import load_checkpoint
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks" / "study"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -162,7 +163,7 @@ def test_cifar10_names_the_run_that_is_missing(
 
 def test_a_run_of_other_options_is_refused(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     call(monkeypatch, "figure1", tmp_path)
-    config = run.stored_config(tmp_path / "mnist-binary")
+    config = stored_config(tmp_path / "mnist-binary")
     config.lr = 1e-3
     study = scripts.Study("mnist", "data", tmp_path, tmp_path, 2, 1, 1, ("binary",))
     with pytest.raises(BBCError, match=r"whose lr is 0\.0003, not 0\.001"):

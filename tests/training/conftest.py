@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bbcompress.training.run import TrainingConfig
+from bbcompress.training.config import TrainingConfig
 
 
 @pytest.fixture(autouse=True)

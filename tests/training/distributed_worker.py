@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from bbcompress.training import run
 from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
-from bbcompress.training.distributed import BatchNorm2d, Share, joined, leave, parallel
+from bbcompress.training.config import TrainingConfig
+from bbcompress.training.distributed import BatchNorm2d, Share, is_first, joined, leave, parallel
 from bbcompress.training.objectives import negative_elbo
-from bbcompress.training.run import TrainingConfig, train
+from bbcompress.training.run import train
 
 
 def normalise(path: Path, share: Share) -> None:
@@ -49,13 +49,10 @@ def main(folder: Path) -> None:
         for path in sorted(folder.glob("norm-*.pt")):
             normalise(path, share)
         differentiate(folder / "batch.pt", share)
-
-        def export(out: Path, data_dir: str) -> None:
-            (out / f"exported-by-{share.rank}").touch()
-
-        run._export = export
         for name, (values, resume) in json.loads((folder / "runs.json").read_text()).items():
             metrics = train(TrainingConfig(**values), folder / name, resume=resume, quiet=True)
+            if is_first():
+                (folder / name / f"exported-by-{share.rank}").touch()
             (folder / f"{name}-{share.rank}.json").write_text(json.dumps(metrics))
 
 

@@ -13,8 +13,11 @@ from bbcompress.cli import main
 from bbcompress.cli.training import train
 from bbcompress.signals import Terminated
 from bbcompress.training import run
+from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig
+from bbcompress.training.export import export
 from bbcompress.training.objectives import OBJECTIVES
-from bbcompress.training.run import TrainingConfig, load_trained
 from bbcompress.training.trainer import Trainer
 
 SMALL = [
@@ -35,7 +38,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda *_: None)
+    monkeypatch.setattr(export, "export_run", lambda *_: None)
 
 
 def bbc(*args: object) -> Result:
@@ -78,10 +81,15 @@ def test_each_objective(objective: str, images: Path, tmp_path: Path) -> None:
     assert f"begun with {objective}" in refused.stderr
 
 
-def test_the_command_line_has_all_objectives() -> None:
-    (option,) = (parameter for parameter in train.params if parameter.name == "objective")
+@pytest.mark.parametrize(("name", "registry"), [("objective", OBJECTIVES), ("architecture", ARCHITECTURES)])
+def test_the_command_line_has_all_that_the_registries_have(name: str, registry: dict[str, object]) -> None:
+    (option,) = (parameter for parameter in train.params if parameter.name == name)
     assert isinstance(option.type, click.Choice)
-    assert tuple(option.type.choices) == OBJECTIVES
+    assert tuple(option.type.choices) == tuple(registry)
+
+
+def test_each_architecture_has_an_export() -> None:
+    assert export.EXPORTERS.keys() == ARCHITECTURES.keys()
 
 
 def test_the_default_is_binary_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +119,7 @@ def test_interrupted(
         result = bbc(*words)
     assert (result.exit_code, result.stderr) == (status, "bbc: go on with --resume\nbbc: interrupted\n")
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_export", interrupt)
+        patch.setattr(export, "export_run", interrupt)
         result = bbc("train", "--resume", "-o", out, "-q")
     assert (result.exit_code, result.stderr) == (status, "bbc: go on with --resume\nbbc: interrupted\n")
     assert bbc("train", "--resume", "-o", out, "-q").exit_code == 0

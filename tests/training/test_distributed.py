@@ -20,14 +20,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bbcompress.errors import TrainingError
-from bbcompress.training import run
+from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
-from bbcompress.training.architectures.tasks import TASKS
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
 from bbcompress.training.distributed import ALONE, BatchNorm2d, Share, joined
 from bbcompress.training.objectives import negative_elbo
-from bbcompress.training.run import TrainingConfig, train
-from bbcompress.training.trainer import Reporter, Trainer
+from bbcompress.training.reporter import Reporter
+from bbcompress.training.run import train
+from bbcompress.training.trainer import Trainer
 
 LANDSCAPE = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -82,7 +83,6 @@ def trained(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     two.mkdir()
     configs = configurations(tiles)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_export", lambda *_: None)
         for name, config in configs.items():
             train(config, one / name, quiet=True)
         original = Trainer.run_epoch
@@ -210,9 +210,9 @@ def test_a_process_does_not_outlive_another(tiles: Path, tmp_path: Path) -> None
 def test_what_wants_one_process(tiles: Path, options: dict[str, Any]) -> None:
     config = TrainingConfig(data=str(tiles), **options)
     data = load(config.data, config.data_dir, quiet=True)
-    TASKS[config.architecture](config, data, ALONE)
+    ARCHITECTURES[config.architecture].task(config, data, ALONE)
     with pytest.raises(TrainingError, match="without torchrun"):
-        TASKS[config.architecture](config, data, Share(0, 2))
+        ARCHITECTURES[config.architecture].task(config, data, Share(0, 2))
 
 
 @given(rows=st.lists(st.integers(0, 9), min_size=1, max_size=3), size=st.integers(1, 4))

@@ -20,6 +20,10 @@ from torch.distributions import Normal
 from bbcompress.cli import main
 from bbcompress.errors import BBCError, ModelError, TrainingError
 from bbcompress.training import evaluation, run, trained
+from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from bbcompress.training.checkpoints.finished import stored_config
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.evaluation import (
     EvaluationOptions,
     elbo_figures,
@@ -30,9 +34,8 @@ from bbcompress.training.evaluation import (
     optimal_encoder,
 )
 from bbcompress.training.objectives import evaluate
-from bbcompress.training.run import DEFAULTS, TrainingConfig, train
+from bbcompress.training.run import train
 from bbcompress.training.trained import TileVAE, TrainedRun, open_run
-from bbcompress.training.trainer import load_checkpoint, save_checkpoint
 
 BITS = math.log(2)
 
@@ -54,13 +57,12 @@ def trained_run(out: Path, images: Path, **settings: Any) -> Path:
     """A finished run of 2 + 2 epochs, all checkpoints kept, not exported."""
     architecture = settings.get("architecture", "mlp")
     options: dict[str, Any] = {
-        **DEFAULTS[architecture], "data": str(images), "latents": 3, "hidden": 8, "epochs": 2, "encoder_epochs": 2,
+        **ARCHITECTURES[architecture].defaults,
+        "data": str(images), "latents": 3, "hidden": 8, "epochs": 2, "encoder_epochs": 2,
         "lr": 3e-3, "encoder_lr": 3e-3, "batch": 4, "evaluate_every": 0, "keep_every": 1, "samples": "prior",
         **settings,
     }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_export", lambda *_: None)
-        train(TrainingConfig(**options), out, quiet=True)
+    train(TrainingConfig(**options), out, quiet=True)
     return out
 
 
@@ -330,7 +332,7 @@ def test_checkpoints_within_a_run(kind: str, request: pytest.FixtureRequest, tmp
     assert (earlier["checkpoint"]["phase"], earlier["checkpoint"]["epoch"]) == ("vae", 1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run._Run, "_conclude", interrupt)
-        train(run.stored_config(path), tmp_path / "stopped", quiet=True)
+        train(stored_config(path), tmp_path / "stopped", quiet=True)
     stopped = evaluate_run(tmp_path / "stopped", quiet=True)
     assert stopped["encoders"] == whole
     assert (stopped["checkpoint"]["phase"], stopped["checkpoint"]["epoch"]) == ("rha", 2 * (kind != "local"))

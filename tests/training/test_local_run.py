@@ -22,17 +22,22 @@ from bbcompress.models.checkpoint import load
 from bbcompress.models.local import LocalWeights
 from bbcompress.options import Options
 from bbcompress.training import run
-from bbcompress.training.architectures import tasks
+from bbcompress.training.architectures import local_task
 from bbcompress.training.architectures.local_objectives import TileHalfAsleep
+from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.export.export import training_command
-from bbcompress.training.run import DEFAULTS, TrainingConfig, configure, load_trained, train
+from bbcompress.training.export import export
+from bbcompress.training.export.card import training_command
+from bbcompress.training.export.export import export_run
+from bbcompress.training.run import configure, train
 from bbcompress.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "DREAMS", 12)
+    monkeypatch.setattr(local_task, "DREAMS", 12)
 
 
 def write_images(folder: Path, n: int, channels: int, *sizes: tuple[int, int]) -> Path:
@@ -56,7 +61,7 @@ def colours(tmp_path: Path) -> Path:
 def config_of(folder: Path, **changes: Any) -> TrainingConfig:
     settings: dict[str, Any] = {
         "architecture": "local", "data": str(folder), "latents": 2, "hidden": 8, "epochs": 2, "encoder_epochs": 2,
-        "batch": 2, "evaluate_every": 1, **DEFAULTS["local"], **changes,
+        "batch": 2, "evaluate_every": 1, **ARCHITECTURES["local"].defaults, **changes,
     }  # fmt: skip
     return TrainingConfig(**settings)
 
@@ -71,22 +76,16 @@ def same(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.fixture
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda *_: None)
-
-
 def test_small_data_are_not_outnumbered_by_dreams(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "DREAMS", 1000)
+    monkeypatch.setattr(local_task, "DREAMS", 1000)
     data = Dataset("few", np.zeros((3, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8))
-    task = tasks.LocalTask(config_of(colours), data)
+    task = local_task.LocalTask(config_of(colours), data)
     loss, _ = task.half_asleep(task.build(), 0.5)
     assert isinstance(loss, TileHalfAsleep)
     assert loss.dreams is not None
     assert len(loss.dreams.images.tiles) == 3
 
 
-@pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("killed_in", [1, 3])
 def test_resume_gives_the_same(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int) -> None:
     config = config_of(colours)
@@ -144,6 +143,7 @@ def test_images_of_any_size(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "grey", 10, 1, (64, 70), (65, 64))
     out = tmp_path / "run"
     train(config_of(folder, any_size=True, epochs=1, encoder_epochs=1, batch=4), out, quiet=True)
+    export_run(out)
     weights = load(out)
     assert (weights.shape, weights.channels, weights.levels) == (None, 1, 256)
     assert weights.card["shape"] is None
@@ -153,14 +153,12 @@ def test_images_of_any_size(tmp_path: Path) -> None:
         assert np.array_equal(decompress(data, out), pixels)
 
 
-@pytest.mark.usefixtures("no_export")
 def test_images_smaller_than_a_tile_are_refused(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "grey", 10, 1, (64, 70), (9, 200))
     with pytest.raises(TrainingError, match="64"):
         train(config_of(folder, any_size=True), tmp_path / "run", quiet=True)
 
 
-@pytest.mark.usefixtures("no_export")
 def test_colour_and_sizes_that_an_architecture_refuses(colours: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="local"):
         train(replace(config_of(colours), architecture="mlp", decay=False), tmp_path / "a", quiet=True)
@@ -186,13 +184,13 @@ def test_command_of_a_local_run_makes_it_again(
     config, _ = configure(given, tmp_path, resume=False, from_checkpoint=None)
     found: list[TrainingConfig] = []
     monkeypatch.setattr(run, "train", lambda config, *_, **__: found.append(config))
+    monkeypatch.setattr(export, "export_run", lambda *_: None)
     words = training_command(config).split()
     result = CliRunner().invoke(main, [*words[1:], "-o", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert found == [config]
 
 
-@pytest.mark.usefixtures("no_export")
 def test_from_an_earlier_run(colours: Path, tmp_path: Path) -> None:
     """Options that are not given, the schedule among them, are those of local models."""
     train(config_of(colours), tmp_path / "first", quiet=True)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,16 @@ import torch
 
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
-from bbcompress.training.export.export import card_facts, objective_facts, training_command
+from bbcompress.training.checkpoints.checkpoint import save_checkpoint
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig, option
+from bbcompress.training.export.card import card_facts, objective_facts, training_command
 from bbcompress.training.objectives import OBJECTIVES
-from bbcompress.training.run import TrainingConfig, configure, load_trained, train
-from bbcompress.training.trainer import Reporter, Trainer, save_checkpoint
+from bbcompress.training.reporter import Reporter
+from bbcompress.training.run import configure, train
+from bbcompress.training.trainer import Trainer
 
 EPOCHS = [("vae", 1), ("vae", 2), ("rha", 1), ("rha", 2)]
-
-
-@pytest.fixture(autouse=True)
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda *_: None)
 
 
 def final(out: Path) -> dict[str, Any]:
@@ -223,11 +221,8 @@ def test_existing_and_contradicting_runs(
     for contradiction in (replace(config, lr=1e-4), replace(config, latents=4)):
         with pytest.raises(TrainingError, match="contradicts"):
             train(contradiction, out, resume=True, quiet=True)
-    exported = []
-    monkeypatch.setattr(run, "_export", lambda out, data_dir: exported.append((out, data_dir)))
     moved = replace(config, threads=1, data_dir="elsewhere")
     assert train(moved, out, resume=True, quiet=True) == metrics
-    assert exported == [(out, "elsewhere")]
     with pytest.raises(TrainingError, match="exclude"):
         train(config, out, resume=True, from_checkpoint=out, quiet=True)
 
@@ -239,18 +234,8 @@ def test_a_finished_run_has_the_epochs_that_it_has(config: TrainingConfig, tmp_p
         changes: dict[str, Any] = change
         with pytest.raises(TrainingError, match=r"run is a finished run \(--epochs 2, --encoder-epochs 2\)") as error:
             train(replace(config, **changes), out, resume=True, quiet=True)
-        assert str(error.value).startswith(run.option(*change) + ":")
+        assert str(error.value).startswith(option(*change) + ":")
     train(config, out, resume=True, quiet=True)
-
-
-def test_an_error_of_the_export_is_shown(
-    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()  # no_export
-    monkeypatch.setitem(sys.modules, "bbcompress.training.export.export", None)
-    with pytest.raises(ImportError):
-        train(config, tmp_path / "run", quiet=True)
-    assert load_trained(tmp_path / "run")[2] == config
 
 
 def test_an_exported_model_is_no_run(config: TrainingConfig, tmp_path: Path) -> None:

@@ -14,10 +14,13 @@ import torch
 
 from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
 from bbcompress.training.objectives import denoising, elbo_per_image, evaluate, negative_elbo, reverse_half_asleep
-from bbcompress.training.run import TrainingConfig, load_trained
+from bbcompress.training.reporter import Reporter
 from bbcompress.training.stacked import (
     Member,
     StackedLinear,
@@ -28,7 +31,7 @@ from bbcompress.training.stacked import (
     train_together,
 )
 from bbcompress.training.trained import open_run
-from bbcompress.training.trainer import Reporter, load_checkpoint, seeded_generator
+from bbcompress.training.trainer import seeded_generator
 
 CPU = torch.device("cpu")
 SHAPE = (4, 5)

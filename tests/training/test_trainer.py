@@ -11,15 +11,10 @@ from torch import Tensor
 from bbcompress.errors import ModelError, TrainingError
 from bbcompress.training import trainer as loop
 from bbcompress.training.checkpoints.atomic import replacing
-from bbcompress.training.trainer import (
-    Log,
-    Reporter,
-    Trainer,
-    load_checkpoint,
-    remove_checkpoint,
-    save_checkpoint,
-    seeded_generator,
-)
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from bbcompress.training.checkpoints.log import Log
+from bbcompress.training.reporter import Reporter
+from bbcompress.training.trainer import Trainer, seeded_generator
 
 
 class Distance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.neighbourhood import RADIUS
 from bbcompress.models.pixel_network import BINARY_GAIN, PIXEL_BITS, input_count
-from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.strips import Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers
 from bbcompress.training.architectures.local import (
     ACTIVATION_TOP,
@@ -33,18 +34,19 @@ from bbcompress.training.architectures.local import (
 from bbcompress.training.architectures.local import (
     LocalVAE as TorchLocalVAE,
 )
-from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.config import TrainingConfig
+from bbcompress.training.datasets import load
 from bbcompress.training.export.calibrate import calibrate, rates_by_steps
-from bbcompress.training.export.export import (
+from bbcompress.training.export.card import coding_settings
+from bbcompress.training.export.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_LEARNING_RATE,
     DEFAULT_PRIOR_BITS,
-    coding_settings,
     linears_of,
     quantise_linear,
     quantise_network,
 )
-from bbcompress.training.run import TrainingConfig
+from bbcompress.training.export.samples import calibration_strips, measured_strips
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -56,24 +58,18 @@ MOST_FINER = 4
 HEADROOM = 2.0
 """What is left above the largest activation that was seen."""
 BATCH = 8192
-CROP = 256
-"""Side of the squares of large images on which settings are chosen and figures taken."""
-CROPS = 8
-CALIBRATION_CROPS = 3
 DIRECT_UNITS = 12
 RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
-SMALL_IMAGES = 200
-"""How many images of one size settings are chosen on."""
-MEASURED_IMAGES = 1000
 
 
 def export_local(
-    baseline: TorchLocalVAE, rha: TorchLocalVAE, config: TrainingConfig, facts: dict[str, Any]
+    run: Path, baseline: TorchLocalVAE, rha: TorchLocalVAE, config: TrainingConfig, facts: dict[str, Any]
 ) -> LocalWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last held-out images of one size, or on training crops where images have any size;
-    figures are those of the first held-out images. Raises ModelError, DataError.
+    figures are those of the first held-out images. run: the run's directory. facts: what the card says beside figures.
+    Raises ModelError, DataError.
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     strips = calibration_strips(data, baseline.shape.tile)
@@ -90,36 +86,6 @@ def export_local(
         **figures(weights, {"baseline": baseline, "rha": rha}, measured),
     }
     return replace(weights, card=card)
-
-
-def calibration_strips(data: Dataset, tile: int) -> Strips:
-    """What settings are chosen on, apart from `measured_strips`."""
-    if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(list(data.train)[::2])[:CALIBRATION_CROPS], tile))
-    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-SMALL_IMAGES:])), tile))
-
-
-def measured_strips(data: Dataset, tile: int) -> Strips:
-    """What a card's figures are of."""
-    if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(list(data.test)), tile))
-    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[:MEASURED_IMAGES])), tile))
-
-
-def _crops(images: list[NumpyArray]) -> NumpyArray:
-    """The middles of images that are large enough, (N, side, side, C): `CROP`, or less where no image is so large."""
-    crops = []
-    side = min(CROP, max(min(image.shape[:2]) for image in images))
-    for image in images:
-        height, width = image.shape[:2]
-        if min(height, width) >= side:
-            top, left = (height - side) // 2, (width - side) // 2
-            crops.append(image[top : top + side, left : left + side])
-    return _with_channels(np.stack(crops[:CROPS]))
-
-
-def _with_channels(images: NumpyArray) -> NumpyArray:
-    return images.reshape(*images.shape[:3], -1)
 
 
 def quantise_local(

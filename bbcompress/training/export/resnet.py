@@ -21,21 +21,22 @@ from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
 from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS
+from bbcompress.training.architectures.base import PHASE_VAE
 from bbcompress.training.architectures.resnet import ResidualBlock, ResNetShape
 from bbcompress.training.architectures.resnet import ResNetVAE as TorchResNetVAE
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
 from bbcompress.training.export.calibrate import calibrate, rates_by_steps
-from bbcompress.training.export.export import (
+from bbcompress.training.export.card import coding_settings
+from bbcompress.training.export.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_PRIOR_BITS,
-    coding_settings,
     finest_weight_bits,
     float_code_bits,
 )
-from bbcompress.training.export.local import calibration_strips, measured_strips
+from bbcompress.training.export.samples import calibration_strips, measured_strips
 from bbcompress.training.likelihoods import ChannelLogistic as TorchChannelLogistic
-from bbcompress.training.run import PHASE_VAE, TrainingConfig
-from bbcompress.training.trainer import load_checkpoint
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -48,16 +49,12 @@ RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
 def export_resnet(
-    baseline: TorchResNetVAE,
-    rha: TorchResNetVAE,
-    config: TrainingConfig,
-    facts: dict[str, Any],
-    curve: list[dict[str, Any]],
+    run: Path, baseline: TorchResNetVAE, rha: TorchResNetVAE, config: TrainingConfig, facts: dict[str, Any]
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
-    Settings are calibrated on the last held-out images, figures are those of the first. curve: the run's log, see
-    `training_log`. Raises ModelError, DataError.
+    Settings are calibrated on the last held-out images, figures are those of the first. run: the run's directory.
+    facts: what the card says beside figures. Raises ModelError, DataError.
     """
     data = load(config.data, config.data_dir, quiet=True)
     shape = baseline.shape
@@ -71,7 +68,7 @@ def export_resnet(
         "likelihood": weights.likelihood,
         "architecture": f"resnet, C = {shape.width}, {shape.blocks} residual blocks, "
         f"{shape.latents} x {weights.places} x {weights.places} latents a tile of {weights.tile} x {weights.tile}",
-        "test_curve": test_curve(curve),
+        "test_curve": test_curve(training_log(run)),
         "settings": coding_settings(weights),
         **figures(weights, {"baseline": baseline, "rha": rha}, measured_strips(data, weights.tile)),
     }

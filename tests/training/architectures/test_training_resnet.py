@@ -14,17 +14,15 @@ from torch import Tensor, nn
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
-from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
-from bbcompress.training.architectures.tasks import ResNetTask
+from bbcompress.training.architectures.resnet import ResNetShape, ResNetTask, ResNetVAE
+from bbcompress.training.checkpoints.checkpoint import load_checkpoint
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.objectives import evaluate
-from bbcompress.training.run import TrainingConfig, load_trained, train
-from bbcompress.training.trainer import Reporter, Trainer, load_checkpoint, seeded_generator
-
-
-@pytest.fixture(autouse=True)
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda *_: None)
+from bbcompress.training.reporter import Reporter
+from bbcompress.training.run import train
+from bbcompress.training.trainer import Trainer, seeded_generator
 
 
 @pytest.fixture

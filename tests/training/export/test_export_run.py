@@ -15,9 +15,10 @@ from PIL import Image
 from bbcompress.cli import main
 from bbcompress.models.checkpoint import load
 from bbcompress.models.vae import VAEWeights
-from bbcompress.training import run
-from bbcompress.training.export.export import training_command, training_commands
-from bbcompress.training.run import TrainingConfig, load_trained, train
+from bbcompress.training.checkpoints.finished import load_trained
+from bbcompress.training.config import TrainingConfig
+from bbcompress.training.export.card import training_command, training_commands
+from bbcompress.training.run import train
 
 
 def test_colour_images_made_grey(tmp_path: Path) -> None:
@@ -35,11 +36,6 @@ def test_colour_images_made_grey(tmp_path: Path) -> None:
     assert isinstance(weights, VAEWeights)
     assert weights.shape == (6, 5)
     assert weights.card["data"].endswith("colours, as grey")
-
-
-@pytest.fixture
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_export", lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +63,6 @@ def test_the_command_line_of_a_run_by_itself_names_no_directory() -> None:
     assert training_command(TrainingConfig(name="one")) == "bbc train --data mnist --name one"
 
 
-@pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("name", ["", "same"])
 @pytest.mark.parametrize("file", ["", "training.pt", "epoch-0001.pt"])
 def test_commands_of_a_card_run_as_they_stand(

@@ -13,9 +13,12 @@ from bbcompress.exact.distributions import ChannelLogistic
 from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import ResNetVAE as ExactResNetVAE
+from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.checkpoints.checkpoint import save_checkpoint
+from bbcompress.training.config import TrainingConfig
 from bbcompress.training.export import resnet as export_resnet
-from bbcompress.training.export.export import training_command
+from bbcompress.training.export.card import training_command
 from bbcompress.training.export.resnet import (
     figures,
     folded,
@@ -24,8 +27,6 @@ from bbcompress.training.export.resnet import (
     test_curve,
     training_log,
 )
-from bbcompress.training.run import DEFAULTS, TrainingConfig
-from bbcompress.training.trainer import save_checkpoint
 
 test_curve.__test__ = False  # type: ignore[attr-defined]
 
@@ -155,7 +156,7 @@ def test_tiles_stay_within_the_limit(side: int) -> None:
 
 
 def test_a_command_line_says_what_makes_the_model() -> None:
-    usual = {**DEFAULTS["resnet"], "architecture": "resnet"}
+    usual = {**ARCHITECTURES["resnet"].defaults, "architecture": "resnet"}
     assert training_command(TrainingConfig(**usual)) == "bbc train --data cifar10 --architecture resnet"
     change = {"hidden": 64, "keep_every": 7, "part_size": 15, "threads": 1, "samples": "prior"}
     other = TrainingConfig(**{**usual, **change})

@@ -1,0 +1,116 @@
+"""What a run of a `local` model trains: tiles of images, of one size or of any."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from bbcompress.errors import TrainingError
+from bbcompress.training.architectures.base import (
+    DTYPES,
+    PHASE_RHA,
+    Architecture,
+    Criterion,
+    RunOptions,
+    Task,
+)
+from bbcompress.training.architectures.local import Images, LocalShape, LocalVAE, sample_tiles
+from bbcompress.training.architectures.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
+from bbcompress.training.architectures.local_presets import preset
+from bbcompress.training.datasets import Dataset
+from bbcompress.training.distributed import ALONE, Share
+from bbcompress.training.objectives import OBJECTIVES, bits_per_dimension
+from bbcompress.training.trainer import seeded_generator
+
+TEST_TILES = 2000
+"""About so many held-out tiles of local models are looked at."""
+DREAMS = 2048
+"""Most tiles that a local model dreams, once, for its half-asleep phase (no more than the data have): pixel by pixel is
+too slow for fresh ones."""
+
+
+class LocalTask(Task):
+    """A local model on tiles."""
+
+    def __init__(self, config: RunOptions, data: Dataset, share: Share = ALONE) -> None:
+        if share.size > 1:
+            raise TrainingError("local models are trained by one process: without torchrun")
+        if config.device != "cpu":
+            raise TrainingError("local models are trained on the CPU for now: --device cpu")
+        self.config = config
+        one_size = not data.any_size
+        image = (int(data.shape[0]), int(data.shape[1])) if one_size else None
+        channels = 3 if data.channels == 3 else 1
+        self.preset = preset(image, channels, data.binary, config.latents, config.hidden)
+        tile = self.preset.shape.tile
+        if not one_size and min(min(image.shape[:2]) for image in (*data.train, *data.test)) < tile:
+            raise TrainingError(f"images of any size must have {tile} pixels a side at least to be trained on")
+        self.images = Images(_with_channels(data.train, channels), tile)
+        self.test_images = Images(_with_channels(data.test, channels), tile)
+        every = max(1, len(self.test_images.tiles) // TEST_TILES)
+        self.test_images.tiles = self.test_images.tiles[::every]
+        self.data = self.images.tiles
+        self.unit = bits_per_dimension(tile * tile * channels)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        return asdict(self.preset.shape)
+
+    def build(self) -> LocalVAE:
+        model = build_local(self.config, self.shape)
+        model.compute_dtype = DTYPES[self.config.precision]
+        if self.config.compile:
+            model.compile_likelihood()
+        return model
+
+    def of_both(self, model: LocalVAE) -> Criterion:
+        return self.elbo(model)
+
+    def of_encoder(self, model: LocalVAE) -> Criterion:
+        share = OBJECTIVES[self.config.objective_in(PHASE_RHA)].share
+        if share is None:
+            raise TrainingError(f"local models are not trained by {self.config.objective}")
+        return self.half_asleep(model, share(self.config))
+
+    def elbo(self, model: LocalVAE) -> Criterion:
+        loss = TileELBO(model, self.images, self.preset.samples)
+        return loss, loss.set_progress
+
+    def half_asleep(self, model: LocalVAE, alpha: float) -> Criterion:
+        generator = seeded_generator(torch.device("cpu"), "dreams", self.config.seed)
+        dreams = sample_tiles(model, min(DREAMS, len(self.data)), generator) if alpha else []
+        loss = TileHalfAsleep(model, self.images, dreams, self.preset.samples, alpha)
+        return loss, None
+
+    def figures(self, model: LocalVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
+        pixels = samples * 2 * self.preset.samples
+        bpd, kl = evaluate_tiles(model, self.test_images, pixels, generator)
+        return {"bpd": bpd, "kl_bpd": kl}
+
+
+def _with_channels(images: Any, channels: int) -> list[Any]:
+    """Each image as (H, W, C)."""
+    return [image.reshape(*image.shape[:2], channels) for image in images]
+
+
+def build_local(config: RunOptions, shape: dict[str, Any]) -> LocalVAE:
+    """The model of those sizes, with the random weights of the configuration's seed."""
+    generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
+    return LocalVAE(LocalShape(**values), generator)
+
+
+def _complete(config: RunOptions) -> None:
+    if not config.decay:
+        raise TrainingError("local models need --decay: their objective warms up with the schedule")
+    if OBJECTIVES[config.objective].share is None:
+        raise TrainingError(f"--objective {config.objective} is for --architecture mlp and resnet")
+    if config.samples != "prior":
+        raise TrainingError(f"--samples cannot be {config.samples}")
+
+
+ARCHITECTURE = Architecture(
+    "local", LocalTask, build_local, _complete, {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}
+)

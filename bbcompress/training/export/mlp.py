@@ -1,0 +1,119 @@
+"""Export of the mlp: its torch modules become exact layers, and what that costs is measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.rate import code_bits, draw, net_bits
+from bbcompress.errors import ModelError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.distributions import LIKELIHOODS, DiscretisedLogistic, Likelihood
+from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, VAEWeights
+from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.config import TrainingConfig
+from bbcompress.training.datasets import load
+from bbcompress.training.export.calibrate import calibrate, rates_by_steps
+from bbcompress.training.export.card import coding_settings
+from bbcompress.training.export.quantise import (
+    DEFAULT_DIRECT_BITS,
+    DEFAULT_LEARNING_RATE,
+    DEFAULT_PRIOR_BITS,
+    NumpyArray,
+    float_code_bits,
+    linears_of,
+    quantise_network,
+)
+
+CALIBRATION_IMAGES = 1000
+EVALUATION_IMAGES = 10_000
+
+
+def export_mlp(
+    run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, facts: dict[str, Any]
+) -> VAEWeights:
+    """The exact model of a finished run, calibrated, with its card.
+
+    Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
+    that figures for the first thousand rest on no choice made with them. run: the run's directory. facts: what the card
+    says beside figures. Raises ModelError, DataError.
+    """
+    data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
+    if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
+        raise ModelError("an mlp of images of several sizes cannot be exported")
+    held_out = data.test.reshape(len(data.test), -1)
+    if len(held_out) >= 2 * CALIBRATION_IMAGES:
+        calibration = held_out[-CALIBRATION_IMAGES:]
+    else:
+        calibration = data.train[:CALIBRATION_IMAGES].reshape(-1, baseline.dimensions)
+    weights = calibrate(quantise(baseline, rha, config.name), calibration)
+    evaluation = held_out[:EVALUATION_IMAGES]
+    card = {
+        **facts,
+        "shape": list(weights.shape),
+        "likelihood": weights.likelihood,
+        "architecture": f"mlp, {config.hidden} hidden units, {weights.latents} latents",
+        "settings": coding_settings(weights),
+        **evaluation_figures(weights, {"baseline": baseline, "rha": rha}, evaluation),
+    }
+    return replace(weights, card=card)
+
+
+def evaluation_figures(weights: VAEWeights, models: dict[str, MLPVAE], x: NumpyArray) -> dict[str, Any]:
+    """Net rates on images x, uint8 (N, D), in bits per dimension, and what exact arithmetic costs.
+
+    The loss compares the exact code length with the float32 one of the very same z, image by image, so that it is
+    not hidden by the noise of sampling.
+    """
+    vae = VAE(weights, NumpyBackend())
+    figures: dict[str, Any] = {
+        "evaluated_on": f"{len(x)} held-out images",
+        "net_rate": {},
+        "exact_arithmetic_loss": {},
+    }
+    for encoder in ENCODERS:
+        codec = BitsBack(vae, encoder, 0, weights.learning_rate)
+        posterior = codec.posterior(x)
+        z = draw(posterior, np.random.default_rng(0))
+        exact = code_bits(codec, x, posterior, z).mean()
+        values = vae.bins.medians(z) * 2.0**-VALUE_BITS
+        floating = float_code_bits(models[encoder], x, values).mean()
+        figures["net_rate"][encoder] = round(float(net_bits(codec, x, 4).mean()) / weights.dimensions, 5)
+        figures["exact_arithmetic_loss"][encoder] = round(float(exact / floating - 1), 6)
+        steps = rates_by_steps(weights, x[:1000], encoder, weights.learning_rate, 10)
+        figures.setdefault("net_rate_by_K_first_1000", {})[encoder] = [round(r / weights.dimensions, 5) for r in steps]
+    return figures
+
+
+def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> VAEWeights:
+    """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
+    shape, latents, dimensions = baseline.shape, baseline.latents, baseline.dimensions
+    likelihood = LIKELIHOODS[baseline.likelihood.name]
+    decoder = linears_of(baseline.decoder)
+    if isinstance(likelihood, DiscretisedLogistic):  # o of mean = 255 o becomes that of mean = 256 o, u is in levels
+        weight, bias = decoder[-1]
+        weight[:dimensions] *= 255 / 256
+        bias[:dimensions] *= 255 / 256
+        bias[dimensions:] += math.log(255)
+    return VAEWeights(
+        shape=shape,
+        likelihood=likelihood.name,
+        prior_bits=DEFAULT_PRIOR_BITS,
+        direct_bits=(DEFAULT_DIRECT_BITS,) * latents,
+        learning_rate=DEFAULT_LEARNING_RATE,
+        decoder=quantise_network(decoder, Z_BITS, likelihood.out_bits(dimensions)),
+        encoders={"baseline": _encoder(baseline, likelihood), "rha": _encoder(rha, likelihood)},
+        card={"name": name},
+    )
+
+
+def _encoder(model: MLPVAE, likelihood: Likelihood) -> Layers:
+    linears = linears_of(model.encoder)
+    linears[0][0][:] /= likelihood.levels - 1  # pixels come as integers
+    return quantise_network(linears, 0, np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), model.latents))

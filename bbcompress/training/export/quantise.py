@@ -1,0 +1,93 @@
+"""Networks of torch to exact layers: the nearest integers on the finest grid that stays exact."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, LinearWeights
+from bbcompress.models.vae import Layers
+from bbcompress.training.objectives import ImageVAE
+
+NumpyArray = np.ndarray[Any, Any]
+
+WEIGHT_LIMIT = (1 << 15) - 1
+MAX_WEIGHT_BITS = 30
+DEFAULT_PRIOR_BITS = 10
+DEFAULT_DIRECT_BITS = 3
+DEFAULT_LEARNING_RATE = 5000  # the paper's 5e-3
+
+
+def finest_weight_bits(weight: NumpyArray) -> int:
+    """Fractional bits of weights (outputs, inputs, ...): the most with which the largest fits 16 bits and the backward
+    sums, over all but the inputs, stay exact."""
+    largest = float(np.abs(weight).max()) or 1.0
+    per_input = float(np.abs(weight).sum(axis=(0, *range(2, weight.ndim))).max()) or 1.0
+    bits = min(math.log2(WEIGHT_LIMIT / largest), math.log2(0.99 * EXACT_LIMIT / GRADIENT_LIMIT / per_input))
+    return min(math.floor(bits), MAX_WEIGHT_BITS)
+
+
+def quantise_linear(
+    weight: NumpyArray, bias: NumpyArray, in_bits: int, out_bits: NumpyArray, relu: bool, limit: int = ACTIVATION_LIMIT
+) -> LinearWeights:
+    """Nearest integers of a layer's float64 weights, 16 bits each, on the finest grid where the largest fits and where
+    the backward sums stay exact."""
+    weight_bits = finest_weight_bits(weight)
+    return LinearWeights(
+        weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
+        bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
+        weight_bits=weight_bits,
+        in_bits=in_bits,
+        out_bits=out_bits.astype(np.int64),
+        relu=relu,
+        limit=limit,
+    )
+
+
+def quantise_network(
+    linears: list[tuple[NumpyArray, NumpyArray]],
+    in_bits: int,
+    out_bits: NumpyArray,
+    hidden_limit: int = ACTIVATION_LIMIT,
+    limit: int = ACTIVATION_LIMIT,
+) -> Layers:
+    """Exact layers of a chain of (weight, bias) with ReLU between them; the limits clamp hidden units and outputs."""
+    layers = []
+    for index, (weight, bias) in enumerate(linears):
+        last = index == len(linears) - 1
+        bits = out_bits if last else np.full(len(bias), ACTIVATION_BITS, np.int64)
+        layers.append(quantise_linear(weight, bias, in_bits, bits, not last, limit if last else hidden_limit))
+        in_bits = ACTIVATION_BITS
+    return tuple(layers)
+
+
+def linears_of(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
+    """Copies of weight and bias, float64, of each linear layer."""
+    return [
+        (module.weight.detach().double().numpy().copy(), module.bias.detach().double().numpy().copy())
+        for module in network
+        if isinstance(module, nn.Linear)
+    ]
+
+
+@torch.no_grad()
+def float_code_bits(model: ImageVAE, x: NumpyArray, z: NumpyArray) -> NumpyArray:
+    """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of images x (N, D) at z (N, Z) by the float32 networks, (N,)."""
+    parts = []
+    for start in range(0, len(x), 500):
+        pixels = torch.from_numpy(x[start : start + 500].copy())
+        latents = torch.from_numpy(z[start : start + 500].astype(np.float32))
+        mu, sigma = model.encode(pixels)
+        nats = -model.likelihood.log_prob(model.decode(latents), pixels).double()
+        nats += _log_normal(latents, mu, sigma) - _log_normal(latents, torch.zeros(()), torch.ones(()))
+        parts.append(nats.numpy() / math.log(2))
+    return np.concatenate(parts)
+
+
+def _log_normal(z: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """log N(z; mu, sigma^2) in nats, summed over the latents, without the constant; float64 (B,)."""
+    return (-0.5 * ((z - mu) / sigma).double().square() - torch.log(sigma.double())).sum(1)

@@ -1,0 +1,50 @@
+"""The images on which settings are chosen, and those on which a card's figures are measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bbcompress.models.strips import Canvas, Strips
+from bbcompress.training.datasets import Dataset
+
+NumpyArray = np.ndarray[Any, Any]
+
+CROP = 256
+"""Side of the squares of large images on which settings are chosen and figures taken."""
+CROPS = 8
+CALIBRATION_CROPS = 3
+SMALL_IMAGES = 200
+"""How many images of one size settings are chosen on."""
+MEASURED_IMAGES = 1000
+
+
+def calibration_strips(data: Dataset, tile: int) -> Strips:
+    """What settings are chosen on, apart from `measured_strips`."""
+    if data.any_size:
+        return Strips.all_of(Canvas.of(_crops(list(data.train)[::2])[:CALIBRATION_CROPS], tile))
+    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-SMALL_IMAGES:])), tile))
+
+
+def measured_strips(data: Dataset, tile: int) -> Strips:
+    """What a card's figures are of."""
+    if data.any_size:
+        return Strips.all_of(Canvas.of(_crops(list(data.test)), tile))
+    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[:MEASURED_IMAGES])), tile))
+
+
+def _crops(images: list[NumpyArray]) -> NumpyArray:
+    """The middles of images that are large enough, (N, side, side, C): `CROP`, or less where no image is so large."""
+    crops = []
+    side = min(CROP, max(min(image.shape[:2]) for image in images))
+    for image in images:
+        height, width = image.shape[:2]
+        if min(height, width) >= side:
+            top, left = (height - side) // 2, (width - side) // 2
+            crops.append(image[top : top + side, left : left + side])
+    return _with_channels(np.stack(crops[:CROPS]))
+
+
+def _with_channels(images: NumpyArray) -> NumpyArray:
+    return images.reshape(*images.shape[:3], -1)
