@@ -30,7 +30,7 @@ from format_reader.checkpoint import read_checkpoint
 from format_reader.primitives import FormatError
 from format_reader.reader import FormatReader
 from format_reader.reader import Image as ReadImage
-from models_for_tests import tiny_local, tiny_vae
+from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 
 from bbcompress.ans import Message
 from bbcompress.archive import blocks as package_blocks
@@ -57,7 +57,7 @@ from bbcompress.exact.mixture import LogisticMixture
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.metadata import TEXT, Record
 from bbcompress.models.checkpoint import load, save
-from bbcompress.models.local import LocalWeights
+from bbcompress.models.vae import ModelWeights
 from bbcompress.models.zoo import Zoo, model_of
 from bbcompress.options import Options
 from bbcompress.reader import Reader
@@ -75,8 +75,28 @@ NOT_READ: dict[str, str] = {}
 
 TINY = ("tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet")
 
-RANDOM: dict[str, Callable[[], LocalWeights]] = {
-    # Local models of kinds that no golden stream has.
+
+def strong(weights: Any, *numbers: int, network: str = "decoder", factor: int = 1) -> Any:
+    """A model whose gradients reach their clamps: with larger weights in some layers of a network."""
+    layers = list(getattr(weights, network))
+    for number in numbers:
+        layers[number] = replace(layers[number], weight=layers[number].weight * factor)
+    return replace(weights, **{network: tuple(layers)})
+
+
+def strong_local() -> Any:
+    weights = tiny_local(1, cell=8, stride=1)
+    weights = replace(weights, heads=replace(weights.heads, weight=weights.heads.weight * 256))
+    weights = strong(weights, 0, 1, network="trunk", factor=64)
+    of_features = weights.trunk[0].weight[:, -weights.features :]
+    of_features[:] = np.sign(of_features) * 3  # or the clamp behind them would hide that of the sums
+    return weights
+
+
+RANDOM: dict[str, Callable[[], ModelWeights]] = {
+    # Models of kinds that no golden stream has.
+    "strong local": strong_local,
+    "strong residual": lambda: strong(tiny_resnet(), 1, 2, 3, 4, 5, factor=8),
     "bits": lambda: tiny_local(1, binary=True),
     "centred bits": lambda: tiny_local(1, binary=True, centred=True),
     "levels, not centred": lambda: tiny_local(1, centred=False, tile=12),
@@ -213,6 +233,8 @@ FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
         lambda: [photo(25, 17, 3, 1), photo(25, 17, 3, 2)],
         {"steps": 9, "lanes": 2},
     ),
+    "sums of gradients": ("strong local", lambda: [photo(25, 17, 1)], {"steps": 4}),
+    "gradients of blocks": ("strong residual", lambda: [photo(25, 17, 3)], {"steps": 4}),
     "residual, lanes": ("tiny-resnet", lambda: [photo(17, 9, 3)], {"steps": 3, "lanes": 2, "learning_rate": 900_000}),
 }
 
@@ -425,6 +447,8 @@ def test_distributions() -> None:
     logits = integers(random, 1 << 24, n)
     backend = NumpyBackend()
     logistic = np.concatenate([integers(random, 1 << 24, n), integers(random, 12_000, n)])
+    logistic[n : n + 2000] = np.resize([-1537, -1536, 7168, 7169], 2000)
+    logistic[n // 4 : n] >>= 6
     cases: list[tuple[Any, Any, Any, Any]] = [
         (distributions.Bernoulli(), Bernoulli(), bits, logits),
         (distributions.DiscretisedLogistic(), DiscretisedLogistic(), x, logistic),
@@ -723,6 +747,13 @@ OTHERWISE: dict[str, tuple[str, str, str, str]] = {
     "steps count from the image's top": ("local", "- first[tile.image]", "", STRIPS),
     "a step's columns are its rows": ("local", "a, b = step % stride,", "b, a = step % stride,", STRIPS),
     "sampled gradients are not scaled": ("local", "cells * stride**2", "cells", STRIPS),
+    "sums over cells are not clamped": ("local", "2**34", "2**60", "sums of gradients"),
+    "gradients into blocks are not clamped": (
+        "residual",
+        "narrow.limit, clamp(gradient, GRADIENT_LIMIT), 0)",
+        "narrow.limit, gradient, 0)",
+        "gradients of blocks",
+    ),
     "a position is that less the one before": ("index", "positions[-1] + 1 if", "positions[-1] if", "mixed"),
 }
 
