@@ -85,9 +85,9 @@ def strong(weights: Any, *numbers: int, network: str = "decoder", factor: int = 
 
 
 def strong_local() -> Any:
-    weights = tiny_local(1, cell=8, stride=1)
-    weights = replace(weights, heads=replace(weights.heads, weight=weights.heads.weight * 256))
-    weights = strong(weights, 0, 1, network="trunk", factor=64)
+    weights = tiny_local(1, tile=16, cell=16, stride=1)
+    weights = replace(weights, heads=replace(weights.heads, weight=weights.heads.weight * 1024))
+    weights = strong(weights, 1, network="trunk", factor=1024)
     of_features = weights.trunk[0].weight[:, -weights.features :]
     of_features[:] = np.sign(of_features) * 3  # or the clamp behind them would hide that of the sums
     return weights
