@@ -49,6 +49,7 @@ class ArchiveDataset(Dataset[Any]):
         self._opened: tuple[int, Archive] | None = None
         self.groups = list(self.archive.groups)
         """The positions of the images of each group."""
+        self._count = len(self.archive)
 
     @property
     def archive(self) -> Archive:
@@ -58,7 +59,7 @@ class ArchiveDataset(Dataset[Any]):
         return self._opened[1]
 
     def __len__(self) -> int:
-        return sum(map(len, self.groups))
+        return self._count
 
     def __getitem__(self, position: int) -> Any:
         """Raises IndexError if there is none; FormatError, ModelError as `Archive.read`. ImageError: there is a

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, join_items
+from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.segments import PREFIX
+from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images import from_array, read_image
+from bbcompress.reader import Reader
+from bbcompress.wire import crc32, varint
 from bbcompress.writers import write_png
 
 REPEATS = 3
@@ -63,6 +71,171 @@ def _chunks_of_a_png(n: int, _: Path) -> Callable[[], object]:
     return reading(image[:33] + n * text + image[33:])
 
 
+def _raw(shade: int) -> bytes:
+    """A fallback item: one grey pixel."""
+    return bytes([1, 1, 1, 1, shade])
+
+
+def _archive_of(groups: Sequence[Sequence[int]], names: bool = True, after: bytes = b"") -> bytes:
+    """An archive of stored images of one pixel in groups of these positions; `after`: is there before it."""
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    for positions in groups:
+        header = GroupHeader(count=len(positions), fallback=True)
+        items = join_items([_raw(position % 256) for position in positions])
+        named = [f"{len(after)}/{position}x" for position in positions] if names else None
+        writer.add_group(header, items, named, positions)
+    writer.close()
+    return after + file.getvalue()
+
+
+def _additions(n: int) -> bytes:
+    """An archive of one image to which one was added again and again."""
+    parts = []
+    size = 0
+    for number in range(n):
+        file = io.BytesIO()
+        writer = ArchiveWriter(file)
+        writer.add_group(GroupHeader(fallback=True), join_items([_raw(number % 256)]), [f"{size}-{number}x"])
+        writer.close()
+        parts.append(file.getvalue())
+        size += len(parts[-1])
+    return b"".join(parts)
+
+
+def _opening(data: bytes) -> Callable[[], object]:
+    """A function that opens a file, and then does so to bring out what is whole."""
+
+    def run() -> None:
+        for keep_going in (False, True):
+            with suppress(BBCError):
+                ArchiveReader(io.BytesIO(data), keep_going=keep_going)
+
+    return run
+
+
+def _repeated(unit: bytes) -> Callable[[int, Path], Callable[[], object]]:
+    """A whole archive, and behind it the beginning of a segment and so many units."""
+    return lambda n, _: _opening(_archive_of([range(2)]) + PREFIX + n * unit)
+
+
+def _nested_segments(n: int, _: Path) -> Callable[[], object]:
+    return _opening(_archive_of([range(2)]) + n * (PREFIX + b"\x01\x01" + varint(4 * n)))
+
+
+def _indexes_without_footers(n: int, _: Path) -> Callable[[], object]:
+    group = b"\x01\x01\x00"
+    group += crc32(group)
+    index = b"\x01" + varint(len(group)) + b"\x01\x02\x00\x01x\x00"
+    return _opening(_archive_of([range(2)]) + n * (PREFIX + group + index))
+
+
+def _damaged_indexes(n: int, _: Path) -> Callable[[], object]:
+    one = bytearray(_archive_of([range(1)]))
+    one[-1] ^= 1
+    return _opening(n * bytes(one))
+
+
+def _small_groups_before_an_end_that_is_cut(n: int, _: Path) -> Callable[[], object]:
+    return _opening(_archive_of([[position] for position in range(n)], names=False)[:-1] * 2)
+
+
+def _unfinished_behind_additions(n: int, _: Path) -> Callable[[], object]:
+    data = _additions(n)
+    return _opening(data + data[:40])
+
+
+def _additions_listed(n: int, folder: Path) -> Callable[[], object]:
+    path = folder / "set.bbc"
+    path.write_bytes(_additions(n))
+
+    def run() -> None:
+        with Archive(path) as archive:
+            assert len(list(archive)) == n
+            assert [archive.time(position) for position in range(n)] == [None] * n
+            assert sum(len(archive.groups[number]) for number in range(n)) == n
+
+    return run
+
+
+def _frames(n: int, groups: int) -> Callable[[], object]:
+    data = _archive_of([range(first, n, groups) for first in range(groups)])
+
+    def run() -> None:
+        with Image.open(io.BytesIO(data), formats=["BBC"]) as image:
+            for frame in range(n):
+                image.seek(frame)
+                assert image.size == (1, 1)
+
+    return run
+
+
+def _pixels_of_frames(n: int, groups: int) -> Callable[[], object]:
+    data = _archive_of([range(first, n, groups) for first in range(groups)])
+
+    def run() -> None:
+        reader = Reader(io.BytesIO(data))
+        for position in range(n):
+            assert reader.read(position).pixels[0, 0] == position % 256
+
+    return run
+
+
+def _groups_of_one_image(n: int, _: Path) -> Callable[[], object]:
+    data = _archive_of([[position] for position in range(n)])
+
+    def run() -> None:
+        with Archive(io.BytesIO(data)) as archive:
+            for position in range(n):
+                archive.read(position)
+
+    return run
+
+
+def _facts(n: int, _: Path) -> Callable[[], object]:
+    data = _archive_of([[position] for position in range(n)])
+
+    def run() -> None:
+        reader = Reader(io.BytesIO(data))
+        reader.facts()
+        assert sum(1 for _ in reader.entries()) == n
+
+    return run
+
+
+def _lone_with_bytes_behind(n: int, _: Path) -> Callable[[], object]:
+    data = build_lone(GroupHeader(fallback=True), _raw(7)) + np.random.default_rng(0).bytes(n)
+
+    def run() -> None:
+        with suppress(BBCError):
+            Reader(io.BytesIO(data))
+
+    return run
+
+
 WORKLOADS = [
     Workload("PNG, short texts", 20_000, "chunks", _chunks_of_a_png),
+    Workload("archive, prefixes", 80_000, "prefixes", lambda n, _: _opening(n * PREFIX)),
+    Workload("archive, prefixes and flags", 10_000, "prefixes", _repeated(PREFIX + b"\0abcd")),
+    Workload("archive, segments in segments", 8_000, "prefixes", _nested_segments),
+    Workload("archive, groups with wrong checksums", 4_000, "groups", _repeated(b"\x01\x01\x00crc!")),
+    Workload("archive, segments of such groups", 8_000, "groups", _repeated(PREFIX + b"\x01\x01\x00crc!")),
+    Workload("archive, groups like indexes", 8_000, "groups", _repeated(b"\x01\x01\x01\xbb\xc1\x01\x01\x01\x01")),
+    Workload("archive, headers of many batches", 2_000, "headers", _repeated(PREFIX + b"\0abcd" + 40 * b"\x81\x01")),
+    Workload("archive, indexes without footers", 1_500, "segments", _indexes_without_footers),
+    Workload("archive, damaged indexes", 2_000, "segments", _damaged_indexes),
+    Workload("archive, small groups, cut", 4_000, "groups", _small_groups_before_an_end_that_is_cut),
+    Workload("archive, zeros behind it", 20_000_000, "bytes",
+             lambda n, _: _opening(_archive_of([range(2)]) + bytes(n))),
+    Workload("archive, noise behind it", 500_000, "bytes",
+             lambda n, _: _opening(_archive_of([range(2)]) + np.random.default_rng(0).bytes(n))),
+    Workload("archive, unfinished behind additions", 1_000, "additions", _unfinished_behind_additions),
+    Workload("archive, names after additions", 1_000, "additions", _additions_listed),
+    Workload("archive, facts and entries", 1_000, "groups", _facts),
+    Workload("archive, groups of one image", 2_000, "groups", _groups_of_one_image),
+    Workload("archive, frames of one group", 1_000, "frames", lambda n, _: _frames(n, 1)),
+    Workload("archive, frames of two groups in turn", 1_000, "frames", lambda n, _: _frames(n, 2)),
+    Workload("archive, pixels of two groups in turn", 1_000, "images", lambda n, _: _pixels_of_frames(n, 2)),
+    Workload("no file of bbc", 20_000_000, "bytes", lambda n, _: _opening(bytes(n))),
+    Workload("lone image, noise behind it", 1_000_000, "bytes", _lone_with_bytes_behind),
 ]
