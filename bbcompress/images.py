@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import struct
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-from bbcompress import bmp, file_metadata, netpbm, png, png_metadata, tiff
+from bbcompress import apng, bmp, decoders, gif, jpeg, netpbm, png, png_metadata, signatures, tiff, webp
+from bbcompress.decoders import check_size
 from bbcompress.errors import ImageError
-from bbcompress.metadata import CHUNK_BEFORE_PIXELS, CHUNKS, Metadata, fault, names_of
+from bbcompress.metadata import (
+    CHUNK_BEFORE_PIXELS,
+    CHUNKS,
+    LEVELS,
+    Metadata,
+    Record,
+    fault,
+    levels_of,
+    levels_record,
+    names_of,
+)
 
 MAX_PIXELS = 1 << 28
 """Default limit of width times height."""
 
 MAX_SIDE = 1 << 24
+
+MAX_FILE_BYTES = 1 << 32
+"""Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
 
 FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG")
 """Pillow's names of the formats that are read."""
@@ -48,9 +59,6 @@ _MODES: dict[str, tuple[type[np.generic], int]] = {
     "RGBA;16": (np.uint16, 4),
 }
 _KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
-
-# Pillow's limit of pixels and Python's warning filters belong to the process: one reader at a time sets them.
-_pillow_lock = threading.Lock()
 
 
 def samples_of(mode: str) -> int:
@@ -110,7 +118,23 @@ class PixelImage:
                 return "has a chunk behind a palette, of an image that has none"
             if kind in CHUNKS and data[:4] == b"PLTE" and not self.mode.startswith("RGB"):
                 return "has a suggested palette of an image that is not RGB"
+            if kind == LEVELS and not self._has_levels(levels_of(Record(kind, data))):
+                return "has a number of levels that is not that of the pixels"
         return None
+
+    def _has_levels(self, maximum: int) -> bool:
+        """Whether the pixels are those of a file whose samples go up to a maximum, and the mode does not say that."""
+        if self.mode == "P":
+            colours = len(self.palette) // 3
+            depth = png.depth_of_levels("P", maximum)
+            return depth is not None and colours <= maximum + 1 and depth != png.depth_of_colours(colours)
+        dtype = _MODES[self.mode][0]
+        if dtype == np.bool_ or self.mode == "CMYK" or levels_record(self.mode, maximum) is None:
+            return False
+        full = 65535 if dtype == np.uint16 else 255
+        if full % maximum or maximum >= full or (full > 255 >= maximum):
+            return False
+        return not any(bool((part % part.dtype.type(full // maximum)).any()) for part in _bands(self.pixels))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PixelImage):
@@ -230,7 +254,7 @@ def read_image(
     or of a kind that would not be kept exactly.
     """
     data, name = load_file(source, name)
-    with _named_errors(name, max_pixels):
+    with _named_errors(name):
         return _read(data, max_pixels, formats)
 
 
@@ -242,43 +266,55 @@ def read_frames(
     ImageError as from :func:`read_image`, but for animations and pages.
     """
     data, name = load_file(source, name)
-    frames: tiff.TiffReader | _Frames | None
-    with _named_errors(name, max_pixels):
-        if tiff.is_tiff(data):
-            frames = tiff.TiffReader(data, max_pixels)
-            count = len(frames)
-        else:
-            count = _frame_count(data, max_pixels)
-            frames = _Frames(data, max_pixels) if count > 1 else None
-    if frames is None:
-        yield read_image(data, name, max_pixels)
-        return
-    for number in range(count):
-        with _named_errors(name, max_pixels):
-            image = _as_image(frames.read(number)) if isinstance(frames, tiff.TiffReader) else frames.read(number)
+    with _named_errors(name):
+        _, images = _parse(data, max_pixels)
+    while True:
+        with _named_errors(name):
+            image = next(images, None)
+        if image is None:
+            return
         yield image
 
 
-def load_file(source: str | PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
-    """The bytes of a file and what to call it. ImageError where it cannot be read or is empty."""
-    if isinstance(source, bytes):
-        data = source
-        name = name or "the image"
-    else:
-        name = name or str(source)
-        try:
+def load_file(source: str | PathLike[str] | bytes | BinaryIO, name: str | None = None) -> tuple[bytes, str]:
+    """The bytes of an image file, or of what is left of an open one, and what to call it.
+
+    Of what does not begin as an image of a format that is read only the beginning is read.
+
+    Raises:
+        ImageError: it cannot be read, is empty, is no image, or has more than `MAX_FILE_BYTES`.
+    """
+    try:
+        if isinstance(source, bytes):
+            name = name or "the image"
+            data = source
+        elif isinstance(source, str | PathLike):
+            name = name or str(source)
             with open(source, "rb") as file:
-                data = file.read()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ImageError(f"{name}: cannot be read: {reason}") from error
+                data = _load(file, name)
+        else:
+            name = name or "the image"
+            data = _load(source, name)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be read: {reason}") from error
     if not data:
         raise ImageError(f"{name}: is empty")
     return data, name
 
 
+def _load(file: BinaryIO, name: str) -> bytes:
+    start = file.read(signatures.START_BYTES)
+    if start and signatures.format_of(start) is None:
+        raise ImageError(f"{name}: {signatures.why_not(start)}")
+    rest = file.read(MAX_FILE_BYTES + 1 - len(start)) if len(start) == signatures.START_BYTES else b""
+    if len(start) + len(rest) > MAX_FILE_BYTES:
+        raise ImageError(f"{name}: has more than {MAX_FILE_BYTES} bytes, which no image of the formats read here needs")
+    return start + rest
+
+
 @contextmanager
-def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
+def _named_errors(name: str) -> Iterator[None]:
     """Whatever goes wrong in reading, as one line about the file."""
     try:
         yield
@@ -286,156 +322,199 @@ def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: {error}") from error
     except MemoryError:
         raise ImageError(f"{name}: there is not enough memory for it") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"{name}: has more pixels than the limit of {max_pixels}") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: is not an image of a known format") from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         reason = " ".join(str(error).split())[:120]
         raise ImageError(f"{name}: is not a readable image" + (f" ({reason})" if reason else "")) from error
 
 
-@contextmanager
-def _strict_pillow(max_pixels: int) -> Iterator[None]:
-    """Pillow under our limit of pixels, its other warnings silent. Leaves Pillow's own limit as it was."""
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max_pixels
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
-@contextmanager
-def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Image.Image]:
-    with _strict_pillow(max_pixels), Image.open(io.BytesIO(data), formats=tuple(formats)) as file:
-        if file.width * file.height > max_pixels:
-            raise Image.DecompressionBombError
-        yield file
-
-
 def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
-    if data.startswith(png.PNG_SIGNATURE) and "PNG" in formats:
-        return _read_png(png.parse_png(data), max_pixels)
-    if tiff.is_tiff(data) and "TIFF" in formats:
-        source = tiff.TiffReader(data, max_pixels)
-        if len(source) > 1:
-            raise _several(len(source))
-        return _as_image(source.read(0))
-    if bmp.is_bmp(data) and "BMP" in formats:
-        return _as_image(bmp.read_image(data, max_pixels))
-    with _opened(data, max_pixels, formats) as file:
-        frames = _frames(file)
-        if frames > 1:
-            raise _several(frames)
-        return _read_opened(file, data)
+    count, images = _parse(data, max_pixels, formats)
+    if count > 1:
+        raise ImageError(f"is animated or has several pages, {count} of them; --frames takes each as an image")
+    return next(images)
+
+
+def _parse(data: bytes, max_pixels: int, formats: Sequence[str] = FORMATS) -> tuple[int, Iterator[PixelImage]]:
+    """How many images a file has, and these, one by one: what they have in common is looked at already."""
+    form = signatures.format_of(data)
+    if form is None:
+        raise ImageError(signatures.why_not(data))
+    if form not in formats:
+        raise ImageError(f"is not an image of a format that is read here, but {form}")
+    return _PARSERS[form](data, max_pixels)
+
+
+def _parse_png(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    source = png.parse_png(data)
+    check_size(source.width, source.height, max_pixels)
+    animation = apng.parse_apng(source)
+    if animation is not None:
+        return animation.count, _png_frames(animation)
+    return 1, _once(lambda: _read_png(source))
+
+
+def _once(read: Callable[[], PixelImage]) -> Iterator[PixelImage]:
+    yield read()
+
+
+def _png_frames(animation: apng.Apng) -> Iterator[PixelImage]:
+    source = animation.source
+    found, lost = png_metadata.read_metadata(source)
+    for pixels, native in apng.read_pictures(animation):
+        mode = source.mode if native else _mode_of(pixels)
+        metadata = found if mode == source.mode else tuple(filter(_is_of_any_mode, found))
+        names = {*lost, *names_of(set(found) - set(metadata)), *animation.lost}
+        palette = b""
+        if mode == "P":
+            palette, metadata = _png_palette(source, pixels, metadata, names)
+        yield PixelImage(mode, pixels, palette, b"", tuple(sorted(names)), metadata)
+
+
+def _parse_jpeg(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    source = jpeg.parse_jpeg(data)
+    check_size(source.width, source.height, max_pixels)
+    if ImageFile.LOAD_TRUNCATED_IMAGES and not source.ended:
+        raise ImageError("is cut short")
+
+    def read() -> PixelImage:
+        with decoders.opened(source.image, "JPEG", max_pixels) as file:
+            return replace(_image_of(file), metadata=source.metadata, lost=source.lost)
+
+    return 1, _once(read)
+
+
+def _parse_webp(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    source = webp.parse_webp(data)
+    check_size(source.width, source.height, max_pixels)
+
+    def read() -> Iterator[PixelImage]:
+        with decoders.opened(source.image, "WEBP", max_pixels) as file:
+            lost = tuple(sorted({*source.lost, *([_TIMES] if source.frames > 1 else [])}))
+            for number in range(source.frames):
+                file.seek(number)
+                yield replace(_image_of(file), metadata=source.metadata, lost=lost)
+
+    return source.frames, read()
+
+
+def _parse_gif(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    source = gif.parse_gif(data)
+    check_size(source.width, source.height, max_pixels)
+
+    def read() -> Iterator[PixelImage]:
+        for mode, pixels, palette, transparency, lost in gif.read_pictures(source):
+            names = {*source.lost, *lost, *([_TIMES] if len(source.pictures) > 1 else [])}
+            pixels.flags.writeable = False
+            yield PixelImage(mode, pixels, palette, transparency, tuple(sorted(names)), source.metadata)
+
+    return len(source.pictures), read()
+
+
+def _parse_netpbm(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    starts, behind = netpbm.parse_netpbm(data)
+
+    def read() -> Iterator[PixelImage]:
+        for start in starts:
+            picture = netpbm.parse_picture(data, start)
+            check_size(picture.width, picture.height, max_pixels)
+            pixels, more = netpbm.read_pixels(data, picture)
+            lost = {*picture.lost, *behind, *(["data behind the image"] if more else [])}
+            yield PixelImage(picture.mode, pixels, b"", b"", tuple(sorted(lost)), picture.metadata)
+
+    first = netpbm.parse_picture(data)
+    check_size(first.width, first.height, max_pixels)
+    return len(starts), read()
+
+
+def _parse_tiff(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    source = tiff.TiffReader(data, max_pixels)
+    return len(source), (_as_image(source.read(number)) for number in range(len(source)))
+
+
+def _parse_bmp(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
+    return 1, _once(lambda: _as_image(bmp.read_image(data, max_pixels)))
 
 
 def _as_image(found: tiff.TiffImage | bmp.BmpImage) -> PixelImage:
     return PixelImage(found.mode, found.pixels, found.palette, b"", found.lost, found.metadata)
 
 
-def _several(frames: int) -> ImageError:
-    return ImageError(f"is animated or has several pages, {frames} of them; --frames takes each as an image")
+_TIMES = "times of the frames"
+_PARSERS: dict[str, Callable[[bytes, int], tuple[int, Iterator[PixelImage]]]] = {
+    "PNG": _parse_png,
+    "JPEG": _parse_jpeg,
+    "WEBP": _parse_webp,
+    "GIF": _parse_gif,
+    "PPM": _parse_netpbm,
+    "TIFF": _parse_tiff,
+    "BMP": _parse_bmp,
+}
 
 
-def _frames(file: Image.Image) -> int:
-    """How many images a file has. Of photographs with a preview beside them (MPO) the first alone is one."""
-    return 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
+def _mode_of(pixels: Pixels) -> str:
+    """The mode of pixels of colours, with alpha or without."""
+    samples = pixels.shape[2] if pixels.ndim > 2 else 1
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[samples]
+    return mode if pixels.dtype == np.uint8 else "I;16" if mode == "L" else f"{mode};16"
 
 
-def _frame_count(data: bytes, max_pixels: int) -> int:
-    if bmp.is_bmp(data):
-        return 1
-    if data.startswith(png.PNG_SIGNATURE):
-        return png.frame_count(png.parse_png(data))
-    with _opened(data, max_pixels, FORMATS) as file:
-        return _frames(file)
+def _is_of_any_mode(record: Record) -> bool:
+    """Whether what a PNG says means the same when its pixels become others."""
+    return record.kind != LEVELS and (record.kind not in CHUNKS or record.data[:4] in _OF_ANY_MODE)
 
 
-class _Frames:
-    """The pictures of a file that has several: read in turn, each costs no more than itself."""
-
-    def __init__(self, data: bytes, max_pixels: int) -> None:
-        self._data, self._max_pixels = data, max_pixels
-        with _strict_pillow(max_pixels):
-            self._file = Image.open(io.BytesIO(data), formats=FORMATS)
-            if self._file.format == "PNG":
-                source = png.parse_png(data)
-                if source.bit_depth == 16:
-                    raise ImageError("is an animation of 16 bits a sample, which is not supported")
-                found, lost = png_metadata.read_metadata(source)
-                self._metadata = tuple(record for record in found if record.kind not in CHUNKS)
-                lost += names_of(record for record in found if record.kind in CHUNKS)
-            else:
-                self._metadata, lost = file_metadata.read_metadata(self._file, data)
-            self._lost = tuple(sorted({*lost, "times of the frames"}))
-
-    def read(self, number: int) -> PixelImage:
-        """One of them; of an animation as it is seen, when what it changes is put together with those before."""
-        file = self._file
-        with _strict_pillow(self._max_pixels):
-            file.seek(number)
-            if file.width * file.height > self._max_pixels:
-                raise Image.DecompressionBombError
-            if file.format == "PNG":
-                image = from_array(np.asarray(file.convert("RGBA")))
-            else:
-                image = _read_pixels(file, self._data)
-            return replace(image, metadata=self._metadata, lost=self._lost)
+_OF_ANY_MODE = frozenset(b"cHRM cICP cLLI gAMA mDCV oFFs pCAL sCAL sRGB sTER tIME".split())
 
 
-def _read_png(source: png.Png, max_pixels: int) -> PixelImage:
-    if source.width * source.height > max_pixels:
-        raise Image.DecompressionBombError
-    frames = png.frame_count(source)
-    if frames > 1:
-        raise _several(frames)
-    pixels = png.read_pixels(source)
-    palette = _filled_up(source.palette, pixels) if source.mode == "P" else b""
-    transparency = _png_transparency(source, len(palette) // 3)
+def _read_png(source: png.Png) -> PixelImage:
+    names: set[str] = set()
+    pixels = png.read_pixels(source, names)
     metadata, lost = png_metadata.read_metadata(source)
-    return PixelImage(source.mode, pixels, palette, transparency, lost, metadata)
+    palette = b""
+    if source.mode == "P":
+        palette, metadata = _png_palette(source, pixels, metadata, names)
+    transparency, left_out = _png_transparency(source, len(palette) // 3)
+    names.update(lost, left_out, png_metadata.names_of_frames(source))
+    return PixelImage(source.mode, pixels, palette, transparency, tuple(sorted(names)), metadata)
 
 
-def _png_transparency(source: png.Png, colours: int) -> bytes:
-    """The tRNS chunk as PixelImage has it; what is left out are bits beyond the depth of a sample."""
+def _png_palette(source: png.Png, pixels: Pixels, metadata: Metadata, names: set[str]) -> tuple[bytes, Metadata]:
+    """The palette, filled up where pixels use more, and the metadata that fits it. names: gets what is not kept."""
+    palette, filled = _filled_up(source.palette, pixels)
+    if filled:
+        names.add("number of colours")
+    colours = len(palette) // 3
+    usual = png.depth_of_colours(colours)
+    if colours > 1 << source.bit_depth or usual == source.bit_depth:
+        metadata = tuple(record for record in metadata if record.kind != LEVELS)
+        if usual != source.bit_depth:
+            names.add("bit depth")
+    return palette, metadata
+
+
+def _png_transparency(source: png.Png, colours: int) -> tuple[bytes, tuple[str, ...]]:
+    """The tRNS chunk as PixelImage has it, and the names of what is left out."""
     mode, stored = source.mode, source.transparency
+    if stored is None:
+        return b"", ()
     if mode == "P":
-        return stored[:colours].rstrip(b"\xff")
-    if mode not in _KEY_BYTES or not stored:
-        return b""  # it has alpha: a colour that is transparent beside it has no meaning
+        lost = ("transparency of colours that are none",) if len(stored) > colours or not stored else ()
+        return stored[:colours], lost
+    if mode not in _KEY_BYTES:
+        return b"", ("transparent colour beside alpha",)
     if len(stored) != _KEY_BYTES[mode]:
         raise ImageError("is damaged: its transparent colour is not one")
-    values = [value & (1 << source.bit_depth) - 1 for value in struct.unpack(f">{len(stored) // 2}H", stored)]
-    return struct.pack(f">{len(values)}H", *(value * source.scale for value in values))
+    found = struct.unpack(f">{len(stored) // 2}H", stored)
+    values = [value & (1 << source.bit_depth) - 1 for value in found]
+    unused = ("unused bits of the transparency",) if list(found) != values else ()
+    return struct.pack(f">{len(values)}H", *(value * source.scale for value in values)), unused
 
 
-def _read_opened(file: Image.Image, data: bytes) -> PixelImage:
-    """The image of a file that Pillow has opened, and not loaded yet."""
-    metadata, lost = file_metadata.read_metadata(file, data)
-    if file.format == "MPO":
-        lost += ("further pictures",)
-    return replace(_read_pixels(file, data), metadata=metadata, lost=lost)
-
-
-def _read_pixels(file: Image.Image, data: bytes) -> PixelImage:
-    """The same without what it says beside the pixels."""
-    wide_ppm = file.format == "PPM" and netpbm.check_samples(data)
-    mode = file.mode
-    pixels: Pixels
-    if wide_ppm:
-        mode, pixels = "RGB;16", netpbm.read_colour(data)
-    elif mode.startswith("I;16") or (mode == "I" and file.format == "PPM"):  # PPM's 16-bit grey comes in 32 bits
-        mode, pixels = "I;16", _array(file, np.uint16)
-    elif mode in _MODES:
-        pixels = _array(file, _MODES[mode][0])
-    else:
-        raise ImageError(f"is of mode {mode}, which is not supported")
-    return _with_colours(file, mode, pixels)
+def _image_of(file: Image.Image) -> PixelImage:
+    """The image of a file that Pillow has opened, without its metadata."""
+    if file.mode not in _MODES:
+        raise ImageError(f"is of mode {file.mode}, which is not supported")
+    return _with_colours(file, file.mode, _array(file, _MODES[file.mode][0]))
 
 
 def pixels_of(image: Image.Image) -> PixelImage:
@@ -463,22 +542,31 @@ def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
     if file.height <= rows:
         pixels = np.asarray(file).astype(dtype, copy=False)
     else:
-        pixels = np.empty((file.height, *np.asarray(file.crop((0, 0, file.width, 1))).shape[1:]), dtype)
-        for top in range(0, file.height, rows):
-            pixels[top : top + rows] = np.asarray(file.crop((0, top, file.width, min(top + rows, file.height))))
+        first = _band_of(file, 0, rows)
+        pixels = np.empty((file.height, *first.shape[1:]), dtype)
+        pixels[:rows] = first
+        for top in range(rows, file.height, rows):
+            pixels[top : top + rows] = _band_of(file, top, min(top + rows, file.height))
     pixels.flags.writeable = False
     return pixels
+
+
+def _band_of(file: Image.Image, top: int, bottom: int) -> Pixels:
+    """Rows of a loaded file. It is `crop` that compares them with Pillow's limit; this copies the same pixels."""
+    size, box = (file.width, bottom - top), (0, top, file.width, bottom)
+    return np.asarray(file.resize(size, Image.Resampling.NEAREST, box))
 
 
 def _palette(file: Image.Image, pixels: Pixels) -> bytes:
     if file.palette is None or file.palette.mode != "RGB":
         raise ImageError("has a palette of a kind that is not supported")
-    return _filled_up(bytes(file.getpalette("RGB") or [])[: 3 * 256], pixels)
+    return _filled_up(bytes(file.getpalette("RGB") or [])[: 3 * 256], pixels)[0]
 
 
-def _filled_up(palette: bytes, pixels: Pixels) -> bytes:
-    """A palette, filled up with black to the colours that the pixels use."""
-    return palette.ljust(3 * (int(pixels.max()) + 1), b"\0")
+def _filled_up(palette: bytes, pixels: Pixels) -> tuple[bytes, bool]:
+    """A palette, filled up with black to the colours that the pixels use, and whether that was needed."""
+    filled = palette.ljust(3 * (int(pixels.max()) + 1), b"\0")
+    return filled, len(filled) > len(palette)
 
 
 def _transparency(mode: str, value: object, colours: int) -> bytes:

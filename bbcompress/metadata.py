@@ -16,6 +16,7 @@ from bbcompress.wire import ByteReader, crc32, pack, unpack, varint
 
 ICC, EXIF, XMP, TEXT, INTERNATIONAL_TEXT, RESOLUTION = range(1, 7)
 CHUNKS = CHUNK_BEFORE_PALETTE, CHUNK_BEFORE_PIXELS, CHUNK_AFTER = 7, 8, 9
+LEVELS = 11
 """Kinds of records."""
 
 PIXEL_ASPECT, PER_METRE, PER_INCH = range(3)
@@ -24,6 +25,9 @@ PIXEL_ASPECT, PER_METRE, PER_INCH = range(3)
 MAX_RECORDS = 1 << 12
 MAX_IMAGE_BYTES = 1 << 24
 """Most records of an image, and most bytes of them with `RECORD_COST` for each."""
+
+MAX_NAMES = 32
+"""Most names of what is left out of an image."""
 
 RECORD_COST = 16
 """Bytes that a record counts beside its own, so that many empty ones are not for nothing."""
@@ -49,6 +53,7 @@ _NAMES = {
     TEXT: "text",
     INTERNATIONAL_TEXT: "text",
     RESOLUTION: "resolution",
+    LEVELS: "number of levels",
 }
 _CHUNK_NAMES = {
     b"bKGD": "background",
@@ -78,8 +83,8 @@ class Record(NamedTuple):
 
     kind: ICC: name, NUL, profile (the name is empty for `ICC Profile`). EXIF: its TIFF structure. XMP: the packet.
         TEXT: keyword, NUL, text, both Latin-1; a comment of JPEG or GIF has the keyword `Comment`. INTERNATIONAL_TEXT:
-        keyword in Latin-1, NUL, language, NUL, keyword, NUL, text in UTF-8. RESOLUTION: see :func:`resolution`. The
-        others: the name of a PNG chunk, four bytes, and its content.
+        keyword in Latin-1, NUL, language, NUL, keyword, NUL, text in UTF-8. RESOLUTION: see :func:`resolution`.
+        LEVELS: see :func:`levels_record`. The others: the name of a PNG chunk, four bytes, and its content.
     """
 
     kind: int
@@ -107,19 +112,47 @@ def names_of(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(sorted({record.name for record in records}))
 
 
+class Collector:
+    """Gathers what a file says beside its pixels, within the limits of an image.
+
+    lost: the names of what is left out.
+    """
+
+    def __init__(self) -> None:
+        self.lost: set[str] = set()
+        self._kept: list[Record] = []
+        self._cost = 0
+
+    def add(self, record: Record) -> None:
+        """One more record, or its name among the lost where an image cannot have it."""
+        cost = self._cost + record.cost
+        if cost > MAX_IMAGE_BYTES or len(self._kept) == MAX_RECORDS or _record_fault(record):
+            self.lost.add(record.name)
+        else:
+            self._kept.append(record)
+            self._cost = cost
+
+    def lose(self, name: str) -> None:
+        """One more thing that is left out. Of many different names only some are remembered: a file may invent them."""
+        self.lost.add(name if len(self.lost) < MAX_NAMES else "more of unknown kinds")
+
+    @property
+    def metadata(self) -> Metadata:
+        """The records, in order."""
+        return tuple(sorted(self._kept, key=lambda record: record.kind))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is left out, in order."""
+        return tuple(sorted(self.lost))
+
+
 def within_limits(records: Iterable[Record]) -> tuple[Metadata, tuple[str, ...]]:
     """Those records, in order, that an image can have, and the names of the others, which are not held."""
-    kept: list[Record] = []
-    refused: set[str] = set()
-    cost = 0
+    collector = Collector()
     for record in records:
-        cost += record.cost
-        if cost > MAX_IMAGE_BYTES or len(kept) == MAX_RECORDS or _record_fault(record):
-            refused.add(record.name)
-            cost -= record.cost
-        else:
-            kept.append(record)
-    return tuple(sorted(kept, key=lambda record: record.kind)), tuple(sorted(refused))
+        collector.add(record)
+    return collector.metadata, collector.names
 
 
 def fault(metadata: Metadata) -> str | None:
@@ -134,6 +167,8 @@ def _list_fault(metadata: Metadata) -> str | None:
         return "is not in order"
     if sum(record.kind == RESOLUTION for record in metadata) > 1:
         return "has two resolutions"
+    if sum(record.kind == LEVELS for record in metadata) > 1:
+        return "has two numbers of levels"
     return None
 
 
@@ -151,6 +186,11 @@ def _record_fault(record: Record) -> str | None:
             return None if resolution(*parse_resolution(record)) == record else "has a resolution in another form"
         except FormatError:
             return "has a damaged resolution"
+    if kind == LEVELS:
+        try:
+            return None if levels_of(record) in _MAXIMA else "has a number of levels that no format has"
+        except FormatError:
+            return "has a damaged number of levels"
     if kind == ICC and _ends(data, _KEYWORD_BYTES) is None:
         return "has an ICC profile whose name is too long"
     if kind == ICC and data.endswith(b"\0") and data.count(b"\0") == 1:
@@ -203,6 +243,29 @@ def parse_resolution(record: Record) -> tuple[int, tuple[int, int], tuple[int, i
     unit, x_over, x_under, y_over, y_under = (reader.varint(_MAX_RATIO) for _ in range(5))
     reader.finish()
     return unit, (x_over, x_under), (y_over, y_under)
+
+
+_MAXIMA = frozenset(
+    [value for value in range(1, 256) if 255 % value == 0]
+    + [value for value in range(257, 65535) if 65535 % value == 0]
+)  # fmt: skip
+"""The largest samples that files of fewer levels than ours have: such as are spread evenly."""
+
+
+def levels_record(mode: str, maximum: int) -> Record | None:
+    """The record of samples of which the file's largest is this and ours 255, or 65535 for modes of 16 bits, so that
+    ours are so many times the file's; in mode P indices, the same in both. None where the two are the same.
+    """
+    same = mode != "P" and maximum == (65535 if mode.endswith(";16") else 255)
+    return None if same else Record(LEVELS, varint(maximum))
+
+
+def levels_of(record: Record) -> int:
+    """The largest sample that the file of a record of :func:`levels_record` can have. FormatError for other bytes."""
+    reader = ByteReader(record.data, "a number of levels")
+    maximum = reader.varint(65535)
+    reader.finish()
+    return maximum
 
 
 def per_metre(record: Record) -> tuple[int, int] | None:
@@ -273,7 +336,7 @@ def decode_metadata(block: bytes, count: int) -> tuple[Metadata, ...]:
     inner = ByteReader(data, "the metadata")
     records = []
     for _ in range(inner.varint(min(inner.remaining, MAX_BLOCK_RECORDS), "the number of records")):
-        kind = inner.varint(CHUNK_AFTER, "a kind of metadata")
+        kind = inner.varint(LEVELS, "a kind of metadata")
         record = Record(kind, inner.take(inner.varint(inner.remaining, "the length of a record")))
         if reason := _record_fault(record):
             raise FormatError(f"the metadata {reason}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,10 @@ _BYTE_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WORD_MODES = {6: "RGB", 8: "RGBA"}
 """Pillow's modes whose pixels have so many bytes, as these are and as the halves of 16-bit samples."""
 
+MAX_CHUNKS = 1 << 12
+"""Most chunks that are looked into beside those of the pixels; no image has so many records."""
+_MAX_DROPPED = 32
+
 _INFLATE_BYTES = 1 << 16  # zlib copies what it was given and did not need yet
 _IDAT_BYTES = 1 << 20
 _MOST_INFLATED = 1032
@@ -64,13 +69,59 @@ class Chunk(NamedTuple):
     place: int
 
 
+class Parts:
+    """Parts of a file that belong together, as few bytes of memory each as there may be millions of them."""
+
+    def __init__(self, data: bytes | memoryview, places: Iterable[int] = ()) -> None:
+        """places: start and end of each."""
+        self._view, self._places = memoryview(data), array("Q", places)
+
+    def add(self, start: int, end: int) -> None:
+        """One more part."""
+        self._places.extend((start, end))
+
+    def __len__(self) -> int:
+        return len(self._places) // 2
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return (self._view[a:b] for a, b in zip(self._places[::2], self._places[1::2], strict=True))
+
+    def between(self, first: int, last: int) -> Parts:
+        """Those from the first to the one before the last."""
+        return Parts(self._view, self._places[2 * first : 2 * last])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all."""
+        return sum(self._places[1::2]) - sum(self._places[::2])
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The chunks of an animation.
+
+    total, plays: of acTL. controls: the contents of fcTL, one after the other. starts: of each the number of the first
+    part of its data. parts: these. shown: whether the image itself is the first frame. fault: whether they are not in
+    order.
+    """
+
+    total: int
+    plays: int
+    controls: bytearray
+    starts: array[int]
+    parts: Parts
+    shown: bool
+    fault: bool
+
+
 @dataclass(frozen=True)
 class Png:
     """A PNG whose chunks are sound.
 
-    data: the parts of its zlib stream. palette: of an image with colour type 3. transparency: the tRNS chunk, empty
-    for none. chunks: all others that are not needed for the pixels, in the order of the file. trailing: bytes behind
-    its end.
+    data: the parts of its zlib stream. palette: of an image with colour type 3. transparency: the tRNS chunk, None for
+    none. chunks: the first `MAX_CHUNKS` of all others that are not needed for the pixels, in the order of the file;
+    dropped: names of those behind these. frames: the chunks of an animation, None for none. trailing: bytes behind its
+    end.
     """
 
     width: int
@@ -78,10 +129,12 @@ class Png:
     bit_depth: int
     colour_type: int
     interlaced: bool
-    data: tuple[memoryview, ...]
+    data: Parts
     palette: bytes = b""
-    transparency: bytes = b""
+    transparency: bytes | None = None
     chunks: tuple[Chunk, ...] = ()
+    dropped: tuple[str, ...] = ()
+    frames: Frames | None = None
     trailing: int = 0
 
     @property
@@ -118,9 +171,12 @@ def parse_png(data: bytes) -> Png:
     view = memoryview(data)
     position = len(PNG_SIGNATURE)
     fields: tuple[int, ...] = ()
-    palette = transparency = kind = b""
-    compressed: list[memoryview] = []
+    palette = kind = b""
+    transparency: bytes | None = None
+    compressed = Parts(data)
+    animation = _FramesParser(data)
     chunks: list[Chunk] = []
+    dropped: set[str] = set()
     place = BEFORE_PALETTE
     while kind != b"IEND":
         before = kind
@@ -138,25 +194,34 @@ def parse_png(data: bytes) -> Png:
         if kind == b"IHDR":
             fields = _parse_header(body)
         elif kind == b"PLTE":
-            if palette or compressed or not 3 <= length <= 768 or length % 3 or fields[3] in (0, 4):
+            if palette or place == AFTER_PIXELS or not 3 <= length <= 768 or length % 3 or fields[3] in (0, 4):
                 raise ImageError("is damaged: its palette is not one")
             if fields[3] == 3:
                 palette, place = bytes(body), BEFORE_PIXELS
             else:  # a suggestion for screens of few colours
                 chunks.append(Chunk(kind, bytes(body), place))
         elif kind == b"IDAT":
-            if compressed and before != b"IDAT":
+            if place == AFTER_PIXELS and before != b"IDAT":
                 raise ImageError("is damaged: other chunks are between its pixels")
-            compressed.append(body)
+            compressed.add(position + 8, end)
             place = AFTER_PIXELS
         elif kind == b"tRNS":
+            if transparency is not None or place == AFTER_PIXELS or (fields[3] == 3 and not palette):
+                raise ImageError("is damaged: it has two transparencies, or one in a wrong place")
             transparency = bytes(body)
+        elif kind in _ANIMATION:
+            animation.take(kind, position + 8, end, place)
         elif kind != b"IEND":
-            if not kind.isalpha() or not kind[0] & 0x20:
-                raise ImageError("is damaged, or has a chunk that is not known")
-            chunks.append(Chunk(kind, bytes(body), place))
+            if not kind.isalpha():
+                raise ImageError("is damaged: it has a chunk without a name")
+            if not kind[0] & 0x20:
+                raise ImageError(f"needs the PNG chunk {kind.decode('ascii')}, which is not supported")
+            if len(chunks) < MAX_CHUNKS:
+                chunks.append(Chunk(kind, bytes(body), place))
+            elif len(dropped) < _MAX_DROPPED:
+                dropped.add(f"PNG chunk {kind.decode('ascii')}")
         position = end + 4
-    if not compressed:
+    if place != AFTER_PIXELS:
         raise ImageError("is damaged: it has no pixels")
     width, height, bit_depth, colour_type, interlaced = fields
     if colour_type == 3 and not palette:
@@ -167,12 +232,60 @@ def parse_png(data: bytes) -> Png:
         bit_depth,
         colour_type,
         bool(interlaced),
-        tuple(compressed),
+        compressed,
         palette,
         transparency,
         tuple(chunks),
+        tuple(sorted(dropped)),
+        animation.frames(),
         len(data) - position,
     )
+
+
+_ANIMATION = frozenset((b"acTL", b"fcTL", b"fdAT"))
+_CONTROL_BYTES = 26  # of fcTL
+
+
+@dataclass
+class _FramesParser:
+    """Gathers the chunks of an animation."""
+
+    data: bytes
+    total: tuple[int, int] | None = None
+    controls: bytearray = field(default_factory=bytearray)
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    sequence: int = 0
+    shown: bool = False
+    fault: bool = False
+    met: bool = False
+
+    def __post_init__(self) -> None:
+        self.parts = Parts(self.data)
+
+    def take(self, kind: bytes, start: int, end: int, place: int) -> None:
+        """One more chunk. start, end: of its content."""
+        self.met = True
+        if kind == b"acTL":
+            self.fault |= self.total is not None or place == AFTER_PIXELS or end - start != 8
+            self.total = self.total or struct.unpack(">II", self.data[start : start + 8].ljust(8, b"\0"))
+            return
+        self.fault |= end - start < 4 or int.from_bytes(self.data[start : start + 4], "big") != self.sequence
+        self.sequence += 1
+        if kind == b"fcTL":
+            self.fault |= end - start != _CONTROL_BYTES or (place != AFTER_PIXELS and self.shown)
+            self.shown |= place != AFTER_PIXELS
+            self.controls += self.data[start:end].ljust(_CONTROL_BYTES, b"\0")[:_CONTROL_BYTES]
+            self.starts.append(len(self.parts))
+        else:
+            self.fault |= place != AFTER_PIXELS or not self.starts or (self.shown and len(self.starts) == 1)
+            self.parts.add(min(start + 4, end), end)
+
+    def frames(self) -> Frames | None:
+        """The animation, if there is a chunk of one."""
+        if not self.met:
+            return None
+        total, plays = self.total or (0, 0)
+        return Frames(total, plays, self.controls, self.starts, self.parts, self.shown, self.fault)
 
 
 def _parse_header(body: memoryview) -> tuple[int, ...]:
@@ -191,30 +304,23 @@ def _parse_header(body: memoryview) -> tuple[int, ...]:
     return width, height, bit_depth, colour_type, interlaced
 
 
-def frame_count(png: Png) -> int:
-    """How many pictures an animated PNG has; 1 for any other."""
-    frames, shown = 0, False
-    for chunk in png.chunks:
-        if chunk.name == b"acTL" and chunk.place != AFTER_PIXELS and len(chunk.body) == 8:
-            frames = int.from_bytes(chunk.body[:4], "big")
-        if chunk.name == b"fcTL" and chunk.place != AFTER_PIXELS:
-            shown = True
-    return frames + (not shown) if 0 < frames < 1 << 31 else 1
-
-
-def read_pixels(png: Png) -> Pixels:
+def read_pixels(png: Png, left_out: set[str] | None = None) -> Pixels:
     """The pixels, (height, width) or (height, width, samples), read-only: bool for 1 bit of grey, uint16 for 16 bits,
     else uint8; grey of 2 and 4 bits times `scale`.
+
+    left_out: gets a name where there is more in the data than the pixels.
 
     ImageError where there are fewer data than pixels, or they are damaged.
     """
     dtype = np.bool_ if png.mode == "1" else np.uint16 if png.bit_depth == 16 else np.uint8
-    if png.height * png.row_bytes(png.width) > _MOST_INFLATED * (1 + sum(map(len, png.data))):
+    if png.height * png.row_bytes(png.width) > _MOST_INFLATED * (1 + png.data.size):
         raise ImageError("is cut short: it has less data than pixels")
     pixels = np.empty((png.height, png.width, png.samples), dtype)
     stream = _Inflater(png.data)
     for left, top, right, down in png.passes:
         _read_pass(png, stream, pixels[top::down, left::right])
+    if left_out is not None and stream.has_more():
+        left_out.add("data behind the pixels")
     pixels.flags.writeable = False
     return pixels[:, :, 0] if png.samples == 1 else pixels
 
@@ -264,27 +370,40 @@ def can_write(mode: str) -> bool:
     return mode in _WRITTEN
 
 
-def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6) -> bytes:
+def depth_of_colours(count: int) -> int:
+    """The least depth of indices of so many colours."""
+    return next(depth for depth in _DEPTHS[3] if count <= 1 << depth or depth == 8)
+
+
+def depth_of_levels(mode: str, maximum: int) -> int | None:
+    """The depth, if not the usual one, of samples up to a maximum in images of that mode; None where there is none."""
+    return {"L": {3: 2, 15: 4}, "P": {1: 1, 3: 2, 15: 4, 255: 8}}.get(mode, {}).get(maximum)
+
+
+def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6, depth: int = 8) -> bytes:
     """A PNG of the samples; of 8 bits the one that Pillow would write. transparency: the tRNS chunk, empty for none.
 
-    level: zlib's.
+    level: zlib's. depth: for mode L 2 or 4, where the pixels are so many times 85 or 17.
     """
     height, width = pixels.shape[:2]
     colour_type, bit_depth = _WRITTEN[mode]
-    step = _SAMPLES[colour_type] * bit_depth // 8
+    bit_depth = min(bit_depth, depth) if mode == "L" else bit_depth
+    step = max(1, _SAMPLES[colour_type] * bit_depth // 8)
     out = io.BytesIO()
     out.write(PNG_SIGNATURE)
     _write_chunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0))
     if transparency:
         _write_chunk(out, b"tRNS", transparency)
     deflate = zlib.compressobj(level, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
-    stride = 1 + width * step
+    stride = 1 + (width * _SAMPLES[colour_type] * bit_depth + 7) // 8
     rows = _band_rows(stride)
     waiting = bytearray()
     for top in range(0, height, rows):
         above = 1 if top else 0  # filters look at the row above
         band = pixels[top - above : top + rows]
-        if bit_depth == 16:
+        if bit_depth < 8:
+            filtered = _packed(band, bit_depth)
+        elif bit_depth == 16:
             filtered = _filter(np.ascontiguousarray(band, ">u2").view(np.uint8), step).tobytes()
         else:
             picture = Image.frombytes(mode, (width, len(band)), band.tobytes())
@@ -296,6 +415,13 @@ def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6)
     _write_chunk(out, b"IDAT", bytes(waiting) + deflate.flush())
     _write_chunk(out, b"IEND", b"")
     return out.getvalue()
+
+
+def _packed(rows: Pixels, depth: int) -> bytes:
+    """Rows of grey of 2 or 4 bits, each behind the number of no filter, which is best for them."""
+    bits = np.unpackbits(rows // np.uint8(255 // ((1 << depth) - 1)), axis=1).reshape(*rows.shape, 8)[:, :, 8 - depth :]
+    packed = np.packbits(bits.reshape(len(rows), -1), axis=1)
+    return np.concatenate([np.zeros((len(rows), 1), np.uint8), packed], axis=1).tobytes()
 
 
 def _filter(samples: Bytes, step: int) -> Bytes:
@@ -376,3 +502,18 @@ class _Inflater:
             out += more
             self._left = self._stream.unconsumed_tail
         return out
+
+    def has_more(self) -> bool:
+        """Whether there is anything but the stream's end. A checksum of its own that is missing or wrong is no matter:
+        that of each chunk is right."""
+        while not self._stream.eof:
+            self._left = self._left or next(self._pieces, b"")
+            try:
+                if self._stream.decompress(self._left, 1):
+                    return True
+            except zlib.error:
+                return False
+            if not self._left:
+                return False
+            self._left = self._stream.unconsumed_tail
+        return bool(self._stream.unused_data) or any(map(len, self._pieces))

@@ -11,6 +11,7 @@ from bbcompress.metadata import (
     EXIF,
     ICC,
     INTERNATIONAL_TEXT,
+    LEVELS,
     MAX_IMAGE_BYTES,
     PER_METRE,
     PIXEL_ASPECT,
@@ -22,13 +23,15 @@ from bbcompress.metadata import (
     Metadata,
     Record,
     fault,
+    levels_of,
+    levels_record,
     nearly_per_metre,
     parse_resolution,
     per_metre,
     resolution,
     within_limits,
 )
-from bbcompress.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png
+from bbcompress.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png, depth_of_colours, depth_of_levels
 
 _RESOLUTION = b"bbRs"
 """A chunk of ours: a resolution that pHYs, which stands beside it, says only about; the bytes of the record."""
@@ -37,14 +40,18 @@ _KNOWN = frozenset(
     b"bKGD cHRM cICP cLLI eXIf gAMA hIST iCCP iTXt mDCV oFFs PLTE pCAL pHYs sBIT sCAL sPLT sRGB sTER tEXt tIME zTXt"
     .split()
 )
-_ANIMATION = frozenset(b"acTL fcTL fdAT".split())
+_LEVELS = b"bbLv"
+"""A chunk of ours: how many levels samples have whose depth no PNG has; the bytes of the record."""
+
 _SAFE_TO_COPY = 0x20  # of the fourth letter
 _LONG_TEXT = 1000  # bytes; above, PNG's authors advise to compress
 
 
 def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
     """The records of a PNG, and the names of what is left out: chunks that may speak of the file, not of the image."""
-    lost = {"data behind the image"} if png.trailing else set()
+    lost = {*png.dropped, *(["data behind the image"] if png.trailing else [])}
+    if png.interlaced:
+        lost.add("interlacing")
     kept, too_much = within_limits(_records(png, lost))
     return kept, tuple(sorted({*lost, *too_much}))
 
@@ -52,8 +59,10 @@ def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
 def _records(png: Png, lost: set[str]) -> Iterator[Record]:
     """The records one by one: what unpacks to too much is gone before the next is unpacked. lost: gets names."""
     resolutions: list[Record] = []
+    levels = _levels_of_depth(png)
     for chunk in png.chunks:
-        if chunk.name in _ANIMATION:  # of a single frame, or refused before
+        if chunk.name == _LEVELS and levels is None and fault((Record(LEVELS, chunk.body),)) is None:
+            levels = Record(LEVELS, chunk.body)
             continue
         if chunk.name not in _KNOWN and not chunk.name[3] & _SAFE_TO_COPY:
             lost.add(f"PNG chunk {chunk.name.decode('ascii')}")
@@ -67,6 +76,18 @@ def _records(png: Png, lost: set[str]) -> Iterator[Record]:
     if len(exact) > 1 or len(resolutions) - len(exact) > 1:
         lost.add("resolution")
     yield from (exact or resolutions)[:1]
+    if levels is not None:
+        yield levels
+
+
+def _levels_of_depth(png: Png) -> Record | None:
+    """What only the depth of the file says of grey or indices, if that is not the depth which would be written."""
+    maximum = (1 << png.bit_depth) - 1
+    if png.mode == "L":
+        return levels_record("L", maximum)
+    if png.mode == "P" and png.bit_depth != depth_of_colours(len(png.palette) // 3):
+        return levels_record("P", maximum)
+    return None
 
 
 def _record(chunk: Chunk, png: Png) -> Record:
@@ -111,13 +132,43 @@ def _understood(chunk: Chunk) -> Record | None:
     return None
 
 
-def chunks_of(metadata: Sequence[Record]) -> Iterator[Chunk]:
-    """The chunks for a PNG, from which :func:`read_metadata` reads the same."""
+def chunks_of(metadata: Sequence[Record], depth: int | None = None) -> Iterator[Chunk]:
+    """The chunks for a PNG, from which :func:`read_metadata` reads the same.
+
+    depth: of :func:`depth_of`, which by itself says the number of levels; else a chunk does.
+    """
     for record in metadata:
         if record.kind == RESOLUTION:
             yield from _resolution_chunks(record)
+        elif record.kind == LEVELS:
+            if depth is None:
+                yield Chunk(_LEVELS, record.data, BEFORE_PALETTE)
+        elif depth in (2, 4) and _is_background_of_grey(record):
+            (value,) = struct.unpack(">H", record.data[4:])
+            yield _chunk(Record(record.kind, b"bKGD" + struct.pack(">H", value // _scale(depth))))
         else:
             yield _chunk(record)
+
+
+def depth_of(mode: str, transparency: bytes, metadata: Sequence[Record]) -> int | None:
+    """The depth of an image's PNG, where its metadata asks for one that is not the usual one; else None."""
+    depth = None
+    for record in metadata:
+        if record.kind == LEVELS:
+            depth = depth_of_levels(mode, levels_of(record))
+    if mode == "L" and depth is not None:
+        values = [record.data[4:] for record in metadata if _is_background_of_grey(record)] + [transparency]
+        if any(int.from_bytes(value, "big") % _scale(depth) for value in values):
+            return None  # of that depth they could not be said
+    return depth
+
+
+def _is_background_of_grey(record: Record) -> bool:
+    return record.kind in CHUNKS and record.data[:4] == b"bKGD" and len(record.data) == 6
+
+
+def _scale(depth: int) -> int:
+    return 255 // ((1 << depth) - 1)
 
 
 def _resolution_chunks(record: Record) -> Iterator[Chunk]:
@@ -169,3 +220,15 @@ def _inflate(data: bytes) -> bytes | None:
     except zlib.error:
         return None
     return inflated if stream.eof and not stream.unused_data else None
+
+
+def names_of_frames(png: Png) -> tuple[str, ...]:
+    """The names of what is left out of an image with chunks of an animation that are none, or are one of it alone."""
+    frames = png.frames
+    if frames is None:
+        return ()
+    timed = any(frames.controls[20:24])
+    sound = not frames.fault and frames.total == len(frames.starts) == 1 and frames.shown
+    if sound:
+        return ("times of the frames",) * timed + ("loop count",) * bool(frames.plays)
+    return ("animation",)

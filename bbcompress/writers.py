@@ -12,9 +12,9 @@ import numpy as np
 from bbcompress import bmp, gif, netpbm, png, tiff
 from bbcompress.errors import ImageError
 from bbcompress.images import BAND_PIXELS, PixelImage, read_image
-from bbcompress.metadata import EXIF, ICC, TEXT, XMP, names_of
+from bbcompress.metadata import EXIF, ICC, XMP, names_of
 from bbcompress.pillow_images import bare_pillow
-from bbcompress.png_metadata import chunks_of
+from bbcompress.png_metadata import chunks_of, depth_of
 
 PNG, TIFF, WEBP, BMP, GIF, PPM, PGM, PBM = "png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm"
 FORMATS = (PNG, TIFF, WEBP, BMP, GIF, PPM, PGM, PBM)
@@ -22,7 +22,6 @@ FORMATS = (PNG, TIFF, WEBP, BMP, GIF, PPM, PGM, PBM)
 
 _OTHER_SUFFIXES = {"tif": TIFF, "pnm": PPM}
 _NETPBM_MODES = {PBM: ("1",), PGM: ("L", "I;16"), PPM: ("RGB", "RGB;16")}
-_COMMENT = b"Comment\0"
 
 
 def format_of(suffix: str) -> str | None:
@@ -61,19 +60,28 @@ def write_png(image: PixelImage, optimize: bool = False) -> bytes:
     """
     if image.mode == "CMYK":
         raise ImageError("PNG cannot hold CMYK")
-    if png.can_write(image.mode) and (
+    depth = depth_of(image.mode, image.transparency, image.metadata)
+    level = 9 if optimize else 6
+    if image.mode == "L" and depth is not None:
+        key = _divided(image.transparency, 255 // ((1 << depth) - 1))
+        data = png.write_pixels(image.mode, image.pixels, key, level, depth)
+    elif png.can_write(image.mode) and (
         image.mode not in _PILLOW_MODES or (not optimize and image.width * image.height > BAND_PIXELS)
     ):
-        data = png.write_pixels(image.mode, image.pixels, image.transparency, level=9 if optimize else 6)
+        data = png.write_pixels(image.mode, image.pixels, image.transparency, level)
     else:
-        data = _png_by_pillow(image, optimize)
-    return png.add_chunks(data, chunks_of(image.metadata)) if image.metadata else data
+        data = _png_by_pillow(image, optimize, depth)
+    return png.add_chunks(data, chunks_of(image.metadata, depth)) if image.metadata else data
+
+
+def _divided(transparency: bytes, by: int) -> bytes:
+    return struct.pack(">H", struct.unpack(">H", transparency)[0] // by) if transparency else b""
 
 
 _PILLOW_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
-def _png_by_pillow(image: PixelImage, optimize: bool) -> bytes:
+def _png_by_pillow(image: PixelImage, optimize: bool, depth: int | None) -> bytes:
     out = io.BytesIO()
     transparency: bytes | int | tuple[int, ...] | None = None
     if image.mode == "P":
@@ -82,6 +90,8 @@ def _png_by_pillow(image: PixelImage, optimize: bool) -> bytes:
         key = struct.unpack(f">{len(image.transparency) // 2}H", image.transparency)
         transparency = key if image.mode == "RGB" else key[0]
     options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
+    if depth is not None:
+        options["bits"] = depth
     bare_pillow(image).save(out, "PNG", optimize=optimize, **options)
     return out.getvalue()
 
@@ -127,9 +137,6 @@ def write_gif(image: PixelImage) -> bytes:
     options: dict[str, Any] = {}
     if image.mode == "P" and image.transparency:
         options["transparency"] = len(image.transparency) - 1
-    texts = [record.data for record in image.metadata if record.kind == TEXT]
-    if texts and texts[0].startswith(_COMMENT):
-        options["comment"] = texts[0][len(_COMMENT) :]
     out = io.BytesIO()
     try:
         bare_pillow(image).save(out, "GIF", optimize=False, **options)
@@ -142,10 +149,11 @@ def _netpbm_writer(form: str) -> Callable[[PixelImage], bytes]:
     def write(image: PixelImage) -> bytes:
         if image.mode not in _NETPBM_MODES[form]:
             raise ImageError(f"{form.upper()} cannot hold {image.mode}")
-        if image.transparency or image.metadata:
-            names = names_of(image.metadata) + ("transparency",) * bool(image.transparency)
+        others = [record for record in image.metadata if not netpbm.can_hold(record)]
+        if image.transparency or others:
+            names = names_of(others) + ("transparency",) * bool(image.transparency)
             raise ImageError(f"{form.upper()} cannot hold {', '.join(names)}")
-        return netpbm.write(image.pixels)
+        return netpbm.write(image.pixels, image.metadata)
 
     return write
 

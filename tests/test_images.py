@@ -195,7 +195,7 @@ def test_big_endian_tiff() -> None:
 
 def test_pgm_of_16_bits() -> None:
     array = noise("I;16")
-    image = read_image(b"P5 # a comment\n11 7\n65535\n" + array.astype(">u2").tobytes())
+    image = read_image(b"P5\n11 7\n65535\n" + array.astype(">u2").tobytes())
     assert image == from_array(array)
     assert read_image(b"P2\n2 1\n65535\n1 65535\n").pixels.tolist() == [[1, 65535]]
     assert read_image(b"P2\n2 1\n15\n1 15\n").pixels.tolist() == [[17, 255]]
@@ -246,7 +246,7 @@ def test_modes_that_cannot_be_kept_are_named() -> None:
     refused(saved(Image.new("F", (3, 3)), "TIFF"), "a TIFF of 32-bit floats")
     refused(saved(Image.new("I", (3, 3)), "TIFF"), "a TIFF of 32-bit signed integers")
     refused(saved(Image.new("LAB", (3, 3)), "TIFF"), "a TIFF of CIELAB colours")
-    refused(b"Pf\n1 1\n-1.0\n" + bytes(4), "mode F")
+    refused(b"Pf\n1 1\n-1.0\n" + bytes(4), "a PFM, whose samples are floating-point")
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
@@ -259,7 +259,7 @@ def test_what_is_no_image_is_refused() -> None:
     refused(b"", "is empty")
     refused(b"hello", "not an image")
     refused(b"\x89PNG\r\n\x1a\n", "cut short")
-    refused(saved(Image.new("L", (3, 3)), "ICO"), "not an image")
+    refused(saved(Image.new("L", (3, 3)), "ICO"), "an icon")
     refused(png(0, 5, 8, 0, b""), ".")
     refused(png(2, 2, 8, 0, b"\0\0\0"), ".")
     refused(write_png(from_array(noise("L"))), "not an image", formats=("WEBP",))
@@ -639,7 +639,7 @@ def test_metadata_of_animations() -> None:
     text = PngImagePlugin.PngInfo()
     text.add(b"gAMA", bytes(4))
     (first, *_) = read_frames(animation("PNG", pnginfo=text))
-    assert (first.metadata, first.lost) == ((), ("colour space", "times of the frames"))
+    assert (first.metadata, first.lost) == ((Record(7, b"gAMA" + bytes(4)),), ("times of the frames",))
 
 
 def test_limits_and_damage_of_animations() -> None:
@@ -650,6 +650,5 @@ def test_limits_and_damage_of_animations() -> None:
         with pytest.raises(ImageError) as caught:
             list(read_frames(data[: len(data) // 2], "x"))
         assert str(caught.value).startswith("x: ") and len(str(caught.value).splitlines()) == 1
-    wide = png(1, 1, 16, 2, bytes(7), (b"acTL", struct.pack(">II", 2, 0)))
-    with pytest.raises(ImageError, match="16 bits a sample"):
-        next(read_frames(wide))
+    with pytest.raises(ImageError, match="2 pictures there are 0"):
+        next(read_frames(png(1, 1, 16, 2, bytes(7), (b"acTL", struct.pack(">II", 2, 0)))))

@@ -1,5 +1,7 @@
 """PPM and PGM of 16 bits, plain and raw; what Pillow would round is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,17 +9,24 @@ from PIL import Image
 from bbcompress import netpbm
 from bbcompress.errors import ImageError
 from bbcompress.images import PixelImage, from_array, read_image
+from bbcompress.metadata import TEXT, Record
 
 COLOURS = np.random.default_rng(0).integers(0, 65536, (3, 5, 3)).astype(np.uint16)
 
 
+def commented(image: PixelImage, *comments: bytes) -> PixelImage:
+    return replace(image, metadata=tuple(Record(TEXT, b"Comment\0" + comment) for comment in comments))
+
+
 def test_colour_of_16_bits() -> None:
-    image = from_array(COLOURS)
-    assert read_image(b"P6\n5 3\n65535\n" + COLOURS.astype(">u2").tobytes()) == image
-    assert read_image(b"P6 # one\n#two\r5 3 #\n65535 " + COLOURS.astype(">u2").tobytes() + b"more") == image
+    image, raw = from_array(COLOURS), COLOURS.astype(">u2").tobytes()
+    assert read_image(b"P6\n5 3\n65535\n" + raw) == image
+    found = read_image(b"P6 # one\n#two\r5 3 #\n65535 " + raw + b"more")
+    assert found == commented(image, b" one", b"two", b"") and found.lost == ("data behind the image",)
     plain = b" ".join(str(value).encode() for value in COLOURS.flat)
     assert read_image(b"P3\n5 3\n65535\n" + plain) == image
-    assert read_image(b"P3\n5 3 65535 # so\n" + plain.replace(b" ", b"\n# and\n", 1)) == image
+    found = read_image(b"P3\n5 3 65535 # so\n" + plain.replace(b" ", b"\n# and\n", 1))
+    assert found == commented(image, b" so", b" and")
     assert read_image(netpbm.write(COLOURS)) == image
 
 

@@ -20,6 +20,7 @@ from bbcompress.metadata import (
     EXIF,
     ICC,
     INTERNATIONAL_TEXT,
+    LEVELS,
     PER_INCH,
     TEXT,
     XMP,
@@ -126,6 +127,7 @@ def test_places_and_order() -> None:
         Record(CHUNK_BEFORE_PIXELS, b"bKGD\0"),
         Record(CHUNK_AFTER, b"tIME1234567"),
         Record(CHUNK_AFTER, b"juNk"),
+        Record(LEVELS, b"\xff\1"),
     )
     written = write_png(image)
     assert read_image(written) == image
@@ -151,7 +153,8 @@ def test_background_of_grey_is_scaled_as_the_pixels_are(depth: int, scaled: int)
     value = 1 if depth == 1 else 0x307
     metadata, lost = read_metadata(parse_png(png(header, (b"bKGD", struct.pack(">H", value)), *PIXELS)))
     assert lost == ()
-    assert metadata == (Record(CHUNK_BEFORE_PALETTE, b"bKGD" + struct.pack(">H", scaled)),)
+    levels = (Record(LEVELS, bytes([(1 << depth) - 1])),) if depth in (2, 4) else ()
+    assert metadata == (Record(CHUNK_BEFORE_PALETTE, b"bKGD" + struct.pack(">H", scaled)), *levels)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images import MAX_PIXELS, MAX_SIDE, PixelImage, read_image
+from bbcompress.metadata import LEVELS
 from bbcompress.png import PNG_SIGNATURE
 from bbcompress.wire import ByteReader, varint
 from bbcompress.writers import write_png
@@ -67,6 +68,9 @@ PROBE_QUALITY = 30
 PROBE_PIXELS = 1 << 22
 PROBE_BANDS = 16
 """Of larger images so many bands, with so many pixels in all, are probed."""
+
+_OF_CODING = frozenset(("bit depth", "data behind the pixels", "interlacing"))
+"""Of what a PNG says those names that speak of how its pixels are coded; the number of levels does, too."""
 
 _WEBP_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
 _BYTE_MODES = {"I;16": "L", "LA;16": "LA", "RGB;16": "RGB", "RGBA;16": "RGBA"}
@@ -419,9 +423,9 @@ def _webp_size(stream: bytes) -> tuple[int, int]:
 
 def _exactly(data: bytes, form: str, max_pixels: int) -> PixelImage:
     image = read_image(data, f"its {form}", max_pixels, (form,))
-    if image.lost or image.metadata:
+    if {*image.lost} - _OF_CODING or any(record.kind != LEVELS for record in image.metadata):
         raise FormatError(f"a stored {form} has metadata")
-    return image
+    return image.without_metadata()
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
