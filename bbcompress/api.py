@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
+from bbcompress.escaping import escaped
 from bbcompress.images import MAX_PIXELS, PixelImage, from_array
 from bbcompress.options import Options
 from bbcompress.pillow_images import from_pillow
@@ -41,7 +43,10 @@ def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
         ImageError: it is no image, or nothing can keep it exactly. ModelError: a chosen model is missing.
         BBCError: an option is out of range.
     """
-    return Compressor(Options(steps=k, **options)).lone(as_image(image))[0]
+    data, summary = Compressor(Options(steps=k, **options)).lone(as_image(image))
+    for note in summary.notes:
+        warnings.warn(escaped(note), stacklevel=2)
+    return data
 
 
 def decompress(

@@ -39,7 +39,7 @@ from bbcompress.images import PixelImage, binary_view, read_image
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import ENCODERS, Model
 from bbcompress.models.zoo import Zoo
-from bbcompress.options import FALLBACK, Options, Summary
+from bbcompress.options import FALLBACK, Options, Summary, is_fallback
 from bbcompress.training import datasets
 
 DATA_SETS = {"mnist": ("mnist", False), "mnist-binary": ("mnist", True), "cifar10": ("cifar10", False)}
@@ -548,7 +548,7 @@ def format_findings(report: Report) -> list[str]:
                 f"{extra['decompress_extra']:+.1%} to decompress"
             )
     count = len(report.data.images)
-    by_fallback = [row.coders.get(FALLBACK, 0) for row in report.rows]
+    by_fallback = [sum(count for name, count in row.coders.items() if is_fallback(name)) for row in report.rows]
     if any(by_fallback):
         lowest, highest = min(by_fallback), max(by_fallback)
         some = str(lowest) if lowest == highest else f"{lowest} to {highest}"

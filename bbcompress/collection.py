@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, ImageError
+from bbcompress.escaping import escaped
 from bbcompress.file_names import number_name
 from bbcompress.images import MAX_PIXELS, PixelImage
 from bbcompress.options import Item, Options, Summary
@@ -159,7 +161,8 @@ def write(path: str | Path, images: Named | Listed, k: int = 4, overwrite: bool 
     """
     compressor = Compressor(Options(steps=k, **options))
     with output.new_file(Path(path), overwrite) as file:
-        return compressor.archive(_items(images), file)
+        summary = compressor.archive(_items(images), file)
+    return _warned(summary)
 
 
 @overload
@@ -177,7 +180,14 @@ def add(path: str | Path, images: Named | Listed, k: int = 4, **options: Any) ->
     """
     compressor = Compressor(Options(steps=k, **options))
     with output.open_to_add(Path(path)) as file:
-        return compressor.add(_items(images), ArchiveReader(file, compressor.options.max_pixels), file)
+        summary = compressor.add(_items(images), ArchiveReader(file, compressor.options.max_pixels), file)
+    return _warned(summary)
+
+
+def _warned(summary: Summary) -> Summary:
+    for note in summary.notes:
+        warnings.warn(escaped(note), stacklevel=3)
+    return summary
 
 
 def _items(images: Named | Listed) -> Iterator[Item]:

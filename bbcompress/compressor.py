@@ -27,7 +27,7 @@ from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images import PixelImage
 from bbcompress.jobs import Work, Workers
 from bbcompress.models.zoo import ModelEntry
-from bbcompress.options import FALLBACK, Item, Options, Summary, open_models
+from bbcompress.options import FALLBACK, Item, Options, Summary, is_fallback, open_models
 from bbcompress.signals import held_back
 
 GROUP_SUBPIXELS = 1 << 22
@@ -61,7 +61,8 @@ class Compressor:
             _verify(lambda: [decode_lone(data, self._models, work, self.options.max_pixels)], [image])
         work.finish()
         summary = Summary(size=len(data))
-        summary.count(coder, 1, image.samples)
+        summary.count(coder, 1, image.samples, [payload])
+        self._note_of_model(summary, int(not self._key(image).entries))
         return data, summary
 
     def archive(
@@ -119,10 +120,11 @@ class Compressor:
     ) -> Summary:
         summary = Summary()
         sent: deque[_Sent] = deque()
+        unfit = 0
 
         def tasks() -> Iterator[list[PixelImage]]:
             for group in self._groups(images):
-                sent.append(_Sent.of(group))
+                sent.append(_Sent.of(group, bool(self._key(group[0][1].image).entries)))
                 yield [item.image for _, item in group]
 
         make = partial(_group_coder, self.options) if self.options.jobs > 1 else lambda: self._code
@@ -130,11 +132,30 @@ class Compressor:
             for coder, header, payload in workers.map(tasks(), progress):
                 group = sent.popleft()
                 writer.add_group(header, payload, group.names, group.positions, group.times)
-                summary.count(coder, len(group.positions), group.subpixels)
+                items = split_items(payload, header.count) if header.fallback else ()
+                summary.count(coder, len(group.positions), group.subpixels, items)
+                unfit += 0 if group.fits else len(group.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
         writer.close()
+        self._note_of_model(summary, unfit)
         return summary
+
+    def _note_of_model(self, summary: Summary, unfit: int) -> None:
+        """Say where models that were asked for coded nothing, or not all. unfit: images that none of them fits."""
+        chosen = self._models.zoo.chosen
+        if not chosen:
+            return
+        one = len(chosen) == 1
+        lines = []
+        if unfit:
+            some = "the image" if summary.images == 1 else f"{unfit} of {summary.images} images"
+            lines.append(f"{'does not fit' if one else 'fits'} {some}, of another kind or size")
+        if unfit < summary.images and all(map(is_fallback, summary.coders)):
+            some = "the image" if summary.images == 1 else "any of the others" if unfit else "any image"
+            lines.append(f"{'does not code' if one else 'codes'} {some} in fewer bytes than the fallback")
+        what = f"the model {chosen[0].name}" if one else f"none of the models in {self.options.model}"
+        summary.notes += [f"{what} {line}" for line in lines]
 
     def _groups(self, images: Iterable[Item | tuple[str | None, PixelImage]]) -> Iterator[list[_Waiting]]:
         """The images in groups of one kind and size: each as soon as it is full, or the largest where many wait."""
@@ -268,13 +289,14 @@ class _Sent:
     names: list[str] | None
     times: list[int] | None
     subpixels: int
+    fits: bool
 
     @staticmethod
-    def of(group: Sequence[_Waiting]) -> _Sent:
+    def of(group: Sequence[_Waiting], fits: bool) -> _Sent:
         names = [item.name for _, item in group if item.name is not None]
         times = [item.time for _, item in group if item.time is not None]
         subpixels = sum(item.image.samples for _, item in group)
-        return _Sent([position for position, _ in group], names or None, times or None, subpixels)
+        return _Sent([position for position, _ in group], names or None, times or None, subpixels, fits)
 
 
 def _group_coder(options: Options) -> Work[list[PixelImage], tuple[str, GroupHeader, bytes]]:

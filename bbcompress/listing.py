@@ -21,7 +21,8 @@ class Listed:
     name: None for an image without one.
     size: width and height in pixels. mode: Pillow's, with `;16` for 16 bits a sample. None where only a model that is
         not installed could tell, or where the group is damaged.
-    coder: the name of the model, its id where it is not installed, or `fallback`; None where the group is damaged.
+    coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`;
+        None where the group is damaged.
     time: when it was modified, in seconds since 1970; None if the file does not say.
     """
 

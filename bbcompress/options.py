@@ -3,6 +3,7 @@ what was written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 
 from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.groups import ModelCache
+from bbcompress.codecs.fallback import item_codec
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
@@ -19,7 +21,7 @@ from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import Zoo
 
 FALLBACK = "fallback"
-"""What is told of images that no model coded."""
+"""What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,40 @@ class Options:
         return CodingSettings(self.encoder, self.steps, rate)
 
 
+def stored_by(item: bytes) -> str:
+    """What is told of an image that this item of the fallback stores. FormatError where it is damaged."""
+    return f"{FALLBACK} {item_codec(item)}"
+
+
+def is_fallback(coder: str) -> bool:
+    """Whether this is what is told of images that no model coded."""
+    return coder.partition(" ")[0] == FALLBACK
+
+
 @dataclass
 class Summary:
-    """What was written: images, sub-pixels, bytes, and how many images each coder took (by model or `fallback`)."""
+    """What was written: images, sub-pixels, bytes, how many images each coder took, and what else there is to say.
+
+    coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`. notes: a line each.
+    """
 
     images: int = 0
     subpixels: int = 0
     size: int = 0
     coders: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def bits_per_dimension(self) -> float:
         """Whole-file bits a sub-pixel."""
         return 8 * self.size / max(self.subpixels, 1)
 
-    def count(self, coder: str, images: int, subpixels: int) -> None:
-        """Add so many images, of so many sub-pixels in all, that `coder` took."""
+    def count(self, coder: str, images: int, subpixels: int, items: Sequence[bytes] = ()) -> None:
+        """Add so many images, of so many sub-pixels in all, that `coder` took. items: of the fallback."""
         self.images += images
         self.subpixels += subpixels
-        self.coders[coder] = self.coders.get(coder, 0) + images
+        for name in map(stored_by, items) if coder == FALLBACK else [coder] * images:
+            self.coders[name] = self.coders.get(name, 0) + 1
 
 
 class Item(NamedTuple):

@@ -14,7 +14,7 @@ from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
 from bbcompress.images import PixelImage
-from bbcompress.options import Options
+from bbcompress.options import Options, Summary
 from bbcompress.pillow_hook import FORMAT
 from bbcompress.pillow_images import bare_pillow, check_mode, from_pillow, info_of, texts_of, transparency_of
 from bbcompress.reader import Reader
@@ -109,15 +109,22 @@ def save(image: Image.Image, file: IO[bytes]) -> None:
     `icc_profile`, `exif`, `xmp`, `dpi` and `comment` in place of what `info` says, None for none.
     """
     given = image.encoderinfo
-    file.write(_compressor(given).lone(_taken(image, given))[0])
+    data, summary = _compressor(given).lone(_taken(image, given))
+    _warn(summary)
+    file.write(data)
 
 
 def save_all(image: Image.Image, file: IO[bytes]) -> None:
     """An archive of all frames of the image and of those of `append_images`, without names; options as of `save`."""
     given = image.encoderinfo
     out = io.BytesIO()
-    _compressor(given).archive(((None, _taken(frame, given)) for frame in _frames(image)), out)
+    _warn(_compressor(given).archive(((None, _taken(frame, given)) for frame in _frames(image)), out))
     file.write(out.getvalue())
+
+
+def _warn(summary: Summary) -> None:
+    for note in summary.notes:
+        warnings.warn(escaped(note), stacklevel=3)
 
 
 def _frames(image: Image.Image) -> Iterator[Image.Image]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -22,14 +22,14 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.codecs.fallback import Progress, item_size
+from bbcompress.codecs.fallback import Progress, item_codec, item_size
 from bbcompress.errors import BBCError, FormatError, ModelError
 from bbcompress.images import MAX_PIXELS, PixelImage, samples_of
 from bbcompress.jobs import Work, Workers
 from bbcompress.kept import Kept
 from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
 from bbcompress.metadata import Metadata, decode_metadata
-from bbcompress.options import FALLBACK, open_models
+from bbcompress.options import FALLBACK, open_models, stored_by
 
 T = TypeVar("T")
 
@@ -300,25 +300,27 @@ class Reader:
         if self.archive is None:
             header, payload = self._group(0)
             (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
-            yield Listed(None, *look, self.model_name(header), None)
+            yield Listed(None, *look, stored_by(payload) if header.fallback else self.model_name(header), None)
             return
-        groups: dict[int, tuple[str | None, list[Looks] | Looks]] = {}
+        groups: dict[int, tuple[list[str] | str | None, list[Looks] | Looks]] = {}
         names, times = self.archive.names, self.archive.times
         for position in range(self.image_count):
             number, place = self.archive.place(position)
             if number not in groups:
                 groups[number] = self._group_looks(self.archive, number)
-            coder, looks = groups[number]
+            coders, looks = groups[number]
+            coder = coders[place] if isinstance(coders, list) else coders
             size, mode = looks[place] if isinstance(looks, list) else looks
             yield Listed(names[position], size, mode, coder, times[position])
 
-    def _group_looks(self, archive: ArchiveReader, number: int) -> tuple[str | None, list[Looks] | Looks]:
+    def _group_looks(self, archive: ArchiveReader, number: int) -> tuple[list[str] | str | None, list[Looks] | Looks]:
         try:
             header = archive.read_header(number)
             if not header.fallback:
                 return self.model_name(header), coded_looks(header, self._models.zoo)
             header, payload = archive.read_group(number)
-            return FALLBACK, stored_looks(split_items(payload, header.count))
+            items = split_items(payload, header.count)
+            return list(map(stored_by, items)), stored_looks(items)
         except FormatError:
             return None, (None, None)
 
@@ -341,7 +343,7 @@ class Reader:
         metadata = payloads = 0
         for number in range(len(self.groups)):  # read once, and one at a time
             header, payload = self._group(number)
-            groups.append(self._group_facts(header, len(payload)))
+            groups.append(self._group_facts(header, payload))
             metadata += len(header.metadata or b"")
             payloads += len(payload)
         if self.archive is not None:
@@ -364,10 +366,11 @@ class Reader:
             raise FormatError("the file is empty")
         return self._lone.header, self._lone.payload
 
-    def _group_facts(self, header: GroupHeader, size: int) -> dict[str, Any]:
-        facts = {"model": self.model_name(header), "images": header.count, "bytes": size}
+    def _group_facts(self, header: GroupHeader, payload: bytes) -> dict[str, Any]:
+        facts: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": len(payload)}
         if header.fallback:
-            return facts
+            items = self._items(header, payload)
+            return {**facts, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
         coding = {"encoder": header.encoder, "K": header.steps}
         if header.blocks and header.size is not None:
             return {**facts, **coding, "width": header.size[0], "height": header.size[1]}

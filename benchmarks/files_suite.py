@@ -33,7 +33,7 @@ from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
 from bbcompress.files import IMAGE_SUFFIXES
 from bbcompress.images import PixelImage, read_frames, read_image
-from bbcompress.options import FALLBACK, Options
+from bbcompress.options import Options, is_fallback
 from bbcompress.output import write_file
 from bbcompress.reader import Reader
 
@@ -115,7 +115,7 @@ def code(compressor: Compressor, image: PixelImage) -> tuple[bytes, str]:
     """The file of an image, and what coded it."""
     data, summary = compressor.lone(image)
     (coder,) = summary.coders
-    return data, CODECS[parse_lone(data)[1][0]] if coder == FALLBACK else coder
+    return data, CODECS[parse_lone(data)[1][0]] if is_fallback(coder) else coder
 
 
 def png_suite(compressor: Compressor) -> Iterator[Row]:

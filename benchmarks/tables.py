@@ -94,7 +94,7 @@ def drawings(local: Results) -> str:
     if "drawings" not in local:
         return ""
     rows = local["drawings"]["drawings"]
-    by_model = sum(row["coder"] != "fallback" for row in rows)
+    by_model = sum(not row["coder"].startswith("fallback") for row in rows)
     most = local["drawings"]["most_above_webp"]
     larger = f"no file was more than {most} bytes larger"
     if most < 0:

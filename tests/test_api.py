@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,14 @@ from bbcompress.archive import blocks
 from bbcompress.archive import groups as groups_module
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import fallback
-from bbcompress.codecs.fallback import encode_item
+from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.compressor import NOT_VERIFIED, Compressor
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.jobs import Workers
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.vae import VAEWeights
-from bbcompress.options import FALLBACK, Options, Summary
+from bbcompress.options import FALLBACK, Options, Summary, is_fallback
 from bbcompress.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
@@ -181,7 +182,7 @@ def test_lone_image_that_a_model_codes(kind: str) -> None:
     assert (summary.images, summary.subpixels, summary.size) == (1, 784, len(data))
     assert summary.bits_per_dimension == 8 * len(data) / 784
     (group,) = groups(data)
-    assert summary.coders == {group["model"]: 1}
+    assert by_kind(summary) == {group["model"]: 1}
     if model is not None:  # black and white are nothing to the fallback: either may be smaller
         assert group["model"] == model
         assert len(data) - group["bytes"] <= OVERHEAD
@@ -193,8 +194,11 @@ def test_lone_image_that_no_model_fits(kind: str) -> None:
     image = STORED[kind]
     data, summary = Compressor().lone(image)
     assert [image for _, image in Reader(io.BytesIO(data)).images()] == [image]
-    assert summary.coders == {FALLBACK: 1}
-    assert groups(data) == [{"model": FALLBACK, "images": 1, "bytes": len(encode_item(image))}]
+    assert by_kind(summary) == {FALLBACK: 1}
+    item = encode_item(image)
+    stored = {item_codec(item): 1}
+    assert groups(data) == [{"model": FALLBACK, "images": 1, "bytes": len(item), "stored": stored}]
+    assert summary.coders == {f"{FALLBACK} {codec}": 1 for codec in stored}
     assert len(data) <= len(encode_item(image)) + OVERHEAD
 
 
@@ -204,9 +208,9 @@ def test_noise_is_stored(image: PixelImage) -> None:
     for images in ([image], [image] * 6):
         stored = sum(len(encode_item(image)) for image in images)
         data, summary = build(unnamed(images))
-        assert summary.coders == {FALLBACK: len(images)}
+        assert by_kind(summary) == {FALLBACK: len(images)}
         assert len(data) <= stored + 3 * len(images) + 30
-    assert Compressor().lone(image)[1].coders == {FALLBACK: 1}
+    assert by_kind(Compressor().lone(image)[1]) == {FALLBACK: 1}
 
 
 def test_arrays() -> None:
@@ -246,7 +250,7 @@ def test_mixed_archive_keeps_order_and_names() -> None:
     assert summary.subpixels == sum(image.samples for image in kinds)
     assert sum(summary.coders.values()) == len(images)
     by_model = {group["model"] for group in groups(data)}
-    assert by_model == set(summary.coders) == {"tiny-binary", "tiny-grey", FALLBACK}
+    assert by_model == set(by_kind(summary)) == {"tiny-binary", "tiny-grey", FALLBACK}
 
 
 @pytest.mark.parametrize(("limit", "value"), [("GROUP_SUBPIXELS", 3 * 784), ("MAX_GROUP_IMAGES", 3)])
@@ -437,16 +441,78 @@ def test_encoder_and_steps_change_the_file() -> None:
     assert len(set(files)) == len(files)
 
 
+def by_kind(summary: Summary) -> dict[str, int]:
+    """Images by model, those that no model coded in one."""
+    kinds: Counter[str] = Counter()
+    for coder, count in summary.coders.items():
+        kinds[FALLBACK if is_fallback(coder) else coder] += count
+    return dict(kinds)
+
+
 # Choice of the model
+
+
+def test_what_stores_an_image_is_told() -> None:
+    """Which of raw, PNG and WebP it is, in every place that tells of the fallback."""
+    dots = from_array(np.zeros((1, 2, 4), np.uint8))
+    images = [dots, noise(30, 40, 4), STORED["photo"] if "photo" in STORED else noise(30, 40, 3), dots]
+    data, summary = build([(str(number), image) for number, image in enumerate(images)])
+    reader = Reader(io.BytesIO(data))
+    expected = [f"{FALLBACK} {item_codec(encode_item(image))}" for image in images]
+    assert expected[0] == "fallback raw"
+    assert [entry.coder for entry in reader.entries()] == expected
+    assert summary.coders == dict(Counter(expected))
+    stored = Counter(name for group in groups(data) for name in Counter(group["stored"]).elements())
+    assert stored == Counter(name.removeprefix("fallback ") for name in expected)
+    for image, name in zip(images, expected, strict=True):
+        data, summary = Compressor().lone(image)
+        assert summary.coders == {name: 1}
+        assert [entry.coder for entry in Reader(io.BytesIO(data)).entries()] == [name]
+
+
+def test_a_chosen_model_that_codes_nothing_is_told() -> None:
+    """It is not dropped in silence: what it does not fit, and what the fallback has in fewer bytes."""
+    grey, colour = noise(28, 28), noise(28, 28, 3)
+    for model, images, notes in (
+        ("tiny-grey", [GREY_DIGIT], []),
+        ("tiny-grey", [colour], ["the model tiny-grey does not fit the image, of another kind or size"]),
+        ("tiny-grey", [grey], ["the model tiny-grey does not code the image in fewer bytes than the fallback"]),
+        (
+            "tiny-grey",
+            [GREY_DIGIT, colour],
+            ["the model tiny-grey does not fit 1 of 2 images, of another kind or size"],
+        ),
+        (
+            "tiny-grey",
+            [grey, grey],
+            ["the model tiny-grey does not code any image in fewer bytes than the fallback"],
+        ),
+        (
+            "tiny-grey",
+            [grey, colour],
+            [
+                "the model tiny-grey does not fit 1 of 2 images, of another kind or size",
+                "the model tiny-grey does not code any of the others in fewer bytes than the fallback",
+            ],
+        ),
+        (MODELS, [noise(9, 9, 4)], [f"none of the models in {MODELS} fits the image, of another kind or size"]),
+        (None, [colour, grey], []),
+    ):
+        _, summary = build(unnamed(images), model=model)
+        assert summary.notes == notes
+        if len(images) == 1:
+            assert Compressor(Options(model=model)).lone(images[0])[1].notes == notes
+    with pytest.warns(UserWarning, match="the model tiny-grey does not fit the image"):
+        compress(colour, model="tiny-grey")
 
 
 def test_only_the_chosen_model_is_used() -> None:
     chosen = Compressor(Options(model=MODELS / "tiny-grey"))
     assert chosen.lone(DIGIT)[1].coders == {"tiny-grey": 1}  # a binary digit is a grey one too
-    assert chosen.lone(from_array(DIGIT.pixels > 127))[1].coders == {FALLBACK: 1}
+    assert by_kind(chosen.lone(from_array(DIGIT.pixels > 127))[1]) == {FALLBACK: 1}
     other = Compressor(Options(model="tiny-binary"))
     assert other.lone(DIGIT)[1].coders == {"tiny-binary": 1}
-    assert other.lone(GREY_DIGIT)[1].coders == {FALLBACK: 1}
+    assert by_kind(other.lone(GREY_DIGIT)[1]) == {FALLBACK: 1}
 
 
 def worse_model(folder: Path) -> None:
@@ -620,7 +686,7 @@ def test_noise_of_any_size_is_stored() -> None:
     for weights in (RGB, GREY):
         pixels = noise_strips(weights, 1, 20, 30).canvas.images[0]
         image = from_array(pixels if weights.channels == 3 else pixels[:, :, 0])
-        assert Compressor().lone(image)[1].coders == {FALLBACK: 1}
+        assert by_kind(Compressor().lone(image)[1]) == {FALLBACK: 1}
 
 
 @pytest.mark.usefixtures("local_models")
@@ -643,7 +709,7 @@ def test_archive_of_mixed_sizes_and_kinds(steps: int) -> None:
     assert ("any-rgb", 1, 20, 9) in found
     assert ("any-grey", 2, 9, 20) in found
     assert ("tiny-binary", 2, None, None) in found
-    assert {"any-rgb", "any-grey", "tiny-binary", FALLBACK} <= set(summary.coders)
+    assert {"any-rgb", "any-grey", "tiny-binary", FALLBACK} <= set(by_kind(summary))
     assert build(images, steps=steps) == (data, summary)
 
 
@@ -674,8 +740,8 @@ def test_kinds_that_local_models_take() -> None:
         assert [found for _, found in Reader(io.BytesIO(data)).images()] == [image]
     with pytest.raises(ImageError, match="--binary"):
         compress(drawn(GREY, 9, 9), binary=True)
-    assert Compressor(Options(model="any-grey")).lone(bilevel)[1].coders == {FALLBACK: 1}
-    assert Compressor(Options(model="any-grey")).lone(drawn(RGB, 20, 20))[1].coders == {FALLBACK: 1}
+    assert by_kind(Compressor(Options(model="any-grey")).lone(bilevel)[1]) == {FALLBACK: 1}
+    assert by_kind(Compressor(Options(model="any-grey")).lone(drawn(RGB, 20, 20))[1]) == {FALLBACK: 1}
 
 
 @pytest.mark.usefixtures("local_models")
@@ -793,12 +859,12 @@ def test_archive_of_a_residual_vae(encoder: str, steps: int, resnet_folder: Path
 def test_a_residual_vae_that_is_not_chosen_is_not_tried(monkeypatch: pytest.MonkeyPatch, resnet_folder: Path) -> None:
     monkeypatch.setenv("BBC_MODELS", str(resnet_folder.parent))
     image = drawn(RESNET, 13, 21)
-    assert Compressor().lone(image)[1].coders == {FALLBACK: 1}
+    assert by_kind(Compressor().lone(image)[1]) == {FALLBACK: 1}
     data, summary = Compressor(Options(model="resnet")).lone(image)
     assert summary.coders == {"resnet": 1}
     assert np.array_equal(decompress(data), image.pixels)  # which finds it where it is installed
     for other in (noise(13, 21), noise(13, 21, 4), GREY_DIGIT):
-        assert Compressor(Options(model="resnet")).lone(other)[1].coders == {FALLBACK: 1}
+        assert by_kind(Compressor(Options(model="resnet")).lone(other)[1]) == {FALLBACK: 1}
 
 
 def test_a_file_needs_its_residual_vae(tmp_path: Path, resnet_folder: Path) -> None:

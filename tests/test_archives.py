@@ -237,6 +237,7 @@ def test_list_of_other_files() -> None:
         ["28x28", "L", "tiny-binary"],
         ["4x3", "RGBA", "fallback"],
     ]
+    assert "  fallback WebP  " in succeed("list", "b.bbc")
     Compressor().archive([("a\x1b[2J.png", digit(0))], file := io.BytesIO())
     Path("c.bbc").write_bytes(file.getvalue())
     assert succeed("list", "c.bbc").endswith("a\\x1b[2J.png\n")
@@ -247,7 +248,7 @@ def test_list_of_a_damaged_group() -> None:
     data[3] |= 2  # flags that contradict each other
     Path("set.bbc").write_bytes(data)
     rows = json.loads(succeed("list", "set.bbc", "--json"))
-    assert [row["coder"] for row in rows] == [None] * 4 + ["fallback"] * 4
+    assert [row["coder"] for row in rows] == [None] * 4 + ["fallback raw"] * 4
     assert [row["name"] for row in rows][:2] == ["0-0.png", "0-1.png"]
 
 

@@ -362,7 +362,7 @@ def test_mixed_images(work: Path) -> None:
     for row in report.rows:
         assert row.net_bpd is None
         assert "net_bits_per_subpixel" not in row.as_json()
-        assert row.coders == {"fallback": 1, "tiny-binary": 3, "tiny-grey": 1}
+        assert row.coders == {"fallback raw": 1, "tiny-binary": 3, "tiny-grey": 1}
         assert row.size == archive_size(data.images, Options(encoder=row.encoder, steps=row.steps))
     text = bench.format_report(report)
     assert " net " not in text
@@ -430,7 +430,7 @@ def test_findings() -> None:
 
 
 def test_a_note_of_the_fallback_in_some_rows() -> None:
-    rows = [replace(made_row("rha", k, 100, 1, 1), coders={"fallback": k} if k else {"m": 1}) for k in (0, 1)]
+    rows = [replace(made_row("rha", k, 100, 1, 1), coders={"fallback PNG": k} if k else {"m": 1}) for k in (0, 1)]
     assert "note: the fallback took 0 to 1 of 1 images" in "\n".join(bench.format_findings(made_report(*rows)))
 
 

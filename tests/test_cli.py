@@ -246,7 +246,7 @@ def test_compress_a_folder() -> None:
     after = Path("set.bbc").stat().st_size
     assert (found["source"], found["before"], found["after"]) == ("set", str(size), str(after))
     assert found["rate"] == f"{8 * after / subpixels:.4f}"
-    assert found["coders"] == "1 by fallback, 4 by tiny-binary, 1 by tiny-grey"
+    assert found["coders"] == "1 by fallback raw, 4 by tiny-binary, 1 by tiny-grey"
     assert facts("set.bbc")["names"] == names
     succeed("decompress", "set.bbc", "-o", "back")
     assert same_images("set", "back", names)
@@ -447,6 +447,12 @@ def test_a_chosen_model(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("BBC_MODELS")
     model = {"folder": str(MODELS / "tiny-grey"), "directory": str(MODELS), "name": "tiny-grey"}[how]
     expected = "tiny-binary" if how == "directory" else "tiny-grey"
+    photo = np.random.default_rng(0).integers(0, 256, (5, 6, 4)).astype(np.uint8)
+    Image.fromarray(photo).save("photo.png")
+    unfit = run("compress", "photo.png", "-m", model)
+    what = f"none of the models in {model} fits" if how == "directory" else "the model tiny-grey does not fit"
+    assert errors(unfit) == f"bbc: note: {what} the image, of another kind or size\n"
+    assert unfit.stdout.endswith("(fallback raw)\n")
     assert f"({expected})" in succeed("compress", "digit.png", "-m", model)
     assert expected in succeed("info", "digit.bbc", "--model", model)
     assert "all as they were" in succeed("test", "digit.bbc", "-m", model)

@@ -21,7 +21,10 @@ from bbcompress.errors import BBCError
 @model_option
 @max_pixels_option
 def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int) -> None:
-    """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded."""
+    """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
+
+    What coded it is the name of a model, or "fallback" and which of raw, PNG and WebP stores the image.
+    """
     from bbcompress.file_names import list_names, select
 
     with open_file(file, model, "cpu", False, max_pixels) as reader:
@@ -57,7 +60,10 @@ def _utc(seconds: int) -> str:
 @model_option
 @max_pixels_option
 def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
-    """Say what is in a file and what each part cost in bytes; no image is decoded."""
+    """Say what is in a file and what each part cost in bytes; no image is decoded.
+
+    Of images that the fallback stores it says how many are raw, PNG and WebP: "stored" in the JSON.
+    """
     from bbcompress.file_names import list_names
 
     with open_file(file, model, "cpu", False, max_pixels) as reader:
@@ -70,7 +76,11 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     for name, value in facts["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in facts["groups"]:
-        line = f"  {count_of(group['images'])} by {group['model']}: {group['bytes']} bytes"
+        stored = group.get("stored", {})
+        which = f" {next(iter(stored))}" if len(stored) == 1 else ""
+        line = f"  {count_of(group['images'])} by {group['model']}{which}: {group['bytes']} bytes"
+        if len(stored) > 1:
+            line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
         if "width" in group:
             line += f", {group['width']}x{group['height']} pixels, encoder {group['encoder']}, K = {group['K']}"
         elif "encoder" in group:

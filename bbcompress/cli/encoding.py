@@ -88,7 +88,7 @@ def compress(
     elif lone:
         write_file(target, data, force)
     if not quiet:
-        echo_notes(reading.notes(summary.size))
+        echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
         line = _compressed(inputs, target, intake.size, summary)
         say(f"{line}{reading.count_skipped()}", err=target is None)
     reading.tell_of_skipped()
@@ -130,7 +130,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
         with progress("add", quiet, reading.expected_pixels) as advance:
             summary = compressor.add(reading, reader, file, advance)
     if not quiet:
-        echo_notes(reading.notes(summary.size))
+        echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
         say(f"{_compressed(inputs, Path(archive), intake.size, summary)}{reading.count_skipped()}")
     reading.tell_of_skipped()
 

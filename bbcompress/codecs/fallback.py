@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,8 @@ from bbcompress.wire import ByteReader, varint
 from bbcompress.writers import write_png
 
 RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES = range(1, 7)
+
+CODEC_NAMES = {RAW: "raw", PNG: "PNG", WEBP: "WebP"}
 
 MAX_ITEM_PIXELS = 1 << 24
 """Most pixels of raw, PNG and WebP; what has more is cut into bands. WebP takes a few bytes for any number of pixels of
@@ -217,6 +219,33 @@ def item_size(item: bytes) -> tuple[int, int]:
         if part[:1] in (bytes([RAW]), bytes([PNG]), bytes([WEBP])):
             return item_size(part)
     raise FormatError("a stored image is of a codec that this version does not know")
+
+
+def item_codec(item: bytes) -> str:
+    """What stores the image of an item: raw, PNG or WebP, or two of them where its parts differ; nothing is decoded.
+
+    FormatError where it is damaged.
+    """
+    return " and ".join(sorted(_codecs_of(item, (*CODEC_NAMES, BYTES, BYTE_DIFFERENCES, BANDS))))
+
+
+def _codecs_of(item: bytes, allowed: Sequence[int]) -> set[str]:
+    reader = ByteReader(item, "a stored image")
+    codec = reader.take(2)[0]
+    found: set[str] = set()
+    if codec not in allowed:
+        raise FormatError("a stored image is of a codec that this version does not know")
+    if codec in CODEC_NAMES:
+        return {CODEC_NAMES[codec]}
+    if codec == BANDS:
+        reader.varint(MAX_SIDE, "the width")
+        reader.varint(reader.varint(MAX_SIDE, "the height"), "the height of a band")
+        while reader.remaining:
+            band = reader.take(reader.varint(reader.remaining, "the length of a band"))
+            found |= _codecs_of(band, (*CODEC_NAMES, BYTES, BYTE_DIFFERENCES))
+        return found
+    high = reader.take(reader.varint(reader.remaining, "the length of the high bytes"))
+    return _codecs_of(high, tuple(CODEC_NAMES)) | _codecs_of(reader.rest(), tuple(CODEC_NAMES))
 
 
 def item_mode(item: bytes) -> str:
