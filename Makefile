@@ -8,20 +8,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_OPTIONS ?=
+CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
 BENCHMARKS ?= $(wildcard benchmarks/*.py)
 FUZZ_SECONDS ?= 600
 
-BIN := $(VENV)/bin
-PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_OPTIONS)
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) $(PIP_OPTIONS)
 
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test test-oldest test-prerelease check bench fuzz dist clean
 
 help:
 	@echo "make demo    compress and decompress the sample digits, show the sizes"
 	@echo "make test    run the tests"
 	@echo "make check   run the linter and the type checker"
+	@echo "make dist    build the sdist and the wheel into dist/"
 	@echo "make bench   run the benchmarks"
 	@echo "make fuzz    fuzz the readers, FUZZ_SECONDS each (Linux)"
 	@echo "make clean   remove $(VENV), caches and build outputs"
@@ -31,6 +33,17 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_OPTIONS)
+
+# The tests with the lowest versions that pyproject.toml allows, and with the newest, pre-releases among them.
+test-oldest:
+	@$(MAKE) test VENV=build/oldest CONSTRAINTS=constraints-oldest.txt
+
+test-prerelease:
+	@$(MAKE) test VENV=build/prerelease CONSTRAINTS=constraints-none.txt PIP_OPTIONS="--pre $(PIP_OPTIONS)"
+
+dist: $(VENV)/.installed-test
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
@@ -59,7 +72,7 @@ $(VENV)/.created:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	@echo "Installing bbc and the packages it needs (torch among them: this may take minutes) ..."
 	@$(PIP_INSTALL) pip hatchling
 	@$(PIP_INSTALL) --no-build-isolation -e '.[train]'

@@ -14,6 +14,11 @@ from PIL import Image
 
 from bbcompress.models.shipped import shipped_model_folders
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parents[1]
 DIGIT = ROOT / "tests" / "data" / "digits" / "binary" / "0000.png"
 UNSET = ("BBC_MODELS", "PYTHONPATH")
@@ -80,6 +85,16 @@ def test_only_training_needs_torch(wheel: Path) -> None:
     needed = [line for line in lines if line.startswith("Requires-Dist: torch")]
     assert needed == ["Requires-Dist: torch>=2.3; extra == 'train'"]
     assert not [line for line in lines if line.startswith("Requires-Dist: pytest")]
+
+
+def test_the_oldest_versions_are_those_that_are_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    pinned = [line for line in (ROOT / "constraints-oldest.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [line.partition("==")[0] for line in pinned] == [line.partition(">=")[0] for line in allowed]
+    for line, requirement in zip(pinned, allowed, strict=True):
+        version, least = line.partition("==")[2], requirement.partition(">=")[2]
+        assert version in (least, f"{least}.0"), line
 
 
 def test_sdist_holds_what_the_tests_need(dist: Path) -> None:
