@@ -271,42 +271,43 @@ def _runs(data: bytes, header: _Header, lost: set[str]) -> tuple[Pixels, int]:
     """The indices of runs of pixels of 4 or 8 bits, and where they end. lost: gets names."""
     width, height = header.width, header.height
     nibbles = header.compression == _RLE4
+    values = [bytes((value >> 4, value & 15)) if nibbles else bytes((value,)) for value in range(256)]
     out = bytearray(width * height)
     at, x, y, drawn, outside = header.offset, 0, 0, 0, False
     ended = False
-    while at + 2 <= len(data):
+    last = len(data) - 2
+    while at <= last:
         count, value = data[at], data[at + 1]
         at += 2
-        if count or value > 2:
-            if count:
-                run = bytes((value >> 4, value & 15)) * (count + 1 >> 1) if nibbles else bytes((value,)) * count
-            else:
-                count = value
-                size = (count + 1) // 2 if nibbles else count
-                run = data[at : at + size]
-                if len(run) < size:
-                    break
-                at += size + size % 2
-                if nibbles:
-                    run = bytes(part for byte in run for part in (byte >> 4, byte & 15))
-            fit = min(count, width - x) if y < height else 0
-            outside |= fit < count
-            place = y * width + x
-            out[place : place + fit] = run[:fit]
-            drawn += fit
-            x = min(x + count, width)
+        if count:
+            run = values[value] * (count + 1 >> 1 if nibbles else count)
+        elif value > 2:
+            count = value
+            size = count + 1 >> 1 if nibbles else count
+            run = data[at : at + size]
+            if len(run) < size:
+                break
+            at += size + size % 2
+            if nibbles:
+                run = b"".join([values[byte] for byte in run])
         elif value == 0:
             x, y = 0, y + 1
-        elif value == 1:
-            ended = True
+            continue
+        elif value == 1 or at > last:
+            ended = value == 1
             break
         else:
-            if at + 2 > len(data):
-                break
             x, y = min(x + data[at], width), y + data[at + 1]
             at += 2
-        if y > height:
+            continue
+        if y >= height:
             raise ImageError("is damaged: its runs go on above the image")
+        fit = min(count, width - x)
+        place = y * width + x
+        out[place : place + fit] = run[:fit]
+        drawn += fit
+        x += fit
+        outside |= fit < count
     if not ended and drawn < width * height:
         raise ImageError("is cut short")
     if drawn < width * height:

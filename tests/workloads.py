@@ -19,7 +19,7 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.segments import PREFIX
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
-from bbcompress.images import from_array, read_image
+from bbcompress.images import from_array, read_frames, read_image
 from bbcompress.reader import Reader
 from bbcompress.wire import crc32, varint
 from bbcompress.writers import write_png
@@ -52,6 +52,82 @@ def cost(workload: Workload, n: int, folder: Path) -> float:
         run()
         seconds.append(time.process_time() - start)
     return min(seconds)
+
+
+def _directory(entries: list[tuple[int, int, int, int]], following: int = 0) -> bytes:
+    """A directory of a TIFF: tags with their types, counts and values, or where these stand."""
+    return (
+        struct.pack("<H", len(entries))
+        + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        + struct.pack("<I", following)
+    )
+
+
+def _grey_tiff(
+    height: int, more: list[tuple[int, int, int, int]], offsets: tuple[int, int, int]
+) -> list[tuple[int, int, int, int]]:
+    """Entries for grey, one pixel wide. offsets: how many strips there are, where their places and lengths stand."""
+    count, places, lengths = offsets
+    base = [
+        (256, 4, 1, 1),
+        (257, 4, 1, height),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, count, places),
+    ]
+    return sorted([*base, (277, 3, 1, 1), (278, 4, 1, max(1, height // count)), (279, 4, count, lengths), *more])
+
+
+def _tags_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
+    tags = [(40_000 + number, 4, 1, number) for number in range(n)]
+    directory = _directory(_grey_tiff(1, tags, (1, 8, 1)))
+    return reading(b"II*\0" + struct.pack("<I", 10) + b"\0\0" + directory)
+
+
+def _directories_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
+    data = b"II*\0" + struct.pack("<I", 10) + b"\0\0"
+    size = len(_directory(_grey_tiff(1, [], (1, 8, 1))))
+    for number in range(n):
+        following = 10 + (number + 1) * size if number < n - 1 else 0
+        data += _directory(_grey_tiff(1, [], (1, 8, 1)), following)
+    return frames(data)
+
+
+def _shared_directories_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
+    """Each image has all the bytes of the file before it as a tag."""
+    data = b"II*\0" + struct.pack("<I", 10) + b"\0\0"
+    size = len(_directory(_grey_tiff(1, [(50_000, 7, 1, 0)], (1, 8, 1))))
+    for number in range(n):
+        following = 10 + (number + 1) * size if number < n - 1 else 0
+        data += _directory(_grey_tiff(1, [(50_000, 7, max(5, len(data)), 0)], (1, 8, 1)), following)
+    return frames(data)
+
+
+def _strips_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
+    """Rows that stand in the file in the wrong order, so that each is read by itself."""
+    places, lengths = np.arange(8 + n - 1, 7, -1, dtype="<u4"), np.ones(n, "<u4")
+    start = 8 + n
+    data = bytes(n) + places.tobytes() + lengths.tobytes()
+    directory = _directory(_grey_tiff(n, [], (n, start, start + 4 * n)))
+    return reading(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+
+
+def _runs_of_a_bmp(n: int, _: Path) -> Callable[[], object]:
+    runs = b"\1\1" * 256 + b"\0\0"
+    header = struct.pack("<IiiHHIIIIII", 40, 256, n, 1, 8, 1, 0, 0, 0, 2, 0) + bytes(8)
+    return reading(struct.pack("<2sIII", b"BM", 0, 0, 14 + len(header)) + header + runs * n + b"\0\1")
+
+
+def frames(data: bytes) -> Callable[[], object]:
+    """A function that reads all images of a file."""
+
+    def run() -> None:
+        with suppress(BBCError):
+            for _ in read_frames(data):
+                pass
+
+    return run
 
 
 def reading(data: bytes) -> Callable[[], object]:
@@ -225,10 +301,15 @@ WORKLOADS = [
     Workload("archive, indexes without footers", 1_500, "segments", _indexes_without_footers),
     Workload("archive, damaged indexes", 2_000, "segments", _damaged_indexes),
     Workload("archive, small groups, cut", 4_000, "groups", _small_groups_before_an_end_that_is_cut),
-    Workload("archive, zeros behind it", 20_000_000, "bytes",
-             lambda n, _: _opening(_archive_of([range(2)]) + bytes(n))),
-    Workload("archive, noise behind it", 500_000, "bytes",
-             lambda n, _: _opening(_archive_of([range(2)]) + np.random.default_rng(0).bytes(n))),
+    Workload(
+        "archive, zeros behind it", 20_000_000, "bytes", lambda n, _: _opening(_archive_of([range(2)]) + bytes(n))
+    ),
+    Workload(
+        "archive, noise behind it",
+        500_000,
+        "bytes",
+        lambda n, _: _opening(_archive_of([range(2)]) + np.random.default_rng(0).bytes(n)),
+    ),
     Workload("archive, unfinished behind additions", 1_000, "additions", _unfinished_behind_additions),
     Workload("archive, names after additions", 1_000, "additions", _additions_listed),
     Workload("archive, facts and entries", 1_000, "groups", _facts),
@@ -238,4 +319,9 @@ WORKLOADS = [
     Workload("archive, pixels of two groups in turn", 1_000, "images", lambda n, _: _pixels_of_frames(n, 2)),
     Workload("no file of bbc", 20_000_000, "bytes", lambda n, _: _opening(bytes(n))),
     Workload("lone image, noise behind it", 1_000_000, "bytes", _lone_with_bytes_behind),
+    Workload("TIFF, tags", 10_000, "tags", _tags_of_a_tiff),
+    Workload("TIFF, images", 500, "images", _directories_of_a_tiff),
+    Workload("TIFF, images that share their bytes", 500, "images", _shared_directories_of_a_tiff),
+    Workload("TIFF, strips", 50_000, "strips", _strips_of_a_tiff),
+    Workload("BMP, runs", 500, "rows of 256 runs", _runs_of_a_bmp),
 ]
