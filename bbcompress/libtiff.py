@@ -108,6 +108,16 @@ def _setter() -> Callable[[Any], Any] | None:
     return found
 
 
+def lacks(compression: int) -> bool:
+    """Whether this Pillow's libtiff is known not to undo a compression."""
+    try:
+        known = ctypes.CDLL(_imaging.__file__).TIFFIsCODECConfigured
+    except (OSError, AttributeError, TypeError):
+        return False
+    known.argtypes, known.restype = [ctypes.c_uint16], ctypes.c_int
+    return not known(compression)
+
+
 @contextmanager
 def _errors_of_libtiff() -> Iterator[list[None]]:
     """A list that has an item, at the end, if libtiff told of an error in this thread; the error is written nowhere."""

@@ -63,9 +63,13 @@ from bbcompress.tiff_pixels import (
     COMPRESSION,
     EXTRA_SAMPLES,
     HEIGHT,
+    HUFFMAN,
     INK_SET,
     LAYOUT,
+    OF_OLD_JPEG,
+    OLD_JPEG,
     PHOTOMETRIC,
+    QUANTISATION,
     ROWS_PER_STRIP,
     SAMPLES,
     STRIP_BYTES,
@@ -119,6 +123,7 @@ _DIRECTORIES = (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
 _IMAGEJ = re.compile(rb"ImageJ=[^\0]*?\nimages=(\d{1,9})[\n\r\0]")
 _IMAGEJ_BYTES = 1 << 10
 _GAP_BYTES, _HEADER_BYTES = 32, 8
+_TABLE_BYTES = 64
 
 
 class TiffImage(NamedTuple):
@@ -221,6 +226,9 @@ def _unreferenced(data: bytes) -> bool:
                 start, end = _extents(file, entries[start_tag], entries.get(length_tag))
                 starts.append(start)
                 ends.append(end)
+        known = _tables(file, directory)
+        starts.append(known[:, 0])
+        ends.append(known[:, 1])
         for tag in (_SUB_IFDS, _GLOBAL_IFD, *_DIRECTORIES):
             numbers = file.numbers(entries[tag]) if tag in entries else None
             for number in [] if numbers is None else numbers.tolist():
@@ -241,6 +249,18 @@ def _is_empty(data: bytes, start: int, end: int) -> bool:
         return True
     content = data[start:end].strip(b"\0") if end - start <= _GAP_BYTES else b""
     return len(content) <= _HEADER_BYTES and content.startswith((b"II*", b"MM\0*"))
+
+
+def _tables(file: TiffFile, directory: Directory) -> Any:
+    """From, to, of the tables of an old JPEG."""
+    places = []
+    for tag in (QUANTISATION, *HUFFMAN):
+        numbers = file.numbers(directory.entries[tag]) if tag in directory.entries else None
+        for start in [] if numbers is None else numbers[:4].tolist():
+            if start + _TABLE_BYTES <= len(file.data):
+                size = _TABLE_BYTES if tag == QUANTISATION else 16 + sum(file.data[start : start + 16])
+                places.append((start, min(start + size, len(file.data))))
+    return np.array(places, np.int64).reshape(-1, 2)
 
 
 def _extents(file: TiffFile, offsets: Entry, lengths: Entry | None) -> tuple[Any, Any]:
@@ -266,6 +286,8 @@ def _read_metadata(
         left_out |= _OF_SAMPLES
         lost |= {_name_of(tag) for tag in _OF_SAMPLES & directory.entries.keys()
                  if not _is_default(tag, _tree_value(file, directory, tag), layout.bits)}  # fmt: skip
+    if layout.compression == OLD_JPEG:
+        left_out |= OF_OLD_JPEG
     if layout.photometric == _YCBCR:
         left_out |= _OF_YCBCR
         lost |= {_name_of(tag) for tag in _OF_YCBCR & directory.entries.keys()
@@ -281,7 +303,7 @@ def _read_metadata(
         try:
             (metadata,) = decode_metadata(ours[1][len(_ALL_METADATA_START) :], 1)
         except FormatError as fault:
-            raise ImageError(str(fault)) from fault
+            raise ImageError(f"is damaged: it has metadata as bbc writes it, but {fault}") from fault
         if _is_part(tree, _metadata_tree(metadata, layout.bits)[0]):
             return list(metadata)
         lost.add("metadata that another program has changed since bbc wrote it")

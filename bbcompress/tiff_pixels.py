@@ -28,6 +28,11 @@ FAX_3, FAX_4, PREDICTOR, COLOUR_MAP = 292, 293, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, INK_SET = 322, 323, 324, 325, 332
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, SUBSAMPLING, POSITIONING = 338, 339, 347, 530, 531
 SUBFILE_TYPE = 254
+_PLACES_OF_OLD_JPEG = {513, 514, 519, 520, 521}
+OF_OLD_JPEG = frozenset((512, 515, 517, 518)) | _PLACES_OF_OLD_JPEG
+"""Tags of compression 6 alone, which newer JPEGs do without."""
+QUANTISATION, HUFFMAN = 519, (520, 521)
+"""Tags of these that point to tables."""
 
 LAYOUT = frozenset(
     (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES)
@@ -36,13 +41,14 @@ LAYOUT = frozenset(
 }  # fmt: skip
 """Tags of how the pixels stand in the file, which are not the image's: 288 and 289 tell of free bytes."""
 
-_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 7, 8, 32946, 32773
+_NONE, _LZW, OLD_JPEG, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 6, 7, 8, 32946, 32773
 _FAX = (2, 3, 4)
 _BY_LIBTIFF = {_LZW, _PACKBITS, 34925, 50000}
+_JPEGS = {OLD_JPEG, _JPEG}
 _WITH_PREDICTOR = {_LZW, _DEFLATE, _OLD_DEFLATE, 34925, 50000}
-_READ = {_NONE, *_FAX, _JPEG, _DEFLATE, _OLD_DEFLATE, *_BY_LIBTIFF}
+_READ = {_NONE, *_FAX, OLD_JPEG, _JPEG, _DEFLATE, _OLD_DEFLATE, *_BY_LIBTIFF}
 _COMPRESSIONS = {
-    6: "old JPEG", 9: "JBIG", 10: "JBIG", 32766: "NeXT", 32771: "CCITT with padding", 32809: "ThunderScan",
+    9: "JBIG", 10: "JBIG", 32766: "NeXT", 32771: "CCITT with padding", 32809: "ThunderScan",
     32895: "IT8", 32896: "IT8", 32897: "IT8", 32898: "IT8", 32908: "Pixar film", 32909: "Pixar log", 32947: "DCS",
     33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34676: "LogLuv", 34677: "LogLuv",
     34712: "JPEG 2000", 34713: "Nikon NEF", 34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 34926: "zstd",
@@ -186,7 +192,7 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
         predictor = 1
     if predictor != 1 and (predictor != 2 or bits[0] < 8):
         raise _refused(f"predictor {predictor} with compression {compression} and {bits[0]} bits a sample")
-    if planar == 2 and samples > 1 and compression == _JPEG:
+    if planar == 2 and samples > 1 and compression in _JPEGS:
         raise _refused("JPEG in separate planes")
     tiled = TILE_OFFSETS in directory.entries or TILE_WIDTH in directory.entries
     if tiled:
@@ -238,10 +244,12 @@ def _check_samples(file: TiffFile, directory: Directory, samples: int, photometr
 
 def _mode(photometric: int, samples: int, bits: int, compression: int) -> str:
     """The mode of the image. ImageError for none."""
-    if photometric == _YCBCR and compression != _JPEG:
+    if photometric == _YCBCR and compression not in _JPEGS:
         raise _refused("YCbCr samples without JPEG")
     key = (_BLACK_IS_ZERO if photometric == _WHITE_IS_ZERO else photometric, samples, bits)
-    jpeg = compression != _JPEG or (bits == 8 and photometric != _PALETTE)
+    jpeg = compression not in _JPEGS or (bits == 8 and photometric != _PALETTE)
+    if compression == OLD_JPEG:
+        jpeg = photometric == _YCBCR  # Pillow decodes no other
     if key not in _MODES or not jpeg or (compression in _FAX and key[1:] != (1, 1)):
         names = {_RGB: "RGB", _PALETTE: "a palette", _MASK: "a mask", _CMYK: "CMYK", _YCBCR: "YCbCr"}
         what = names.get(photometric, "grey") + " with alpha" * (samples > _COLOURS[photometric])
@@ -293,7 +301,7 @@ def _raw_lengths(layout: Layout) -> Pixels:
 
 def read_pixels(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) -> Pixels:
     """The pixels, as an image of the layout's mode has them. ImageError for damage."""
-    if layout.compression == _JPEG:
+    if layout.compression in _JPEGS:
         pixels = _jpeg(file, directory, layout, chunks)
     elif layout.compression in _FAX:
         pixels = _fax(file, directory, layout, chunks)
@@ -437,7 +445,7 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) 
         WIDTH: layout.width,
         HEIGHT: layout.height,
         BITS: [8] * layout.samples,
-        COMPRESSION: _JPEG,
+        COMPRESSION: layout.compression,
         PHOTOMETRIC: _BLACK_IS_ZERO if layout.mode[0] == "L" else layout.photometric,
         SAMPLES: layout.samples,
         SUBSAMPLING: _several(file, directory, SUBSAMPLING, [2, 2], 2),
@@ -449,6 +457,8 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) 
         if tables is None:
             raise ImageError("is damaged: its JPEG tables are missing")
         tags[JPEG_TABLES] = tables
+    if layout.compression == OLD_JPEG:
+        tags |= {tag: _several(file, directory, tag, [], 1 << 8) for tag in OF_OLD_JPEG & directory.entries.keys()}
     mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0])
     expected = (layout.height, layout.width, layout.samples)[: 2 + (layout.samples > 1)]
     if mode != layout.mode or pixels.shape != expected:
@@ -470,6 +480,8 @@ def _decoded(
     for tag, value in tags.items():
         if isinstance(value, bytes):
             tree.tags[tag] = (UNDEFINED, value)
+        elif isinstance(value, list) and tag in _PLACES_OF_OLD_JPEG:
+            tree.tags[tag] = (LONG, struct.pack(f"<{len(value)}I", *value))
         elif isinstance(value, list):
             tree.tags[tag] = (SHORT, struct.pack(f"<{len(value)}H", *value))
         else:
@@ -480,6 +492,10 @@ def _decoded(
         tree.tags[tag] = (LONG, numbers.astype("<u4").tobytes())
     if len(out) >= 1 << 31:
         raise ImageError("is a compressed TIFF of more than 2 GiB, which is not supported")
+    if libtiff.lacks(layout.compression):
+        name = _COMPRESSIONS.get(layout.compression)
+        raise ImageError(f"is a TIFF of compression {layout.compression}" + f" ({name})" * bool(name)
+                         + ", which this installation of Pillow lacks")  # fmt: skip
     place = write_directory(out, tree)
     out[4:8] = struct.pack("<I", place)
     return libtiff.decode(bytes(out))

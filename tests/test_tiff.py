@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
-from bbcompress import tiff
+from bbcompress import libtiff, tiff
 from bbcompress.errors import ImageError
 from bbcompress.images import PixelImage, from_array, read_frames, read_image
 from bbcompress.metadata import (
@@ -173,7 +173,7 @@ REFUSED: list[tuple[npt.NDArray[Any], Tags, str]] = [
 
 
 COMPRESSIONS = {
-    6: "old JPEG", 9: "JBIG", 32766: "NeXT", 32771: "CCITT with padding", 32809: "ThunderScan", 32908: "Pixar film",
+    9: "JBIG", 32766: "NeXT", 32771: "CCITT with padding", 32809: "ThunderScan", 32908: "Pixar film",
     32909: "Pixar log", 34661: "JBIG", 34676: "LogLuv", 34712: "JPEG 2000", 33003: "JPEG 2000", 34887: "LERC",
     34892: "lossy JPEG", 50001: "WebP", 50002: "JPEG XL",
 }  # fmt: skip
@@ -649,6 +649,27 @@ def test_ycbcr_as_jpeg() -> None:
     for tag, value in other.items():
         image = read_image(made(pixels, {**base, tag: value}, strips=[jpeg.getvalue()]))
         assert image == seen and image.lost == ("colour space",)
+
+
+def test_a_compression_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert libtiff.lacks(12345) and not libtiff.lacks(5)
+    monkeypatch.setattr(libtiff, "lacks", lambda compression: compression == 50000)
+    with pytest.raises(ImageError, match=r"compression 50000 \(zstd\), which this installation of Pillow lacks"):
+        read_image(made(GREY, {259: (3, [50000])}))
+
+
+def test_old_jpeg() -> None:
+    picture = Image.fromarray(np.ascontiguousarray(np.resize(RGB, (40, 50, 3))))
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=90, subsampling=0)
+    stream = jpeg.getvalue()
+    more: Tags = {259: (3, [6]), 262: (3, [6]), 512: (3, [1]), 513: (4, [8]), 514: (4, [len(stream)]), 530: (3, [1, 1])}
+    image = read_image(made(np.zeros((40, 50, 3), np.uint8), more, strips=[stream]))
+    assert image == from_array(np.asarray(Image.open(jpeg))) and image.lost == ()
+    with pytest.raises(ImageError, match="grey of 8 bits a sample and compression 6"):
+        read_image(made(GREY, {259: (3, [6])}))
+    with pytest.raises(ImageError, match="RGB of 8 bits a sample and compression 6"):
+        read_image(made(RGB, {259: (3, [6])}))
 
 
 def test_colour_maps_of_8_and_16_bits() -> None:
