@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +35,7 @@ from bbcompress.compressor import Compressor
 from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, binary_view, read_image
+from bbcompress.machine import package_versions, processor_name
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import ENCODERS, Model
 from bbcompress.models.zoo import Zoo
@@ -462,29 +462,15 @@ def _kernels_compiled_at_once() -> Iterator[None]:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, system, versions and load average."""
-    packages = {}
-    for name in ("numpy", "numba", "pillow"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "packages": packages,
+        "packages": package_versions(("numpy", "numba", "pillow")),
         "load_average": _load_average(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _load_average() -> float | None:

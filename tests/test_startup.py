@@ -50,3 +50,8 @@ def test_compress_and_decompress_never_import_torch(tmp_path: Path) -> None:
         assert {"numpy", "PIL"} <= modules  # the list is that of the process that did the work
         assert "torch" not in modules
     assert (tmp_path / "digit.bbc").stat().st_size < MAX_BYTES_BY_MODEL
+
+
+def test_doctor_imports_torch_for_gpus_alone(tmp_path: Path) -> None:
+    modules = imported_by(tmp_path, "doctor")
+    assert "numba" in modules and "torch" not in modules
