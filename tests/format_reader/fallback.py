@@ -122,6 +122,8 @@ def read_webp(data: bytes, mode: str) -> Picture:
     file = b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
     samples = np.asarray(Image.open(io.BytesIO(file)).convert("RGBA"))
     check(mode in ("L", "LA", "RGB", "RGBA", "CMYK"), "a mode that no WebP has")
+    says_alpha = int.from_bytes(data[1:5], "little") >> 28 & 1
+    check(mode != "RGB" or not says_alpha, "an RGB WebP with alpha")
     grey = samples[:, :, :1] == samples[:, :, 1:3]
     check(mode not in ("L", "LA") or bool(grey.all()), "a grey WebP with colours")
     chosen = {"L": [0], "LA": [0, 3], "RGB": [0, 1, 2], "RGBA": [0, 1, 2, 3], "CMYK": [0, 1, 2, 3]}[mode]
