@@ -41,7 +41,7 @@ from bbcompress.archive.groups import ModelCache, encode_fallback, encode_images
 from bbcompress.codecs import fallback as package_fallback
 from bbcompress.codecs.refinement import noise, posterior_of, refinements
 from bbcompress.compressor import Compressor
-from bbcompress.errors import ModelError
+from bbcompress.errors import BBCError, ModelError
 from bbcompress.exact import mixture_kernels
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import (
@@ -345,6 +345,43 @@ def test_damage_is_found(name: str) -> None:
     data = DAMAGE[name](archive({"names": ["a", "b"]}, images=[pixel(1), pixel(2)]))
     with pytest.raises(FormatError):
         reader_of().read(data)
+
+
+def told(data: bytes) -> list[str | None] | None:
+    """The names that the format reader finds, None where it refuses the file."""
+    try:
+        return [image.name for image in reader_of().read(data)]
+    except FormatError:
+        return None
+
+
+def told_by_the_package(data: bytes) -> list[str | None] | None:
+    try:
+        reader = Reader(io.BytesIO(data))
+        assert dict(reader.images()).keys() == set(range(len(reader.names)))
+        return list(reader.names)
+    except BBCError:
+        return None
+
+
+def test_the_end_of_an_archive() -> None:
+    first = archive({"names": ["a", "b"], "times": [7, 8]}, images=[pixel(1), pixel(2)])
+    second = archive(
+        {"names": ["c"], "positions": [1]}, {"names": ["d"], "positions": [0]}, images=[pixel(3), pixel(4)]
+    )
+    ends = [bytes(n) for n in (1, 7, 8, 9, 600)]
+    ends += [second[:n] + bytes(z) for n in range(len(second) + 1) for z in (0, 1, 40)]
+    ends += [second[:n] + bytes([second[n] ^ 4]) + second[n + 1 :] for n in range(len(second))]
+    ends += [b"hello, world", b"\xbb\xc1 and more", b"\xbb", second[3:], second[4:], b"?" + second, b"x" * 99 + second]
+    found = 0
+    for end in ends:
+        file = first + end
+        names = told(file)
+        assert names == told_by_the_package(file), end.hex(" ")
+        found += names is not None
+    assert 100 < found < len(ends)
+    for cut in range(1, len(first)):
+        assert told(first[:cut]) is None is told_by_the_package(first[:cut])
 
 
 # Fallback items

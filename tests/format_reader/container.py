@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .archive_end import PREFIX, can_be_left_out, last_content, walk
 from .header import Header, read_group_header, read_prefix
 from .index import read_index
 from .metadata import Record, read_metadata
-from .primitives import Cursor, check, crc
+from .primitives import Cursor, FormatError, check, crc
 
 
 @dataclass
@@ -54,7 +55,29 @@ def read_lone(data: bytes) -> Group:
 
 
 def read_archive(data: bytes) -> list[Segment]:
-    """Archive: segments, found from the end of the file."""
+    """The end of an archive: the segments; what is behind them is left out if it can be."""
+    try:
+        return read_segments(data)
+    except FormatError:
+        content = last_content(data)
+    for end in range(content, min(content + 8, len(data) - 1) + 1):
+        try:
+            return read_segments(data[:end])
+        except FormatError:
+            pass
+    whole = 0
+    while data.startswith(PREFIX, whole):
+        try:
+            whole = walk(data, whole)
+        except FormatError:
+            break
+    check(whole > 0 and can_be_left_out(data[whole:]), "an archive that is damaged")
+    return read_segments(data[:whole])
+
+
+def read_segments(data: bytes) -> list[Segment]:
+    """Archive: segments, found from the end of the bytes."""
+    check(len(data) > 0, "no segment")
     segments: list[Segment] = []
     while data:
         check(len(data) >= 11, "an archive without a footer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .primitives import Cursor, check
+from .primitives import Cursor, FormatError, check
 
 
 def read_names(cursor: Cursor, count: int) -> list[bytes] | None:
@@ -19,8 +19,6 @@ def read_names(cursor: Cursor, count: int) -> list[bytes] | None:
         packed = Cursor(cursor.packed(min(4100 * count, 2**26 + 4 * count)))
         names = front_coded(packed, count)
         packed.end()
-    for name in names:
-        check_name(name)
     return names
 
 
@@ -33,7 +31,10 @@ def numbered(cursor: Cursor, count: int) -> list[bytes]:
         images = cursor.varint(1, count - len(names))
         check(digits != 1 and first + images <= 10**18, "the numbers of a run")
         check(not prefix[-1:].isdigit() and not any(48 <= byte < 58 for byte in suffix), "a run with further digits")
-        names += [prefix + str(number).zfill(digits).encode() + suffix for number in range(first, first + images)]
+        run = [prefix + str(number).zfill(digits).encode() + suffix for number in range(first, first + images)]
+        for name in run:
+            check_name(name)
+        names += run
     return names
 
 
@@ -44,12 +45,16 @@ def front_coded(cursor: Cursor, count: int) -> list[bytes]:
         before = names[-1] if names else b""
         shared = cursor.varint(0, len(before))
         names.append(before[:shared] + cursor.take(cursor.varint()))
+        check_name(names[-1])
     return names
 
 
 def check_name(name: bytes) -> None:
     """Names: a relative path."""
-    text = name.decode()
+    try:
+        text = name.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError("a name that is not UTF-8") from error
     check(1 <= len(name) <= 4096, "the length of a name")
     check(all(part not in ("", ".", "..") for part in text.split("/")), "the parts of a name")
     check("\0" not in text and "\\" not in text, "a character that no name has")

@@ -12,6 +12,10 @@ class FormatError(Exception):
     """The page does not allow these bytes."""
 
 
+class EndOfData(FormatError):
+    """The bytes end before what they begin."""
+
+
 def check(condition: bool, message: str) -> None:
     """Refuse what the page does not allow."""
     if not condition:
@@ -36,7 +40,8 @@ class Cursor:
 
     def take(self, count: int) -> bytes:
         """The next bytes."""
-        check(0 <= count <= len(self.data) - self.at, "the data ends too early")
+        if not 0 <= count <= len(self.data) - self.at:
+            raise EndOfData("the data ends too early")
         self.at += count
         return self.data[self.at - count : self.at]
 
