@@ -201,7 +201,8 @@ class Compressor:
             raise ImageError(f"{name or 'the image'} has more pixels than the limit of {self.options.max_pixels}")
         kinds = image_kinds(image)
         if self.options.binary and (not kinds or kinds[0][1] != 2):
-            raise ImageError(f"{name or 'the image'} is not grey of two levels, the only kind that --binary allows")
+            message = f"{name or 'the image'} is not grey of two levels"
+            raise ImageError(message, python="binary=True allows no others", command="--binary allows no others")
         shape = (image.height, image.width)
         for channels, levels, kind in kinds:
             if entries := self._models.zoo.candidates(shape, channels, levels):

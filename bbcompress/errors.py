@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from bbcompress.escaping import escaped
+
+_Error = TypeVar("_Error", bound="BBCError")
 
 NEEDS_TORCH = "needs PyTorch: pip install 'bbcompress[train]'"
 NEEDS_MATPLOTLIB = "needs matplotlib: pip install 'bbcompress[plot]'"
@@ -14,8 +18,25 @@ class BBCError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: object = "") -> None:
+    def __init__(self, message: object = "", *, python: str = "", command: str = "") -> None:
+        """python, command: what to do about it, in the words of Python and in those of the command line."""
         super().__init__(escaped(str(message)))
+        self._python, self._command = python, command
+
+    def __str__(self) -> str:
+        return self._with(self._python)
+
+    @property
+    def for_command_line(self) -> str:
+        """The message, in the words of the command line."""
+        return self._with(self._command)
+
+    def of(self: _Error, what: str) -> _Error:
+        """The same error, whose message begins with what it is about, such as the name of a file."""
+        return type(self)(f"{what}: {self.args[0]}", python=self._python, command=self._command)
+
+    def _with(self, advice: str) -> str:
+        return f"{self.args[0]}; {advice}" if advice else str(self.args[0])
 
 
 class DataError(BBCError):

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from bbcompress.archive.names import name_fault
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.temporary import is_temporary
 
 SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
@@ -220,6 +221,8 @@ def _walk(folder: Path, left_out: LeftOut, skipped: Skipped) -> Iterator[Path]:
             skipped.take(ImageError(f"{place}: cannot be read: {error.strerror or error}"), place is folder)
             continue
         for entry in here:
+            if is_temporary(entry.name):  # that of a command at work, or of one that was killed
+                continue
             path = place / entry.name
             try:
                 is_folder = entry.is_dir()

@@ -319,7 +319,7 @@ def _named_errors(name: str) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
+        raise error.of(name) from error
     except MemoryError:
         raise ImageError(f"{name}: there is not enough memory for it") from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
@@ -330,7 +330,8 @@ def _named_errors(name: str) -> Iterator[None]:
 def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
     count, images = _parse(data, max_pixels, formats)
     if count > 1:
-        raise ImageError(f"is animated or has several pages, {count} of them; --frames takes each as an image")
+        message, advice = f"is animated or has several pages, {count} of them", "takes each as an image"
+        raise ImageError(message, python=f"bbcompress.images.read_frames() {advice}", command=f"--frames {advice}")
     return next(images)
 
 

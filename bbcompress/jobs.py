@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from bbcompress import kernel_files
 from bbcompress.errors import BBCError
-from bbcompress.signals import held_back
+from bbcompress.signals import SIGNALS, held_back
 from bbcompress.threads import limit_threads, processors
 
 Task = TypeVar("Task")
@@ -82,7 +83,7 @@ class Workers(Generic[Task, Result]):
             for worker in self._workers:
                 worker.connection.close()  # it is what an idle process waits at
                 if kind is not None:
-                    worker.process.terminate()
+                    worker.process.kill()  # it has no files of its own, and does not hear other signals
             for worker in self._workers:
                 worker.process.join(_GRACE)
                 if worker.process.is_alive():
@@ -140,7 +141,7 @@ class Workers(Generic[Task, Result]):
         if len(self._workers) == self._count:
             return None
         context = multiprocessing.get_context("spawn")
-        with held_back(), _interrupts_blocked():
+        with held_back(), _signals_blocked():
             ours, its = context.Pipe()
             share = max(1, processors() // self._count)
             arguments = (its, self._make, share, kernel_files.place().path)
@@ -175,7 +176,7 @@ def _send(worker: _Worker, number: int, task: object) -> None:
 
 
 def _gone() -> BBCError:
-    return BBCError("a process that did a part of the work has ended; there may not be enough memory for --jobs")
+    return BBCError("a process that did a part of the work has ended; there may not be enough memory for so many jobs")
 
 
 def _nobody(_: int) -> None:
@@ -183,12 +184,14 @@ def _nobody(_: int) -> None:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes started within the block never see a Ctrl-C: the one that started them does, and ends them."""
+def _signals_blocked() -> Iterator[None]:
+    """Processes started within the block never see a Ctrl-C, SIGTERM or SIGHUP, which come to all processes of a
+    terminal at once: the one that started them does, and ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # else it is started with the first process, and then unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -204,7 +207,8 @@ def _serve(
     """
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("bbcompress").setLevel(logging.ERROR)
     limit_threads(threads)

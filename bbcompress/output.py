@@ -5,27 +5,35 @@ from __future__ import annotations
 import errno
 import io
 import os
-import shutil
+import stat
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from bbcompress.errors import BBCError, OutputExistsError
 from bbcompress.file_names import windows_name
+from bbcompress.locks import try_lock, unlock
+from bbcompress.permissions import Permissions, allow, tighten
 from bbcompress.signals import held_back
+from bbcompress.temporary import TemporaryFile, TemporaryFolder, remove_left_behind
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
+_DISK_FAULTS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+"""Errors of a disk. Others, of the sync of a folder, say that the file system knows no such thing."""
 
-_TEMPORARY = ".bbc-"
+NAMED = 3
+"""Files that a line names, of all that it counts."""
+
+_SYNCING_THREADS = 8
+"""Files that are synced at once: file systems then write their journal once for several."""
+
+_CLOSES_FIRST = os.name == "nt"
+"""Whether only closed files can be renamed."""
 
 
 def refuse_existing(path: Path, force: bool) -> None:
@@ -35,7 +43,7 @@ def refuse_existing(path: Path, force: bool) -> None:
     if path.exists() and not path.is_file():
         raise OutputExistsError(f"{path} is not a regular file")
     if not force and (path.exists() or path.is_symlink()):
-        raise OutputExistsError(f"{path} exists; --force overwrites it")
+        raise OutputExistsError(f"{path} exists", python="overwrite=True replaces it", command="--force overwrites it")
 
 
 class _OutputError(OSError):
@@ -83,67 +91,164 @@ def _told_of(path: Path, kind: type[OSError] = OSError) -> Iterator[None]:
         raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+Times = tuple[int, int]
+"""When a file was last read and modified, in nanoseconds since 1970."""
+
+
+def times_of(path: Path) -> Times:
+    """Raises OSError."""
+    status = path.stat()
+    return status.st_atime_ns, status.st_mtime_ns
+
+
 @contextmanager
-def new_file(path: Path, force: bool) -> Iterator[BinaryIO]:
+def new_file(
+    path: Path,
+    force: bool,
+    permissions: Permissions | Callable[[], Permissions | None] | None = None,
+    times: Times | None = None,
+) -> Iterator[BinaryIO]:
     """A binary file that gets its name when the block ends well, and is gone when it does not.
 
-    Errors of other files in the block stay as they are.
+    Whenever the process is killed, or the power fails, the name stands for the whole new file or for what it stood for
+    before; for the new one, and on the disk, when this has ended. Errors of other files in the block stay as they are.
+
+    permissions: of the file, or what gives them in the end; None for what the process's umask allows. Before the end
+    only its owner may read it where there are any. times: of the file; None for now.
 
     Raises:
         OutputExistsError: as `refuse_existing`. BBCError: it cannot be written.
     """
     refuse_existing(path, force)
-    temporary = None
+    remove_left_behind(path.parent)
+    temporary: TemporaryFile | None = None
     try:
         with _told_of(path), held_back():
-            descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=".tmp", dir=path.parent)
-        with _told_of(path, _OutputError), io.BufferedRandom(_Output(descriptor, "r+b")) as file:
+            temporary = TemporaryFile(path.parent, private=permissions is not None)
+        with _told_of(path, _OutputError), io.BufferedRandom(_Output(temporary.descriptor, "r+b")) as file:
             yield file
             with _told_of(path):
                 file.flush()
+                allow(file.fileno(), permissions() if callable(permissions) else permissions, path)
+                if times is not None:
+                    _set_times(file.fileno(), temporary.path, times)
                 os.fsync(file.fileno())
-        with _told_of(path):
-            os.chmod(temporary, 0o666 & ~_umask())
-            refuse_existing(path, force)
-            os.replace(temporary, path)
+                if not _CLOSES_FIRST:  # for as long as it is open it is locked, and nobody takes it for left behind
+                    _publish_file(temporary.path, path, force)
+        if _CLOSES_FIRST:
+            with _told_of(path):
+                _publish_file(temporary.path, path, force)
     except BaseException:
         if temporary is not None:
             with _told_of(path), held_back():
-                Path(temporary).unlink(missing_ok=True)
+                temporary.remove()
         raise
 
 
-def write_file(path: Path, data: bytes, force: bool) -> None:
+def write_file(
+    path: Path, data: bytes, force: bool, permissions: Permissions | None = None, times: Times | None = None
+) -> None:
     """Write a whole file under the rules of `new_file`."""
-    with new_file(path, force) as file:
+    with new_file(path, force, permissions, times) as file:
         file.write(data)
 
 
+def _set_times(descriptor: int, path: Path, times: Times) -> None:
+    with suppress(OSError, OverflowError):  # a system may know no such year
+        os.utime(descriptor if os.utime in os.supports_fd else path, ns=times)
+
+
+def _publish_file(temporary: Path, path: Path, force: bool) -> None:
+    with held_back():
+        refuse_existing(path, force)
+        _give_name(temporary, path, force)
+        try:
+            _sync_folder(path.parent)
+        except OSError as error:
+            reason = error.strerror or error
+            raise BBCError(f"{path}: is written, but it may not survive a power failure: {reason}") from None
+
+
+def _give_name(temporary: Path, path: Path, force: bool) -> None:
+    """Rename a file; what has the name is replaced by force alone. Raises OSError, OutputExistsError."""
+    if not force:
+        try:
+            os.link(temporary, path)  # which replaces nothing, as a rename would
+            with suppress(OSError):
+                os.unlink(temporary)
+            return
+        except FileExistsError:
+            refuse_existing(path, force)
+        except OSError:  # there are no links here
+            refuse_existing(path, force)
+    os.replace(temporary, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The names of the files in a folder are on the disk. Raises OSError where the disk has an error; file systems that
+    cannot sync a folder, and folders that may not be read, are none."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in _DISK_FAULTS:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    """What is in a file is on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_files(paths: Sequence[Path]) -> None:
+    """What is in some files is on the disk. Raises OSError."""
+    if not paths:
+        return
+    pool = ThreadPoolExecutor(min(_SYNCING_THREADS, len(paths)))
+    try:
+        for _ in pool.map(_sync_file, paths):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 class NewFolder:
-    """Files for a folder, none of which is there before all of them are.
+    """Files for a folder, none of which is there before all of them are written.
 
     They are written into a folder beside it, which is renamed; where the folder exists, into one inside it (beside
-    it may be another file system), and each is moved in, or, where one cannot be, none. What they replace is kept in a
-    folder of its own until all are there.
+    it may be another file system), and each is renamed. A process that is killed while it does so leaves each file old
+    or new, none half written and none missing. Where one cannot be renamed, all are as they were before.
     """
 
-    def __init__(self, folder: Path, force: bool) -> None:
-        """Raises OutputExistsError if `folder` is a file."""
+    def __init__(self, folder: Path, force: bool, permissions: Permissions | None = None) -> None:
+        """permissions: of the files; None for what the process's umask allows. Raises OutputExistsError if `folder` is
+        a file."""
         if folder.exists() and not folder.is_dir():
             raise OutputExistsError(f"{folder} is a file, not a folder")
-        self._folder, self._force = folder, force
+        self._folder, self._force, self._permissions = folder, force, permissions
         self._written: dict[str, str] = {}  # names as asked for, as written
         self._subfolders: set[Path] = set()
         self._made: list[Path] = []
-        self._temporary: list[Path] = []
+        self._temporary: TemporaryFolder | None = None
 
     def __enter__(self) -> NewFolder:
+        remove_left_behind(self._folder.parent)
+        remove_left_behind(self._folder)
         try:
             place = self._folder if self._folder.is_dir() else self._folder.parent
             with held_back():
                 self._make_folders(place)
-                self._staging = Path(tempfile.mkdtemp(prefix=_TEMPORARY, suffix=".tmp", dir=place))
-                self._temporary.append(self._staging)
+                self._temporary = TemporaryFolder(place)
+                self._staging = self._temporary.files
         except BaseException as error:
             self._clean_up()
             if not isinstance(error, OSError):
@@ -181,70 +286,98 @@ class NewFolder:
         path = self._staging / name
         if path.parent not in self._subfolders:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._subfolders.add(path.parent)
+            self._subfolders.update((path.parent, *path.parent.relative_to(self._staging).parents))
         try:
             with path.open("xb") as file:
                 file.write(data)
+                file.flush()
+                allow(file.fileno(), self._permissions, self._folder / name)
+                if time is not None:
+                    _set_times(file.fileno(), path, (time * 10**9, time * 10**9))
         except FileExistsError:
             return False
-        if time is not None:
-            with suppress(OSError, OverflowError):  # a system may know no such year
-                os.utime(path, (time, time))
         return True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
+                with _told_of(self._folder):
+                    _sync_files([self._staging / name for name in self._written.values()])
                 with held_back():  # all files appear or none
                     self._publish()
-                    self._made = []
         finally:
             self._clean_up()
 
     def _publish(self) -> None:
-        try:
+        with _told_of(self._folder):
             if not self._folder.exists():
-                os.chmod(self._staging, 0o777 & ~_umask())
+                for place in self._staged_folders():
+                    _sync_folder(place)
                 os.replace(self._staging, self._folder)
-                return
-            root = self._folder.resolve()
-            names = list(self._written.values())
-            inside: set[Path] = set()
-            for name in names:  # all of them, before the first is moved or a folder is made
-                target = self._folder / name
-                refuse_existing(target, self._force)
-                if target.parent not in inside:
-                    place = target.parent.resolve()
-                    if root not in (place, *place.parents):
-                        raise BBCError(f"{target} is outside of {self._folder} (a symbolic link)")
-                    inside.add(target.parent)
-            for parent in inside:
-                self._make_folders(parent)
-            self._move_in(names)
-        except OSError as error:
-            raise BBCError(f"{self._folder}: cannot be written: {error.strerror or error}") from None
-
-    def _move_in(self, names: Sequence[str]) -> None:
-        """Move the files to where they belong, and what is there aside; all moves are taken back where one fails."""
-        aside: Path | None = None
-        moves: list[tuple[Path, Path]] = []
+                changed = {self._folder.parent}
+            else:
+                changed = self._move_in(self._targets())
+        changed.update(place.parent for place in self._made)
+        self._made = []
         try:
-            for number, name in enumerate(names):
-                target = self._folder / name
+            for place in changed:
+                _sync_folder(place)
+        except OSError as error:
+            reason = error.strerror or error
+            raise BBCError(f"{self._folder}: is written, but it may not survive a power failure: {reason}") from None
+
+    def _staged_folders(self) -> list[Path]:
+        """The folder in which the files are, and all below it."""
+        return [Path(place) for place, _, _ in os.walk(self._staging)]
+
+    def _targets(self) -> list[tuple[str, Path]]:
+        """Where each file belongs. Raises BBCError before the first is moved or a folder is made."""
+        root = self._folder.resolve()
+        targets = [(name, self._folder / name) for name in self._written.values()]
+        inside: set[Path] = set()
+        for _, target in targets:
+            refuse_existing(target, self._force)
+            if target.parent not in inside:
+                place = target.parent.resolve()
+                if root not in (place, *place.parents):
+                    raise BBCError(f"{target} is outside of {self._folder} (a symbolic link)")
+                inside.add(target.parent)
+        for parent in inside:
+            self._make_folders(parent)
+        return targets
+
+    def _move_in(self, targets: Sequence[tuple[str, Path]]) -> set[Path]:
+        """Rename the files to where they belong; all of that is taken back where one fails. Gives their folders."""
+        kept: dict[Path, Path | None] = {}  # what was replaced, under which other name it is kept
+        moved: list[tuple[Path, Path]] = []
+        try:
+            for number, (name, target) in enumerate(targets):
                 if self._force and os.path.lexists(target):
-                    if aside is None:
-                        aside = Path(tempfile.mkdtemp(prefix=_TEMPORARY, suffix=".tmp", dir=self._folder))
-                        self._temporary.append(aside)
-                    os.replace(target, aside / str(number))
-                    moves.append((target, aside / str(number)))
-                os.replace(self._staging / name, target)
-                moves.append((self._staging / name, target))
+                    kept[target] = self._kept(target, number)
+                _give_name(self._staging / name, target, self._force)
+                moved.append((self._staging / name, target))
         except BaseException as error:
-            if _taken_back(moves) or aside is None:
+            remain = [target for source, target in reversed(moved) if not _taken_back(source, target, kept)]
+            if not remain:
                 raise
-            self._temporary.remove(aside)  # it holds what cannot be brought back
             reason = getattr(error, "strerror", None) or error
-            raise BBCError(f"{self._folder}: cannot be written: {reason}; what was there is in {aside}") from error
+            names = ", ".join(str(target.relative_to(self._folder)) for target in remain[: -NAMED - 1 : -1])
+            changed = f"{len(remain)} of {len(targets)} files are changed already: {names}"
+            raise BBCError(
+                f"{self._folder}: cannot be written: {reason}; {changed}" + ", ..." * (len(remain) > NAMED)
+            ) from error
+        return {target.parent for _, target in moved}
+
+    def _kept(self, target: Path, number: int) -> Path | None:
+        """A second name for what is to be replaced, under which it can be brought back; None where there are none."""
+        assert self._temporary is not None
+        before = self._temporary.path / "before"
+        try:
+            before.mkdir(exist_ok=True)
+            os.link(target, before / str(number), follow_symlinks=False)
+        except (OSError, NotImplementedError):
+            return None
+        return before / str(number)
 
     def _make_folders(self, folder: Path) -> None:
         """Make a folder and those above it; `_clean_up` takes back the ones that are still empty."""
@@ -255,26 +388,25 @@ class NewFolder:
 
     def _clean_up(self) -> None:
         with held_back():
-            for place in self._temporary:
-                shutil.rmtree(place, ignore_errors=True)
+            if self._temporary is not None:
+                self._temporary.remove()
             for place in reversed(self._made):
                 with suppress(OSError):
                     place.rmdir()
 
 
-def _taken_back(moves: Sequence[tuple[Path, Path]]) -> bool:
-    """Rename files back, the last first, as far as that goes; whether all of them are where they were."""
-    whole = True
-    for before, now in reversed(moves):
-        try:
-            os.replace(now, before)
-        except OSError:
-            whole = False
-    return whole
-
-
-_SYNC_FAULTS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
-"""What a sync or a cut of a descriptor raises, which `_Output` does not see; errors of other files have their names."""
+def _taken_back(source: Path, target: Path, kept: dict[Path, Path | None]) -> bool:
+    """Rename a file back, and what it replaced to where it was, if that was kept; whether that could be done."""
+    try:
+        if target not in kept:
+            os.replace(target, source)
+        elif (before := kept[target]) is not None:
+            os.replace(before, target)
+        else:
+            return False
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -287,6 +419,7 @@ def open_to_add(path: Path) -> Iterator[BinaryIO]:
     """
     if path.exists() and not path.is_file():
         raise BBCError(f"{path} is not a regular file")
+    remove_left_behind(path.parent)
     with _told_of(path):
         raw = _Output(path, "r+b")
     with _told_of(path, _OutputError), io.BufferedRandom(raw) as file:
@@ -297,18 +430,50 @@ def open_to_add(path: Path) -> Iterator[BinaryIO]:
         try:
             yield file
         except OSError as error:
-            if error.filename is None and error.errno in _SYNC_FAULTS:
+            if error.filename is None and error.errno in _DISK_FAULTS:
                 raise _OutputError(error.errno, error.strerror) from error
             raise
+        finally:
+            with suppress(OSError):
+                unlock(file.fileno())
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BBCError(f"{path}: something is being added to it already; try again later") from None
+    try:
+        locked = try_lock(file.fileno())
+    except OSError as error:
+        raise BBCError(f"{path}: cannot be locked, so nothing is added to it: {error.strerror or error}") from None
+    if not locked:
+        raise BBCError(f"{path}: something is being added to it already; try again later")
 
+
+class Tightened:
+    """An open file from which permissions are taken, for good if the block ends well."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path = file, path
+        self._before = self._mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        self._because: str | None = None
+
+    def to(self, permissions: Permissions | None, because: str) -> None:
+        """Take what these do not allow. because: what needs that; the last for which something changed is kept."""
+        if tighten(self._file.fileno(), permissions, self._path):
+            self._because = because
+            self._mode = stat.S_IMODE(os.fstat(self._file.fileno()).st_mode)
+
+    def note(self) -> str | None:
+        """What the user should know, None if nothing changed."""
+        if self._because is None:
+            return None
+        return f"{self._path} has mode {self._mode:03o} now, since not all who could read it may read {self._because}"
+
+    def __enter__(self) -> Tightened:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._because is not None:
+            with held_back(), suppress(OSError):
+                os.fchmod(self._file.fileno(), self._before)
 
 def write_standard_output(data: bytes) -> None:
     """Bytes to stdout. Raises BBCError where it cannot be written."""
@@ -319,9 +484,3 @@ def write_standard_output(data: bytes) -> None:
         sys.stdout.buffer.flush()
     except OSError as error:
         raise BBCError(f"standard output cannot be written: {error.strerror or error}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1173,8 +1173,7 @@ def test_an_output_folder_that_may_not_be_written(command: str, monkeypatch: pyt
     put_digit()
     lone_file("other.bbc")
     archive_file("archive.bbc")
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("bbcompress.temporary._new_name", refuse)
     arguments = {
         "compress": ["compress", "digit.png"],
         "compress set": ["compress", "set", "-o", "set.bbc"],
@@ -1453,7 +1452,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs named 
 
 
 @needs_signals
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_process_that_is_interrupted(number: signal.Signals) -> None:
     """While an archive is being written: it waits for its second image, a pipe."""
     put_digit("a.png")

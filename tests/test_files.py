@@ -21,6 +21,7 @@ from bbcompress.files import (
     open_input,
     read_file,
 )
+from bbcompress.temporary import TemporaryFolder
 
 
 def one_line(caught: pytest.ExceptionInfo[BBCError]) -> str:
@@ -305,3 +306,12 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(BBCError, match="closed"):
         files.read_standard_input()
+
+
+def test_temporary_folders_are_no_input(tmp_path: Path) -> None:
+    """What `bbc decompress` is bringing out, or was when it was killed, is no image of the folder yet."""
+    folder = TemporaryFolder(tmp_path)
+    (folder.files / "b.png").touch()
+    (tmp_path / "a.png").touch()
+    assert [source.name for source in find_images([str(tmp_path)])] == ["a.png"]
+    folder.remove()

@@ -90,7 +90,7 @@ def test_errors_come_when_it_is_their_turn(count: int, task: int, error: type[Ex
 
 
 def test_a_process_that_is_gone_is_an_error() -> None:
-    with pytest.raises(BBCError, match="--jobs"), Workers(2, make) as workers:
+    with pytest.raises(BBCError, match="so many jobs"), Workers(2, make) as workers:
         list(workers.map([1, 1001, 2]))
 
 

@@ -6,11 +6,13 @@ import errno
 import io
 import os
 import pydoc
+import re
 import signal
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -18,8 +20,18 @@ from typing import Any, NoReturn
 import pytest
 
 from bbcompress.errors import BBCError, OutputExistsError
-from bbcompress.output import NewFolder, new_file, open_to_add, refuse_existing, write_file, write_standard_output
+from bbcompress.output import (
+    NewFolder,
+    new_file,
+    open_to_add,
+    refuse_existing,
+    times_of,
+    write_file,
+    write_standard_output,
+)
+from bbcompress.permissions import Permissions
 from bbcompress.signals import SIGNALS, Terminated, termination_raises
+from bbcompress.temporary import TemporaryFile
 
 
 def permissions_matter() -> bool:
@@ -104,7 +116,7 @@ def test_a_fault_leaves_nothing(fault: type[BaseException], force: bool, place: 
 def test_what_exists_is_overwritten_only_by_force(place: Path) -> None:
     path = place / "a"
     path.write_bytes(b"before")
-    with pytest.raises(OutputExistsError, match="--force") as caught:
+    with pytest.raises(OutputExistsError, match="exists; overwrite=True") as caught:
         write_file(path, b"after", force=False)
     assert str(path) in one_line(caught)
     assert listing(place) == {"a": b"before"}
@@ -139,7 +151,7 @@ def test_a_link_is_replaced_not_followed(place: Path, tmp_path: Path) -> None:
     assert listing(place) == {"link": b"ours", "dangling": b"ours"}
 
 
-@pytest.mark.parametrize("call", ["os.fsync", "os.replace", "os.chmod", "tempfile.mkstemp"])
+@pytest.mark.parametrize("call", ["os.fsync", "os.replace", "os.open"])
 @pytest.mark.parametrize("before", [None, b"before"])
 def test_a_full_disk(call: str, before: bytes | None, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = place / "a"
@@ -156,15 +168,14 @@ def test_a_full_disk(call: str, before: bytes | None, place: Path, monkeypatch: 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_is_full_when_written(size: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, or only when the buffer is flushed."""
-    make = tempfile.mkstemp
+    make = TemporaryFile.__init__
 
-    def make_full(**options: Any) -> tuple[int, str]:
-        descriptor, name = make(**options)
-        os.dup2(full := os.open("/dev/full", os.O_RDWR), descriptor)
+    def make_full(temporary: TemporaryFile, folder: Path, private: bool) -> None:
+        make(temporary, folder, private)
+        os.dup2(full := os.open("/dev/full", os.O_RDWR), temporary.descriptor)
         os.close(full)
-        return descriptor, name
 
-    monkeypatch.setattr("tempfile.mkstemp", make_full)
+    monkeypatch.setattr(TemporaryFile, "__init__", make_full)
     with pytest.raises(BBCError, match="No space left") as caught:
         write_file(place / "a", b"x" * size, force=False)
     one_line(caught)
@@ -235,6 +246,117 @@ def test_the_longest_names(name: str, place: Path) -> None:
     with NewFolder(place / name, force=False) as new:
         new.write(name, b"contents")
     assert listing(place / name) == {name: b"contents"}
+
+
+def test_no_private_file_is_ever_readable_by_others(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even empty, when somebody could open it; and the process's umask, which all threads share, stays."""
+    monkeypatch.setattr("os.umask", full)
+    made: list[int] = []
+    open_file = os.open
+
+    def watched(path: Any, flags: int, mode: int = 0o777, **options: Any) -> int:
+        descriptor = open_file(path, flags, mode, **options)
+        if flags & os.O_CREAT:
+            made.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr("os.open", watched)
+    with new_file(place / "a", False, Permissions(0o600, os.getgid())) as file:
+        file.write(b"private")
+    with new_file(place / "b", False, lambda: Permissions(0o640, os.getgid())) as file:
+        file.write(b"of the group")
+    assert made == [0o600, 0o600]
+    assert [stat.S_IMODE((place / name).stat().st_mode) for name in "ab"] == [0o600, 0o640]
+    for folder in (place / "new", place):
+        with NewFolder(folder, True, Permissions(0o400, os.getgid())) as new:
+            new.write("c", b"private")
+            (staging,) = place.glob(".bbc-*")
+            assert stat.S_IMODE(staging.stat().st_mode) == 0o700, "nobody gets to what is inside"
+        assert stat.S_IMODE((folder / "c").stat().st_mode) == 0o400
+
+
+def test_times_of_a_file(place: Path) -> None:
+    times = 10**18 + 5, 10**18 + 7
+    write_file(place / "a", b"contents", False, times=times)
+    assert times_of(place / "a") == times
+    write_file(place / "b", b"contents", False, times=(0, 10**30))  # which no system knows
+    assert (place / "b").read_bytes() == b"contents"
+
+
+class Recorder:
+    """The calls that change what is on a disk, in their order; paths relative to a folder."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+        self.calls: list[tuple[str, ...]] = []
+        self._place = place
+        for name in ("replace", "link", "fsync"):
+            self._record(monkeypatch, name, getattr(os, name))
+
+    def _record(self, monkeypatch: pytest.MonkeyPatch, name: str, function: Any) -> None:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            paths = [os.readlink(f"/proc/self/fd/{x}") if isinstance(x, int) else x for x in arguments]
+            self.calls.append((name, *(os.path.relpath(path, self._place) for path in paths)))
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(os, name, wrapper)
+
+    def named(self) -> list[tuple[str, ...]]:
+        """The names of temporary files and folders replaced."""
+        return [tuple(re.sub(r"\.bbc-[^/]*\.tmp", "tmp", path) for path in call) for call in self.calls]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_file_survives_a_power_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First its contents are on the disk, then it gets its name, then the name is on the disk."""
+    for force in (False, True):
+        recorder = Recorder(monkeypatch, place)
+        write_file(place / "a", b"contents", force)
+        assert recorder.named() == [("fsync", "tmp"), ("replace" if force else "link", "tmp", "a"), ("fsync", ".")]
+        monkeypatch.undo()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_survives_a_power_failure(exists: bool, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of each file, and of each folder that is made."""
+    if exists:
+        (place / "deep" / "out").mkdir(parents=True)
+    recorder = Recorder(monkeypatch, place)
+    with NewFolder(place / "deep" / "out", force=True) as new:
+        for name in ("a", "x/y/b"):
+            new.write(name, name.encode())
+    calls = recorder.named()
+    renames = [number for number, call in enumerate(calls) if call[0] == "replace"]
+    before, after = calls[: renames[0]], calls[renames[-1] + 1 :]
+    assert len(renames) == (2 if exists else 1)
+    staging = "deep/out/tmp/files" if exists else "deep/tmp/files"
+    assert {("fsync", f"{staging}/{name}") for name in ("a", "x/y/b")} <= set(before)
+    synced = {path for _, path in after}
+    if exists:
+        assert synced == {"deep/out", "deep/out/x", "deep/out/x/y"}
+    else:
+        assert {("fsync", place) for place in (staging, f"{staging}/x", f"{staging}/x/y")} <= set(before)
+        assert synced == {"deep", "."}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_synced(number: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems refuse that; an error of the disk is told, though the file is there."""
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    (place / "there").mkdir()
+    told = nullcontext() if number == errno.EINVAL else pytest.raises(BBCError, match="may not survive a power failure")
+    with told:
+        write_file(place / "a", b"contents", force=False)
+    with told, NewFolder(place / "there", force=False) as new:
+        new.write("a", b"contents")
+    assert listing(place) == {"a": b"contents", "there": None, "there/a": b"contents"}
 
 
 # A folder of files
@@ -309,7 +431,7 @@ def test_a_fault_leaves_no_folder(fault: type[BaseException], folder: str, place
 def test_existing_files_of_a_folder_are_overwritten_only_by_force(place: Path) -> None:
     (place / "b.png").write_bytes(b"before")
     for checked in (["a.png", "b.png"], []):
-        with pytest.raises(OutputExistsError, match=r"b\.png.*--force"), NewFolder(place, force=False) as new:
+        with pytest.raises(OutputExistsError, match=r"b\.png exists"), NewFolder(place, force=False) as new:
             new.check(checked)
             new.write("a.png", b"a")
             new.write("new/c.png", b"c")
@@ -345,7 +467,7 @@ def test_a_system_that_cannot_tell_names_apart(place: Path) -> None:
     """Where case does not count, a.png is there once A.png has been written; neither is lost."""
     with NewFolder(place / "out", force=False) as new:
         new.write("sub/A.png", b"first")
-        (place / next(place.glob(".bbc-*")).name / "sub" / "a.png").write_bytes(b"first, by its other name")
+        (next(place.glob(".bbc-*")) / "files" / "sub" / "a.png").write_bytes(b"first, by its other name")
         assert new.write("sub/a.png", b"second") == "sub/a-2.png"
     assert (place / "out" / "sub" / "A.png").read_bytes() == b"first"
     assert (place / "out" / "sub" / "a-2.png").read_bytes() == b"second"
@@ -414,7 +536,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(place: Path, tmp
     assert not (place / "a.png").is_symlink()
 
 
-@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "os.replace", "pathlib.Path.mkdir"])
+@pytest.mark.parametrize("call", ["os.open", "os.replace", "pathlib.Path.mkdir"])
 @pytest.mark.parametrize("folder", ["out", "deep/out", "there"])
 def test_a_full_disk_leaves_no_folder(call: str, folder: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "there").mkdir()
@@ -426,25 +548,28 @@ def test_a_full_disk_leaves_no_folder(call: str, folder: str, place: Path, monke
     assert listing(place) == {"there": None}
 
 
-def failing_at(number: int, last: int | None = None) -> Any:
-    """`os.replace`, which fails when it is called so many times, and up to the last such call."""
+def failing_at(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """Files cannot be renamed at these calls, counted from 1; that is by `os.replace` or as a new link."""
     calls = iter(range(1, 100))
-    replace = os.replace
 
-    def wrapper(*arguments: Any) -> None:
-        if number <= next(calls) <= (last or number):
-            full()
-        replace(*arguments)
+    def wrapped(function: Any) -> Any:
+        def wrapper(*arguments: Any, **options: Any) -> None:
+            if "follow_symlinks" not in options and next(calls) in numbers:
+                full()
+            function(*arguments, **options)
 
-    return wrapper
+        return wrapper
+
+    for name in ("os.replace", "os.link"):
+        monkeypatch.setattr(name, wrapped(getattr(os, name.removeprefix("os."))))
 
 
-@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("call", range(1, 5))
 @pytest.mark.parametrize("force", [False, True])
 def test_files_are_moved_into_a_folder_all_or_none(
     force: bool, call: int, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever file it is that cannot be moved, or moved aside."""
+    """Whichever file it is that cannot be moved."""
     (place / "other").write_bytes(b"other")
     if force:
         (place / "sub").mkdir()
@@ -452,25 +577,30 @@ def test_files_are_moved_into_a_folder_all_or_none(
         (place / "c.png").symlink_to("missing")
         (place / "e.png").write_bytes(b"before")
     before = listing(place)
-    if call > (7 if force else 4):
-        return
     with pytest.raises(BBCError, match="No space left"), NewFolder(place, force) as new:
         for name in ("a.png", "sub/b.png", "c.png", "e.png"):
             new.write(name, b"new")
-        monkeypatch.setattr("os.replace", failing_at(call))
+        failing_at(monkeypatch, *((call,) if force else (call, call + 1)))
     assert listing(place) == before
     assert (place / "c.png").is_symlink() == force
 
 
-def test_what_cannot_be_moved_back_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (place / "a.png").write_bytes(b"before")
-    reason = "No space left on device; what was there is in "
-    with pytest.raises(BBCError, match=reason) as caught, NewFolder(place, force=True) as new:
-        new.write("a.png", b"new")
-        monkeypatch.setattr("os.replace", failing_at(2, 3))
-    (kept,) = place.iterdir()
-    assert one_line(caught).endswith(str(kept))
-    assert listing(kept) == {"0": b"before"}
+@pytest.mark.parametrize("links", [True, False])
+def test_what_cannot_be_taken_back_is_told(links: bool, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no links, what was replaced is gone; else it may be impossible to rename it."""
+    names = [f"{number}.png" for number in range(6)]
+    for name in names:
+        (place / name).write_bytes(b"before")
+    if not links:
+        monkeypatch.setattr("os.link", full)
+    with pytest.raises(BBCError) as caught, NewFolder(place, force=True) as new:
+        for name in names:
+            new.write(name, b"new")
+        failing_at(monkeypatch, *range(5, 20 if links else 6))
+    told = one_line(caught)
+    assert "No space left on device; 4 of 6 files are changed already: 0.png, 1.png, 2.png, ..." in told
+    assert [(place / name).read_bytes() for name in names] == [b"new"] * 4 + [b"before"] * 2
+    assert len(list(place.iterdir())) == 6
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -529,7 +659,7 @@ def sends(function: Any, number: int) -> Any:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("call", ["tempfile.mkstemp", "os.fsync", "os.chmod", "pathlib.Path.unlink"])
+@pytest.mark.parametrize("call", ["os.open", "os.fsync", "os.fchmod", "pathlib.Path.unlink"])
 def test_a_signal_at_any_moment_leaves_no_file(
     number: int, call: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,7 +670,7 @@ def test_a_signal_at_any_moment_leaves_no_file(
         with (
             pytest.raises((KeyboardInterrupt, Terminated)),
             termination_raises(),
-            new_file(place / "a", force=False) as file,
+            new_file(place / "a", False, Permissions(0o600, os.getgid())) as file,
         ):
             file.write(b"contents")
             if call == "pathlib.Path.unlink":
@@ -553,7 +683,7 @@ def test_a_signal_at_any_moment_leaves_no_file(
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("existing", [False, True])
-@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "pathlib.Path.mkdir", "os.replace", "shutil.rmtree"])
+@pytest.mark.parametrize("call", ["os.open", "pathlib.Path.mkdir", "renaming", "shutil.rmtree"])
 def test_a_signal_at_any_moment_leaves_all_or_nothing(
     number: int, existing: bool, call: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -561,6 +691,9 @@ def test_a_signal_at_any_moment_leaves_all_or_nothing(
     if existing:
         target.mkdir(parents=True)
     start = listing(place)
+    renaming = call == "renaming"
+    if renaming:  # by a link, which replaces nothing, or of the whole folder
+        call = "os.link" if existing else "os.replace"
     module, _, name = call.rpartition(".")
     monkeypatch.setattr(call, sends(getattr(pydoc.locate(module), name), number))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -577,4 +710,4 @@ def test_a_signal_at_any_moment_leaves_all_or_nothing(
     finally:
         signal.signal(signal.SIGINT, before)
     whole = {**start, "deep": None, "deep/er": None, "deep/er/a": b"a", "deep/er/b": b"b"}
-    assert listing(place) == (whole if call == "os.replace" else start)
+    assert listing(place) == (whole if renaming else start)

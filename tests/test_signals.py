@@ -22,34 +22,65 @@ def handlers() -> Iterator[None]:
     """As in a program started by a shell, whatever runs the tests; and nothing changes them for good."""
     before = [signal.getsignal(number) for number in SIGNALS]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_DFL)
     yield
     found = [signal.getsignal(number) for number in SIGNALS]
     for number, handler in zip(SIGNALS, before, strict=True):
         signal.signal(number, handler)
-    assert found == [signal.default_int_handler, signal.SIG_DFL]
+    assert found == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
 
 
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_sigterm_raises() -> None:
-    with pytest.raises(Terminated), termination_raises():
-        send(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_process_raises(number: int) -> None:
+    with pytest.raises(Terminated) as caught, termination_raises():
+        send(number)
         raise AssertionError("not reached")
+    assert caught.value.number == number
 
 
-def test_handlers_of_others_stay() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_handlers_of_others_stay(number: int) -> None:
+    """So `nohup bbc` survives the end of its terminal."""
     for handler in (signal.SIG_IGN, lambda *_: None):
-        signal.signal(signal.SIGTERM, handler)
+        signal.signal(number, handler)
         with termination_raises():
-            assert signal.getsignal(signal.SIGTERM) == handler
-            send(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            assert signal.getsignal(number) == handler
+            send(number)
+            with held_back():
+                send(number)
+    signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_all_handlers_are_back_whatever_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may come between two handlers that are set again."""
+    set_handler = signal.signal
+    sent: list[int] = []
+
+    def interrupted(number: int, handler: Any) -> Any:
+        result = set_handler(number, handler)
+        if not sent and callable(signal.getsignal(signal.SIGINT)):
+            sent.append(number)
+            send(signal.SIGINT)
+        return result
+
+    with termination_raises():
+        before = [signal.getsignal(number) for number in SIGNALS]
+        with pytest.raises(KeyboardInterrupt), held_back():
+            monkeypatch.setattr("signal.signal", interrupted)
+        monkeypatch.undo()
+        assert sent
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)],
+)
 def test_signals_are_held_back(number: int, error: type[BaseException]) -> None:
     reached = []
     with termination_raises():

@@ -35,6 +35,7 @@ error is one line on stderr.
               "be read, `decompress --keep-going` left out what is damaged"),
         ("1", "`test` found damage"),
         ("2", "the command was used wrongly"),
+        ("129", "SIGHUP came, the terminal was closed; nothing is left behind"),
         ("130", "Ctrl-C (SIGINT) came; nothing is left behind"),
         ("143", "SIGTERM came; nothing is left behind"),
     )

@@ -31,7 +31,8 @@ from bbcompress.errors import BBCError, FormatError, ModelError, OutputExistsErr
 if TYPE_CHECKING:
     from bbcompress.file_names import NameLimits
     from bbcompress.images import PixelImage
-    from bbcompress.output import NewFolder
+    from bbcompress.output import NewFolder, Times
+    from bbcompress.permissions import Permissions
     from bbcompress.reader import Done, Reader
 
 WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
@@ -96,7 +97,7 @@ def decompress(
             else:
                 if output is None:
                     target = target.with_suffix(suffix)
-                write_file(target, data, force)
+                write_file(target, data, force, *_attributes(file))
             if not quiet:
                 echo_notes(stripped.notes())
                 say(
@@ -113,7 +114,7 @@ def decompress(
         count = 0
         is_file = SameFile(Path(file))
         with (
-            NewFolder(folder, force) as new,
+            NewFolder(folder, force, _attributes(file)[0]) as new,
             progress("decompress", quiet, reader.expected_pixels) as advance,
         ):
             name_of.check(new, range(reader.image_count) if wanted is None else wanted)
@@ -122,7 +123,8 @@ def decompress(
             for done in reader.each(as_file, positions, jobs_for(jobs, device), advance):
                 if done.error is not None:
                     if not keep_going:
-                        raise type(done.error)(f"{done.error}; --keep-going brings out what is not damaged")
+                        advice = "--keep-going brings out what is not damaged"
+                        raise type(done.error)(done.error.args[0], command=advice)
                     lost.append(done)
                 for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
                     stripped.add(left_out)
@@ -176,6 +178,17 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
             raise BBCError(f"all images are as they were, but there are {size} bytes {what}")
         if not quiet:
             say(f"{file}: {count_of(reader.image_count)}, all as they were")
+
+
+def _attributes(file: str) -> tuple[Permissions | None, Times | None]:
+    """Permissions and times of a file, which what is brought out of it gets; none of stdin and pipes."""
+    from bbcompress.output import times_of
+    from bbcompress.permissions import permissions_of
+
+    path = Path(file)
+    if file == "-" or not path.is_file():
+        return None, None
+    return permissions_of(path), times_of(path)
 
 
 def _what_is_damaged(reader: Reader, lost: int) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bbcompress.files import Skipped
     from bbcompress.intake import Intake
     from bbcompress.options import Item, Summary
+    from bbcompress.output import Tightened, Times
+    from bbcompress.permissions import Permissions
 
 
 @main.command()
@@ -81,12 +83,12 @@ def compress(
             summary = compressor.archive(images, buffer, advance)
             data = buffer.getvalue()
         else:
-            with new_file(target, force) as file:
+            with new_file(target, force, lambda: reading.permissions) as file:
                 summary = compressor.archive(images, file, advance)
     if target is None:
         write_standard_output(data)
     elif lone:
-        write_file(target, data, force)
+        write_file(target, data, force, reading.permissions, reading.times)
     if not quiet:
         echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
         line = _compressed(inputs, target, intake.size, summary)
@@ -108,7 +110,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     """
     from bbcompress.archive.container import ArchiveReader, both_file_and_folder
     from bbcompress.archive.search import refuse_unknown
-    from bbcompress.output import open_to_add
+    from bbcompress.output import Tightened, open_to_add
 
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
@@ -127,8 +129,13 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
         if (size := reader.tail.size) and not quiet:
             what = "of an unfinished addition" if reader.unfinished else "behind the archive, all zero,"
             tell(f"note: {size} bytes {what} are cut off")
-        with progress("add", quiet, reading.expected_pixels) as advance:
-            summary = compressor.add(reading, reader, file, advance)
+        with (
+            Tightened(file, Path(archive)) as tightened,
+            progress("add", quiet, reading.expected_pixels) as advance,
+        ):
+            summary = compressor.add(reading.tightening(tightened), reader, file, advance)
+        if not quiet and (note := tightened.note()):
+            tell(f"note: {note}")
     if not quiet:
         echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
         say(f"{_compressed(inputs, Path(archive), intake.size, summary)}{reading.count_skipped()}")
@@ -186,9 +193,13 @@ class _Reading:
     ) -> None:
         """found: the name, source and label of each file. size: bytes of all files; None for a single one. notes: a
         line for each thing that is odd about them. skipped: gets those that cannot be read; without it that is an
-        error. given: labels of those that were given by themselves."""
+        error. given: labels of those that were given by themselves.
+
+        `permissions` are those that the files read so far share, `times` those of the last one."""
         self.found, self._size, self._intake, self._notes = found, size, intake, notes
         self._skipped, self._given = skipped, given
+        self.permissions: Permissions | None = None
+        self.times: Times | None = None
 
     def __iter__(self) -> Iterator[Item]:
         count = 0
@@ -217,8 +228,11 @@ class _Reading:
         from bbcompress.options import Item
 
         for its_name, image in self._intake.read_named(name, source, label):
+            time = None
             try:
-                time = modified(source) if isinstance(source, Path) else None
+                if isinstance(source, Path):
+                    time = modified(source)
+                    self._look_at(source)
             except OSError as error:
                 raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
             yield Item(its_name, image, time)
@@ -234,6 +248,20 @@ class _Reading:
             for reason in self._skipped.reasons:
                 tell(f"skipped: {reason}")
             click.get_current_context().exit(1)
+
+    def _look_at(self, source: Path) -> None:
+        """Take up the permissions and times of a file. Raises OSError."""
+        from bbcompress.output import times_of
+        from bbcompress.permissions import permissions_of, shared
+
+        self.permissions = shared(self.permissions, permissions_of(source))
+        self.times = times_of(source)
+
+    def tightening(self, archive: Tightened) -> Iterator[Item]:
+        """The images; before each is there, the archive has no permissions that its file has not."""
+        for item in self:
+            archive.to(self.permissions, item.name or "an image")
+            yield item
 
     def notes(self, size: int) -> list[str]:
         """What the user should know, a line each. size: of what was written, in bytes."""

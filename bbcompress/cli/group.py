@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,8 +16,8 @@ from bbcompress.errors import BBCError
 from bbcompress.escaping import escaped
 from bbcompress.signals import Terminated, termination_raises
 
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit statuses, as shells give them to what a signal ends: 128 and its number."""
+SIGNALLED = 128
+"""Exit status of what a signal ends, with the signal's number added, as shells have it."""
 
 
 class Group(click.Group):
@@ -29,7 +31,7 @@ class Group(click.Group):
             error.message = escaped(error.message)  # type: ignore[misc]
             raise
         except BBCError as error:
-            tell(f"error: {error}")
+            tell(f"error: {error.for_command_line}")
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly then
@@ -40,9 +42,10 @@ class Group(click.Group):
         except MemoryError:
             tell("error: there is not enough memory")
             ctx.exit(1)
-        except (KeyboardInterrupt, Terminated) as signal:
-            tell("interrupted")
-            ctx.exit(TERMINATED if isinstance(signal, Terminated) else INTERRUPTED)
+        except (KeyboardInterrupt, Terminated) as error:
+            with suppress(OSError):  # the terminal may be gone
+                tell("interrupted")
+            ctx.exit(SIGNALLED + (error.number if isinstance(error, Terminated) else signal.SIGINT))
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -24,7 +24,7 @@ def about(file: str) -> Iterator[None]:
     try:
         yield
     except BBCError as error:
-        raise type(error)(f"{file}: {error}") from None
+        raise error.of(file) from None
     except MemoryError:
         raise BBCError(f"{file}: there is not enough memory for it") from None
 
