@@ -25,6 +25,7 @@ from bbcompress.metadata import (
     PIXEL_ASPECT,
     RECORD_COST,
     RESOLUTION,
+    TEXT,
     XMP,
     Metadata,
     Record,
@@ -37,6 +38,7 @@ from bbcompress.metadata import (
     within_limits,
 )
 from bbcompress.tiff_directory import (
+    ASCII,
     BYTE,
     EXIF_IFD,
     GPS_IFD,
@@ -120,6 +122,11 @@ _NAMES = {
 }
 _YCBCR, _MASK, _MASK_SUBFILE = 6, 4, 4
 _DIRECTORIES = (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
+_TEXT_TAGS = {
+    b"Title": 269, b"Description": _DESCRIPTION, b"Comment": _DESCRIPTION, b"Software": 305, b"Author": 315,
+    b"Copyright": 33432,
+}  # fmt: skip
+"""Tags that say what texts of a PNG with these keywords do."""
 _IMAGEJ = re.compile(rb"ImageJ=[^\0]*?\nimages=(\d{1,9})[\n\r\0]")
 _IMAGEJ_BYTES = 1 << 10
 _GAP_BYTES, _HEADER_BYTES = 32, 8
@@ -582,7 +589,16 @@ def _metadata_tree(metadata: Metadata, bits: int) -> tuple[Tree, bool]:
                 tree.tags[_RESOLUTION_UNIT] = (SHORT, struct.pack("<H", number))
         else:
             whole = False
+            if record.kind == TEXT and (text := _text_tag(record.data)) is not None:
+                tree.tags.setdefault(*text)
     return tree, whole
+
+
+def _text_tag(data: bytes) -> tuple[int, tuple[int, bytes]] | None:
+    """A tag, for other programs, of a text of a PNG, or a comment; None where TIFF has none of its meaning."""
+    keyword, _, text = data.partition(b"\0")
+    tag = _TEXT_TAGS.get(keyword)
+    return None if tag is None or b"\0" in text else (tag, (ASCII, text + b"\0"))
 
 
 def _exif_tree(data: bytes, bits: int) -> tuple[Tree, bool]:

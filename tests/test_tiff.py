@@ -439,6 +439,18 @@ def test_exif_of_a_jpeg_can_be_read_by_others_and_comes_back_as_it_was() -> None
     assert read_image(write_image(not_exif, "tiff")[0]) == not_exif
 
 
+def test_texts_of_a_png_can_be_read_by_others() -> None:
+    texts = {269: "Title", 270: "Description", 305: "Software", 315: "Author", 33432: "Copyright"}
+    metadata = tuple(Record(TEXT, f"{key}\0about {key}".encode()) for key in (*texts.values(), "Comment", "Other"))
+    image = replace(from_array(RGB), metadata=(*metadata, Record(TEXT, b"Title\0with\0a NUL")))
+    data = write_image(image, "tiff")[0]
+    assert read_image(data) == image
+    tags = all_tags(data)
+    assert {tag: tags[tag] for tag in texts} == {tag: f"about {key}" for tag, key in texts.items()}
+    comment = replace(image, metadata=(Record(EXIF, exif_of_a_camera()), Record(TEXT, b"Comment\0of a JPEG")))
+    assert all_tags(write_image(comment, "tiff")[0])[270] == "of a JPEG"
+
+
 def test_our_own_copy_of_metadata_that_others_have_changed_counts_no_more() -> None:
     image = replace(from_array(RGB), metadata=(Record(EXIF, exif_of_a_camera()),))
     data = write_image(image, "tiff")[0]
