@@ -23,7 +23,9 @@ STANDARD_STREAM = "-"
 NAMED = 3
 """Paths that a line names, of all that it counts."""
 
-IMAGE_SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jpg", ".jpeg"}
+IMAGE_SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jpg", ".jpeg"} | {
+    ".apng", ".jfif", ".jpe", ".mpo", ".pam",
+}  # fmt: skip
 
 
 @dataclass
@@ -294,6 +296,11 @@ def open_input(name: str) -> BinaryIO:
 
 def read_standard_input() -> bytes:
     """All of stdin. Raises BBCError where it is closed."""
+    return open_standard_input().read()
+
+
+def open_standard_input() -> BinaryIO:
+    """Stdin, from which whoever knows how much it needs reads. Raises BBCError where it is closed."""
     if sys.stdin is None:  # so Python has it when it was closed at the start
         raise BBCError("standard input is closed")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer

@@ -422,8 +422,6 @@ def _parse_netpbm(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImag
             lost = {*picture.lost, *behind, *(["data behind the image"] if more else [])}
             yield PixelImage(picture.mode, pixels, b"", b"", tuple(sorted(lost)), picture.metadata)
 
-    first = netpbm.parse_picture(data)
-    check_size(first.width, first.height, max_pixels)
     return len(starts), read()
 
 

@@ -380,18 +380,23 @@ def depth_of_levels(mode: str, maximum: int) -> int | None:
     return {"L": {3: 2, 15: 4}, "P": {1: 1, 3: 2, 15: 4, 255: 8}}.get(mode, {}).get(maximum)
 
 
-def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6, depth: int = 8) -> bytes:
+def write_pixels(
+    mode: str, pixels: Pixels, transparency: bytes, level: int = 6, depth: int | None = None, palette: bytes = b""
+) -> bytes:
     """A PNG of the samples; of 8 bits the one that Pillow would write. transparency: the tRNS chunk, empty for none.
 
-    level: zlib's. depth: for mode L 2 or 4, where the pixels are so many times 85 or 17.
+    level: zlib's. depth: for mode L 2 or 4, where the pixels are so many times 85 or 17; for mode P any of its own.
+    palette: of mode P.
     """
     height, width = pixels.shape[:2]
-    colour_type, bit_depth = _WRITTEN[mode]
-    bit_depth = min(bit_depth, depth) if mode == "L" else bit_depth
+    colour_type, bit_depth = _WRITTEN.get(mode, (3, 8))
+    bit_depth = depth or bit_depth
     step = max(1, _SAMPLES[colour_type] * bit_depth // 8)
     out = io.BytesIO()
     out.write(PNG_SIGNATURE)
     _write_chunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0))
+    if palette:
+        _write_chunk(out, b"PLTE", palette)
     if transparency:
         _write_chunk(out, b"tRNS", transparency)
     deflate = zlib.compressobj(level, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
@@ -401,8 +406,8 @@ def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6,
     for top in range(0, height, rows):
         above = 1 if top else 0  # filters look at the row above
         band = pixels[top - above : top + rows]
-        if bit_depth < 8:
-            filtered = _packed(band, bit_depth)
+        if depth is not None:
+            filtered = _packed(band if palette else band // np.uint8(255 // ((1 << depth) - 1)), depth)
         elif bit_depth == 16:
             filtered = _filter(np.ascontiguousarray(band, ">u2").view(np.uint8), step).tobytes()
         else:
@@ -418,8 +423,8 @@ def write_pixels(mode: str, pixels: Pixels, transparency: bytes, level: int = 6,
 
 
 def _packed(rows: Pixels, depth: int) -> bytes:
-    """Rows of grey of 2 or 4 bits, each behind the number of no filter, which is best for them."""
-    bits = np.unpackbits(rows // np.uint8(255 // ((1 << depth) - 1)), axis=1).reshape(*rows.shape, 8)[:, :, 8 - depth :]
+    """Rows of samples of so many bits, each behind the number of no filter, which is best for them."""
+    bits = np.unpackbits(rows, axis=1).reshape(*rows.shape, 8)[:, :, 8 - depth :]
     packed = np.packbits(bits.reshape(len(rows), -1), axis=1)
     return np.concatenate([np.zeros((len(rows), 1), np.uint8), packed], axis=1).tobytes()
 
@@ -504,8 +509,7 @@ class _Inflater:
         return out
 
     def has_more(self) -> bool:
-        """Whether there is anything but the stream's end. A checksum of its own that is missing or wrong is no matter:
-        that of each chunk is right."""
+        """Whether there is more than the stream and its checksum, which may be missing: those of chunks are right."""
         while not self._stream.eof:
             self._left = self._left or next(self._pieces, b"")
             try:

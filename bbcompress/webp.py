@@ -60,7 +60,8 @@ def parse_webp(data: bytes) -> Webp:
             collector.lose(_chunk_name(name))
         once.add(name) if len(once) < 1 << 10 else None
         place = stop + length % 2
-    if place < end:
+    sound = min(place, end)  # what decoders can follow
+    if sound < end:
         collector.lose("data behind the image")
     if size is None:
         raise ImageError("is damaged: it has no image")
@@ -68,7 +69,7 @@ def parse_webp(data: bytes) -> Webp:
         collector.lose("data behind the image")
     if b"ANIM" in once and frames == 1:
         collector.lose("times of the frames")
-    image = data if end == len(data) else data[:end]
+    image = data if sound == len(data) else b"RIFF" + struct.pack("<I", sound - 8) + data[8:sound]
     return Webp(*size, image, max(1, frames), collector.metadata, collector.names)
 
 

@@ -62,15 +62,15 @@ def write_png(image: PixelImage, optimize: bool = False) -> bytes:
         raise ImageError("PNG cannot hold CMYK")
     depth = depth_of(image.mode, image.transparency, image.metadata)
     level = 9 if optimize else 6
-    if image.mode == "L" and depth is not None:
-        key = _divided(image.transparency, 255 // ((1 << depth) - 1))
-        data = png.write_pixels(image.mode, image.pixels, key, level, depth)
+    if depth is not None:
+        key = _divided(image.transparency, 255 // ((1 << depth) - 1)) if image.mode == "L" else image.transparency
+        data = png.write_pixels(image.mode, image.pixels, key, level, depth, image.palette)
     elif png.can_write(image.mode) and (
         image.mode not in _PILLOW_MODES or (not optimize and image.width * image.height > BAND_PIXELS)
     ):
         data = png.write_pixels(image.mode, image.pixels, image.transparency, level)
     else:
-        data = _png_by_pillow(image, optimize, depth)
+        data = _png_by_pillow(image, optimize)
     return png.add_chunks(data, chunks_of(image.metadata, depth)) if image.metadata else data
 
 
@@ -81,7 +81,7 @@ def _divided(transparency: bytes, by: int) -> bytes:
 _PILLOW_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
-def _png_by_pillow(image: PixelImage, optimize: bool, depth: int | None) -> bytes:
+def _png_by_pillow(image: PixelImage, optimize: bool) -> bytes:
     out = io.BytesIO()
     transparency: bytes | int | tuple[int, ...] | None = None
     if image.mode == "P":
@@ -90,8 +90,6 @@ def _png_by_pillow(image: PixelImage, optimize: bool, depth: int | None) -> byte
         key = struct.unpack(f">{len(image.transparency) // 2}H", image.transparency)
         transparency = key if image.mode == "RGB" else key[0]
     options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
-    if depth is not None:
-        options["bits"] = depth
     bare_pillow(image).save(out, "PNG", optimize=optimize, **options)
     return out.getvalue()
 

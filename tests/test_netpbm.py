@@ -8,8 +8,9 @@ from PIL import Image
 
 from bbcompress import netpbm
 from bbcompress.errors import ImageError
-from bbcompress.images import PixelImage, from_array, read_image
-from bbcompress.metadata import TEXT, Record
+from bbcompress.images import PixelImage, from_array, read_frames, read_image
+from bbcompress.metadata import TEXT, Record, names_of
+from bbcompress.writers import write_image
 
 COLOURS = np.random.default_rng(0).integers(0, 65536, (3, 5, 3)).astype(np.uint16)
 
@@ -73,3 +74,110 @@ def test_written(form: str) -> None:
     image = read_image(data)
     assert image == (PixelImage("1", pixels) if form == "P4" else from_array(pixels))
     assert image.pixels.tolist() == np.asarray(Image.fromarray(pixels)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "mode", "pixels"),
+    [
+        (b"P1 3 1 010", "1", [[True, False, True]]),
+        (b"P1\n3 1\n0 1\n0", "1", [[True, False, True]]),
+        (b"P4 3 1\n\x5f", "1", [[True, False, True]]),
+        (b"P2 2 1 255 7 200", "L", [[7, 200]]),
+        (b"P5 2 1 255 \7\xc8", "L", [[7, 200]]),
+        (b"P5 1 1 65535 \1\2", "I;16", [[258]]),
+        (b"P3 1 1 255 1 2 3", "RGB", [[[1, 2, 3]]]),
+        (b"P6 1 1 255 \1\2\3", "RGB", [[[1, 2, 3]]]),
+    ],
+)
+def test_all_kinds(data: bytes, mode: str, pixels: object) -> None:
+    image = read_image(data)
+    assert (image.mode, image.pixels.tolist(), image.metadata, image.lost) == (mode, pixels, (), ())
+
+
+def pam(tuple_type: str, depth: int, maximum: int, samples: bytes, comment: str = "") -> bytes:
+    lines = f"P7\n{comment}WIDTH 1\nHEIGHT 1\nDEPTH {depth}\nMAXVAL {maximum}\nTUPLTYPE {tuple_type}\nENDHDR\n"
+    return lines.encode() + samples
+
+
+@pytest.mark.parametrize(
+    ("data", "mode", "pixel"),
+    [
+        (pam("BLACKANDWHITE", 1, 1, b"\1"), "1", True),
+        (pam("GRAYSCALE", 1, 255, b"\7"), "L", 7),
+        (pam("GRAYSCALE", 1, 65535, b"\1\2"), "I;16", 258),
+        (pam("RGB", 3, 255, b"abc"), "RGB", [97, 98, 99]),
+        (pam("GRAYSCALE_ALPHA", 2, 255, b"ab"), "LA", [97, 98]),
+        (pam("RGB_ALPHA", 4, 255, b"abcd"), "RGBA", [97, 98, 99, 100]),
+        (pam("RGB_ALPHA", 4, 65535, b"\0a\0b\0c\0d"), "RGBA;16", [97, 98, 99, 100]),
+    ],
+)
+def test_pam(data: bytes, mode: str, pixel: object) -> None:
+    image = read_image(data)
+    assert (image.mode, image.pixels[0, 0].tolist(), image.metadata) == (mode, pixel, ())
+    assert read_image(data.replace(b"P7\n", b"P7\n# by me\n")) == commented(image, b" by me")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"P5 1 1 4095 \0\0", "counts its samples up to 4095"),
+        (b"P2 1 1 100 5", "counts its samples up to 100"),
+        (pam("CMYK", 4, 255, b"abcd"), "a PAM of 4 samples a pixel and tuple type CMYK"),
+        (pam("RGB", 4, 255, b"abcd"), "a PAM of 4 samples a pixel and tuple type RGB"),
+        (pam("GRAYSCALE", 2, 255, b"ab"), "a PAM of 2 samples a pixel"),
+        (b"P7 332\n80 60 255\n", "a PAM of a header that is not known"),
+        (b"PF\n1 1\n-1\n" + bytes(12), "a PFM"),
+        (b"P5 2 1 15 \x0f\x10", "samples above 15"),
+        (b"P1 2 1 02", "no sample"),
+        (b"P2 2 1 15 1 x", "no sample"),
+        (b"P2 2 1 15 1", "cut short"),
+        (b"P5 2 1 255 a", "cut short"),
+        (b"P4 9 2 \0\0\0", "cut short"),
+        (b"P4 0 2 ", "no pixels"),
+    ],
+)
+def test_what_is_not_read_is_named(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        read_image(data)
+
+
+def test_fewer_levels_come_back() -> None:
+    for data, form in ((b"P5\n2 1\n15\n\1\17", "pgm"), (b"P6\n1 1\n257\n\0\1\1\1\0\0", "ppm")):
+        image = read_image(data)
+        assert names_of(image.metadata) == ("number of levels",)
+        for other in (form, "png", "tiff"):
+            assert read_image(write_image(image, other)[0]) == image
+        assert write_image(image, form)[0] == data
+    assert read_image(b"P5\n2 1\n15\n\1\17").pixels.tolist() == [[17, 255]]
+
+
+def test_comments_come_back() -> None:
+    image = read_image(b"P6\n# taken at 52.5N\n1 1\n255#so\nabc")
+    assert image.metadata == commented(image, b" taken at 52.5N", b"so").metadata
+    assert image.pixels.tolist() == [[[97, 98, 99]]]
+    assert read_image(write_image(image, "ppm")[0]) == image
+    assert read_image(write_image(image)[0]) == image
+    with pytest.raises(ImageError, match="PPM cannot hold text"):
+        write_image(commented(image, b"two\nlines"), "ppm")
+
+
+def test_several_pictures_and_what_is_behind_them() -> None:
+    one, two = b"P5 1 1 255 a", b"P6\n#x\n1 1\n65535\nabcdef"
+    with pytest.raises(ImageError, match="several pages, 3 of them"):
+        read_image(one + two + one)
+    images = list(read_frames(one + two + one + b"P"))
+    assert [image.mode for image in images] == ["L", "RGB;16", "L"]
+    assert {image.lost for image in images} == {("data behind the image",)}
+    assert names_of(images[1].metadata) == ("text",)
+    for plain in (b"P2 1 1 255 7", b"P1 1 1 0"):
+        assert read_image(plain + b"\n \n# end\n").lost == ()
+        assert read_image(plain + b" 1").lost == ("data behind the image",)
+
+
+def test_plain_samples_over_the_edges_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netpbm, "_PLAIN_BLOCK", 7)
+    values = np.random.default_rng(0).integers(0, 256, 300)
+    text = b" ".join(b"%03d#c%d\n" % (value, value) if value % 7 == 0 else b"%d" % value for value in values)
+    assert read_image(b"P2 300 1 255 " + text).pixels[0].tolist() == values.tolist()
+    bits = b"".join(b"%d" % (value % 2) for value in values)
+    assert read_image(b"P1 300 1 " + bits).pixels[0].tolist() == [value % 2 == 0 for value in values]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_metadata import image_metadata
 
 from bbcompress import metadata
+from bbcompress.errors import ImageError
 from bbcompress.images import PixelImage, from_array, read_image
 from bbcompress.metadata import (
     CHUNK_AFTER,
@@ -30,6 +31,7 @@ from bbcompress.metadata import (
 )
 from bbcompress.png import PNG_SIGNATURE, parse_png
 from bbcompress.png_metadata import chunks_of, read_metadata
+from bbcompress.wire import varint
 from bbcompress.writers import write_png
 
 BEFORE = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))]
@@ -199,3 +201,112 @@ def test_round_trip(found: Metadata, mode: str) -> None:
         found = tuple(record for record in found if record.kind != CHUNK_BEFORE_PIXELS)
     image = PixelImage(image.mode, image.pixels, image.palette, metadata=found)
     assert read_image(write_png(image)) == image
+
+
+def indices(depth: int, colours: int, *more: tuple[bytes, bytes], row: bytes = b"\0\0") -> bytes:
+    """A PNG of two pixels of a palette."""
+    header = (b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, 3, 0, 0, 0))
+    return png(header, (b"PLTE", bytes(range(3 * colours))), *more, (b"IDAT", zlib.compress(b"\0" + row)))
+
+
+def depth_of(data: bytes) -> int:
+    return data[24]
+
+
+def test_depth_and_levels_come_back() -> None:
+    for depth in (1, 2, 4, 8):
+        for colours in (1, 2, 3, 4, 5, 16):
+            if colours <= 1 << depth:
+                data = indices(depth, colours, row=bytes(2 if depth == 8 else 1))
+                image = read_image(data)
+                assert image.lost == ()
+                assert depth_of(write_png(image)) == depth and read_image(write_png(image)) == image
+        header = (b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0))
+        more = (b"tRNS", b"\0\1"), (b"bKGD", b"\0\1")
+        data = png(header, *more, (b"IDAT", zlib.compress(b"\0\xd2" + b"\0" * (depth == 8))))
+        image = read_image(data)
+        written = write_png(image)
+        assert depth_of(written) == depth and read_image(written) == image and image.lost == ()
+        assert all(name + body in written for name, body in more)
+    wide = np.arange(90, dtype=np.uint8).reshape(9, 10) % 16 * 17
+    image = PixelImage("L", wide, metadata=(Record(LEVELS, b"\x0f"),))
+    assert read_image(write_png(image)) == image
+    odd = PixelImage("L", wide, b"", b"\0\5", metadata=(Record(LEVELS, b"\x0f"),))  # no depth of 4 says that key
+    assert depth_of(write_png(odd)) == 8 and read_image(write_png(odd)) == odd
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixels", "maximum"),
+    [
+        ("L", [[1]], 15), ("L", [[17]], 255), ("L", [[17]], 16), ("L", [[0]], 257), ("I;16", [[0]], 15),
+        ("I;16", [[1]], 257), ("1", [[True]], 1), ("P", [[0]], 1), ("P", [[0]], 7), ("CMYK", [[[0, 0, 0, 0]]], 15),
+    ],
+)  # fmt: skip
+def test_levels_that_are_not_those_of_the_pixels(mode: str, pixels: list[list[object]], maximum: int) -> None:
+    dtype = {"1": np.bool_, "I;16": np.uint16}.get(mode, np.uint8)
+    record = Record(LEVELS, varint(maximum))
+    with pytest.raises(ImageError, match="levels"):
+        PixelImage(mode, np.array(pixels, dtype), bytes(6) if mode == "P" else b"", metadata=(record,))
+
+
+def test_transparency_of_all_kinds() -> None:
+    """All opaque, with a part of 255s behind, none at all; what breaks the rules is named or refused."""
+    for stored in (b"\xff" * 4, b"\1\xff\xff", b"\xff\0"):
+        image = read_image(indices(8, 4, (b"tRNS", stored)))
+        assert (image.transparency, image.lost) == (stored, ())
+        assert b"tRNS" + stored in write_png(image)
+    for stored in (b"", b"\1" * 5):
+        assert read_image(indices(8, 4, (b"tRNS", stored))).lost == ("transparency of colours that are none",)
+    alpha = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 6, 0, 0, 0))
+    beside = png(alpha, (b"tRNS", bytes(6)), (b"IDAT", zlib.compress(bytes(5))))
+    assert read_image(beside).lost == ("transparent colour beside alpha",)
+    grey = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(2)))
+    image = read_image(png(grey[0], (b"tRNS", b"\1\7"), grey[1]))
+    assert (image.transparency, image.lost) == (b"\0\7", ("unused bits of the transparency",))
+    key = (b"tRNS", b"\0\7")
+    for wrong in ((grey[0], key, key, grey[1]), (grey[0], grey[1], key)):
+        with pytest.raises(ImageError, match="two transparencies, or one in a wrong place"):
+            read_image(png(*wrong))
+
+
+def test_palettes_that_are_odd() -> None:
+    image = read_image(indices(1, 3, row=b"\0"))
+    assert (len(image.palette), image.lost) == (9, ("bit depth",))
+    image = read_image(indices(8, 2, row=b"\0\2"))
+    assert (image.palette, image.lost) == (bytes(range(6)) + bytes(3), ("number of colours",))
+
+
+def test_how_the_pixels_are_packed() -> None:
+    header = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 1))
+    assert read_image(png(header, *PIXELS)).lost == ("interlacing",)
+    stream = zlib.compress(bytes(4))
+    for more in (stream + b"!", zlib.compress(bytes(5))):
+        assert read_image(png(*BEFORE, (b"IDAT", more))).lost == ("data behind the pixels",)
+    assert read_image(png(*BEFORE, (b"IDAT", stream[:-4]))).lost == ()  # without a checksum of its own
+
+
+def test_all_chunks_of_the_third_edition_come_back() -> None:
+    """Each where it stood: bytes for bytes."""
+    names = b"cHRM cICP cLLI gAMA mDCV sBIT sRGB bKGD hIST sPLT oFFs sCAL pCAL sTER tIME".split()
+    for name in names:
+        chunk = (name, b"any bytes of " + name)
+        before = read_image(png(*BEFORE, chunk, *PIXELS))
+        behind = read_image(png(*BEFORE, *PIXELS, chunk))
+        for image, kind in ((before, CHUNK_BEFORE_PALETTE), (behind, CHUNK_AFTER)):
+            assert (image.metadata, image.lost) == ((Record(kind, b"".join(chunk)),), ())
+            assert read_image(write_png(image)) == image
+
+
+def test_unknown_chunks() -> None:
+    with pytest.raises(ImageError, match="needs the PNG chunk ABCD, which is not supported"):
+        read_image(png(*BEFORE, (b"ABCD", b""), *PIXELS))
+    many = [(b"te" + bytes([65 + number // 26, 97 + number % 26]), b"") for number in range(3)]
+    assert len(read_image(png(*BEFORE, *many, *PIXELS)).metadata) == 3
+
+
+def test_more_chunks_than_an_image_can_have() -> None:
+    """Those that are too many are named, few of many names, and take no memory."""
+    names = [bytes([97 + n // 676 % 26, 97 + n // 26 % 26, 65 + n % 26]) + b"x" for n in range(5000)]
+    image = read_image(png(*BEFORE, *((name, b"") for name in names), *PIXELS))
+    assert len(image.metadata) == 4096
+    assert 1 <= len(image.lost) <= 40

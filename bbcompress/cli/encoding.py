@@ -51,6 +51,7 @@ def compress(
     have the same.
     """
     from bbcompress import files
+    from bbcompress.images import load_file
     from bbcompress.output import new_file, refuse_existing, write_file, write_standard_output
 
     lone = len(inputs) == 1 and not Path(inputs[0]).is_dir()
@@ -66,7 +67,7 @@ def compress(
     set_up_notices(quiet)
     compressor, intake = compressor_and_intake(**coding)
     if lone:
-        source = files.read_standard_input() if inputs[0] == "-" else Path(inputs[0])
+        source = load_file(files.open_standard_input(), "-")[0] if inputs[0] == "-" else Path(inputs[0])
         reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, intake)
     else:
         reading = _find(inputs, intake, skip, target)

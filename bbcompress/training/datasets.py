@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import logging
 import os
 import struct
 import urllib.request
@@ -16,8 +17,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bbcompress.errors import DataError
+from bbcompress.errors import DataError, ImageError
+from bbcompress.files import LeftOut, find_images
+from bbcompress.images import read_image
 from bbcompress.training.checkpoints.atomic import replacing
+
+_log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -218,29 +223,32 @@ def read_cifar10(path: Path) -> Pixels:
 
 
 def load_directory(folder: Path, any_size: bool = False, grey: bool = False) -> Dataset:
-    """8-bit grey or RGB images in a directory, in the order of their names; every 10th is held out.
+    """8-bit grey or RGB images in a directory and those below it, in the order of their paths; every 10th is held out.
 
-    any_size: they may differ in size. grey: RGB images become grey.
-    Raises DataError for a missing directory, too few images, mixed sizes (unless asked for) and mixed kinds.
+    They are found and read as `bbc compress` does it. What is no image, or leads out of the directory, is left out, and
+    a line logged says so. any_size: they may differ in size. grey: RGB images become grey.
+    Raises DataError for a missing directory, too few images, an image that cannot be read or is of another kind, mixed
+    sizes (unless asked for) and mixed kinds.
     """
-    from PIL import Image
-
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data set or directory (data sets: mnist, cifar10)")
-    known = Image.registered_extensions()
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in known and not p.name.startswith("."))
-    if not paths:
-        raise DataError(f"{folder}: no images")
-    if len(paths) < HELD_OUT_EVERY:
-        raise DataError(f"{folder}: {len(paths)} images; at least {HELD_OUT_EVERY} are needed")
+    left_out = LeftOut()
+    try:
+        found = find_images([str(folder)], left_out)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    for line in left_out.lines():
+        _log.warning("%s", line)
+    if len(found) < HELD_OUT_EVERY:
+        raise DataError(f"{folder}: {len(found)} images; at least {HELD_OUT_EVERY} are needed")
     images: list[Pixels] = []
-    for path in paths:
-        image = _read_image(path, grey)
+    for source in found:
+        image = _read_image(source.path, grey)
         if images and image.ndim != images[0].ndim:
-            raise DataError(f"{folder}: grey and colour images are mixed (at {path.name})")
+            raise DataError(f"{folder}: grey and colour images are mixed (at {source.name})")
         if images and not any_size and image.shape != images[0].shape:
             sizes = " and ".join("x".join(map(str, i.shape[1::-1])) for i in (images[0], image))
-            raise DataError(f"{folder}: images of different sizes ({sizes} at {path.name})")
+            raise DataError(f"{folder}: images of different sizes ({sizes} at {source.name})")
         images.append(image)
     name = folder.resolve().name
     held_out = [index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 for index in range(len(images))]
@@ -250,16 +258,18 @@ def load_directory(folder: Path, any_size: bool = False, grey: bool = False) -> 
 
 
 def _read_image(path: Path, grey: bool) -> Pixels:
+    """The pixels of an 8-bit grey or RGB image. DataError for any other: none is cut down to these."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            mode = image.mode
-            if mode in ("1", "L") or (mode == "RGB" and grey):
-                return np.asarray(image.convert("L"), np.uint8)
-            if mode == "RGB":
-                return np.array(image, np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read ({reason})") from error
-    raise DataError(f"{path}: not an 8-bit grey or RGB image (mode {mode})")
+        image = read_image(path)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    if image.transparency or image.mode not in ("1", "L", "RGB"):
+        what = f"mode {image.mode}" + " with a transparent colour" * bool(image.transparency)
+        raise DataError(f"{path}: not an 8-bit grey or RGB image ({what})")
+    if image.mode == "1":
+        return np.where(image.pixels, np.uint8(255), np.uint8(0))
+    if image.mode == "RGB" and grey:
+        return np.asarray(Image.fromarray(image.pixels).convert("L"))
+    return image.pixels

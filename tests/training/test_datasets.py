@@ -133,7 +133,10 @@ def test_directory(images: Path) -> None:
     [
         (Image.new("L", (6, 6)), "different sizes"),
         (Image.new("RGB", (5, 6)), "grey"),
-        (None, "cannot be read"),
+        (Image.new("I;16", (5, 6)), "mode I;16"),
+        (Image.new("RGBA", (5, 6)), "mode RGBA"),
+        (Image.new("P", (5, 6)), "mode P"),
+        (None, "not an image of a known format"),
     ],
 )
 def test_directory_with_a_wrong_image(images: Path, image: Image.Image | None, message: str) -> None:
@@ -187,10 +190,21 @@ def test_directory_of_any_sizes(tmp_path: Path) -> None:
         datasets.load(str(tmp_path), "unused", any_size=True)
 
 
+def test_directory_is_walked_as_compress_does_it(images: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Folders below it are read, too; what is left out is told."""
+    (images / "more").mkdir()
+    Image.new("L", (5, 6), 7).save(images / "more" / "last.bmp")
+    (images / "notes.txt").write_text("not an image")
+    data = datasets.load(str(images), "unused")
+    assert data.train.shape == (28, 6, 5)  # type: ignore[union-attr]
+    assert (data.train[-1] == 7).all()
+    assert "notes.txt" in caplog.text
+
+
 def test_no_directory_no_images_few_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such"):
         datasets.load(str(tmp_path / "none"), "unused")
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match="no image in this folder"):
         datasets.load(str(tmp_path), "unused")
     Image.new("L", (5, 5)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="at least 10"):
