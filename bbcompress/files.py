@@ -18,7 +18,6 @@ from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.temporary import is_temporary
 
-SUFFIX = ".bbc"
 STANDARD_STREAM = "-"
 NAMED = 3
 """Paths that a line names, of all that it counts."""

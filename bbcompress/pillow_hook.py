@@ -12,16 +12,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from bbcompress.archive.signature import MAGIC, MIME, PILLOW_FORMAT, SUFFIX
+
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-FORMAT = "BBC"
-SUFFIX = ".bbc"
-MIME = "image/x-bbc"
-_START = b"\xbb\xc1"  # as in `segments`, which takes numpy
 
 _PILLOW = "PIL.Image"
 
@@ -79,15 +77,15 @@ class _Registering:
 
 def _register(image: Any) -> None:
     """image: the module PIL.Image."""
-    image.register_open(FORMAT, _open, _accepts)
-    image.register_save(FORMAT, _save)
-    image.register_save_all(FORMAT, _save_all)
-    image.register_extension(FORMAT, SUFFIX)
-    image.register_mime(FORMAT, MIME)
+    image.register_open(PILLOW_FORMAT, _open, _accepts)
+    image.register_save(PILLOW_FORMAT, _save)
+    image.register_save_all(PILLOW_FORMAT, _save_all)
+    image.register_extension(PILLOW_FORMAT, SUFFIX)
+    image.register_mime(PILLOW_FORMAT, MIME)
 
 
 def _accepts(prefix: bytes) -> bool:
-    return prefix.startswith(_START)
+    return prefix.startswith(MAGIC)
 
 
 def _open(file: IO[bytes], name: str | bytes) -> ImageFile:

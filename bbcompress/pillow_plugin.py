@@ -10,12 +10,12 @@ from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImageSequence
 
+from bbcompress.archive.signature import PILLOW_FORMAT
 from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
 from bbcompress.images import PixelImage
 from bbcompress.options import Options, Summary
-from bbcompress.pillow_hook import FORMAT
 from bbcompress.pillow_images import bare_pillow, check_mode, from_pillow, info_of, texts_of, transparency_of
 from bbcompress.reader import Reader
 
@@ -36,7 +36,7 @@ class BBCImageFile(ImageFile.ImageFile):
         FormatError: the pixels are damaged, when they are loaded. (What is no file of bbc, Pillow calls unidentified.)
     """
 
-    format = FORMAT
+    format = PILLOW_FORMAT
     format_description = "bbc, lossless by learned models"
 
     def _open(self) -> None:
@@ -65,7 +65,7 @@ class BBCImageFile(ImageFile.ImageFile):
         self.text = texts_of(metadata)
         if (name := self._reader.names[frame]) is not None:
             self.info["name"] = name
-        self.tile = [ImageFile._Tile(FORMAT, (0, 0, *size), 0, mode)]  # says that pixels are to be loaded, here
+        self.tile = [ImageFile._Tile(PILLOW_FORMAT, (0, 0, *size), 0, mode)]  # says that pixels are to be loaded, here
 
     def load(self) -> Any:
         """Decode the frame if that was not done. Raises FormatError, ModelError."""

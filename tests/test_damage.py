@@ -33,7 +33,7 @@ from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lon
 from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, GroupHeader, Kind
 from bbcompress.archive.search import TailKind
-from bbcompress.archive.segments import PREFIX
+from bbcompress.archive.signature import PREFIX
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import BBCError, FormatError

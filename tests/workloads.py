@@ -16,13 +16,15 @@ from PIL import Image
 
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, join_items
 from bbcompress.archive.header import GroupHeader
-from bbcompress.archive.segments import PREFIX
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images import from_array, read_frames, read_image
 from bbcompress.reader import Reader
 from bbcompress.wire import crc32, varint
 from bbcompress.writers import write_png
+
+PREFIX = b"\xbb\xc1\x01"
+"""What every segment of an archive begins with; written out, for this runs on older versions, too."""
 
 REPEATS = 3
 

@@ -21,14 +21,13 @@ from bbcompress.archive.segments import (
     CRC_BYTES,
     FOOTER_BYTES,
     HEADER_BYTES,
-    MAGIC,
     MAX_INDEX_BYTES,
-    PREFIX,
     Segment,
     read_exactly,
     read_group_start,
     read_segments,
 )
+from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import BBCError, CutShortError, FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.metadata import take_block

@@ -11,7 +11,7 @@ import numpy as np
 from bbcompress.archive.container import Accounting, check_magic, is_archive, lone_accounting, parse_lone
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.archive.segments import MAGIC
+from bbcompress.archive.signature import MAGIC
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.wire import ByteReader

@@ -9,7 +9,8 @@ from typing import BinaryIO
 from bbcompress.archive.index import Index
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Search, Walk
-from bbcompress.archive.segments import PREFIX, Segment
+from bbcompress.archive.segments import Segment
+from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS
 

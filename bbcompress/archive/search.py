@@ -28,7 +28,6 @@ from bbcompress.archive.segments import (
     FOOTER_BYTES,
     HEADER_BYTES,
     MAX_INDEX_BYTES,
-    PREFIX,
     Segment,
     read_exactly,
     read_group_start,
@@ -36,6 +35,7 @@ from bbcompress.archive.segments import (
     read_segment,
     read_segments,
 )
+from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import BBCError, CutShortError, FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.wire import ByteReader, crc32, varint

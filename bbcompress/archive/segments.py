@@ -13,15 +13,10 @@ from typing import BinaryIO
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import Index, decode_index
 from bbcompress.archive.names import Budget, Picked
+from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.wire import ByteReader, crc32
-
-MAGIC = b"\xbb\xc1"
-"""The hex digits of the name, then of the version, 1."""
-
-PREFIX = MAGIC + b"\x01"
-"""What every segment of an archive begins with."""
 
 MAX_INDEX_BYTES = 1 << 28
 """Most bytes of a segment's index; so that a wrong length never makes a reader take all of a large file."""

@@ -285,7 +285,7 @@ def _format_of(target: Path, form: str | None) -> str | None:
 
 
 def _decompress_target(source: str, output: str | None, suffix: str) -> Path | None:
-    from bbcompress.files import SUFFIX
+    from bbcompress.archive.signature import SUFFIX
 
     if output == "-" or (output is None and source == "-"):
         return None

@@ -145,7 +145,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
 
 def _compress_target(source: str, output: str | None) -> Path | None:
     """Where to write; None is stdout."""
-    from bbcompress.files import SUFFIX
+    from bbcompress.archive.signature import SUFFIX
 
     if output == "-" or (output is None and source == "-"):
         return None

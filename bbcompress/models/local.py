@@ -20,7 +20,7 @@ from bbcompress.exact.distributions import PRECISION, EqualMassBins
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
-from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, prove_pixel_network
+from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import (
     ENCODERS,
@@ -96,30 +96,33 @@ class LocalWeights:
         if self.tile % self.cell or self.tile % (self.patch * self.pool) or (self.image is None and self.pool != 1):
             raise ModelError("the model's cells or patches do not fill its tile")
         check_coding_settings(self)
-        likelihood = self.observation
         prove_network(self.decoder, self.latents, Z_LIMIT)
         if self.decoder[0].in_bits != Z_BITS:
             raise ModelError("the decoder's input is not on the grid of z")
         check_outputs(self.decoder, np.full(self.cells**2 * self.features, PIXEL_BITS, np.int64))
-        prove_pixel_network(
-            self.trunk,
-            self.heads,
-            self.outputs,
-            channels=self.channels,
-            centred=self.centred,
-            binary=not self.mixtures,
-            features=self.features,
-            feature_limit=self.decoder[-1].limit,
-            out_bits=likelihood.out_bits(),
-        )
+        self.pixel_network.prove()
         posterior_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), self.latents)
         for patch_layers, head_layers in self.encoders.values():
-            prove_network(patch_layers, self.channels * self.patch**2, likelihood.levels - 1)
+            prove_network(patch_layers, self.channels * self.patch**2, self.levels - 1)
             last = patch_layers[-1]
             prove_network(head_layers, len(last.weight) * self.pool**2, last.limit)
             if patch_layers[0].in_bits != 0 or not last.relu or np.any(last.out_bits != head_layers[0].in_bits):
                 raise ModelError("an encoder's parts do not fit together")
             check_outputs(head_layers, posterior_bits)
+
+    @property
+    def pixel_network(self) -> PixelNetworkWeights:
+        """What the per-pixel network is made of."""
+        return PixelNetworkWeights(
+            channels=self.channels,
+            centred=self.centred,
+            features=self.features,
+            feature_limit=self.decoder[-1].limit,
+            trunk=self.trunk,
+            heads=self.heads,
+            outputs=self.outputs,
+            observation=self.observation,
+        )
 
     @property
     def observation(self) -> LocalLikelihood:
@@ -207,7 +210,7 @@ class LocalVAE:
         self.bins = EqualMassBins(weights.prior_bits)
         self.observation = weights.observation
         self.decoder = Network(weights.decoder, backend)
-        self.network = PixelNetwork(weights, backend)
+        self.network = PixelNetwork(weights.pixel_network, backend)
         self._encoders: dict[str, tuple[Network, Network]] = {}
 
     # The posterior

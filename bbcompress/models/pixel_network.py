@@ -6,8 +6,8 @@ they are taken in float32; a layer whose sums may be larger works in float64. Ei
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +20,11 @@ from bbcompress.exact.layers import (
     Linear,
     LinearWeights,
 )
+from bbcompress.exact.mixture import LocalLikelihood
 from bbcompress.exact.tables import IntArray
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, UPPER
 from bbcompress.models.network_kernels import gather, relu_requantise
 from bbcompress.models.strips import Canvas
-
-if TYPE_CHECKING:
-    from bbcompress.models.local import LocalWeights
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -45,40 +43,65 @@ def input_count(channels: int, centred: bool) -> int:
     return len(OFFSETS) * channels + (channels if centred else 0)
 
 
-def prove_pixel_network(
-    trunk: tuple[LinearWeights, ...],
-    heads: LinearWeights,
-    outputs: tuple[LinearWeights, ...],
-    *,
-    channels: int,
-    centred: bool,
-    binary: bool,
-    features: int,
-    feature_limit: int,
-    out_bits: IntArray,
-) -> None:
-    """Prove that no sum of the network, forwards or backwards, can leave the exact range. Raises ModelError."""
-    if not trunk or len(outputs) != channels:
-        raise ModelError("the pixel network misses a layer")
-    pixel_limit = BINARY_GAIN if binary else 255
-    pixels = input_count(channels, centred)
-    limit: NumpyArray = np.repeat(np.array([pixel_limit, feature_limit], np.int64), [pixels, features])
-    for weights in trunk:
-        _prove(weights, limit, relu=True)
-        limit = np.full(len(weights.weight), weights.limit, np.int64)
-    _prove(heads, np.append(limit, np.full(channels - 1, pixel_limit, np.int64)), relu=True)
-    width, rest = divmod(len(heads.weight), channels)
-    if rest or not width:
-        raise ModelError("the pixel network's heads are not of one width")
-    for channel in range(channels):  # no head may see its own channel or a later one
-        if np.any(heads.weight[channel * width : (channel + 1) * width, len(limit) + channel :]):
-            raise ModelError("a head of the pixel network sees a channel that is not decoded yet")
-        inputs = np.repeat(np.array([heads.limit, pixel_limit], np.int64), [width, channel])
-        _prove(outputs[channel], inputs, relu=False)
-        if not np.array_equal(outputs[channel].out_bits, out_bits):
-            raise ModelError("the pixel network's outputs are not on the grid that their distribution needs")
-    if int(np.abs(trunk[0].weight[:, pixels:]).sum(axis=0).max()) * SUM_LIMIT >= EXACT_LIMIT:
-        raise ModelError("the features' gradient can leave the range of exact float64 integers")
+@dataclass(frozen=True)
+class PixelNetworkWeights:
+    """The integers of a pixel network, and what it has to know of its model.
+
+    channels: 1 or 3. centred: inputs are relative to the pixel's reference. features: how many each pixel has from z,
+    clamped to `feature_limit`. trunk, heads, outputs: see `PixelNetwork`. observation: the distribution of a sub-pixel.
+    """
+
+    channels: int
+    centred: bool
+    features: int
+    feature_limit: int
+    trunk: tuple[LinearWeights, ...]
+    heads: LinearWeights
+    outputs: tuple[LinearWeights, ...]
+    observation: LocalLikelihood
+
+    @property
+    def binary(self) -> bool:
+        """Whether pixels have two levels."""
+        return self.observation.levels == 2
+
+    @property
+    def pixels(self) -> int:
+        """Inputs that come from pixels."""
+        return input_count(self.channels, self.centred)
+
+    @property
+    def pixel_limit(self) -> int:
+        """The largest absolute value of these inputs."""
+        return BINARY_GAIN if self.binary else 255
+
+    @property
+    def input_limit(self) -> NumpyArray:
+        """The largest absolute value of each input of the trunk, int64 (inputs,)."""
+        limits = np.array([self.pixel_limit, self.feature_limit], np.int64)
+        return np.repeat(limits, [self.pixels, self.features])
+
+    def prove(self) -> None:
+        """Prove that no sum of the network, forwards or backwards, can leave the exact range. Raises ModelError."""
+        if not self.trunk or len(self.outputs) != self.channels:
+            raise ModelError("the pixel network misses a layer")
+        limit = self.input_limit
+        for weights in self.trunk:
+            _prove(weights, limit, relu=True)
+            limit = np.full(len(weights.weight), weights.limit, np.int64)
+        _prove(self.heads, np.append(limit, np.full(self.channels - 1, self.pixel_limit, np.int64)), relu=True)
+        width, rest = divmod(len(self.heads.weight), self.channels)
+        if rest or not width:
+            raise ModelError("the pixel network's heads are not of one width")
+        for channel in range(self.channels):  # no head may see its own channel or a later one
+            if np.any(self.heads.weight[channel * width : (channel + 1) * width, len(limit) + channel :]):
+                raise ModelError("a head of the pixel network sees a channel that is not decoded yet")
+            inputs = np.repeat(np.array([self.heads.limit, self.pixel_limit], np.int64), [width, channel])
+            _prove(self.outputs[channel], inputs, relu=False)
+            if not np.array_equal(self.outputs[channel].out_bits, self.observation.out_bits()):
+                raise ModelError("the pixel network's outputs are not on the grid that their distribution needs")
+        if int(np.abs(self.trunk[0].weight[:, self.pixels :]).sum(axis=0).max()) * SUM_LIMIT >= EXACT_LIMIT:
+            raise ModelError("the features' gradient can leave the range of exact float64 integers")
 
 
 def _prove(weights: LinearWeights, limit: NumpyArray, relu: bool) -> None:
@@ -140,19 +163,15 @@ class PixelNetwork:
     A head and its outputs also see the earlier channels of the pixel, less their references.
     """
 
-    def __init__(self, weights: LocalWeights, backend: Backend) -> None:
+    def __init__(self, weights: PixelNetworkWeights, backend: Backend) -> None:
         self._backend = backend
         self.channels = weights.channels
         self._centred = weights.centred
-        binary = not weights.mixtures
-        self._gain = BINARY_GAIN if binary else 1
-        self._pixels = input_count(weights.channels, weights.centred)
+        self._gain = BINARY_GAIN if weights.binary else 1
+        self._pixels = weights.pixels
         self._features = weights.features
         self._observation = weights.observation
-        pixel_limit = BINARY_GAIN if binary else 255
-        limit = np.repeat(
-            np.array([pixel_limit, weights.decoder[-1].limit], np.int64), [self._pixels, weights.features]
-        )
+        pixel_limit, limit = weights.pixel_limit, weights.input_limit
         self._trunk = []
         for layer in weights.trunk:
             self._trunk.append(_Layer(layer, limit, backend))

@@ -25,7 +25,8 @@ from bbcompress.archive.container import (
 from bbcompress.archive.header import GroupHeader, Kind
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.search import TailKind
-from bbcompress.archive.segments import MAX_INDEX_BYTES, PREFIX
+from bbcompress.archive.segments import MAX_INDEX_BYTES
+from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.wire import crc32, pack, varint
 

@@ -16,7 +16,8 @@ from random import Random
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import encode_sizes
 from bbcompress.archive.names import Budget
-from bbcompress.archive.segments import CRC_BYTES, MAGIC, PREFIX, read_segments
+from bbcompress.archive.segments import CRC_BYTES, read_segments
+from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.metadata import take_block
 from bbcompress.png import PNG_SIGNATURE

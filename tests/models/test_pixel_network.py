@@ -32,7 +32,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def network_of(weights: LocalWeights) -> PixelNetwork:
-    return PixelNetwork(weights, NumpyBackend())
+    return PixelNetwork(weights.pixel_network, NumpyBackend())
 
 
 def sample(weights: LocalWeights, seed: int = 0) -> tuple[Strips, Any]:

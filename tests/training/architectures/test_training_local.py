@@ -131,7 +131,7 @@ def test_inputs_are_those_of_the_exact_network(kind: str) -> None:
     shape = SHAPES[kind]
     (picture,) = noise(shape, (8, 8))
     model = model_of(shape)
-    network = PixelNetwork(quantise_local(model, model), NumpyBackend())
+    network = PixelNetwork(quantise_local(model, model).pixel_network, NumpyBackend())
     strips = Strips.all_of(Canvas.of(picture[None], 8))
     wave = strips.wavefront(shape.cell)
     exact, exact_references = network.context(strips.canvas, wave.places)
