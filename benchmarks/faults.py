@@ -35,7 +35,18 @@ from bbcompress.reader import Reader
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
 
-from damage_for_tests import DATA, FILES, Content, content, grown, lone, one_cache  # noqa: E402
+from damage_for_tests import (  # noqa: E402
+    DATA,
+    FILES,
+    Content,
+    block_damages,
+    block_outcome,
+    content,
+    grown,
+    large,
+    lone,
+    one_cache,
+)
 from fuzz_structure import ODD_NUMBERS, mutated_file  # noqa: E402
 
 from bbcompress.wire import varint  # noqa: E402
@@ -128,6 +139,29 @@ def forged(data: bytes, every: int) -> Faults:
         yield mutated_file(data, change, choice)
 
 
+def blocks(count: int) -> dict[str, Any]:
+    """Archives to which was added, damaged by blocks: what comes of so many faults of each, by kind, and how many took
+    over 5 s."""
+    report: dict[str, Any] = {}
+    for name, shape in {"large": {}, "small": {"segments": 6, "images": 3, "side": 9}}.items():
+        data = large(**shape)
+        expected = content(data)
+        counts: dict[str, Counter[str]] = {}
+        slow = 0
+        for kind, damaged in block_damages(data, count):
+            begin = time.process_time()
+            try:
+                found = block_outcome(damaged, data, expected)
+            except Exception as error:
+                found = f"{CRASHED}: {type(error).__name__}"
+            slow += time.process_time() - begin > 5
+            counts.setdefault(kind, Counter())[found] += 1
+        total = sum(counts.values(), Counter[str]())
+        report[name] = {"bytes": len(data), "total": dict(total), "over 5 s": slow,
+                        "by_fault": {kind: dict(its) for kind, its in counts.items()}}  # fmt: skip
+    return report
+
+
 FAULTS: dict[str, Callable[[bytes, int], Faults]] = {
     "a bit flipped, lowest": partial(flipped, mask=0x01),
     "a bit flipped, highest": partial(flipped, mask=0x80),
@@ -168,7 +202,7 @@ def _read(damaged: bytes, original: bytes, expected: Content, fault: str) -> tup
     if found == expected:
         return EXACT, ""
     archive = Reader(io.BytesIO(damaged)).archive
-    told = archive is not None and (archive.unfinished or damaged == original[: len(damaged)])
+    told = archive is not None and (archive.tail.size or damaged == original[: len(damaged)])
     if told and found == expected[: len(found)]:  # what is not told of was cut just where an addition begins
         return BEGINNING, ""
     if fault == "forged, checksums fit":
@@ -183,10 +217,16 @@ def _peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="damage each so many-th byte only")
+    parser.add_argument("--every", type=int, default=1, help="damage each so many-th byte only; 0: blocks alone")
+    parser.add_argument("--blocks", type=int, default=600, help="faults of blocks of each archive")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
-    report = run(options.every)
+    with one_cache():
+        by_blocks = blocks(options.blocks)
+    print(json.dumps(by_blocks, indent=1))
+    if not options.every:
+        return
+    report = {**run(options.every), "blocks": by_blocks}
     write_file(options.json, (json.dumps(report, indent=1) + "\n").encode(), force=True)
     print(json.dumps(report["by_fault"], indent=1))
     if report["bad"]:

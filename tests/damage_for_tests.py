@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from unittest import mock
 
 import numpy as np
@@ -97,6 +98,82 @@ def grown() -> tuple[bytes, bytes]:
         added = [Item(f"{name}/{n}.png", images[n], time) for n, time in enumerate(times)]
         Compressor().add(added, ArchiveReader(file), file)
     return first, file.getvalue()
+
+
+def large(segments: int = 3, images: int = 8, side: int = 24) -> bytes:
+    """An archive to which was added, of some 30 kB: segments of three groups each, stored and coded, with names."""
+    file = io.BytesIO()
+    random = np.random.default_rng(0)
+    for segment in range(segments):
+        items = []
+        for number in range(images):
+            name = f"{segment}/{random.integers(1 << 62):x}-{number}.png"
+            shape = (side, side, 3) if number % 3 else (side + 9, 2 * side)
+            items.append(Item(name, from_array(random.integers(0, 256, shape, np.uint8)), 10**9 + number))
+        items += [Item(f"{segment}/digit-{n}.png", image, 7) for n, image in enumerate(digits("binary", *range(5)))]
+        if segment:
+            Compressor().add(items, ArchiveReader(file), file)
+        else:
+            Compressor().archive(items, file)
+    return file.getvalue()
+
+
+BLOCK_FAULTS: dict[str, Callable[[bytes, int, int, Random], bytes]] = {
+    "burst": lambda data, at, size, random: data[:at] + random.randbytes(len(data[at : at + size])) + data[at + size :],
+    "zeros": lambda data, at, size, _: data[:at] + bytes(len(data[at : at + size])) + data[at + size :],
+    "cut out": lambda data, at, size, _: data[:at] + data[at + size :],
+    "cut off": lambda data, at, size, _: data[:at],
+    "doubled": lambda data, at, size, _: data[: at + size] + data[at:],
+    "inserted": lambda data, at, size, random: data[:at] + random.randbytes(size) + data[at:],
+    "swapped": lambda data, at, size, random: _swapped(data, at, random.randrange(len(data)), size),
+}
+"""What happens to blocks of a file: its bytes, the block's first byte and its size to other bytes."""
+
+
+def _swapped(data: bytes, one: int, other: int, size: int) -> bytes:
+    first, second = sorted((min(one, len(data) - size), min(other, len(data) - size)))
+    if first + size > second:
+        return data
+    between = data[first + size : second]
+    return data[:first] + data[second : second + size] + between + data[first : first + size] + data[second + size :]
+
+
+def block_damages(data: bytes, count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+    """So many faults of blocks of 512 and 4096 bytes, of each kind in turn, at places of any kind: half of them at a
+    multiple of the size, as on a disk."""
+    random = Random(seed)
+    kinds = list(BLOCK_FAULTS)
+    for number in range(count):
+        kind, size = kinds[number % len(kinds)], random.choice([512, 4096])
+        at = random.randrange(len(data))
+        damaged = BLOCK_FAULTS[kind](data, at - at % size if random.random() < 0.5 else at, size, random)
+        if damaged != data:
+            yield kind, damaged
+
+
+RIGHT, REFUSED_ALL, LOUD, NOTED, CUT = "right", "refused", "fewer, with an error", "fewer, with a note", "cut off"
+
+
+def block_outcome(damaged: bytes, original: bytes, expected: Content) -> str:
+    """What comes of reading a damaged archive: all images, a refusal, fewer with errors, fewer with a note alone.
+
+    Apart from these: what is cut off, which no one can tell from an addition that was broken off. Raises AssertionError
+    for other images or names.
+    """
+    try:
+        reader = Reader(io.BytesIO(damaged))
+        done = list(reader.each(lambda image: image))
+    except BBCError as error:
+        assert str(error) and "\n" not in str(error)
+        return REFUSED_ALL
+    found = {position: image for one in done for position, image in zip(one.positions, one.results, strict=False)}
+    for position, image in found.items():
+        assert (reader.names[position], image) == expected[position]
+    if len(found) == len(expected):
+        return RIGHT
+    if any(one.error is not None for one in done):
+        return LOUD
+    return CUT if damaged == original[: len(damaged)] else NOTED
 
 
 FILES: dict[str, Callable[[], bytes]] = {

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -491,7 +492,7 @@ def test_keep_going_without_an_index() -> None:
     assert "damaged" in fail("list", "set.bbc")
     result = run("decompress", "set.bbc", "-o", "out", "--keep-going")
     assert result.exit_code == 1
-    assert "names are lost" in result.stderr
+    assert "bbc: names are lost: those of 4 images (8 to 11), whose index is damaged" in errors(result)
     whole = [f"{group}-{place}.png" for group in range(2) for place in range(4)]
     assert sorted(contents(Path("out"))) == sorted([*whole, *(f"000{number:02}.png" for number in range(8, 12))])
     assert errors(run("test", "set.bbc"))[-1] == (
@@ -504,6 +505,82 @@ def test_keep_going_without_an_index() -> None:
     )
     Path("set.bbc").write_bytes(b"\xbb\xc1\x01" + bytes(100))
     fail("decompress", "set.bbc", "-o", "none", "--keep-going")
+
+
+@pytest.mark.parametrize(("tail", "status"), [(bytes(512), 0), (b"a line\n", 1)])
+def test_bytes_behind_an_archive(tail: bytes, status: int) -> None:
+    """Every command tells of them, and reads the archive; zeros alone are no reason to doubt it."""
+    data = make_archive(2)
+    Path("set.bbc").write_bytes(data + tail)
+    line = f"bbc: {len(tail)} bytes behind the archive{', all zero,' * (status == 0)} are passed over"
+    for command in (["list"], ["info"], ["decompress", "-o", "out"], ["decompress", "--keep-going", "-o", "kept"]):
+        result = run(command[0], "set.bbc", *command[1:])
+        assert (result.exit_code, errors(result)) == (0, [line])
+    assert json.loads(run("info", "set.bbc", "--json").stdout)["parts"]["behind"] == len(tail)
+    assert len(contents(Path("out"))) == 8 and contents(Path("out")) == contents(Path("kept"))
+    tested = run("test", "set.bbc")
+    assert tested.exit_code == status
+    assert errors(tested)[0] == line and len(errors(tested)) == 1 + status
+    with bbcompress.open("set.bbc") as archive, Image.open("set.bbc") as frames:
+        assert len(archive) == 8
+        frames.seek(7)
+    put_folder()
+    added = run("add", "set.bbc", "set")
+    assert added.exit_code == status
+    if status:
+        assert "nothing is added" in errors(added)[0]
+        assert Path("set.bbc").read_bytes() == data + tail
+        with pytest.raises(BBCError, match="nothing is added"):
+            bbcompress.add("set.bbc", {"new.png": digit(0)})
+        return
+    assert errors(added)[0] == "bbc: note: 512 bytes behind the archive, all zero, are cut off"
+    assert Path("set.bbc").read_bytes().startswith(data + b"\xbb\xc1\x01")
+    assert len(json.loads(succeed("list", "set.bbc", "--json"))) == 14
+
+
+def test_bytes_behind_a_lone_image() -> None:
+    """A stored one has its end where its checksum fits; a model's message goes to the end of the file."""
+    image = from_array(np.random.default_rng(0).integers(0, 256, (9, 5, 4), np.uint8))
+    for tail in (bytes(512), b"a line\n" * 9):
+        Path("stored.bbc").write_bytes(api.compress(image) + tail)
+        result = run("decompress", "stored.bbc", "-o", "stored.png", "--force")
+        assert result.exit_code == 0 and f"bbc: {len(tail)} bytes behind the image" in result.stderr
+        assert read_image(Path("stored.png").read_bytes()) == image
+        with Image.open("stored.bbc") as opened:
+            assert opened.size == (5, 9)
+        assert run("info", "stored.bbc").exit_code == 0
+        Path("coded.bbc").write_bytes(api.compress(digit(0)) + tail)
+        assert "other bytes behind" in fail("test", "coded.bbc")
+
+
+def test_a_file_of_something_else_is_not_read_whole() -> None:
+    with open("zeros.bbc", "wb") as file:
+        file.truncate(1 << 26)
+    tracemalloc.start()
+    try:
+        assert "not a .bbc file" in fail_of_size("test", "zeros.bbc")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+def fail_of_size(*arguments: str) -> str:
+    """As `fail`, without a look at what is in the files."""
+    result = run(*arguments)
+    assert result.exit_code == 1
+    (line,) = errors(result)
+    return line
+
+
+def test_archives_one_behind_the_other_whose_names_are_the_same() -> None:
+    """No writer makes them; --keep-going brings all images out, and tells of it."""
+    data = make_archive(1)
+    Path("set.bbc").write_bytes(data + data)
+    assert "two images" in fail("decompress", "set.bbc", "-o", "out")
+    result = run("decompress", "set.bbc", "-o", "out", "--keep-going")
+    assert result.exit_code == 1 and "two images have the name" in result.stderr
+    assert len(contents(Path("out"))) == 8
+    assert "two images have one name" in errors(run("test", "set.bbc"))[-1]
 
 
 def test_nothing_to_keep() -> None:

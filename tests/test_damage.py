@@ -6,6 +6,7 @@ import io
 import itertools
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 from damage_for_tests import (
+    CUT,
     DATA,
     FILES,
+    LOUD,
     MASKS,
     MODELS,
+    NOTED,
+    REFUSED_ALL,
     Content,
     archive,
+    block_damages,
+    block_outcome,
     check,
     content,
     digits,
     grown,
+    large,
     lone,
     one_cache,
 )
@@ -183,6 +191,28 @@ def test_several_segments_salvaged(mask: int) -> None:
         found = [image for done in reader.each(_same) for image in done.results]
         assert all(image in images for image in found)
         assert len(found) >= len(images) - 3
+
+
+@pytest.mark.parametrize("shape", [{}, {"segments": 6, "images": 3, "side": 9}], ids=["large", "small"])
+def test_damage_by_blocks(shape: dict[str, int]) -> None:
+    """All images, an error, or just those of the first segments, where the last one is cut off; with what names there
+    are, each image has its own. benchmarks/faults.py counts more of it."""
+    data = large(**shape)
+    expected = content(data)
+    images = dict(expected)
+    counts: Counter[str] = Counter()
+    for _, damaged in block_damages(data, 140):
+        counts[block_outcome(damaged, data, expected)] += 1
+        try:
+            reader = Reader(io.BytesIO(damaged), keep_going=True)
+        except BBCError:
+            continue
+        for done in reader.each(_same):
+            for position, image in zip(done.positions, done.results, strict=False):
+                name = reader.names[position]
+                assert images[name] == image if name is not None else image in images.values()
+    assert counts[CUT] and counts[LOUD] and counts[REFUSED_ALL]
+    assert 100 * counts[NOTED] <= counts.total()  # one of these: the block that is lost held the beginning of the index
 
 
 @pytest.mark.parametrize("steps", [0, 2])

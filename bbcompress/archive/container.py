@@ -265,11 +265,12 @@ class ArchiveReader:
     tail: what stands behind the last whole segment, and is left out.
     fault: what is wrong with the file as a whole, where it was salvaged; else None.
     unread: bytes of a salvaged file of which nothing could be made.
+    duplicate: a name that two images have, where that was no reason to refuse the file; else None.
     budget: what more segments may still make a reader list.
     """
 
     def __init__(self, file: BinaryIO, max_pixels: int = MAX_PIXELS, keep_going: bool = False) -> None:
-        """keep_going: where the file is damaged as a whole, salvage the groups that can be found.
+        """keep_going: where the file is damaged as a whole, salvage what groups are found. Names may occur twice.
 
         FormatError where the file is not an archive from its first byte on, to which was added: where it is damaged,
         or holds something else.
@@ -302,9 +303,9 @@ class ArchiveReader:
         self._starts = [0, *accumulate(segment.index.image_count for segment in segments)]
         if self.image_count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"the archive claims {self.image_count} images, the limit is {MAX_ARCHIVE_IMAGES}")
-        name = find_duplicate(segment.index.names for segment in segments if segment.index.names is not None)
-        if name is not None:
-            raise FormatError(f"two images of the archive have the name {name[:80]!r}")
+        self.duplicate = find_duplicate(segment.index.names for segment in segments if segment.index.names is not None)
+        if self.duplicate is not None and not keep_going:
+            raise FormatError(f"two images of the archive have the name {self.duplicate[:80]!r}")
         pairs = list(zip(self._starts, segments, strict=False))
         self.groups = [group for first, segment in pairs for group in segment.groups(first)]
         self._first_groups = [0, *accumulate(len(segment.index.sizes) for segment in segments)]

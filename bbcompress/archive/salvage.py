@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -33,7 +33,7 @@ class Salvage:
 
 def salvage(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> Salvage:
     """What is left of a damaged archive: its whole segments; of those whose index is whole the groups that stand where
-    it says, counted from the segment's beginning or from its end; of others the groups, without names.
+    it says, counted from its end; of others the groups, without names.
 
     Checksums tell which groups are as they were. Raises FormatError where that takes too much effort.
     """
@@ -73,14 +73,11 @@ def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple
     if (indexed := search.index_before(end, start)) is not None:
         index, index_start = indexed
         used += end - index_start
-        offsets, sizes, good = _places(search, start, index, index_start)
-        index = replace(index, sizes=sizes)
+        numbers = {offset: number for number, (offset, _, _) in enumerate(groups)}
+        segment, good, size = _placed(search, start, index, index_start, numbers)
         groups = [group for group in groups if group[0] not in good and search.fits(*group[:2])]
-        if offsets is None:  # which group is which cannot be said
-            groups = sorted([*groups, *((at, *size) for at, size in good.items())])
-        else:
-            found.insert(0, (Segment(start, index, 0, offsets), True))
-            used += sum(length for length, _ in good.values())
+        found.insert(0, (segment, True))
+        used += size
         end = index_start
     groups = [group for group in groups if group[0] + group[1] <= end]
     if groups:
@@ -101,34 +98,33 @@ def _nameless(search: Search, start: int, groups: Sequence[_Group]) -> Segment:
     return Segment(start, Index(sizes, positions, None, None, 0, 0), 0, tuple(offset for offset, _, _ in groups))
 
 
-def _places(
-    search: Search, start: int, index: Index, index_start: int
-) -> tuple[tuple[int, ...] | None, tuple[tuple[int, int], ...], dict[int, tuple[int, int]]]:
-    """Where the groups of an index are: as far behind the segment's beginning, or before the index, as it says. Those
-    whose checksums fit in neither place stay where the index says, as far as that is before it, to be told of as lost.
+def _placed(
+    search: Search, start: int, index: Index, index_start: int, numbers: Mapping[int, int]
+) -> tuple[Segment, set[int], int]:
+    """The segment of an index, its groups counted backwards from it. Groups that are not there as they were stay in it,
+    to be told of as lost, each in the place where it would be, as far as that is behind `start`.
 
-    Gives their offsets, their lengths and images, and the same of those that are as they were by offset. No offsets
-    where one place may be that of two groups: between them, some others have been lost.
+    Where bytes were lost or came in, groups before that place are not where this looks for them. What they say of
+    themselves does not tell whether they are of this segment or of one before it, so they get no names. A group in the
+    right place gets none either where it has another number, counted from the beginning.
+
+    numbers: of the groups that were found from the beginning, by their offsets.
+
+    Gives the segment, the offsets of the groups that are as they were, and their bytes.
     """
     offsets: list[int] = []
     sizes: list[tuple[int, int]] = []
-    good: dict[int, tuple[int, int]] = {}
-    owner: dict[int, int] = {}
-    front, back = start + len(PREFIX), index_start - index.group_bytes
-    sure = True
+    good: set[int] = set()
+    used = 0
+    at = index_start - index.group_bytes
     for number, (length, count) in enumerate(index.sizes):
-        at = None
-        for place in {front, back}:
-            if place >= start and place + length <= index_start and search.fits(place, length):
-                sure = sure and owner.setdefault(place, number) == number
-                good[place] = length, count
-                at = place
-        if at is None:
-            at = min(front, index_start)
-            sizes.append((min(length, index_start - at), count))
-        else:
-            sizes.append((length, count))
-        offsets.append(at)
-        front += length
-        back += length
-    return (tuple(offsets) if sure else None), tuple(sizes), good
+        begin, end = max(at, start), max(at + length, start)
+        if numbers.get(at, number) != number:
+            end = begin
+        elif at >= start and search.fits(at, length):
+            good.add(at)
+            used += length
+        offsets.append(begin)
+        sizes.append((end - begin, count))
+        at += length
+    return Segment(start, replace(index, sizes=tuple(sizes)), 0, tuple(offsets)), good, used

@@ -55,9 +55,8 @@ _STRAY = 1 << 16
 
 _SEGMENT_START = re.compile(re.escape(PREFIX) + b"(?=[" + re.escape(GROUP_FLAGS) + b"])", re.DOTALL)
 
-_NEARLY, _VERY_NEARLY = 1 << 16, 8
-"""By how many bytes the length in a footer may be wrong for it to be that of an index which lost some, or got some:
-where the index begins as it must, and where it may be that only a group was broken off."""
+_BLOCK, _MOVED = 1 << 9, 1 << 16
+"""Bytes are lost or come in by blocks, and so many at most are looked for; beside these, up to eight of any number."""
 
 
 class NoSegmentError(FormatError):
@@ -395,10 +394,9 @@ class Search:
                 state, _ = self._index_after(found)
                 if state is _IndexState.CUT:
                     break
-                missing = state is _IndexState.MISSING
-                if self._ends_as_a_footer(found, _NEARLY if missing else _VERY_NEARLY):
+                if self._ends_as_a_footer(found, found.end):
                     return None
-                if missing:
+                if state is _IndexState.MISSING:
                     break
                 if state is not _IndexState.NONE:
                     return None
@@ -409,6 +407,8 @@ class Search:
             except FormatError:
                 return None
             if found.end + length > self.end:
+                if self._ends_as_a_footer(found, found.end + length):
+                    return None
                 images = header.count
                 break
             if not self.fits(found.end, length):
@@ -418,14 +418,14 @@ class Search:
             return None
         return Tail(TailKind.UNFINISHED, self.end - start, found.images + images)
 
-    def _ends_as_a_footer(self, groups: Walk, most: int) -> bool:
-        """Whether the file ends with the footer of an index that begins behind the groups and has lost so many bytes at
-        most, or got so many."""
-        size = self.end - FOOTER_BYTES - groups.end
-        if size <= 0:
+    def _ends_as_a_footer(self, groups: Walk, index_start: int) -> bool:
+        """Whether the file ends with the footer of an index that begins there, and that may have lost some bytes or got
+        some, as `_MOVED` has it. Of other bytes that may stand there, only few say such a length."""
+        if self.end - FOOTER_BYTES <= groups.end:
             return False
         stated = int.from_bytes(self.head(self.end - FOOTER_BYTES, 4), "little")
-        return stated > len(groups.sizes) and abs(stated - size) <= most
+        moved = index_start + stated + FOOTER_BYTES - self.end
+        return stated > len(groups.sizes) and (abs(moved) <= 8 or (moved % _BLOCK == 0 and abs(moved) <= _MOVED))
 
     def _has_stray_group(self, start: int) -> bool:
         """Whether there is a group whose checksum fits, and no prefix before it, in the first bytes from there on."""

@@ -195,6 +195,8 @@ def _what_is_damaged(reader: Reader, lost: int) -> str:
     """Of an archive of which something is: groups, what holds them together, or both."""
     archive = reader.archive
     groups = f"{lost} of {1 if archive is None else len(archive.groups)} groups"
+    if archive is not None and archive.fault is None and archive.duplicate is not None:
+        return f"{groups}, and two images have one name" if lost else "two images have one name"
     if archive is None or archive.fault is None:
         return groups
     others = f"and {groups} that were found" if lost else "but no group that was found"

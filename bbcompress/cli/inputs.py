@@ -57,13 +57,15 @@ def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
             places = [*(_range_of(positions) for positions in nameless[:RANGES]), *["..."] * (len(nameless) > RANGES)]
             count = count_of(sum(map(len, nameless)))
             tell(f"names are lost: those of {count} ({', '.join(places)}), whose index is damaged")
+    if archive is not None and archive.duplicate is not None:
+        tell(f"two images have the name {archive.duplicate!r}; each comes out under a name of its own")
     names = list_names(reader.names) if lost else []
     for done in lost:
         tell(f"group {done.number} is lost ({done.error})")
         for position in done.positions:
             name = names[position]
             tell(f"lost: {f'image {position}' if name is None else name}")
-    return bool(lost) or (archive is not None and archive.fault is not None)
+    return bool(lost) or (archive is not None and (archive.fault is not None or archive.duplicate is not None))
 
 
 def _range_of(positions: range) -> str:

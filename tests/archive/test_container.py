@@ -5,6 +5,7 @@ import random
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -541,6 +542,63 @@ def test_salvage_brings_out_every_group_that_is_whole() -> None:
             first, last = starts[segment_of[number]], starts[segment_of[number] + 1]
             if not first <= place < last or (found[entry.offset][1] is not None):
                 assert names == (None if entry.names is None else list(entry.names))
+
+
+def test_an_index_names_the_groups_that_stand_before_it() -> None:
+    """Bytes were lost, or came in, in one of several groups. Those behind that place have their names; those before it
+    may be of another segment, and have none; the others are told of."""
+    names = [["a"], ["b", "c"], ["d"], ["e", "f", "g"]]
+    groups = [
+        (GroupHeader(count=len(its), fallback=True), join_items([bytes([n]) * 40 for _ in its]), its, None)
+        for n, its in enumerate(names)
+    ]
+    before, data = write((FALLBACK, join_items([b"x"]), ["x"], None)), write(*groups)
+    second = ArchiveReader(io.BytesIO(data)).groups[1]
+    for start in (b"", before):
+        at = second.offset + 9
+        for changed in (data[:at] + data[at + 21 :], data[:at] + b"junk" * 5 + data[at:]):
+            with pytest.raises(FormatError, match="damaged"):
+                ArchiveReader(io.BytesIO(start + changed))
+            reader = ArchiveReader(io.BytesIO(start + changed), keep_going=True)
+            found = {}
+            for number, entry in enumerate(reader.groups):
+                key = tuple(reader.names[position] or "-" for position in entry.positions)
+                with suppress(FormatError):
+                    found[key] = reader.read_group(number)[1]
+            assert found.pop(("x",), None) == (join_items([b"x"]) if start else None)
+            assert found == {("-",): groups[0][1], ("d",): groups[2][1], ("e", "f", "g"): groups[3][1]}
+            assert [len(positions) for positions in reader.without_index] == [1]
+            assert {"a", "b", "c"} <= set(reader.names)
+
+
+def test_equal_groups_of_two_segments_do_not_get_each_others_names() -> None:
+    """What is cut out begins in one segment and ends in the next, whose groups are as long as those of the first.
+    (Where just as many bytes are cut out as a segment has, nothing in the format tells it.)"""
+    parts = [
+        write(*[(FALLBACK, join_items([f"{segment}{n}".encode() * 20]), [f"{segment}{n}.png"], None) for n in range(3)])
+        for segment in range(2)
+    ]
+    data = b"".join(parts)
+    for start in range(3, len(parts[0])):
+        for end in range(len(parts[0]) + 3, len(data), 3):
+            if end - start == len(parts[0]):
+                continue
+            try:
+                reader = ArchiveReader(io.BytesIO(data[:start] + data[end:]), keep_going=True)
+            except FormatError:
+                continue
+            for number, entry in enumerate(reader.groups):
+                with suppress(FormatError):
+                    (item,) = split_items(reader.read_group(number)[1], 1)
+                    assert reader.names[entry.positions[0]] in (None, f"{item[:2].decode()}.png")
+
+
+def test_names_that_occur_twice_are_no_reason_not_to_bring_them_out() -> None:
+    one = small_archive()
+    with pytest.raises(FormatError, match="two images"):
+        ArchiveReader(io.BytesIO(one + one))
+    reader = ArchiveReader(io.BytesIO(one + one), keep_going=True)
+    assert (reader.image_count, reader.duplicate is not None, reader.fault) == (16, True, None)
 
 
 def test_salvage_of_what_is_no_archive() -> None:

@@ -130,12 +130,12 @@ def is_unfinished(rest: bytes) -> bool:
     at = len(PREFIX)
     while last_content(rest) > at:
         try:
-            if sizes and (index_end(rest, at, sizes) is not None or says_length(rest, at, sizes, 8)):
+            if sizes and (index_end(rest, at, sizes) is not None or says_length(rest, at, sizes, at)):
                 return False
         except CutIndex:
             break
         except EndOfData:
-            if says_length(rest, at, sizes, 2**16):
+            if says_length(rest, at, sizes, at):
                 return False
             break
         except FormatError:
@@ -147,6 +147,8 @@ def is_unfinished(rest: bytes) -> bool:
         except FormatError:
             return False
         if at + size[1] > len(rest):
+            if says_length(rest, at, sizes, at + size[1]):
+                return False
             break
         if not group_fits(rest, at):
             return False
@@ -155,8 +157,11 @@ def is_unfinished(rest: bytes) -> bool:
     return not has_segment(rest, at)
 
 
-def says_length(rest: bytes, at: int, sizes: list[tuple[int, int]], most: int) -> bool:
-    """The end of an archive: whether the rest ends with a footer that says, nearly, the length of an index at `at`."""
-    length, stated = len(rest) - 8 - at, int.from_bytes(rest[-8:-4], "little")
+def says_length(rest: bytes, at: int, sizes: list[tuple[int, int]], index: int) -> bool:
+    """The end of an archive: whether the rest ends with a footer, behind `at`, that says about the length of an index
+    that begins at `index`."""
+    stated = int.from_bytes(rest[-8:-4], "little")
+    moved = abs(index + stated + 8 - len(rest))
+    near = moved <= 8 or (moved <= 2**16 and moved % 512 == 0)
     listed = sum(len(varint(size)) + len(varint(images)) for images, size in sizes)
-    return length > 0 and stated > listed and abs(stated - length) <= most
+    return len(rest) - 8 > at and stated > listed and near
