@@ -33,7 +33,7 @@ def read_blocks(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Mode
         message = cursor.rest() if last else cursor.take(cursor.varint())
         block = np.zeros((images, rows.stop - rows.start, columns.stop - columns.start, channels), np.int64)
         of_block = replace(coding, lanes=lanes, direct=direct, batches=batches)
-        read_message(message, of_block, checkpoint, model, block, checked + varint(number))
+        read_message(message, of_block, checkpoint, model, list(block), checked + varint(number))
         x[:, rows, columns] = block
 
 

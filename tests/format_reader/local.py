@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import Bernoulli, mixture_edges, mixture_gradient
-from .message import Tile
+from .message import Images, Tile
 from .networks import GRADIENT_LIMIT, backward, clamp, forward, layer_backward, rounded_shift
 
 Array = npt.NDArray[Any]
@@ -18,7 +18,7 @@ NEIGHBOURS = [(dy, dx) for dy in range(-3, 1) for dx in range(-3, 4) if (dy, dx)
 
 
 class Local:
-    """A local model, for the tiles of images (images, height, width, channels)."""
+    """A local model, for the tiles of images."""
 
     def __init__(self, checkpoint: Checkpoint, encoder: str) -> None:
         self.settings = checkpoint.settings
@@ -28,7 +28,7 @@ class Local:
         (self.heads,) = networks["heads"]
         self.patch, self.head = networks[f"encoder.{encoder}.patch"], networks[f"encoder.{encoder}.head"]
 
-    def pop_pixels(self, message: Message, x: Array, tiles: list[Tile], z: Array) -> None:
+    def pop_pixels(self, message: Message, x: Images, tiles: list[Tile], z: Array) -> None:
         """Local models: order: step after step, all one call of the coder."""
         features = self.features(z)
         first = {tile.image: min(t.y for t in tiles if t.image == tile.image) for tile in tiles}
@@ -43,15 +43,15 @@ class Local:
         number = 0
         for step in sorted(steps):
             pixels = sorted(steps[step], key=lambda pixel: pixel[:3])
-            inputs, reference = zip(*(self.inputs(x, *pixel) for pixel in pixels), strict=True)
+            inputs, reference = zip(*(self.inputs(x[pixel[0]], *pixel[1:]) for pixel in pixels), strict=True)
             trunk = forward(self.trunk, np.stack(inputs))[-1]
-            for channel in range(x.shape[3]):
-                levels = np.stack([x[pixel[:3]] for pixel in pixels]) - np.stack(reference)
+            for channel in range(len(reference[0])):
+                levels = np.stack([x[image][y, column] for image, y, column, _ in pixels]) - np.stack(reference)
                 levels[:, channel:] = 0
                 parameters = self.parameters(trunk, levels)[channel][-1]
                 every = self.edges(parameters, np.stack(reference)[:, channel])
-                for pixel, edges in zip(pixels, every, strict=True):
-                    x[pixel[:3]][channel] = message.pop(number % len(message.heads), edges)
+                for (image, y, column, _), edges in zip(pixels, every, strict=True):
+                    x[image][y, column, channel] = message.pop(number % len(message.heads), edges)
                     number += 1
 
     def features(self, z: Array) -> Array:
@@ -59,21 +59,20 @@ class Local:
         cells = -(-self.settings["tile"] // self.settings["cell"])
         return forward(self.decoder, z)[-1].reshape(len(z), cells, cells, -1)
 
-    def inputs(self, x: Array, image: int, y: int, column: int, cell: Array) -> tuple[Array, Array]:
+    def inputs(self, x: Array, y: int, column: int, cell: Array) -> tuple[Array, Array]:
         """Local models: neighbourhood: the inputs of a pixel, and its channels' references."""
-        width, channels = x.shape[2:]
+        _, width, channels = x.shape
 
         def exists(dy: int, dx: int) -> bool:
             return y + dy >= 0 and 0 <= column + dx < width
 
         reference = np.zeros(channels, np.int64)
         if self.settings["centred"]:
-            beside = [x[image, y + dy, column + dx] for dy, dx in [(0, -1), (-1, 0)] if exists(dy, dx)]
+            beside = [x[y + dy, column + dx] for dy, dx in [(0, -1), (-1, 0)] if exists(dy, dx)]
             reference = (sum(beside) + len(beside) // 2) // len(beside) if beside else reference + 128
         unit = 64 if self.binary else 1
         parts = [
-            unit * (x[image, y + dy, column + dx] - reference) if exists(dy, dx) else 0 * reference
-            for dy, dx in NEIGHBOURS
+            unit * (x[y + dy, column + dx] - reference) if exists(dy, dx) else 0 * reference for dy, dx in NEIGHBOURS
         ]
         if self.settings["centred"]:
             parts.append(reference - 128)
@@ -96,11 +95,11 @@ class Local:
             return Bernoulli().edges(parameters[:, 0])
         return mixture_edges(parameters, reference)
 
-    def encode(self, x: Array, tiles: list[Tile]) -> tuple[Array, Array]:
+    def encode(self, x: Images, tiles: list[Tile]) -> tuple[Array, Array]:
         """Local models: encoder."""
         side, fields, rows = self.settings["patch"], self.settings["pool"], []
         for tile in tiles:
-            pixels = x[tile.image, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+            pixels = x[tile.image][tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
             pixels = np.pad(pixels, [(0, -tile.height % side), (0, -tile.width % side), (0, 0)], mode="edge")
             down, across = pixels.shape[0] // side, pixels.shape[1] // side
             patches = pixels.reshape(down, side, across, side, -1).transpose(0, 2, 1, 3, 4).reshape(down * across, -1)
@@ -114,23 +113,24 @@ class Local:
         mu, rho = np.split(forward(self.head, np.stack(rows))[-1], 2, axis=1)
         return mu, rho
 
-    def gradient(self, x: Array, tiles: list[Tile], z: Array, step: int) -> Array:
+    def gradient(self, x: Images, tiles: list[Tile], z: Array, step: int) -> Array:
         """Local models: gradient."""
         decoded = forward(self.decoder, z)
         features = self.features(z)
-        side, stride = self.settings["cell"], self.settings["stride"]
-        if min(x.shape[1:3]) < self.settings["tile"]:
-            stride = 1
-        a, b = step % stride, step // stride % stride
+        side = self.settings["cell"]
         cells = np.zeros((*features.shape[:3], len(self.trunk[0].weight)), np.int64)
         for n, tile in enumerate(tiles):
+            stride = self.settings["stride"]
+            if min(x[tile.image].shape[:2]) < self.settings["tile"]:
+                stride = 1
+            a, b = step % stride, step // stride % stride
             pixels = [(y, c) for y in range(a, tile.height, stride) for c in range(b, tile.width, stride)]
             if not pixels:
                 continue
-            sums = self.pixel_gradients(x, tile, features[n], pixels)
+            sums = self.pixel_gradients(x[tile.image], tile, features[n], pixels)
             for (y, column), of_pixel in zip(pixels, sums, strict=True):
                 cells[n, y // side, column // side] += of_pixel
-        cells = clamp(cells * stride**2, 2**34)
+            cells[n] = clamp(cells[n] * stride**2, 2**34)
         first = self.trunk[0]
         weight = first.weight[:, -features.shape[3] :]
         by_features = clamp(rounded_shift(cells @ weight, first.weight_bits), GRADIENT_LIMIT)
@@ -140,11 +140,10 @@ class Local:
         """Local models: gradient: that by the sums of the trunk's first layer, of each pixel."""
         side = self.settings["cell"]
         of_pixels = [
-            self.inputs(x, tile.image, tile.y + y, tile.x + column, features[y // side, column // side])
-            for y, column in pixels
+            self.inputs(x, tile.y + y, tile.x + column, features[y // side, column // side]) for y, column in pixels
         ]
         inputs, reference = (np.stack(part) for part in zip(*of_pixels, strict=True))
-        levels = np.stack([x[tile.image, tile.y + y, tile.x + column] for y, column in pixels])
+        levels = np.stack([x[tile.y + y, tile.x + column] for y, column in pixels])
         trunk = forward(self.trunk, inputs)
         channels = self.parameters(trunk[-1], levels - reference)
         parts = []

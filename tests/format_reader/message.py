@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Protocol
@@ -32,16 +33,20 @@ class Tile:
     width: int
 
 
-class Model(Protocol):
-    """What an architecture says of tiles of images x (images, height, width, channels)."""
+Images = Sequence[Array]
+"""Of each image (or block) its levels, (height, width, channels)."""
 
-    def pop_pixels(self, message: Message, x: Array, tiles: list[Tile], z: Array) -> None:
+
+class Model(Protocol):
+    """What an architecture says of tiles of images."""
+
+    def pop_pixels(self, message: Message, x: Images, tiles: list[Tile], z: Array) -> None:
         """Pop the tiles' pixels from p(x|z) into x; z (tiles, latents) in units of 2^-16."""
 
-    def encode(self, x: Array, tiles: list[Tile]) -> tuple[Array, Array]:
+    def encode(self, x: Images, tiles: list[Tile]) -> tuple[Array, Array]:
         """What the encoder gives: mu in units of 2^-16, rho in units of 2^-10, (tiles, latents)."""
 
-    def gradient(self, x: Array, tiles: list[Tile], z: Array, step: int) -> Array:
+    def gradient(self, x: Images, tiles: list[Tile], z: Array, step: int) -> Array:
         """The gradient of -ln p(x|z) by z in step k, in units of 2^-20."""
 
 
@@ -54,9 +59,10 @@ class Coding:
     batches: list[int]
     steps: int
     rate: int
+    together: bool = False
 
 
-def read_message(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Model, x: Array, checked: bytes) -> None:
+def read_message(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Model, x: Images, checked: bytes) -> None:
     """The message: pop all strips into x, of zeros, and check what is left of the message."""
     message = Message(data, coding.lanes)
     units = strips(x, checkpoint)
@@ -65,20 +71,23 @@ def read_message(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Mod
     for first, end in list(pairwise(ends))[::-1]:
         tiles = [tile for unit in units[first:end] for tile in unit]
         pop_batch(message, coding, checkpoint.settings, model, x, tiles)
-    for tiles in units[: coding.direct][::-1]:
+    directly = units[: coding.direct]
+    if coding.together and directly:
+        directly = [[tile for unit in directly for tile in unit]]
+    for tiles in directly[::-1]:
         pop_direct(message, checkpoint.settings, model, x, tiles)
     check(not message.words, "words that are left")
-    digest = hashlib.shake_128(checkpoint.id + checked + x.astype(np.uint8).tobytes()).digest(4 * coding.lanes)
-    numbers = np.frombuffer(digest, "<u4")
+    pixels = b"".join(image.astype(np.uint8).tobytes() for image in x)
+    numbers = np.frombuffer(hashlib.shake_128(checkpoint.id + checked + pixels).digest(4 * coding.lanes), "<u4")
     check(message.heads == [2**31 + int(number) % 2**31 for number in numbers], "the heads that are left")
 
 
-def strips(x: Array, checkpoint: Checkpoint) -> list[list[Tile]]:
+def strips(x: Images, checkpoint: Checkpoint) -> list[list[Tile]]:
     """The message: the strips in the order in which they were pushed, each the tiles from left to right."""
-    images, height, width, _ = x.shape
-    side = checkpoint.settings.get("tile", max(height, width))
     units = []
-    for image in range(images):
+    for image, pixels in enumerate(x):
+        height, width, _ = pixels.shape
+        side = checkpoint.settings.get("tile", max(height, width))
         for y in reversed(range(0, height, side)):
             row = [
                 Tile(image, y, left, min(side, height - y), min(side, width - left)) for left in range(0, width, side)
@@ -88,7 +97,7 @@ def strips(x: Array, checkpoint: Checkpoint) -> list[list[Tile]]:
 
 
 def pop_batch(
-    message: Message, coding: Coding, settings: dict[str, Any], model: Model, x: Array, tiles: list[Tile]
+    message: Message, coding: Coding, settings: dict[str, Any], model: Model, x: Images, tiles: list[Tile]
 ) -> None:
     """The message: a batch."""
     latents, bits = len(settings["direct_bits"]), settings["prior_bits"]
@@ -99,7 +108,7 @@ def pop_batch(
     push_posterior(message, mu.ravel(), sigma.ravel(), bins, bits)
 
 
-def pop_direct(message: Message, settings: dict[str, Any], model: Model, x: Array, tiles: list[Tile]) -> None:
+def pop_direct(message: Message, settings: dict[str, Any], model: Model, x: Images, tiles: list[Tile]) -> None:
     """The message: a direct unit."""
     bits = np.tile(settings["direct_bits"], len(tiles))
     bins = np.array([message.pop_bin(i % len(message.heads), int(b)) for i, b in enumerate(bits)])

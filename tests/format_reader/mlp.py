@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import Bernoulli, DiscretisedLogistic
-from .message import Tile
+from .message import Images, Tile
 from .networks import backward, forward
 
 Array = npt.NDArray[Any]
@@ -25,7 +25,7 @@ class MLP:
         kinds = {"bernoulli": Bernoulli, "discretised_logistic": DiscretisedLogistic}
         self.likelihood: Any = kinds[checkpoint.settings["likelihood"]]()
 
-    def pop_pixels(self, message: Message, x: Array, tiles: list[Tile], z: Array) -> None:
+    def pop_pixels(self, message: Message, x: Images, tiles: list[Tile], z: Array) -> None:
         """MLP models: pop the pixels of the images from p(x|z), one call of the coder."""
         parameters, number = forward(self.decoder, z)[-1], 0
         for tile, of_image in zip(tiles, parameters, strict=True):
@@ -34,17 +34,17 @@ class MLP:
                 pixels[index] = message.pop(number % len(message.heads), edges)
                 number += 1
 
-    def encode(self, x: Array, tiles: list[Tile]) -> tuple[Array, Array]:
+    def encode(self, x: Images, tiles: list[Tile]) -> tuple[Array, Array]:
         """MLP models: what the encoder gives, mu and rho."""
         mu, rho = np.split(forward(self.encoder, images_of(x, tiles))[-1], 2, axis=1)
         return mu, rho
 
-    def gradient(self, x: Array, tiles: list[Tile], z: Array, step: int) -> Array:
+    def gradient(self, x: Images, tiles: list[Tile], z: Array, step: int) -> Array:
         """MLP models: the gradient of -ln p(x|z) by z."""
         values = forward(self.decoder, z)
         return backward(self.decoder, values, self.likelihood.gradient(values[-1], images_of(x, tiles)))
 
 
-def images_of(x: Array, tiles: list[Tile]) -> Array:
+def images_of(x: Images, tiles: list[Tile]) -> Array:
     """MLP models: the encoder's inputs, (tiles, pixels)."""
-    return x[[tile.image for tile in tiles]].reshape(len(tiles), -1)
+    return np.stack([x[tile.image].reshape(-1) for tile in tiles])

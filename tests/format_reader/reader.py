@@ -81,7 +81,7 @@ class FormatReader:
             read_blocks(group.payload, coding, checkpoint, model, x, checked)
         else:
             checked += varint(1) + varint(group.count)
-            read_message(group.payload, coding, checkpoint, model, x, checked)
+            read_message(group.payload, coding, checkpoint, model, list(x), checked)
         return [picture(image, kind) for image in x]
 
     def checkpoint(self, start: bytes) -> Checkpoint:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import channel_gradient, channel_means, logistic_edges
-from .message import Tile
+from .message import Images, Tile
 from .networks import GRADIENT_LIMIT, Layer, clamp, outputs_of, rounded_shift
 
 Array = npt.NDArray[Any]
@@ -18,7 +18,7 @@ RHO_BEYOND = 554
 
 
 class Residual:
-    """A residual model, for the tiles of images (images, height, width, 3)."""
+    """A residual model, for the tiles of images."""
 
     def __init__(self, checkpoint: Checkpoint, encoder: str) -> None:
         self.side: int = checkpoint.settings["tile"]
@@ -26,19 +26,19 @@ class Residual:
         self.decoder = checkpoint.networks["decoder"]
         self.encoder = checkpoint.networks[f"encoder.{encoder}"]
 
-    def pop_pixels(self, message: Message, x: Array, tiles: list[Tile], z: Array) -> None:
+    def pop_pixels(self, message: Message, x: Images, tiles: list[Tile], z: Array) -> None:
         """Residual models: order: the red of all pixels, then the green, then the blue, each one call of the coder."""
         parameters = self.decode(z)[-1]
         pixels = [(n, y, column) for n, t in enumerate(tiles) for y in range(t.height) for column in range(t.width)]
         for channel in range(3):
             for number, (n, row, column) in enumerate(pixels):
                 tile = tiles[n]
-                place = tile.image, tile.y + row, tile.x + column
-                means, u, _ = channel_means(parameters[n, :, row, column], x[place])
+                pixel = x[tile.image][tile.y + row, tile.x + column]
+                means, u, _ = channel_means(parameters[n, :, row, column], pixel)
                 edges = logistic_edges(means[channel], u[channel])
-                x[place][channel] = message.pop(number % len(message.heads), edges)
+                pixel[channel] = message.pop(number % len(message.heads), edges)
 
-    def encode(self, x: Array, tiles: list[Tile]) -> tuple[Array, Array]:
+    def encode(self, x: Images, tiles: list[Tile]) -> tuple[Array, Array]:
         """Residual models: encoder."""
         value = 2 * self.filled(x, tiles) - 255
         first, second, *blocks, last = self.encoder
@@ -52,11 +52,11 @@ class Residual:
             mu[n, :, beyond], rho[n, :, beyond] = 0, RHO_BEYOND
         return latent_order(mu), latent_order(rho)
 
-    def filled(self, x: Array, tiles: list[Tile]) -> Array:
+    def filled(self, x: Images, tiles: list[Tile]) -> Array:
         """Residual models: tiles, filled up to their side, (tiles, channels, side, side)."""
         arrays = []
         for tile in tiles:
-            part = x[tile.image, tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+            part = x[tile.image][tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
             part = np.pad(part, [(0, self.side - tile.height), (0, self.side - tile.width), (0, 0)], mode="edge")
             arrays.append(part.transpose(2, 0, 1))
         return np.stack(arrays)
@@ -74,7 +74,7 @@ class Residual:
         middle = convolve(up, positive)
         return [inner, positive, middle, convolve(last, middle)]
 
-    def gradient(self, x: Array, tiles: list[Tile], z: Array, step: int) -> Array:
+    def gradient(self, x: Images, tiles: list[Tile], z: Array, step: int) -> Array:
         """Residual models: gradient."""
         inner, positive, middle, parameters = self.decode(z)
         first, *blocks, up, last = self.decoder
