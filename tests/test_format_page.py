@@ -681,6 +681,36 @@ def test_the_reader_follows_the_page() -> None:
     assert named >= set(headings()) - {"Two files, byte by byte"}
 
 
+def test_kinds_modes_and_limits_are_the_code_s() -> None:
+    from bbcompress import images, metadata
+    from bbcompress.archive import header, index, names
+    from bbcompress.codecs import refinement as package_refinement
+
+    records = PAGE[PAGE.index("\n## Metadata") : PAGE.index("\n## Fallback item")]
+    rows = re.findall(r"^\| (\d+(?:, \d+)*) [A-Za-z]", records, re.M)
+    assert {int(kind) for row in rows for kind in row.split(",")} == {*metadata._NAMES, *metadata.CHUNKS}
+    items = PAGE[PAGE.index("\n## Fallback item") : PAGE.index("\n## The coder")]
+    modes = {mode: int(code, 16) for code, mode in re.findall(r"^\| ([0-9A-F]+) \| `([^`]+)` \|", items, re.M)}
+    assert modes == package_fallback.MODE_CODES == dict(zip(fallback.MODES, range(11), strict=True))
+    codes = re.findall(r"^\| (\d) \| (?:grey|bilevel|RGB)", PAGE, re.M)
+    assert set(map(int, codes)) == {*header._KINDS, header._LEVELS_FOLLOW}
+    for text in (
+        f"K: varint, 1 .. {package_refinement.MAX_STEPS};",
+        f"1 .. {header.MAX_LEARNING_RATE};",
+        f"lanes, 1 .. {header.MAX_LANES} |",
+        f"images, 1 .. 2^{header.MAX_GROUP_IMAGES.bit_length() - 1} |",
+        f"each 1 .. 2^{images.MAX_SIDE.bit_length() - 1}, their product",
+        f"(2^{images.MAX_PIXELS.bit_length() - 1} by default)",
+        f"A group has at least {index.MIN_GROUP_BYTES} bytes",
+        f"at most 2^{names.MAX_LISTED.bit_length() - 1} names, and 2^{names.MAX_LISTED_BYTES.bit_length() - 1} bytes",
+        f"1 to {names.MAX_NAME_BYTES} bytes",
+        f"at most 2^{metadata.MAX_BLOCK_RECORDS.bit_length() - 1} records",
+        f"at most 2^{metadata.MAX_IMAGE_BYTES.bit_length() - 1} bytes, {metadata.RECORD_COST} added",
+        f"at most 2^{metadata.MAX_RECORDS.bit_length() - 1}, and their numbers",
+    ):
+        assert text in " ".join(PAGE.split()), text
+
+
 def test_the_two_files() -> None:
     example = PAGE[PAGE.index("\n## Two files") :]
     tables = re.split(r"\n\n(?!\|)", example)
