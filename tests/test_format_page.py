@@ -813,7 +813,7 @@ OTHERWISE: dict[str, tuple[str, str, str, str]] = {
     "steps go from the left": ("local", "key=lambda pixel: pixel[:3]", "key=lambda pixel: pixel[2]", STRIPS),
     "steps count from the image's top": ("local", "- first[tile.image]", "", STRIPS),
     "a step's columns are its rows": ("local", "a, b = step % stride,", "b, a = step % stride,", STRIPS),
-    "sampled gradients are not scaled": ("local", "cells * stride**2", "cells", STRIPS),
+    "sampled gradients are not scaled": ("local", "cells[n] * stride**2", "cells[n]", STRIPS),
     "sums over cells are not clamped": ("local", "2**34", "2**60", "sums of gradients"),
     "gradients into blocks are not clamped": (
         "residual",
