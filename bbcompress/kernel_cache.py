@@ -158,9 +158,13 @@ class _CompiledFiles:
             if result.lifted or result.library.has_dynamic_globals:  # as numba's own cache refuses
                 return
             data = importlib.import_module("numba.core.serialize").dumps(result._reduce())
-            kernel_files.write(*self._place_of(signature, result.codegen), data)
-        except OSError as error:
-            _warn_not_kept(self.cache_path, error.strerror or str(error))
+            path, key = self._place_of(signature, result.codegen)
+            try:
+                kernel_files.write(path, key, data)
+            except OSError as error:
+                # On Windows a file cannot be replaced while another process reads it; then it is whole already.
+                if kernel_files.read(path, key) is None:
+                    _warn_not_kept(self.cache_path, error.strerror or str(error))
         except Exception as error:
             _log.info("kernel %s cannot be kept: %r", self._name, error)
 

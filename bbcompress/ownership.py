@@ -1,6 +1,6 @@
 """Whether other users of the machine could have written what lies at a path; needed before code is loaded from there.
 
-The rule is that of ssh for keys, with its exception for sticky directories such as /tmp: each directory from the root
+The rule is that of ssh for keys, with an exception for sticky directories such as /tmp: each directory from the root
 down to the path belongs to root or to this user, and only its owner may write in it. In a sticky directory others may
 add entries, but not rename or remove this user's. Symbolic links are followed one by one; each has to belong to root
 or to this user, and so have the directories that it lies in. The last directory belongs to this user and nobody else

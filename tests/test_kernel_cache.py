@@ -539,6 +539,36 @@ def test_first_runs_at_once_and_damage(tmp_path: Path) -> None:
     assert not first and data == results[0][2]
 
 
+def test_a_file_that_cannot_be_replaced(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on Windows, while another process reads it: that is told only where there is no whole file now."""
+    run_flip()
+    (file,) = files_in(cache)
+    whole = file.read_bytes()
+    read = kernel_files.read
+    reads: list[bytes | None] = [None]  # it was not there yet when this process looked
+
+    def read_later(path: Path, key: bytes) -> bytes | None:
+        return reads.pop() if reads else read(path, key)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(kernel_files, "read", read_later)
+    monkeypatch.setattr(os, "replace", refuse)
+    caplog.set_level(logging.WARNING, "bbcompress")
+    caplog.clear()
+    assert not was_loaded(run_flip())
+    assert not caplog.records and files_in(cache) == [file]
+    file.write_bytes(whole[:-1])
+    for _ in range(2):
+        assert not was_loaded(run_flip())
+    told = f"compiled kernels cannot be kept in {file.parent}: Access is denied"
+    assert [record.message for record in caplog.records] == [told]
+    assert files_in(cache) == [file]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="there is no limit to the size of files")
 def test_a_full_disk_and_a_killed_process(tmp_path: Path) -> None:
     base = {"NUMBA_CACHE_DIR": str(tmp_path)}
