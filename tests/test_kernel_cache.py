@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bbcompress import kernel_cache, kernel_files
+from bbcompress import ans_kernels, compress, kernel_cache, kernel_files
+from bbcompress.exact import distribution_kernels, mixture_kernels
 from bbcompress.jobs import Workers
 from bbcompress.kernel_cache import Kernel, kernel
 from bbcompress.kernel_files import KEPT_UNUSED, Place
+from bbcompress.models import network_kernels
 
 ROOT = Path(__file__).parents[1]
 OTHER = 12345
@@ -159,6 +161,38 @@ def test_a_damaged_file_is_compiled_anew_in_silence(cache: Path, caplog: pytest.
     file.write_bytes(b"")
     run_flip()
     assert [record.message for record in caplog.records] == [f"{file} is damaged; the kernel is compiled anew"]
+
+
+@pytest.mark.filterwarnings("ignore:the model tiny-.* does not code")
+def test_each_file_of_the_real_kernels_at_200_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that compressing uses, from where they are kept for this user; none is compiled here if they are."""
+    if kernel_cache.directory() is None:
+        pytest.skip("no directory of this machine is this user's alone")
+    modules = (ans_kernels, network_kernels, distribution_kernels, mixture_kernels)
+    for loop in [value for module in modules for value in vars(module).values() if isinstance(value, Kernel)]:
+        monkeypatch.setattr(loop, "_compiled", None)
+    monkeypatch.setattr(kernel_cache, "MAX_INTERPRETED", -1)
+    keys: dict[Path, bytes] = {}
+    read = kernel_files.read
+
+    def reads(path: Path, key: bytes) -> bytes | None:
+        keys[path] = key
+        return read(path, key)
+
+    monkeypatch.setattr(kernel_files, "read", reads)
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    for name, array in (("tiny-grey", pixels), ("tiny-binary", pixels > 127), ("tiny-local", np.dstack([pixels] * 3))):
+        compress(array, k=1, model=ROOT / "tests" / "data" / "models" / name)
+    assert len(keys) >= 6
+    for path, key in keys.items():
+        assert read(path, key) is not None
+        copy = tmp_path / path.parent.name / path.name  # the digest is of these names
+        copy.parent.mkdir(exist_ok=True)
+        for number, data in enumerate(damaged(path.read_bytes(), np.random.default_rng(0))):
+            copy.write_bytes(data)
+            assert read(copy, key) is None, (path.name, number)
+        shutil.copy(path, copy)
+        assert read(copy, key) is not None
 
 
 def test_what_does_not_fit_is_never_unpickled(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
