@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bbcompress import arguments
 from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
@@ -43,7 +44,7 @@ def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
         ImageError: it is no image, or nothing can keep it exactly. ModelError: a chosen model is missing.
         BBCError: an option is out of range.
     """
-    data, summary = Compressor(Options(steps=k, **options)).lone(as_image(image))
+    data, summary = Compressor(Options.of(k, options)).lone(as_image(image))
     for note in summary.notes:
         warnings.warn(escaped(note), stacklevel=2)
     return data
@@ -60,7 +61,8 @@ def decompress(
     Raises:
         FormatError: it is damaged, no file of bbc, or an archive. ModelError: the model that it names is missing.
     """
-    reader = Reader(io.BytesIO(data), model, device, max_pixels)
+    most = arguments.integer("max_pixels", max_pixels, 1)
+    reader = Reader(io.BytesIO(arguments.data(data)), arguments.model(model), device, most)
     if reader.is_archive:
         raise FormatError("this is an archive of several images")
     _, image = next(reader.images())

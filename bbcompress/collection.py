@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, overload
 
-from bbcompress import output
+from bbcompress import arguments, output
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.escaping import escaped
@@ -51,13 +53,16 @@ class Archive(Mapping[str, PixelImage]):
             BBCError: it cannot be read, or the device cannot be used.
         """
         self._own: BinaryIO | None = None
-        if isinstance(file, str | Path):
+        self._closed = False
+        most = arguments.integer("max_pixels", max_pixels, 1)
+        if isinstance(file, str | PathLike):
             try:
-                file = self._own = Path(file).open("rb")  # noqa: SIM115
+                file = self._own = arguments.path("file", file).open("rb")
             except OSError as error:
-                raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
+                raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from error
+        self._file: BinaryIO = arguments.binary_file(file)
         try:
-            self._reader = Reader(file, model, device, max_pixels)
+            self._reader = Reader(self._file, arguments.model(model), device, most)
         except BaseException:
             if self._own is not None:
                 self._own.close()
@@ -75,7 +80,7 @@ class Archive(Mapping[str, PixelImage]):
 
     def __getitem__(self, name: str) -> PixelImage:
         """Raises KeyError if there is none of the name; FormatError, ModelError as :meth:`read`."""
-        position = self._find(name)
+        position = self._find(name) if isinstance(name, str) else None
         if position is None:
             raise KeyError(name)
         return self.read(position)
@@ -85,12 +90,14 @@ class Archive(Mapping[str, PixelImage]):
 
         Raises:
             IndexError: there is none. FormatError: its group is damaged; others may be read. ModelError: the model
-            that it takes is missing.
+            that it takes is missing. BBCError: the archive, or its file, is closed.
         """
-        return self._reader.read(position)
+        self._check_open()
+        return self._reader.read(arguments.integer("position", position))
 
     def images(self) -> Iterator[tuple[str, PixelImage]]:
         """Names and images, each group decoded once: the fast way to all of them. Raises FormatError, ModelError."""
+        self._check_open()
         return ((self.name(position), image) for position, image in self._reader.images())
 
     def name(self, position: int) -> str:
@@ -118,8 +125,13 @@ class Archive(Mapping[str, PixelImage]):
             position = int(name)  # of an image without name
         return position if position is not None and position < len(self) and self.name(position) == name else None
 
+    def _check_open(self) -> None:
+        if self._closed or getattr(self._file, "closed", False):
+            raise BBCError("the archive is closed")
+
     def close(self) -> None:
         """Close the file, if it was opened here, and forget what was decoded."""
+        self._closed = True
         self._reader.forget()
         if self._own is not None:
             self._own.close()
@@ -159,9 +171,10 @@ def write(path: str | Path, images: Named | Listed, k: int = 4, overwrite: bool 
         OutputExistsError: there is such a file. ImageError: an image is none, or there are none. BBCError: a name is
         not allowed, an option is out of range, or the file cannot be written.
     """
-    compressor = Compressor(Options(steps=k, **options))
-    with output.new_file(Path(path), overwrite) as file:
-        summary = compressor.archive(_items(images), file)
+    place, force = arguments.path("path", path), arguments.flag("overwrite", overwrite)
+    compressor, items = Compressor(Options.of(k, options)), _items(images)
+    with output.new_file(place, force) as file:
+        summary = compressor.archive(items, file)
     return _warned(summary)
 
 
@@ -178,9 +191,10 @@ def add(path: str | Path, images: Named | Listed, k: int = 4, **options: Any) ->
         As :func:`write`. FormatError: the archive is damaged. BBCError: it is not there, something else is being added
         to it, or it has an image of the name.
     """
-    compressor = Compressor(Options(steps=k, **options))
-    with output.open_to_add(Path(path)) as file:
-        summary = compressor.add(_items(images), ArchiveReader(file, compressor.options.max_pixels), file)
+    place = arguments.path("path", path)
+    compressor, items = Compressor(Options.of(k, options)), _items(images)
+    with output.open_to_add(place) as file:
+        summary = compressor.add(items, ArchiveReader(file, compressor.options.max_pixels), file)
     return _warned(summary)
 
 
@@ -191,8 +205,22 @@ def _warned(summary: Summary) -> Summary:
 
 
 def _items(images: Named | Listed) -> Iterator[Item]:
+    """The images. Raises BBCError where they are none, at once or when it is the turn of one."""
+    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
+        raise BBCError(f"images must be a mapping of names to images, or pairs of them, not {arguments.shown(images)}")
+    return _checked(images.items() if isinstance(images, Mapping) else images)
+
+
+def _checked(entries: Iterable[Any]) -> Iterator[Item]:
     try:
-        for name, image, *time in images.items() if isinstance(images, Mapping) else images:
+        for entry in entries:
+            if not isinstance(entry, tuple | list) or not 2 <= len(entry) <= 3:
+                what = arguments.shown(entry)
+                raise BBCError(f"images must be pairs of a name and an image, or triples with a time, not {what}")
+            name, image, *time = entry
+            name = arguments.image_name(name)
+            if time and time[0] is not None:
+                time = [arguments.integer("the time of an image", time[0], FIRST_TIME, LAST_TIME)]
             yield Item(name, as_image(image), *time)
     except OSError as error:  # of what makes the images: it may open files
         place = "an image" if error.filename is None else error.filename

@@ -91,7 +91,11 @@ class PixelImage:
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
             raise ImageError(f"images of mode {self.mode} are not supported")
+        if not isinstance(self.pixels, np.ndarray):
+            raise ImageError(f"pixels must be an array, not a {type(self.pixels).__name__}")
         dtype, samples = _MODES[self.mode]
+        if self.pixels.dtype != dtype and self.pixels.dtype.newbyteorder("=") == dtype:
+            object.__setattr__(self, "pixels", self.pixels.astype(dtype))
         shape = self.pixels.shape
         if self.pixels.dtype != dtype or len(shape) < 2 or shape[2:] != (() if samples == 1 else (samples,)):
             raise ImageError(f"an array of {self.pixels.dtype} {shape} is no image of mode {self.mode}")
@@ -194,18 +198,33 @@ class BinaryView:
 
 
 def from_array(array: Pixels) -> PixelImage:
-    """An image from an array (h, w) or (h, w, samples).
+    """An image from an array (h, w) or (h, w, samples), of any byte order and strides.
 
     bool is mode 1; uint8 is L, with 2, 3 or 4 samples LA, RGB or RGBA; uint16 is I;16, LA;16, RGB;16 or RGBA;16.
     ImageError for others.
     """
-    array = np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray):
+        raise ImageError("a masked array is no image: its mask would be lost; its filled() has none")
+    if isinstance(array, str | bytes | PathLike):
+        raise ImageError(f"{array!r:.60} is no image; bbcompress.read_image() reads a file")
+    what = f"a {type(array).__name__}"
+    try:
+        array = np.asarray(array)
+    except MemoryError:
+        raise
+    except Exception as error:  # what is asked for its array may raise anything
+        raise ImageError(f"{what} is no array: {' '.join(str(error).split())[:120]}") from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     for mode, (dtype, samples) in _MODES.items():
         if mode in ("P", "CMYK"):  # of the same arrays as L and RGBA
             continue
         if array.dtype == dtype and array.ndim >= 2 and array.shape[2:] == (() if samples == 1 else (samples,)):
             return PixelImage(mode, array)
-    raise ImageError(f"an array of {array.dtype} {array.shape} is no image")
+    wanted = "images are (height, width) or (height, width, 1 to 4 samples), of bool (1 sample), uint8 or uint16"
+    raise ImageError(f"an array of {array.dtype} {array.shape} is no image: {wanted}")
 
 
 def _bands(pixels: Pixels) -> Iterator[Pixels]:
@@ -292,9 +311,11 @@ def load_file(source: str | PathLike[str] | bytes | BinaryIO, name: str | None =
             name = name or str(source)
             with open(source, "rb") as file:
                 data = _load(file, name)
-        else:
+        elif callable(getattr(source, "read", None)):
             name = name or "the image"
             data = _load(source, name)
+        else:
+            raise ImageError(f"source must be a path, bytes or a binary file, not a {type(source).__name__}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read: {reason}") from error

@@ -3,13 +3,14 @@ what was written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bbcompress import arguments
 from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.groups import ModelCache
 from bbcompress.codecs.fallback import item_codec
@@ -51,14 +52,27 @@ class Options:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if not 0 <= self.steps <= MAX_STEPS:
-            raise BBCError(f"K must be 0 to {MAX_STEPS}")
+        taken: dict[str, object] = {
+            "steps": arguments.integer("K", self.steps, 0, MAX_STEPS),
+            "binary": arguments.flag("binary", self.binary),
+            "verify": arguments.flag("verify", self.verify),
+            "jobs": arguments.integer("jobs", self.jobs, 1),
+            "max_pixels": arguments.integer("max_pixels", self.max_pixels, 1),
+        }
+        if self.learning_rate is not None:
+            taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
         if self.encoder not in ENCODERS:
             raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
-        if self.learning_rate is not None and not 1e-6 <= self.learning_rate <= 1:
-            raise BBCError("the learning rate must be 1e-6 to 1")
-        if min(self.jobs, self.max_pixels) < 1:
-            raise BBCError("the numbers of jobs and of pixels must be at least 1")
+        if self.model is not None:
+            arguments.path("model", self.model)
+
+    @staticmethod
+    def of(k: object, given: Mapping[str, Any]) -> Options:
+        """The options that functions of Python take: `k` is `steps`. Raises BBCError, also for names that are none."""
+        arguments.options(given, [field.name for field in fields(Options) if field.name != "steps"])
+        return Options(steps=k, **given)  # type: ignore[arg-type]
 
     @property
     def coding(self) -> CodingSettings:
@@ -113,15 +127,19 @@ class Item(NamedTuple):
 
 def backend_for(device: str) -> Backend:
     """numpy for the CPU, torch for other devices. Raises BBCError where the device cannot be used."""
+    if not isinstance(device, str) or not device:
+        raise BBCError(f"device must be 'cpu' or one of torch's, not {arguments.shown(device)}")
     if device == "cpu":
         return NumpyBackend()
+    if device.partition(":")[0] == "mps":
+        raise BBCError(f"device {device} cannot be used: it has no float64, in which products are exact")
     try:
         backend = TorchBackend(device)
         backend.numpy(backend.asarray(np.zeros(1)))  # torch looks for the device only when it is used
         return backend
     except ModuleNotFoundError:
         raise BBCError(f"device {device} {NEEDS_TORCH}") from None
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise BBCError(f"device {device} cannot be used: {reason}") from None
 

@@ -67,6 +67,8 @@ def to_pillow(image: PixelImage) -> Image.Image:
     Raises:
         ImageError: Pillow has no images of the mode: LA, RGB and RGBA of 16 bits a sample.
     """
+    if not isinstance(image, PixelImage):
+        raise ImageError(f"a {type(image).__name__} is no PixelImage")
     check_mode(image.mode)
     made = bare_pillow(image)
     made.info.update(info_of(image.metadata))
@@ -104,6 +106,10 @@ def from_pillow(image: Image.Image, given: Mapping[str, Any] | None = None) -> P
         ImageError: the mode, palette or transparency is of a kind that is not supported, or Pillow cannot load the
             pixels. FormatError, ModelError: it is an opened .bbc file, whose pixels cannot be decoded.
     """
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"a {type(image).__name__} is no image of Pillow")
+    if not all(image.size):
+        raise ImageError(f"an image of {image.width}x{image.height} is empty")
     if image.mode != "I;16" and any(str(part[3]).endswith(";16B") for part in getattr(image, "tile", ())):
         raise ImageError("is of 16 bits a channel, which Pillow reads as 8; bbcompress.read_image() reads it exactly")
     _load(image)
@@ -123,7 +129,9 @@ def _load(image: Image.Image) -> None:
         raise
     except Exception as error:  # its readers raise nearly anything on damaged files
         place = getattr(image, "filename", "") or "the image"
-        raise ImageError(f"{place}: cannot be read: {' '.join(str(error).split())[:120]}") from error
+        closed = getattr(image, "fp", image) is None  # Pillow's own error has no words then
+        reason = " ".join(str(error).split())[:120] or ("its file is closed" if closed else type(error).__name__)
+        raise ImageError(f"{place}: cannot be read: {reason}") from error
 
 
 def _of_alpha_palette(image: Image.Image) -> PixelImage:

@@ -134,7 +134,7 @@ def _frames(image: Image.Image) -> Iterator[Image.Image]:
 
 def _compressor(given: Mapping[str, Any]) -> Compressor:
     options = {name: given[name] for name in _OPTIONS if name in given}
-    return Compressor(Options(steps=given.get("k", 4), **options))
+    return Compressor(Options.of(given.get("k", 4), options))
 
 
 def _taken(image: Image.Image, given: Mapping[str, Any]) -> PixelImage:

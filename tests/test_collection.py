@@ -60,7 +60,7 @@ def test_an_archive_is_a_mapping_in_the_order_of_its_images() -> None:
                 archive.read(position)
             with pytest.raises(IndexError):
                 archive.name(position)
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(bbc.BBCError, match="closed"):
         archive["a"]
 
 

@@ -379,7 +379,6 @@ def test_metadata_is_named() -> None:
         np.zeros((3, 3), np.float32),
         np.zeros((3, 3), np.int64),
         np.zeros((3, 3, 5), np.uint8),
-        np.zeros((3, 3, 1), np.uint8),
         np.zeros((3, 3, 5), np.uint16),
         np.zeros((2, 3, 3, 3), np.uint8),
         np.zeros(3, np.uint8),
