@@ -47,6 +47,10 @@ class ModelError(BBCError):
     """A model or training checkpoint is missing, damaged or not the one that is needed."""
 
 
+class MissingModelError(ModelError):
+    """The model that a file names is not installed."""
+
+
 class FormatError(BBCError):
     """A file is damaged or is not a file of bbc."""
 

@@ -64,7 +64,7 @@ class Skipped:
         """
         if self._asked is False or (given and not self._asked):
             raise error
-        self.reasons.append(f"{error}{but}")
+        self.reasons.append(f"{error.for_command_line}{but}")
 
     def some(self) -> str:
         """The first reasons, for one line."""

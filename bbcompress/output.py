@@ -269,7 +269,7 @@ class NewFolder:
         """
         if name in self._written:
             raise BBCError(f"{self._folder / name}: there are two files of this name")
-        whole = windows_name(name) if os.name == "nt" else name
+        whole = self._with_free_folders(windows_name(name) if os.name == "nt" else name)
         written, tries = whole, 1
         try:
             while not self._create(written, data, time):
@@ -280,6 +280,19 @@ class NewFolder:
             raise BBCError(f"{self._folder / name}: cannot be written: {error.strerror or error}") from None
         self._written[name] = written
         return written
+
+    def _with_free_folders(self, name: str) -> str:
+        """The name, with other folders where a file stands in the place of one: where case does not count, one may."""
+        folder, slash, last = name.rpartition("/")
+        if not slash or self._staging / folder in self._subfolders:
+            return name
+        parts = folder.split("/")
+        for number, part in enumerate(parts):
+            tries = 1
+            while (self._staging / "/".join(parts[: number + 1])).is_file():
+                tries += 1
+                parts[number] = f"{part}-{tries}"
+        return "/".join([*parts, last])
 
     def _create(self, name: str, data: bytes, time: int | None) -> bool:
         """Write a file unless there is one."""

@@ -1061,6 +1061,91 @@ def test_one_line_says_what_is_wrong(case: str) -> None:
     assert reason in fail(*arguments)
 
 
+BLAMED: dict[str, tuple[Callable[[], Any], list[str], str]] = {
+    # What is there, the command, and how the line begins: with what it is about.
+    "output exists": (
+        lambda: [lone_file(), put_digit()],
+        ["decompress", "digit.bbc"],
+        "digit.png exists; --force",
+    ),
+    "output cannot be written": (lone_file, ["decompress", "digit.bbc", "-o", "no/a.png"], "no/a.png: cannot be"),
+    "output is of no format": (lone_file, ["decompress", "digit.bbc", "-o", "a.xyz"], "a.xyz: images are written as"),
+    "file in a folder exists": (
+        lambda: [archive_file(), put_digit("set/1.png")],
+        ["decompress", "set.bbc"],
+        "set/1.png exists; --force",
+    ),
+    "folder is a file": (lambda: [archive_file(), put_empty("set")()], ["decompress", "set.bbc"], "set is a file"),
+    "no such model": (lone_file, ["decompress", "digit.bbc", "-m", "no"], "there is no model no; installed"),
+    "no such model, list": (archive_file, ["list", "set.bbc", "-m", "no"], "there is no model no; installed"),
+    "no such device": (lone_file, ["decompress", "digit.bbc", "--device", "xyz"], "device xyz "),
+    "damaged model": (
+        lambda: [put_digit(), broken_model("broken")],
+        ["compress", "digit.png", "-m", "broken"],
+        "broken/card.json is damaged",
+    ),
+    "model that is missing": (
+        lambda: Path("a.bbc").write_bytes(lone_of_no_model()),
+        ["decompress", "a.bbc"],
+        "a.bbc: this file needs the model with id 616263",
+    ),
+    "damaged file": (lambda: Path("a.bbc").write_bytes(archive_file()[:-3]), ["info", "a.bbc"], "a.bbc: the archive "),
+    "damaged file, add": (
+        lambda: [put_digit(), Path("a.bbc").write_bytes(b"\xbb\xc1\x01")],
+        ["add", "a.bbc", "digit.png"],
+        "a.bbc: ",
+    ),
+    "no such image": (archive_file, ["decompress", "set.bbc", "--only", "x"], "set.bbc: no image has a name that fits"),
+    "no such image, list": (archive_file, ["list", "set.bbc", "--only", "x"], "set.bbc: no image has a name that fits"),
+    "only of a lone image": (lone_file, ["decompress", "digit.bbc", "--only", "x"], "digit.bbc: --only is for"),
+    "format that cannot hold the image": (
+        lambda: put_lone("a.bbc", CMYK),
+        ["decompress", "a.bbc", "-o", "a.gif"],
+        "a.bbc: GIF cannot hold CMYK",
+    ),
+    "format that cannot hold one of the images": (
+        lambda: put_archive("a.bbc", ("x.png", read_image(digit())), ("y\x1b.png", CMYK)),
+        ["decompress", "a.bbc", "--format", "png"],
+        r"a.bbc: y\x1b.png: PNG cannot hold CMYK",
+    ),
+    "image that is not allowed": (
+        lambda: put_digit("a.png", "grey"),
+        ["compress", "a.png", "--binary"],
+        "a.png: the image is not grey of two levels",
+    ),
+    "input while adding": (
+        lambda: [archive_file(), put_empty("a.png")()],
+        ["add", "set.bbc", "a.png"],
+        "a.png: is empty",
+    ),
+}
+
+
+def broken_model(name: str) -> int:
+    shutil.copytree(MODELS / "tiny-binary", name)
+    return Path(name, "card.json").write_text("{")
+
+
+def lone_of_no_model() -> bytes:
+    return build_lone(GroupHeader(model=b"abc", direct=1), b"message")
+
+
+def put_lone(name: str, image: PixelImage) -> None:
+    Path(name).write_bytes(api.compress(image))
+
+
+def put_archive(name: str, *images: tuple[str, PixelImage]) -> None:
+    Compressor().archive(images, file := io.BytesIO())
+    Path(name).write_bytes(file.getvalue())
+
+
+@pytest.mark.parametrize("case", BLAMED)
+def test_the_right_file_is_named(case: str) -> None:
+    prepare, arguments, beginning = BLAMED[case]
+    prepare()
+    assert fail(*arguments).startswith(f"bbc: error: {beginning}")
+
+
 MISUSED: dict[str, tuple[list[str], str]] = {
     "K too large": (["compress", "digit.png", "-K", "1001"], "1001"),
     "K negative": (["compress", "digit.png", "-K", "-1"], "-1"),

@@ -473,6 +473,17 @@ def test_a_system_that_cannot_tell_names_apart(place: Path) -> None:
     assert (place / "out" / "sub" / "a-2.png").read_bytes() == b"second"
 
 
+def test_a_system_that_takes_a_file_for_a_folder(place: Path) -> None:
+    """Where case does not count, a.png is a file once A.png has been written, and cannot be a folder."""
+    with NewFolder(place / "out", force=False) as new:
+        new.write("sub/A.png", b"first")
+        (place / next(place.glob(".bbc-*")).name / "sub" / "a.png").write_bytes(b"first, by its other name")
+        for name in ("b.png", "c/d.png", "c/e.png"):
+            assert new.write(f"sub/a.png/{name}", name.encode()) == f"sub/a.png-2/{name}"
+        assert new.write("sub/f.png", b"") == "sub/f.png"
+    assert (place / "out" / "sub" / "a.png-2" / "c" / "e.png").read_bytes() == b"c/e.png"
+
+
 def test_names_are_those_that_windows_can_hold_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with NewFolder(place / "out", force=False) as new:
         assert new.write("a:b.png", b"a") == "a:b.png"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import bbcompress as bbc
+from bbcompress.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data"
@@ -56,6 +59,34 @@ def test_images_and_archives() -> None:
 def test_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     exec(examples()[1], {"bbc": bbc})
     assert re.fullmatch(r"torch.Size\(\[5, 1, 28, 28\]\) 000[0-4].png\n", capsys.readouterr().out)
+
+
+def commands() -> list[str]:
+    """The lines of bbc of the section on its use that come before those on training, in their order."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Use\n")[2].partition("\nTrain a model")[0]
+    return re.findall(r"^    \$ bbc (.*)$", section, re.MULTILINE)
+
+
+def test_the_commands_run_one_after_the_other() -> None:
+    """Each does what its comment says, and none has anything to complain of but what is noted."""
+    pytest.importorskip("matplotlib")
+    Path("digits.bbc").unlink()
+    Image.open("photo.png").save("photo.png")  # without its resolution, which WebP cannot hold
+    shutil.copytree(DATA / "digits" / "grey", "digits")
+    for line in commands():
+        result = CliRunner().invoke(main, shlex.split(line, comments=True))
+        assert result.exit_code == 0, (line, result.output)
+    names = sorted(path.name for path in Path("digits").iterdir())
+    assert names == sorted(path.name for path in Path("back").iterdir())
+    assert [name for name in names if name.endswith("1.png")] == sorted(path.name for path in Path("some").iterdir())
+    with bbc.open("digits.bbc") as archive:
+        assert sorted(archive) == [*names, "photo.png"]
+        assert all(bbc.read_image(Path("back") / name) == archive[name] for name in names)
+    assert bbc.read_image("photo.webp") == bbc.read_image("photo.png")
+    assert len(list(Path("tiffs").iterdir())) == len(names) + 1
+    assert Path("bench.png").stat().st_size > 0
+    assert len(commands()) == 13
 
 
 def test_there_are_no_other_examples() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.inputs import count_of, open_file
+from bbcompress.cli.inputs import about, count_of, open_file
 from bbcompress.cli.messages import say
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
 from bbcompress.errors import BBCError
@@ -28,8 +28,9 @@ def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | No
     from bbcompress.file_names import list_names, select
 
     with open_file(file, model, "cpu", False, max_pixels) as reader:
-        list_names(reader.names)  # raises where there are too many; entries are told one by one
-        wanted = select(reader.names, only)
+        with about(file, BBCError):
+            list_names(reader.names)  # raises where there are too many; entries are told one by one
+            wanted = select(reader.names, only)
         chosen = None if wanted is None else frozenset(wanted)
         rows = []
         for position, entry in enumerate(reader.entries()):
@@ -69,7 +70,9 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     with open_file(file, model, "cpu", False, max_pixels) as reader:
         facts = reader.facts()
         if as_json:
-            click.echo(json.dumps({"file": file, **facts, "names": list_names(reader.names)}, indent=2))
+            with about(file, BBCError):
+                names = list_names(reader.names)
+            click.echo(json.dumps({"file": file, **facts, "names": names}, indent=2))
             return
     kind = "archive" if facts["archive"] else "lone image"
     say(f"{file}: {kind}, {count_of(facts['images'])}, {facts['bytes']} bytes")

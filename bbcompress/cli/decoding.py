@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.inputs import count_of, echo_notes, open_file, tell_of_damage
+from bbcompress.cli.inputs import about, count_of, echo_notes, open_file, tell_of_damage
 from bbcompress.cli.messages import say
 from bbcompress.cli.options import (
     device_option,
@@ -26,7 +26,7 @@ from bbcompress.cli.options import (
     quiet_option,
 )
 from bbcompress.cli.progress import progress
-from bbcompress.errors import BBCError, FormatError, ModelError, OutputExistsError
+from bbcompress.errors import BBCError, FormatError, ImageError, ModelError, OutputExistsError
 
 if TYPE_CHECKING:
     from bbcompress.file_names import NameLimits
@@ -80,7 +80,7 @@ def decompress(
     with open_file(file, model, device, quiet, max_pixels, keep_going) as reader:
         if not reader.is_archive:
             if only:
-                raise BBCError("--only is for archives, and this is a lone image")
+                raise BBCError(f"{file}: --only is for archives, and this is a lone image")
             target = _decompress_target(file, output, "" if output is not None else _suffix(reader, 0, form))
             if output is not None and target is not None:
                 form = _format_of(target, form)
@@ -90,7 +90,8 @@ def decompress(
                 refuse_existing(target, force)
             with progress("decompress", quiet, reader.expected_pixels) as advance:
                 _, image = next(reader.images(advance))
-                data, suffix, left_out = _as_file(image, form, strip)
+                with about(file, ImageError):
+                    data, suffix, left_out = _as_file(image, form, strip)
                 stripped.add(left_out)
             if target is None:
                 write_standard_output(data)
@@ -109,7 +110,8 @@ def decompress(
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
         name_of = _FileNames(reader, form, NameLimits.of(folder))
-        wanted, times = select(reader.names, only), reader.times
+        with about(file, BBCError):
+            wanted, times = select(reader.names, only), reader.times
         lost: list[Done[Any]] = []
         count = 0
         is_file = SameFile(Path(file))
@@ -118,7 +120,7 @@ def decompress(
             progress("decompress", quiet, reader.expected_pixels) as advance,
         ):
             name_of.check(new, range(reader.image_count) if wanted is None else wanted)
-            as_file = partial(_as_file, form=form, strip=strip)
+            as_file = partial(_as_file_or_why_not, form=form, strip=strip)
             positions = None if wanted is None else frozenset(wanted)
             for done in reader.each(as_file, positions, jobs_for(jobs, device), advance):
                 if done.error is not None:
@@ -126,7 +128,10 @@ def decompress(
                         advice = "--keep-going brings out what is not damaged"
                         raise type(done.error)(done.error.args[0], command=advice)
                     lost.append(done)
-                for position, (data, suffix, left_out) in zip(done.positions, done.results, strict=False):
+                for position, result in zip(done.positions, done.results, strict=False):
+                    if isinstance(result, ImageError):
+                        raise result.of(f"{file}: {reader.names[position] or f'image {position}'}")
+                    data, suffix, left_out = result
                     stripped.add(left_out)
                     name = name_of(position, suffix)
                     if force and is_file(folder / name):
@@ -135,7 +140,7 @@ def decompress(
                     name_of.written(position, suffix, written)
                     count += 1
             if keep_going and not count:
-                raise BBCError("nothing can be brought out")
+                raise BBCError(f"{file}: nothing can be brought out")
         if not quiet:
             echo_notes([*stripped.notes(), *name_of.notes()])
             say(f"{file} -> {folder}  {count_of(count)}")
@@ -171,11 +176,11 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
                 say(f"group {done.number}: {count_of(len(done.positions))}, as they were")
         damaged = tell_of_damage(reader, lost)
         if damaged:
-            raise BBCError(f"damaged: {_what_is_damaged(reader, len(lost))}")
+            raise BBCError(f"{file}: damaged: {_what_is_damaged(reader, len(lost))}")
         size, unfinished = reader.tail.size, reader.tail.kind is TailKind.UNFINISHED
         if size and reader.tail.kind is not TailKind.PADDING:
             what = "of an unfinished addition" if unfinished else "behind them that are not bbc's"
-            raise BBCError(f"all images are as they were, but there are {size} bytes {what}")
+            raise BBCError(f"{file}: all images are as they were, but there are {size} bytes {what}")
         if not quiet:
             say(f"{file}: {count_of(reader.image_count)}, all as they were")
 
@@ -272,6 +277,16 @@ def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, s
     if strip:
         return (*write_image(image.without_metadata(), form), names_of(image.metadata))
     return (*write_image(image, form), ())
+
+
+def _as_file_or_why_not(
+    image: PixelImage, form: str | None, strip: bool
+) -> tuple[bytes, str, tuple[str, ...]] | ImageError:
+    """The same, or the error: which image it is of is not known here."""
+    try:
+        return _as_file(image, form, strip)
+    except ImageError as error:
+        return error
 
 
 def _format_of(target: Path, form: str | None) -> str | None:

@@ -78,7 +78,9 @@ def compress(
         images = chain([first], [] if second is None else [second], images)
     with progress("compress", quiet, reading.expected_pixels) as advance:
         if lone:
-            data, summary = compressor.lone(next(images).image, advance)
+            image = next(images)
+            with about(inputs[0], ImageError):
+                data, summary = compressor.lone(image.image, advance)
         elif target is None:
             buffer = io.BytesIO()
             summary = compressor.archive(images, buffer, advance)
@@ -126,7 +128,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
             if reader.find(name) is not None:
                 raise BBCError(f"{label}: there is an image of the name {name!r} in {archive} already")
             if (inside := reader.find_inside(name)) is not None:
-                raise BBCError(f"{label}: {both_file_and_folder(name, inside)}")
+                raise both_file_and_folder(name, inside).of(label)
         if (size := reader.tail.size) and not quiet:
             what = "of an unfinished addition" if reader.unfinished else "behind the archive, all zero,"
             tell(f"note: {size} bytes {what} are cut off")

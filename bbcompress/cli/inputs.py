@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
-from bbcompress.errors import BBCError
+from bbcompress.errors import BBCError, FormatError, MissingModelError
 
 if TYPE_CHECKING:
     from bbcompress.reader import Done, Reader
@@ -18,12 +18,19 @@ RANGES = 10
 """Ranges of images that a line names."""
 
 
+ABOUT_THE_FILE = (FormatError, MissingModelError)
+"""Errors that are about the file that is read, wherever they come up; others name what they are about themselves: an
+output, a model's folder, a device."""
+
+
 @contextmanager
-def about(file: str) -> Iterator[None]:
-    """Errors begin with the name of the file."""
+def about(file: str, *kinds: type[BBCError]) -> Iterator[None]:
+    """Errors about the file begin with its name. kinds: of errors, where these are not `ABOUT_THE_FILE`."""
     try:
         yield
     except BBCError as error:
+        if not isinstance(error, kinds or ABOUT_THE_FILE):
+            raise
         raise error.of(file) from None
     except MemoryError:
         raise BBCError(f"{file}: there is not enough memory for it") from None
@@ -33,7 +40,10 @@ def about(file: str) -> Iterator[None]:
 def open_file(
     file: str, model: str | None, device: str, quiet: bool, max_pixels: int, keep_going: bool = False
 ) -> Iterator[Reader]:
-    """A reader of the file, whose errors within the block begin with its name; - is stdin. Raises BBCError."""
+    """A reader of the file; errors within the block that are about the file begin with its name; - is stdin.
+
+    Raises BBCError.
+    """
     from bbcompress import files
     from bbcompress.reader import Reader
 

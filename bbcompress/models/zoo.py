@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bbcompress.errors import ModelError
+from bbcompress.errors import MissingModelError, ModelError
 from bbcompress.exact.backend import Backend
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
 from bbcompress.models.local import LocalVAE, LocalWeights
@@ -128,7 +128,7 @@ class Zoo:
             except ModelError as error:  # a model that the file may not need
                 broken = broken or f"; {error}"
         if not found:
-            raise ModelError(
+            raise MissingModelError(
                 f"this file needs the model with id {prefix.hex()}..., which is not installed "
                 f"(give it with -m or in {ENVIRONMENT_VARIABLE}){broken}"
             )
