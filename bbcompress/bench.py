@@ -32,7 +32,7 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.compressor import Compressor
-from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError
+from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError, OutputExistsError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import PixelImage, binary_view, read_image
 from bbcompress.machine import package_versions, processor_name
@@ -228,17 +228,27 @@ def parse_encoders(text: str) -> tuple[str, ...]:
 
 
 def load_data(
-    paths: Sequence[str], data_set: str | None, data_dir: str, count: int | None = None, quiet: bool = False
+    paths: Sequence[str],
+    data_set: str | None,
+    data_dir: str,
+    count: int | None = None,
+    quiet: bool = False,
+    outputs: Sequence[Path] = (),
 ) -> Data:
     """The images of files and folders, or the test images of one of DATA_SETS; only the first `count` of them.
 
     Raises:
-        BBCError: neither or both are given. ImageError, DataError: they cannot be read.
+        BBCError: neither or both are given. ImageError, DataError: they cannot be read. OutputExistsError: one is among
+            the outputs.
     """
     if bool(paths) == (data_set is not None):
         raise BBCError(f"give either images and folders or --data {'|'.join(DATA_SETS)}")
     if data_set is None:
         found = files.find_images(paths)[:count]
+        for is_output in map(files.SameFile, outputs):
+            for source in found:
+                if is_output(source.path):
+                    raise OutputExistsError(f"{source.path} is one of the images, and an output")
         named = [(name, read_image(path, str(path)).without_metadata()) for name, path, _ in found]
         name = paths[0] if len(paths) == 1 else f"{len(paths)} inputs"
         return Data(name.encode("utf-8", "replace").decode(), named)

@@ -975,6 +975,11 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
         ["compress", "set", "-o", "set/../set/2.png", "-f"],
         "set/2.png is one of the images, and the output",
     ),
+    "the plot is one of the images": (
+        put_folder,
+        ["bench", "set", "--plot", "set/grey/../1.png", "-f"],
+        "set/1.png is one of the images, and an output",
+    ),
     "the archive is among what is added": (
         lambda: [put_digit(), archive_file("set/a.png")],
         ["add", "set/a.png", "digit.png", "set"],

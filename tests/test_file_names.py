@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bbcompress import file_names as module
@@ -23,6 +24,7 @@ from bbcompress.file_names import (
     simple_name,
     windows_name,
 )
+from bbcompress.output import NewFolder
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,19 @@ def test_names_that_need_no_change_have_none(names: list[str | None]) -> None:
         others = [other for other in result if other != out]
         if simple is not None and name == simple and max(len(part.encode()) for part in simple.split("/")) <= 255:
             assert out == name or any(other.startswith(f"{name}/") for other in others)
+
+
+@settings(max_examples=30)
+@given(ARCHIVES)
+def test_any_names_can_be_brought_out(names: list[str | None]) -> None:
+    """As that many files, for a folder of this system."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "out"
+        with NewFolder(folder, force=False) as new:
+            for number, name in enumerate(image_names(names, ".png", NameLimits.of(folder))):
+                new.write(name, str(number).encode())
+        found = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert sorted(map(int, found)) == list(range(len(names)))
 
 
 def test_the_files_can_be_made(tmp_path: Path) -> None:

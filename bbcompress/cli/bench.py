@@ -61,7 +61,8 @@ def bench(
     schedule = bench.Schedule(bench.parse_encoders(encoders), bench.parse_steps(steps), model, lr, repeat)
     bench.check_targets(json_file, plots, force)
     set_up_notices(quiet)
-    loaded = bench.load_data(paths, data, data_dir, images, quiet)
+    outputs = [*([] if json_file is None else [json_file]), *plots]
+    loaded = bench.load_data(paths, data, data_dir, images, quiet, outputs)
     watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
     report = bench.measure(loaded, schedule, _echo_row if watched else None)
     bench.write(report, json_file, plots, force)
