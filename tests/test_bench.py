@@ -25,6 +25,7 @@ from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.groups import decode_images
 from bbcompress.bench import Data, Report, Row, Schedule, load_data, measure, parse_encoders, parse_steps
 from bbcompress.cli import main
+from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, FormatError
@@ -128,7 +129,8 @@ def test_schedules_are_checked() -> None:
 
 def test_images_of_paths() -> None:
     data = load_data([str(DIGITS), str(DATA / "photos" / "grey.png")], None, "")
-    assert [name for name, _ in data.images] == [f"{number:04}.png" for number in range(100)] + ["grey.png"]
+    names = [f"{DIGITS.name}/{number:04}.png" for number in range(100)]
+    assert [name for name, _ in data.images] == [*names, "grey.png"]
     assert data.name == "2 inputs"
     assert data.subpixels == 100 * 784 + read_image(DATA / "photos" / "grey.png").samples
     assert digits(3).images == [(f"000{n}.png", read_image(DIGITS / f"000{n}.png")) for n in range(3)]
@@ -362,7 +364,8 @@ def test_mixed_images(work: Path) -> None:
     for row in report.rows:
         assert row.net_bpd is None
         assert "net_bits_per_subpixel" not in row.as_json()
-        assert row.coders == {"fallback raw": 1, "tiny-binary": 3, "tiny-grey": 1}
+        codec = item_codec(encode_item(read_image(folder / "colour.png")))
+        assert row.coders == {f"fallback {codec}": 1, "tiny-binary": 3, "tiny-grey": 1}
         assert row.size == archive_size(data.images, Options(encoder=row.encoder, steps=row.steps))
     text = bench.format_report(report)
     assert " net " not in text

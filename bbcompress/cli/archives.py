@@ -68,10 +68,10 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     from bbcompress.file_names import list_names
 
     with open_file(file, model, "cpu", False, max_pixels) as reader:
+        with about(file, BBCError):
+            names = list_names(reader.names) if as_json else []
         facts = reader.facts()
         if as_json:
-            with about(file, BBCError):
-                names = list_names(reader.names)
             click.echo(json.dumps({"file": file, **facts, "names": names}, indent=2))
             return
     kind = "archive" if facts["archive"] else "lone image"
