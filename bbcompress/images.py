@@ -399,8 +399,13 @@ def _parse_jpeg(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]
         raise ImageError("is cut short")
 
     def read() -> PixelImage:
-        with decoders.opened(source.image, "JPEG", max_pixels) as file:
-            return replace(_image_of(file), metadata=source.metadata, lost=source.lost)
+        try:
+            with decoders.opened(source.image, "JPEG", max_pixels) as file:
+                return replace(_image_of(file), metadata=source.metadata, lost=source.lost)
+        except (OSError, SyntaxError) as error:
+            if source.arithmetic:
+                raise ImageError("is an arithmetically coded JPEG, damaged or not supported by this Pillow") from error
+            raise
 
     return 1, _once(read)
 
@@ -596,7 +601,7 @@ def _transparency(mode: str, value: object, colours: int) -> bytes:
     if mode == "P":
         alpha = b"\xff" * value + b"\0" if isinstance(value, int) else value
         if isinstance(alpha, bytes):
-            return alpha[:colours].rstrip(b"\xff")
+            return alpha[:colours]
     elif mode == "RGB" and isinstance(value, tuple) and len(value) == 3:
         return struct.pack(">3H", *(sample & 0xFF for sample in value))
     elif mode in ("1", "L") and isinstance(value, int):

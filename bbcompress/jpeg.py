@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from array import array
@@ -43,6 +44,8 @@ _NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 _READ_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
 """Baseline, extended and progressive, with Huffman or arithmetic coding."""
 
+_ARITHMETIC = frozenset((0xC9, 0xCA))
+
 _OF_PIXELS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xDF))
 """Segments that a decoder needs."""
 
@@ -52,13 +55,14 @@ _SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)
 
 @dataclass
 class Jpeg:
-    """A JPEG. image: its bytes as far as a decoder needs them. ended: whether it has its end. metadata, lost: as an
-    image has them."""
+    """A JPEG. image: its bytes as far as a decoder needs them. ended: whether it has its end. arithmetic: whether it
+    is coded so, which not all decoders know. metadata, lost: as an image has them."""
 
     width: int
     height: int
     image: bytes
     ended: bool
+    arithmetic: bool
     metadata: Metadata
     lost: tuple[str, ...]
 
@@ -72,6 +76,7 @@ class _Found:
     profile: list[tuple[int, int, int, int]] = field(default_factory=list)
     once: set[str] = field(default_factory=set)
     size: tuple[int, int] | None = None
+    arithmetic: bool = False
     further: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -95,9 +100,18 @@ def parse_jpeg(data: bytes) -> Jpeg:
     if found.size is None:
         raise ImageError("is cut short or damaged: it has no frame")
     _finish(data, end, found)
-    whole = len(used) == 2 and used[1] == len(data)
-    image = data if whole else b"".join(data[a:b] for a, b in zip(used[::2], used[1::2], strict=True))
-    return Jpeg(*found.size, image, ended, found.collector.metadata, found.collector.names)
+    metadata, lost = found.collector.metadata, found.collector.names
+    return Jpeg(*found.size, _joined(data, used), ended, found.arithmetic, metadata, lost)
+
+
+def _joined(data: bytes, places: array[int]) -> bytes:
+    """The parts of a file that start and end there, one behind the other."""
+    if len(places) == 2 and places[1] == len(data):
+        return data
+    view, out = memoryview(data), io.BytesIO()  # grows in place; to join slices takes an object for each
+    for start, end in zip(places[::2], places[1::2], strict=True):
+        out.write(view[start:end])
+    return out.getvalue()
 
 
 def _segments(data: bytes, collector: Collector) -> Iterator[tuple[int, int, int, int]]:
@@ -159,6 +173,7 @@ def _check(data: bytes, marker: int, body: int, stop: int, found: _Found) -> Non
     if components not in (1, 3, 4):
         raise ImageError(f"is a JPEG of {components} samples a pixel, which is not supported")
     found.size = width, height
+    found.arithmetic = marker in _ARITHMETIC
 
 
 def _take(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import workloads
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -555,6 +556,21 @@ def test_memory_for_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
     for form in ("BMP", "PPM", "TIFF"):
         file = saved(Image.fromarray(array), form)
         assert traced_peak(lambda data=file: read_image(data)) < array.nbytes + len(file) + slack, form  # type: ignore[misc]
+
+
+def test_memory_for_many_small_parts() -> None:
+    """What a file says in a few bytes each, millions of times, takes no more than some times the file."""
+    files = {
+        "PNG, parts of the pixels": workloads.png_of(30_000, b"IDAT"),
+        "PNG, chunks": workloads.png_of(30_000, b"unKn"),
+        "JPEG, comments": workloads.jpeg_of(50_000, b"\xff\xfe\0\2"),
+        "JPEG, segments between others": workloads.jpeg_of(50_000, b"\xff\xec\0\2\xff\xdd\0\4\0\0"),
+        "GIF, comments": workloads.gif_of(50_000, b"!\xfe\1a\0"),
+        "WebP, chunks": workloads.webp_of(50_000, b"ABCD\0\0\0\0"),
+    }
+    for name, data in files.items():
+        fixed = 2 << 20  # the most records that an image can have
+        assert traced_peak(workloads.reading(data)) < 5 * len(data) + fixed, name
 
 
 def test_differences_are_found_in_every_band(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,12 @@ def test_kinds_that_are_read() -> None:
             assert (image.metadata, image.lost) == ((), ())
 
 
+def test_arithmetic_coding_is_named() -> None:
+    for marker in (0xC9, 0xCA):
+        with pytest.raises(ImageError, match="an arithmetically coded JPEG"):
+            read_image(b"\xff\xd8" + frame(marker) + b"\xff\xd9")
+
+
 def test_what_is_behind_the_image_is_named() -> None:
     """A motion photo's video; and what a file may lack that does not end."""
     assert read_image(PLAIN + b"\0\0\0\x18ftypmp42" + bytes(100)).lost == ("data behind the image",)

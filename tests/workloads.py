@@ -291,21 +291,21 @@ def _lone_with_bytes_behind(n: int, _: Path) -> Callable[[], object]:
     return run
 
 
-def _png_of(n: int, name: bytes, body: bytes = b"") -> bytes:
+def png_of(n: int, name: bytes, body: bytes = b"") -> bytes:
     """A PNG with so many more chunks before its pixels."""
     image = write_png(from_array(np.zeros((4, 4), np.uint8)))
     chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     return image[:33] + n * chunk + image[33:]
 
 
-def _jpeg_of(n: int, segment: bytes) -> bytes:
+def jpeg_of(n: int, segment: bytes) -> bytes:
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "JPEG")
     data = file.getvalue()
     return data[:20] + n * segment + data[20:]
 
 
-def _gif_of(n: int, extension: bytes) -> bytes:
+def gif_of(n: int, extension: bytes) -> bytes:
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "GIF")
     data = file.getvalue()
@@ -313,7 +313,7 @@ def _gif_of(n: int, extension: bytes) -> bytes:
     return data[:place] + n * extension + data[place:]
 
 
-def _webp_of(n: int, chunk: bytes) -> bytes:
+def webp_of(n: int, chunk: bytes) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "WEBP", lossless=True)
     body = file.getvalue()[8:] + n * chunk
@@ -341,32 +341,32 @@ def _frames_of_an_apng(n: int, _: Path) -> Callable[[], object]:
 
 
 WORKLOADS = [
-    Workload("PNG, empty parts of the pixels", 50_000, "chunks", lambda n, _: reading(_png_of(n, b"IDAT"))),
-    Workload("PNG, unknown chunks", 50_000, "chunks", lambda n, _: reading(_png_of(n, b"unKn"))),
+    Workload("PNG, empty parts of the pixels", 50_000, "chunks", lambda n, _: reading(png_of(n, b"IDAT"))),
+    Workload("PNG, unknown chunks", 50_000, "chunks", lambda n, _: reading(png_of(n, b"unKn"))),
     Workload("PPM, one long comment", 12, "characters", lambda n, _: reading(b"P6 " + n * b"#")),
     Workload("PPM, comments in the header", 20_000, "comments", lambda n, _: reading(b"P6\n" + n * b"#\n" + b"1 1 1")),
     Workload("PGM, plain, comments", 10_000, "comments", lambda n, _: reading(b"P2 1 1 255 " + n * b"#\n" + b"1")),
     Workload(
-        "GIF, short extensions", 10_000, "extensions", lambda n, _: reading(_gif_of(n, b"!\xff\x01a\0"))
+        "GIF, short extensions", 10_000, "extensions", lambda n, _: reading(gif_of(n, b"!\xff\x01a\0"))
     ),
     Workload(
         "GIF, comment of short blocks",
         20_000,
         "blocks",
-        lambda n, _: reading(_gif_of(1, b"!\xfe" + n * b"\1a" + b"\0")),
+        lambda n, _: reading(gif_of(1, b"!\xfe" + n * b"\1a" + b"\0")),
     ),
-    Workload("GIF, comments", 20_000, "comments", lambda n, _: reading(_gif_of(n, b"!\xfe\1a\0"))),
+    Workload("GIF, comments", 20_000, "comments", lambda n, _: reading(gif_of(n, b"!\xfe\1a\0"))),
     Workload("GIF, frames", 500, "frames", _frames_of_a_gif),
     Workload("APNG, frames", 200, "frames", _frames_of_an_apng),
-    Workload("JPEG, comments", 20_000, "segments", lambda n, _: reading(_jpeg_of(n, b"\xff\xfe\0\2"))),
+    Workload("JPEG, comments", 20_000, "segments", lambda n, _: reading(jpeg_of(n, b"\xff\xfe\0\2"))),
     Workload(
         "JPEG, parts of profiles",
         20_000,
         "segments",
-        lambda n, _: reading(_jpeg_of(n, b"\xff\xe2\0\x10ICC_PROFILE\0\1\1")),
+        lambda n, _: reading(jpeg_of(n, b"\xff\xe2\0\x10ICC_PROFILE\0\1\1")),
     ),
-    Workload("JPEG, parts of EXIF", 20_000, "segments", lambda n, _: reading(_jpeg_of(n, b"\xff\xe1\0\x09Exif\0\0a"))),
-    Workload("WebP, unknown chunks", 50_000, "chunks", lambda n, _: reading(_webp_of(n, b"ABCD\0\0\0\0"))),
+    Workload("JPEG, parts of EXIF", 20_000, "segments", lambda n, _: reading(jpeg_of(n, b"\xff\xe1\0\x09Exif\0\0a"))),
+    Workload("WebP, unknown chunks", 50_000, "chunks", lambda n, _: reading(webp_of(n, b"ABCD\0\0\0\0"))),
     Workload("PNG, short texts", 20_000, "chunks", _chunks_of_a_png),
     Workload("archive, prefixes", 80_000, "prefixes", lambda n, _: _opening(n * PREFIX)),
     Workload("archive, prefixes and flags", 10_000, "prefixes", _repeated(PREFIX + b"\0abcd")),

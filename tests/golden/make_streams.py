@@ -31,6 +31,7 @@ from bbcompress.metadata import (
     EXIF,
     ICC,
     INTERNATIONAL_TEXT,
+    LEVELS,
     RESOLUTION,
     TEXT,
     XMP,
@@ -135,6 +136,12 @@ LONE: dict[str, Item] = {
     "lone-fallback-grey-alpha-16-bit": other("LA;16"),
     "lone-metadata": annotated(digits("binary", range(6, 7), None)[0], TITLE, *RECORDS[4:5]),
     "lone-fallback-metadata": annotated(other("P"), LONG_TEXT, Record(CHUNK_BEFORE_PIXELS, b"bKGD\3")),
+    "lone-levels": annotated(
+        (None, from_array((17 * (other("RGB")[1].pixels[..., 0] // 17)).astype(np.uint8))), Record(LEVELS, b"\x0f")
+    ),
+    "lone-palette-opaque": annotated(
+        (None, replace(other("P")[1], transparency=b"\xff" * 5)), Record(LEVELS, b"\xff\1")
+    ),
     "lone-local-strips": local("middle-0")[0],
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
