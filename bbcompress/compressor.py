@@ -7,17 +7,21 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
+from bbcompress.archive.blocks import BLOCK_SIDE
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, split_items
 from bbcompress.archive.groups import (
+    arranged,
     decode_images,
     decode_lone,
     encode_fallback,
     encode_images,
+    fallback_wins,
     image_kinds,
+    is_mixed,
     prefers_fallback,
 )
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
@@ -39,6 +43,9 @@ WAITING_SUBPIXELS = 1 << 26
 SAMPLE = 24
 """Images of a group on which models are compared."""
 
+MIXED_PIXELS = 1 << 16
+"""Images of at most so many pixels join a group of several sizes: alone, each would take far longer than its pixels."""
+
 NOT_VERIFIED = "the pixels did not come back from what was coded; nothing was written; please report this"
 
 
@@ -53,7 +60,8 @@ class Compressor:
     def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
         """The file of one image. Raises ImageError where nothing can keep it exactly."""
         work = _Work([image], progress)
-        coder, header, payload = self._encode([image], self._key(image), work)
+        coded = self._encode([image], self._key(image), work)
+        header, payload = coded.header, coded.payload
         if header.fallback:
             (payload,) = split_items(payload, 1)
         data = build_lone(header, payload, self.options.max_pixels)
@@ -61,7 +69,7 @@ class Compressor:
             _verify(lambda: [decode_lone(data, self._models, work, self.options.max_pixels)], [image])
         work.finish()
         summary = Summary(size=len(data))
-        summary.count(coder, 1, image.samples, [payload])
+        summary.count(coded.coder, 1, image.samples, [payload])
         self._note_of_model(summary, int(not self._key(image).entries))
         return data, summary
 
@@ -129,11 +137,13 @@ class Compressor:
 
         make = partial(_group_coder, self.options) if self.options.jobs > 1 else lambda: self._code
         with Workers(self.options.jobs, make, _samples) as workers:
-            for coder, header, payload in workers.map(tasks(), progress):
+            for parts in workers.map(tasks(), progress):
                 group = sent.popleft()
-                writer.add_group(header, payload, group.names, group.positions, group.times)
-                items = split_items(payload, header.count) if header.fallback else ()
-                summary.count(coder, len(group.positions), group.subpixels, items)
+                for coded in parts:
+                    part = group.part(coded.places)
+                    writer.add_group(coded.header, coded.payload, part.names, part.positions, part.times)
+                    items = split_items(coded.payload, coded.header.count) if coded.header.fallback else ()
+                    summary.count(coded.coder, len(part.positions), sum(part.subpixels), items)
                 unfit += 0 if group.fits else len(group.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
@@ -158,7 +168,7 @@ class Compressor:
         summary.notes += [f"{what} {line}" for line in lines]
 
     def _groups(self, images: Iterable[Item | tuple[str | None, PixelImage]]) -> Iterator[list[_Waiting]]:
-        """The images in groups of one kind and size: each as soon as it is full, or the largest where many wait."""
+        """The images in groups of what `_key` says: each as soon as it is full, or the largest where many wait."""
         waiting: dict[_Key, list[_Waiting]] = {}
         sizes: dict[_Key, int] = {}
         total = 0
@@ -182,15 +192,30 @@ class Compressor:
                 yield waiting.pop(largest)
         yield from waiting.values()
 
-    def _code(self, images: Sequence[PixelImage], progress: Progress | None) -> tuple[str, GroupHeader, bytes]:
-        """A group of images: what coded them, header and payload. Raises BBCError if they do not come back."""
+    def _code(self, images: Sequence[PixelImage], progress: Progress | None) -> list[_Coded]:
+        """Images that wait together, as one group, or as two where the fallback is better for some of small images of
+        several sizes. Raises BBCError if they do not come back."""
         work = _Work(images, progress)
         key = self._key(images[0])
-        coder, header, payload = self._encode(images, key, work)
-        if self.options.verify:
-            _verify(lambda: self._decode(header, payload, work), list(images))
+        parts = []
+        for places, its_key in self._parts(images, key):
+            part = [images[place] for place in places]
+            coded = self._encode(part, its_key, work)
+            if self.options.verify:
+                decode = partial(self._decode, coded.header, coded.payload, work)
+                _verify(decode, [part[place] for place in coded.places])
+            parts.append(replace(coded, places=[places[place] for place in coded.places]))
         work.finish()
-        return coder, header, payload
+        return parts
+
+    def _parts(self, images: Sequence[PixelImage], key: _Key) -> list[tuple[Sequence[int], _Key]]:
+        """Which images are coded together, and by what."""
+        everything = range(len(images))
+        if not key.entries or not is_mixed(images):
+            return [(everything, key)]
+        wins = fallback_wins(self._models.vae(key.entries[0]), images, key.kind, self.options.coding)
+        parts = [[place for place in everything if wins[place] == stored] for stored in (False, True)]
+        return [(part, its_key) for part, its_key in zip(parts, (key, _Key(GREY, (), None)), strict=True) if part]
 
     def _decode(self, header: GroupHeader, payload: bytes, progress: Progress) -> list[PixelImage]:
         return decode_images(header, payload, self._models, progress=progress, max_pixels=self.options.max_pixels)
@@ -206,22 +231,28 @@ class Compressor:
         shape = (image.height, image.width)
         for channels, levels, kind in kinds:
             if entries := self._models.zoo.candidates(shape, channels, levels):
+                mixed = image.width * image.height <= MIXED_PIXELS and max(shape) <= BLOCK_SIDE
+                if mixed and all(entry.facts["shape"] is None for entry in entries):
+                    return _Key(kind, tuple(entries), None)
                 return _Key(kind, tuple(entries), shape)
         return _Key(GREY, (), None)
 
-    def _encode(self, images: Sequence[PixelImage], key: _Key, work: _Work) -> tuple[str, GroupHeader, bytes]:
-        """The smallest coding of images of one kind: what coded them, header and payload."""
-        best: tuple[str, GroupHeader, bytes] | None = None
+    def _encode(self, images: Sequence[PixelImage], key: _Key, work: _Work) -> _Coded:
+        """The smallest coding of images of one kind."""
+        best: _Coded | None = None
         entries = self._preferred(images, key)
         work.passes = max(1, len(entries)) + self.options.verify
         for entry in entries:
-            header, payload = encode_images(self._models.vae(entry), images, key.kind, self.options.coding, work)
-            if best is None or len(payload) < len(best[2]):
-                best = (entry.name, header, payload)
-        if best is None or prefers_fallback(images, len(best[2])):
+            vae, coding = self._models.vae(entry), self.options.coding
+            order, direct = arranged(vae, images, key.kind, coding)
+            ordered = [images[place] for place in order]
+            header, payload = encode_images(vae, ordered, key.kind, coding, work, direct)
+            if best is None or len(payload) < len(best.payload):
+                best = _Coded(entry.name, header, payload, order)
+        if best is None or prefers_fallback(images, len(best.payload)):
             header, payload = encode_fallback(images, work if best is None else None)
-            if best is None or len(payload) < len(best[2]):
-                best = (FALLBACK, header, payload)
+            if best is None or len(payload) < len(best.payload):
+                best = _Coded(FALLBACK, header, payload, range(len(images)))
         return best
 
     def _preferred(self, images: Sequence[PixelImage], key: _Key) -> Sequence[ModelEntry]:
@@ -289,18 +320,35 @@ class _Sent:
     positions: list[int]
     names: list[str] | None
     times: list[int] | None
-    subpixels: int
+    subpixels: list[int]
     fits: bool
 
     @staticmethod
     def of(group: Sequence[_Waiting], fits: bool) -> _Sent:
         names = [item.name for _, item in group if item.name is not None]
         times = [item.time for _, item in group if item.time is not None]
-        subpixels = sum(item.image.samples for _, item in group)
+        subpixels = [item.image.samples for _, item in group]
         return _Sent([position for position, _ in group], names or None, times or None, subpixels, fits)
 
+    def part(self, places: Sequence[int]) -> _Sent:
+        """The same of some of the images."""
+        names = None if self.names is None else [self.names[place] for place in places]
+        times = None if self.times is None else [self.times[place] for place in places]
+        positions, subpixels = ([values[place] for place in places] for values in (self.positions, self.subpixels))
+        return _Sent(positions, names, times, subpixels, self.fits)
 
-def _group_coder(options: Options) -> Work[list[PixelImage], tuple[str, GroupHeader, bytes]]:
+
+@dataclass(frozen=True)
+class _Coded:
+    """A group: what coded it, and which of the images that waited together it holds, in its order."""
+
+    coder: str
+    header: GroupHeader
+    payload: bytes
+    places: Sequence[int]
+
+
+def _group_coder(options: Options) -> Work[list[PixelImage], list[_Coded]]:
     return Compressor(options)._code
 
 
@@ -324,7 +372,8 @@ def _cut(file: BinaryIO, end: int) -> None:
 
 @dataclass(frozen=True)
 class _Key:
-    """What images of a group share: kind, size and the models that fit them; no model means the fallback."""
+    """What images of a group share: kind, size and the models that fit them; no model means the fallback. No size means
+    that they may have several."""
 
     kind: Kind
     entries: tuple[ModelEntry, ...]

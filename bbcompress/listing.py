@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.mixed import mixed_sizes
 from bbcompress.codecs.fallback import item_mode, item_size
 from bbcompress.errors import ModelError
 from bbcompress.models.zoo import BERNOULLI, Zoo
@@ -38,8 +39,14 @@ def stored_looks(items: Sequence[bytes]) -> list[Looks]:
     return [(item_size(item), item_mode(item)) for item in items]
 
 
+def mixed_looks(header: GroupHeader, payload: bytes, zoo: Zoo, max_pixels: int) -> list[Looks]:
+    """Size and mode of the images of a group of several sizes. Raises FormatError where it is damaged."""
+    _, mode = coded_looks(header, zoo)
+    return [(size, mode) for size in mixed_sizes(payload, header.count, max_pixels)]
+
+
 def coded_looks(header: GroupHeader, zoo: Zoo) -> Looks:
-    """Size and mode of each image of a group that a model codes."""
+    """Size and mode of each image of a group that a model codes; no size where there are several."""
     size, mode = header.size, None if header.kind is None else header.kind.mode
     try:
         facts = zoo.named(header.model)[0].facts

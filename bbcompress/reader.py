@@ -20,6 +20,7 @@ from bbcompress.archive.container import (
 from bbcompress.archive.groups import ModelCache, decode_images, decode_one
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.mixed import mixed_sizes
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.fallback import Progress, item_codec, item_size
@@ -27,7 +28,7 @@ from bbcompress.errors import BBCError, FormatError, ModelError
 from bbcompress.images import MAX_PIXELS, PixelImage, samples_of
 from bbcompress.jobs import Work, Workers
 from bbcompress.kept import Kept
-from bbcompress.listing import Listed, Looks, coded_looks, stored_looks
+from bbcompress.listing import Listed, Looks, coded_looks, mixed_looks, stored_looks
 from bbcompress.metadata import Metadata, decode_metadata
 from bbcompress.options import FALLBACK, open_models, stored_by
 
@@ -200,6 +201,8 @@ class Reader:
     def _look_at(self, number: int) -> _GroupLooks:
         header, payload = self._group(number)
         metadata = None if header.metadata is None else decode_metadata(header.metadata, header.count)
+        if header.is_mixed:
+            return _GroupLooks(mixed_looks(header, payload, self._models.zoo, self._max_pixels), metadata)
         if not header.fallback:
             return _GroupLooks(coded_looks(header, self._models.zoo), metadata)
         return _GroupLooks(stored_looks(self._items(header, payload)), metadata)
@@ -269,9 +272,11 @@ class Reader:
         if isinstance(task, BBCError):
             return 0
         header, payload, _ = task
-        if not header.fallback:
+        if not header.fallback and not header.is_mixed:
             return header.count * _subpixels(coded_looks(header, self._models.zoo))
         try:
+            if header.is_mixed:
+                return sum(map(_subpixels, mixed_looks(header, payload, self._models.zoo, self._max_pixels)))
             return sum(map(_subpixels, stored_looks(split_items(payload, header.count))))
         except FormatError:  # which comes up again where it is decoded
             return 0
@@ -280,7 +285,7 @@ class Reader:
         try:
             header, payload = self._group(0)
             if progress is not None:
-                self._begin(header, [payload])
+                self._begin(header, payload)
             image = self._decode_lone(progress)
         except (FormatError, ModelError) as error:
             return Done(0, [0], [], error)
@@ -290,7 +295,7 @@ class Reader:
         try:
             header, payload = archive.read_group(number)
             if watched:
-                self._begin(header, split_items(payload, header.count) if header.fallback else [])
+                self._begin(header, payload)
         except FormatError as error:
             return error
         return header, payload, places
@@ -316,18 +321,22 @@ class Reader:
     def _group_looks(self, archive: ArchiveReader, number: int) -> tuple[list[str] | str | None, list[Looks] | Looks]:
         try:
             header = archive.read_header(number)
-            if not header.fallback:
+            if not header.fallback and not header.is_mixed:
                 return self.model_name(header), coded_looks(header, self._models.zoo)
             header, payload = archive.read_group(number)
+            if header.is_mixed:
+                return self.model_name(header), mixed_looks(header, payload, self._models.zoo, self._max_pixels)
             items = split_items(payload, header.count)
             return list(map(stored_by, items)), stored_looks(items)
         except FormatError:
             return None, (None, None)
 
-    def _begin(self, header: GroupHeader, items: Sequence[bytes]) -> None:
-        """Take up the size of a group's images, if its header, or that of each stored image, says it."""
+    def _begin(self, header: GroupHeader, payload: bytes) -> None:
+        """Take up the size of a group's images, if its header or payload, or each stored image, says it."""
         if header.fallback:
-            sizes = [item_size(item) for item in items]
+            sizes = [item_size(item) for item in self._items(header, payload)]
+        elif header.is_mixed:
+            sizes = mixed_sizes(payload, header.count, self._max_pixels)
         else:
             sizes = [] if header.size is None else [header.size] * header.count
         self._opened[0] += len(sizes)
@@ -372,7 +381,9 @@ class Reader:
             items = self._items(header, payload)
             return {**facts, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
         coding = {"encoder": header.encoder, "K": header.steps}
-        if header.blocks and header.size is not None:
+        if header.blocks:
+            if header.size is None:
+                return {**facts, **coding}
             return {**facts, **coding, "width": header.size[0], "height": header.size[1]}
         coding["direct"] = header.direct
         return {**facts, **coding, "batches": list(header.batches), "lanes": header.lanes}

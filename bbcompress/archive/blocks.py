@@ -101,7 +101,7 @@ def encode_blocks(
     progress: called with the number of pixels newly done.
     """
     height, width = images[0].shape[:2]
-    tile = _tile_of(weights)
+    tile = tile_of(weights)
     header = replace(header, size=(width, height), blocks=True, direct=0)
     blocks = list(blocks_of(height, width, tile))
     if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
@@ -114,10 +114,8 @@ def encode_blocks(
         context = context_of(weights, header) + varint(block.number)
         layout, message = encode_group(codec, strips, lanes_for(weights, pixels.size), context)
         data = message.to_bytes()
-        numbers = [layout.lanes, layout.direct, *layout.batches]
-        if block is not blocks[-1]:
-            numbers.append(len(data))
-        return b"".join(map(varint, numbers)) + data
+        length = b"" if block is blocks[-1] else varint(len(data))
+        return encode_layout(layout) + length + data
 
     parts = []
     for block, part in zip(blocks, _at_once(encode, blocks), strict=True):
@@ -141,13 +139,13 @@ def decode_blocks(
     width, height = header.size
     if header.count > 1 and header.count * height * width * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
-    tile = _tile_of(weights)
+    tile = tile_of(weights)
     codec = codec_of(vae, header, compute_batch)
     blocks = list(blocks_of(height, width, tile))
     reader = ByteReader(payload, "the file is damaged: a group of blocks")
     stored = []
     for block in blocks:
-        layout = _read_layout(reader, header.count * -(-block.height // tile))
+        layout = read_layout(reader, header.count * -(-block.height // tile))
         last = block is blocks[-1]
         data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
         stored.append((block, layout, data))
@@ -168,7 +166,8 @@ def decode_blocks(
     return images
 
 
-def _tile_of(weights: ModelWeights) -> int:
+def tile_of(weights: ModelWeights) -> int:
+    """Side of a tile of a model for any size. Raises FormatError for another model."""
     if weights.tile is None:
         raise FormatError("the file is damaged: its model does not code blocks")
     return weights.tile
@@ -187,7 +186,13 @@ def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
         executor.shutdown(cancel_futures=True)
 
 
-def _read_layout(reader: ByteReader, strips: int) -> Layout:
+def encode_layout(layout: Layout) -> bytes:
+    """The layout of a message, as it stands before it."""
+    return b"".join(map(varint, [layout.lanes, layout.direct, *layout.batches]))
+
+
+def read_layout(reader: ByteReader, strips: int) -> Layout:
+    """The layout of a message of so many strips. Raises FormatError."""
     lanes = reader.varint(MAX_LANES, "the number of lanes")
     direct = reader.varint(strips, "the number of direct strips")
     left, batches = strips - direct, []

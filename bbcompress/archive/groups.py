@@ -21,7 +21,8 @@ from bbcompress.archive.blocks import (
 )
 from bbcompress.archive.container import join_items, parse_lone, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
-from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size
+from bbcompress.archive.mixed import arrange, decode_mixed, encode_mixed, model_bits
+from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size, png_item
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.exact.backend import Backend
@@ -38,6 +39,9 @@ FALLBACK_SAMPLE = 16
 
 MAX_STORED_PIXELS = 1 << 24
 """Most pixels of all stored images of a group but the last: items of a few bytes can be images of many pixels."""
+
+PLAIN_BITS = 3.0
+"""Bits a sub-pixel below which a PNG says that the fallback may win: drawings have 0.1 to 3, photographs 4 to 7."""
 
 PROBED_PIXELS = 10_000
 """Images of more pixels, in the mean, are probed before the fallback is tried on them."""
@@ -78,12 +82,33 @@ def image_kinds(image: PixelImage) -> list[tuple[int, int, Kind]]:
     return kinds
 
 
-def encode_images(
-    vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings, progress: Progress | None = None
-) -> tuple[GroupHeader, bytes]:
-    """Code images of one kind and one size as one group: its header and message, or messages of its blocks.
+def is_mixed(images: Sequence[PixelImage]) -> bool:
+    """Whether images have several sizes."""
+    return len({image.size for image in images}) > 1
 
-    progress: called with the number of pixels newly done.
+
+def arranged(
+    vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings
+) -> tuple[list[int], int]:
+    """The order in which `encode_images` best takes images, and its `direct`."""
+    if vae.weights.shape is not None or not is_mixed(images):
+        return list(range(len(images))), 1
+    return arrange(vae, [_pixels(image, kind) for image in images], settings)
+
+
+def encode_images(
+    vae: Model,
+    images: Sequence[PixelImage],
+    kind: Kind,
+    settings: CodingSettings,
+    progress: Progress | None = None,
+    direct: int = 1,
+) -> tuple[GroupHeader, bytes]:
+    """Code images of one kind as one group: its header and message, or messages of its blocks. They are of one size, or
+    as `encode_mixed` takes them.
+
+    progress: called with the number of pixels newly done. direct: of images of several sizes, as `encode_mixed` takes
+    it.
     """
     weights = vae.weights
     steps, rate = settings.steps, settings.learning_rate
@@ -98,7 +123,10 @@ def encode_images(
         direct=len(images),
     )
     if weights.shape is None:
-        return encode_blocks(vae, weights, [_pixels(image, kind) for image in images], header, settings, progress)
+        arrays = [_pixels(image, kind) for image in images]
+        if is_mixed(images):
+            return encode_mixed(vae, weights, arrays, header, settings, progress, direct)
+        return encode_blocks(vae, weights, arrays, header, settings, progress)
     if len(images) == 1:  # coded directly, without an encoder
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
     pixels = np.stack([_pixels(image, kind) for image in images])
@@ -151,6 +179,35 @@ def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
     return 4 * len(images) * sum(len(encode_item(image)) for image in sample) < 5 * payload_bytes * len(sample)
 
 
+def fallback_wins(
+    vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings
+) -> list[bool]:
+    """Of each of many small images whether the fallback takes fewer bytes than a model for any size.
+
+    Looked at closely are images of which a PNG is small, or no smaller than the pixels, and a sample of the others; all
+    of these where that shows one for which the fallback wins.
+    """
+    sizes = [8 * len(png_item(image)) / image.samples for image in images]
+    odd = {number for number, size in enumerate(sizes) if not PLAIN_BITS <= size <= 8}
+    others = [number for number in range(len(images)) if number not in odd]
+    sample = set(others[:: max(1, 2 * len(others) // FALLBACK_SAMPLE)])
+    wins = _stored_smaller(vae, images, odd | sample, kind, settings)
+    if wins & sample:
+        wins |= _stored_smaller(vae, images, set(others) - sample, kind, settings)
+    return [number in wins for number in range(len(images))]
+
+
+def _stored_smaller(
+    vae: Model, images: Sequence[PixelImage], numbers: set[int], kind: Kind, settings: CodingSettings
+) -> set[int]:
+    """Of the images with these numbers those that the fallback stores in fewer bytes than a model's."""
+    if not numbers:
+        return set()
+    ordered = sorted(numbers)
+    bits = np.minimum(*model_bits(vae, [_pixels(images[number], kind) for number in ordered], settings)).tolist()
+    return {n for n, by_model in zip(ordered, bits, strict=True) if 8 * len(encode_item(images[n])) < by_model}
+
+
 def decode_images(
     header: GroupHeader,
     payload: bytes,
@@ -171,7 +228,7 @@ def decode_images(
         items = split_items(payload, header.count)
         _check_stored(items)
         return with_metadata(header, [decode_item(item, max_pixels, progress) for item in items])
-    return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress))
+    return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress, max_pixels))
 
 
 def decode_lone(
@@ -206,17 +263,27 @@ def _check_stored(items: Sequence[bytes]) -> None:
 
 
 def _decode_by_model(
-    header: GroupHeader, payload: bytes, models: ModelCache, compute_batch: int, progress: Progress | None
+    header: GroupHeader,
+    payload: bytes,
+    models: ModelCache,
+    compute_batch: int,
+    progress: Progress | None,
+    max_pixels: int,
 ) -> list[PixelImage]:
     candidates = models.zoo.named(header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
         with suppress(BBCError):
-            return _decode_with(models.vae(entry), header, payload, compute_batch, None)
-    return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch, progress)
+            return _decode_with(models.vae(entry), header, payload, compute_batch, None, max_pixels)
+    return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch, progress, max_pixels)
 
 
 def _decode_with(
-    vae: Model, header: GroupHeader, payload: bytes, compute_batch: int, progress: Progress | None
+    vae: Model,
+    header: GroupHeader,
+    payload: bytes,
+    compute_batch: int,
+    progress: Progress | None,
+    max_pixels: int,
 ) -> list[PixelImage]:
     weights = vae.weights
     kind = header.kind or default_kind(weights)
@@ -225,6 +292,9 @@ def _decode_with(
     if header.blocks:
         if weights.shape is not None:
             raise FormatError("the file is damaged: its model does not code blocks")
+        if header.is_mixed:
+            mixed = decode_mixed(vae, weights, header, payload, compute_batch, progress, max_pixels)
+            return [_image(pixels, kind) for pixels in mixed]
         arrays = decode_blocks(vae, weights, header, payload, compute_batch, progress)
         return [_image(pixels, kind) for pixels in arrays]
     if weights.shape is None or header.size not in (None, weights.shape[::-1]):

@@ -100,7 +100,7 @@ class GroupHeader:
     lanes: interleaved ANS lanes, 1 .. 1024.
     direct: images that are coded directly, the first of the group; then batches of so many images.
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
-        defaults then.
+        defaults then. Without a size the images have several, which the payload begins with (`archive/mixed.py`).
     metadata: the block of the images' metadata, which stands before the payload; None where they have none. Decoding
         a header alone gives empty bytes for one that follows.
     """
@@ -118,6 +118,11 @@ class GroupHeader:
     batches: tuple[int, ...] = ()
     blocks: bool = False
     metadata: bytes | None = None
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the images have several sizes."""
+        return self.blocks and self.size is None
 
     def validate(self, max_pixels: int = MAX_PIXELS) -> None:
         """Check every limit; FormatError names the one that is broken."""
@@ -138,8 +143,10 @@ class GroupHeader:
         if self.size is not None:
             check_size(self.size, max_pixels)
         if self.blocks:
-            if self.size is None or (self.lanes, self.direct, self.batches) != (1, 0, ()):
-                raise FormatError("a group of blocks needs its images' size, and has no layout of its own")
+            if (self.lanes, self.direct, self.batches) != (1, 0, ()):
+                raise FormatError("a group of blocks has no layout of its own")
+            if self.is_mixed and self.count < 2:
+                raise FormatError("a single image needs its size")
             return
         _within("the number of lanes", self.lanes, 1, MAX_LANES)
         _within("the number of direct images", self.direct, 0, self.count)
@@ -177,6 +184,8 @@ class GroupHeader:
         elif first & 1:
             raise FormatError(f"{reader.what} is not a lone image")
         header = _decode_shared(reader, flags, LONE_ID_BYTES, max_pixels)
+        if header.is_mixed:
+            raise FormatError(f"{reader.what} is made of blocks, but says no size")
         return header if header.fallback or header.blocks else replace(header, direct=1)
 
     @staticmethod
@@ -184,6 +193,8 @@ class GroupHeader:
         """Read what :meth:`encode_group` wrote. FormatError where it breaks a rule of the format."""
         header = _decode_shared(reader, reader.byte(), GROUP_ID_BYTES, max_pixels)
         count = _positive(reader, MAX_GROUP_IMAGES, "the number of images")
+        if header.is_mixed and count < 2:
+            raise FormatError(f"{reader.what} is of several sizes, but has one image")
         if header.fallback or header.blocks:
             return replace(header, count=count)
         lanes = _positive(reader, MAX_LANES, "the number of lanes")
@@ -237,8 +248,6 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
         return GroupHeader(fallback=True, metadata=metadata)
     if flags & _RATE and not flags & _STEPS:
         raise FormatError(f"{reader.what} has a learning rate, but K is 0")
-    if flags & _BLOCKS and not flags & _SIZE:
-        raise FormatError(f"{reader.what} is made of blocks, but says no size")
     model = reader.take(id_bytes)
     kind = Kind.decode(reader) if flags & _KIND else None
     steps, rate, size = 0, None, None

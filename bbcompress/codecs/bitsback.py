@@ -10,7 +10,7 @@ import numpy as np
 from bbcompress.ans import Message
 from bbcompress.codecs.refinement import refine
 from bbcompress.exact.distributions import NormalPosterior
-from bbcompress.models.strips import Images, Strips, latent_rows
+from bbcompress.models.strips import Images, Strips
 from bbcompress.models.vae import Model
 
 NumpyArray = np.ndarray[Any, Any]
@@ -44,7 +44,7 @@ class BitsBack:
 
     def pop(self, message: Message, x: int | Strips) -> Images:
         """Decompression of x images, (x, D), or into the strips x. Raises EmptyMessage where a message ends early."""
-        rows = x if isinstance(x, int) else len(x) * latent_rows(x)
+        rows = x if isinstance(x, int) else x.row_count
         z = self.vae.bins.pop_prior(message, rows, self.vae.weights.latents)  # decode z ~ p(z)
         popped: Images = self.vae.pop_pixels(message, self.values(z), x)  # decode x ~ p(x|z)
         self.posterior(popped).push(message, z)  # give z back: encode z ~ q(z|x)

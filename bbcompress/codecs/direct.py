@@ -15,7 +15,7 @@ from bbcompress.codecs.refinement import Adam
 from bbcompress.exact.distribution_kernels import pop_bits
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
-from bbcompress.models.strips import Images, Strips, latent_rows
+from bbcompress.models.strips import Images, Strips
 from bbcompress.models.vae import ENCODERS, Model
 
 NumpyArray = np.ndarray[Any, Any]
@@ -39,14 +39,26 @@ class DirectCodec:
 
     def push(self, message: Message, x: Images) -> None:
         """Choose z and push x, then z."""
-        z = self.choose(x)
+        self._push(message, self.choose(x), x)
+
+    def _push(self, message: Message, z: IntArray, x: Images) -> None:
         bits = np.tile(self._bits, len(z))
         self.vae.push_pixels(message, self._values(z), x)
         message.push((z.reshape(-1) << (PRECISION - bits)), (1 << (PRECISION - bits)), PRECISION)
 
+    def push_middle(self, message: Message, x: Strips) -> None:
+        """Push strips x in one push, each z in the middle of the prior: without a search."""
+        self._push(message, self._nearest(np.zeros((x.row_count, len(self._bits)))), x)
+
+    def middle_lengths(self, x: Strips) -> NumpyArray:
+        """Bits that each tile of strips x takes in `push_middle`, float64 (rows,)."""
+        z = self._nearest(np.zeros((x.row_count, len(self._bits))))
+        bits: NumpyArray = self.vae.lengths(self._values(z), x) / float(1 << LOG2_BITS) + int(self._bits.sum())
+        return bits
+
     def pop(self, message: Message, x: Images | None = None) -> Images:
-        """Pop one image, uint8 (1, D), or into one strip. Raises EmptyMessage."""
-        rows = 1 if x is None else latent_rows(x)
+        """Pop one image, uint8 (1, D), or into strips that were pushed at once. Raises EmptyMessage."""
+        rows = x.row_count if isinstance(x, Strips) else 1
         bits = np.tile(self._bits, rows)
         z = message.pop_with(pop_bits, len(bits), bits).reshape(rows, -1)
         popped: Images = self.vae.pop_pixels(message, self._values(z), x)
@@ -67,13 +79,12 @@ class DirectCodec:
             length = self._shortest(x)[1]
         else:
             length = int(self.vae.lengths(self._values(self._start(x, ENCODERS[0])), x).sum())
-        return length / (1 << LOG2_BITS) + int(self._bits.sum()) * latent_rows(x)
+        return length / (1 << LOG2_BITS) + int(self._bits.sum()) * (x.row_count if isinstance(x, Strips) else 1)
 
     def _is_searched(self, x: Images) -> bool:
         if not isinstance(x, Strips):
             return True
-        whole = x.canvas.down == x.canvas.across == 1
-        return whole and x.pixel_count * x.canvas.channels <= SEARCHED_SUBPIXELS
+        return x.whole_tile is not None and x.pixel_count * x.canvas.channels <= SEARCHED_SUBPIXELS
 
     def _start(self, x: Images, encoder: str) -> IntArray:
         """The grid points at the posterior means, (rows, Z)."""

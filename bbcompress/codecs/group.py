@@ -14,18 +14,22 @@ from bbcompress.codecs.direct import DirectCodec
 from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import NormalPosterior
-from bbcompress.models.strips import Images, Strips, latent_rows
+from bbcompress.models.strips import Images, Strips, row_ends
 
 NumpyArray = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a group's message is made: its lanes, how many images or strips come directly, and the batches after them."""
+    """How a group's message is made: its lanes, how many images or strips come directly, and the batches after them.
+
+    together: whether those that come directly are popped at once, and not one by one.
+    """
 
     lanes: int
     direct: int
     batches: tuple[int, ...]
+    together: bool = False
 
 
 def encode_group(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tuple[Layout, Message]:
@@ -51,15 +55,35 @@ def _encode(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tuple[Lay
             return Layout(lanes, direct, tuple(batches)), started
 
 
+def encode_strips_together(
+    codec: BitsBack, x: Strips, direct: int, lanes: int, context: bytes
+) -> tuple[Layout, Message]:
+    """Code strips, at least the first `direct` (1 or more) of them directly, in one push and without a search."""
+    check = _check(x, lanes, context)
+    with exact_arithmetic():
+        posterior = codec.posterior(x)
+        while True:
+            message = Message.empty(lanes, check)
+            DirectCodec(codec.vae).push_middle(message, x[:direct])
+            batches = _push_batches(codec, message, x, posterior, direct)
+            if direct + sum(batches) == len(x):
+                return Layout(lanes, direct, tuple(batches), together=True), message
+            direct = min(2 * direct, len(x))
+
+
 def _push_batches(codec: BitsBack, message: Message, x: Images, posterior: NormalPosterior, done: int) -> list[int]:
     """Push what follows the first `done` images in batches as large as the message allows; their sizes, which end
     where it allows none."""
     batches: list[int] = []
-    rows = latent_rows(x)
-    while done < len(x) and (size := posterior[done * rows :].poppable(message) // rows):
-        codec.push(message, x[done : done + size], posterior[done * rows : (done + size) * rows])
-        batches.append(size)
-        done += size
+    ends = row_ends(x)
+    while done < len(x):
+        held = ends[done] + posterior[ends[done] :].poppable(message)
+        end = int(np.searchsorted(ends, held, "right")) - 1
+        if end == done:
+            break
+        codec.push(message, x[done:end], posterior[ends[done] : ends[end]])
+        batches.append(end - done)
+        done = end
     return batches
 
 
@@ -99,13 +123,14 @@ def _decode_strips(codec: BitsBack, layout: Layout, message: Message, strips: St
         codec.pop(message, strips[end - size : end])
         end -= size
     direct_codec = DirectCodec(codec.vae)
-    for unit in reversed(range(layout.direct)):
-        direct_codec.pop(message, strips[unit : unit + 1])
+    size = max(layout.direct, 1) if layout.together else 1
+    for unit in reversed(range(0, layout.direct, size)):
+        direct_codec.pop(message, strips[unit : unit + size])
     return strips
 
 
 def _check(x: Images, lanes: int, context: bytes) -> NumpyArray:
     """31 bits of a hash of pixels and context for each lane: the message starts, and decoding ends, with them."""
-    pixels = x.canvas.images if isinstance(x, Strips) else np.ascontiguousarray(x, np.uint8)
-    digest = hashlib.shake_128(context + pixels.tobytes()).digest(4 * lanes)
+    pixels = x.canvas.levels() if isinstance(x, Strips) else np.ascontiguousarray(x, np.uint8).tobytes()
+    digest = hashlib.shake_128(context + pixels).digest(4 * lanes)
     return np.frombuffer(digest, "<u4").astype(np.int64) & 0x7FFFFFFF

@@ -243,13 +243,13 @@ class LocalVAE:
         grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
         features, tape = self.decoder.forward_with_tape(grid)
         rows = backend.numpy(features).reshape(-1, self.weights.features).astype(np.float32)
-        stride = self.weights.stride if min(x.canvas.height, x.canvas.width) >= self.weights.tile else 1
+        tile, stride = self.weights.tile, self.weights.stride
         by_features = np.zeros(rows.shape)
-        for pixels in x.sampled(stride, step, self.weights.cell, GRADIENT_TILES):
+        for pixels in x.sampled(stride, step, self.weights.cell, GRADIENT_TILES, tile):
             context, references = self.network.context(x.canvas, pixels.places)
             levels = x.canvas.levels_at(pixels.places)
             found, sums = self.network.feature_gradient(
-                context, references, levels, rows[pixels.cells], pixels.cells, stride * stride
+                context, references, levels, rows[pixels.cells], pixels.cells, pixels.stride**2
             )
             by_features[found] = sums
         flat = backend.asarray(by_features.reshape(len(backend.numpy(features)), -1))
@@ -299,7 +299,9 @@ class LocalVAE:
 
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
-        image = x.canvas.inner[x.first : x.last]
+        image = x.whole_tile
+        if image is None:
+            raise ValueError("the strip is no whole image of one tile")
         return self.lengths(z, Strips.all_of(Canvas.of(np.repeat(image, len(z), axis=0), x.canvas.tile)))
 
     def _intervals(self, z: NumpyArray, x: Strips) -> tuple[IntArray, IntArray]:

@@ -263,7 +263,9 @@ class ResNetVAE:
 
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
-        image = x.canvas.inner[x.first : x.last]
+        image = x.whole_tile
+        if image is None:
+            raise ValueError("the strip is no whole image of one tile")
         return self.lengths(z, Strips.all_of(Canvas.of(np.repeat(image, len(z), axis=0), x.canvas.tile)))
 
     def _parameters(self, z: NumpyArray) -> NumpyArray:
@@ -290,5 +292,5 @@ def _chunks(count: int) -> Iterator[slice]:
 
 def _raster(x: Strips) -> Pixels:
     """All pixels of strips, tile after tile, row by row; `cells` number them so over whole tiles."""
-    (pixels,) = x.sampled(1, 0, 1, len(x) * x.latent_rows + 1)
+    (pixels,) = x.sampled(1, 0, 1, x.row_count + 1)
     return pixels

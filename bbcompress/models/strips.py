@@ -7,9 +7,12 @@ of images and every pixel finds its neighbourhood decoded, whatever the batches 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -26,27 +29,50 @@ OUTSIDE = -1
 
 
 class Canvas:
-    """N images of one size with a margin around each: rows above, columns on both sides."""
+    """N images with a margin around each: rows above, columns on both sides. Here they are of one size.
+
+    heights, widths: of each image, in pixels. downs, acrosses: its strips, and the tiles of each of these.
+    """
 
     def __init__(self, count: int, height: int, width: int, channels: int, tile: int) -> None:
         """All pixels 0."""
-        self.count, self.height, self.width, self.channels, self.tile = count, height, width, channels, tile
+        self.height, self.width = height, width
         self.down, self.across = -(-height // tile), -(-width // tile)
         """Strips of an image, and tiles of a strip."""
-        self.pitch = width + 2 * RADIUS
-        padded = np.full((count, height + RADIUS, self.pitch, channels), OUTSIDE, np.int16)
+        pitch = width + 2 * RADIUS
+        padded = np.full((count, height + RADIUS, pitch, channels), OUTSIDE, np.int16)
         self.inner = padded[:, RADIUS:, RADIUS : RADIUS + width]
         """(N, H, W, C): a view of the pixels themselves."""
         self.inner[:] = 0
-        self.flat = padded.reshape(-1)
-        self.offsets = np.array([(dy * self.pitch + dx) * channels for dy, dx in OFFSETS], np.int64)
+        origins = (np.arange(count, dtype=np.int64) * (height + RADIUS) + RADIUS) * pitch + RADIUS
+        self._lay_out([(height, width)] * count, channels, tile, padded.reshape(-1), pitch, origins)
+
+    def _lay_out(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        channels: int,
+        tile: int,
+        flat: NumpyArray,
+        pitch: int,
+        origins: IntArray,
+    ) -> None:
+        """sizes: (height, width) of each image. flat: rows of `pitch` pixels. origins: number of each one's first pixel
+        among these."""
+        self.count, self.channels, self.tile = len(sizes), channels, tile
+        self.flat, self.pitch, self._origins = flat, pitch, origins
+        self.heights, self.widths = [height for height, _ in sizes], [width for _, width in sizes]
+        self.downs, self.acrosses = [-(-h // tile) for h in self.heights], [-(-w // tile) for w in self.widths]
+        self.first_strips = [0, *accumulate(self.downs)]
+        """The number of each image's first strip, and of all."""
+        self._first_rows = [0, *accumulate(d * a for d, a in zip(self.downs, self.acrosses, strict=True))]
+        self.offsets = np.array([(dy * pitch + dx) * channels for dy, dx in OFFSETS], np.int64)
         """Where a pixel's neighbours are in `flat`, from the pixel's place on."""
 
     @classmethod
     def of(cls, images: NumpyArray, tile: int) -> Canvas:
         """The canvas of images (N, H, W, C) of levels."""
         count, height, width, channels = images.shape
-        canvas = cls(count, height, width, channels, tile)
+        canvas = Canvas(count, height, width, channels, tile)
         canvas.inner[:] = images
         return canvas
 
@@ -55,9 +81,28 @@ class Canvas:
         """The pixels, uint8 (N, H, W, C)."""
         return self.inner.astype(np.uint8)
 
+    def image(self, number: int) -> NumpyArray:
+        """The pixels of one image, (H, W, C): a view."""
+        rows = self.flat.reshape(-1, self.pitch, self.channels)
+        top, left = divmod(int(self._origins[number]), self.pitch)
+        return rows[top : top + self.heights[number], left : left + self.widths[number]]
+
+    def levels(self) -> bytes:
+        """The pixels of all images one behind the other, a byte for each sub-pixel."""
+        return self.images.tobytes()
+
+    def image_of(self, strip: int) -> int:
+        """The image that a strip is of."""
+        return bisect_right(self.first_strips, strip) - 1
+
+    def rows_before(self, strip: int) -> int:
+        """Rows of z of all strips before this one: their tiles."""
+        image = min(self.image_of(strip), self.count - 1)
+        return self._first_rows[image] + (strip - self.first_strips[image]) * self.acrosses[image]
+
     def places(self, image: Any, y: Any, x: Any) -> IntArray:
         """Where pixels are in `flat`."""
-        places: IntArray = ((image * (self.height + RADIUS) + y + RADIUS) * self.pitch + x + RADIUS) * self.channels
+        places: IntArray = (self._origins[image] + y * self.pitch + x) * self.channels
         return places
 
     def levels_at(self, places: IntArray) -> IntArray:
@@ -70,16 +115,52 @@ class Canvas:
         self.flat[places + channel] = levels
 
 
+class MixedCanvas(Canvas):
+    """A canvas of images of several sizes. They stand side by side on shelves, the highest first, which leaves little
+    room unused whatever the sizes are; all rows of the canvas have one length, as neighbours are found by it."""
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], channels: int, tile: int) -> None:
+        """sizes: (height, width) of each image. All pixels 0."""
+        area = sum((height + RADIUS) * (width + 2 * RADIUS) for height, width in sizes)
+        pitch = max(isqrt(area), max(width for _, width in sizes) + 2 * RADIUS)
+        origins = np.empty(len(sizes), np.int64)
+        top = left = bottom = 0
+        for number in sorted(range(len(sizes)), key=lambda number: -sizes[number][0]):
+            height, width = sizes[number]
+            if left + width + 2 * RADIUS > pitch:
+                top, left = bottom, 0
+            bottom = max(bottom, top + height + RADIUS)
+            origins[number] = (top + RADIUS) * pitch + left + RADIUS
+            left += width + 2 * RADIUS
+        self._lay_out(sizes, channels, tile, np.full(bottom * pitch * channels, OUTSIDE, np.int16), pitch, origins)
+        for number in range(len(sizes)):
+            self.image(number)[:] = 0
+
+    @classmethod
+    def holding(cls, images: Sequence[NumpyArray], tile: int) -> MixedCanvas:
+        """The canvas of images (H, W, C) of levels."""
+        canvas = cls([image.shape[:2] for image in images], images[0].shape[2], tile)
+        for number, image in enumerate(images):
+            canvas.image(number)[:] = image
+        return canvas
+
+    def levels(self) -> bytes:
+        """As of any canvas."""
+        return b"".join(self.image(number).astype(np.uint8).tobytes() for number in range(self.count))
+
+
 @dataclass(frozen=True)
 class Pixels:
     """Pixels of a canvas: `places` in it and their `cells` (tile * cells^2 + cell in the tile), (N,) both.
 
-    bounds: (steps + 1,) where the steps of a wavefront begin, and their end.
+    bounds: (steps + 1,) where the steps of a wavefront begin, and their end. stride: they are of every stride-th row
+    and column.
     """
 
     places: IntArray
     cells: IntArray
     bounds: IntArray
+    stride: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +175,7 @@ class Strips:
     @classmethod
     def all_of(cls, canvas: Canvas) -> Strips:
         """Every strip."""
-        return cls(canvas, 0, canvas.count * canvas.down)
+        return cls(canvas, 0, canvas.first_strips[-1])
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -109,42 +190,61 @@ class Strips:
 
     @property
     def latent_rows(self) -> int:
-        """Rows of z that each strip has: its tiles."""
+        """Rows of z that each strip has, its tiles; of images of one size."""
         return self.canvas.across
+
+    @cached_property
+    def row_ends(self) -> IntArray:
+        """(strips + 1,) rows of z of all strips before each, and of all."""
+        rows = [self.canvas.rows_before(strip) for strip in range(self.first, self.last + 1)]
+        return np.array(rows, np.int64) - rows[0]
+
+    @property
+    def row_count(self) -> int:
+        """Rows of z of all strips."""
+        return self.canvas.rows_before(self.last) - self.canvas.rows_before(self.first)
 
     @property
     def pixel_count(self) -> int:
         """Pixels of all strips."""
-        return sum(bottom - top for _, top, bottom, _ in self.regions) * self.canvas.width
+        return sum((bottom - top) * self.canvas.widths[image] for image, top, bottom, _ in self.regions)
+
+    @property
+    def whole_tile(self) -> NumpyArray | None:
+        """The pixels (1, H, W, C) where this is a single image of one tile, else None."""
+        image = self.canvas.image_of(self.first)
+        if len(self) != 1 or (self.canvas.downs[image], self.canvas.acrosses[image]) != (1, 1):
+            return None
+        return self.canvas.image(image)[None]
 
     @cached_property
     def regions(self) -> list[tuple[int, int, int, int]]:
         """(image, top, bottom, strip at the top) of the rows of each image that the strips cover."""
         canvas, regions = self.canvas, []
-        strip = self.first
+        strip, image = self.first, canvas.image_of(self.first)
         while strip < self.last:
-            image, below = divmod(strip, canvas.down)
-            end = min(self.last, (image + 1) * canvas.down)
-            lowest, highest = canvas.down - 1 - below, canvas.down - (end - image * canvas.down)
-            regions.append((image, highest * canvas.tile, min((lowest + 1) * canvas.tile, canvas.height), end - 1))
-            strip = end
+            first, down = canvas.first_strips[image], canvas.downs[image]
+            end = min(self.last, first + down)
+            lowest, highest = down - 1 - (strip - first), down - (end - first)
+            top, bottom = highest * canvas.tile, min((lowest + 1) * canvas.tile, canvas.heights[image])
+            regions.append((image, top, bottom, end - 1))
+            strip, image = end, image + 1
         return regions
 
     def tiles(self) -> Iterator[NumpyArray]:
         """The pixels of the tiles in order, (n, h, w, C) int16: runs of tiles of equal size at a time."""
         canvas, tile = self.canvas, self.canvas.tile
-        if canvas.down == canvas.across == 1:
+        if not isinstance(canvas, MixedCanvas) and canvas.down == canvas.across == 1:
             yield canvas.inner[self.first : self.last]
             return
-        for strip in range(self.first, self.last):
-            image, below = divmod(strip, canvas.down)
-            top = (canvas.down - 1 - below) * tile
-            band = canvas.inner[image, top : top + tile]
-            whole = canvas.width // tile
-            if whole:
-                yield band[:, : whole * tile].reshape(len(band), whole, tile, -1).transpose(1, 0, 2, 3)
-            if whole * tile < canvas.width:
-                yield band[None, :, whole * tile :]
+        for image, first, bottom, _ in self.regions:
+            pixels, whole = canvas.image(image), canvas.widths[image] // tile
+            for top in reversed(range(first, bottom, tile)):
+                band = pixels[top : top + tile]
+                if whole:
+                    yield band[:, : whole * tile].reshape(len(band), whole, tile, -1).transpose(1, 0, 2, 3)
+                if whole * tile < canvas.widths[image]:
+                    yield band[None, :, whole * tile :]
 
     def wavefront(self, cell: int) -> Pixels:
         """All pixels in the order of decoding: by x + 4 (y - first row of the image's region), then image, then y."""
@@ -154,18 +254,18 @@ class Strips:
 
     def _wavefront(self, cell: int) -> Pixels:
         canvas = self.canvas
-        orders: dict[int, tuple[IntArray, IntArray, IntArray]] = {}
+        orders: dict[tuple[int, int], tuple[IntArray, IntArray, IntArray]] = {}
         places, cells, steps = [], [], []
         for image, top, bottom, strip in self.regions:
-            height = bottom - top
-            if height not in orders:
-                y, x = np.divmod(np.arange(height * canvas.width), canvas.width)
+            size = height, width = bottom - top, canvas.widths[image]
+            if size not in orders:
+                y, x = np.divmod(np.arange(height * width), width)
                 step = x + SLOPE * y
                 order = np.argsort(step, kind="stable")
-                orders[height] = step[order], y[order], x[order]
-            step, y, x = orders[height]
+                orders[size] = step[order], y[order], x[order]
+            step, y, x = orders[size]
             places.append(canvas.places(image, top + y, x))
-            cells.append(self._cells(strip, y, x, cell))
+            cells.append(self._cells(image, strip, y, x, cell))
             steps.append(step)
         all_places, all_cells, step = np.concatenate(places), np.concatenate(cells), np.concatenate(steps)
         if len(self.regions) > 1:
@@ -175,44 +275,50 @@ class Strips:
         bounds = np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
         return Pixels(all_places, all_cells, bounds)
 
-    def _cells(self, strip: int, y: IntArray, x: IntArray, cell: int) -> IntArray:
-        """Cells of pixels y rows below the top of `strip`, at column x."""
+    def _cells(self, image: int, strip: int, y: IntArray, x: IntArray, cell: int) -> IntArray:
+        """Cells of pixels y rows below the top of `strip` of an image, at column x."""
         canvas, tile = self.canvas, self.canvas.tile
         side = tile // cell
-        tiles = (strip - y // tile - self.first) * canvas.across + x // tile
+        rows = canvas.rows_before(strip) - canvas.rows_before(self.first)
+        tiles = rows - y // tile * canvas.acrosses[image] + x // tile
         return tiles * side * side + (y % tile) // cell * side + (x % tile) // cell
 
-    def sampled(self, stride: int, step: int, cell: int, tiles: int) -> Iterator[Pixels]:
+    def sampled(self, stride: int, step: int, cell: int, tiles: int, least: int = 0) -> Iterator[Pixels]:
         """Pixels of every stride-th row and column, sorted by cell, about `tiles` tiles at a time.
 
         Row y and column x of a tile count where y mod stride = a, x mod stride = b, with a = step mod stride and
-        b = floor(step / stride) mod stride.
+        b = floor(step / stride) mod stride. Images with a side below `least` have a stride of 1.
         """
         canvas = self.canvas
-        a, b = step % stride, step // stride % stride
         parts: list[tuple[IntArray, IntArray]] = []
-        waiting = 0
+        waiting, its_stride = 0, stride
         for image, top, bottom, strip in self.regions:
-            rows = np.arange(top, bottom)
-            columns = np.arange(canvas.width)
-            rows = rows[rows % canvas.tile % stride == a] - top
-            columns = columns[columns % canvas.tile % stride == b]
-            y, x = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
-            parts.append((canvas.places(image, top + y, x), self._cells(strip, y, x, cell)))
-            waiting += len(y)
-            if waiting * stride * stride >= tiles * canvas.tile**2:
-                yield from self._by_cell(parts)
+            large = min(canvas.heights[image], canvas.widths[image]) >= least
+            before, its_stride = its_stride, stride if large else 1
+            if its_stride != before:
+                yield from self._by_cell(parts, before)
                 parts, waiting = [], 0
-        yield from self._by_cell(parts)
+            a, b = step % its_stride, step // its_stride % its_stride
+            rows = np.arange(top, bottom)
+            columns = np.arange(canvas.widths[image])
+            rows = rows[rows % canvas.tile % its_stride == a] - top
+            columns = columns[columns % canvas.tile % its_stride == b]
+            y, x = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
+            parts.append((canvas.places(image, top + y, x), self._cells(image, strip, y, x, cell)))
+            waiting += len(y)
+            if waiting * its_stride**2 >= tiles * canvas.tile**2:
+                yield from self._by_cell(parts, its_stride)
+                parts, waiting = [], 0
+        yield from self._by_cell(parts, its_stride)
 
     @staticmethod
-    def _by_cell(parts: list[tuple[IntArray, IntArray]]) -> Iterator[Pixels]:
+    def _by_cell(parts: list[tuple[IntArray, IntArray]], stride: int) -> Iterator[Pixels]:
         if not parts:
             return
         places, cells = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         order = np.argsort(cells, kind="stable")
         if len(order):
-            yield Pixels(places[order], cells[order], np.array([0, len(order)], np.int64))
+            yield Pixels(places[order], cells[order], np.array([0, len(order)], np.int64), stride)
 
 
 Images = NumpyArray | Strips
@@ -220,5 +326,10 @@ Images = NumpyArray | Strips
 
 
 def latent_rows(x: Images) -> int:
-    """Rows of z of each image or strip."""
+    """Rows of z of each image or strip, of images of one size."""
     return x.latent_rows if isinstance(x, Strips) else 1
+
+
+def row_ends(x: Images) -> IntArray:
+    """(N + 1,) rows of z of all images or strips before each, and of all."""
+    return x.row_ends if isinstance(x, Strips) else np.arange(len(x) + 1, dtype=np.int64)

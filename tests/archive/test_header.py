@@ -138,7 +138,7 @@ def test_defaults_cost_a_flag_byte_and_the_id() -> None:
         {"blocks": True, "size": (9, 9)},
         {"blocks": True, "size": (9, 9), "direct": 0},
         {"blocks": True, "size": (9, 9), "direct": 0, "batches": (), "lanes": 2},
-        {"blocks": True, "size": None, "direct": 0, "batches": ()},
+        {"blocks": True, "size": None, "direct": 0, "batches": (), "count": 1},
         {"kind": Kind("L", (3, 256))},
         {"kind": Kind("L", (3, 2))},
     ],
