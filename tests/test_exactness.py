@@ -34,6 +34,7 @@ IMAGES = 40
 TILES = 16
 ALL = 1000
 SWITCHES = ("OPENBLAS_", "GOTO_", "NUMBA_", "NPY_", "ATEN_", "MKL_", "ONEDNN_", "DNNL_", "OMP_", "KMP_")
+GLIBC = platform.libc_ver()[0] == "glibc"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -54,7 +55,8 @@ WIDE = X86 and "AVX2" in FEATURES
 class Setting:
     """A process's environment, device and compute batch.
 
-    possible: whether this machine has it. controls: which float arithmetic has to change against `against`. certain:
+    possible: whether this machine has it. around: what the program
+    around sets, of the worker's `AROUND`. controls: which float arithmetic has to change against `against`. certain:
     whether it must on this machine; elsewhere a control that does not change is skipped.
     """
 
@@ -66,6 +68,7 @@ class Setting:
     against: str = "numpy"
     certain: bool = False
     flags: tuple[str, ...] = ()
+    around: str = "nothing"
 
 
 PLAIN = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -103,6 +106,20 @@ SETTINGS = {
         controls=("elementwise", "product 40", "convolution"),
         against="torch",
         certain=WIDE and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+    ),
+    "upwards": Setting(around="upwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True),
+    "downwards": Setting(around="downwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True),
+    "towards zero": Setting(around="towards zero", possible=GLIBC, controls=("elementwise",), certain=True),
+    "no denormals": Setting(around="no denormals", possible=GLIBC and X86, controls=("denormals",), certain=True),
+    "buffer size": Setting(around="buffer size", controls=("cast sum",)),
+    "errors raise": Setting(around="errors raise", controls=("raised",), certain=True),
+    "autocast": Setting(device="cpu", around="autocast", controls=("product 40",), against="torch", certain=True),
+    "matmul precision": Setting(device="cpu", around="matmul precision", controls=("product 40",), against="torch"),
+    "torch denormals": Setting(
+        device="cpu", around="torch denormals", possible=X86, controls=("denormals",), against="torch", certain=True
+    ),
+    "torch defaults": Setting(
+        device="cpu", around="torch defaults", controls=("defaults",), against="torch", certain=True
     ),
     "cuda": Setting(device="cuda", possible=torch.cuda.is_available(), controls=("product 40",), against="torch"),
 }
@@ -155,7 +172,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         path = os.pathsep.join([str(HERE.parent), *filter(None, [kept.get("PYTHONPATH")])])
         worker = [sys.executable, str(HERE / "exactness_worker.py")]
         done = subprocess.run(
-            [*worker, str(folder), setting.device, str(setting.batch), *setting.flags],
+            [*worker, str(folder), setting.device, str(setting.batch), *setting.flags, "--around", setting.around],
             env={**kept, **PLAIN, **setting.environment, "PYTHONPATH": path},
             capture_output=True,
             text=True,
@@ -186,6 +203,7 @@ def test_reference(run: Run) -> None:
 def test_same_bytes_and_same_pixels(run: Run, name: str) -> None:
     reference, answer = run("numpy"), run(name)
     assert all(coded["decoded"] for coded in answer["coded"].values())
+    assert all(coded["kept"] for coded in answer["coded"].values())  # what the program around has set
     assert answer["coded"] == reference["coded"]
 
 

@@ -81,7 +81,11 @@ def test_the_very_pixels_come_out(name: str, maker: ModuleType) -> None:
     assert maker.fingerprint(found) == STREAMS[name]["sha256"]
 
 
-@pytest.mark.parametrize("name", STREAMS)
+WRITTEN_OTHERWISE = {"local-mixed"}
+"""Archives of before there were groups of several sizes, which images in them now come into."""
+
+
+@pytest.mark.parametrize("name", sorted(set(STREAMS) - WRITTEN_OTHERWISE))
 def test_the_very_bytes_are_written(name: str, maker: ModuleType) -> None:
     data = stream(name)
     left = iter(content(data))
