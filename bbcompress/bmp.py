@@ -186,7 +186,7 @@ def _read_palette(data: bytes, header: _Header, lost: set[str]) -> tuple[bytes, 
     if 0 < header.important < count:
         lost.add("number of important colours")
     colours = np.frombuffer(data, np.uint8, count * each, header.end).reshape(count, each)
-    if each == 4 and colours[:, 3].any():
+    if each == 4 and not any((colours[:, 3] == usual).all() for usual in (0, 255, colours[:, 0])):  # as programs fill
         lost.add("fourth bytes of the palette")
     return colours[:, 2::-1].tobytes(), end
 

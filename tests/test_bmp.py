@@ -126,6 +126,12 @@ def test_palettes_that_are_odd_are_named() -> None:
     assert long.lost == ("data before the pixels",) and len(long.palette) == 48
     fourth = read_image(made(rows_of(values, 4), 4, colours=[(*colour, 9) for colour in COLOURS]))
     assert fourth.lost == ("fourth bytes of the palette",)
+    full = made(rows_of(values, 4), 4, colours=[(*colour, 255) for colour in COLOURS])
+    assert read_image(full) == read_image(made(rows_of(values, 4), 4, colours=COLOURS)) and not read_image(full).lost
+    greys = read_image(
+        made(rows_of(values, 8), 8, colours=[(n, n, n, n) for n in range(256)])
+    )  # as Pillow 11 writes it
+    assert greys.mode == "L" and not greys.lost
     assert read_image(made(rows_of(values, 4), 4, colours=COLOURS, important=3)).lost == (
         "number of important colours",
     )
