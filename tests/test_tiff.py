@@ -708,6 +708,7 @@ def test_grey_with_alpha_of_16_bits() -> None:
         assert read_image(write_image(image, "tiff")[0]) == image
 
 
+@pytest.mark.skipif(libtiff._setter() is None, reason="libtiff is inside of Pillow's module, out of reach")
 def test_errors_of_libtiff_are_not_written(capfd: pytest.CaptureFixture[str]) -> None:
     """In any thread; and its handler is as it was before."""
     out = io.BytesIO()
@@ -734,6 +735,18 @@ def test_errors_of_libtiff_are_not_written(capfd: pytest.CaptureFixture[str]) ->
     with pytest.raises(OSError), Image.open(io.BytesIO(bytes(data))) as file:
         file.load()
     assert "tempfile.tif" in capfd.readouterr().err  # what other users of Pillow see has not changed
+
+
+@pytest.mark.skipif(libtiff._setter() is None, reason="libtiff is inside of Pillow's module, out of reach")
+def test_errors_that_libtiff_only_tells_of_are_errors() -> None:
+    """It goes on behind a bad code word, and Pillow gives what comes of it."""
+    strip = bytes.fromhex(
+        "80b1a42bdd16215518ee166d43aedfd045d8eb0f0d6ac11963747ac8fabf77255f6cf6da068b9ab2478b0138b175940bc4cb2e"
+    )
+    data = made(np.zeros((7, 40, 1), np.uint8), {258: (3, [1]), 259: (3, [4])}, strips=[strip + b"\xd1\xe8\x92"])
+    Image.open(io.BytesIO(data)).load()
+    with pytest.raises(ImageError, match="its pixels cannot be decoded"):
+        read_image(data)
 
 
 def test_bytes_that_are_shared_too_often_are_refused() -> None:
