@@ -1,4 +1,4 @@
-"""docs/formats.md names tests that there are, one or more in each row."""
+"""docs/formats.md names tests that there are, in each row; or `-` for what a libjpeg may or may not have."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ def test_every_row_names_tests_that_there_are() -> None:
     assert rows
     for row in rows:
         named = set(re.findall(r"\b(test_\w+)\b(?!\.py)", row))
-        assert named and named <= defined, row
+        assert (named or row.endswith("| - |")) and named <= defined, row
