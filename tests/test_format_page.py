@@ -375,6 +375,8 @@ def test_the_end_of_an_archive() -> None:
     ends = [bytes(n) for n in (1, 7, 8, 9, 600)]
     ends += [second[:n] + bytes(z) for n in range(len(second) + 1) for z in (0, 1, 40)]
     ends += [second[:n] + bytes([second[n] ^ 4]) + second[n + 1 :] for n in range(len(second))]
+    ends += [second[:n] + second[n + 3 :] for n in range(3, len(second))]
+    ends += [second[:n] + bytes(size) + second[n:] for n in range(3, len(second)) for size in (2, 512)]
     ends += [b"hello, world", b"\xbb\xc1 and more", b"\xbb", second[3:], second[4:], b"?" + second, b"x" * 99 + second]
     found = 0
     for end in ends:
