@@ -24,17 +24,23 @@ def read_blocks(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Mode
     places = [(y, x) for y in cuts(height, tile) for x in cuts(width, tile)]
     cursor = Cursor(data)
     for number, (rows, columns) in enumerate(places):
-        lanes, direct = cursor.varint(1, 1024), cursor.varint()
-        batches: list[int] = []
         count = images * -(-(rows.stop - rows.start) // tile)
-        while direct + sum(batches) < count:
-            batches.append(cursor.varint(1))
+        lanes, direct, batches = read_strip_layout(cursor, count)
         last = number == len(places) - 1
         message = cursor.rest() if last else cursor.take(cursor.varint())
         block = np.zeros((images, rows.stop - rows.start, columns.stop - columns.start, channels), np.int64)
         of_block = replace(coding, lanes=lanes, direct=direct, batches=batches)
         read_message(message, of_block, checkpoint, model, list(block), checked + varint(number))
         x[:, rows, columns] = block
+
+
+def read_strip_layout(cursor: Cursor, count: int) -> tuple[int, int, list[int]]:
+    """Blocks: lanes, strips coded directly, and batches of strips."""
+    lanes, direct = cursor.varint(1, 1024), cursor.varint(0, count)
+    batches: list[int] = []
+    while direct + sum(batches) < count:
+        batches.append(cursor.varint(1, count - direct - sum(batches)))
+    return lanes, direct, batches
 
 
 def cuts(length: int, tile: int) -> list[slice]:

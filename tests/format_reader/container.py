@@ -47,6 +47,7 @@ def read_lone(data: bytes) -> Group:
     cursor = Cursor(data)
     _, flags = read_prefix(cursor)
     header = read_group_header(cursor, flags, id_bytes=3)
+    check(not header.blocks or header.size is not None, "blocks of a lone image without its size")
     if header.fallback:
         check(crc(data[:-4]) == data[-4:], "the CRC of a lone image")
         cursor.data = data[:-4]

@@ -80,7 +80,6 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
         width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
         check(width * height <= 2**28, "too many pixels")
         header.size = width, height
-    check(not header.blocks or header.size is not None, "blocks without a size")
     header.checked = cursor.data[start : cursor.at]
     return header
 

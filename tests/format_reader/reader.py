@@ -21,6 +21,7 @@ from .metadata import Record
 from .mlp import MLP
 from .primitives import Cursor, FormatError, check, varint
 from .residual import Residual
+from .several_sizes import read_several_sizes
 
 __all__ = ["FormatError", "FormatReader", "Image"]
 
@@ -72,11 +73,16 @@ class FormatReader:
         fixed = settings.get("shape") or settings.get("image")
         check((fixed is None) == header.blocks, "blocks are for models of any size, and for no others")
         check(not fixed or header.size in (None, tuple(fixed[::-1])), "another size than the model's")
-        height, width = fixed or (header.size or (0, 0))[::-1]
-        x = np.zeros((group.count, height, width, channels(checkpoint)), np.int64)
         checked = bytes([header.flags & 0x7F]) + checkpoint.id[:4] + header.checked + varint(group.count)
         rate = header.rate or settings["learning_rate"]
         coding = Coding(group.lanes, group.direct, group.batches, header.steps, rate)
+        height, width = fixed or (header.size or (0, 0))[::-1]
+        if header.blocks and header.size is None:
+            several = read_several_sizes(
+                group.payload, coding, checkpoint, model, group.count, channels(checkpoint), checked
+            )
+            return [picture(image, kind) for image in several]
+        x = np.zeros((group.count, height, width, channels(checkpoint)), np.int64)
         if header.blocks:
             read_blocks(group.payload, coding, checkpoint, model, x, checked)
         else:
