@@ -70,10 +70,7 @@ DATA = TESTS / "data"
 SHIPPED = TESTS.parent / "models"
 READER = TESTS / "format_reader"
 
-NOT_READ: dict[str, str] = dict.fromkeys(
-    ("local-several-sizes", "local-several-sizes-k2", "resnet-several-sizes"),
-    "it was written before there were groups of several sizes",
-)
+NOT_READ: dict[str, str] = {}
 """Golden streams that the reader does not read, each with the reason."""
 
 TINY = ("tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet")

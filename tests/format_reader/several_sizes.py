@@ -1,4 +1,4 @@
-"""Section "A group of several sizes" of docs/format.md."""
+"""Section "Groups of several sizes" of docs/format.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 def read_several_sizes(
     data: bytes, coding: Coding, checkpoint: Checkpoint, model: Model, count: int, channels: int, checked: bytes
 ) -> list[Array]:
-    """A group of several sizes: its images."""
+    """Groups of several sizes: its images."""
     check(2 <= count <= 2**16, "the number of images of several sizes")
     cursor = Cursor(data)
     sizes = read_sizes(cursor, count)
@@ -35,7 +35,7 @@ def read_several_sizes(
 
 
 def read_sizes(cursor: Cursor, count: int) -> list[tuple[int, int]]:
-    """A group of several sizes: width and height of each image."""
+    """Groups of several sizes: width and height of each image."""
     form = cursor.byte()
     check(form <= 1, "a reserved form of sizes")
     listed = Cursor(cursor.packed(4 * count)) if form == 1 else cursor
