@@ -89,14 +89,14 @@ def pop_bernoulli(
     for i in range(symbols.size):
         head = heads[lane]
         border = total - freq1[i]
-        if peek(head, precision) < border:
-            symbols[i] = 0
+        symbol = 0 if peek(head, precision) < border else 1
+        if symbol == 0:
             head, n_words = advance(head, words, n_words, 0, border, precision)
         else:
-            symbols[i] = 1
             head, n_words = advance(head, words, n_words, border, freq1[i], precision)
         if n_words < 0:
             return -1
+        symbols[i] = symbol
         heads[lane] = head
         lane += 1
         if lane == heads.size:

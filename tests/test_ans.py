@@ -462,3 +462,32 @@ def test_interpreted_and_compiled_kernels_agree(monkeypatch: pytest.MonkeyPatch)
         assert message == Message.empty(3, [5, 6, 7])
         assert (ans_kernels.push._compiled is None) == (limit > 0)
     assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("kind", ["bernoulli", "uniform", "cdf"])
+def test_poppable_is_as_many_as_can_be_popped(kind: str, lanes: int) -> None:
+    """One more is too many, and the message is left as it was."""
+    n, precision = 40, 12
+    freq1 = np.linspace(1, (1 << precision) - 1, n).astype(np.int64)
+    cdf = np.array([0, 1, 900, 1000, 1 << precision], np.int64)
+
+    def arguments(count: int) -> tuple[Any, ...]:
+        if kind == "bernoulli":
+            return ans_kernels.pop_bernoulli, count, 0, freq1[:count], precision
+        if kind == "uniform":
+            return ans_kernels.pop_uniform, count, precision
+        return ans_kernels.pop_cdf, count, cdf[None], precision
+
+    counts = set()
+    for words in range(5):
+        message = Message(np.full(lanes, LOW + 12345), np.arange(words) * 987654321 % (1 << 32))
+        before = message.copy()
+        most = message.poppable(*arguments(n))
+        assert message == before
+        message.copy().pop_with(*arguments(most))
+        if most < n:
+            with pytest.raises(EmptyMessage):
+                message.copy().pop_with(*arguments(most + 1))
+        counts.add(most)
+    assert len(counts) > 1
