@@ -33,8 +33,8 @@ def exact_arithmetic() -> Iterator[None]:
     Raises:
         BBCError: another library has changed the processor's arithmetic, and it cannot be set back.
     """
-    # numpy's defaults but for `invalid`: OpenBLAS computes with what lies in unused lanes of its registers too, which
-    # may raise the processor's flag and changes no result; sums are proved to stay finite
+    # numpy's defaults but for `invalid`: the processor's flag says nothing of products whose operands are finite
+    # integers and whose sums are proved to stay below 2^53
     flags = np.errstate(divide="warn", over="warn", under="ignore", invalid="ignore")
     with _usual_environment(), flags, single_blas_thread():
         yield
