@@ -72,14 +72,16 @@ class PixelNetworkWeights:
 
     @property
     def pixel_limit(self) -> int:
-        """The largest absolute value of these inputs."""
+        """The largest absolute value of a neighbour or an earlier channel as an input."""
         return BINARY_GAIN if self.binary else 255
 
     @property
     def input_limit(self) -> NumpyArray:
-        """The largest absolute value of each input of the trunk, int64 (inputs,)."""
-        limits = np.array([self.pixel_limit, self.feature_limit], np.int64)
-        return np.repeat(limits, [self.pixels, self.features])
+        """The largest absolute value of each input of the trunk, int64 (inputs,): neighbours, references, features."""
+        references = self.channels if self.centred else 0
+        counts = [self.pixels - references, references, self.features]
+        limits = np.array([self.pixel_limit, max(self.pixel_limit, MIDDLE), self.feature_limit], np.int64)
+        return np.repeat(limits, counts)
 
     def prove(self) -> None:
         """Prove that no sum of the network, forwards or backwards, can leave the exact range. Raises ModelError."""

@@ -226,6 +226,19 @@ def test_single_and_double_precision_give_the_same(kind: str) -> None:
         assert np.array_equal(one, other)
 
 
+@kinds
+def test_inputs_stay_within_the_limits_that_the_proof_takes(kind: str) -> None:
+    weights = tiny_local(**KINDS[kind])
+    strips, features = sample(weights)
+    wave = strips.wavefront(4)
+    network = network_of(weights)
+    for level in (None, 0, weights.levels - 1):
+        if level is not None:
+            strips.canvas.inner[:] = level
+        inputs, _ = network.context(strips.canvas, wave.places, features, wave.cells)
+        assert (np.abs(inputs) <= weights.pixel_network.input_limit).all()
+
+
 def layers_of(network: PixelNetwork) -> list[Any]:
     return [*network._trunk, network._heads, *network._outputs]
 
