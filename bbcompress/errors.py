@@ -55,10 +55,6 @@ class FormatError(BBCError):
     """A file is damaged or is not a file of bbc."""
 
 
-class CutShortError(FormatError):
-    """Bytes end before what is read from them does."""
-
-
 class ImageError(BBCError):
     """An image cannot be read or is of a kind that is not supported."""
 

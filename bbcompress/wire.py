@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import zlib
 
-from bbcompress.errors import CutShortError, FormatError
+from bbcompress.errors import FormatError
 
 VARINT_BYTES = 9
 """Longest varint; 9 groups of 7 bits hold every integer below 2^63."""
@@ -69,6 +69,10 @@ def unpack(packed: bytes, limit: int) -> bytes:
     if not stream.eof or stream.unused_data:
         raise FormatError("a packed block is damaged")
     return data
+
+
+class CutShortError(FormatError):
+    """Bytes end before what is read from them does."""
 
 
 class ByteReader:

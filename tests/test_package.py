@@ -44,7 +44,7 @@ def test_there_are_no_other_names() -> None:
         bbc.nothing  # noqa: B018
     assert bbc.__all__ == sorted(bbc.__all__)
     assert {name for name in bbc.__all__ if name.endswith("Error")} == {
-        name for name, value in vars(errors).items() if isinstance(value, type)
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.BBCError)
     }
 
 

@@ -28,10 +28,10 @@ from bbcompress.archive.segments import (
     read_segments,
 )
 from bbcompress.archive.signature import MAGIC, PREFIX
-from bbcompress.errors import BBCError, CutShortError, FormatError
+from bbcompress.errors import BBCError, FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.metadata import take_block
-from bbcompress.wire import ByteReader, crc32, varint
+from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 
 MAX_ARCHIVE_IMAGES = 1 << 31
 

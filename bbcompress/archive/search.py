@@ -36,9 +36,9 @@ from bbcompress.archive.segments import (
     read_segments,
 )
 from bbcompress.archive.signature import PREFIX
-from bbcompress.errors import BBCError, CutShortError, FormatError
+from bbcompress.errors import BBCError, FormatError
 from bbcompress.images import MAX_PIXELS
-from bbcompress.wire import ByteReader, crc32, varint
+from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 
 _WINDOW = 1 << 18
 _EFFORT = 32
