@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bbcompress import arguments
+from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
@@ -51,18 +52,24 @@ def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
 
 
 def decompress(
-    data: bytes, model: str | Path | None = None, device: str = "cpu", max_pixels: int = MAX_PIXELS
+    data: bytes,
+    model: str | Path | None = None,
+    device: str = "cpu",
+    max_pixels: int = MAX_PIXELS,
+    max_steps: int = READER_STEPS,
 ) -> NumpyArray:
     """The pixels of the file of one image: (height, width), or (height, width, samples); bool, uint8 or uint16.
 
-    Of a palette image these are indices; `bbcompress.open` gives the palette and all else. model, device, max_pixels:
-    as in `Options`.
+    Of a palette image these are indices; `bbcompress.open` gives the palette and all else. model, device, max_pixels,
+    max_steps: as of `bbcompress.open`.
 
     Raises:
         FormatError: it is damaged, no file of bbc, or an archive. ModelError: the model that it names is missing.
+        LimitError: its K is above the limit.
     """
     most = arguments.integer("max_pixels", max_pixels, 1)
-    reader = Reader(io.BytesIO(arguments.data(data)), arguments.model(model), device, most)
+    steps = arguments.integer("max_steps", max_steps, 0)
+    reader = Reader(io.BytesIO(arguments.data(data)), arguments.model(model), device, most, steps)
     if reader.is_archive:
         raise FormatError("this is an archive of several images")
     _, image = next(reader.images())

@@ -392,7 +392,7 @@ class _Bench:
             for number, entry in enumerate(reader.groups):
                 begin = time.perf_counter()
                 header, payload = reader.read_group(number)
-                decoded = decode_images(header, payload, self._models)
+                decoded = decode_images(header, payload, self._models, max_steps=MAX_STEPS)
                 seconds += time.perf_counter() - begin
                 same = same and decoded == [images[position][1] for position in entry.positions]
         except FormatError:

@@ -13,6 +13,7 @@ from bbcompress import arguments, output
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
+from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.escaping import escaped
@@ -44,9 +45,11 @@ class Archive(Mapping[str, PixelImage]):
         model: str | Path | None = None,
         device: str = "cpu",
         max_pixels: int = MAX_PIXELS,
+        max_steps: int = READER_STEPS,
     ) -> None:
         """file: its path, or a seekable binary file, which is not closed here. model: as in `Options`.
-        max_pixels: width times height above which an image is refused.
+        max_pixels: width times height above which an image is refused. max_steps: the limit of K, the refinement steps
+        that a file asks for; a group above it is not decoded.
 
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError: a chosen model is missing.
@@ -54,7 +57,7 @@ class Archive(Mapping[str, PixelImage]):
         """
         self._own: BinaryIO | None = None
         self._closed = False
-        most = arguments.integer("max_pixels", max_pixels, 1)
+        most, steps = arguments.integer("max_pixels", max_pixels, 1), arguments.integer("max_steps", max_steps, 0)
         if isinstance(file, str | PathLike):
             try:
                 file = self._own = arguments.path("file", file).open("rb")
@@ -62,7 +65,7 @@ class Archive(Mapping[str, PixelImage]):
                 raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from error
         self._file: BinaryIO = arguments.binary_file(file)
         try:
-            self._reader = Reader(self._file, arguments.model(model), device, most)
+            self._reader = Reader(self._file, arguments.model(model), device, most, steps)
         except BaseException:
             if self._own is not None:
                 self._own.close()
@@ -79,7 +82,7 @@ class Archive(Mapping[str, PixelImage]):
         return isinstance(name, str) and self._find(name) is not None
 
     def __getitem__(self, name: str) -> PixelImage:
-        """Raises KeyError if there is none of the name; FormatError, ModelError as :meth:`read`."""
+        """Raises KeyError if there is none of the name; FormatError, ModelError, LimitError as :meth:`read`."""
         position = self._find(name) if isinstance(name, str) else None
         if position is None:
             raise KeyError(name)
@@ -90,13 +93,18 @@ class Archive(Mapping[str, PixelImage]):
 
         Raises:
             IndexError: there is none. FormatError: its group is damaged; others may be read. ModelError: the model
-            that it takes is missing. BBCError: the archive, or its file, is closed.
+            that it takes is missing. LimitError: its K is above the limit. BBCError: the archive, or its file, is
+            closed.
         """
         self._check_open()
         return self._reader.read(arguments.integer("position", position))
 
     def images(self) -> Iterator[tuple[str, PixelImage]]:
-        """Names and images, each group decoded once: the fast way to all of them. Raises FormatError, ModelError."""
+        """Names and images, each group decoded once: the fast way to all of them.
+
+        Raises:
+            FormatError, ModelError, LimitError: as :meth:`read`.
+        """
         self._check_open()
         return ((self.name(position), image) for position, image in self._reader.images())
 
@@ -149,10 +157,14 @@ class Archive(Mapping[str, PixelImage]):
 
 
 def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.open`
-    file: str | Path | BinaryIO, model: str | Path | None = None, device: str = "cpu", max_pixels: int = MAX_PIXELS
+    file: str | Path | BinaryIO,
+    model: str | Path | None = None,
+    device: str = "cpu",
+    max_pixels: int = MAX_PIXELS,
+    max_steps: int = READER_STEPS,
 ) -> Archive:
     """Open a file of bbc, an archive or a lone image, as a mapping of names to images; see :class:`Archive`."""
-    return Archive(file, model, device, max_pixels)
+    return Archive(file, model, device, max_pixels, max_steps)
 
 
 @overload  # of a union mypy would not say what the values of a dict are to be

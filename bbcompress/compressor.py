@@ -27,6 +27,7 @@ from bbcompress.archive.groups import (
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
 from bbcompress.archive.search import refuse_unknown
 from bbcompress.codecs.fallback import Progress
+from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images import PixelImage
 from bbcompress.jobs import Work, Workers
@@ -66,11 +67,13 @@ class Compressor:
             (payload,) = split_items(payload, 1)
         data = build_lone(header, payload, self.options.max_pixels)
         if self.options.verify:
-            _verify(lambda: [decode_lone(data, self._models, work, self.options.max_pixels)], [image])
+            limits = self.options.max_pixels, self.options.steps
+            _verify(lambda: [decode_lone(data, self._models, work, *limits)], [image])
         work.finish()
         summary = Summary(size=len(data))
         summary.count(coded.coder, 1, image.samples, [payload])
         self._note_of_model(summary, int(not self._key(image).entries))
+        _note_of_steps(summary, header.steps)
         return data, summary
 
     def archive(
@@ -128,7 +131,7 @@ class Compressor:
     ) -> Summary:
         summary = Summary()
         sent: deque[_Sent] = deque()
-        unfit = 0
+        unfit = steps = 0
 
         def tasks() -> Iterator[list[PixelImage]]:
             for group in self._groups(images):
@@ -143,12 +146,14 @@ class Compressor:
                     part = group.part(coded.places)
                     writer.add_group(coded.header, coded.payload, part.names, part.positions, part.times)
                     items = split_items(coded.payload, coded.header.count) if coded.header.fallback else ()
+                    steps = max(steps, coded.header.steps)
                     summary.count(coded.coder, len(part.positions), sum(part.subpixels), items)
                 unfit += 0 if group.fits else len(group.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
         writer.close()
         self._note_of_model(summary, unfit)
+        _note_of_steps(summary, steps)
         return summary
 
     def _note_of_model(self, summary: Summary, unfit: int) -> None:
@@ -218,7 +223,8 @@ class Compressor:
         return [(part, its_key) for part, its_key in zip(parts, (key, _Key(GREY, (), None)), strict=True) if part]
 
     def _decode(self, header: GroupHeader, payload: bytes, progress: Progress) -> list[PixelImage]:
-        return decode_images(header, payload, self._models, progress=progress, max_pixels=self.options.max_pixels)
+        limits = {"max_pixels": self.options.max_pixels, "max_steps": self.options.steps}
+        return decode_images(header, payload, self._models, progress=progress, **limits)
 
     def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
@@ -265,6 +271,15 @@ class Compressor:
             return len(encode_images(self._models.vae(entry), sample, key.kind, self.options.coding)[1])
 
         return [min(key.entries, key=size)]
+
+
+def _note_of_steps(summary: Summary, steps: int) -> None:
+    """Say where K, or the largest of several, is above what readers take by themselves."""
+    if steps > READER_STEPS:
+        summary.notes.append(
+            f"K is {steps}: those who read it have to allow so many steps, by --max-steps {steps}, from Python by "
+            f"max_steps={steps}; without it the limit is {READER_STEPS}"
+        )
 
 
 def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) -> None:

@@ -55,6 +55,10 @@ class FormatError(BBCError):
     """A file is damaged or is not a file of bbc."""
 
 
+class LimitError(BBCError):
+    """A file asks a reader for more work than its limit allows; it need not be damaged."""
+
+
 class ImageError(BBCError):
     """An image cannot be read or is of a kind that is not supported."""
 

@@ -24,6 +24,7 @@ class Listed:
         not installed could tell, or where the group is damaged.
     coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`;
         None where the group is damaged.
+    steps: K of its group; 0 where there are none.
     time: when it was modified, in seconds since 1970; None if the file does not say.
     """
 
@@ -31,6 +32,7 @@ class Listed:
     size: tuple[int, int] | None
     mode: str | None
     coder: str | None
+    steps: int
     time: int | None
 
 

@@ -24,7 +24,8 @@ from bbcompress.archive.mixed import mixed_sizes
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.fallback import Progress, item_codec, item_size
-from bbcompress.errors import BBCError, FormatError, ModelError
+from bbcompress.codecs.refinement import READER_STEPS
+from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
 from bbcompress.images import MAX_PIXELS, PixelImage, samples_of
 from bbcompress.jobs import Work, Workers
 from bbcompress.kept import Kept
@@ -42,7 +43,7 @@ CACHED_SUBPIXELS = 1 << 24
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A group of a file that was decoded, or turned out to be damaged.
+    """A group of a file that was decoded, or turned out to be damaged or above a limit.
 
     number: of the group, from 0. positions: of those of its images that were wanted. results: theirs, in this order;
     empty where there is an error. error: why the group could not be decoded.
@@ -63,17 +64,19 @@ class Reader:
         model: str | Path | None = None,
         device: str = "cpu",
         max_pixels: int = MAX_PIXELS,
+        max_steps: int = READER_STEPS,
         keep_going: bool = False,
     ) -> None:
         """file: seekable; it stays open and is not closed here. model: as in `Options`. max_pixels: of an image.
-        keep_going: find what is left of an archive whose end or indexes are damaged.
+        max_steps: the limit of K, above which a group is not decoded. keep_going: find what is left of an archive whose
+        end or indexes are damaged.
 
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
         """
         self._choice = model, device
         self._models = open_models(model, device)
-        self._max_pixels = max_pixels
+        self._max_pixels, self._max_steps = max_pixels, max_steps
         self.archive: ArchiveReader | None = None
         self._lone: LoneImage | None = None
         self._opened = [0, 0]  # images and pixels of the groups begun
@@ -143,7 +146,8 @@ class Reader:
         they have no more than `CACHED_SUBPIXELS`.
 
         Raises:
-            IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing.
+            IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing. LimitError:
+            its K is above the limit.
         """
         number, place = self.place(position)
         images = self._decoded.get(number)
@@ -170,18 +174,20 @@ class Reader:
         """The images of a group.
 
         Raises:
-            IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing.
+            IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing. LimitError: its K
+            is above the limit.
         """
         if self.archive is None:
             range(1)[number]
             return [self._decode_lone(None)]
         header, payload = self.archive.read_group(number)
-        return decode_images(header, payload, self._models, max_pixels=self._max_pixels)
+        pixels, steps = self._max_pixels, self._max_steps
+        return decode_images(header, payload, self._models, max_pixels=pixels, max_steps=steps)
 
     def _decode_lone(self, progress: Progress | None) -> PixelImage:
         header, payload = self._group(0)
         try:
-            return decode_one(header, payload, self._models, progress, self._max_pixels)
+            return decode_one(header, payload, self._models, progress, self._max_pixels, self._max_steps)
         except FormatError as error:
             raise FormatError(f"{error}, or the file has other bytes behind its image") from error
 
@@ -222,7 +228,7 @@ class Reader:
         """Position and image of all images, decoded group by group.
 
         Raises:
-            FormatError: a group is damaged. ModelError: its model is missing.
+            FormatError: a group is damaged. ModelError: its model is missing. LimitError: its K is above the limit.
         """
         for done in self.each(_same, progress=progress):
             if done.error is not None:
@@ -256,9 +262,9 @@ class Reader:
                     yield self._task(archive, number, places, progress is not None)
 
         if jobs == 1:
-            make = partial(_on_groups, self._models, function, self._max_pixels)
+            make = partial(_on_groups, self._models, function, self._max_pixels, self._max_steps)
         else:
-            make = partial(_in_a_process, *self._choice, function, self._max_pixels)
+            make = partial(_in_a_process, *self._choice, function, self._max_pixels, self._max_steps)
         with Workers(jobs, make, self._worth) as workers:
             for results in workers.map(tasks(self.archive), progress):
                 number, positions = sent.popleft()
@@ -287,7 +293,7 @@ class Reader:
             if progress is not None:
                 self._begin(header, payload)
             image = self._decode_lone(progress)
-        except (FormatError, ModelError) as error:
+        except (FormatError, ModelError, LimitError) as error:
             return Done(0, [0], [], error)
         return Done(0, [0], [function(image)])
 
@@ -305,31 +311,36 @@ class Reader:
         if self.archive is None:
             header, payload = self._group(0)
             (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
-            yield Listed(None, *look, stored_by(payload) if header.fallback else self.model_name(header), None)
+            coder = stored_by(payload) if header.fallback else self.model_name(header)
+            yield Listed(None, *look, coder, header.steps, None)
             return
-        groups: dict[int, tuple[list[str] | str | None, list[Looks] | Looks]] = {}
+        groups: dict[int, tuple[list[str] | str | None, int, list[Looks] | Looks]] = {}
         names, times = self.archive.names, self.archive.times
         for position in range(self.image_count):
             number, place = self.archive.place(position)
             if number not in groups:
                 groups[number] = self._group_looks(self.archive, number)
-            coders, looks = groups[number]
-            coder = coders[place] if isinstance(coders, list) else coders
+            coders, steps, looks = groups[number]
+            its_coder = coders[place] if isinstance(coders, list) else coders
             size, mode = looks[place] if isinstance(looks, list) else looks
-            yield Listed(names[position], size, mode, coder, times[position])
+            yield Listed(names[position], size, mode, its_coder, steps, times[position])
 
-    def _group_looks(self, archive: ArchiveReader, number: int) -> tuple[list[str] | str | None, list[Looks] | Looks]:
+    def _group_looks(
+        self, archive: ArchiveReader, number: int
+    ) -> tuple[list[str] | str | None, int, list[Looks] | Looks]:
+        """What coded the images of a group, or each; its K; how the images look, or each."""
         try:
             header = archive.read_header(number)
             if not header.fallback and not header.is_mixed:
-                return self.model_name(header), coded_looks(header, self._models.zoo)
+                return self.model_name(header), header.steps, coded_looks(header, self._models.zoo)
             header, payload = archive.read_group(number)
             if header.is_mixed:
-                return self.model_name(header), mixed_looks(header, payload, self._models.zoo, self._max_pixels)
+                looks = mixed_looks(header, payload, self._models.zoo, self._max_pixels)
+                return self.model_name(header), header.steps, looks
             items = split_items(payload, header.count)
-            return list(map(stored_by, items)), stored_looks(items)
+            return list(map(stored_by, items)), 0, stored_looks(items)
         except FormatError:
-            return None, (None, None)
+            return None, 0, (None, None)
 
     def _begin(self, header: GroupHeader, payload: bytes) -> None:
         """Take up the size of a group's images, if its header or payload, or each stored image, says it."""
@@ -438,15 +449,17 @@ _Task = tuple[GroupHeader, bytes, "list[int] | None"] | BBCError
 
 
 def _on_groups(
-    models: ModelCache, function: Callable[[PixelImage], T], max_pixels: int
+    models: ModelCache, function: Callable[[PixelImage], T], max_pixels: int, max_steps: int
 ) -> Work[_Task, list[T] | BBCError]:
+    limits = {"max_pixels": max_pixels, "max_steps": max_steps}
+
     def work(task: _Task, progress: Progress) -> list[T] | BBCError:
         if isinstance(task, BBCError):
             return task
         header, payload, places = task
         try:
-            images = decode_images(header, payload, models, progress=progress, max_pixels=max_pixels)
-        except (FormatError, ModelError) as error:
+            images = decode_images(header, payload, models, progress=progress, **limits)
+        except (FormatError, ModelError, LimitError) as error:
             return error
         return [function(image) for image in (images if places is None else [images[place] for place in places])]
 
@@ -454,9 +467,9 @@ def _on_groups(
 
 
 def _in_a_process(
-    model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int
+    model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int, max_steps: int
 ) -> Work[_Task, list[T] | BBCError]:
-    return _on_groups(open_models(model, device), function, max_pixels)
+    return _on_groups(open_models(model, device), function, max_pixels, max_steps)
 
 
 def _same(image: PixelImage) -> PixelImage:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
+from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images import MAX_PIXELS, PixelImage
@@ -34,10 +35,12 @@ class ArchiveDataset(Dataset[Any]):
         model: str | Path | None = None,
         device: str = "cpu",
         max_pixels: int = MAX_PIXELS,
+        max_steps: int = READER_STEPS,
     ) -> None:
         """transform: what makes an item of an image of Pillow, as for torchvision's data sets; None gives the pixels
         as a tensor (samples, height, width) of bool, uint8 or uint16, of palette images the indices.
-        names: give pairs of the item and the image's name. model, device, max_pixels: as in `Options`.
+        names: give pairs of the item and the image's name. model, device, max_pixels, max_steps: as of
+        `bbcompress.open`.
 
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError: a chosen model is missing. BBCError: the file
@@ -45,7 +48,7 @@ class ArchiveDataset(Dataset[Any]):
         """
         self.path = Path(path).absolute()
         self.transform = transform
-        self._names, self._choice = names, (model, device, max_pixels)
+        self._names, self._choice = names, (model, device, max_pixels, max_steps)
         self._opened: tuple[int, Archive] | None = None
         self.groups = list(self.archive.groups)
         """The positions of the images of each group."""
@@ -62,8 +65,8 @@ class ArchiveDataset(Dataset[Any]):
         return self._count
 
     def __getitem__(self, position: int) -> Any:
-        """Raises IndexError if there is none; FormatError, ModelError as `Archive.read`. ImageError: there is a
-        transform, and Pillow has no images of the mode."""
+        """Raises IndexError if there is none; FormatError, ModelError, LimitError as `Archive.read`. ImageError:
+        there is a transform, and Pillow has no images of the mode."""
         archive = self.archive
         image = archive.read(position)
         item = pixels_tensor(image) if self.transform is None else self.transform(to_pillow(image))

@@ -24,7 +24,8 @@ from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BY
 from bbcompress.archive.mixed import arrange, decode_mixed, encode_mixed, model_bits
 from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size, png_item
 from bbcompress.codecs.group import Layout, decode_group, encode_group
-from bbcompress.errors import BBCError, FormatError, ImageError
+from bbcompress.codecs.refinement import READER_STEPS
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
 from bbcompress.exact.backend import Backend
 from bbcompress.images import MAX_PIXELS, PixelImage, binary_view
 from bbcompress.metadata import decode_metadata, encode_metadata
@@ -215,15 +216,23 @@ def decode_images(
     compute_batch: int = 128,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_steps: int = READER_STEPS,
 ) -> list[PixelImage]:
     """The images of a group.
 
     progress: called with the number of pixels newly done.
-    max_pixels: of a stored image; those of others are checked where headers are read.
+    max_pixels: of a stored image; those of others are checked where headers are read. max_steps: the limit of K.
 
     Raises:
-        FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing.
+        FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
+        is above the limit.
     """
+    if header.steps > max_steps:
+        raise LimitError(
+            f"K is {header.steps}, above the limit of {max_steps} refinement steps",
+            python=f"max_steps={header.steps}, as of bbcompress.open, allows it",
+            command=f"--max-steps {header.steps} allows it",
+        )
     if header.fallback:
         items = split_items(payload, header.count)
         _check_stored(items)
@@ -232,10 +241,14 @@ def decode_images(
 
 
 def decode_lone(
-    data: bytes, models: ModelCache, progress: Progress | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    models: ModelCache,
+    progress: Progress | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_steps: int = READER_STEPS,
 ) -> PixelImage:
-    """The image of the bytes of a file of one image. Raises FormatError, ModelError."""
-    return decode_one(*parse_lone(data, max_pixels), models, progress, max_pixels)
+    """The image of the bytes of a file of one image. Raises FormatError, ModelError, LimitError."""
+    return decode_one(*parse_lone(data, max_pixels), models, progress, max_pixels, max_steps)
 
 
 def decode_one(
@@ -244,11 +257,12 @@ def decode_one(
     models: ModelCache,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_steps: int = READER_STEPS,
 ) -> PixelImage:
-    """The image of the header and payload of a file of one image. Raises FormatError, ModelError."""
+    """The image of the header and payload of a file of one image. Raises FormatError, ModelError, LimitError."""
     if header.fallback:
         return with_metadata(header, [decode_item(payload, max_pixels, progress)])[0]
-    (image,) = decode_images(header, payload, models, progress=progress)
+    (image,) = decode_images(header, payload, models, progress=progress, max_steps=max_steps)
     return image
 
 

@@ -23,7 +23,8 @@ from bbcompress.errors import BBCError
 def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int) -> None:
     """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
 
-    What coded it is the name of a model, or "fallback" and which of raw, PNG and WebP stores the image.
+    What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
+    PNG and WebP stores the image.
     """
     from bbcompress.file_names import list_names, select
 
@@ -41,10 +42,10 @@ def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | No
             if as_json:
                 width, height = entry.size or (None, None)
                 rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
-                             "coder": entry.coder, "time": time})  # fmt: skip
+                             "coder": entry.coder, "K": entry.steps, "time": time})  # fmt: skip
                 continue
             name = f"(image {position})" if entry.name is None else entry.name
-            coder = entry.coder or "(damaged)"
+            coder = f"{entry.coder or '(damaged)'}{f', K = {entry.steps}' if entry.steps else ''}"
             say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
         if as_json:
             click.echo(json.dumps(rows, indent=2))
@@ -84,8 +85,9 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
         line = f"  {count_of(group['images'])} by {group['model']}{which}: {group['bytes']} bytes"
         if len(stored) > 1:
             line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
-        if "width" in group:
-            line += f", {group['width']}x{group['height']} pixels, encoder {group['encoder']}, K = {group['K']}"
+        if "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
+            size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
+            line += f", {size}, encoder {group['encoder']}, K = {group['K']}"
         elif "encoder" in group:
             line += f", {group['direct']} coded directly"
             if group["batches"]:

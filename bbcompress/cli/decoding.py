@@ -19,6 +19,7 @@ from bbcompress.cli.options import (
     jobs_for,
     jobs_option,
     max_pixels_option,
+    max_steps_option,
     model_option,
     only_option,
     output_option,
@@ -26,7 +27,7 @@ from bbcompress.cli.options import (
     quiet_option,
 )
 from bbcompress.cli.progress import progress
-from bbcompress.errors import BBCError, FormatError, ImageError, ModelError, OutputExistsError
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError, OutputExistsError
 
 if TYPE_CHECKING:
     from bbcompress.file_names import NameLimits
@@ -54,6 +55,7 @@ RENAMED = 10
 @device_option
 @jobs_option
 @max_pixels_option
+@max_steps_option
 @force_option
 @quiet_option
 def decompress(
@@ -67,6 +69,7 @@ def decompress(
     device: str,
     jobs: int | None,
     max_pixels: int,
+    max_steps: int,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -77,7 +80,7 @@ def decompress(
     from bbcompress.output import NewFolder, refuse_existing, write_file, write_standard_output
 
     stripped = Stripped()
-    with open_file(file, model, device, quiet, max_pixels, keep_going) as reader:
+    with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going) as reader:
         if not reader.is_archive:
             if only:
                 raise BBCError(f"{file}: --only is for archives, and this is a lone image")
@@ -125,6 +128,8 @@ def decompress(
             for done in reader.each(as_file, positions, jobs_for(jobs, device), advance):
                 if done.error is not None:
                     if not keep_going:
+                        if isinstance(done.error, LimitError):
+                            raise done.error
                         advice = "--keep-going brings out what is not damaged"
                         raise type(done.error)(done.error.args[0], command=advice)
                     lost.append(done)
@@ -139,6 +144,9 @@ def decompress(
                     written = new.write(name, data, times[position])
                     name_of.written(position, suffix, written)
                     count += 1
+            refused = [done.error for done in lost if isinstance(done.error, LimitError)]
+            if not count and refused and len(refused) == len(lost):
+                raise refused[0]
             if keep_going and not count:
                 raise BBCError(f"{file}: nothing can be brought out")
         if not quiet:
@@ -155,8 +163,11 @@ def decompress(
 @device_option
 @jobs_option
 @max_pixels_option
+@max_steps_option
 @quiet_option
-def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels: int, quiet: bool) -> None:
+def test(
+    file: str, model: str | None, device: str, jobs: int | None, max_pixels: int, max_steps: int, quiet: bool
+) -> None:
     """Decode a file and check it, group by group; nothing is written.
 
     Exit with 1 if anything is damaged, or if there are bytes behind the last image that are not all zero.
@@ -165,10 +176,11 @@ def test(file: str, model: str | None, device: str, jobs: int | None, max_pixels
 
     lost: list[Done[Any]] = []
     good: list[Done[Any]] = []
-    with open_file(file, model, device, quiet, max_pixels, keep_going=True) as reader:
+    with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader:
         with progress("test", quiet, reader.expected_pixels) as advance:
             for done in reader.each(_nothing, None, jobs_for(jobs, device), advance):
-                if done.error is not None and (not reader.is_archive or isinstance(done.error, ModelError)):
+                about_all = not reader.is_archive or isinstance(done.error, ModelError | LimitError)
+                if done.error is not None and about_all:
                     raise done.error
                 (good if done.error is None else lost).append(done)
         if reader.is_archive and not quiet:

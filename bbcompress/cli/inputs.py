@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
-from bbcompress.errors import BBCError, FormatError, MissingModelError
+from bbcompress.errors import BBCError, FormatError, LimitError, MissingModelError
 
 if TYPE_CHECKING:
     from bbcompress.reader import Done, Reader
@@ -18,7 +18,7 @@ RANGES = 10
 """Ranges of images that a line names."""
 
 
-ABOUT_THE_FILE = (FormatError, MissingModelError)
+ABOUT_THE_FILE = (FormatError, LimitError, MissingModelError)
 """Errors that are about the file that is read, wherever they come up; others name what they are about themselves: an
 output, a model's folder, a device."""
 
@@ -38,9 +38,17 @@ def about(file: str, *kinds: type[BBCError]) -> Iterator[None]:
 
 @contextmanager
 def open_file(
-    file: str, model: str | None, device: str, quiet: bool, max_pixels: int, keep_going: bool = False
+    file: str,
+    model: str | None,
+    device: str,
+    quiet: bool,
+    max_pixels: int,
+    max_steps: int = 0,
+    keep_going: bool = False,
 ) -> Iterator[Reader]:
     """A reader of the file; errors within the block that are about the file begin with its name; - is stdin.
+
+    max_steps: matters where images are decoded.
 
     Raises BBCError.
     """
@@ -53,11 +61,12 @@ def open_file(
         raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
     set_up_notices(quiet)
     with stream, about(file):
-        yield Reader(stream, model, device, max_pixels, keep_going)
+        yield Reader(stream, model, device, max_pixels, max_steps, keep_going)
 
 
 def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
-    """A line on stderr for each thing that is damaged, and for each image that is lost; whether there is any."""
+    """A line on stderr for each thing that is damaged, and for each image that is lost, or not read because of a limit;
+    whether there is any."""
     from bbcompress.file_names import list_names
 
     archive = reader.archive
@@ -71,10 +80,12 @@ def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
         tell(f"two images have the name {archive.duplicate!r}; each comes out under a name of its own")
     names = list_names(reader.names) if lost else []
     for done in lost:
-        tell(f"group {done.number} is lost ({done.error})")
+        refused = isinstance(done.error, LimitError)
+        reason = "" if done.error is None else done.error.for_command_line
+        tell(f"group {done.number} is {'not read' if refused else 'lost'} ({reason})")
         for position in done.positions:
             name = names[position]
-            tell(f"lost: {f'image {position}' if name is None else name}")
+            tell(f"{'not read' if refused else 'lost'}: {f'image {position}' if name is None else name}")
     return bool(lost) or (archive is not None and (archive.fault is not None or archive.duplicate is not None))
 
 

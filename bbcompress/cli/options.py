@@ -75,6 +75,8 @@ jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1),
                             help="Processes that share an archive's groups. [default: processors, to 8]")  # fmt: skip
 max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=1 << 28,
                                   show_default=True, help="Refuse images of more pixels.")  # fmt: skip
+max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(0), default=100, show_default=True,
+                                 help="Refuse images of more refinement steps, which take time.")  # fmt: skip
 only_option = click.option("--only", metavar="PATTERN", multiple=True,
                             help="Only images whose name or path fits, such as 'a*.png'; may be repeated.")  # fmt: skip
 
