@@ -161,6 +161,7 @@ def wrong_files() -> Wrong:
         (lambda: open_(closed_file()), "file is closed"),
         (lambda: open_(open("other", "wb")), "not open for reading"),
         (any_(open_, "set.bbc", max_pixels="x"), "max_pixels must be"),
+        (any_(open_, "set.bbc", max_steps=-1), "max_steps must be"),
         (any_(open_, "set.bbc", model=3), "model must be"),
         (lambda: closed_archive()["a.png"], "the archive is closed"),
         (lambda: closed_archive().read(0), "the archive is closed"),
@@ -170,6 +171,7 @@ def wrong_files() -> Wrong:
         (any_(decompress, b""), "not a .bbc file"),
         *((any_(decompress, data), "data must be the bytes") for data in ("x", None, 5, pathlib.Path("lone.bbc"))),
         (any_(decompress, b"x", max_pixels=-1), "max_pixels must be"),
+        (any_(decompress, b"x", max_steps="x"), "max_steps must be"),
         (any_(decompress, b"x", device="mps"), "no float64"),
     ]
 
