@@ -83,6 +83,9 @@ class Reader:
         self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
         self._looked: Kept[_GroupLooks] = Kept(MAX_LISTED)
         self._open(file, keep_going)
+        self._tell_of_tail()
+
+    def _tell_of_tail(self) -> None:
         if line := tail_note(self.tail, self.is_archive):
             _log.warning("%s", line)
 
@@ -107,7 +110,8 @@ class Reader:
 
     @property
     def tail(self) -> Tail:
-        """What stands behind the images, and is left out; behind a lone image of a model it is not seen."""
+        """What stands behind the images, and is left out; zeros behind a lone image of a model are seen
+        once it is decoded."""
         if self.archive is not None:
             return self.archive.tail
         return Tail() if self._lone is None else self._lone.tail
@@ -185,11 +189,23 @@ class Reader:
         return decode_images(header, payload, self._models, max_pixels=pixels, max_steps=steps)
 
     def _decode_lone(self, progress: Progress | None) -> PixelImage:
-        header, payload = self._group(0)
+        if self._lone is None:
+            raise FormatError("the file is empty")
+        header = self._lone.header
+        told = [progress]  # once: of padding behind the message several decodings may take off
+
+        def decode(payload: bytes) -> PixelImage:
+            tell = told.pop() if told else None
+            return decode_one(header, payload, self._models, tell, self._max_pixels, self._max_steps)
+
         try:
-            return decode_one(header, payload, self._models, progress, self._max_pixels, self._max_steps)
+            lone, image = self._lone.decode(decode)
         except FormatError as error:
             raise FormatError(f"{error}, or the file has other bytes behind its image") from error
+        if lone is not self._lone:
+            self._lone = lone
+            self._tell_of_tail()
+        return image
 
     def look(self, position: int) -> tuple[Looks, Metadata]:
         """Size, mode and metadata of the image at a position, none of which takes decoding it.

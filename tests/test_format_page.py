@@ -169,6 +169,16 @@ def test_golden_streams(name: str) -> None:
     check((STREAMS / f"{name}.bbc").read_bytes())
 
 
+@pytest.mark.parametrize("name", ["lone-binary", "lone-metadata", "lone-local-strips", "lone-resnet-tile"])
+def test_zeros_behind_a_lone_image(name: str) -> None:
+    data = (STREAMS / f"{name}.bbc").read_bytes()
+    for zeros in (1, 4, 6):
+        check(data + bytes(zeros))
+    for tail in (b"\1", b"\0\1\0"):
+        with pytest.raises(FormatError):
+            reader_of(*TINY).read(data + tail)
+
+
 # New streams
 
 

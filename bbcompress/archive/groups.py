@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from bbcompress.archive.container import join_items, parse_lone, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
 from bbcompress.archive.mixed import arrange, decode_mixed, encode_mixed, model_bits
 from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size, png_item
-from bbcompress.codecs.group import Layout, decode_group, encode_group
+from bbcompress.codecs.group import Layout, LeftOverError, decode_group, encode_group
 from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
 from bbcompress.exact.backend import Backend
@@ -286,8 +285,12 @@ def _decode_by_model(
 ) -> list[PixelImage]:
     candidates = models.zoo.named(header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
-        with suppress(BBCError):
+        try:
             return _decode_with(models.vae(entry), header, payload, compute_batch, None, max_pixels)
+        except LeftOverError:  # it was this one
+            raise
+        except BBCError:
+            pass
     return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch, progress, max_pixels)
 
 

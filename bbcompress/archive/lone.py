@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,9 +14,12 @@ from bbcompress.archive.container import Accounting, check_magic, is_archive, lo
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.archive.signature import MAGIC
+from bbcompress.codecs.group import LeftOverError
 from bbcompress.errors import FormatError
 from bbcompress.images import MAX_PIXELS
 from bbcompress.wire import ByteReader
+
+T = TypeVar("T")
 
 _CHECKED = zlib.crc32(bytes(4))
 """CRC-32 of any bytes with their own CRC-32 behind them."""
@@ -47,10 +52,48 @@ class LoneImage:
         tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
         return LoneImage(*parse_lone(data[:end], max_pixels), len(data), tail)
 
+    def decode(self, decode: Callable[[bytes], T]) -> tuple[LoneImage, T]:
+        """The file, and what `decode` makes of its payload. Zeros behind a message are seen only here, and are in the
+        `tail` then: the message is whole without them.
+
+        FormatError as from `decode`, of the whole payload.
+        """
+        try:
+            return self, decode(self.payload)
+        except FormatError as error:
+            found = None if self.header.fallback else _without_padding(self.payload, error, decode)
+            if found is None:
+                raise
+        message, result = found
+        tail = Tail(TailKind.PADDING, len(self.payload) - len(message))
+        return replace(self, payload=message, tail=tail), result
+
     def accounting(self) -> Accounting:
         """The bytes of the file by what they are for."""
         found = lone_accounting(self.size - self.tail.size, self.header, self.payload)
         return replace(found, behind=self.tail.size)
+
+
+def _without_padding(payload: bytes, error: FormatError, decode: Callable[[bytes], T]) -> tuple[bytes, T] | None:
+    """The message that has zeros behind it, and what `decode` makes of it; None where there is no such message.
+
+    error: what `decode` said of the whole payload. Mostly a message's last byte is the last that is not zero. Else
+    `decode` leaves zeros over if their number is a multiple of 4, the size of a word, which one of four ends makes it.
+    A message begins with a check of 31 bits or more, and at most five ends are tried: of damaged files that end with
+    zeros, less than one in 2^28 is taken for one with padding.
+    """
+    size, least = len(payload), len(payload.rstrip(b"\0"))
+    ends = [size, least, *range(size - 1, max(least, size - 4), -1)] if least < size else []
+    for end in ends:
+        with suppress(FormatError):
+            try:
+                if end == size:
+                    raise error
+                return payload[:end], decode(payload[:end])
+            except LeftOverError as left:
+                message = payload[: end - left.size]
+                return message, decode(message)
+    return None
 
 
 def _end_of_fallback(data: bytes, max_pixels: int) -> int | None:

@@ -19,6 +19,15 @@ from bbcompress.models.strips import Images, Strips, row_ends
 NumpyArray = np.ndarray[Any, Any]
 
 
+class LeftOverError(FormatError):
+    """The images agree with their checksum, but so many bytes of the message, all zero, are left over."""
+
+    def __init__(self, size: int) -> None:
+        """size: bytes."""
+        super().__init__(f"damaged: {size} bytes are left over behind the coded images")
+        self.size = size
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a group's message is made: its lanes, how many images or strips come directly, and the batches after them.
@@ -94,6 +103,7 @@ def decode_group(
 
     Raises:
         FormatError: the message ends early, or does not end at the check of the very images that came out.
+        LeftOverError: it would end there, without the zeros at its end.
     """
     try:
         with exact_arithmetic():
@@ -105,7 +115,11 @@ def decode_group(
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images
         raise FormatError("damaged: the coded images do not fit their latent variables") from None
-    if message != Message.empty(layout.lanes, _check(x, layout.lanes, context)):
+    end = Message.empty(layout.lanes, _check(x, layout.lanes, context))
+    if message != end:
+        left = message.words
+        if left.size and not left.any() and np.array_equal(message.heads, end.heads):
+            raise LeftOverError(left.nbytes)
         raise FormatError("damaged: the images do not agree with their checksum")
     return x
 

@@ -14,7 +14,7 @@ from .blocks import read_blocks
 from .checkpoint import Checkpoint, read_checkpoint
 from .container import Group, read_container
 from .fallback import Picture, read_item
-from .header import Kind
+from .header import Kind, read_prefix
 from .local import Local
 from .message import Coding, Model, read_message
 from .metadata import Record
@@ -46,6 +46,17 @@ class FormatReader:
         self.checkpoints = [read_checkpoint(folder) for folder in checkpoints]
 
     def read(self, data: bytes) -> list[Image]:
+        """Lone image: where it is damaged as it is, without some of the zeros at its end."""
+        archive = read_prefix(Cursor(data))[0] == "archive"
+        padding = 0 if archive else len(data) - len(data.rstrip(b"\0"))
+        for zeros in range(padding):
+            try:
+                return self.read_whole(data[: len(data) - zeros])
+            except FormatError:
+                pass
+        return self.read_whole(data[: len(data) - padding])
+
+    def read_whole(self, data: bytes) -> list[Image]:
         """Archive: the images of all segments, in the order of their positions."""
         images = []
         for segment in read_container(data):

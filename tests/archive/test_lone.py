@@ -1,0 +1,125 @@
+"""Files of one image that a model codes, with zeros behind them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bbcompress.archive.blocks import CodingSettings
+from bbcompress.archive.container import build_lone, parse_lone
+from bbcompress.archive.groups import decode_one, encode_images
+from bbcompress.archive.header import BINARY, GroupHeader
+from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.search import Tail, TailKind
+from bbcompress.codecs.group import LeftOverError
+from bbcompress.errors import FormatError
+from bbcompress.images import PixelImage, from_array
+from bbcompress.options import open_models
+from bbcompress.reader import Reader
+
+TESTS = Path(__file__).resolve().parents[1]
+MODELS = TESTS / "data" / "models"
+STREAMS = [
+    path
+    for path in sorted((TESTS / "golden" / "streams").glob("lone-*.bbc"))
+    if not parse_lone(path.read_bytes())[0].fallback
+]
+HEADER = GroupHeader(model=b"abc", direct=1)
+
+
+def opened(data: bytes) -> Reader:
+    return Reader(io.BytesIO(data), MODELS)
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = path.read_bytes()
+    alone = opened(data)
+    image, facts = alone.read(0), alone.facts()
+    assert alone.tail == Tail()
+    for zeros in (1, 4, 510):
+        caplog.clear()
+        reader = opened(data + bytes(zeros))
+        assert reader.tail == Tail()
+        assert reader.read(0) == image
+        assert reader.tail == Tail(TailKind.PADDING, zeros)
+        assert caplog.messages == [f"{zeros} bytes behind the image, all zero, are passed over"]
+        padded = reader.facts()
+        assert padded["groups"] == facts["groups"]
+        assert padded["parts"] == {**facts["parts"], "behind": zeros} and padded["bytes"] == len(data) + zeros
+        assert [found for _, found in reader.images()] == [image]
+        assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+def test_other_ends_are_damage(path: Path) -> None:
+    """Bytes that are not zero; and zeros in the place of what the message ends with, as a failure of power leaves them.
+    """
+    data = path.read_bytes()
+    damaged = [data + b"\0\0\0\1", data + b"\1", data + b"\1\0\0\0", data + b"\0\0\1" + bytes(509)]
+    if len(data) > 24:
+        ends = [(lost, zeros) for lost, zeros in ((1, 1), (4, 4), (5, 64)) if data[-lost:].strip(b"\0")]
+        damaged += [data[:-lost] + bytes(zeros) for lost, zeros in ends]
+    for other in damaged:
+        with pytest.raises(FormatError, match="or the file has other bytes behind its image"):
+            opened(other).read(0)
+
+
+@given(st.binary(min_size=1, max_size=9), st.integers(0, 9), st.integers(1, 20))
+def test_messages_that_end_with_zeros_themselves(start: bytes, own: int, zeros: int) -> None:
+    """Whatever zeros are the message's own, just those behind it are padding; few payloads are decoded."""
+    message = start + bytes(own)
+    tried = []
+
+    def decode(payload: bytes) -> str:
+        tried.append(payload)
+        more = len(payload) - len(message)
+        if more == 0:
+            return "the image"
+        if more > 0 and more % 4 == 0:
+            raise LeftOverError(more)
+        raise FormatError("damaged")
+
+    lone = LoneImage.parse(build_lone(HEADER, message + bytes(zeros)))
+    found, image = lone.decode(decode)
+    assert image == "the image"
+    assert found == replace(lone, payload=message, tail=Tail(TailKind.PADDING, zeros))
+    assert len(tried) == len(set(tried)) <= 6
+
+
+@given(st.binary(min_size=1, max_size=9), st.integers(0, 20))
+def test_few_payloads_of_a_damaged_file_are_decoded(start: bytes, zeros: int) -> None:
+    tried = []
+
+    def decode(payload: bytes) -> str:
+        tried.append(payload)
+        raise FormatError(f"damaged: {len(payload)}")
+
+    lone = LoneImage.parse(build_lone(HEADER, start + bytes(zeros)))
+    with pytest.raises(FormatError, match=f"^damaged: {len(lone.payload)}$"):
+        lone.decode(decode)
+    assert len(tried) == len(set(tried)) <= 5
+    assert len(tried) == 1 or lone.payload.endswith(b"\0")
+
+
+def test_a_real_message_that_ends_with_a_zero() -> None:
+    models = open_models(MODELS / "tiny-binary", "cpu")
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[6, 0] = pixels[3:9, 4:9] = 255  # found by trying
+    image = from_array(pixels)
+    header, payload = encode_images(models.vae(models.zoo.entries[0]), [image], BINARY, CodingSettings())
+    assert payload.endswith(b"\0")
+
+    def decode(message: bytes) -> PixelImage:
+        return decode_one(header, message, models)
+
+    for zeros in range(1, 9):
+        found, back = LoneImage.parse(build_lone(header, payload + bytes(zeros))).decode(decode)
+        assert back == image
+        assert (found.payload, found.tail.size) == (payload, zeros)
