@@ -105,9 +105,9 @@ def _images(path: Path, name: str, max_pixels: int, row: Row) -> list[PixelImage
     try:
         return [read_image(path, name, max_pixels)]
     except BBCError as error:
-        if "--frames" not in str(error):
+        if "--frames" not in error.for_command_line:
             raise
-        row.why = str(error).removeprefix(f"{name}: ")
+        row.why = error.for_command_line.removeprefix(f"{name}: ")
         return list(islice(read_frames(path, name, max_pixels), MAX_FRAMES))
 
 
