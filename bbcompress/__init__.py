@@ -28,17 +28,16 @@ from bbcompress.errors import (
     OutputExistsError,
     TrainingError,
 )
-from bbcompress.pillow_hook import register_with_pillow
+from bbcompress.integrations.pillow_hook import register_with_pillow
+from bbcompress.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bbcompress.api import compress, decompress
     from bbcompress.collection import Archive, add, open, write
-    from bbcompress.images import PixelImage, from_array, read_image
-    from bbcompress.options import Options, Summary
-    from bbcompress.pillow_images import from_pillow, to_pillow
-    from bbcompress.torch_data import ArchiveDataset, GroupBatchSampler
-
-__version__ = "0.1.0"
+    from bbcompress.images.image import PixelImage, from_array, read_image
+    from bbcompress.images.pillow import from_pillow, to_pillow
+    from bbcompress.integrations.torch_data import ArchiveDataset, GroupBatchSampler
+    from bbcompress.pipeline.options import Options, Summary
 
 __all__ = [
     "Archive",
@@ -69,11 +68,11 @@ __all__ = [
 
 _PLACES = {
     **dict.fromkeys(("compress", "decompress"), "api"),
-    **dict.fromkeys(("Options", "Summary"), "options"),
+    **dict.fromkeys(("Options", "Summary"), "pipeline.options"),
     **dict.fromkeys(("Archive", "add", "open", "write"), "collection"),
-    **dict.fromkeys(("PixelImage", "from_array", "read_image"), "images"),
-    **dict.fromkeys(("from_pillow", "to_pillow"), "pillow_images"),
-    **dict.fromkeys(("ArchiveDataset", "GroupBatchSampler"), "torch_data"),
+    **dict.fromkeys(("PixelImage", "from_array", "read_image"), "images.image"),
+    **dict.fromkeys(("from_pillow", "to_pillow"), "images.pillow"),
+    **dict.fromkeys(("ArchiveDataset", "GroupBatchSampler"), "integrations.torch_data"),
 }
 """The module of each name that is not imported before it is used."""
 

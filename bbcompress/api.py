@@ -12,13 +12,13 @@ from PIL import Image
 
 from bbcompress import arguments
 from bbcompress.codecs.refinement import READER_STEPS
-from bbcompress.compressor import Compressor
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
-from bbcompress.images import MAX_PIXELS, PixelImage, from_array
-from bbcompress.options import Options
-from bbcompress.pillow_images import from_pillow
-from bbcompress.reader import Reader
+from bbcompress.images.image import MAX_PIXELS, PixelImage, from_array
+from bbcompress.images.pillow import from_pillow
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.reader import Reader
 
 NumpyArray = np.ndarray[Any, Any]
 AnyImage = PixelImage | NumpyArray | Image.Image

@@ -9,18 +9,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, overload
 
-from bbcompress import arguments, output
+from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.codecs.refinement import READER_STEPS
-from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.escaping import escaped
-from bbcompress.file_names import number_name
-from bbcompress.images import MAX_PIXELS, PixelImage
-from bbcompress.options import Item, Options, Summary
-from bbcompress.reader import Reader
+from bbcompress.images.image import MAX_PIXELS, PixelImage
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.names import number_name
+from bbcompress.pipeline.options import Item, Options, Summary
+from bbcompress.pipeline.reader import Reader
+from bbcompress.system import output
 
 Named = Mapping[str, AnyImage]
 Listed = Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.ans import Message
+from bbcompress.coder.ans import Message
 
 PRECISION = 16
 ALPHABET = 256

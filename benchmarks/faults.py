@@ -26,14 +26,14 @@ from typing import Any
 
 from machine import environment
 
-from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
-from bbcompress.images import read_image
-from bbcompress.output import write_file
-from bbcompress.reader import Reader
+from bbcompress.images.image import read_image
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.reader import Reader
+from bbcompress.system.output import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "fuzz")]
 
 from damage_for_tests import (  # noqa: E402
     DATA,

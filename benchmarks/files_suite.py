@@ -29,16 +29,16 @@ from machine import environment
 
 from bbcompress.archive.container import parse_lone
 from bbcompress.codecs import fallback
-from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError
-from bbcompress.files import IMAGE_SUFFIXES
-from bbcompress.images import PixelImage, read_frames, read_image
-from bbcompress.options import Options, is_fallback
-from bbcompress.output import write_file
-from bbcompress.reader import Reader
+from bbcompress.images.image import PixelImage, read_frames, read_image
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options, is_fallback
+from bbcompress.pipeline.reader import Reader
+from bbcompress.pipeline.sources import IMAGE_SUFFIXES
+from bbcompress.system.output import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from seen_for_tests import rgba  # noqa: E402
 

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 from machine import environment
 
-from bbcompress.compressor import Compressor
-from bbcompress.images import PixelImage, from_array
-from bbcompress.options import Options
-from bbcompress.output import write_file
-from bbcompress.reader import Reader
-from bbcompress.writers import write_png
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.write import write_png
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.reader import Reader
+from bbcompress.system.output import write_file
 
 RESULTS = Path(__file__).resolve().parent / "results" / "kill-add.json"
 SIDE = 28

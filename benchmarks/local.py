@@ -33,19 +33,19 @@ from machine import environment
 from mnist import check, general_tools, images_of
 from PIL import Image
 
-from bbcompress.archive import blocks
+from bbcompress.codecs import blocks
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.rate import code_bits, draw
-from bbcompress.compressor import Compressor
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images import PixelImage, read_image
+from bbcompress.images.image import PixelImage, read_image
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
-from bbcompress.options import Options
-from bbcompress.reader import Reader
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.reader import Reader
 from bbcompress.training.datasets import load_cifar10, load_mnist
 
 PARTS = ["photos", "grey", "cifar10", "cifar10-more-steps", "mnist-grey-local", "mnist-binary-local"]

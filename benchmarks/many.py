@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.images import from_array
-from bbcompress.output import write_file
-from bbcompress.threads import processors
+from bbcompress.images.image import from_array
+from bbcompress.images.write import write_png
+from bbcompress.system.output import write_file
+from bbcompress.system.threads import processors
 from bbcompress.training import datasets
-from bbcompress.writers import write_png
 
 RESULTS = Path(__file__).resolve().parent / "results" / "many.json"
 STRETCH = 1000

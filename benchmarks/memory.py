@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.images import PixelImage, read_image
-from bbcompress.writers import write_png
+from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.write import write_png
 
 BBC = [sys.executable, "-m", "bbcompress"]
 BAND = 256

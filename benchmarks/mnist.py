@@ -31,13 +31,13 @@ from PIL import Image
 
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
-from bbcompress.compressor import Compressor
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images import PixelImage
+from bbcompress.images.image import PixelImage
 from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
-from bbcompress.options import Options
-from bbcompress.reader import Reader
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.reader import Reader
 from bbcompress.training.datasets import load_mnist
 
 K_MAX = 10

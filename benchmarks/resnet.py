@@ -31,19 +31,19 @@ from local import peers, verify
 from machine import environment
 from mnist import check
 
-from bbcompress.archive.blocks import CodingSettings
-from bbcompress.archive.groups import ModelCache, decode_images, encode_images
 from bbcompress.archive.header import COLOUR
 from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.blocks import CodingSettings
+from bbcompress.codecs.groups import ModelCache, decode_images, encode_images
 from bbcompress.codecs.rate import net_bits
-from bbcompress.compressor import Compressor
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images import PixelImage, read_image
+from bbcompress.images.image import PixelImage, read_image
 from bbcompress.models.checkpoint import save
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo, model_of
-from bbcompress.options import Options
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
 from bbcompress.training.datasets import load_cifar10
 
 PARTS = ["rates", "own-rate", "without-steps", "lone", "full-size", "photographs"]
@@ -60,7 +60,7 @@ PAPER = {
 }
 """Net rates of the paper's code by K, where the project has them."""
 PAPER_SECONDS = {"K=0": 0.244, "K=10": 0.417}
-WITHOUT_FALLBACK = mock.patch("bbcompress.compressor.prefers_fallback", lambda *_: False)
+WITHOUT_FALLBACK = mock.patch("bbcompress.pipeline.compressor.prefers_fallback", lambda *_: False)
 NumpyArray = np.ndarray[Any, Any]
 Named = list[tuple[str, PixelImage]]
 

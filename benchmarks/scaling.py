@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--only TEXT] [-o FILE.json]
 
-The inputs are those of tests/workloads.py. To measure another commit with the same inputs, set PYTHONPATH to a checkout
-of it; give the file another name then.
+The inputs are those of tests/support/workloads.py. To measure another commit with the same inputs, set PYTHONPATH to
+a checkout of it; give the file another name then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from machine import environment
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from workloads import WORKLOADS, Workload, cost  # noqa: E402
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.compressor import Compressor
-from bbcompress.images import PixelImage, from_array, read_image
-from bbcompress.reader import Reader
+from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.reader import Reader
 
 PHOTO = Path(__file__).resolve().parents[1] / "tests" / "data" / "photos" / "landscape.png"
 

@@ -16,21 +16,20 @@ import pytest
 from fixtures_for_tests import decode_by
 from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 
-from bbcompress import compressor
 from bbcompress.api import compress, decompress
-from bbcompress.archive import blocks
-from bbcompress.archive import groups as groups_module
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs import fallback
+from bbcompress.codecs import blocks, fallback
+from bbcompress.codecs import groups as groups_module
 from bbcompress.codecs.fallback import encode_item, item_codec
-from bbcompress.compressor import NOT_VERIFIED, Compressor
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
-from bbcompress.images import PixelImage, from_array, read_image
-from bbcompress.jobs import Workers
+from bbcompress.images.image import PixelImage, from_array, read_image
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.vae import VAEWeights
-from bbcompress.options import FALLBACK, Options, Summary, is_fallback
-from bbcompress.reader import Reader
+from bbcompress.pipeline import compressor
+from bbcompress.pipeline.compressor import NOT_VERIFIED, Compressor
+from bbcompress.pipeline.options import FALLBACK, Options, Summary, is_fallback
+from bbcompress.pipeline.reader import Reader
+from bbcompress.system.jobs import Workers
 
 DATA = Path(__file__).resolve().parent / "data"
 MODELS = DATA / "models"
@@ -925,7 +924,7 @@ def test_a_group_is_worth_its_subpixels(monkeypatch: pytest.MonkeyPatch) -> None
             worths.extend(map(self._worth, tasks))
             return super().map(tasks, progress)
 
-    monkeypatch.setattr("bbcompress.reader.Workers", Watched)
+    monkeypatch.setattr("bbcompress.pipeline.reader.Workers", Watched)
     images: list[Named] = [("photo.png", photo()), ("digit.png", DIGIT)]
     assert photo().samples == 3 * photo().width * photo().height
     list(Reader(io.BytesIO(build(images)[0])).images())

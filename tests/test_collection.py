@@ -12,9 +12,9 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress import reader
-from bbcompress.images import PixelImage, read_image
-from bbcompress.reader import Reader
+from bbcompress.images.image import PixelImage, read_image
+from bbcompress.pipeline import reader
+from bbcompress.pipeline.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 DIGITS = [read_image(DATA / "digits" / "grey" / f"{number:04}.png") for number in range(3)]

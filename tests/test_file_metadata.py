@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbcompress import gif
 from bbcompress.errors import ImageError
-from bbcompress.images import PixelImage, read_image
-from bbcompress.metadata import EXIF, ICC, PER_INCH, PER_METRE, PIXEL_ASPECT, TEXT, XMP, Record, resolution
-from bbcompress.writers import write_image
+from bbcompress.images.formats import gif
+from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.metadata import EXIF, ICC, PER_INCH, PER_METRE, PIXEL_ASPECT, TEXT, XMP, Record, resolution
+from bbcompress.images.write import write_image
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
 PROFILE = bytes(range(256)) * 300  # more than a segment of JPEG holds

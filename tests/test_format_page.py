@@ -32,15 +32,14 @@ from format_reader.reader import FormatReader
 from format_reader.reader import Image as ReadImage
 from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 
-from bbcompress.ans import Message
-from bbcompress.archive import blocks as package_blocks
-from bbcompress.archive import groups as package_groups
-from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.container import ArchiveWriter
-from bbcompress.archive.groups import ModelCache, encode_fallback, encode_images, image_kinds
+from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import fallback as package_fallback
+from bbcompress.codecs import groups as package_groups
+from bbcompress.codecs.blocks import CodingSettings
+from bbcompress.codecs.groups import ModelCache, encode_fallback, encode_images, image_kinds
 from bbcompress.codecs.refinement import noise, posterior_of, refinements
-from bbcompress.compressor import Compressor
+from bbcompress.coder.ans import Message
 from bbcompress.errors import BBCError, ModelError
 from bbcompress.exact import mixture_kernels
 from bbcompress.exact.backend import NumpyBackend
@@ -54,13 +53,14 @@ from bbcompress.exact.distributions import (
 from bbcompress.exact.layers import EXACT_LIMIT as EXACT
 from bbcompress.exact.layers import Linear, LinearWeights
 from bbcompress.exact.mixture import LogisticMixture
-from bbcompress.images import PixelImage, from_array, read_image
-from bbcompress.metadata import TEXT, Record
+from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.metadata import TEXT, Record
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.vae import ModelWeights
 from bbcompress.models.zoo import Zoo, model_of
-from bbcompress.options import Options
-from bbcompress.reader import Reader
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.reader import Reader
 from bbcompress.wire import varint
 
 TESTS = Path(__file__).resolve().parent
@@ -68,7 +68,7 @@ PAGE = (TESTS.parent / "docs" / "format.md").read_text(encoding="utf-8")
 STREAMS = TESTS / "golden" / "streams"
 DATA = TESTS / "data"
 SHIPPED = TESTS.parent / "models"
-READER = TESTS / "format_reader"
+READER = TESTS / "support" / "format_reader"
 
 NOT_READ: dict[str, str] = {}
 """Golden streams that the reader does not read, each with the reason."""
@@ -128,7 +128,7 @@ def the_tiny_models() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BBC_MODELS", raising=False)
         cached = ModelCache(Zoo(DATA / "models"), NumpyBackend())
-        patch.setattr("bbcompress.options.ModelCache", lambda *_: cached)
+        patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cached)
         yield
 
 
@@ -694,9 +694,10 @@ def test_the_reader_follows_the_page() -> None:
 
 
 def test_kinds_modes_and_limits_are_the_code_s() -> None:
-    from bbcompress import images, metadata
     from bbcompress.archive import header, index, names
     from bbcompress.codecs import refinement as package_refinement
+    from bbcompress.images import image as images
+    from bbcompress.images import metadata
 
     records = PAGE[PAGE.index("\n## Metadata") : PAGE.index("\n## Fallback item")]
     rows = re.findall(r"^\| (\d+(?:, \d+)*) [A-Za-z]", records, re.M)
@@ -841,7 +842,7 @@ OTHERWISE: dict[str, tuple[str, str, str, str]] = {
 def test_a_reader_that_takes_a_rule_otherwise_fails(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, here, instead, stream = OTHERWISE[rule]
     name = f"format_reader_{list(OTHERWISE).index(rule)}"
-    copy = tmp_path / "tests" / name
+    copy = tmp_path / "tests" / "support" / name
     shutil.copytree(READER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     source = (copy / f"{module}.py").read_text(encoding="utf-8")
     assert source.count(here) == 1

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from bbcompress.archive.groups import ModelCache
 from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.groups import ModelCache
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images import PixelImage, read_image
+from bbcompress.images.image import PixelImage, read_image
 from bbcompress.models.zoo import Zoo
-from bbcompress.reader import Reader
+from bbcompress.pipeline.reader import Reader
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 STREAMS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "streams" / "streams.json").read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def one_cache() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BBC_MODELS", raising=False)
         cache = ModelCache(Zoo(DATA / "models"), NumpyBackend())
-        patch.setattr("bbcompress.options.ModelCache", lambda *_: cache)
+        patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cache)
         yield
 
 

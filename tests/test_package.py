@@ -33,7 +33,7 @@ def test_every_name_is_that_of_its_module(name: str) -> None:
 def test_data_sets_of_pytorch_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ArchiveDataset", "GroupBatchSampler"):
         monkeypatch.delitem(vars(bbc), name, raising=False)
-    monkeypatch.delitem(sys.modules, "bbcompress.torch_data", raising=False)
+    monkeypatch.delitem(sys.modules, "bbcompress.integrations.torch_data", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModuleNotFoundError, match=r"ArchiveDataset needs PyTorch: pip install 'bbcompress\[train\]'"):
         _ = bbc.ArchiveDataset

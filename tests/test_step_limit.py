@@ -17,14 +17,14 @@ from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress.archive.groups import decode_lone
-from bbcompress.bench import Schedule, load_data, measure
+from bbcompress.bench.measure import Schedule, load_data, measure
 from bbcompress.cli import main
+from bbcompress.codecs.groups import decode_lone
 from bbcompress.codecs.refinement import MAX_STEPS, READER_STEPS
-from bbcompress.compressor import Compressor
-from bbcompress.options import Options, open_models
-from bbcompress.reader import Reader
-from bbcompress.torch_data import pixels_tensor
+from bbcompress.integrations.torch_data import pixels_tensor
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options, open_models
+from bbcompress.pipeline.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 DIGITS = DATA / "digits" / "binary"

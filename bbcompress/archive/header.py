@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import FormatError
-from bbcompress.images import MAX_PIXELS, MAX_SIDE
+from bbcompress.images.image import MAX_PIXELS, MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
 MAX_LANES = 1024
@@ -100,7 +100,7 @@ class GroupHeader:
     lanes: interleaved ANS lanes, 1 .. 1024.
     direct: images that are coded directly, the first of the group; then batches of so many images.
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
-        defaults then. Without a size the images have several, which the payload begins with (`archive/mixed.py`).
+        defaults then. Without a size the images have several, which the payload begins with (`codecs/mixed.py`).
     metadata: the block of the images' metadata, which stands before the payload; None where they have none. Decoding
         a header alone gives empty bytes for one that follows.
     """

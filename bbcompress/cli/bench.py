@@ -14,7 +14,7 @@ from bbcompress.cli.options import force_option, model_option, path_argument, qu
 from bbcompress.cli.progress import set_up_notices
 
 if TYPE_CHECKING:
-    from bbcompress.bench import Row
+    from bbcompress.bench.measure import Row
 
 
 @main.command()
@@ -56,7 +56,7 @@ def bench(
     Each PATH is an image or a folder of images. All of them are written to one archive, which is read back and
     compared; times are of a process that has loaded models and kernels.
     """
-    from bbcompress import bench
+    from bbcompress.bench import measure as bench
 
     schedule = bench.Schedule(bench.parse_encoders(encoders), bench.parse_steps(steps), model, lr, repeat)
     bench.check_targets(json_file, plots, force)
@@ -72,6 +72,6 @@ def bench(
 
 
 def _echo_row(row: Row) -> None:
-    from bbcompress.bench import format_row
+    from bbcompress.bench.measure import format_row
 
     say(format_row(row), err=True)

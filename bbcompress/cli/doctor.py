@@ -23,7 +23,7 @@ def doctor(context: click.Context, gpu: bool, as_json: bool, model: str | None) 
 
     The home directory is shown as ~. Exit with 1 if arithmetic is not exact or a model is damaged.
     """
-    from bbcompress.doctor import examine
+    from bbcompress.pipeline.doctor import examine
 
     found = examine(model, gpu)
     if as_json:

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from bbcompress import __version__
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
 from bbcompress.escaping import escaped
-from bbcompress.signals import Terminated, termination_raises
+from bbcompress.system.signals import Terminated, termination_raises
+from bbcompress.version import __version__
 
 SIGNALLED = 128
 """Exit status of what a signal ends, with the signal's number added, as shells have it."""

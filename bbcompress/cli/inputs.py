@@ -11,7 +11,7 @@ from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError, FormatError, LimitError, MissingModelError
 
 if TYPE_CHECKING:
-    from bbcompress.reader import Done, Reader
+    from bbcompress.pipeline.reader import Done, Reader
 
 
 RANGES = 10
@@ -52,8 +52,8 @@ def open_file(
 
     Raises BBCError.
     """
-    from bbcompress import files
-    from bbcompress.reader import Reader
+    from bbcompress.pipeline import sources as files
+    from bbcompress.pipeline.reader import Reader
 
     try:
         stream = files.open_input(file)
@@ -67,7 +67,7 @@ def open_file(
 def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
     """A line on stderr for each thing that is damaged, and for each image that is lost, or not read because of a limit;
     whether there is any."""
-    from bbcompress.file_names import list_names
+    from bbcompress.pipeline.names import list_names
 
     archive = reader.archive
     if archive is not None and archive.fault is not None:

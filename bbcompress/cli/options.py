@@ -12,8 +12,8 @@ from bbcompress.errors import BBCError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from bbcompress.compressor import Compressor
-    from bbcompress.intake import Intake
+    from bbcompress.pipeline.compressor import Compressor
+    from bbcompress.pipeline.intake import Intake
 
 
 def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -113,9 +113,9 @@ def compressor_and_intake(
     frames: bool, strip: bool, no_verify: bool, jobs: int | None, **options: Any
 ) -> tuple[Compressor, Intake]:
     """What compresses and what reads, by these options."""
-    from bbcompress.compressor import Compressor
-    from bbcompress.intake import Intake
-    from bbcompress.options import Options
+    from bbcompress.pipeline.compressor import Compressor
+    from bbcompress.pipeline.intake import Intake
+    from bbcompress.pipeline.options import Options
 
     jobs = jobs_for(jobs, options["device"])
     return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), Intake(strip, frames, options["max_pixels"])
@@ -123,6 +123,6 @@ def compressor_and_intake(
 
 def jobs_for(asked: int | None, device: str) -> int:
     """Processes to share the work; one for an accelerator, unless more are asked for."""
-    from bbcompress.jobs import default_jobs
+    from bbcompress.system.jobs import default_jobs
 
     return asked or (default_jobs() if device == "cpu" else 1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.ans import Message
 from bbcompress.codecs.refinement import refine
+from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.models.strips import Images, Strips
 from bbcompress.models.vae import Model

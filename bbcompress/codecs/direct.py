@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.ans import Message
 from bbcompress.codecs.refinement import Adam
+from bbcompress.coder.ans import Message
 from bbcompress.exact.distribution_kernels import pop_bits
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians

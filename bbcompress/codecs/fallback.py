@@ -19,11 +19,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
-from bbcompress.images import MAX_PIXELS, MAX_SIDE, PixelImage, read_image
-from bbcompress.metadata import LEVELS
-from bbcompress.png import PNG_SIGNATURE
+from bbcompress.images.formats.png import PNG_SIGNATURE
+from bbcompress.images.image import MAX_PIXELS, MAX_SIDE, PixelImage, read_image
+from bbcompress.images.metadata import LEVELS
+from bbcompress.images.write import write_png
 from bbcompress.wire import ByteReader, varint
-from bbcompress.writers import write_png
 
 RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES = range(1, 7)
 

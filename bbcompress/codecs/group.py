@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.ans import EmptyMessage, Message
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import NormalPosterior

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.ans import Message
 from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import PRECISION, NormalPosterior
 from bbcompress.exact.tables import LOG2_BITS, code_length
 from bbcompress.models.strips import Images

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.errors import BBCError
-from bbcompress.threads import single_blas_thread
+from bbcompress.system.threads import single_blas_thread
 
 _ROOM = 256
 """Bytes that hold a floating-point environment of the C library, `fenv_t`, of any platform: it takes 8 to 32."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bbcompress.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.kernel_cache import inline, kernel
 from bbcompress.exact.tables import (
     ARGUMENT_BITS,
     LOG_SCALE_MAX,
@@ -12,7 +13,6 @@ from bbcompress.exact.tables import (
     SIGMOID_BITS,
     VALUE_BITS,
 )
-from bbcompress.kernel_cache import inline, kernel
 
 PRECISION = 24
 """Bits of the total frequency of every distribution but the uniform one."""

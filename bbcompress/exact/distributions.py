@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bbcompress.ans import EmptyMessage, Message
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact import distribution_kernels as kernels
 from bbcompress.exact.backend import Array, Backend, NumpyBackend
 from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS

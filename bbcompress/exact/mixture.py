@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bbcompress.ans import Message
+from bbcompress.coder.ans import Message
 from bbcompress.exact import mixture_kernels as kernels
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import PRECISION, Bernoulli, Intervals, NumpyArray

@@ -16,11 +16,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bbcompress.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.kernel_cache import inline, kernel
 from bbcompress.exact.distribution_kernels import PRECISION
 from bbcompress.exact.layers import GRADIENT_BITS, GRADIENT_LIMIT
 from bbcompress.exact.tables import ARGUMENT_BITS, EXP_NEGATIVE_LIMIT, LOGIT_LIMIT, SIGMOID_BITS
-from bbcompress.kernel_cache import inline, kernel
 
 Floats = NDArray[np.float64]
 

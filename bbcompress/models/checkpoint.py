@@ -17,7 +17,7 @@ from bbcompress.models import local, resnet
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.resnet import ResNetWeights
 from bbcompress.models.vae import ENCODERS, Layers, ModelWeights, NumpyArray, VAEWeights
-from bbcompress.signals import held_back
+from bbcompress.system.signals import held_back
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"

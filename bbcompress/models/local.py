@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.ans import Message
+from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, probe
 from bbcompress.exact.distributions import PRECISION, EqualMassBins

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bbcompress.ans_kernels import Ints
-from bbcompress.kernel_cache import kernel
+from bbcompress.coder.ans_kernels import Ints
+from bbcompress.coder.kernel_cache import kernel
 
 Singles = NDArray[np.float32]
 Levels = NDArray[np.int16]

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import DataError, ImageError
-from bbcompress.files import LeftOut, find_images
-from bbcompress.images import read_image
+from bbcompress.images.image import read_image
+from bbcompress.pipeline.sources import LeftOut, find_images
 from bbcompress.training.checkpoints.atomic import replacing
 
 _log = logging.getLogger(__name__)

@@ -24,7 +24,6 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-import bbcompress
 from bbcompress.errors import TrainingError
 from bbcompress.escaping import escaped
 from bbcompress.training.architectures.registry import ARCHITECTURES
@@ -34,6 +33,7 @@ from bbcompress.training.objectives import TINY, bits_per_dimension, gaussian_kl
 from bbcompress.training.reporter import Reporter, reporting
 from bbcompress.training.trained import BASELINE, TrainedRun, TrainedVAE, open_run
 from bbcompress.training.trainer import Trainer, seeded_generator
+from bbcompress.version import __version__
 
 BATCH = 500  # images evaluated at once
 TRAIN_SAMPLES, TEST_SAMPLES = 1, 4
@@ -293,7 +293,7 @@ def evaluate_run(
         **({"optimal_schedule": schedule} if schedule else {}),
         "seconds": clock.seconds,
         "versions": {
-            "bbc": bbcompress.__version__,
+            "bbc": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,

@@ -17,8 +17,8 @@ from unittest import mock
 import numpy as np
 from study import LR, Study, main
 
-from bbcompress import bench
-from bbcompress.images import PixelImage
+from bbcompress.bench import measure as bench
+from bbcompress.images.image import PixelImage
 from bbcompress.models.zoo import Zoo
 from bbcompress.training.checkpoints.log import save_json
 from bbcompress.training.export.export import export_run
@@ -37,7 +37,7 @@ CIFAR = Path(__file__).resolve().parents[1] / "results" / "resnet.json"
 PIXELS = (*SHIPPED, "cifar10")
 TITLES = {"binary": "binary MNIST", "grey": "grey MNIST", "cifar10": "CIFAR-10"}
 ENCODERS = {"baseline": "VAE", "rha": "reverse half-asleep"}
-MODELS_ALONE = mock.patch("bbcompress.compressor.prefers_fallback", lambda *_: False)
+MODELS_ALONE = mock.patch("bbcompress.pipeline.compressor.prefers_fallback", lambda *_: False)
 """What is measured is the models, also where lossless WebP would be smaller."""
 
 

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive.blocks import CodingSettings
 from bbcompress.archive.container import build_lone, parse_lone
-from bbcompress.archive.groups import decode_one, encode_images
 from bbcompress.archive.header import BINARY, GroupHeader
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.search import Tail, TailKind
+from bbcompress.codecs.blocks import CodingSettings
 from bbcompress.codecs.group import LeftOverError
+from bbcompress.codecs.groups import decode_one, encode_images
 from bbcompress.errors import FormatError
-from bbcompress.images import PixelImage, from_array
-from bbcompress.options import open_models
-from bbcompress.reader import Reader
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.pipeline.options import open_models
+from bbcompress.pipeline.reader import Reader
 
 TESTS = Path(__file__).resolve().parents[1]
 MODELS = TESTS / "data" / "models"

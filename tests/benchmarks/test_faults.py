@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from damage_for_tests import FILES, content, grown, lone, one_cache
 
-from bbcompress.images import from_array
+from bbcompress.images.image import from_array
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbcompress.compressor import Compressor
-from bbcompress.options import Options
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"

@@ -19,8 +19,8 @@ from models_for_tests import (
 )
 from roundtrip import check_round_trip, random_message
 
-from bbcompress.ans import EmptyMessage, Message
 from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, push_likelihood
 from bbcompress.models import vae as vae_module

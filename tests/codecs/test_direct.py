@@ -20,9 +20,9 @@ from models_for_tests import (
 )
 from roundtrip import check_round_trip, random_message
 
-from bbcompress.ans import EmptyMessage, Message
 from bbcompress.codecs import direct
 from bbcompress.codecs.direct import DirectCodec
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS, negative_log_likelihood
 from bbcompress.exact.tables import LOG2_BITS, bin_edges, bin_medians

@@ -33,9 +33,9 @@ from bbcompress.codecs.fallback import (
     probe,
 )
 from bbcompress.errors import FormatError
-from bbcompress.images import PixelImage, from_array
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.write import write_png
 from bbcompress.wire import ByteReader, varint
-from bbcompress.writers import write_png
 
 SAMPLES = {"1": 0, "L": 0, "LA": 2, "P": 0, "RGB": 3, "RGBA": 4, "CMYK": 4}
 SAMPLES |= {"I;16": 0, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}

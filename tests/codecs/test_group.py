@@ -17,11 +17,11 @@ from models_for_tests import (
     tiny_vae,
 )
 
-from bbcompress.ans import Message
 from bbcompress.codecs import group as group_module
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, encode_group
+from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from roundtrip import check_round_trip, random_message
 
-from bbcompress.ans import EmptyMessage, Message
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import (
     LIKELIHOODS,

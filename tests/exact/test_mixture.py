@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from roundtrip import random_message
 
-from bbcompress import kernel_cache
-from bbcompress.ans import EmptyMessage, Message
+from bbcompress.coder import kernel_cache
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact import mixture_kernels
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import PRECISION, Bernoulli

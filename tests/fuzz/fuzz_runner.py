@@ -29,7 +29,7 @@ def fuzz(target: str, mutated: str) -> None:
     """Fuzz the target of that name. mutated: the function of `fuzz_structure` that changes its inputs."""
     import atheris
 
-    sys.path.insert(0, str(TESTS))
+    sys.path.insert(0, str(TESTS / "support"))
     with atheris.instrument_imports(["bbcompress"], [f"bbcompress.{name}" for name in KERNELS]):
         targets, structure, damage = map(import_module, ("fuzz_targets", "fuzz_structure", "damage_for_tests"))
     change: Callable[..., bytes] = getattr(structure, mutated)

@@ -19,8 +19,8 @@ from bbcompress.archive.names import Budget
 from bbcompress.archive.segments import CRC_BYTES, read_segments
 from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import FormatError
-from bbcompress.metadata import take_block
-from bbcompress.png import PNG_SIGNATURE
+from bbcompress.images.formats.png import PNG_SIGNATURE
+from bbcompress.images.metadata import take_block
 from bbcompress.wire import VARINT_MAX, ByteReader, crc32, pack, unpack, varint
 
 Mutate = Callable[[bytes], bytes]

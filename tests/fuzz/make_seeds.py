@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "support"))
 
 from damage_for_tests import DATA, FILES, grown, one_cache  # noqa: E402
 

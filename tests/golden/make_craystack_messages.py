@@ -1,4 +1,4 @@
-"""Write craystack_messages.json: messages that craystack made, which bbcompress.ans must make and read.
+"""Write craystack_messages.json: messages that craystack made, which bbcompress.coder.ans must make and read.
 
 Needs craystack on the path, github.com/j-towns/craystack at commit 992e14d1ecedb1de56eba041bc2d7b72d1084ef3.
 Only its rans.py is used, and loaded as a file: the package imports autograd, which is not needed here. Run

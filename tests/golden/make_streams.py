@@ -22,9 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.compressor import Compressor
-from bbcompress.images import PixelImage, from_array, read_image
-from bbcompress.metadata import (
+from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.metadata import (
     CHUNK_AFTER,
     CHUNK_BEFORE_PALETTE,
     CHUNK_BEFORE_PIXELS,
@@ -37,7 +36,8 @@ from bbcompress.metadata import (
     XMP,
     Record,
 )
-from bbcompress.options import Options
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
 
 FOLDER = Path(__file__).resolve().parent / "streams"
 DATA = Path(__file__).resolve().parents[1] / "data"

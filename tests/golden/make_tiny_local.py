@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "support"))
 
 from models_for_tests import sampled_strips, tiny_local  # noqa: E402
 
-from bbcompress.images import PixelImage  # noqa: E402
+from bbcompress.images.image import PixelImage  # noqa: E402
+from bbcompress.images.write import write_png  # noqa: E402
 from bbcompress.models.checkpoint import save  # noqa: E402
-from bbcompress.writers import write_png  # noqa: E402
 
 CARD = {
     "name": "tiny-local",

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bbcompress.cli import main
-from bbcompress.cli.training import train
-from bbcompress.signals import Terminated
+from bbcompress.cli.train import train
+from bbcompress.system.signals import Terminated
 from bbcompress.training import run
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.finished import load_trained

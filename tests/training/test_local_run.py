@@ -15,12 +15,12 @@ from PIL import Image
 
 from bbcompress.api import decompress
 from bbcompress.cli import main
-from bbcompress.compressor import Compressor
 from bbcompress.errors import BBCError, TrainingError
-from bbcompress.images import from_array
+from bbcompress.images.image import from_array
 from bbcompress.models.checkpoint import load
 from bbcompress.models.local import LocalWeights
-from bbcompress.options import Options
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Options
 from bbcompress.training import run
 from bbcompress.training.architectures import local_task
 from bbcompress.training.architectures.local_objectives import TileHalfAsleep

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-import bbcompress
 from bbcompress.models.vae import ModelWeights
 from bbcompress.training.architectures.base import PHASE_RHA
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig, option, usual_name
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
+from bbcompress.version import __version__
 
 NOT_OF_THE_MODEL = ("data", "data_dir", "threads", "device", "evaluate_every", "keep_every", "part_size")
 """Options that a card's command line does without, or names by itself."""
@@ -43,7 +43,7 @@ def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
         **objective_facts(config),
         "commands": training_commands(out),
         "made_with": {
-            "bbc": bbcompress.__version__,
+            "bbc": __version__,
             "torch": torch.__version__,
             "machine": platform.machine(),
         },

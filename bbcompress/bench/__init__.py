@@ -1,0 +1,1 @@
+"""Measurements for `bbc bench`: size against time."""

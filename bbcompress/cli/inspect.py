@@ -1,0 +1,116 @@
+"""bbc list, bbc info and bbc models: what is there; no image is decoded."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import click
+
+from bbcompress.cli.group import main
+from bbcompress.cli.inputs import about, count_of, open_file
+from bbcompress.cli.messages import say
+from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
+from bbcompress.errors import BBCError
+
+
+@main.command("list")
+@path_argument("file", "FILE.bbc")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@only_option
+@model_option
+@max_pixels_option
+def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int) -> None:
+    """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
+
+    What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
+    PNG and WebP stores the image.
+    """
+    from bbcompress.pipeline.names import list_names, select
+
+    with open_file(file, model, "cpu", False, max_pixels) as reader:
+        with about(file, BBCError):
+            list_names(reader.names)  # raises where there are too many; entries are told one by one
+            wanted = select(reader.names, only)
+        chosen = None if wanted is None else frozenset(wanted)
+        rows = []
+        for position, entry in enumerate(reader.entries()):
+            if chosen is not None and position not in chosen:
+                continue
+            size = "?" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
+            time = None if entry.time is None else _utc(entry.time)
+            if as_json:
+                width, height = entry.size or (None, None)
+                rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
+                             "coder": entry.coder, "K": entry.steps, "time": time})  # fmt: skip
+                continue
+            name = f"(image {position})" if entry.name is None else entry.name
+            coder = f"{entry.coder or '(damaged)'}{f', K = {entry.steps}' if entry.steps else ''}"
+            say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
+        if as_json:
+            click.echo(json.dumps(rows, indent=2))
+
+
+def _utc(seconds: int) -> str:
+    """A time in seconds since 1970, as ISO 8601 has it."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat() + "Z"
+
+
+@main.command()
+@path_argument("file", "FILE.bbc")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@model_option
+@max_pixels_option
+def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
+    """Say what is in a file and what each part cost in bytes; no image is decoded.
+
+    Of images that the fallback stores it says how many are raw, PNG and WebP: "stored" in the JSON.
+    """
+    from bbcompress.pipeline.names import list_names
+
+    with open_file(file, model, "cpu", False, max_pixels) as reader:
+        with about(file, BBCError):
+            names = list_names(reader.names) if as_json else []
+        facts = reader.facts()
+        if as_json:
+            click.echo(json.dumps({"file": file, **facts, "names": names}, indent=2))
+            return
+    kind = "archive" if facts["archive"] else "lone image"
+    say(f"{file}: {kind}, {count_of(facts['images'])}, {facts['bytes']} bytes")
+    for name, value in facts["parts"].items():
+        say(f"  {name.replace('_', ' '):14} {value:>10}")
+    for group in facts["groups"]:
+        stored = group.get("stored", {})
+        which = f" {next(iter(stored))}" if len(stored) == 1 else ""
+        line = f"  {count_of(group['images'])} by {group['model']}{which}: {group['bytes']} bytes"
+        if len(stored) > 1:
+            line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
+        if "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
+            size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
+            line += f", {size}, encoder {group['encoder']}, K = {group['K']}"
+        elif "encoder" in group:
+            line += f", {group['direct']} coded directly"
+            if group["batches"]:
+                line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
+        say(line)
+
+
+@main.command()
+@model_option
+def models(model: str | None) -> None:
+    """List the models that are installed: name, id, data, rate, size."""
+    from bbcompress.models.zoo import Zoo
+
+    for entry in Zoo(model).entries:
+        try:
+            card = entry.card
+            size = sum(path.stat().st_size for path in entry.folder.iterdir())
+            rates = card.get("net_rate")
+            rate = rates.get("rha") if isinstance(rates, dict) else None
+            text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
+            text += f"  {f'{rate:.4f}' if isinstance(rate, float) else '?'} bits/dim  {size / 1e6:.1f} MB"
+            text += "" if entry.is_default else "  (only with -m)"
+        except (BBCError, OSError) as error:
+            say(f"{entry.folder}: {error}", err=True)
+            continue
+        say(text)  # outside: a reader that has had enough is no fault of the model

@@ -1,0 +1,175 @@
+"""bbc train and bbc evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bbcompress.cli.group import main
+from bbcompress.cli.messages import tell
+from bbcompress.cli.options import device_option, force_option, quiet_option
+from bbcompress.errors import NEEDS_TORCH, BBCError
+from bbcompress.system.signals import Terminated
+
+
+@main.command()
+@click.option("--architecture", type=click.Choice(["mlp", "resnet", "local"]), help="Of the model. [default: mlp]")
+@click.option(
+    "--data",
+    metavar="mnist|cifar10|DIR",
+    help="Data set, or directory of images. [default: binary MNIST; resnet: cifar10]",
+)
+@click.option("--any-size", is_flag=True, help="The directory's images may differ in size (local models).")
+@click.option("--grey", is_flag=True, help="Make the directory's colour images grey.")
+@click.option("--binary", is_flag=True, help="Train on binary pixels: grey > 127.")
+@click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: data]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
+@click.option("--name", help="Name of the model. [default: from the data set]")
+@click.option(
+    "--objective",
+    metavar="NAME",
+    type=click.Choice(["elbo", "sleep", "reverse-sleep", "reverse-half-asleep", "denoising", "wake-sleep"]),
+    help="Of phase 2, the decoder frozen: elbo, sleep, reverse-sleep, reverse-half-asleep or denoising. Or wake-sleep, "
+    "in place of the ELBO in phase 1, with reverse-half-asleep in phase 2. [default: reverse-half-asleep]",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1),
+    help="Share of model samples in reverse-half-asleep, of noisy images in denoising. [default: 0.5]",
+)
+@click.option(
+    "--sigma", type=click.FloatRange(0), help="Of the noise in denoising; pixels have [0, 1]. [default: 0.1]"
+)
+@click.option(
+    "--samples",
+    type=click.Choice(["prior", "aggregate"]),
+    help="Where the z of model samples come from: the prior, or the posteriors of training images. "
+    "[default: prior; resnet: aggregate]",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of phase 1. [default: 100; resnet: 500]")
+@click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of phase 2, 0: none. [default: 100]")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), help="Of phase 1. [default: 3e-4; resnet: 5e-4; local: 2e-3]"
+)
+@click.option(
+    "--encoder-lr",
+    type=click.FloatRange(0, min_open=True),
+    help="Of phase 2. [default: 3e-4; resnet: 1e-5; local: 5e-4]",
+)
+@click.option("--batch", type=click.IntRange(1), help="Images a step. [default: 100]")
+@click.option(
+    "--latents",
+    type=click.IntRange(1),
+    help="Latent variables, of a resnet their channels. [default: 16; grey mlp: 32; resnet: 4]",
+)
+@click.option(
+    "--hidden",
+    type=click.IntRange(1),
+    help="Width of hidden layers. [default: 500; resnet: 256; local: its preset's]",
+)
+@click.option("--blocks", type=click.IntRange(1), help="Residual blocks in each network of a resnet. [default: 2]")
+@click.option(
+    "--average",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Decay a step of the averaged weights, 0: none. [default: 0.999]",
+)
+@click.option("--decay", is_flag=True, help="Let the learning rates fall to nothing, as always in local models.")
+@click.option("--compile", is_flag=True, help="Use torch.compile, for resnet and local; needs a C++ compiler.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of matrix products. [default: float32]")
+@click.option("--seed", type=int, help="Seed of all randomness. [default: 0]")
+@click.option("--device", help="cpu or cuda. [default: cpu]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]")
+@click.option(
+    "--keep-every",
+    type=click.IntRange(0),
+    help="Keep a copy of the checkpoint after so many epochs of the VAE, 0: none. [default: 0; resnet: 100]",
+)
+@click.option(
+    "--part-size",
+    metavar="MIB",
+    type=click.IntRange(1),
+    help="Write checkpoints in parts of at most so many MiB. [default: in one file]",
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run, with the options it was begun with.")
+@click.option(
+    "--from",
+    "from_checkpoint",
+    metavar="CHECKPOINT",
+    type=click.Path(exists=True, path_type=Path),
+    help="Phase 2 alone, for the decoder of another run (its directory or checkpoint).",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: bool, **options: Any) -> None:
+    """Train a VAE, and a second encoder for its decoder.
+
+    Phase 1 trains decoder and encoder by the ELBO; phase 2 goes on with a copy of the encoder by another objective, the
+    decoder frozen.
+    """
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    try:
+        from bbcompress.training import run
+        from bbcompress.training.checkpoints.finished import CHECKPOINTS
+        from bbcompress.training.distributed import is_first, leave
+        from bbcompress.training.export.export import export_run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BBCError(f"training {NEEDS_TORCH}") from error
+
+    config, out = run.configure(given, out, resume, from_checkpoint)
+    try:
+        run.train(config, out, resume, from_checkpoint, quiet)
+        if is_first():
+            export_run(out, config.data_dir)
+    except (KeyboardInterrupt, Terminated):
+        if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
+            tell("go on with --resume")
+        raise
+    leave()
+
+
+@main.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--data", metavar="mnist|cifar10|DIR", help="Data set, or directory of images. [default: the run's]")
+@click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: the run's]")
+@click.option("--images", type=click.IntRange(1), help="Only the first N training and N test images. [default: all]")
+@click.option("--samples", type=click.IntRange(1), help="Draws of z an image. [default: 4; of training images 1]")
+@click.option("--optimal", metavar="EPOCHS", type=click.IntRange(0), default=0,
+              help="Train an encoder on the test images themselves: gives the amortised inference gap.")  # fmt: skip
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Of --optimal. [default: 5e-4; resnet: 1e-5]")
+@click.option("--batch", type=click.IntRange(1), help="Images a step of --optimal. [default: the run's]")
+@click.option("--importance", metavar="N", type=click.IntRange(0), default=0,
+              help="IWAE bound of N draws on the test images, tighter than the ELBO.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
+@device_option
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]")
+@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all figures as JSON.")
+@force_option
+@quiet_option
+def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **options: Any) -> None:
+    """Say what a trained VAE reaches on its training and test images, and where the difference comes from.
+
+    RUN is the directory of a training run, or a checkpoint in it. The rates are those of the networks as trained,
+    not of files.
+    """
+    from rich.console import Console
+
+    from bbcompress.system.output import refuse_existing, write_file
+
+    try:
+        from bbcompress.training.evaluation import EvaluationOptions, evaluate_run, table
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BBCError(f"evaluation {NEEDS_TORCH}") from error
+
+    if json_file is not None:
+        refuse_existing(json_file, force)
+    figures = evaluate_run(run, EvaluationOptions(**options), quiet)
+    if json_file is not None:
+        write_file(json_file, (json.dumps(figures, indent=2) + "\n").encode(), force)
+    if not quiet:
+        Console().print(table(figures))

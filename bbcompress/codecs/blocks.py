@@ -1,0 +1,233 @@
+"""Images of any size as blocks, each an ANS message of its own, which bounds memory. See docs/format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bbcompress.archive.header import MAX_LANES, GroupHeader
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.fallback import Progress
+from bbcompress.codecs.group import Layout, decode_group, encode_group
+from bbcompress.coder.ans import Message
+from bbcompress.errors import FormatError
+from bbcompress.images.image import MAX_SIDE
+from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.vae import Model, ModelWeights
+from bbcompress.system.threads import threads
+from bbcompress.wire import ByteReader, varint
+
+NumpyArray = np.ndarray[Any, Any]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+MOST_THREADS = 8
+"""Most blocks in work at once: each takes a few hundred megabytes."""
+
+BLOCK_SIDE = 1024
+"""Longest side of a block, in pixels."""
+
+LANE_SUBPIXELS = {
+    "bernoulli": 1 << 18,
+    "discretised_logistic": 1 << 15,
+    "logistic_mixture": 1 << 16,
+    "channel_logistic": 1 << 15,
+}
+"""Sub-pixels for which a message gets a lane more; a choice of the writer."""
+
+MOST_LANES = 64
+"""Most lanes that the writer gives a message."""
+
+MAX_SUBPIXELS = 1 << 24
+"""Most sub-pixels of a model-coded group of several images, or of a block: what bounds a reader's memory."""
+
+
+@dataclass(frozen=True)
+class CodingSettings:
+    """How images are coded. steps: K. learning_rate: in units of 1e-6, None for the model's own."""
+
+    encoder: str = "rha"
+    steps: int = 0
+    learning_rate: int | None = None
+    compute_batch: int = 128
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of an image, in pixels."""
+
+    number: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, image: NumpyArray) -> NumpyArray:
+        """The block of an array whose first axes are rows and columns."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def blocks_of(height: int, width: int, tile: int) -> Iterator[Block]:
+    """The blocks of an image, row by row: as few a side as `BLOCK_SIDE` allows, of equal numbers of whole tiles but for
+    the last ones, which may be smaller."""
+    down, across = _side(height, tile), _side(width, tile)
+    number = 0
+    for top in range(0, height, down):
+        for left in range(0, width, across):
+            yield Block(number, top, left, min(down, height - top), min(across, width - left))
+            number += 1
+
+
+def _side(length: int, tile: int) -> int:
+    pieces = -(-length // BLOCK_SIDE)
+    return -(-length // (pieces * tile)) * tile
+
+
+def encode_blocks(
+    vae: Model,
+    weights: ModelWeights,
+    images: Sequence[NumpyArray],
+    header: GroupHeader,
+    settings: CodingSettings,
+    progress: Progress | None = None,
+) -> tuple[GroupHeader, bytes]:
+    """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size: the completed header, the payload.
+
+    progress: called with the number of pixels newly done.
+    """
+    height, width = images[0].shape[:2]
+    tile = tile_of(weights)
+    header = replace(header, size=(width, height), blocks=True, direct=0)
+    blocks = list(blocks_of(height, width, tile))
+    if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
+        header = replace(header, encoder="rha", steps=0, learning_rate=None)
+    codec = codec_of(vae, header, settings.compute_batch)
+
+    def encode(block: Block) -> bytes:
+        pixels = np.stack([block.of(image) for image in images])
+        strips = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), tile))
+        context = context_of(weights, header) + varint(block.number)
+        layout, message = encode_group(codec, strips, lanes_for(weights, pixels.size), context)
+        data = message.to_bytes()
+        length = b"" if block is blocks[-1] else varint(len(data))
+        return encode_layout(layout) + length + data
+
+    parts = []
+    for block, part in zip(blocks, _at_once(encode, blocks), strict=True):
+        parts.append(part)
+        if progress is not None:
+            progress(len(images) * block.height * block.width)
+    return header, b"".join(parts)
+
+
+def decode_blocks(
+    vae: Model,
+    weights: ModelWeights,
+    header: GroupHeader,
+    payload: bytes,
+    compute_batch: int,
+    progress: Progress | None = None,
+) -> NumpyArray:
+    """The images of a group of blocks, uint8 (N, H, W, C). Raises FormatError where it is damaged."""
+    if header.size is None:
+        raise FormatError("the file is damaged: it does not say the size of its images")
+    width, height = header.size
+    if header.count > 1 and header.count * height * width * weights.channels > MAX_SUBPIXELS:
+        raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
+    tile = tile_of(weights)
+    codec = codec_of(vae, header, compute_batch)
+    blocks = list(blocks_of(height, width, tile))
+    reader = ByteReader(payload, "the file is damaged: a group of blocks")
+    stored = []
+    for block in blocks:
+        layout = read_layout(reader, header.count * -(-block.height // tile))
+        last = block is blocks[-1]
+        data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
+        stored.append((block, layout, data))
+    images = np.empty((header.count, height, width, weights.channels), np.uint8)
+
+    def decode(part: tuple[Block, Layout, bytes]) -> Block:
+        block, layout, data = part
+        canvas = Canvas(header.count, block.height, block.width, weights.channels, tile)
+        context = context_of(weights, header) + varint(block.number)
+        decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas))
+        for image, pixels in zip(images, canvas.inner, strict=True):
+            block.of(image)[:] = pixels
+        return block
+
+    for block in _at_once(decode, stored):
+        if progress is not None:
+            progress(header.count * block.height * block.width)
+    return images
+
+
+def tile_of(weights: ModelWeights) -> int:
+    """Side of a tile of a model for any size. Raises FormatError for another model."""
+    if weights.tile is None:
+        raise FormatError("the file is damaged: its model does not code blocks")
+    return weights.tile
+
+
+def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
+    """The function's results for all parts, in order, computed by as many threads as there may be."""
+    workers = min(len(parts), MOST_THREADS, threads())
+    if workers == 1:
+        yield from map(function, parts)
+        return
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield from executor.map(function, parts)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def encode_layout(layout: Layout) -> bytes:
+    """The layout of a message, as it stands before it."""
+    return b"".join(map(varint, [layout.lanes, layout.direct, *layout.batches]))
+
+
+def read_layout(reader: ByteReader, strips: int) -> Layout:
+    """The layout of a message of so many strips. Raises FormatError."""
+    lanes = reader.varint(MAX_LANES, "the number of lanes")
+    direct = reader.varint(strips, "the number of direct strips")
+    left, batches = strips - direct, []
+    if not lanes:
+        raise FormatError(f"{reader.what}: the number of lanes is 0")
+    while left:
+        batch = reader.varint(left, "a batch")
+        if not batch:
+            raise FormatError(f"{reader.what}: a batch is 0")
+        batches.append(batch)
+        left -= batch
+    return Layout(lanes, direct, tuple(batches))
+
+
+def lanes_for(weights: ModelWeights, subpixels: int) -> int:
+    """Lanes of a message of so many sub-pixels: about one for each 4 to 20 KiB."""
+    return min(MOST_LANES, max(1, subpixels // LANE_SUBPIXELS[weights.likelihood]))
+
+
+def message_of(data: bytes, lanes: int) -> Message:
+    """The message of these bytes. Raises FormatError."""
+    try:
+        return Message.from_bytes(data, lanes)
+    except ValueError as error:
+        raise FormatError(f"the file is damaged: {error}") from None
+
+
+def codec_of(vae: Model, header: GroupHeader, compute_batch: int) -> BitsBack:
+    """The codec that a header names."""
+    rate = header.learning_rate or vae.weights.learning_rate
+    return BitsBack(vae, header.encoder, header.steps, rate, compute_batch)
+
+
+def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:
+    """What a message's check covers beside the pixels: the whole model id, the header without layout and metadata."""
+    direct = 0 if header.blocks else header.count
+    bare = replace(header, model=weights.id, lanes=1, direct=direct, batches=(), metadata=None)
+    return weights.id + bare.encode_group(MAX_SIDE**2)  # the reader or writer has set the limit of pixels

@@ -1,0 +1,210 @@
+"""A group of small images of several sizes: one ANS message of them all, with their sizes before it. See
+docs/format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.blocks import (
+    BLOCK_SIDE,
+    MAX_SUBPIXELS,
+    CodingSettings,
+    NumpyArray,
+    codec_of,
+    context_of,
+    encode_layout,
+    lanes_for,
+    message_of,
+    read_layout,
+    tile_of,
+)
+from bbcompress.codecs.direct import SEARCHED_SUBPIXELS, DirectCodec
+from bbcompress.codecs.fallback import Progress
+from bbcompress.codecs.group import decode_group, encode_strips_together
+from bbcompress.codecs.rate import code_bits
+from bbcompress.errors import FormatError
+from bbcompress.exact.tables import bin_edges
+from bbcompress.images.image import MAX_PIXELS
+from bbcompress.models.strips import MixedCanvas, Strips
+from bbcompress.models.vae import Model, ModelWeights
+from bbcompress.wire import ByteReader, pack, unpack, varint
+
+MAX_MIXED_IMAGES = 1 << 16
+"""Most images of such a group: each costs a reader some time, and may take hardly a byte."""
+
+SAMPLE = 16
+"""Tiny images on which it is tried whether they are shorter directly."""
+
+LEAST_GAIN = 0.01
+"""The share of their bits that has to be gained by it."""
+
+SUBPIXEL_BITS = 2
+"""Bits that a sub-pixel of an image gives the message, about. If it gives fewer, there is a batch more."""
+
+_LISTED, _PACKED = range(2)
+_SIZE_BYTES = 4
+"""The varints of a width and a height of at most `BLOCK_SIDE` are no longer."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def encode_mixed(
+    vae: Model,
+    weights: ModelWeights,
+    images: Sequence[NumpyArray],
+    header: GroupHeader,
+    settings: CodingSettings,
+    progress: Progress | None = None,
+    direct: int = 1,
+) -> tuple[GroupHeader, bytes]:
+    """Code images of at least two sizes, uint8 (H, W) or (H, W, C), none with a side above `BLOCK_SIDE`, by a model for
+    any size: the completed header, the payload.
+
+    progress: called with the number of pixels newly done. direct: how many of the first images are coded directly, at
+    least.
+    """
+    header = replace(header, size=None, blocks=True, direct=0)
+    strips = _strips(images, tile_of(weights))
+    sizes = encode_sizes([(image.shape[1], image.shape[0]) for image in images])
+    lanes = lanes_for(weights, sum(image.size for image in images))
+    codec = codec_of(vae, header, settings.compute_batch)
+    first = strips.canvas.first_strips[max(direct, 1)]
+    layout, message = encode_strips_together(codec, strips, first, lanes, context_of(weights, header) + sizes)
+    if progress is not None:
+        progress(strips.pixel_count)
+    return header, sizes + encode_layout(layout) + message.to_bytes()
+
+
+def decode_mixed(
+    vae: Model,
+    weights: ModelWeights,
+    header: GroupHeader,
+    payload: bytes,
+    compute_batch: int,
+    progress: Progress | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> list[NumpyArray]:
+    """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
+    reader = ByteReader(payload, _WHAT)
+    sizes = _read_sizes(reader, header.count, max_pixels)
+    context = context_of(weights, header) + payload[: reader.position]
+    if sum(width * height for width, height in sizes) * weights.channels > MAX_SUBPIXELS:
+        raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
+    tile = tile_of(weights)
+    layout = replace(read_layout(reader, sum(-(-height // tile) for _, height in sizes)), together=True)
+    message = message_of(reader.rest(), layout.lanes)
+    canvas = MixedCanvas([(height, width) for width, height in sizes], weights.channels, tile)
+    strips = Strips.all_of(canvas)
+    decode_group(codec_of(vae, header, compute_batch), layout, message, context, strips)
+    if progress is not None:
+        progress(strips.pixel_count)
+    return [canvas.image(number).astype(np.uint8) for number in range(header.count)]
+
+
+_WHAT = "the file is damaged: a group of several sizes"
+
+
+def mixed_sizes(payload: bytes, count: int, max_pixels: int = MAX_PIXELS) -> list[Size]:
+    """The sizes that such a group says its images have. Raises FormatError where they are damaged or above a limit."""
+    return _read_sizes(ByteReader(payload, _WHAT), count, max_pixels)
+
+
+def model_bits(
+    vae: Model, images: Sequence[NumpyArray], settings: CodingSettings
+) -> tuple[NumpyArray, NumpyArray]:
+    """About the bits that each image, uint8 (H, W) or (H, W, C), takes in such a group, float64 (N,): by bits-back, and
+    directly."""
+    strips = _strips(images, tile_of(vae.weights))
+    codec = codec_of(vae, GroupHeader(encoder=settings.encoder), settings.compute_batch)
+    posterior = codec.posterior(strips)
+    means = np.searchsorted(bin_edges(vae.bins.bits), posterior.mu, "right")
+    begins = strips.row_ends[strips.canvas.first_strips[:-1]]
+    by_tile = code_bits(codec, strips, posterior, means), DirectCodec(vae).middle_lengths(strips)
+    back, direct = (np.add.reduceat(bits, begins) for bits in by_tile)
+    return back, direct
+
+
+def arrange(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[list[int], int]:
+    """In which order the images are best coded by :func:`encode_mixed`, and how many of the first directly.
+
+    Directly come the smallest images, as many as give all others their z, so that these are one batch: a reader goes
+    along its wavefront once. Tiny ones whose posterior is so poor that it is shorter come directly, too; where a sample
+    of them hardly gains by that they are not looked for. With K steps no posterior is so poor, and each takes long.
+    """
+    poor: list[int] = []
+    tiny = [number for number, image in enumerate(images) if image.size <= SEARCHED_SUBPIXELS]
+    if tiny and not settings.steps:
+        sample = tiny[:: max(1, len(tiny) // SAMPLE)]
+        poor, gain = _shorter_directly(vae, images, sample, settings)
+        if gain > LEAST_GAIN:
+            poor += _shorter_directly(vae, images, sorted(set(tiny) - set(sample)), settings)[0]
+    chosen = set(poor)
+    tile, weights = tile_of(vae.weights), vae.weights
+    tiles = [-(-image.shape[0] // tile) * -(-image.shape[1] // tile) for image in images]
+    needed = sum(tiles) * weights.latents * weights.prior_bits
+    given = sum(images[number].size for number in chosen)
+    for number in sorted(range(len(images)), key=lambda number: images[number].size):
+        if chosen and given * SUBPIXEL_BITS >= needed:
+            break
+        if number not in chosen:
+            chosen.add(number)
+            given += images[number].size
+            needed -= tiles[number] * weights.latents * weights.prior_bits
+    return sorted(chosen) + [number for number in range(len(images)) if number not in chosen], len(chosen)
+
+
+def _shorter_directly(
+    vae: Model, images: Sequence[NumpyArray], numbers: Sequence[int], settings: CodingSettings
+) -> tuple[list[int], float]:
+    """Of the images with these numbers those that take fewer bits directly than by bits-back, and the share of all
+    their bits that is gained by that."""
+    if not numbers:
+        return [], 0.0
+    back, direct = model_bits(vae, [images[number] for number in numbers], settings)
+    shorter = [number for number, less in zip(numbers, (direct < back).tolist(), strict=True) if less]
+    return shorter, float(np.maximum(back - direct, 0).sum() / back.sum())
+
+
+def encode_sizes(sizes: Sequence[Size]) -> bytes:
+    """The sizes of a group's images, in the shorter of two forms."""
+    listed = b"".join(varint(width) + varint(height) for width, height in sizes)
+    packed = pack(listed)
+    return min(bytes([_LISTED]) + listed, bytes([_PACKED]) + varint(len(packed)) + packed, key=len)
+
+
+def _read_sizes(reader: ByteReader, count: int, max_pixels: int) -> list[Size]:
+    if not 2 <= count <= MAX_MIXED_IMAGES:
+        raise FormatError(f"{reader.what} has {count} images")
+    form = reader.byte()
+    if form == _PACKED:
+        packed = reader.take(reader.varint(reader.remaining, "the length of the sizes"))
+        inner = ByteReader(unpack(packed, _SIZE_BYTES * count), reader.what)
+        sizes = _list_sizes(inner, count)
+        inner.finish()
+    elif form == _LISTED:
+        sizes = _list_sizes(reader, count)
+    else:
+        raise FormatError(f"{reader.what} lists them in a form that this version does not know")
+    if len(set(sizes)) < 2:
+        raise FormatError(f"{reader.what} has only one")
+    for width, height in sizes:
+        if not width or not height:
+            raise FormatError(f"{reader.what} has a side of 0")
+        if width * height > max_pixels:
+            raise FormatError(f"an image of {width}x{height} is above the limit of {max_pixels} pixels")
+    if sum(width * height for width, height in sizes) > MAX_SUBPIXELS:
+        raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
+    return sizes
+
+
+def _list_sizes(reader: ByteReader, count: int) -> list[Size]:
+    return [(reader.varint(BLOCK_SIDE, "a width"), reader.varint(BLOCK_SIDE, "a height")) for _ in range(count)]
+
+
+def _strips(images: Sequence[NumpyArray], tile: int) -> Strips:
+    return Strips.all_of(MixedCanvas.holding([image.reshape(*image.shape[:2], -1) for image in images], tile))

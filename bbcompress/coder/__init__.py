@@ -1,0 +1,1 @@
+"""The coder: ANS messages, their compiled loops, and where these are kept."""

@@ -1,0 +1,1 @@
+"""Images: exact pixels, what files say beside them, reading and writing."""

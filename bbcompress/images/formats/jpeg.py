@@ -1,0 +1,284 @@
+"""JPEG: its segments, of which kind it is, what it says beside the pixels, and what a decoder needs of it."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bbcompress.errors import ImageError
+from bbcompress.images.metadata import (
+    EXIF,
+    ICC,
+    PER_INCH,
+    PER_METRE,
+    PIXEL_ASPECT,
+    TEXT,
+    XMP,
+    Collector,
+    Metadata,
+    Record,
+    resolution,
+)
+
+_EXIF_START = b"Exif\0\0"
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
+_EXTENDED_XMP_START = b"http://ns.adobe.com/xmp/extension/\0"
+_ICC_START = b"ICC_PROFILE\0"
+_MPF_START = b"MPF\0"
+_MPF_PICTURES = 0xB002
+_LONGEST_START = 40
+
+_SOI, _EOI, _SOS, _DNL, _DHP, _COM, _SOF55 = 0xD8, 0xD9, 0xDA, 0xDC, 0xDE, 0xFE, 0xF7
+_APP0, _APP15 = 0xE0, 0xEF
+_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
+"""Markers without a segment: TEM, RST0 to RST7, SOI."""
+
+_NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
+"""Of C0 to CF those that begin no frame: DHT, JPG, DAC."""
+
+_READ_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
+"""Baseline, extended and progressive, with Huffman or arithmetic coding."""
+
+_ARITHMETIC = frozenset((0xC9, 0xCA))
+
+_OF_PIXELS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xDF))
+"""Segments that a decoder needs."""
+
+_FILL = re.compile(rb"\xff+")
+_SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)
+
+
+@dataclass
+class Jpeg:
+    """A JPEG. image: its bytes as far as a decoder needs them. ended: whether it has its end. arithmetic: whether it
+    is coded so, which not all decoders know. metadata, lost: as an image has them."""
+
+    width: int
+    height: int
+    image: bytes
+    ended: bool
+    arithmetic: bool
+    metadata: Metadata
+    lost: tuple[str, ...]
+
+
+@dataclass
+class _Found:
+    """What is gathered on the way through the segments."""
+
+    collector: Collector = field(default_factory=Collector)
+    exif: list[bytes] = field(default_factory=list)
+    profile: list[tuple[int, int, int, int]] = field(default_factory=list)
+    once: set[str] = field(default_factory=set)
+    size: tuple[int, int] | None = None
+    arithmetic: bool = False
+    further: list[tuple[int, int]] = field(default_factory=list)
+
+
+def parse_jpeg(data: bytes) -> Jpeg:
+    """The parts of a JPEG. ImageError for damage, and for kinds of JPEG that are not supported, which it names."""
+    found = _Found()
+    used = array("Q", [0, 2])  # starts and ends of what a decoder needs
+    end, ended = len(data), False
+    for marker, start, body, stop in _segments(data, found.collector):
+        if marker == _EOI:
+            end, ended = stop, True
+        elif marker in _OF_PIXELS or _is_needed(data, marker, body, stop):
+            _check(data, marker, body, stop, found)
+        if marker == _EOI or marker in _OF_PIXELS or _is_needed(data, marker, body, stop):
+            if used[-1] == start:
+                used[-1] = stop
+            else:
+                used.extend((start, stop))
+        if _APP0 <= marker <= _APP15 or marker == _COM:
+            _take(data, marker, body, stop, found)
+    if found.size is None:
+        raise ImageError("is cut short or damaged: it has no frame")
+    _finish(data, end, found)
+    metadata, lost = found.collector.metadata, found.collector.names
+    return Jpeg(*found.size, _joined(data, used), ended, found.arithmetic, metadata, lost)
+
+
+def _joined(data: bytes, places: array[int]) -> bytes:
+    """The parts of a file that start and end there, one behind the other."""
+    if len(places) == 2 and places[1] == len(data):
+        return data
+    view, out = memoryview(data), io.BytesIO()  # grows in place; to join slices takes an object for each
+    for start, end in zip(places[::2], places[1::2], strict=True):
+        out.write(view[start:end])
+    return out.getvalue()
+
+
+def _segments(data: bytes, collector: Collector) -> Iterator[tuple[int, int, int, int]]:
+    """Each segment up to the end of the image: its marker, where it starts, where its content starts and ends.
+
+    The content of a start of scan goes on to the next marker that is no part of it.
+    """
+    place = 2
+    while place < len(data):
+        fill = _FILL.match(data, place)
+        if fill is None or fill.end() == len(data) or data[fill.end()] == 0:
+            next_place = data.find(b"\xff", (fill.end() if fill else place) + 1)
+            collector.lose("data between the segments")
+            place = len(data) if next_place < 0 else next_place
+            continue
+        start, place = fill.end() - 1, fill.end() + 1
+        marker = data[place - 1]
+        if marker == _EOI:
+            yield marker, start, place, place
+            return
+        if marker in _ALONE:
+            continue
+        length = int.from_bytes(data[place : place + 2], "big")
+        if length < 2 or place + length > len(data):
+            raise ImageError("is cut short or damaged: a segment does not end")
+        stop = place + length
+        if marker == _SOS:
+            scan_end = _SCAN_END.search(data, stop)
+            stop = scan_end.start() if scan_end else len(data)
+        yield marker, start, place + 2, stop
+        place = stop
+    collector.lose("what may be missing at the file's end")
+
+
+def _is_needed(data: bytes, marker: int, body: int, stop: int) -> bool:
+    """Whether it is an application segment that says what the samples mean."""
+    start = data[body : body + 5]
+    return (marker == _APP0 and start == b"JFIF\0") or (marker == 0xEE and start == b"Adobe")
+
+
+def _check(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None:
+    """Refuse the frames that are not supported; take the size of the one that is."""
+    if marker == _DHP or not 0xC0 <= marker <= 0xCF or marker in _NO_FRAME:
+        return
+    if found.size is not None:
+        raise ImageError("is a hierarchical JPEG, or has several frames, which is not supported")
+    if stop - body < 6:
+        raise ImageError("is damaged: its frame has no size")
+    bits, height, width, components = struct.unpack(">BHHB", data[body : body + 6])
+    if marker not in _READ_FRAMES:
+        kind = "lossless" if marker in (0xC3, 0xC7, 0xCB, 0xCF) else "hierarchical"
+        raise ImageError(f"is a {kind} JPEG of {bits} bits a sample, which is not supported")
+    if bits != 8:
+        raise ImageError(f"is a JPEG of {bits} bits a sample, which is not supported")
+    if height == 0:
+        raise ImageError("is a JPEG that says its height only behind the pixels (DNL), which is not supported")
+    if width == 0:
+        raise ImageError("is damaged: it has no width")
+    if components not in (1, 3, 4):
+        raise ImageError(f"is a JPEG of {components} samples a pixel, which is not supported")
+    found.size = width, height
+    found.arithmetic = marker in _ARITHMETIC
+
+
+def _take(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None:
+    """An application segment or comment as metadata, or its name among the lost."""
+    collector = found.collector
+    start = data[body : min(stop, body + _LONGEST_START)]
+    if marker == _COM:
+        collector.add(Record(TEXT, b"Comment\0" + data[body:stop]))
+    elif marker == 0xE0 and start.startswith(b"JFIF\0") and _first("JFIF", found):
+        _take_density(start, collector)
+    elif marker == 0xE0 and start.startswith(b"JFXX\0"):
+        collector.lose("thumbnail")
+    elif marker == 0xE1 and start.startswith(_EXIF_START):
+        part = data[body + len(_EXIF_START) : stop]
+        if not found.exif or not part.startswith(_TIFF_STARTS):  # a long one is in several segments
+            found.exif.append(part)
+        else:
+            collector.lose("EXIF")
+    elif marker == 0xE1 and start.startswith(_XMP_START):
+        if _first("XMP", found):
+            collector.add(Record(XMP, data[body + len(_XMP_START) : stop]))
+        else:
+            collector.lose("XMP")
+    elif marker == 0xE1 and start.startswith(_EXTENDED_XMP_START):
+        collector.lose("extended XMP")
+    elif marker == 0xE2 and start.startswith(_ICC_START) and stop - body >= 14 and len(found.profile) < 256:
+        found.profile.append((data[body + 12], data[body + 13], body + 14, stop))
+    elif marker == 0xE2 and start.startswith(_ICC_START):
+        collector.lose("ICC profile")
+    elif marker == 0xE2 and start.startswith(_MPF_START) and _first("MPF", found):
+        found.further = _further_pictures(data, body + 4, stop)
+        collector.lose("further pictures" if found.further else "application data")
+    elif marker == 0xE2 and start.startswith(b"FPXR\0"):
+        collector.lose("FlashPix data")
+    elif marker == 0xED:
+        collector.lose("Photoshop data")
+    elif not (marker == 0xEE and start.startswith(b"Adobe") and stop - body >= 12 and _first("Adobe", found)):
+        collector.lose("application data")
+
+
+def _first(name: str, found: _Found) -> bool:
+    """Whether a segment of the kind is the first of the file."""
+    first = name not in found.once
+    found.once.add(name)
+    return first
+
+
+def _take_density(body: bytes, collector: Collector) -> None:
+    if len(body) < 12:
+        collector.lose("resolution")
+        return
+    if len(body) >= 14 and body[12] and body[13]:
+        collector.lose("thumbnail")
+    unit, *density = struct.unpack(">BHH", body[7:12])
+    kind = {0: PIXEL_ASPECT, 1: PER_INCH, 2: PER_METRE}.get(unit)
+    if (kind == PIXEL_ASPECT and density[0] == density[1]) or not any(density):
+        return
+    factor = 100 if kind == PER_METRE else 1  # JPEG counts by the centimetre
+    record = None if kind is None else resolution(kind, (density[0] * factor, 1), (density[1] * factor, 1))
+    if record is None:
+        collector.lose("resolution")
+    else:
+        collector.add(record)
+
+
+def _finish(data: bytes, end: int, found: _Found) -> None:
+    """What is known only when all segments have been seen."""
+    collector = found.collector
+    if found.exif:
+        exif = b"".join(found.exif)
+        if exif:
+            collector.add(Record(EXIF, exif))
+    if found.profile:
+        parts = {number: (start, stop) for number, _, start, stop in found.profile}
+        count = len(found.profile)
+        if all(total == count for _, total, _, _ in found.profile) and sorted(parts) == list(range(1, count + 1)):
+            profile = b"".join(data[start:stop] for _, (start, stop) in sorted(parts.items()))
+            collector.add(Record(ICC, b"\0" + profile))
+        else:
+            collector.lose("ICC profile")
+    for start, stop in sorted(found.further):
+        if _says_something(data, end, min(start, len(data)), bool(found.further)):
+            break
+        end = max(end, stop)
+    if _says_something(data, end, len(data), bool(found.further)):
+        collector.lose("data behind the image")
+
+
+def _says_something(data: bytes, start: int, stop: int, padded: bool) -> bool:
+    """Whether there are bytes; between several pictures zeros are padding."""
+    return start < stop and not (padded and data.count(b"\0", start, stop) == stop - start)
+
+
+def _further_pictures(data: bytes, start: int, stop: int) -> list[tuple[int, int]]:
+    """Where the pictures beside the first start and end, as a multi-picture segment says; empty for none."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[start : start + 4])
+    if order is None or stop - start < 8:
+        return []
+    (place,) = struct.unpack(f"{order}I", data[start + 4 : start + 8])
+    entries = data[start + place : stop]
+    count = struct.unpack(f"{order}H", entries[:2])[0] if len(entries) >= 2 else 0
+    for number in range(min(count, (len(entries) - 2) // 12)):
+        tag, _, size, offset = struct.unpack(f"{order}HHII", entries[2 + 12 * number : 14 + 12 * number])
+        if tag == _MPF_PICTURES:
+            listed = data[start + offset : min(stop, start + offset + size)]
+            pictures = [struct.unpack(f"{order}III", listed[p : p + 12]) for p in range(0, len(listed) - 15, 16)]
+            return [(start + at, start + at + length) for _, length, at in pictures[1:] if at and length]
+    return []

@@ -1,0 +1,62 @@
+"""What is known of the images of a file before any is decoded: names, sizes, modes, coders, times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.fallback import item_mode, item_size
+from bbcompress.codecs.mixed import mixed_sizes
+from bbcompress.errors import ModelError
+from bbcompress.models.zoo import BERNOULLI, Zoo
+
+Looks = tuple[tuple[int, int] | None, str | None]
+"""Size (width, height) in pixels and mode of an image, each None where it is not known."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image of a file.
+
+    name: None for an image without one.
+    size: width and height in pixels. mode: Pillow's, with `;16` for 16 bits a sample. None where only a model that is
+        not installed could tell, or where the group is damaged.
+    coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`;
+        None where the group is damaged.
+    steps: K of its group; 0 where there are none.
+    time: when it was modified, in seconds since 1970; None if the file does not say.
+    """
+
+    name: str | None
+    size: tuple[int, int] | None
+    mode: str | None
+    coder: str | None
+    steps: int
+    time: int | None
+
+
+def stored_looks(items: Sequence[bytes]) -> list[Looks]:
+    """Size and mode of the images of a fallback group, as its items say. Raises FormatError where one says none."""
+    return [(item_size(item), item_mode(item)) for item in items]
+
+
+def mixed_looks(header: GroupHeader, payload: bytes, zoo: Zoo, max_pixels: int) -> list[Looks]:
+    """Size and mode of the images of a group of several sizes. Raises FormatError where it is damaged."""
+    _, mode = coded_looks(header, zoo)
+    return [(size, mode) for size in mixed_sizes(payload, header.count, max_pixels)]
+
+
+def coded_looks(header: GroupHeader, zoo: Zoo) -> Looks:
+    """Size and mode of each image of a group that a model codes; no size where there are several."""
+    size, mode = header.size, None if header.kind is None else header.kind.mode
+    try:
+        facts = zoo.named(header.model)[0].facts
+        if mode is None:
+            mode = "L" if facts["likelihood"] == BERNOULLI or facts["channels"] == 1 else "RGB"
+        if size is None and facts["shape"] is not None:
+            height, width = facts["shape"]
+            size = int(width), int(height)
+    except (ModelError, TypeError, ValueError):  # it is not installed, or its card is odd
+        pass
+    return size, mode

@@ -1,0 +1,149 @@
+"""What Python and the command line both ask for: options and the models there are; what an image of an archive is, and
+what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bbcompress import arguments
+from bbcompress.codecs.blocks import CodingSettings
+from bbcompress.codecs.fallback import item_codec
+from bbcompress.codecs.groups import ModelCache
+from bbcompress.codecs.refinement import MAX_STEPS
+from bbcompress.errors import NEEDS_TORCH, BBCError
+from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
+from bbcompress.images.image import MAX_PIXELS, PixelImage
+from bbcompress.models.vae import ENCODERS
+from bbcompress.models.zoo import Zoo
+
+FALLBACK = "fallback"
+"""What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compress.
+
+    model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
+    steps: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
+    inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
+    the model's own. binary: refuse images of more than two levels. verify: decode what was written before it counts.
+    device: `cpu` or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any
+    number (a program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing`
+    wants). max_pixels: of an image.
+
+    Raises:
+        BBCError: a value is out of range.
+    """
+
+    model: str | Path | None = None
+    steps: int = 0
+    encoder: str = "rha"
+    learning_rate: float | None = None
+    binary: bool = False
+    verify: bool = True
+    device: str = "cpu"
+    jobs: int = 1
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        taken: dict[str, object] = {
+            "steps": arguments.integer("K", self.steps, 0, MAX_STEPS),
+            "binary": arguments.flag("binary", self.binary),
+            "verify": arguments.flag("verify", self.verify),
+            "jobs": arguments.integer("jobs", self.jobs, 1),
+            "max_pixels": arguments.integer("max_pixels", self.max_pixels, 1),
+        }
+        if self.learning_rate is not None:
+            taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
+        if self.encoder not in ENCODERS:
+            raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
+        if self.model is not None:
+            arguments.path("model", self.model)
+
+    @staticmethod
+    def of(k: object, given: Mapping[str, Any]) -> Options:
+        """The options that functions of Python take: `k` is `steps`. Raises BBCError, also for names that are none."""
+        arguments.options(given, [field.name for field in fields(Options) if field.name != "steps"])
+        return Options(steps=k, **given)  # type: ignore[arg-type]
+
+    @property
+    def coding(self) -> CodingSettings:
+        """What the codecs need to know."""
+        rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
+        return CodingSettings(self.encoder, self.steps, rate)
+
+
+def stored_by(item: bytes) -> str:
+    """What is told of an image that this item of the fallback stores. FormatError where it is damaged."""
+    return f"{FALLBACK} {item_codec(item)}"
+
+
+def is_fallback(coder: str) -> bool:
+    """Whether this is what is told of images that no model coded."""
+    return coder.partition(" ")[0] == FALLBACK
+
+
+@dataclass
+class Summary:
+    """What was written: images, sub-pixels, bytes, how many images each coder took, and what else there is to say.
+
+    coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`. notes: a line each.
+    """
+
+    images: int = 0
+    subpixels: int = 0
+    size: int = 0
+    coders: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Whole-file bits a sub-pixel."""
+        return 8 * self.size / max(self.subpixels, 1)
+
+    def count(self, coder: str, images: int, subpixels: int, items: Sequence[bytes] = ()) -> None:
+        """Add so many images, of so many sub-pixels in all, that `coder` took. items: of the fallback."""
+        self.images += images
+        self.subpixels += subpixels
+        for name in map(stored_by, items) if coder == FALLBACK else [coder] * images:
+            self.coders[name] = self.coders.get(name, 0) + 1
+
+
+class Item(NamedTuple):
+    """An image of an archive: its name, and when it was modified, in whole seconds since 1970; None for neither."""
+
+    name: str | None
+    image: PixelImage
+    time: int | None = None
+
+
+def backend_for(device: str) -> Backend:
+    """numpy for the CPU, torch for other devices. Raises BBCError where the device cannot be used."""
+    if not isinstance(device, str) or not device:
+        raise BBCError(f"device must be 'cpu' or one of torch's, not {arguments.shown(device)}")
+    if device == "cpu":
+        return NumpyBackend()
+    if device.partition(":")[0] == "mps":
+        raise BBCError(f"device {device} cannot be used: it has no float64, in which products are exact")
+    try:
+        backend = TorchBackend(device)
+        backend.numpy(backend.asarray(np.zeros(1)))  # torch looks for the device only when it is used
+        return backend
+    except ModuleNotFoundError:
+        raise BBCError(f"device {device} {NEEDS_TORCH}") from None
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BBCError(f"device {device} cannot be used: {reason}") from None
+
+
+def open_models(model: str | Path | None, device: str) -> ModelCache:
+    """The models that there are, on a device. model: as in `Options`. Raises ModelError, BBCError."""
+    return ModelCache(Zoo(model), backend_for(device))

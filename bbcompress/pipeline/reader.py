@@ -1,0 +1,492 @@
+"""Files of bbc to their images, of an archive group by group."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from bbcompress.archive.container import (
+    Accounting,
+    ArchiveReader,
+    check_magic,
+    is_archive,
+    split_items,
+)
+from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.names import MAX_LISTED
+from bbcompress.archive.search import Tail, TailKind
+from bbcompress.codecs.fallback import Progress, item_codec, item_size
+from bbcompress.codecs.groups import ModelCache, decode_images, decode_one
+from bbcompress.codecs.mixed import mixed_sizes
+from bbcompress.codecs.refinement import READER_STEPS
+from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
+from bbcompress.images.image import MAX_PIXELS, PixelImage, samples_of
+from bbcompress.images.metadata import Metadata, decode_metadata
+from bbcompress.pipeline.kept import Kept
+from bbcompress.pipeline.listing import Listed, Looks, coded_looks, mixed_looks, stored_looks
+from bbcompress.pipeline.options import FALLBACK, open_models, stored_by
+from bbcompress.system.jobs import Work, Workers
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+CACHED_SUBPIXELS = 1 << 24
+"""Most sub-pixels of the groups that a reader keeps decoded, beside the one read last: a byte or two each."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A group of a file that was decoded, or turned out to be damaged or above a limit.
+
+    number: of the group, from 0. positions: of those of its images that were wanted. results: theirs, in this order;
+    empty where there is an error. error: why the group could not be decoded.
+    """
+
+    number: int
+    positions: Sequence[int]
+    results: Sequence[T]
+    error: BBCError | None = None
+
+
+class Reader:
+    """A file of bbc, opened: `names`, and the images group by group, or one by its name or position."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        max_pixels: int = MAX_PIXELS,
+        max_steps: int = READER_STEPS,
+        keep_going: bool = False,
+    ) -> None:
+        """file: seekable; it stays open and is not closed here. model: as in `Options`. max_pixels: of an image.
+        max_steps: the limit of K, above which a group is not decoded. keep_going: find what is left of an archive whose
+        end or indexes are damaged.
+
+        Raises:
+            FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
+        """
+        self._choice = model, device
+        self._models = open_models(model, device)
+        self._max_pixels, self._max_steps = max_pixels, max_steps
+        self.archive: ArchiveReader | None = None
+        self._lone: LoneImage | None = None
+        self._opened = [0, 0]  # images and pixels of the groups begun
+        self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
+        self._looked: Kept[_GroupLooks] = Kept(MAX_LISTED)
+        self._open(file, keep_going)
+        self._tell_of_tail()
+
+    def _tell_of_tail(self) -> None:
+        if line := tail_note(self.tail, self.is_archive):
+            _log.warning("%s", line)
+
+    def _open(self, file: BinaryIO, keep_going: bool) -> None:
+        file.seek(0)
+        start = file.read(3)
+        try:
+            check_magic(start)  # before what may be a large file of something else is read
+            if not is_archive(start):
+                file.seek(0)
+                self._lone = LoneImage.parse(file.read(), self._max_pixels)
+                return
+        except FormatError as fault:
+            if not keep_going:
+                raise
+            try:  # its first bytes may be what is damaged
+                self.archive = ArchiveReader(file, self._max_pixels, keep_going)
+            except FormatError:
+                raise fault from None
+            return
+        self.archive = ArchiveReader(file, self._max_pixels, keep_going)
+
+    @property
+    def tail(self) -> Tail:
+        """What stands behind the images, and is left out; zeros behind a lone image of a model are seen
+        once it is decoded."""
+        if self.archive is not None:
+            return self.archive.tail
+        return Tail() if self._lone is None else self._lone.tail
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is an archive, not a lone image."""
+        return self.archive is not None
+
+    @property
+    def image_count(self) -> int:
+        """Number of images."""
+        return 1 if self.archive is None else self.archive.image_count
+
+    @property
+    def names(self) -> Sequence[str | None]:
+        """Names of the images by position, None for images without one."""
+        return [None] if self.archive is None else self.archive.names
+
+    def expected_pixels(self) -> int | None:
+        """Pixels of all images, as far as the groups that `images` has begun let expect; None before the first."""
+        images, pixels = self._opened
+        return pixels * self.image_count // images if images else None
+
+    @property
+    def times(self) -> Sequence[int | None]:
+        """When the images were modified, in seconds since 1970, by position; None where the file does not say."""
+        return [None] if self.archive is None else self.archive.times
+
+    def find(self, name: str) -> int | None:
+        """The position of the image of that name, None if there is none."""
+        return None if self.archive is None else self.archive.find(name)
+
+    def read(self, position: int) -> PixelImage:
+        """The image at a position. Of an archive only its group is read; groups are kept for the next calls, as long as
+        they have no more than `CACHED_SUBPIXELS`.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing. LimitError:
+            its K is above the limit.
+        """
+        number, place = self.place(position)
+        images = self._decoded.get(number)
+        if images is None:
+            images = self.read_group(number)
+            self._decoded.put(number, images, sum(image.samples for image in images))
+        return images[place]
+
+    def forget(self) -> None:
+        """Free the memory of what was decoded."""
+        self._decoded.clear()
+        self._looked.clear()
+
+    @cached_property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """The positions of the images of each group; a lone image is a group of one."""
+        return [range(1)] if self.archive is None else [entry.positions for entry in self.archive.groups]
+
+    def place(self, position: int) -> tuple[int, int]:
+        """The group of the image at a position, and its place in it. Raises IndexError if there is none."""
+        return (0, range(1)[position]) if self.archive is None else self.archive.place(position)
+
+    def read_group(self, number: int) -> list[PixelImage]:
+        """The images of a group.
+
+        Raises:
+            IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing. LimitError: its K
+            is above the limit.
+        """
+        if self.archive is None:
+            range(1)[number]
+            return [self._decode_lone(None)]
+        header, payload = self.archive.read_group(number)
+        pixels, steps = self._max_pixels, self._max_steps
+        return decode_images(header, payload, self._models, max_pixels=pixels, max_steps=steps)
+
+    def _decode_lone(self, progress: Progress | None) -> PixelImage:
+        if self._lone is None:
+            raise FormatError("the file is empty")
+        header = self._lone.header
+        told = [progress]  # once: of padding behind the message several decodings may take off
+
+        def decode(payload: bytes) -> PixelImage:
+            tell = told.pop() if told else None
+            return decode_one(header, payload, self._models, tell, self._max_pixels, self._max_steps)
+
+        try:
+            lone, image = self._lone.decode(decode)
+        except FormatError as error:
+            raise FormatError(f"{error}, or the file has other bytes behind its image") from error
+        if lone is not self._lone:
+            self._lone = lone
+            self._tell_of_tail()
+        return image
+
+    def look(self, position: int) -> tuple[Looks, Metadata]:
+        """Size, mode and metadata of the image at a position, none of which takes decoding it.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged.
+        """
+        number, place = self.place(position)
+        looks = self._looked.get(number)
+        if looks is None:
+            looks = self._look_at(number)
+            self._looked.put(number, looks, looks.size)
+        return looks[place]
+
+    def _look_at(self, number: int) -> _GroupLooks:
+        header, payload = self._group(number)
+        metadata = None if header.metadata is None else decode_metadata(header.metadata, header.count)
+        if header.is_mixed:
+            return _GroupLooks(mixed_looks(header, payload, self._models.zoo, self._max_pixels), metadata)
+        if not header.fallback:
+            return _GroupLooks(coded_looks(header, self._models.zoo), metadata)
+        return _GroupLooks(stored_looks(self._items(header, payload)), metadata)
+
+    def _items(self, header: GroupHeader, payload: bytes) -> list[bytes]:
+        """The items of the fallback: in a lone image it has no length before it."""
+        return split_items(payload, header.count) if self.is_archive else [payload]
+
+    def __getitem__(self, name: str) -> PixelImage:
+        """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
+        position = self.find(name)
+        if position is None:
+            raise KeyError(name)
+        return self.read(position)
+
+    def images(self, progress: Progress | None = None) -> Iterator[tuple[int, PixelImage]]:
+        """Position and image of all images, decoded group by group.
+
+        Raises:
+            FormatError: a group is damaged. ModelError: its model is missing. LimitError: its K is above the limit.
+        """
+        for done in self.each(_same, progress=progress):
+            if done.error is not None:
+                raise done.error
+            yield from zip(done.positions, done.results, strict=True)
+
+    def each(
+        self,
+        function: Callable[[PixelImage], T],
+        only: Container[int] | None = None,
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> Iterator[Done[T]]:
+        """What `function` makes of the images, group by group in the order of the file; of damaged groups the error.
+
+        only: positions of the images that are wanted; groups without any are not read.
+        jobs: processes that share the groups; of several, `function` and its results are pickled.
+        """
+        self._opened = [0, 0]
+        if self.archive is None:
+            if only is None or 0 in only:
+                yield self._lone_done(function, progress)
+            return
+        sent: deque[tuple[int, Sequence[int]]] = deque()
+
+        def tasks(archive: ArchiveReader) -> Iterator[_Task]:
+            for number, entry in enumerate(archive.groups):
+                places = None if only is None else [place for place, at in enumerate(entry.positions) if at in only]
+                if places != []:
+                    sent.append((number, entry.positions if places is None else [entry.positions[at] for at in places]))
+                    yield self._task(archive, number, places, progress is not None)
+
+        if jobs == 1:
+            make = partial(_on_groups, self._models, function, self._max_pixels, self._max_steps)
+        else:
+            make = partial(_in_a_process, *self._choice, function, self._max_pixels, self._max_steps)
+        with Workers(jobs, make, self._worth) as workers:
+            for results in workers.map(tasks(self.archive), progress):
+                number, positions = sent.popleft()
+                if isinstance(results, BBCError):
+                    yield Done(number, positions, [], results)
+                else:
+                    yield Done(number, positions, results)
+
+    def _worth(self, task: _Task) -> int:
+        """About how many sub-pixels a task has."""
+        if isinstance(task, BBCError):
+            return 0
+        header, payload, _ = task
+        if not header.fallback and not header.is_mixed:
+            return header.count * _subpixels(coded_looks(header, self._models.zoo))
+        try:
+            if header.is_mixed:
+                return sum(map(_subpixels, mixed_looks(header, payload, self._models.zoo, self._max_pixels)))
+            return sum(map(_subpixels, stored_looks(split_items(payload, header.count))))
+        except FormatError:  # which comes up again where it is decoded
+            return 0
+
+    def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
+        try:
+            header, payload = self._group(0)
+            if progress is not None:
+                self._begin(header, payload)
+            image = self._decode_lone(progress)
+        except (FormatError, ModelError, LimitError) as error:
+            return Done(0, [0], [], error)
+        return Done(0, [0], [function(image)])
+
+    def _task(self, archive: ArchiveReader, number: int, places: list[int] | None, watched: bool) -> _Task:
+        try:
+            header, payload = archive.read_group(number)
+            if watched:
+                self._begin(header, payload)
+        except FormatError as error:
+            return error
+        return header, payload, places
+
+    def entries(self) -> Iterator[Listed]:
+        """What is known of each image without decoding any, by position."""
+        if self.archive is None:
+            header, payload = self._group(0)
+            (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
+            coder = stored_by(payload) if header.fallback else self.model_name(header)
+            yield Listed(None, *look, coder, header.steps, None)
+            return
+        groups: dict[int, tuple[list[str] | str | None, int, list[Looks] | Looks]] = {}
+        names, times = self.archive.names, self.archive.times
+        for position in range(self.image_count):
+            number, place = self.archive.place(position)
+            if number not in groups:
+                groups[number] = self._group_looks(self.archive, number)
+            coders, steps, looks = groups[number]
+            its_coder = coders[place] if isinstance(coders, list) else coders
+            size, mode = looks[place] if isinstance(looks, list) else looks
+            yield Listed(names[position], size, mode, its_coder, steps, times[position])
+
+    def _group_looks(
+        self, archive: ArchiveReader, number: int
+    ) -> tuple[list[str] | str | None, int, list[Looks] | Looks]:
+        """What coded the images of a group, or each; its K; how the images look, or each."""
+        try:
+            header = archive.read_header(number)
+            if not header.fallback and not header.is_mixed:
+                return self.model_name(header), header.steps, coded_looks(header, self._models.zoo)
+            header, payload = archive.read_group(number)
+            if header.is_mixed:
+                looks = mixed_looks(header, payload, self._models.zoo, self._max_pixels)
+                return self.model_name(header), header.steps, looks
+            items = split_items(payload, header.count)
+            return list(map(stored_by, items)), 0, stored_looks(items)
+        except FormatError:
+            return None, 0, (None, None)
+
+    def _begin(self, header: GroupHeader, payload: bytes) -> None:
+        """Take up the size of a group's images, if its header or payload, or each stored image, says it."""
+        if header.fallback:
+            sizes = [item_size(item) for item in self._items(header, payload)]
+        elif header.is_mixed:
+            sizes = mixed_sizes(payload, header.count, self._max_pixels)
+        else:
+            sizes = [] if header.size is None else [header.size] * header.count
+        self._opened[0] += len(sizes)
+        self._opened[1] += sum(width * height for width, height in sizes)
+
+    def facts(self) -> dict[str, Any]:
+        """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
+
+        Raises:
+            FormatError: a group is damaged.
+        """
+        groups = []
+        metadata = payloads = 0
+        for number in range(len(self.groups)):  # read once, and one at a time
+            header, payload = self._group(number)
+            groups.append(self._group_facts(header, payload))
+            metadata += len(header.metadata or b"")
+            payloads += len(payload)
+        if self.archive is not None:
+            accounting = self.archive.accounting_of(metadata, payloads)
+        else:
+            accounting = Accounting() if self._lone is None else self._lone.accounting()
+        return {
+            "format": 1,
+            "archive": self.is_archive,
+            "images": self.image_count,
+            "bytes": accounting.total,
+            "parts": {name: value for name, value in asdict(accounting).items() if value},
+            "groups": groups,
+        }
+
+    def _group(self, number: int) -> tuple[GroupHeader, bytes]:
+        if self.archive is not None:
+            return self.archive.read_group(number)
+        if self._lone is None:
+            raise FormatError("the file is empty")
+        return self._lone.header, self._lone.payload
+
+    def _group_facts(self, header: GroupHeader, payload: bytes) -> dict[str, Any]:
+        facts: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": len(payload)}
+        if header.fallback:
+            items = self._items(header, payload)
+            return {**facts, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
+        coding = {"encoder": header.encoder, "K": header.steps}
+        if header.blocks:
+            if header.size is None:
+                return {**facts, **coding}
+            return {**facts, **coding, "width": header.size[0], "height": header.size[1]}
+        coding["direct"] = header.direct
+        return {**facts, **coding, "batches": list(header.batches), "lanes": header.lanes}
+
+    def model_name(self, header: GroupHeader) -> str:
+        """The name of the model that a group was coded with, its id where it is not installed."""
+        if header.fallback:
+            return FALLBACK
+        try:
+            return self._models.zoo.named(header.model)[0].name
+        except ModelError:
+            return f"{header.model.hex()}... (not installed)"
+
+
+@dataclass(frozen=True)
+class _GroupLooks:
+    """What is known of the images of a group without decoding them: how each looks, or all, and their metadata."""
+
+    looks: list[Looks] | Looks
+    metadata: tuple[Metadata, ...] | None
+
+    @property
+    def size(self) -> int:
+        """How many images are listed, in memory."""
+        listed = len(self.looks) if isinstance(self.looks, list) else 1
+        return listed if self.metadata is None else listed + sum(1 + len(records) for records in self.metadata)
+
+    def __getitem__(self, place: int) -> tuple[Looks, Metadata]:
+        look = self.looks[place] if isinstance(self.looks, list) else self.looks
+        return look, () if self.metadata is None else self.metadata[place]
+
+
+def tail_note(tail: Tail, archive: bool = True) -> str:
+    """A line that says what stands behind the images of a file; empty if nothing does."""
+    if tail.kind is TailKind.UNFINISHED:
+        images = f", with {tail.images} image{'s' * (tail.images != 1)} in them" if tail.images else ""
+        return f"{tail.size} bytes of an unfinished addition at its end are left out{images}"
+    if tail.size:
+        kind = ", all zero," if tail.kind is TailKind.PADDING else ""
+        return f"{tail.size} bytes behind the {'archive' if archive else 'image'}{kind} are passed over"
+    return ""
+
+
+def _subpixels(looks: Looks) -> int:
+    """Of an image that looks so; 0 where its size is not known."""
+    size, mode = looks
+    return 0 if size is None else size[0] * size[1] * samples_of(mode or "L")
+
+
+_Task = tuple[GroupHeader, bytes, "list[int] | None"] | BBCError
+"""A group, and which of its images are wanted (None for all); or why it cannot be read."""
+
+
+def _on_groups(
+    models: ModelCache, function: Callable[[PixelImage], T], max_pixels: int, max_steps: int
+) -> Work[_Task, list[T] | BBCError]:
+    limits = {"max_pixels": max_pixels, "max_steps": max_steps}
+
+    def work(task: _Task, progress: Progress) -> list[T] | BBCError:
+        if isinstance(task, BBCError):
+            return task
+        header, payload, places = task
+        try:
+            images = decode_images(header, payload, models, progress=progress, **limits)
+        except (FormatError, ModelError, LimitError) as error:
+            return error
+        return [function(image) for image in (images if places is None else [images[place] for place in places])]
+
+    return work
+
+
+def _in_a_process(
+    model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int, max_steps: int
+) -> Work[_Task, list[T] | BBCError]:
+    return _on_groups(open_models(model, device), function, max_pixels, max_steps)
+
+
+def _same(image: PixelImage) -> PixelImage:
+    return image

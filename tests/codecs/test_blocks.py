@@ -1,0 +1,366 @@
+"""Images of any size as blocks: where they lie, round trips, layouts, and that damage is never taken for pixels."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
+from PIL import Image
+
+from bbcompress.archive.header import COLOUR, GREY, GroupHeader
+from bbcompress.codecs import blocks
+from bbcompress.codecs.blocks import (
+    MOST_LANES,
+    CodingSettings,
+    blocks_of,
+    decode_blocks,
+    encode_blocks,
+    lanes_for,
+)
+from bbcompress.codecs.groups import decode_images, encode_images
+from bbcompress.errors import FormatError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.images.image import PixelImage
+from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.resnet import ResNetWeights
+from bbcompress.models.vae import Model
+from bbcompress.models.zoo import model_of
+from bbcompress.wire import ByteReader, varint
+
+Weights = LocalWeights | ResNetWeights
+
+SIDE = 16
+"""The longest side of a block here: two tiles."""
+
+PHOTO = Path(__file__).resolve().parents[1] / "data" / "photos" / "landscape.png"
+
+SIZES = [(1, 1), (1, 17), (40, 1), (3, 5), (8, 8), (16, 16), (17, 16), (16, 33), (35, 39)]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", SIDE)
+
+
+def header_of(weights: Weights, count: int, **settings: Any) -> GroupHeader:
+    return GroupHeader(count=count, model=weights.id[:4], **settings)
+
+
+def drawn(weights: Weights, n: int, height: int, width: int) -> list[Any]:
+    """Images of the model, one of them noise where there are several."""
+    images = sampled_strips(weights, n, height, width).canvas.images
+    if n > 1:
+        images[-1] = noise_strips(weights, 1, height, width).canvas.images[0]
+    return list(images)
+
+
+RGB, BINARY, RESNET = tiny_local(), tiny_local(channels=1, binary=True), tiny_resnet()
+MODELS: dict[str, Weights] = {"rgb": RGB, "grey": tiny_local(channels=1), "binary": BINARY, "resnet": RESNET}
+VAES = {name: model_of(weights, NumpyBackend()) for name, weights in MODELS.items()}
+coloured = pytest.mark.parametrize("name", ["rgb", "resnet"])
+
+
+def encoded(name: str, images: list[Any], told: list[int] | None = None, **settings: Any) -> tuple[GroupHeader, bytes]:
+    coding = CodingSettings(**settings)
+    header = header_of(MODELS[name], len(images), encoder=coding.encoder, steps=coding.steps)
+    progress = None if told is None else told.append
+    return encode_blocks(VAES[name], MODELS[name], images, header, coding, progress)
+
+
+def decoded(name: str, header: GroupHeader, payload: bytes, batch: int = 128, told: list[int] | None = None) -> Any:
+    return decode_blocks(VAES[name], MODELS[name], header, payload, batch, None if told is None else told.append)
+
+
+# Where blocks lie
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.sampled_from([1, 2, 4, 8, 16]))
+def test_blocks_cover_each_pixel_once(height: int, width: int, tile: int) -> None:
+    covered = np.zeros((height, width), int)
+    found = list(blocks_of(height, width, tile))
+    for block in found:
+        assert 1 <= block.height <= SIDE
+        assert 1 <= block.width <= SIDE
+        assert block.top % tile == block.left % tile == 0
+        block.of(covered)[...] += 1
+        assert block.of(covered).shape == (block.height, block.width)
+    assert (covered == 1).all()
+    assert [block.number for block in found] == list(range(len(found)))
+    assert [(b.top, b.left) for b in found] == sorted((b.top, b.left) for b in found)
+    assert len(found) == len({b.top for b in found}) * len({b.left for b in found})
+    if SIDE % tile == 0:  # as few as can be
+        assert len({block.top for block in found}) == -(-height // SIDE)
+        assert len({block.left for block in found}) == -(-width // SIDE)
+
+
+@pytest.mark.parametrize(
+    ("length", "sides"),
+    [(1, [1]), (16, [16]), (17, [16, 1]), (25, [16, 9]), (33, [16, 16, 1]), (40, [16, 16, 8]), (48, [16, 16, 16])],
+)
+def test_sides_of_blocks(length: int, sides: list[int]) -> None:
+    assert [block.width for block in blocks_of(3, length, 8)] == sides
+    assert [block.height for block in blocks_of(length, 3, 8)] == sides
+
+
+def test_sides_are_even_where_tiles_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", 1024)
+    assert [block.width for block in blocks_of(5, 1030, 64)] == [576, 454]
+    assert [block.width for block in blocks_of(5, 2100, 64)] == [704, 704, 692]
+    assert [block.width for block in blocks_of(5, 1024, 64)] == [1024]
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_round_trip(name: str, height: int, width: int, count: int) -> None:
+    images = drawn(MODELS[name], count, height, width)
+    steps = 2 if height < 20 else 0
+    told: list[int] = []
+    header, payload = encoded(name, images, told, steps=steps)
+    assert (header.size, header.blocks, header.count) == ((width, height), True, count)
+    pieces = len(list(blocks_of(height, width, 8)))
+    assert (len(told), sum(told)) == (pieces, count * height * width)
+    assert header.steps == (steps if count > 1 or height > 8 else 0)
+    told.clear()
+    found = decoded(name, header, payload, 1, told)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, np.stack(images))
+    assert (len(told), sum(told)) == (pieces, count * height * width)
+    assert GroupHeader.decode_group(ByteReader(header.encode_group())) == header
+    flat = [image[:, :, 0] for image in images] if MODELS[name].channels == 1 else images
+    assert encoded(name, flat, steps=steps, compute_batch=1) == (header, payload)
+
+
+@coloured
+@pytest.mark.parametrize("encoder", ["rha", "baseline"])
+def test_settings_matter(name: str, encoder: str) -> None:
+    images = drawn(MODELS[name], 2, 20, 9)
+    plain = encoded(name, images)
+    header, payload = encoded(name, images, encoder=encoder, steps=1)
+    assert (header.encoder, header.steps) == (encoder, 1)
+    assert payload != plain[1]
+    assert np.array_equal(decoded(name, header, payload), np.stack(images))
+
+
+@coloured
+def test_a_lone_strip_has_no_encoder(name: str) -> None:
+    """Blocks of one strip are coded directly: their header does not speak of an encoder."""
+    (image,) = drawn(MODELS[name], 1, 8, 40)
+    header, _ = encoded(name, [image], encoder="baseline", steps=3)
+    assert (header.encoder, header.steps, header.learning_rate) == ("rha", 0, None)
+    assert encoded(name, [image], encoder="baseline", steps=3) == encoded(name, [image])
+
+
+@pytest.mark.parametrize(("count", "encoder", "steps"), [(1, "rha", 0), (3, "rha", 2), (3, "baseline", 2)])
+def test_photographs(count: int, encoder: str, steps: int) -> None:
+    """Which the random models code badly, but as they are."""
+    photo = np.array(Image.open(PHOTO))
+    images = [photo[50 * i : 50 * i + 35, 20 : 20 + 39] for i in range(count)]
+    for name in ("rgb", "resnet"):
+        header, payload = encoded(name, images, encoder=encoder, steps=steps)
+        assert np.array_equal(decoded(name, header, payload, 1), np.stack(images))
+
+
+def test_lanes() -> None:
+    assert lanes_for(RGB, 1) == 1
+    assert lanes_for(RGB, 2 << 16) == 2
+    assert lanes_for(BINARY, 2 << 16) == 1
+    assert lanes_for(RESNET, 2 << 16) == 4
+    assert lanes_for(RGB, 1 << 40) == MOST_LANES
+
+
+def test_lanes_stand_in_the_payload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LANE_SUBPIXELS", {"logistic_mixture": 100})
+    images = drawn(RGB, 2, 17, 9)
+    header, payload = encoded("rgb", images)
+    assert payload[0] == 2 * 16 * 9 * 3 // 100
+    assert np.array_equal(decoded("rgb", header, payload), np.stack(images))
+
+
+# Damage
+
+
+Group = tuple[str, GroupHeader, bytes, Any]
+STRIPS = [4, 4, 4, 4, 2, 2]
+"""Of each block."""
+
+
+@pytest.fixture(scope="module", params=["rgb", "resnet"])
+def group(request: pytest.FixtureRequest) -> Group:
+    """Six blocks of two images: a model's name, header, payload, pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_SIDE", SIDE)
+        images = drawn(MODELS[request.param], 2, 33, 17)
+        header, payload = encoded(request.param, images)
+    return request.param, header, payload, np.stack(images)
+
+
+def parts_of(payload: bytes, strips: list[int]) -> list[tuple[int, int, int]]:
+    """Of each block, where its layout begins, its message begins and ends."""
+    reader = ByteReader(payload)
+    parts = []
+    for number, left in enumerate(strips):
+        begin = reader.position
+        reader.varint(1 << 20)
+        left -= reader.varint(1 << 20)
+        while left:
+            left -= reader.varint(1 << 20)
+        size = reader.varint(1 << 20) if number < len(strips) - 1 else len(payload) - reader.position
+        parts.append((begin, reader.position, reader.position + size))
+        reader.take(size)
+    return parts
+
+
+def test_what_a_payload_is(group: Group) -> None:
+    _, header, payload, _ = group
+    parts = parts_of(payload, STRIPS)
+    assert parts[-1][2] == len(payload)
+    assert parts[0][0] == 0
+    for (_, _, end), (begin, _, _) in itertools.pairwise(parts):
+        assert end == begin
+    assert header.encode_group()[5:] == bytes([17, 33, 2])
+
+
+def refused(name: str, header: GroupHeader, payload: bytes, pixels: Any) -> bool:
+    """Whether a payload is an error of one line; else it has to give the very pixels."""
+    try:
+        found = decoded(name, header, payload)
+    except FormatError as error:
+        assert "\n" not in str(error)
+        return True
+    assert np.array_equal(found, pixels)
+    return False
+
+
+@pytest.mark.parametrize("flip", [0x01, 0xFF])
+def test_flipped_bytes(group: Group, flip: int) -> None:
+    name, header, payload, pixels = group
+    parts = parts_of(payload, STRIPS)
+    places = {p for begin, data, end in parts for p in [*range(begin, data + 6), *range(data, end, 97), end - 1]}
+    for place in sorted(places):
+        damaged = bytearray(payload)
+        damaged[place] ^= flip
+        assert refused(name, header, bytes(damaged), pixels), place
+
+
+def test_cut_and_longer_payloads(group: Group) -> None:
+    name, header, payload, pixels = group
+    parts = parts_of(payload, STRIPS)
+    for place in sorted({0, *(p for part in parts for at in part for p in (at - 1, at, at + 1))}):
+        if 0 <= place < len(payload):
+            assert refused(name, header, payload[:place], pixels), place
+    for more in (b"\0", bytes(4), b"\xff" * 9):
+        assert refused(name, header, payload + more, pixels)
+
+
+def test_swapped_blocks(group: Group) -> None:
+    """A block's message says which block it is."""
+    name, header, payload, pixels = group
+    parts = parts_of(payload, STRIPS)
+    first, third = (payload[parts[i][0] : parts[i][2]] for i in (0, 2))
+    between = payload[parts[0][2] : parts[2][0]]
+    assert refused(name, header, third + between + first + payload[parts[2][2] :], pixels)
+    again, other = encoded(name, [np.zeros((16, 32, 3), np.uint8)])  # two blocks of the same pixels
+    (begin, _, end), (_second, _, _) = parts_of(other, [2, 2])
+    assert not refused(name, again, other, np.zeros((1, 16, 32, 3)))
+    own = other[begin:end]
+    assert refused(name, again, own + own, np.zeros((1, 16, 32, 3)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": (33, 17)},
+        {"size": (17, 32)},
+        {"size": (17, 34)},
+        {"size": (16, 33)},
+        {"size": (17, 1 << 14)},
+        {"count": 1},
+        {"count": 3},
+        {"count": 1 << 20},
+        {"steps": 1},
+        {"encoder": "baseline"},
+        {"kind": GREY},
+    ],
+)
+def test_other_headers(group: Group, change: dict[str, Any]) -> None:
+    name, header, payload, pixels = group
+    assert refused(name, replace(header, **change), payload, pixels)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\0\1", b"\1\1\0", b"\1\1\5", b"\1\5", varint(1025) + b"\1", b"\1\4\xff\xff\x7f"]
+)
+def test_layouts_that_make_no_sense(payload: bytes) -> None:
+    header = replace(header_of(RGB, 2), size=(9, 16), blocks=True)
+    with pytest.raises(FormatError, match="damaged"):
+        decoded("rgb", header, payload + bytes(40))
+
+
+def test_groups_above_the_limit() -> None:
+    most = replace(header_of(RGB, 1 << 10), size=(1 << 7, 1 << 7), blocks=True)
+    with pytest.raises(FormatError, match="above the limit"):
+        decoded("rgb", most, bytes(100))
+
+
+def test_a_header_without_a_size() -> None:
+    with pytest.raises(FormatError, match="size"):
+        decoded("rgb", header_of(RGB, 1), bytes(100))
+
+
+# In groups of images
+
+
+class OneModel:
+    """A `ModelCache` of one model."""
+
+    def __init__(self, name: str) -> None:
+        self.zoo = self
+        self.model: Model = VAES[name]
+
+    def named(self, prefix: bytes) -> list[Any]:
+        assert self.model.weights.id.startswith(prefix)
+        return [None]
+
+    def vae(self, entry: Any) -> Model:
+        return self.model
+
+
+@coloured
+def test_images_of_a_group(name: str) -> None:
+    images = [PixelImage("RGB", image) for image in drawn(MODELS[name], 2, 20, 9)]
+    told: list[int] = []
+    header, payload = encode_images(VAES[name], images, COLOUR, CodingSettings(), told.append)
+    assert (header.kind, header.blocks, sum(told)) == (None, True, 2 * 20 * 9)
+    models: Any = OneModel(name)
+    assert decode_images(header, payload, models) == images
+    for kind in (GREY, None):
+        other = replace(header, kind=kind, blocks=kind is not None, direct=0 if kind else 2)
+        with pytest.raises(FormatError, match="damaged"):
+            decode_images(other, payload, models)
+
+
+def test_models_of_one_size_do_not_code_blocks() -> None:
+    weights = tiny_local(image=(8, 8), pool=2)
+    models: Any = OneModel("rgb")
+    models.model = LocalVAE(weights, NumpyBackend())
+    header = replace(header_of(weights, 2), size=(8, 8), blocks=True)
+    with pytest.raises(FormatError, match="does not code blocks"):
+        decode_images(header, bytes(100), models)
+
+
+def test_the_limit_of_pixels_is_for_others_to_check() -> None:
+    """A user may set it higher than it is by default."""
+    weights = tiny_local()
+    large, small = (header_of(weights, 1, size=(1 << side, 1 << 14), blocks=True) for side in (15, 14))
+    assert len(blocks.context_of(weights, large)) == len(blocks.context_of(weights, small))

@@ -1,0 +1,136 @@
+"""Signals as exceptions: which come, when, and what is as before afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bbcompress.system.signals import SIGNALS, Terminated, held_back, termination_raises
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """As in a program started by a shell, whatever runs the tests; and nothing changes them for good."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    found = [signal.getsignal(number) for number in SIGNALS]
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+    assert found == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_process_raises(number: int) -> None:
+    with pytest.raises(Terminated) as caught, termination_raises():
+        send(number)
+        raise AssertionError("not reached")
+    assert caught.value.number == number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_handlers_of_others_stay(number: int) -> None:
+    """So `nohup bbc` survives the end of its terminal."""
+    for handler in (signal.SIG_IGN, lambda *_: None):
+        signal.signal(number, handler)
+        with termination_raises():
+            assert signal.getsignal(number) == handler
+            send(number)
+            with held_back():
+                send(number)
+    signal.signal(number, signal.SIG_DFL)
+
+
+def test_all_handlers_are_back_whatever_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may come between two handlers that are set again."""
+    set_handler = signal.signal
+    sent: list[int] = []
+
+    def interrupted(number: int, handler: Any) -> Any:
+        result = set_handler(number, handler)
+        if not sent and callable(signal.getsignal(signal.SIGINT)):
+            sent.append(number)
+            send(signal.SIGINT)
+        return result
+
+    with termination_raises():
+        before = [signal.getsignal(number) for number in SIGNALS]
+        with pytest.raises(KeyboardInterrupt), held_back():
+            monkeypatch.setattr("signal.signal", interrupted)
+        monkeypatch.undo()
+        assert sent
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)],
+)
+def test_signals_are_held_back(number: int, error: type[BaseException]) -> None:
+    reached = []
+    with termination_raises():
+        with pytest.raises(error):
+            with held_back():
+                send(number)
+                send(number)
+                with held_back():
+                    send(number)
+                reached.append("end")
+            raise AssertionError("not reached")
+        with pytest.raises(error):
+            send(number)
+    assert reached == ["end"]
+
+
+def test_an_error_inside_gives_way_to_the_signal_that_came() -> None:
+    with pytest.raises(KeyboardInterrupt), held_back():
+        send(signal.SIGINT)
+        raise ValueError
+    with pytest.raises(ValueError), held_back():
+        raise ValueError
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with held_back():
+        send(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_sigterm_without_a_handler_ends_the_process_at_once() -> None:
+    code = (
+        "import os, signal\nfrom bbcompress.system.signals import *\n"
+        "with held_back():\n os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("context", [held_back, termination_raises])
+def test_other_threads_may_use_them(context: Callable[[], Any]) -> None:
+    reached = []
+
+    def use() -> None:
+        with context():
+            reached.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert reached == [signal.SIG_DFL]
