@@ -22,7 +22,7 @@ PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(
 help:
 	@echo "make demo    compress and decompress the sample digits, show the sizes"
 	@echo "make test    run the tests"
-	@echo "make check   run the linter and the type checker"
+	@echo "make check   run the linter, the type checker and the check of layers"
 	@echo "make dist    build the sdist and the wheel into dist/"
 	@echo "make bench   run the benchmarks"
 	@echo "make fuzz    fuzz the readers, FUZZ_SECONDS each (Linux)"
@@ -46,8 +46,10 @@ dist: $(VENV)/.installed-test
 	@$(BIN)/python -m build --no-isolation --outdir dist
 
 check: $(VENV)/.installed-test
+	@mkdir -p build
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > build/lint-imports.log || { cat build/lint-imports.log; exit 1; }
 
 bench: $(VENV)/.installed-bench
 	@set -e; for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script"; done

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from bbcompress import arguments
-from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
-from bbcompress.images.image import MAX_PIXELS, PixelImage, from_array
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
+from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader

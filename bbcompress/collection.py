@@ -13,10 +13,10 @@ from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
-from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.escaping import escaped
-from bbcompress.images.image import MAX_PIXELS, PixelImage
+from bbcompress.images.image import PixelImage
+from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, Options, Summary

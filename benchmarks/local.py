@@ -39,9 +39,9 @@ from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.rate import code_bits, draw
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, read_image
+from bbcompress.limits import ENCODERS
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options

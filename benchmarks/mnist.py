@@ -33,7 +33,7 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
-from bbcompress.models.vae import ENCODERS
+from bbcompress.limits import ENCODERS
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options

@@ -38,9 +38,9 @@ from bbcompress.codecs.groups import ModelCache, decode_images, encode_images
 from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, read_image
+from bbcompress.limits import ENCODERS
 from bbcompress.models.checkpoint import save
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo, model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options

@@ -694,9 +694,8 @@ def test_the_reader_follows_the_page() -> None:
 
 
 def test_kinds_modes_and_limits_are_the_code_s() -> None:
+    from bbcompress import limits
     from bbcompress.archive import header, index, names
-    from bbcompress.codecs import refinement as package_refinement
-    from bbcompress.images import image as images
     from bbcompress.images import metadata
 
     records = PAGE[PAGE.index("\n## Metadata") : PAGE.index("\n## Fallback item")]
@@ -708,12 +707,12 @@ def test_kinds_modes_and_limits_are_the_code_s() -> None:
     codes = re.findall(r"^\| (\d) \| (?:grey|bilevel|RGB)", PAGE, re.M)
     assert set(map(int, codes)) == {*header._KINDS, header._LEVELS_FOLLOW}
     for text in (
-        f"K: varint, 1 .. {package_refinement.MAX_STEPS};",
+        f"K: varint, 1 .. {limits.MAX_STEPS};",
         f"1 .. {header.MAX_LEARNING_RATE};",
         f"lanes, 1 .. {header.MAX_LANES} |",
         f"images, 1 .. 2^{header.MAX_GROUP_IMAGES.bit_length() - 1} |",
-        f"each 1 .. 2^{images.MAX_SIDE.bit_length() - 1}, their product",
-        f"(2^{images.MAX_PIXELS.bit_length() - 1} by default)",
+        f"each 1 .. 2^{limits.MAX_SIDE.bit_length() - 1}, their product",
+        f"(2^{limits.MAX_PIXELS.bit_length() - 1} by default)",
         f"A group has at least {index.MIN_GROUP_BYTES} bytes",
         f"at most 2^{names.MAX_LISTED.bit_length() - 1} names, and 2^{names.MAX_LISTED_BYTES.bit_length() - 1} bytes",
         f"1 to {names.MAX_NAME_BYTES} bytes",

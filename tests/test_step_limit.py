@@ -20,8 +20,8 @@ import bbcompress as bbc
 from bbcompress.bench.measure import Schedule, load_data, measure
 from bbcompress.cli import main
 from bbcompress.codecs.groups import decode_lone
-from bbcompress.codecs.refinement import MAX_STEPS, READER_STEPS
 from bbcompress.integrations.torch_data import pixels_tensor
+from bbcompress.limits import MAX_STEPS, READER_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader

@@ -29,8 +29,8 @@ from bbcompress.archive.segments import (
 )
 from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.images.image import MAX_PIXELS
 from bbcompress.images.metadata import take_block
+from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 
 MAX_ARCHIVE_IMAGES = 1 << 31

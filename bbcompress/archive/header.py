@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import FormatError
-from bbcompress.images.image import MAX_PIXELS, MAX_SIDE
+from bbcompress.limits import MAX_PIXELS, MAX_SIDE, MAX_STEPS
 from bbcompress.wire import ByteReader, varint
 
 MAX_LANES = 1024

@@ -16,7 +16,7 @@ from bbcompress.archive.search import Tail, TailKind
 from bbcompress.archive.signature import MAGIC
 from bbcompress.codecs.group import LeftOverError
 from bbcompress.errors import FormatError
-from bbcompress.images.image import MAX_PIXELS
+from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader
 
 T = TypeVar("T")

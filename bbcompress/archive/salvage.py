@@ -12,7 +12,7 @@ from bbcompress.archive.search import Search, Walk
 from bbcompress.archive.segments import Segment
 from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import FormatError
-from bbcompress.images.image import MAX_PIXELS
+from bbcompress.limits import MAX_PIXELS
 
 _Group = tuple[int, int, int]
 """Offset, length, images."""

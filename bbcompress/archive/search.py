@@ -37,7 +37,7 @@ from bbcompress.archive.segments import (
 )
 from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.images.image import MAX_PIXELS
+from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 
 _WINDOW = 1 << 18

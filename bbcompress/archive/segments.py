@@ -15,7 +15,7 @@ from bbcompress.archive.index import Index, decode_index
 from bbcompress.archive.names import Budget, Picked
 from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import FormatError
-from bbcompress.images.image import MAX_PIXELS
+from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader, crc32
 
 MAX_INDEX_BYTES = 1 << 28

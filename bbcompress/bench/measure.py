@@ -29,13 +29,13 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.blocks import blocks_of
 from bbcompress.codecs.groups import ModelCache, decode_images, image_kinds
 from bbcompress.codecs.rate import net_bits
-from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError, OutputExistsError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, binary_view, read_image
+from bbcompress.limits import ENCODERS, MAX_STEPS
 from bbcompress.models.strips import Canvas, Images, Strips
-from bbcompress.models.vae import ENCODERS, Model
+from bbcompress.models.vae import Model
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline import sources as files
 from bbcompress.pipeline.compressor import Compressor

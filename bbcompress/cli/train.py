@@ -111,9 +111,9 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     try:
         from bbcompress.training import run
-        from bbcompress.training.checkpoints.finished import CHECKPOINTS
         from bbcompress.training.distributed import is_first, leave
         from bbcompress.training.export.export import export_run
+        from bbcompress.training.finished import CHECKPOINTS
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -15,7 +15,7 @@ from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
-from bbcompress.images.image import MAX_SIDE
+from bbcompress.limits import MAX_SIDE
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.system.threads import threads

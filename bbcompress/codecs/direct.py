@@ -15,8 +15,9 @@ from bbcompress.coder.ans import Message
 from bbcompress.exact.distribution_kernels import pop_bits
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
+from bbcompress.limits import ENCODERS
 from bbcompress.models.strips import Images, Strips
-from bbcompress.models.vae import ENCODERS, Model
+from bbcompress.models.vae import Model
 
 NumpyArray = np.ndarray[Any, Any]
 

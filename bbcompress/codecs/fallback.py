@@ -20,9 +20,10 @@ from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.formats.png import PNG_SIGNATURE
-from bbcompress.images.image import MAX_PIXELS, MAX_SIDE, PixelImage, read_image
+from bbcompress.images.image import PixelImage, read_image
 from bbcompress.images.metadata import LEVELS
 from bbcompress.images.write import write_png
+from bbcompress.limits import MAX_PIXELS, MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
 RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES = range(1, 7)

@@ -23,11 +23,11 @@ from bbcompress.codecs.blocks import (
 from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size, png_item
 from bbcompress.codecs.group import Layout, LeftOverError, decode_group, encode_group
 from bbcompress.codecs.mixed import arrange, decode_mixed, encode_mixed, model_bits
-from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
 from bbcompress.exact.backend import Backend
-from bbcompress.images.image import MAX_PIXELS, PixelImage, binary_view
+from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.images.metadata import decode_metadata, encode_metadata
+from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.models.strips import Canvas, Images, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of

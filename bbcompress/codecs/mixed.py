@@ -28,7 +28,7 @@ from bbcompress.codecs.group import decode_group, encode_strips_together
 from bbcompress.codecs.rate import code_bits
 from bbcompress.errors import FormatError
 from bbcompress.exact.tables import bin_edges
-from bbcompress.images.image import MAX_PIXELS
+from bbcompress.limits import MAX_PIXELS
 from bbcompress.models.strips import MixedCanvas, Strips
 from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.wire import ByteReader, pack, unpack, varint

@@ -26,12 +26,6 @@ from bbcompress.exact.tables import (
 from bbcompress.models.strips import Images
 from bbcompress.models.vae import RHO_BITS, Model
 
-MAX_STEPS = 1000
-"""Most that the format allows."""
-
-READER_STEPS = 100
-"""Most that a reader takes unless it is told otherwise: a file of few bytes may ask for any number of steps."""
-
 LEARNING_RATE_UNIT = 1e-6
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 _NOISE_BITS = QUANTILE_BITS - 1

@@ -28,11 +28,7 @@ from bbcompress.images.metadata import (
     levels_record,
     names_of,
 )
-
-MAX_PIXELS = 1 << 28
-"""Default limit of width times height."""
-
-MAX_SIDE = 1 << 24
+from bbcompress.limits import MAX_PIXELS, MAX_SIDE
 
 MAX_FILE_BYTES = 1 << 32
 """Most bytes of an image file. What is no image is told from its first bytes, and not read on."""

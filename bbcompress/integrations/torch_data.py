@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
-from bbcompress.images.image import MAX_PIXELS, PixelImage
+from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import to_pillow
+from bbcompress.limits import MAX_PIXELS, READER_STEPS
 
 
 class ArchiveDataset(Dataset[Any]):

@@ -13,10 +13,11 @@ import numpy as np
 from bbcompress.errors import ModelError
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
+from bbcompress.limits import ENCODERS
 from bbcompress.models import local, resnet
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.resnet import ResNetWeights
-from bbcompress.models.vae import ENCODERS, Layers, ModelWeights, NumpyArray, VAEWeights
+from bbcompress.models.vae import Layers, ModelWeights, NumpyArray, VAEWeights
 from bbcompress.system.signals import held_back
 
 WEIGHTS_FILE = "model.safetensors"

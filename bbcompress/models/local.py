@@ -20,10 +20,10 @@ from bbcompress.exact.distributions import PRECISION, EqualMassBins
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
+from bbcompress.limits import ENCODERS
 from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.vae import (
-    ENCODERS,
     RHO_BITS,
     Z_BITS,
     Z_LIMIT,

@@ -21,9 +21,9 @@ from bbcompress.exact.convolution import ConvolutionWeights, ResidualNetwork, pr
 from bbcompress.exact.distributions import ChannelLogistic, EqualMassBins
 from bbcompress.exact.layers import GRADIENT_BITS
 from bbcompress.exact.tables import VALUE_BITS, IntArray
+from bbcompress.limits import ENCODERS
 from bbcompress.models.strips import Canvas, Pixels, Strips
 from bbcompress.models.vae import (
-    ENCODERS,
     RHO_BITS,
     Z_BITS,
     Z_LIMIT,

@@ -24,12 +24,12 @@ from bbcompress.exact.distributions import (
 )
 from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
+from bbcompress.limits import ENCODERS
 
 Layers = tuple[LinearWeights, ...]
 AnyWeights = LinearWeights | ConvolutionWeights
 NumpyArray = np.ndarray[Any, Any]
 
-ENCODERS = ("rha", "baseline")
 Z_BITS = 16
 """Fractional bits of z where it enters the decoder, and of mu where it leaves an encoder."""
 Z_LIMIT = 16 << Z_BITS

@@ -27,9 +27,9 @@ from bbcompress.codecs.groups import (
     is_mixed,
     prefers_fallback,
 )
-from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.image import PixelImage
+from bbcompress.limits import READER_STEPS
 from bbcompress.models.zoo import ModelEntry
 from bbcompress.pipeline.options import FALLBACK, Item, Options, Summary, is_fallback, open_models
 from bbcompress.system.jobs import Work, Workers

@@ -14,11 +14,10 @@ from bbcompress import arguments
 from bbcompress.codecs.blocks import CodingSettings
 from bbcompress.codecs.fallback import item_codec
 from bbcompress.codecs.groups import ModelCache
-from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
-from bbcompress.images.image import MAX_PIXELS, PixelImage
-from bbcompress.models.vae import ENCODERS
+from bbcompress.images.image import PixelImage
+from bbcompress.limits import ENCODERS, MAX_PIXELS, MAX_STEPS
 from bbcompress.models.zoo import Zoo
 
 FALLBACK = "fallback"

@@ -24,10 +24,10 @@ from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.fallback import Progress, item_codec, item_size
 from bbcompress.codecs.groups import ModelCache, decode_images, decode_one
 from bbcompress.codecs.mixed import mixed_sizes
-from bbcompress.codecs.refinement import READER_STEPS
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
-from bbcompress.images.image import MAX_PIXELS, PixelImage, samples_of
+from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata
+from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.kept import Kept
 from bbcompress.pipeline.listing import Listed, Looks, coded_looks, mixed_looks, stored_looks
 from bbcompress.pipeline.options import FALLBACK, open_models, stored_by

@@ -14,7 +14,6 @@ from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE, Criterion, Task
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from bbcompress.training.checkpoints.finished import checkpoint_in, save_finished, state_of, stored_config
 from bbcompress.training.checkpoints.log import Log, save_json
 from bbcompress.training.config import (
     OBJECTIVE_OPTIONS,
@@ -26,6 +25,7 @@ from bbcompress.training.config import (
 )
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE, Share, from_first, joined, parallel, wait
+from bbcompress.training.finished import checkpoint_in, save_finished, state_of, stored_config
 from bbcompress.training.objectives import ELBO, OBJECTIVES, REVERSE_HALF_ASLEEP
 from bbcompress.training.reporter import Reporter, reporting
 from bbcompress.training.trainer import Trainer, buffers_of, copy_all, seeded_generator, weights_of

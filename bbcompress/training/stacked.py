@@ -24,11 +24,11 @@ from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE
 from bbcompress.training.architectures.mlp import MLPVAE, MLPTask
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
-from bbcompress.training.checkpoints.finished import CHECKPOINTS, save_finished, state_of
 from bbcompress.training.checkpoints.log import Log, save_json
 from bbcompress.training.config import OF_DECODER, TrainingConfig
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import OPTIMAL
+from bbcompress.training.finished import CHECKPOINTS, save_finished, state_of
 from bbcompress.training.likelihoods import Likelihood
 from bbcompress.training.objectives import (
     DENOISING,

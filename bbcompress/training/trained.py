@@ -16,10 +16,10 @@ from bbcompress.training.architectures.local import Images, LocalVAE, crops
 from bbcompress.training.architectures.local_task import TEST_TILES, LocalTask
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.checkpoints.finished import checkpoint_in
 from bbcompress.training.config import TrainingConfig, config_from_dict
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE
+from bbcompress.training.finished import checkpoint_in
 from bbcompress.training.run import refuse_device
 from bbcompress.training.trainer import copy_all, weights_of
 

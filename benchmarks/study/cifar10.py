@@ -31,8 +31,8 @@ from table1 import ALPHA, OURS, sigmas_of
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
-from bbcompress.training.checkpoints.finished import stored_config
 from bbcompress.training.config import OF_DECODER, TrainingConfig
+from bbcompress.training.finished import stored_config
 from bbcompress.training.objectives import DENOISING
 from bbcompress.training.stacked import Member
 

@@ -21,8 +21,8 @@ from study import Study, draw, finish, main, results_of, seeds_text
 from bbcompress.training.architectures.mlp import build_mlp
 from bbcompress.training.checkpoints.atomic import replacing
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.config import TrainingConfig
+from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import ELBO, REVERSE_SLEEP, SLEEP, sample_model
 from bbcompress.training.stacked import Member
 from bbcompress.training.trainer import seeded_generator

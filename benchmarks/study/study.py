@@ -29,11 +29,11 @@ from bbcompress.errors import BBCError
 from bbcompress.training import run
 from bbcompress.training.architectures.base import PHASE_RHA
 from bbcompress.training.architectures.mlp import MLPVAE
-from bbcompress.training.checkpoints.finished import stored_config
 from bbcompress.training.checkpoints.log import save_json
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
+from bbcompress.training.finished import stored_config
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
 from bbcompress.training.run import MAY_CHANGE
 from bbcompress.training.stacked import Member, optimal_encoders, train_together

@@ -26,10 +26,10 @@ from bbcompress.bench.measure import Data, Report, Row, Schedule, load_data, mea
 from bbcompress.cli import main
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
-from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.limits import MAX_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.sources import find_images

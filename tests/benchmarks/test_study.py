@@ -18,8 +18,8 @@ import torch
 from bbcompress.errors import BBCError
 from bbcompress.training import run
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.checkpoints.finished import stored_config
 from bbcompress.training.datasets import load_mnist
+from bbcompress.training.finished import stored_config
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks" / "study"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

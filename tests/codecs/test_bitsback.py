@@ -23,9 +23,10 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, push_likelihood
+from bbcompress.limits import ENCODERS
 from bbcompress.models import vae as vae_module
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, VAE, ModelWeights
+from bbcompress.models.vae import VAE, ModelWeights
 from bbcompress.models.zoo import model_of
 
 

@@ -26,9 +26,10 @@ from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS, negative_log_likelihood
 from bbcompress.exact.tables import LOG2_BITS, bin_edges, bin_medians
+from bbcompress.limits import ENCODERS
 from bbcompress.models.local import LocalVAE
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, VAE, VAEWeights
+from bbcompress.models.vae import VAE, VAEWeights
 from bbcompress.models.zoo import model_of
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)

@@ -20,10 +20,11 @@ from roundtrip import check_round_trip, random_message
 
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
-from bbcompress.codecs.refinement import MAX_STEPS, Adam, noise, refine
+from bbcompress.codecs.refinement import Adam, noise, refine
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, NormalPosterior
 from bbcompress.exact.tables import RHO_MAX, RHO_MIN, VALUE_BITS, table
+from bbcompress.limits import MAX_STEPS
 from bbcompress.models.resnet import UNIT_RHO, ResNetVAE
 from bbcompress.models.vae import VAE, Z_BITS, Layers, VAEWeights
 

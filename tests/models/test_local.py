@@ -14,10 +14,11 @@ from roundtrip import random_message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Backend, NumpyBackend
 from bbcompress.exact.layers import LinearWeights
+from bbcompress.limits import ENCODERS
 from bbcompress.models import local
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS
+from bbcompress.models.vae import RHO_BITS, Z_BITS
 from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {

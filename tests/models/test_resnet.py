@@ -19,10 +19,11 @@ from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import ChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS
 from bbcompress.exact.tables import RHO_MIN, VALUE_BITS, table
+from bbcompress.limits import ENCODERS
 from bbcompress.models import resnet
 from bbcompress.models.resnet import PIXEL_BITS, STRIDE, UNIT_RHO, Convolutions, ResNetVAE, ResNetWeights, Tiles
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, grid_of
+from bbcompress.models.vae import RHO_BITS, Z_BITS, grid_of
 from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[ResNetWeights, tuple[int, int, int]]] = {

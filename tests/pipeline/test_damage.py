@@ -43,11 +43,11 @@ from bbcompress.archive.search import TailKind
 from bbcompress.archive.signature import PREFIX
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.groups import ModelCache
-from bbcompress.codecs.refinement import MAX_STEPS
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import EXIF, MAX_IMAGE_BYTES, RECORD_COST
+from bbcompress.limits import MAX_STEPS
 from bbcompress.models.checkpoint import save
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.reader import Reader

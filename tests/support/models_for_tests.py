@@ -13,12 +13,13 @@ from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import LIKELIHOODS, ChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
+from bbcompress.limits import ENCODERS
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.pixel_network import PIXEL_BITS, input_count
 from bbcompress.models.resnet import PIXEL_BITS as RESNET_PIXEL_BITS
 from bbcompress.models.resnet import Convolutions, ResNetWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers, ModelWeights, VAEWeights
+from bbcompress.models.vae import RHO_BITS, Z_BITS, Layers, ModelWeights, VAEWeights
 
 WEIGHT_BITS = 14
 FEATURE_LIMIT = 8 << PIXEL_BITS

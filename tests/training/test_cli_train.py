@@ -14,9 +14,9 @@ from bbcompress.cli.train import train
 from bbcompress.system.signals import Terminated
 from bbcompress.training import run
 from bbcompress.training.architectures.registry import ARCHITECTURES
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.export import export
+from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.trainer import Trainer
 

@@ -22,7 +22,6 @@ from bbcompress.errors import BBCError, ModelError, TrainingError
 from bbcompress.training import evaluation, run, trained
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from bbcompress.training.checkpoints.finished import stored_config
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.evaluation import (
     EvaluationOptions,
@@ -33,6 +32,7 @@ from bbcompress.training.evaluation import (
     log_importance_weight,
     optimal_encoder,
 )
+from bbcompress.training.finished import stored_config
 from bbcompress.training.objectives import evaluate
 from bbcompress.training.run import train
 from bbcompress.training.trained import TileVAE, TrainedRun, open_run

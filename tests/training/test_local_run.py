@@ -25,12 +25,12 @@ from bbcompress.training import run
 from bbcompress.training.architectures import local_task
 from bbcompress.training.architectures.local_objectives import TileHalfAsleep
 from bbcompress.training.architectures.registry import ARCHITECTURES
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.export import export
 from bbcompress.training.export.card import training_command
 from bbcompress.training.export.export import export_run
+from bbcompress.training.finished import load_trained
 from bbcompress.training.run import configure, train
 from bbcompress.training.trainer import Trainer
 

@@ -11,9 +11,9 @@ import torch
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.config import TrainingConfig, option
 from bbcompress.training.export.card import card_facts, objective_facts, training_command
+from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.run import configure, train

@@ -15,10 +15,10 @@ import torch
 from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures.mlp import MLPVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.evaluation import EvaluationOptions, evaluate_run
+from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import denoising, elbo_per_image, evaluate, negative_elbo, reverse_half_asleep
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.stacked import (

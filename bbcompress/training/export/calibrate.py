@@ -16,8 +16,8 @@ from bbcompress.codecs.refinement import posterior_of, refinements
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.limits import ENCODERS
 from bbcompress.models.strips import Images, latent_rows
-from bbcompress.models.vae import ENCODERS
 from bbcompress.models.zoo import model_of
 
 PRIOR_BITS = (7, 8, 9, 10, 11, 12, 13, 14)

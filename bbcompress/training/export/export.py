@@ -9,11 +9,11 @@ from typing import Any
 
 from bbcompress.models.checkpoint import save
 from bbcompress.models.vae import ModelWeights
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.export.card import card_facts
 from bbcompress.training.export.local import export_local
 from bbcompress.training.export.mlp import export_mlp
 from bbcompress.training.export.resnet import export_resnet
+from bbcompress.training.finished import load_trained
 
 EXPORTERS: dict[str, Callable[..., ModelWeights]] = {
     "mlp": export_mlp,

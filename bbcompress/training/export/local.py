@@ -18,11 +18,12 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.layers import ACTIVATION_BITS, SINGLE_LIMIT, LinearWeights
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.limits import ENCODERS
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.neighbourhood import RADIUS
 from bbcompress.models.pixel_network import BINARY_GAIN, PIXEL_BITS, input_count
 from bbcompress.models.strips import Strips
-from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS, Layers
+from bbcompress.models.vae import RHO_BITS, Z_BITS, Layers
 from bbcompress.training.architectures.local import (
     ACTIVATION_TOP,
     CONSTANT_MIDDLE,

@@ -15,7 +15,8 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, DiscretisedLogistic, Likelihood
 from bbcompress.exact.tables import VALUE_BITS
-from bbcompress.models.vae import ENCODERS, RHO_BITS, VAE, Z_BITS, Layers, VAEWeights
+from bbcompress.limits import ENCODERS
+from bbcompress.models.vae import RHO_BITS, VAE, Z_BITS, Layers, VAEWeights
 from bbcompress.training.architectures.mlp import MLPVAE
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load

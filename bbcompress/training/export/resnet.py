@@ -18,9 +18,10 @@ from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import ChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS
 from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.limits import ENCODERS
 from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
-from bbcompress.models.vae import ENCODERS, RHO_BITS, Z_BITS
+from bbcompress.models.vae import RHO_BITS, Z_BITS
 from bbcompress.training.architectures.base import PHASE_VAE
 from bbcompress.training.architectures.resnet import ResidualBlock, ResNetShape
 from bbcompress.training.architectures.resnet import ResNetVAE as TorchResNetVAE

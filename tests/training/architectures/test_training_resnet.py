@@ -16,9 +16,9 @@ from bbcompress.errors import TrainingError
 from bbcompress.training import run
 from bbcompress.training.architectures.resnet import ResNetShape, ResNetTask, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.checkpoints.finished import load_trained
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import evaluate
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.run import train
