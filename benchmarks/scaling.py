@@ -18,6 +18,8 @@ from typing import Any
 
 from machine import environment
 
+import bbcompress
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -44,7 +46,15 @@ def main() -> None:
         if arguments.only in workload.name:
             rows.append(_row(number, workload))
             print(*rows[-1].values(), sep="  ", flush=True)
-    arguments.output.write_text(json.dumps({"environment": environment(), "rows": rows}, indent=1) + "\n")
+    result = {"environment": environment(), "measured": _measured_commit(), "rows": rows}
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _measured_commit() -> str:
+    """The commit of the package that is measured, which may be another checkout's than this script's."""
+    package = Path(bbcompress.__file__).parent
+    command = ["git", "-C", str(package), "log", "-1", "--format=%h %s"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def _row(number: int, workload: Workload) -> dict[str, Any]:
