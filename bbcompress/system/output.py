@@ -299,7 +299,8 @@ class NewFolder:
         path = self._staging / name
         if path.parent not in self._subfolders:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._subfolders.update((path.parent, *path.parent.relative_to(self._staging).parents))
+            below = path.parent.relative_to(self._staging)
+            self._subfolders.update(self._staging / folder for folder in (below, *below.parents))
         try:
             with path.open("xb") as file:
                 file.write(data)

@@ -64,7 +64,7 @@ def test_folders(suite: Any, compressor: Compressor, tmp_path: Path) -> None:
     assert {name: row.outcome for name, row in rows.items()} == {
         "in/one.png": "kept", "two.gif": "kept", "bad.bmp": "refused"
     }  # fmt: skip
-    assert rows["two.gif"].frames == 2 and "--frames" in rows["two.gif"].why
+    assert rows["two.gif"].frames == 2 and "several pages" in rows["two.gif"].why
     assert suite.summary(list(rows.values()))["by_suffix"][".bmp"] == {"refused": 1}
 
 

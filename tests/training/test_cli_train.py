@@ -100,9 +100,9 @@ def test_the_default_is_binary_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.binary, config.latents, out) == (False, 32, Path("runs/mine"))
 
 
-@pytest.mark.parametrize(("signal", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize(("signal", "status"), [(KeyboardInterrupt(), 130), (Terminated(15), 143)])
 def test_interrupted(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: type[BaseException], status: int
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: BaseException, status: int
 ) -> None:
     def interrupt(*_: object, **__: object) -> Any:
         raise signal

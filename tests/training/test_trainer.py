@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
-from bbcompress.training import trainer as loop
+from bbcompress.training.checkpoints import checkpoint
 from bbcompress.training.checkpoints.atomic import replacing
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from bbcompress.training.checkpoints.log import Log
@@ -250,7 +250,7 @@ def test_a_crash_between_parts_leaves_the_old_checkpoint(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         if killed:  # it cannot clean up
-            patch.setattr(loop, "remove_stray_parts", lambda path: None)
+            patch.setattr(checkpoint, "remove_stray_parts", lambda path: None)
         if crash_at < 3:
             patch.setattr(Path, "open", crashing)
         else:  # all parts are written
