@@ -14,7 +14,6 @@ from bbcompress.archive.container import Accounting, check_magic, is_archive, lo
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.archive.signature import MAGIC
-from bbcompress.codecs.group import LeftOverError
 from bbcompress.errors import FormatError
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader
@@ -25,6 +24,15 @@ _CHECKED = zlib.crc32(bytes(4))
 """CRC-32 of any bytes with their own CRC-32 behind them."""
 
 _SIDE = 1 << 10
+
+
+class LeftOverError(FormatError):
+    """The images agree with their checksum, but so many bytes of the message, all zero, are left over."""
+
+    def __init__(self, size: int) -> None:
+        """size: bytes."""
+        super().__init__(f"damaged: {size} bytes are left over behind the coded images")
+        self.size = size
 
 
 @dataclass(frozen=True)

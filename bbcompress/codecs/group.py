@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bbcompress.archive.lone import LeftOverError
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.coder.ans import EmptyMessage, Message
@@ -17,15 +18,6 @@ from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.models.strips import Images, Strips, row_ends
 
 NumpyArray = np.ndarray[Any, Any]
-
-
-class LeftOverError(FormatError):
-    """The images agree with their checksum, but so many bytes of the message, all zero, are left over."""
-
-    def __init__(self, size: int) -> None:
-        """size: bytes."""
-        super().__init__(f"damaged: {size} bytes are left over behind the coded images")
-        self.size = size
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from bbcompress.archive.container import join_items, parse_lone, split_items
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
+from bbcompress.archive.lone import LeftOverError
 from bbcompress.codecs.blocks import (
     MAX_SUBPIXELS,
     CodingSettings,
@@ -21,7 +22,7 @@ from bbcompress.codecs.blocks import (
     message_of,
 )
 from bbcompress.codecs.fallback import Progress, decode_item, encode_item, item_size, least_size, png_item
-from bbcompress.codecs.group import Layout, LeftOverError, decode_group, encode_group
+from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.mixed import arrange, decode_mixed, encode_mixed, model_bits
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
 from bbcompress.exact.backend import Backend

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from bbcompress.archive.container import build_lone, parse_lone
 from bbcompress.archive.header import BINARY, GroupHeader
-from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.lone import LeftOverError, LoneImage
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.blocks import CodingSettings
-from bbcompress.codecs.group import LeftOverError
 from bbcompress.codecs.groups import decode_one, encode_images
 from bbcompress.errors import FormatError
 from bbcompress.images.image import PixelImage, from_array
