@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from itertools import accumulate
 from typing import BinaryIO, TypeVar
 
@@ -30,6 +29,7 @@ from bbcompress.archive.segments import (
 from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images.metadata import take_block
+from bbcompress.lazy import cached_property
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 

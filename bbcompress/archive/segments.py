@@ -6,7 +6,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from typing import BinaryIO
 
@@ -15,6 +14,7 @@ from bbcompress.archive.index import Index, decode_index
 from bbcompress.archive.names import Budget, Picked
 from bbcompress.archive.signature import PREFIX
 from bbcompress.errors import FormatError
+from bbcompress.lazy import cached_property
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader, crc32
 

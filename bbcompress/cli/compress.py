@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -61,6 +62,9 @@ def compress(
         raise click.UsageError("- cannot be one of several inputs")
     target = _compress_target(inputs[0], output)
     if target is not None:
+        for place in inputs:
+            if not lone and Path(place).is_dir() and files.is_inside(target, Path(place)):
+                raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
         if lone and files.SameFile(target)(Path(inputs[0])):
             raise OutputExistsError(f"{target} is the image, and the output")
         refuse_existing(target, force)
@@ -151,6 +155,8 @@ def _compress_target(source: str, output: str | None) -> Path | None:
 
     if output == "-" or (output is None and source == "-"):
         return None
+    if output is not None and output.endswith(("/", os.sep)):
+        raise BBCError(f"{output} is a folder: name the file to write")
     return Path(output) if output is not None else Path(source).with_suffix(SUFFIX)
 
 

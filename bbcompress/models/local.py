@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from bbcompress.exact.distributions import PRECISION, EqualMassBins
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
+from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Strips

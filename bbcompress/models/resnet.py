@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from bbcompress.exact.convolution import ConvolutionWeights, ResidualNetwork, pr
 from bbcompress.exact.distributions import ChannelLogistic, EqualMassBins
 from bbcompress.exact.layers import GRADIENT_BITS
 from bbcompress.exact.tables import VALUE_BITS, IntArray
+from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.strips import Canvas, Pixels, Strips
 from bbcompress.models.vae import (

@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate
 from math import isqrt
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.exact.tables import IntArray
+from bbcompress.lazy import cached_property
 from bbcompress.models.neighbourhood import OFFSETS, RADIUS
 
 NumpyArray = np.ndarray[Any, Any]

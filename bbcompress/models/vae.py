@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +23,7 @@ from bbcompress.exact.distributions import (
 )
 from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
+from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 
 Layers = tuple[LinearWeights, ...]

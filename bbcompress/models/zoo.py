@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bbcompress.errors import MissingModelError, ModelError
 from bbcompress.exact.backend import Backend
+from bbcompress.lazy import cached_property
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
 from bbcompress.models.local import LocalVAE, LocalWeights
 from bbcompress.models.resnet import ResNetVAE, ResNetWeights

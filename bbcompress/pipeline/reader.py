@@ -6,7 +6,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -27,6 +27,7 @@ from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata
+from bbcompress.lazy import cached_property
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.kept import Kept
 from bbcompress.pipeline.listing import Listed, Looks, coded_looks, mixed_looks, stored_looks

@@ -303,3 +303,9 @@ def open_standard_input() -> BinaryIO:
     if sys.stdin is None:  # so Python has it when it was closed at the start
         raise BBCError("standard input is closed")
     return sys.stdin.buffer
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a file, which need not be there, lies in a folder or below it, whatever links lead there."""
+    place = Path(os.path.realpath(path))
+    return Path(os.path.realpath(folder)) in place.parents

@@ -331,16 +331,21 @@ def test_an_animation_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "b.gif: is cut short" in fail("compress", "set/b.gif", "-o", "b.bbc", "--frames", *options)
 
 
-def test_an_archive_in_the_folder_that_is_compressed() -> None:
-    """It is no input, neither is its temporary file, and it is not told of as left out."""
+def test_an_archive_does_not_lie_in_what_it_holds() -> None:
+    put_digit("folder/a.png")
+    put_digit("folder/below/b.png")
+    Path("link").symlink_to("folder/below")
+    for target in ("folder/set.bbc", "folder/below/set.bbc", "link/set.bbc"):
+        result = run("compress", "folder", "-o", target)
+        assert result.exit_code == 1 and "would lie in folder, which is being compressed" in errors(result)
+    assert sorted(path.name for path in Path("folder").rglob("*") if path.is_file()) == ["a.png", "b.png"]
+
+
+def test_a_folder_is_no_name_for_a_file() -> None:
     put_digit("a.png")
-    put_digit("sub/b.png")
-    for arguments in ([], ["-f"], ["-f"]):
-        succeed("compress", ".", "-o", "sub/x.bbc", *arguments)
-        assert facts("sub/x.bbc")["names"] == ["a.png", "sub/b.png"]
-    assert "1 file left out" in errors(run("compress", ".", "-o", "y.bbc"))
-    put_digit("c/d.png")
-    succeed("add", "c/../sub/x.bbc", "c")
+    result = run("compress", "a.png", "-o", "new/")
+    assert result.exit_code == 1 and "new/ is a folder" in errors(result)
+    assert not Path("new").exists()
 
 
 def test_names_that_cannot_be_kept_are_told() -> None:

@@ -106,6 +106,13 @@ def _shared_directories_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
     return frames(data)
 
 
+def _compressed_images_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
+    pages = [Image.new("L", (256, 256), number % 256) for number in range(n)]
+    file = io.BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:], compression="packbits")
+    return frames(file.getvalue())
+
+
 def _strips_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
     """Rows that stand in the file in the wrong order, so that each is read by itself."""
     places, lengths = np.arange(8 + n - 1, 7, -1, dtype="<u4"), np.ones(n, "<u4")
@@ -400,5 +407,6 @@ WORKLOADS = [
     Workload("TIFF, images", 500, "images", _directories_of_a_tiff),
     Workload("TIFF, images that share their bytes", 500, "images", _shared_directories_of_a_tiff),
     Workload("TIFF, strips", 50_000, "strips", _strips_of_a_tiff),
+    Workload("TIFF, compressed images", 100, "images", _compressed_images_of_a_tiff),
     Workload("BMP, runs", 500, "rows of 256 runs", _runs_of_a_bmp),
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,9 @@ _ALL_METADATA_START = b"bbc metadata 1\0"
 
 _OWN_RECORDS = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC, _ALL_METADATA}
 _SUB_IFDS, _GLOBAL_IFD, _LSM = 330, 400, 34412
+_MOST_SUB_IFDS = 64
+"""Bytes of the tag: further pictures are not looked at to find out what kind of file it is."""
+_DNG_VERSION, _COLOUR_FILTERS, _LINEAR_RAW = 50706, 32803, 34892
 _JPEG_START, _JPEG_BYTES = 513, 514
 _FREE_START, _FREE_BYTES = 288, 289
 _NOT_CARRIED = {
@@ -151,6 +155,8 @@ class TiffReader:
         self._file = TiffFile(data)
         self._places = list(self._file.places())
         self._max_pixels = max_pixels
+        if _is_raw_photograph(self._file, self._places):
+            raise ImageError("is a camera's raw photograph, which is not supported")
 
     def __len__(self) -> int:
         return len(self._places)
@@ -184,6 +190,24 @@ class TiffReader:
         if found is not None and int(found[1]) > len(self):
             raise ImageError(f"is a TIFF of an ImageJ stack ({int(found[1])} images, not all in directories), "
                              "which is not supported")  # fmt: skip
+
+
+def _is_raw_photograph(file: TiffFile, places: Sequence[int]) -> bool:
+    """Whether a TIFF is what a camera's sensor saw, with small pictures beside it: DNG, CR2, NEF and their like."""
+    if file.data[8:10] == b"CR" or not places:
+        return file.data[8:10] == b"CR"
+    first = file.directory(places[0])
+    if _DNG_VERSION in first.entries:
+        return True
+    entry = first.entries.get(_SUB_IFDS)
+    inner = None if entry is None or entry.length > _MOST_SUB_IFDS else file.numbers(entry)
+    for place in [] if inner is None else inner.tolist():
+        with suppress(ImageError):
+            entry = file.directory(place).entries.get(PHOTOMETRIC)
+            values = None if entry is None or entry.length > _MOST_SUB_IFDS else file.numbers(entry)
+            if values is not None and values.tolist() in ([_COLOUR_FILTERS], [_LINEAR_RAW]):
+                return True
+    return False
 
 
 def _palette(file: TiffFile, directory: Directory, layout: Layout) -> tuple[bytes, bool | None]:
@@ -418,14 +442,16 @@ def _records(tree: Tree, lost: set[str]) -> list[Record]:
         elif not says_nothing:
             lost.add("resolution")
     room = MAX_IMAGE_BYTES - sum(record.cost for record in records) - RECORD_COST
-    while tree and len(write_structure(tree)) > room:
-        largest = max(tree.tags, key=lambda tag: len(tree.tags[tag][1]), default=None)
-        if largest is None:
+    while tree and (over := len(write_structure(tree)) - room) > 0:
+        largest = sorted(tree.tags, key=lambda tag: len(tree.tags[tag][1]), reverse=True)
+        if not largest:
             lost.add("EXIF")
             tree = Tree()
-        else:
-            lost.add(_name_of(largest))
-            del tree.tags[largest]
+        for tag in largest:  # at once, or many tags would be written anew for each
+            if over <= 0:
+                break
+            lost.add(_name_of(tag))
+            over -= len(tree.tags.pop(tag)[1])
     if tree:
         records.append(Record(EXIF, write_structure(tree)))
     return records

@@ -478,9 +478,14 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) 
 def _decoded(
     file: TiffFile, layout: Layout, chunks: Chunks, tags: dict[int, Any], chunk_width: int
 ) -> tuple[str, Pixels]:
-    """What libtiff makes of the strips or tiles, under these tags, which stand in a directory behind the file."""
-    out = bytearray(file.data)
-    out[:8] = b"II*\0" + bytes(4)
+    """What libtiff makes of the strips or tiles, under these tags, which stand in a directory behind them."""
+    out = bytearray(b"II*\0" + bytes(4))
+    if _PLACES_OF_OLD_JPEG & tags.keys():  # which name places in the file
+        out += file.data[8:]
+        offsets = chunks.offsets
+    else:  # the strips alone: of many pages each costs no more than itself
+        out += b"".join(file.data[start:end] for start, end in chunks.places())
+        offsets = 8 + np.cumsum(chunks.lengths) - chunks.lengths
     if layout.tiled:
         tags = {**tags, TILE_WIDTH: chunk_width, TILE_HEIGHT: layout.chunk[1]}
     else:
@@ -497,7 +502,7 @@ def _decoded(
             tree.tags[tag] = (LONG, struct.pack("<I", value)) if tag in (WIDTH, HEIGHT, ROWS_PER_STRIP, TILE_WIDTH,
                 TILE_HEIGHT, FAX_3, FAX_4) else (SHORT, struct.pack("<H", value))  # fmt: skip
     pair = (TILE_OFFSETS, TILE_BYTES) if layout.tiled else (STRIP_OFFSETS, STRIP_BYTES)
-    for tag, numbers in zip(pair, (chunks.offsets, chunks.lengths), strict=True):
+    for tag, numbers in zip(pair, (offsets, chunks.lengths), strict=True):
         tree.tags[tag] = (LONG, numbers.astype("<u4").tobytes())
     if len(out) >= 1 << 31:
         raise ImageError("is a compressed TIFF of more than 2 GiB, which is not supported")

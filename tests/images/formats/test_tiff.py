@@ -357,6 +357,27 @@ def test_bytes_that_no_tag_points_to_are_named() -> None:
     assert [image.lost for image in read_frames(pages + b"more")] == [("data that no tag points to",), ()]
 
 
+def test_raw_photographs_are_refused_as_what_they_are() -> None:
+    """What is seen in them without a camera's software is a small picture beside the photograph."""
+    behind = len(made(GREY, {330: (4, [0])}))
+    inner = made(GREY, base=behind)
+    place = struct.unpack("<I", made(GREY, {262: (3, [32803])}, base=behind)[4:8])[0]
+    with_photograph = made(GREY, {330: (4, [place])}) + made(GREY, {262: (3, [32803])}, base=behind)
+    inside = made(GREY, base=16)
+    cr2 = b"II*\0" + inside[4:8] + b"CR\2\0" + bytes(4) + inside
+    for raw in (made(GREY, {50706: (7, b"\1\4\0\0")}), with_photograph, cr2):
+        with pytest.raises(ImageError, match=r"^x.tif: is a camera's raw photograph, which is not supported$"):
+            read_image(raw, "x.tif")
+    preview = made(GREY, {330: (4, [struct.unpack("<I", inner[4:8])[0]])}) + inner
+    assert read_image(preview).lost == ("further images",)
+
+
+def test_metadata_above_the_limit_is_named() -> None:
+    image = read_image(made(GREY, {40_000 + number: (7, bytes(1 << 20)) for number in range(20)}))
+    assert image.lost == ("TIFF tags",)
+    assert 10 < sum(len(record.data) for record in image.metadata) >> 20 < 17
+
+
 def two_pages(first: bytes, second: Callable[[int], bytes]) -> bytes:
     """A TIFF of two images, each made by hand."""
     other = second(len(first))
