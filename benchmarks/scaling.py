@@ -1,6 +1,7 @@
 """How the cost of each reader's worst inputs grows: processor seconds of n and of 2n, a process each.
 
     python benchmarks/scaling.py [--only TEXT] [-o FILE.json]
+    python benchmarks/scaling.py --table BEFORE.json AFTER.json
 
 The inputs are those of tests/support/workloads.py. To measure another commit with the same inputs, set PYTHONPATH to
 a checkout of it; give the file another name then.
@@ -35,7 +36,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="workloads whose names contain this")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     parser.add_argument("--one", nargs=2, metavar=("NUMBER", "N"), help=argparse.SUPPRESS)
+    parser.add_argument("--table", nargs=2, type=Path, metavar=("BEFORE", "AFTER"), help="print two results")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(_table(*(json.loads(path.read_text())["rows"] for path in arguments.table)))
+        return
     if arguments.one:
         number, n = map(int, arguments.one)
         with tempfile.TemporaryDirectory() as folder:
@@ -48,6 +53,18 @@ def main() -> None:
             print(*rows[-1].values(), sep="  ", flush=True)
     result = {"environment": environment(), "measured": _measured_commit(), "rows": rows}
     arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    """Processor seconds at n and 2n, and their ratio, of both; inputs that one of them lacks have no figures there."""
+    lines = ["| input | n | before: n, 2n | ratio | after: n, 2n | ratio |", "|---|---|---|---|---|---|"]
+    earlier = {row["input"]: row for row in before}
+    for row in after:
+        cells = [row["input"], f"{row['n']} {row['unit']}"]
+        for one in (earlier.get(row["input"]), row):
+            cells += ["", ""] if one is None else [f"{one['once']}, {one['twice']}", str(one["ratio"] or "")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _measured_commit() -> str:
