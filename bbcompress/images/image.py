@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,9 @@ from bbcompress.images.metadata import (
     names_of,
 )
 from bbcompress.limits import MAX_PIXELS, MAX_SIDE
+
+_AT_ONCE = 1 << 20
+"""Bytes of a file whose size is not known that are read at once."""
 
 MAX_FILE_BYTES = 1 << 32
 """Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
@@ -325,10 +330,26 @@ def _load(file: BinaryIO, name: str) -> bytes:
     start = file.read(signatures.START_BYTES)
     if start and signatures.format_of(start) is None:
         raise ImageError(f"{name}: {signatures.why_not(start)}")
-    rest = file.read(MAX_FILE_BYTES + 1 - len(start)) if len(start) == signatures.START_BYTES else b""
-    if len(start) + len(rest) > MAX_FILE_BYTES:
+    size = _size_of(file)
+    too_large = size is not None and size > MAX_FILE_BYTES
+    parts, left = [start], 0 if len(start) < signatures.START_BYTES or too_large else MAX_FILE_BYTES + 1 - len(start)
+    # A read of n bytes takes memory for all n: so no more are asked for than there may be.
+    at_once = _AT_ONCE if size is None else max(size, _AT_ONCE)
+    while left and (part := file.read(min(left, at_once))):
+        parts.append(part)
+        left -= len(part)
+    if too_large or sum(map(len, parts)) > MAX_FILE_BYTES:
         raise ImageError(f"{name}: has more than {MAX_FILE_BYTES} bytes, which no image of the formats read here needs")
-    return start + rest
+    return b"".join(parts)
+
+
+def _size_of(file: BinaryIO) -> int | None:
+    """The size of a regular file in bytes; None for a pipe and the like, and for what is no file of the system."""
+    try:
+        found = os.fstat(file.fileno())
+    except (OSError, AttributeError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import tracemalloc
 import warnings
 import zlib
@@ -667,3 +668,13 @@ def test_limits_and_damage_of_animations() -> None:
         assert str(caught.value).startswith("x: ") and len(str(caught.value).splitlines()) == 1
     with pytest.raises(ImageError, match="2 pictures there are 0"):
         next(read_frames(png(1, 1, 16, 2, bytes(7), (b"acTL", struct.pack(">II", 2, 0)))))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not sparse by themselves there")
+def test_files_larger_than_any_image_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + bytes(20))
+        file.truncate(50 << 30)
+    with pytest.raises(ImageError, match="has more than 4294967296 bytes"):
+        read_image(path)
