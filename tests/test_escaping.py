@@ -55,7 +55,7 @@ def test_notices_are_escaped(caplog: pytest.LogCaptureFixture) -> None:
     [
         ("compress", EVIL[:-2]),
         ("compress", EVIL[:-2], "a", "-o", "x.bbc"),
-        ("compress", ".", "-o", "x.bbc", "-m", EVIL[:-2]),
+        ("compress", ".", "-o", "../x.bbc", "-m", EVIL[:-2]),
         ("add", EVIL[:-2], "a"),
         ("decompress", EVIL[:-2]),
         ("decompress", "a", EVIL[:-2]),

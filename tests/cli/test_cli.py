@@ -980,7 +980,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     ),
     "the output is one of the images": (
         put_folder,
-        ["compress", "set", "-o", "set/../set/2.png", "-f"],
+        ["compress", "set/1.png", "set/2.png", "-o", "set/../set/2.png", "-f"],
         "set/2.png is one of the images, and the output",
     ),
     "the plot is one of the images": (
