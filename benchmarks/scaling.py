@@ -76,7 +76,7 @@ def _measured_commit() -> str:
 
 def _row(number: int, workload: Workload) -> dict[str, Any]:
     once, twice = (_cost_in_a_process(number, factor * workload.n) for factor in (1, 2))
-    ratio = twice / once if isinstance(once, float) and isinstance(twice, float) else None
+    ratio = twice / once if isinstance(once, float) and isinstance(twice, float) and once else None
     return {"input": workload.name, "n": workload.n, "unit": workload.unit, "once": once, "twice": twice,
             "ratio": None if ratio is None else round(ratio, 2)}  # fmt: skip
 
