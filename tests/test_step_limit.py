@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F401
+from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
@@ -34,7 +34,7 @@ IN_PYTHON = f"{LINE}; max_steps={STEPS}, as of bbcompress.open, allows it"
 IN_A_COMMAND = f"{LINE}; --max-steps {STEPS} allows it"
 
 
-pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder", "own_notices")
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 
 def digits(first: int, last: int) -> dict[str, bbc.PixelImage]:

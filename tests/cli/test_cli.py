@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from fixtures_for_tests import decode_by, empty_folder, own_notices, tiny_models  # noqa: F401
+from fixtures_for_tests import decode_by, empty_folder, tiny_models  # noqa: F401
 from PIL import Image, PngImagePlugin
 
 import bbcompress
@@ -64,7 +64,7 @@ def permissions_matter() -> bool:
 needs_permissions = pytest.mark.skipif(not permissions_matter(), reason="permissions do not stop this user")
 
 
-pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder", "own_notices")
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 
 def run(*arguments: str, data: bytes | None = None) -> Result:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F401
+from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 from bbcompress.cli import main
 
 pytestmark = [
-    pytest.mark.usefixtures("tiny_models", "empty_folder", "own_notices", "usual_umask"),
+    pytest.mark.usefixtures("tiny_models", "empty_folder", "usual_umask"),
     pytest.mark.skipif(sys.platform == "win32", reason="needs permissions"),
 ]
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from fixtures_for_tests import empty_folder, own_notices, tiny_models  # noqa: F401
+from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -48,7 +48,7 @@ MODELS = DATA / "models"
 TIME = 1_500_000_000
 
 
-pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder", "own_notices")
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 
 def run(*arguments: str) -> Result:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,16 +26,6 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory is empty."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def own_notices() -> Iterator[None]:
-    """What commands change of the logger for notices is undone."""
-    logger = logging.getLogger("bbcompress")
-    handlers, level = logger.handlers, logger.level
-    yield
-    logger.handlers = handlers
-    logger.setLevel(level)
 
 
 def decode_by(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., list[PixelImage] | None]) -> None:

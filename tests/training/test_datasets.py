@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import logging
 import struct
 import threading
 from collections.abc import Iterator
@@ -191,13 +190,8 @@ def test_directory_of_any_sizes(tmp_path: Path) -> None:
         datasets.load(str(tmp_path), "unused", any_size=True)
 
 
-def test_directory_is_walked_as_compress_does_it(
-    images: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_directory_is_walked_as_compress_does_it(images: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Folders below it are read, too; what is left out is told."""
-    logger = logging.getLogger("bbcompress")
-    monkeypatch.setattr(logger, "propagate", True)  # a command that ran before may have set both
-    monkeypatch.setattr(logger, "level", logging.NOTSET)
     (images / "more").mkdir()
     Image.new("L", (5, 6), 7).save(images / "more" / "last.bmp")
     (images / "notes.txt").write_text("not an image")
