@@ -47,6 +47,7 @@ dist: $(VENV)/.installed-test
 
 check: $(VENV)/.installed-test
 	@mkdir -p build
+	@$(BIN)/ruff format --check --quiet . || { echo "ruff format would change files"; exit 1; }
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > build/lint-imports.log || { cat build/lint-imports.log; exit 1; }

@@ -209,11 +209,8 @@ def by_kind(figure: str) -> list[tuple[str, Results, Results, str]]:
     return found
 
 
-def section(
-    title: str, heads: list[str], rows: list[list[str]], found: Results, *names: str, pixels: str = ""
-) -> str:
-    """A table under its title, with its plots and where it was measured. pixels: its kind, if the schedule has several.
-    """
+def section(title: str, heads: list[str], rows: list[list[str]], found: Results, *names: str, pixels: str = "") -> str:
+    """A table, its plots and where it was measured. pixels: its kind, if the schedule has several."""
     plots = ", ".join(f"[{name}](results/study-{name}.png)" for name in names)
     environment = found["environment"]
     versions = f"torch {environment['packages']['torch']}, commit {environment['commit']}"

@@ -138,14 +138,18 @@ def wrong_files() -> Wrong:
     return [
         *((any_(write, {name: GREY}), "name of an image must be text or a path") for name in (3, b"a.png", ("a",))),
         (any_(write, {}), "there is no image"),
-        *((any_(write, images), "images must be") for images in
-          (None, 3, "abc", [GREY], [("a",)], [("a", GREY, 1, 2)])),
+        *(
+            (any_(write, images), "images must be")
+            for images in (None, 3, "abc", [GREY], [("a",)], [("a", GREY, 1, 2)])
+        ),
         (any_(write, [("a.png", GREY, "now")]), "the time of an image must be a whole number"),
         (any_(write, [("a.png", GREY, 1 << 50)]), "the time of an image must be a whole number"),
         (any_(write, [("a.png", GREY), (pathlib.Path("a.png"), GREY)]), "two images have the name 'a.png'"),
         (any_(write, {pathlib.Path("/a.png"): GREY}), "absolute path"),
-        *((any_(write, pairs, path), "path must be the path of a file") for path in
-          (3, io.BytesIO(), b"x", "", "a\0b")),
+        *(
+            (any_(write, pairs, path), "path must be the path of a file")
+            for path in (3, io.BytesIO(), b"x", "", "a\0b")
+        ),
         (any_(write, pairs, "set.bbc"), "set.bbc exists; overwrite=True replaces it"),
         (any_(write, pairs, "set.bbc", overwrite="yes"), "overwrite must be True or False"),
         (any_(write, pairs, "folder", overwrite=True), "is a folder"),

@@ -1,6 +1,6 @@
 """Make docs/cli.md from the commands themselves; a test holds that it is what this makes.
 
-    python tools/make_cli_docs.py [OUT]
+python tools/make_cli_docs.py [OUT]
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ GROUP_ID_BYTES = 4
 
 _FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
 
+
 def _allowed(flags: int) -> bool:
     if flags & _FALLBACK:
         return flags & ~_METADATA == _FALLBACK
@@ -155,9 +156,7 @@ class GroupHeader:
     def encode_lone(self, max_pixels: int = MAX_PIXELS) -> bytes:
         """The header of a lone image, after the two bytes of the prefix that all files share."""
         self.validate(max_pixels)
-        if self.count != 1 or (
-            not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)
-        ):
+        if self.count != 1 or (not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)):
             raise FormatError("a lone image is one image, coded directly in one lane")
         flags = self._flags()
         start = [flags << 1] if self.metadata is None else [_LONE_WITH_METADATA, flags]

@@ -40,9 +40,7 @@ from bbcompress.system.signals import Terminated
     type=click.FloatRange(0, 1),
     help="Share of model samples in reverse-half-asleep, of noisy images in denoising. [default: 0.5]",
 )
-@click.option(
-    "--sigma", type=click.FloatRange(0), help="Of the noise in denoising; pixels have [0, 1]. [default: 0.1]"
-)
+@click.option("--sigma", type=click.FloatRange(0), help="Of the noise in denoising; pixels have [0, 1]. [default: 0.1]")
 @click.option(
     "--samples",
     type=click.Choice(["prior", "aggregate"]),

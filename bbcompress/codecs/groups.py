@@ -88,9 +88,7 @@ def is_mixed(images: Sequence[PixelImage]) -> bool:
     return len({image.size for image in images}) > 1
 
 
-def arranged(
-    vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings
-) -> tuple[list[int], int]:
+def arranged(vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings) -> tuple[list[int], int]:
     """The order in which `encode_images` best takes images, and its `direct`."""
     if vae.weights.shape is not None or not is_mixed(images):
         return list(range(len(images))), 1
@@ -142,9 +140,7 @@ def encode_images(
     return replace(header, lanes=lanes, direct=layout.direct, batches=layout.batches), message.to_bytes()
 
 
-def encode_fallback(
-    images: Sequence[PixelImage], progress: Progress | None = None
-) -> tuple[GroupHeader, bytes]:
+def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None) -> tuple[GroupHeader, bytes]:
     """Store images of any kind as a group of fallback items. Raises ImageError for what cannot be stored exactly.
 
     progress: called with the number of pixels newly done.
@@ -180,9 +176,7 @@ def prefers_fallback(images: Sequence[PixelImage], payload_bytes: int) -> bool:
     return 4 * len(images) * sum(len(encode_item(image)) for image in sample) < 5 * payload_bytes * len(sample)
 
 
-def fallback_wins(
-    vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings
-) -> list[bool]:
+def fallback_wins(vae: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings) -> list[bool]:
     """Of each of many small images whether the fallback takes fewer bytes than a model for any size.
 
     Looked at closely are images of which a PNG is small, or no smaller than the pixels, and a sample of the others; all

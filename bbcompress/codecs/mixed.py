@@ -114,9 +114,7 @@ def mixed_sizes(payload: bytes, count: int, max_pixels: int = MAX_PIXELS) -> lis
     return _read_sizes(ByteReader(payload, _WHAT), count, max_pixels)
 
 
-def model_bits(
-    vae: Model, images: Sequence[NumpyArray], settings: CodingSettings
-) -> tuple[NumpyArray, NumpyArray]:
+def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[NumpyArray, NumpyArray]:
     """About the bits that each image, uint8 (H, W) or (H, W, C), takes in such a group, float64 (N,): by bits-back, and
     directly."""
     strips = _strips(images, tile_of(vae.weights))

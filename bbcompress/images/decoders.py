@@ -18,6 +18,8 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
 }
+
+
 class _SlowStart(io.BytesIO):
     """Gives less than is asked for at first, as a pipe may: of so few bytes Pillow's WebP reads no size, which it would
     compare with its limit."""

@@ -139,9 +139,7 @@ def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: di
     )
 
 
-def _assemble_local(
-    settings: dict[str, Any], network: Callable[[str], Layers], shared: dict[str, Any]
-) -> LocalWeights:
+def _assemble_local(settings: dict[str, Any], network: Callable[[str], Layers], shared: dict[str, Any]) -> LocalWeights:
     image = settings["image"]
     names = ("channels", "mixtures", "tile", "cell", "features", "patch", "pool", "stride")
     numbers: dict[str, Any] = {name: int(settings[name]) for name in names}
@@ -158,9 +156,7 @@ def _assemble_local(
     )
 
 
-def _assemble_resnet(
-    settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]
-) -> ResNetWeights:
+def _assemble_resnet(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> ResNetWeights:
     def network(name: str) -> tuple[ConvolutionWeights, ...]:
         layers = settings["networks"][name]
         return tuple(_convolution(layer, name, index, tensors) for index, layer in enumerate(layers))

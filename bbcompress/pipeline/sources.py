@@ -60,8 +60,7 @@ class Skipped:
         self.reasons: list[str] = []
 
     def take(self, error: ImageError, given: bool, but: str = "") -> None:
-        """Take down a file that cannot be read, or raise the error. given: by itself. but: what else there is to say.
-        """
+        """Note a file that cannot be read, or raise the error. given: by itself. but: what else there is to say."""
         if self._asked is False or (given and not self._asked):
             raise error
         self.reasons.append(f"{error.for_command_line}{but}")

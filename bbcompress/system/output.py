@@ -489,6 +489,7 @@ class Tightened:
             with held_back(), suppress(OSError):
                 os.fchmod(self._file.fileno(), self._before)
 
+
 def write_standard_output(data: bytes) -> None:
     """Bytes to stdout. Raises BBCError where it cannot be written."""
     if sys.stdout is None:

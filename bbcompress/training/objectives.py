@@ -206,9 +206,7 @@ def resample(model: ImageVAE, x: Tensor, generator: torch.Generator, share: Shar
     return _draw(model, _posterior_samples(model, x, generator, share), len(x), generator, share)
 
 
-def _prior_samples(
-    model: ImageVAE, n: int, generator: torch.Generator, device: torch.device, share: Share
-) -> Tensor:
+def _prior_samples(model: ImageVAE, n: int, generator: torch.Generator, device: torch.device, share: Share) -> Tensor:
     """The share of n draws of z ~ p(z)."""
     return share.of(standard_normal(n, model, generator, device))
 

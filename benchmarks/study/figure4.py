@@ -24,8 +24,7 @@ def measure(study: Study) -> dict[str, Any]:
     epochs, last = study.encoder_length(ENCODER_EPOCHS), study.points[-1]
     start = study.vae("binary")[last]
     members = {
-        name: study.half_asleep("binary", last, start, epochs, ENCODER_LR, alpha)
-        for name, alpha in ALPHAS.items()
+        name: study.half_asleep("binary", last, start, epochs, ENCODER_LR, alpha) for name, alpha in ALPHAS.items()
     }
     members["sleep"] = [
         study.encoder(

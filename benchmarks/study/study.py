@@ -434,9 +434,7 @@ def seeds_text(n: int) -> str:
 # --- Scripts -------------------------------------------------------------------------------------
 
 
-def main(
-    script: Callable[[Study], None], doc: str | None, seeds: int = 3, pixels: Sequence[str] = ("binary",)
-) -> None:
+def main(script: Callable[[Study], None], doc: str | None, seeds: int = 3, pixels: Sequence[str] = ("binary",)) -> None:
     """Run a script with the options of the command line; seeds: unless others are given; pixels: the kinds it has."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few epochs on a hundred digits, never to be quoted")

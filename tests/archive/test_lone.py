@@ -58,8 +58,7 @@ def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
 def test_other_ends_are_damage(path: Path) -> None:
-    """Bytes that are not zero; and zeros in the place of what the message ends with, as a failure of power leaves them.
-    """
+    """Bytes that are not zero; and zeros in place of the message's end, as a failure of power leaves them."""
     data = path.read_bytes()
     damaged = [data + b"\0\0\0\1", data + b"\1", data + b"\1\0\0\0", data + b"\0\0\1" + bytes(509)]
     if len(data) > 24:

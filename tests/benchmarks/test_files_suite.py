@@ -37,9 +37,7 @@ def compressor() -> Compressor:
     return Compressor(Options(model=DATA / "models", verify=False))
 
 
-def test_png_suite(
-    suite: Any, compressor: Compressor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_png_suite(suite: Any, compressor: Compressor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("basn0g01", "basi2c16", "tbbn3p08", "xs1n0g01"):
         shutil.copy(DATA / "pngsuite" / f"{name}.png", tmp_path)
     expected = json.loads((DATA / "pngsuite" / "rgba.json").read_text())
@@ -68,9 +66,7 @@ def test_folders(suite: Any, compressor: Compressor, tmp_path: Path) -> None:
     assert suite.summary(list(rows.values()))["by_suffix"][".bmp"] == {"refused": 1}
 
 
-def test_what_does_not_come_back_is_wrong(
-    suite: Any, compressor: Compressor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_come_back_is_wrong(suite: Any, compressor: Compressor, monkeypatch: pytest.MonkeyPatch) -> None:
     path = DATA / "pngsuite" / "basn0g01.png"
     other = compressor.lone(suite.read_image(DATA / "pngsuite" / "basn2c08.png"))[0]
     monkeypatch.setattr(suite, "code", lambda *_: (other, "raw"))

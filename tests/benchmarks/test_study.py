@@ -153,9 +153,7 @@ def test_cifar10_has_its_points_curve_and_table(scripts: Any, monkeypatch: pytes
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
-def test_cifar10_names_the_run_that_is_missing(
-    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_cifar10_names_the_run_that_is_missing(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["cifar10", "--start", str(tmp_path / "none"), "--runs", str(tmp_path)])
     with pytest.raises(SystemExit, match="none: no finished run; bbc train"):
         runpy.run_path(str(SCRIPTS / "cifar10.py"), run_name="__main__")
@@ -170,9 +168,7 @@ def test_a_run_of_other_options_is_refused(scripts: Any, monkeypatch: pytest.Mon
         study.train(config, tmp_path / "mnist-binary")
 
 
-def test_a_plot_is_drawn_anew_from_its_results(
-    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_plot_is_drawn_anew_from_its_results(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"study-figure1\.json: holds no results to draw"):
         call(monkeypatch, "figure1", tmp_path, "--redraw")
     found = call(monkeypatch, "figure1", tmp_path)
@@ -207,9 +203,7 @@ def test_sizes_and_times_are_of_the_same_files(scripts: Any, monkeypatch: pytest
     assert (trained["latents"], trained["alpha"], trained["lr"]) == (10, 0.5, 3e-4)
 
 
-def test_shipped_models_are_measured_untrained(
-    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_shipped_models_are_measured_untrained(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run, "train", refuse)
     results = call(monkeypatch, "figure7", tmp_path, "--pixels", "binary", "--shipped")
     assert results["schedule"]["shipped_models"] is True

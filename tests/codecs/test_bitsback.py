@@ -69,9 +69,7 @@ def test_the_order_of_algorithm_1() -> None:
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("compute_batch", [1, 3, 10, 1000])
-def test_compute_batches_change_no_number(
-    likelihood: str, compute_batch: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compute_batches_change_no_number(likelihood: str, compute_batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = codec_of(likelihood, 3, hidden=40)
     other = replace(codec, compute_batch=compute_batch)
     x = sampled_images(codec.vae.weights, 10)

@@ -1,6 +1,6 @@
 """Write the inputs that fuzzing begins with: small files of every kind.
 
-    python tests/fuzz/make_seeds.py FOLDER
+python tests/fuzz/make_seeds.py FOLDER
 """
 
 from __future__ import annotations

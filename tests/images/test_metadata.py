@@ -65,7 +65,7 @@ def test_what_a_block_costs() -> None:
     """A short one is not packed; what several images have in common stands once."""
     dpi = resolution(PER_INCH, (300, 1), (300, 1))
     assert dpi is not None
-    content = bytes.fromhex("01" "0607" "02ac0201ac0201" "0100")
+    content = bytes.fromhex("01060702ac0201ac02010100")
     assert encode_metadata([(dpi,)]) == bytes([2 * len(content)]) + content + crc32(content)
     profile = Record(ICC, b"\0" + bytes(range(256)) * 12)
     one, hundred = (len(encode_metadata([(profile, dpi)] * count)) for count in (1, 100))

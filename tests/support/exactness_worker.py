@@ -148,6 +148,7 @@ AROUND: dict[str, Callable[[], Iterator[None]]] = {
     "torch defaults": torch_defaults,
 }
 
+
 def settings_now() -> dict[str, Any]:
     """What a program around can have set, as it shows: the processor's arithmetic, numpy's and torch's own."""
     tiny, one, half = (np.array([number]) for number in (2.0**-1022, 1.0, 1.5 * 2.0**-53))

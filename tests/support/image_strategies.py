@@ -47,7 +47,10 @@ records = st.one_of(
     st.builds(lambda key, text: Record(TEXT, key + b"\0" + text), keywords, st.binary(max_size=50)),
     st.builds(
         lambda *parts: Record(INTERNATIONAL_TEXT, b"\0".join(parts)),
-        keywords.filter(lambda key: key != XMP_KEYWORD), plain, plain, st.binary(max_size=50),
+        keywords.filter(lambda key: key != XMP_KEYWORD),
+        plain,
+        plain,
+        st.binary(max_size=50),
     ),
     st.builds(resolution, st.sampled_from([PIXEL_ASPECT, PER_METRE, PER_INCH]), ratios, ratios),
     st.builds(

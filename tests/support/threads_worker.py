@@ -1,6 +1,6 @@
 """One process of test_threads.py: prints the processor seconds of coding an image of one block, and of decoding it.
 
-    python threads_worker.py STEPS
+python threads_worker.py STEPS
 """
 
 from __future__ import annotations

@@ -353,9 +353,7 @@ WORKLOADS = [
     Workload("PPM, one long comment", 12, "characters", lambda n, _: reading(b"P6 " + n * b"#")),
     Workload("PPM, comments in the header", 20_000, "comments", lambda n, _: reading(b"P6\n" + n * b"#\n" + b"1 1 1")),
     Workload("PGM, plain, comments", 10_000, "comments", lambda n, _: reading(b"P2 1 1 255 " + n * b"#\n" + b"1")),
-    Workload(
-        "GIF, short extensions", 10_000, "extensions", lambda n, _: reading(gif_of(n, b"!\xff\x01a\0"))
-    ),
+    Workload("GIF, short extensions", 10_000, "extensions", lambda n, _: reading(gif_of(n, b"!\xff\x01a\0"))),
     Workload(
         "GIF, comment of short blocks",
         20_000,

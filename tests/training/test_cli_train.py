@@ -60,9 +60,7 @@ def test_train_then_everything_again(images: Path, tmp_path: Path) -> None:
     assert bbc("train", "--resume", "-o", out).exit_code == 0
     assert one_line(bbc("train", "--resume", "-o", out, "--lr", "0.5"), "--lr contradicts")
     other = tmp_path / "other"
-    assert (
-        bbc("train", "--from", out, "-o", other, "--alpha", "1", "--encoder-epochs", "1", "-q").exit_code == 0
-    )
+    assert bbc("train", "--from", out, "-o", other, "--alpha", "1", "--encoder-epochs", "1", "-q").exit_code == 0
     stored = load_trained(other)[2]
     assert (stored.alpha, stored.hidden, stored.data) == (1.0, 4, str(images))
 
@@ -169,10 +167,7 @@ def test_errors(tmp_path: Path) -> None:
 
 def test_the_command_line_starts_without_torch() -> None:
     code = "import sys, bbcompress.cli; print([m for m in ('torch', 'numpy') if m in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     command = [sys.executable, "-m", "bbcompress", "--version"]
     version = subprocess.run(command, capture_output=True, text=True, check=True)
     assert version.stdout.startswith("bbc, version ")

@@ -217,9 +217,7 @@ def test_cifar10(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, 2, 32, 32, 3), dtype=np.uint8)
     for i, name in enumerate([f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]):
-        rows = np.concatenate(
-            [np.full((2, 1), i, np.uint8), images[i].transpose(0, 3, 1, 2).reshape(2, -1)], 1
-        )
+        rows = np.concatenate([np.full((2, 1), i, np.uint8), images[i].transpose(0, 3, 1, 2).reshape(2, -1)], 1)
         rows.tofile(folder / f"{name}.bin")
     data = datasets.load_cifar10(tmp_path)
     assert np.array_equal(data.train, images[:5].reshape(10, 32, 32, 3))

@@ -151,9 +151,7 @@ def test_gradients_are_those_of_the_whole_batch(trained: Path) -> None:
         assert (parts[0][name] - expected).norm() < 1e-4 * expected.norm(), name
 
 
-@pytest.mark.parametrize(
-    "name", ["both_phases", "prior_and_an_empty_share", "mlp", "resumed", "wake_sleep", "sleep"]
-)
+@pytest.mark.parametrize("name", ["both_phases", "prior_and_an_empty_share", "mlp", "resumed", "wake_sleep", "sleep"])
 def test_losses_are_those_of_one_process(trained: Path, name: str) -> None:
     one, two = (
         [json.loads(line) for line in (trained / number / name / "train.jsonl").read_text().splitlines()]

@@ -64,15 +64,11 @@ def test_a_run(config: TrainingConfig, tmp_path: Path) -> None:
     assert {p.name for p in out.iterdir()} == {"config.json", "metrics.json", "train.jsonl", "training.pt"}
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert [(line["phase"], line["epoch"]) for line in log(out)] == EPOCHS
-    assert all(
-        {"train_bpd", "test_bpd", "test_bpd_averaged", "learning_rate"} <= line.keys() for line in log(out)
-    )
+    assert all({"train_bpd", "test_bpd", "test_bpd_averaged", "learning_rate"} <= line.keys() for line in log(out))
     baseline, rha, stored, figures = load_trained(out)
     assert (stored, figures) == (config, metrics)
     assert baseline.shape == (6, 5)
-    assert all(
-        p.dtype == torch.float32 and not p.requires_grad for p in (*baseline.parameters(), *rha.parameters())
-    )
+    assert all(p.dtype == torch.float32 and not p.requires_grad for p in (*baseline.parameters(), *rha.parameters()))
     assert torch.equal(next(baseline.decoder.parameters()), next(rha.decoder.parameters()))
     assert not torch.equal(next(baseline.encoder.parameters()), next(rha.encoder.parameters()))
 
@@ -115,9 +111,7 @@ def test_the_frozen_decoder_stays(config: TrainingConfig, tmp_path: Path) -> Non
     train(replace(config, encoder_epochs=0), tmp_path / "short", quiet=True)
     long, short = networks(tmp_path / "long"), networks(tmp_path / "short")
     assert all(torch.equal(long[k], short[k]) for k in long if not k.startswith("rha"))
-    assert all(
-        torch.equal(short[k], short[k.replace("rha", "baseline")]) for k in short if k.startswith("rha")
-    )
+    assert all(torch.equal(short[k], short[k.replace("rha", "baseline")]) for k in short if k.startswith("rha"))
     figures = final(tmp_path / "short")["metrics"]
     assert figures["rha_test_bpd"] == figures["baseline_test_bpd"]
 
@@ -150,14 +144,10 @@ def test_from_an_earlier_run(config: TrainingConfig, tmp_path: Path, monkeypatch
     assert not torch.equal(a["rha.0.weight"], b["rha.0.weight"])
     assert [(line["phase"], line["epoch"]) for line in log(out)] == [("rha", 1)]
     with pytest.raises(TrainingError, match="--hidden"):
-        train(
-            replace(config, hidden=9), tmp_path / "third", from_checkpoint=first / "training.pt", quiet=True
-        )
+        train(replace(config, hidden=9), tmp_path / "third", from_checkpoint=first / "training.pt", quiet=True)
 
 
-def test_from_a_run_within_phase_vae(
-    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_a_run_within_phase_vae(config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         Killer(2, patch)
         train(config, tmp_path / "killed", quiet=True, save_seconds=0)
@@ -262,9 +252,7 @@ def test_a_run_killed_as_it_keeps_a_copy_keeps_it_when_resumed(
     assert len(list((tmp_path / "run").glob("epoch-*.pt"))) == 2
 
 
-def test_lines_without_a_terminal(
-    config: TrainingConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_without_a_terminal(config: TrainingConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train(config, tmp_path / "loud")
     stdout, stderr = capfd.readouterr()
     assert stdout == ""
@@ -341,9 +329,7 @@ def test_wake_sleep_trains_both_networks(config: TrainingConfig, tmp_path: Path)
     assert all(torch.equal(a[k], a[k.replace("rha", "baseline")]) for k in a)
 
 
-def test_the_objective_is_shown(
-    config: TrainingConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_objective_is_shown(config: TrainingConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train(replace(config, objective="sleep", alpha=None), tmp_path / "sleep")
     train(replace(config, objective="wake-sleep"), tmp_path / "wake-sleep")
     lines = [line.split()[:2] for line in capfd.readouterr().err.splitlines()]

@@ -133,9 +133,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
 
 def test_generators_differ_by_every_word() -> None:
     cpu = torch.device("cpu")
-    seeds = {
-        seeded_generator(cpu, *w).initial_seed() for w in ((0, "a", 1), (0, "a", 2), (0, "b", 1), (1, "a", 1))
-    }
+    seeds = {seeded_generator(cpu, *w).initial_seed() for w in ((0, "a", 1), (0, "a", 2), (0, "b", 1), (1, "a", 1))}
     assert len(seeds) == 4
 
 

@@ -310,9 +310,7 @@ def write(pixels: Pixels, metadata: Metadata = ()) -> bytes:
     metadata: comments, and how many levels the samples have; the caller has checked that there is nothing else.
     """
     height, width = pixels.shape[:2]
-    comments = b"".join(
-        b"#" + record.data[len(_COMMENT_KEY) :] + b"\n" for record in metadata if record.kind == TEXT
-    )
+    comments = b"".join(b"#" + record.data[len(_COMMENT_KEY) :] + b"\n" for record in metadata if record.kind == TEXT)
     if pixels.dtype == np.bool_:
         return b"P4\n%b%d %d\n" % (comments, width, height) + np.packbits(~pixels, axis=1).tobytes()
     maximum = full = int(np.iinfo(pixels.dtype).max)

@@ -37,8 +37,9 @@ _RESOLUTION = b"bbRs"
 """A chunk of ours: a resolution that pHYs, which stands beside it, says only about; the bytes of the record."""
 
 _KNOWN = frozenset(
-    b"bKGD cHRM cICP cLLI eXIf gAMA hIST iCCP iTXt mDCV oFFs PLTE pCAL pHYs sBIT sCAL sPLT sRGB sTER tEXt tIME zTXt"
-    .split()
+    (
+        b"bKGD cHRM cICP cLLI eXIf gAMA hIST iCCP iTXt mDCV oFFs PLTE pCAL pHYs sBIT sCAL sPLT sRGB sTER tEXt tIME zTXt"
+    ).split()
 )
 _LEVELS = b"bbLv"
 """A chunk of ours: how many levels samples have whose depth no PNG has; the bytes of the record."""

@@ -210,9 +210,7 @@ class LocalVAE(nn.Module):
         for channel in range(self.shape.channels):
             params = self.parameters_of(heads, channel, earlier[:, :channel])
             if self.shape.binary:
-                total = total - F.binary_cross_entropy_with_logits(
-                    params[:, 0], levels[:, 0].float(), reduction="none"
-                )
+                total = total - F.binary_cross_entropy_with_logits(params[:, 0], levels[:, 0].float(), reduction="none")
             else:
                 total = total + mixture_log_prob(params, references[:, channel], levels[:, channel].float())
         return total
@@ -264,9 +262,7 @@ def mixture_log_prob(params: Tensor, reference: Tensor, level: Tensor) -> Tensor
     return torch.logsumexp(torch.cat([log_pi[:, :m] + log_p, edges, floor], dim=1), dim=1)
 
 
-def gather(
-    images: Images, number: Tensor, y: Tensor, x: Tensor, shape: LocalShape
-) -> tuple[Tensor, Tensor, Tensor]:
+def gather(images: Images, number: Tensor, y: Tensor, x: Tensor, shape: LocalShape) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs (N, inputs), references (N, C) and levels (N, C) of pixels y, x of images `number`, (N,) each.
 
     A neighbour outside the image counts as the reference; the reference is the rounded mean of left and upper

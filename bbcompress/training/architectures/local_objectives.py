@@ -73,9 +73,7 @@ class TileHalfAsleep:
     is the mean negative ELBO, as in `reverse_half_asleep`.
     """
 
-    def __init__(
-        self, model: LocalVAE, images: Images, dreams: Sequence[Array], samples: int, alpha: float
-    ) -> None:
+    def __init__(self, model: LocalVAE, images: Images, dreams: Sequence[Array], samples: int, alpha: float) -> None:
         self.alpha = alpha
         self.data = TileELBO(model, images, samples)
         self.dreams = TileELBO(model, Images(dreams, model.shape.tile), samples) if dreams else None

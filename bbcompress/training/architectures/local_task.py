@@ -111,6 +111,4 @@ def _complete(config: RunOptions) -> None:
         raise TrainingError(f"--samples cannot be {config.samples}")
 
 
-ARCHITECTURE = Architecture(
-    "local", LocalTask, build_local, _complete, {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}
-)
+ARCHITECTURE = Architecture("local", LocalTask, build_local, _complete, {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4})

@@ -81,9 +81,7 @@ class MLPVAE(nn.Module):
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        linear(inputs, hidden), nn.ReLU(), linear(hidden, hidden), nn.ReLU(), linear(hidden, outputs)
-    )
+    return nn.Sequential(linear(inputs, hidden), nn.ReLU(), linear(hidden, hidden), nn.ReLU(), linear(hidden, outputs))
 
 
 def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:

@@ -156,9 +156,7 @@ def quantise_local(
     )
 
 
-def _fill(
-    weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, largest: NumpyArray, finer: int
-) -> NumpyArray:
+def _fill(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, largest: NumpyArray, finer: int) -> NumpyArray:
     """Factors of a layer's units, (outputs,): their largest activation comes near the top of the grid, as far as no
     unit's bound then exceeds the largest bound of the layer over 2^finer."""
     bound = np.abs(weight) @ (limit / (1 << PIXEL_BITS)) + np.abs(bias)

@@ -36,9 +36,7 @@ CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
 
 
-def export_mlp(
-    run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, facts: dict[str, Any]
-) -> VAEWeights:
+def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, facts: dict[str, Any]) -> VAEWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
