@@ -40,7 +40,7 @@ from bbcompress.codecs.rate import code_bits, draw
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, read_image
 from bbcompress.limits import ENCODERS
-from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.pipeline.compressor import Compressor
@@ -174,7 +174,7 @@ def net(entry: ModelEntry, images: NumpyArray, encoder: str = "rha") -> dict[str
     weights = entry.weights
     if not isinstance(weights, LocalWeights):
         sys.exit(f"{entry.name} is no local model")
-    vae = LocalVAE(weights, NumpyBackend())
+    vae = ExactLocalVAE(weights, NumpyBackend())
     codec = BitsBack(vae, encoder, 0, weights.learning_rate)
     strips = Strips.all_of(Canvas.of(images.reshape(*images.shape[:3], -1), weights.tile))
     posterior = codec.posterior(strips)

@@ -24,7 +24,7 @@ from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images.image import PixelImage, from_array, read_image
 from bbcompress.models.checkpoint import load, save
-from bbcompress.models.vae import VAEWeights
+from bbcompress.models.mlp import MLPWeights
 from bbcompress.pipeline import compressor
 from bbcompress.pipeline.compressor import NOT_VERIFIED, Compressor
 from bbcompress.pipeline.options import FALLBACK, Options, Summary, is_fallback
@@ -517,7 +517,7 @@ def test_only_the_chosen_model_is_used() -> None:
 def worse_model(folder: Path) -> None:
     """A model like tiny-binary, with a decoder that hardly knows digits."""
     weights = load(MODELS / "tiny-binary")
-    assert isinstance(weights, VAEWeights)
+    assert isinstance(weights, MLPWeights)
     last = weights.decoder[-1]
     last = replace(last, weight=last.weight // 4, bias=last.bias // 4)
     save(replace(weights, decoder=(*weights.decoder[:-1], last), card={"name": "worse"}), folder)

@@ -44,19 +44,19 @@ from bbcompress.errors import BBCError, ModelError
 from bbcompress.exact import mixture_kernels
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import (
-    Bernoulli,
-    ChannelLogistic,
-    DiscretisedLogistic,
     EqualMassBins,
+    ExactBernoulli,
+    ExactChannelLogistic,
+    ExactDiscretisedLogistic,
     NormalPosterior,
 )
 from bbcompress.exact.layers import EXACT_LIMIT as EXACT
-from bbcompress.exact.layers import Linear, LinearWeights
+from bbcompress.exact.layers import ExactLinear, LinearWeights
 from bbcompress.exact.mixture import LogisticMixture
 from bbcompress.images.image import PixelImage, from_array, read_image
 from bbcompress.images.metadata import TEXT, Record
+from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import load, save
-from bbcompress.models.vae import ModelWeights
 from bbcompress.models.zoo import Zoo, model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
@@ -499,8 +499,8 @@ def test_distributions() -> None:
     logistic[n : n + 2000] = np.resize([-1537, -1536, 7168, 7169], 2000)
     logistic[n // 4 : n] >>= 6
     cases: list[tuple[Any, Any, Any, Any]] = [
-        (distributions.Bernoulli(), Bernoulli(), bits, logits),
-        (distributions.DiscretisedLogistic(), DiscretisedLogistic(), x, logistic),
+        (distributions.Bernoulli(), ExactBernoulli(), bits, logits),
+        (distributions.DiscretisedLogistic(), ExactDiscretisedLogistic(), x, logistic),
     ]
     for mine, kind, levels, params in cases:
         starts, frequencies = kind.intervals(params[None].astype(float), levels[None])
@@ -521,9 +521,9 @@ def test_channel_logistic() -> None:
     means, _, _ = distributions.channel_means(params.T, x.T)
     for channel in range(3):
         edges = distributions.logistic_edges(means[channel], params[:, 3 + channel])
-        starts, _ = ChannelLogistic().intervals(params.astype(float), x, channel)
+        starts, _ = ExactChannelLogistic().intervals(params.astype(float), x, channel)
         assert np.array_equal(edges[np.arange(n), x[:, channel]], starts)
-    gradient = ChannelLogistic().gradient(params.astype(float), x.astype(float), NumpyBackend())
+    gradient = ExactChannelLogistic().gradient(params.astype(float), x.astype(float), NumpyBackend())
     assert np.array_equal(distributions.channel_gradient(params.T[None], x.T[None])[0].T, gradient)
 
 
@@ -581,7 +581,7 @@ def test_layers_at_their_clamps() -> None:
             limit=70_000,
         )
         layer = networks.Layer(weights.weight, weights.bias, 11, 12, weights.out_bits, relu, 70_000)
-        exact = Linear(weights, NumpyBackend())
+        exact = ExactLinear(weights, NumpyBackend())
         x = integers(random, 1 << 24, (50, 30))
         y = networks.forward([layer], x)[-1]
         assert np.array_equal(y, exact.forward(x.astype(float)))

@@ -34,8 +34,8 @@ from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError, OutputExi
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, binary_view, read_image
 from bbcompress.limits import ENCODERS, MAX_STEPS
+from bbcompress.models.base import Model
 from bbcompress.models.strips import Canvas, Images, Strips
-from bbcompress.models.vae import Model
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline import sources as files
 from bbcompress.pipeline.compressor import Compressor

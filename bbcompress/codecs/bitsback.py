@@ -10,8 +10,8 @@ import numpy as np
 from bbcompress.codecs.refinement import refine
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import NormalPosterior
+from bbcompress.models.base import Model
 from bbcompress.models.strips import Images, Strips
-from bbcompress.models.vae import Model
 
 NumpyArray = np.ndarray[Any, Any]
 

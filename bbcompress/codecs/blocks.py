@@ -16,8 +16,8 @@ from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
 from bbcompress.limits import MAX_SIDE
+from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.system.threads import threads
 from bbcompress.wire import ByteReader, varint
 

@@ -16,8 +16,8 @@ from bbcompress.exact.distribution_kernels import pop_bits
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
 from bbcompress.limits import ENCODERS
+from bbcompress.models.base import Model
 from bbcompress.models.strips import Images, Strips
-from bbcompress.models.vae import Model
 
 NumpyArray = np.ndarray[Any, Any]
 

@@ -29,8 +29,8 @@ from bbcompress.exact.backend import Backend
 from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
+from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Images, Strips
-from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 
 NumpyArray = np.ndarray[Any, Any]

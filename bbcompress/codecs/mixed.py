@@ -29,8 +29,8 @@ from bbcompress.codecs.rate import code_bits
 from bbcompress.errors import FormatError
 from bbcompress.exact.tables import bin_edges
 from bbcompress.limits import MAX_PIXELS
+from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import MixedCanvas, Strips
-from bbcompress.models.vae import Model, ModelWeights
 from bbcompress.wire import ByteReader, pack, unpack, varint
 
 MAX_MIXED_IMAGES = 1 << 16

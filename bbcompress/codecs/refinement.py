@@ -23,8 +23,8 @@ from bbcompress.exact.tables import (
     IntArray,
     bin_medians,
 )
+from bbcompress.models.base import RHO_BITS, Model
 from bbcompress.models.strips import Images
-from bbcompress.models.vae import RHO_BITS, Model
 
 LEARNING_RATE_UNIT = 1e-6
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

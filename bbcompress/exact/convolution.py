@@ -128,7 +128,7 @@ def _taps(side: int, places: int, k: int, stride: int, padding: int) -> Iterator
             yield tap, slice(start, start + (end - first - 1) * stride + 1, stride), slice(first, end)
 
 
-class Convolution:
+class ExactConvolution:
     """One exact convolution on a backend, with its backward pass by the input."""
 
     def __init__(self, weights: ConvolutionWeights, backend: Backend) -> None:
@@ -221,7 +221,11 @@ class _ResidualBlock:
 
     def __init__(self, wide: ConvolutionWeights, narrow: ConvolutionWeights, backend: Backend) -> None:
         self._backend = backend
-        self._branch: list[_Stage] = [_ReLU(backend), Convolution(wide, backend), Convolution(narrow, backend)]
+        self._branch: list[_Stage] = [
+            _ReLU(backend),
+            ExactConvolution(wide, backend),
+            ExactConvolution(narrow, backend),
+        ]
         self._limit = narrow.limit
 
     def forward_with_tape(self, x: Array) -> tuple[Array, tuple[list[Any], Array]]:
@@ -249,11 +253,11 @@ class ResidualNetwork:
     def __init__(self, layers: Sequence[ConvolutionWeights], blocks: int, first_block: int, backend: Backend) -> None:
         pairs = range(first_block, first_block + 2 * blocks, 2)
         before, behind = (layers[:first_block], layers[first_block + 2 * blocks :]) if blocks else (layers, ())
-        self._stages: list[_Stage] = [Convolution(weights, backend) for weights in before]
+        self._stages: list[_Stage] = [ExactConvolution(weights, backend) for weights in before]
         self._stages += [_ResidualBlock(layers[wide], layers[wide + 1], backend) for wide in pairs]
         if blocks:
             self._stages.append(_ReLU(backend))
-        self._stages += [Convolution(weights, backend) for weights in behind]
+        self._stages += [ExactConvolution(weights, backend) for weights in behind]
 
     def forward(self, x: Array) -> Array:
         """(B, H, W, inputs) -> (B, H', W', outputs), integers in float64 on the first layer's input and the last

@@ -35,7 +35,7 @@ Intervals = tuple[IntArray, IntArray]
 NumpyArray = np.ndarray[Any, Any]
 
 
-class Likelihood(Protocol):
+class ExactLikelihood(Protocol):
     """An observation distribution over D pixels of `levels` levels, `parameters_per_pixel` * D outputs."""
 
     name: str
@@ -55,12 +55,12 @@ class Likelihood(Protocol):
         """d(-log p(x|z))/d(params) in nats and units of 2^-20, (B, outputs); x is (B, D) in float64."""
 
 
-def push_likelihood(message: Message, likelihood: Likelihood, params: NumpyArray, x: NumpyArray) -> None:
+def push_likelihood(message: Message, likelihood: ExactLikelihood, params: NumpyArray, x: NumpyArray) -> None:
     """Push pixels x (B, D) under `params`."""
     message.push(*likelihood.intervals(params, x), PRECISION)
 
 
-def negative_log_likelihood(likelihood: Likelihood, params: NumpyArray, x: NumpyArray) -> IntArray:
+def negative_log_likelihood(likelihood: ExactLikelihood, params: NumpyArray, x: NumpyArray) -> IntArray:
     """Coded size of each image in units of 2^-30 bits, (B,)."""
     _, frequencies = likelihood.intervals(params, x)
     lengths: IntArray = code_length(frequencies, PRECISION).reshape(len(x), -1).sum(axis=1)
@@ -71,7 +71,7 @@ def _flat(array: NumpyArray) -> IntArray:
     return np.ascontiguousarray(array, dtype=np.int64).reshape(-1)
 
 
-class Bernoulli:
+class ExactBernoulli:
     """Pixels 0 and 1; the parameter is the logit of 1 in units of 2^-10."""
 
     name = "bernoulli"
@@ -108,7 +108,7 @@ class Bernoulli:
 _LAST_LEVEL = 255
 
 
-class DiscretisedLogistic:
+class ExactDiscretisedLogistic:
     """Levels 0..255 under a logistic in pixel levels; its mass outside goes to levels 0 and 255.
 
     The first D outputs are means in units of 256 levels * 2^-18 (so 2^-10 levels), the next D the logarithms of
@@ -184,17 +184,17 @@ def _sigmoid(logit: Array, backend: Backend) -> Array:
     return backend.lookup("sigmoid", index)
 
 
-LIKELIHOODS: dict[str, Likelihood] = {kind.name: kind for kind in (Bernoulli(), DiscretisedLogistic())}
+LIKELIHOODS: dict[str, ExactLikelihood] = {kind.name: kind for kind in (ExactBernoulli(), ExactDiscretisedLogistic())}
 
 
-class ChannelLogistic:
+class ExactChannelLogistic:
     """RGB levels 0..255 under logistics, the mean of a channel being linear in the channels before it.
 
     Rows are pixels: params (P, 9), integers of at most 2^24 in magnitude, and levels x (P, 3). The columns are three
     means m in units of 2^-10 levels (256 levels * 2^-18), three logarithms of scales (in levels) in units of 2^-10,
     clamped to [-1.5, 7], and three coefficients c in units of 2^-12. Given the pixel's levels r, g the means are
     m_R, m_G + c_0 (r - m_R) and m_B + c_1 (r - m_R) + c_2 (g - m_G), clamped to 2^24 units. A channel has the intervals
-    of `DiscretisedLogistic`.
+    of `ExactDiscretisedLogistic`.
     """
 
     name = "channel_logistic"
@@ -205,7 +205,7 @@ class ChannelLogistic:
 
     def out_bits(self) -> IntArray:
         """(9,) fractional bits that the decoder's last layer has to give."""
-        bits = [DiscretisedLogistic.MEAN_BITS, ARGUMENT_BITS, self.COEFFICIENT_BITS]
+        bits = [ExactDiscretisedLogistic.MEAN_BITS, ARGUMENT_BITS, self.COEFFICIENT_BITS]
         return np.repeat(np.array(bits, np.int64), self.channels)
 
     def intervals(self, params: NumpyArray, x: NumpyArray, channel: int) -> Intervals:
@@ -213,7 +213,7 @@ class ChannelLogistic:
         params, x = params.astype(np.int64), x.astype(np.int64)
         mean = self._mean(params, x, channel, NumpyBackend())
         row = np.concatenate([mean, params[:, self.channels + channel]])[None]
-        return DiscretisedLogistic().intervals(row, x[:, channel])
+        return ExactDiscretisedLogistic().intervals(row, x[:, channel])
 
     def push(self, message: Message, params: NumpyArray, x: NumpyArray) -> None:
         """Push pixels x (P, 3): all their blue, then their green, then their red."""
@@ -266,9 +266,9 @@ class ChannelLogistic:
             g_green - ((c2 * g_blue) >> self.COEFFICIENT_BITS),
             g_blue,
             *by_log_scale,
-            (g_green * red) >> DiscretisedLogistic.MEAN_BITS,
-            (g_blue * red) >> DiscretisedLogistic.MEAN_BITS,
-            (g_blue * green) >> DiscretisedLogistic.MEAN_BITS,
+            (g_green * red) >> ExactDiscretisedLogistic.MEAN_BITS,
+            (g_blue * red) >> ExactDiscretisedLogistic.MEAN_BITS,
+            (g_blue * green) >> ExactDiscretisedLogistic.MEAN_BITS,
         ]
         gradient = backend.zeros((len(columns[0]), self.parameters_per_pixel))
         for i, column in enumerate(columns):

@@ -91,7 +91,7 @@ class LinearWeights:
             raise ModelError("a linear layer's sums can leave the range of exact float64 integers")
 
 
-class Linear:
+class ExactLinear:
     """One exact linear layer on a backend, with its backward pass by the input."""
 
     def __init__(self, weights: LinearWeights, backend: Backend) -> None:
@@ -132,7 +132,7 @@ class Network:
     """A chain of exact linear layers on a backend."""
 
     def __init__(self, layers: Sequence[LinearWeights], backend: Backend) -> None:
-        self._layers = [Linear(weights, backend) for weights in layers]
+        self._layers = [ExactLinear(weights, backend) for weights in layers]
 
     def forward(self, x: Array) -> Array:
         """(B, inputs) -> (B, outputs), integers in float64 on the first layer's input and the last one's grids."""

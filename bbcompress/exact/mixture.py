@@ -15,7 +15,7 @@ import numpy as np
 from bbcompress.coder.ans import Message
 from bbcompress.exact import mixture_kernels as kernels
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import PRECISION, Bernoulli, Intervals, NumpyArray
+from bbcompress.exact.distributions import PRECISION, ExactBernoulli, Intervals, NumpyArray
 from bbcompress.exact.tables import ARGUMENT_BITS, IntArray, table
 
 MAX_COMPONENTS = 256
@@ -104,20 +104,20 @@ class LocalBernoulli:
     outputs = 1
 
     def out_bits(self) -> IntArray:
-        return Bernoulli().out_bits(1)
+        return ExactBernoulli().out_bits(1)
 
     def intervals(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> Intervals:
         params, _, x = _checked(1, params, references, x)
-        return Bernoulli().intervals(params, x)
+        return ExactBernoulli().intervals(params, x)
 
     def pop(self, message: Message, first_lane: int, params: NumpyArray, references: NumpyArray) -> IntArray:
         params, references = _checked(1, params, references)
-        _, frequency_of_one = Bernoulli().intervals(params, np.ones_like(references))
+        _, frequency_of_one = ExactBernoulli().intervals(params, np.ones_like(references))
         return message.pop_bernoulli(frequency_of_one, PRECISION, first_lane)
 
     def gradient(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> NumpyArray:
         params, _, x = _checked(1, params, references, x)
-        gradient: NumpyArray = Bernoulli().gradient(params, x[:, None].astype(np.float64), NumpyBackend())
+        gradient: NumpyArray = ExactBernoulli().gradient(params, x[:, None].astype(np.float64), NumpyBackend())
         return gradient
 
 

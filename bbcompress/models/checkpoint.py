@@ -15,9 +15,10 @@ from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
 from bbcompress.limits import ENCODERS
 from bbcompress.models import local, resnet
+from bbcompress.models.base import Layers, ModelWeights, NumpyArray
 from bbcompress.models.local import LocalWeights
+from bbcompress.models.mlp import MLPWeights
 from bbcompress.models.resnet import ResNetWeights
-from bbcompress.models.vae import Layers, ModelWeights, NumpyArray, VAEWeights
 from bbcompress.system.signals import held_back
 
 WEIGHTS_FILE = "model.safetensors"
@@ -131,7 +132,7 @@ def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: di
     if settings.get("architecture") == local.ARCHITECTURE:
         return _assemble_local(settings, network, shared)
     height, width = (int(side) for side in settings["shape"])
-    return VAEWeights(
+    return MLPWeights(
         shape=(height, width),
         likelihood=str(settings["likelihood"]),
         encoders={name: network(f"encoder.{name}") for name in ENCODERS},

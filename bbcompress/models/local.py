@@ -21,9 +21,7 @@ from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMi
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
 from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
-from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
-from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import (
+from bbcompress.models.base import (
     RHO_BITS,
     Z_BITS,
     Z_LIMIT,
@@ -34,6 +32,8 @@ from bbcompress.models.vae import (
     grid_of,
     hash_of,
 )
+from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
+from bbcompress.models.strips import Canvas, Strips
 
 ARCHITECTURE = "local"
 MAX_TILE = 256
@@ -54,7 +54,7 @@ class LocalWeights:
     any size. cell: side of the squares of a tile that share features; features: how many each has. patch: side of the
     encoder's patches; pool: the means of pool x pool fields of patches go on. centred: whether neighbours and means
     are relative to the pixel's reference. stride: a K step's gradient looks at every stride-th row and column of
-    large images. prior_bits, direct_bits, learning_rate, card: as in `VAEWeights`.
+    large images. prior_bits, direct_bits, learning_rate, card: as in `MLPWeights`.
 
     decoder: z to features. trunk, heads, outputs: see `PixelNetwork`. encoders: by name, the layers for patches and
     those behind the means.
@@ -199,7 +199,7 @@ class LocalWeights:
         }
 
 
-class LocalVAE:
+class ExactLocalVAE:
     """A local model on a backend. Images are `Strips`; z, mu and rho have one row for each of their tiles."""
 
     def __init__(self, weights: LocalWeights, backend: Backend) -> None:

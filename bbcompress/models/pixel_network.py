@@ -17,7 +17,7 @@ from bbcompress.exact.layers import (
     EXACT_LIMIT,
     GRADIENT_LIMIT,
     SINGLE_LIMIT,
-    Linear,
+    ExactLinear,
     LinearWeights,
 )
 from bbcompress.exact.mixture import LocalLikelihood
@@ -115,7 +115,7 @@ def _prove(weights: LinearWeights, limit: NumpyArray, relu: bool) -> None:
 
 
 class _Layer:
-    """One layer forwards, in float32 where that is proved to be exact; backwards by `Linear`, in float64."""
+    """One layer forwards, in float32 where that is proved to be exact; backwards by `ExactLinear`, in float64."""
 
     def __init__(self, weights: LinearWeights, input_limit: NumpyArray, backend: Backend) -> None:
         shift = weights.in_bits + weights.weight_bits - weights.out_bits
@@ -129,7 +129,7 @@ class _Layer:
         self.scale = backend.asarray(np.ldexp(1.0, -shift))
         self.uniform_scale = float(np.ldexp(1.0, -int(shift[0])))
         self.limit = weights.limit
-        self.linear = Linear(weights, backend)
+        self.linear = ExactLinear(weights, backend)
 
     def product(self, x: Array) -> Array:
         """W x, (N, outputs), without the bias."""
@@ -191,8 +191,8 @@ class PixelNetwork:
             _Layer(layer, np.repeat(np.array([weights.heads.limit, pixel_limit]), [self._width, c]), backend)
             for c, layer in enumerate(weights.outputs)
         ]
-        self._head_backward = [Linear(_columns_of(layer, self._width), backend) for layer in weights.outputs]
-        self._heads_backward = Linear(_columns_of(weights.heads, self._split), backend)
+        self._head_backward = [ExactLinear(_columns_of(layer, self._width), backend) for layer in weights.outputs]
+        self._heads_backward = ExactLinear(_columns_of(weights.heads, self._split), backend)
         self._first_features = backend.asarray(
             np.ascontiguousarray(weights.trunk[0].weight[:, self._pixels :].astype(np.float64))
         )

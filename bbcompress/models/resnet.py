@@ -17,13 +17,12 @@ from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, probe
 from bbcompress.exact.convolution import ConvolutionWeights, ResidualNetwork, prove_residual_network
-from bbcompress.exact.distributions import ChannelLogistic, EqualMassBins
+from bbcompress.exact.distributions import EqualMassBins, ExactChannelLogistic
 from bbcompress.exact.layers import GRADIENT_BITS
 from bbcompress.exact.tables import VALUE_BITS, IntArray
 from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
-from bbcompress.models.strips import Canvas, Pixels, Strips
-from bbcompress.models.vae import (
+from bbcompress.models.base import (
     RHO_BITS,
     Z_BITS,
     Z_LIMIT,
@@ -33,6 +32,7 @@ from bbcompress.models.vae import (
     grid_of,
     hash_of,
 )
+from bbcompress.models.strips import Canvas, Pixels, Strips
 
 ARCHITECTURE = "resnet"
 STRIDE = 4
@@ -57,7 +57,7 @@ class ResNetWeights:
     """The integers of a residual VAE, proved to be exact when made.
 
     tile: side, in pixels, of the square that one z describes. blocks: residual blocks in each network. prior_bits,
-    direct_bits, learning_rate, card: as in `VAEWeights`. decoder: a 1x1 convolution, the blocks, two transposed
+    direct_bits, learning_rate, card: as in `MLPWeights`. decoder: a 1x1 convolution, the blocks, two transposed
     convolutions. encoders: by name, two convolutions, the blocks, a 1x1 convolution. The latents of a tile are in the
     order of places, row by row, and at each of its channels.
 
@@ -84,7 +84,7 @@ class ResNetWeights:
         prove_residual_network(self.decoder, self.blocks, 1, channels, Z_LIMIT)
         if self.decoder[0].in_bits != Z_BITS:
             raise ModelError("the decoder's input is not on the grid of z")
-        check_outputs(self.decoder, ChannelLogistic().out_bits())
+        check_outputs(self.decoder, ExactChannelLogistic().out_bits())
         _check_scaling(self.decoder, self.blocks, 1, transposed=True)
         posterior_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), channels)
         for layers in self.encoders.values():
@@ -112,12 +112,12 @@ class ResNetWeights:
     @property
     def levels(self) -> int:
         """Levels of a sub-pixel."""
-        return ChannelLogistic.levels
+        return ExactChannelLogistic.levels
 
     @property
     def likelihood(self) -> str:
         """Its name."""
-        return ChannelLogistic.name
+        return ExactChannelLogistic.name
 
     @property
     def shape(self) -> None:
@@ -191,7 +191,7 @@ class Tiles:
         return len(self.levels)
 
 
-class ResNetVAE:
+class ExactResNetVAE:
     """A residual VAE on a backend. Images are `Strips`; z, mu and rho have one row for each of their tiles."""
 
     def __init__(self, weights: ResNetWeights, backend: Backend) -> None:
@@ -200,7 +200,7 @@ class ResNetVAE:
         self.weights = weights
         self.backend = backend
         self.bins = EqualMassBins(weights.prior_bits)
-        self.likelihood = ChannelLogistic()
+        self.likelihood = ExactChannelLogistic()
         self.decoder = ResidualNetwork(weights.decoder, weights.blocks, 1, backend)
         self._encoders: dict[str, ResidualNetwork] = {}
 
@@ -272,7 +272,7 @@ class ResNetVAE:
         """The likelihood's parameters of all pixels of tiles, int32 (tiles * T^2, 9), for z in units of 2^-24."""
         grid = (z + (1 << (VALUE_BITS - 1 - Z_BITS))) >> (VALUE_BITS - Z_BITS)
         size = self.weights.tile**2
-        params = np.empty((len(z) * size, ChannelLogistic.parameters_per_pixel), np.int32)
+        params = np.empty((len(z) * size, ExactChannelLogistic.parameters_per_pixel), np.int32)
         for rows in _chunks(len(z)):
             outputs = self.decoder.forward(self._places(self.backend.asarray(grid[rows].astype(np.float64))))
             part = slice(rows.start * size, min(rows.stop, len(z)) * size)

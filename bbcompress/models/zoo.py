@@ -14,11 +14,12 @@ from typing import Any
 from bbcompress.errors import MissingModelError, ModelError
 from bbcompress.exact.backend import Backend
 from bbcompress.lazy import cached_property
+from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
-from bbcompress.models.local import LocalVAE, LocalWeights
-from bbcompress.models.resnet import ResNetVAE, ResNetWeights
+from bbcompress.models.local import ExactLocalVAE, LocalWeights
+from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
+from bbcompress.models.resnet import ExactResNetVAE, ResNetWeights
 from bbcompress.models.shipped import shipped_model_folders
-from bbcompress.models.vae import VAE, Model, ModelWeights, VAEWeights
 
 ENVIRONMENT_VARIABLE = "BBC_MODELS"
 BERNOULLI = "bernoulli"
@@ -138,11 +139,11 @@ class Zoo:
 def model_of(weights: ModelWeights, backend: Backend) -> Model:
     """The model of its integers on a backend. Raises ModelError if the backend is not exact."""
     if isinstance(weights, LocalWeights):
-        return LocalVAE(weights, backend)
+        return ExactLocalVAE(weights, backend)
     if isinstance(weights, ResNetWeights):
-        return ResNetVAE(weights, backend)
-    if isinstance(weights, VAEWeights):
-        return VAE(weights, backend)
+        return ExactResNetVAE(weights, backend)
+    if isinstance(weights, MLPWeights):
+        return ExactMLPVAE(weights, backend)
     raise ModelError("a model of a kind that this version does not know")
 
 

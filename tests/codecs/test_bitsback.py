@@ -24,14 +24,15 @@ from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, push_likelihood
 from bbcompress.limits import ENCODERS
-from bbcompress.models import vae as vae_module
+from bbcompress.models import mlp as mlp_module
+from bbcompress.models.base import ModelWeights
+from bbcompress.models.mlp import ExactMLPVAE
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import VAE, ModelWeights
 from bbcompress.models.zoo import model_of
 
 
 def codec_of(likelihood: str = "bernoulli", steps: int = 0, encoder: str = "rha", **settings: Any) -> BitsBack:
-    return BitsBack(VAE(tiny_vae(likelihood, **settings), NumpyBackend()), encoder, steps, 5000)
+    return BitsBack(ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend()), encoder, steps, 5000)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -61,7 +62,7 @@ def test_the_order_of_algorithm_1() -> None:
     message, plain = random_message(2), random_message(2)
     codec.push(message, x)
     z = codec.posterior(x).pop(plain)
-    assert isinstance(codec.vae, VAE)
+    assert isinstance(codec.vae, ExactMLPVAE)
     push_likelihood(plain, codec.vae.likelihood, codec.vae.decode(codec.values(z)), x)
     plain.push_uniform(z.ravel(), codec.vae.weights.prior_bits)
     assert message == plain
@@ -81,7 +82,7 @@ def test_compute_batches_change_no_number(likelihood: str, compute_batch: int, m
     message = random_message(2)
     before = message.copy()
     codec.push(message, x)
-    monkeypatch.setattr(vae_module, "DECODE_BATCH", compute_batch)
+    monkeypatch.setattr(mlp_module, "DECODE_BATCH", compute_batch)
     assert np.array_equal(other.vae.lengths(codec.values(z), x), lengths)
     popped: Any = other.pop(message, 10)
     assert np.array_equal(popped, x)

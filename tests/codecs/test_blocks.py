@@ -28,9 +28,9 @@ from bbcompress.codecs.groups import decode_images, encode_images
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
-from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.base import Model
+from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.resnet import ResNetWeights
-from bbcompress.models.vae import Model
 from bbcompress.models.zoo import model_of
 from bbcompress.wire import ByteReader, varint
 
@@ -353,7 +353,7 @@ def test_images_of_a_group(name: str) -> None:
 def test_models_of_one_size_do_not_code_blocks() -> None:
     weights = tiny_local(image=(8, 8), pool=2)
     models: Any = OneModel("rgb")
-    models.model = LocalVAE(weights, NumpyBackend())
+    models.model = ExactLocalVAE(weights, NumpyBackend())
     header = replace(header_of(weights, 2), size=(8, 8), blocks=True)
     with pytest.raises(FormatError, match="does not code blocks"):
         decode_images(header, bytes(100), models)

@@ -27,23 +27,23 @@ from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS, negative_log_likelihood
 from bbcompress.exact.tables import LOG2_BITS, bin_edges, bin_medians
 from bbcompress.limits import ENCODERS
-from bbcompress.models.local import LocalVAE
+from bbcompress.models.local import ExactLocalVAE
+from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import VAE, VAEWeights
 from bbcompress.models.zoo import model_of
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
 
-def codec_of(weights: VAEWeights) -> DirectCodec:
-    return DirectCodec(VAE(weights, NumpyBackend()))
+def codec_of(weights: MLPWeights) -> DirectCodec:
+    return DirectCodec(ExactMLPVAE(weights, NumpyBackend()))
 
 
 def length(codec: DirectCodec, z: Any, x: Any) -> int:
     """-log2 p(x|z) for one z, by the public pieces alone, in units of 2^-20 bits."""
     bits = codec.vae.weights.direct_bits
     values = np.array([[bin_medians(b)[i] for b, i in zip(bits, z, strict=True)]])
-    assert isinstance(codec.vae, VAE)
+    assert isinstance(codec.vae, ExactMLPVAE)
     return int(negative_log_likelihood(codec.vae.likelihood, codec.vae.decode(values), x)[0])
 
 
@@ -141,7 +141,7 @@ LOCAL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
 
 
 def local_codec(name: str, **more: Any) -> DirectCodec:
-    return DirectCodec(LocalVAE(tiny_local(**LOCAL[name][0], **more), NumpyBackend()))
+    return DirectCodec(ExactLocalVAE(tiny_local(**LOCAL[name][0], **more), NumpyBackend()))
 
 
 @pytest.mark.parametrize("name", LOCAL)
@@ -149,7 +149,7 @@ def local_codec(name: str, **more: Any) -> DirectCodec:
 @pytest.mark.parametrize("direct_bits", [(3, 3, 3), (0, 1, 8), (0, 0, 0)])
 def test_round_trip_of_a_strip(name: str, lanes: int, direct_bits: tuple[int, ...]) -> None:
     weights = replace(tiny_local(**LOCAL[name][0]), direct_bits=direct_bits)
-    codec = DirectCodec(LocalVAE(weights, NumpyBackend()))
+    codec = DirectCodec(ExactLocalVAE(weights, NumpyBackend()))
     height, width = LOCAL[name][1]
 
     def push(message: Message, images: Any) -> None:

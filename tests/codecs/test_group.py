@@ -25,8 +25,9 @@ from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.models.base import ModelWeights
+from bbcompress.models.mlp import ExactMLPVAE
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import VAE, ModelWeights
 from bbcompress.models.zoo import model_of
 
 CONTEXT = b"a context"
@@ -35,7 +36,7 @@ decode_group: Any = group_module.decode_group
 
 
 def codec_of(likelihood: str = "bernoulli", steps: int = 1, **settings: Any) -> BitsBack:
-    return BitsBack(VAE(tiny_vae(likelihood, **settings), NumpyBackend()), "rha", steps, 5000)
+    return BitsBack(ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend()), "rha", steps, 5000)
 
 
 def check_layout(layout: Layout, n: int, lanes: int) -> None:
@@ -130,7 +131,7 @@ def test_another_codec(group: Group) -> None:
         replace(codec, encoder="baseline"),
         replace(codec, steps=2),
         replace(codec, learning_rate=6000),
-        replace(codec, vae=VAE(tiny_vae(seed=1), NumpyBackend())),
+        replace(codec, vae=ExactMLPVAE(tiny_vae(seed=1), NumpyBackend())),
     ]
     for other in others:
         with pytest.raises(FormatError, match="damaged"):

@@ -12,13 +12,13 @@ from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, EqualMassBins, NormalPosterior
 from bbcompress.exact.tables import bin_medians
-from bbcompress.models.vae import VAE
+from bbcompress.models.mlp import ExactMLPVAE
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("steps", [0, 5])
 def test_net_bits_are_what_a_message_grows_by(likelihood: str, steps: int) -> None:
-    codec = BitsBack(VAE(tiny_vae(likelihood, hidden=20), NumpyBackend()), "rha", steps, 20_000)
+    codec = BitsBack(ExactMLPVAE(tiny_vae(likelihood, hidden=20), NumpyBackend()), "rha", steps, 20_000)
     x = sampled_images(codec.vae.weights, 200)
     totals = [net_bits(codec, x, seed=seed).sum() for seed in range(12)]
     growths = []
@@ -33,7 +33,7 @@ def test_net_bits_are_what_a_message_grows_by(likelihood: str, steps: int) -> No
 
 
 def test_samples_are_averaged() -> None:
-    codec = BitsBack(VAE(tiny_vae(), NumpyBackend()), "rha", 0, 5000)
+    codec = BitsBack(ExactMLPVAE(tiny_vae(), NumpyBackend()), "rha", 0, 5000)
     x = sampled_images(codec.vae.weights, 10)
     one, many = net_bits(codec, x), net_bits(codec, x, samples=200)
     assert one.shape == many.shape == (10,)
@@ -46,7 +46,7 @@ def test_samples_are_averaged() -> None:
 
 
 def test_code_bits_are_those_of_a_given_z() -> None:
-    codec = BitsBack(VAE(tiny_vae(), NumpyBackend()), "rha", 1, 5000)
+    codec = BitsBack(ExactMLPVAE(tiny_vae(), NumpyBackend()), "rha", 1, 5000)
     x = sampled_images(codec.vae.weights, 50)
     q = codec.posterior(x)
     message = random_message(words=2000)

@@ -25,17 +25,18 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, NormalPosterior
 from bbcompress.exact.tables import RHO_MAX, RHO_MIN, VALUE_BITS, table
 from bbcompress.limits import MAX_STEPS
-from bbcompress.models.resnet import UNIT_RHO, ResNetVAE
-from bbcompress.models.vae import VAE, Z_BITS, Layers, VAEWeights
+from bbcompress.models.base import Z_BITS, Layers
+from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
+from bbcompress.models.resnet import UNIT_RHO, ExactResNetVAE
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
 
-def vae_of(likelihood: str = "bernoulli", **settings: Any) -> VAE:
-    return VAE(tiny_vae(likelihood, **settings), NumpyBackend())
+def vae_of(likelihood: str = "bernoulli", **settings: Any) -> ExactMLPVAE:
+    return ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend())
 
 
-def refined(vae: VAE, x: Any, steps: int, rate: int = 5000, encoder: str = "rha") -> NormalPosterior:
+def refined(vae: ExactMLPVAE, x: Any, steps: int, rate: int = 5000, encoder: str = "rha") -> NormalPosterior:
     return refine(vae, x, encoder, steps, rate)
 
 
@@ -80,7 +81,7 @@ def run_float(layers: Layers, h: torch.Tensor) -> torch.Tensor:
     return h
 
 
-def float_length(weights: VAEWeights, params: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def float_length(weights: MLPWeights, params: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """-log p(x|z) in nats, summed over everything."""
     if weights.likelihood == "bernoulli":
         return torch.nn.functional.binary_cross_entropy_with_logits(params, x, reduction="sum")
@@ -92,7 +93,7 @@ def float_length(weights: VAEWeights, params: torch.Tensor, x: torch.Tensor) -> 
     return torch.where(x == 0, softplus(-b), torch.where(x == 255, softplus(a), inner)).sum()
 
 
-def float_refine(vae: VAE, x: Any, steps: int, rate: int) -> tuple[Any, Any]:
+def float_refine(vae: ExactMLPVAE, x: Any, steps: int, rate: int) -> tuple[Any, Any]:
     start = vae.encode(vae.observe(x), "rha")
     mu, rho = (torch.from_numpy(np.array(part)).requires_grad_() for part in start)
     adam = torch.optim.Adam([mu, rho], lr=rate * 1e-6)
@@ -170,8 +171,8 @@ def test_many_steps_are_allowed() -> None:
 # Tiles of a residual VAE
 
 
-def resnet(**settings: Any) -> ResNetVAE:
-    return ResNetVAE(tiny_resnet(**settings), NumpyBackend())
+def resnet(**settings: Any) -> ExactResNetVAE:
+    return ExactResNetVAE(tiny_resnet(**settings), NumpyBackend())
 
 
 @pytest.mark.parametrize("steps", [0, 3])

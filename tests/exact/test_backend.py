@@ -16,7 +16,7 @@ from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend, probe
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.exact.layers import Network
 from bbcompress.exact.tables import table
-from bbcompress.models.vae import VAE
+from bbcompress.models.mlp import ExactMLPVAE
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 NUMPY: Backend = NumpyBackend()
@@ -65,7 +65,7 @@ def test_inexact_backends_are_refused(backend: Backend) -> None:
     with pytest.raises(ModelError, match="not exact"):
         probe(backend)
     with pytest.raises(ModelError, match="not exact"):
-        VAE(tiny_vae(), backend)
+        ExactMLPVAE(tiny_vae(), backend)
 
 
 @torch_backends
@@ -152,7 +152,7 @@ def test_refinement(backend: Backend, likelihood: str) -> None:
     x = sampled_images(weights, 25)
     posteriors = []
     for each in (NUMPY, backend):
-        vae = VAE(weights, each)
+        vae = ExactMLPVAE(weights, each)
         posteriors.append(refine(vae, x, "rha", 3, 20_000))
     for name in ("mu", "sigma"):
         one, other = (getattr(q, name) for q in posteriors)

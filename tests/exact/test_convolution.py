@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.exact.convolution import (
-    Convolution,
     ConvolutionWeights,
+    ExactConvolution,
     ResidualNetwork,
     fold,
     prove_residual_network,
@@ -134,7 +134,7 @@ def test_agrees_with_plain_integers(
     assert expected.shape == (batch, *y_sides, outputs)
     back = plain_backward(weights, gradient, expected, sides)
     for backend in (NUMPY, TorchBackend()):
-        convolution = Convolution(weights, backend)
+        convolution = ExactConvolution(weights, backend)
         y = convolution.forward(backend.asarray(x.astype(float)))
         assert backend.numpy(y).dtype == np.float64
         assert np.array_equal(backend.numpy(y), expected)
@@ -185,7 +185,7 @@ def test_agrees_with_torch_and_its_gradient(
     weights = random_layer(random, 4, 5, k, 9, relu=relu, stride=stride, padding=padding, transposed=transposed)
     sides = sizes(fine, k, stride, padding, False) if transposed else fine
     x = random.integers(-50, 51, (3, *sides, 4)).astype(float)
-    convolution = Convolution(weights, NUMPY)
+    convolution = ExactConvolution(weights, NUMPY)
     y = convolution.forward(x)
     inputs = channels_first(x).requires_grad_()
     expected = torch_convolution(weights, inputs)
@@ -240,14 +240,14 @@ def test_taps_that_meet_no_pixel() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(5, 4), (4, 5), (1, 4), (4, 1), (0, 4)])
 def test_sides_that_the_stride_does_not_divide(height: int, width: int) -> None:
-    convolution = Convolution(layer(np.ones((1, 1, 4, 4)), stride=2, padding=1), NUMPY)
+    convolution = ExactConvolution(layer(np.ones((1, 1, 4, 4)), stride=2, padding=1), NUMPY)
     assert convolution.forward(np.ones((1, 4, 4, 1))).shape == (1, 2, 2, 1)
     with pytest.raises(ValueError, match="a side of"):
         convolution.forward(np.ones((1, height, width, 1)))
 
 
 def test_transposed_convolutions_of_no_pixels() -> None:
-    convolution = Convolution(layer(np.ones((1, 1, 2, 2)), padding=1, transposed=True), NUMPY)
+    convolution = ExactConvolution(layer(np.ones((1, 1, 2, 2)), padding=1, transposed=True), NUMPY)
     assert convolution.forward(np.ones((1, 2, 2, 1))).shape == (1, 1, 1, 1)
     with pytest.raises(ValueError, match="a side of"):
         convolution.forward(np.ones((1, 1, 2, 1)))
@@ -265,7 +265,7 @@ def test_patches_of_another_image() -> None:
 @pytest.mark.parametrize("transposed", [False, True])
 def test_inputs_are_left_alone(k: int, transposed: bool) -> None:
     random = np.random.default_rng(0)
-    convolution = Convolution(random_layer(random, 2, 2, k, 9, padding=k // 2, transposed=transposed), NUMPY)
+    convolution = ExactConvolution(random_layer(random, 2, 2, k, 9, padding=k // 2, transposed=transposed), NUMPY)
     x, gradient = (random.integers(-9, 10, (1, 4, 4, 2)).astype(float) for _ in range(2))
     before = x.copy(), gradient.copy()
     y = convolution.forward(x)
@@ -279,15 +279,15 @@ def test_inputs_are_left_alone(k: int, transposed: bool) -> None:
 def test_clamps_and_relu() -> None:
     x = np.array([-(1 << 24), -1.0, 0, 1, 1 << 24]).reshape(1, 5, 1, 1)
     one = [[[[3]]]]
-    assert Convolution(layer(one), NUMPY).forward(x).ravel().tolist() == [-(1 << 24), -3, 0, 3, 1 << 24]
-    assert Convolution(layer(one, relu=True, limit=100), NUMPY).forward(x).ravel().tolist() == [0, 0, 0, 3, 100]
+    assert ExactConvolution(layer(one), NUMPY).forward(x).ravel().tolist() == [-(1 << 24), -3, 0, 3, 1 << 24]
+    assert ExactConvolution(layer(one, relu=True, limit=100), NUMPY).forward(x).ravel().tolist() == [0, 0, 0, 3, 100]
 
 
 def test_nothing_flows_back_through_a_lower_clamp() -> None:
     gradient = np.full((1, 4, 1, 1), 7.0)
     y = np.array([-100.0, 0, 1, 100]).reshape(1, 4, 1, 1)
     for relu, expected in ((False, [0, 7, 7, 7]), (True, [0, 0, 7, 7])):
-        convolution = Convolution(layer([[[[1]]]], relu=relu, limit=100), NUMPY)
+        convolution = ExactConvolution(layer([[[[1]]]], relu=relu, limit=100), NUMPY)
         assert convolution.backward(gradient, y).ravel().tolist() == expected
 
 
@@ -295,7 +295,7 @@ def test_gradients_beyond_the_limit_are_clamped_before_the_product() -> None:
     weights = layer([[[[1 << 21]]], [[[-(1 << 21)]]], [[[1]]]], weight_bits=20)
     weights.prove(1)
     gradient = np.array([1 << 36, 1 << 30, 5 << 20], np.float64).reshape(1, 1, 1, 3)
-    assert Convolution(weights, NUMPY).backward(gradient, np.ones((1, 1, 1, 3))).tolist() == [[[[5]]]]
+    assert ExactConvolution(weights, NUMPY).backward(gradient, np.ones((1, 1, 1, 3))).tolist() == [[[[5]]]]
 
 
 # What the proof refuses

@@ -18,11 +18,11 @@ from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import (
     LIKELIHOODS,
     PRECISION,
-    Bernoulli,
-    ChannelLogistic,
-    DiscretisedLogistic,
     EqualMassBins,
-    Likelihood,
+    ExactBernoulli,
+    ExactChannelLogistic,
+    ExactDiscretisedLogistic,
+    ExactLikelihood,
     NormalPosterior,
     negative_log_likelihood,
     push_likelihood,
@@ -112,7 +112,7 @@ def test_far_bins_have_no_frequency() -> None:
 @likelihoods
 @checked
 @given(st.data())
-def test_likelihood_round_trip(likelihood: Likelihood, data: st.DataObject) -> None:
+def test_likelihood_round_trip(likelihood: ExactLikelihood, data: st.DataObject) -> None:
     n, d = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 7))
     lists = st.lists(outputs, min_size=n * d, max_size=n * d)
     columns = [np.reshape(data.draw(lists), (n, d)) for _ in range(likelihood.parameters_per_pixel)]
@@ -146,7 +146,7 @@ def test_posterior_and_prior_round_trip(data: st.DataObject) -> None:
 
 
 @likelihoods
-def test_empty_messages_raise_and_stay(likelihood: Likelihood) -> None:
+def test_empty_messages_raise_and_stay(likelihood: ExactLikelihood) -> None:
     message = Message.empty(2)
     before = message.copy()
     params = np.zeros((3, 30 * likelihood.parameters_per_pixel))
@@ -179,7 +179,7 @@ def softplus(x: float) -> float:
 @pytest.mark.parametrize("logit", [-40.0, -15.9, -9.0, -1.5, -0.001, 0.0, 0.3, 2.0, 8.0, 14.0, 16.0, 40.0])
 def test_bernoulli_is_close(logit: float) -> None:
     units = round(logit * 1024)
-    _, frequencies = Bernoulli().intervals(params_of([units, units]), np.array([[0, 1]], np.uint8))
+    _, frequencies = ExactBernoulli().intervals(params_of([units, units]), np.array([[0, 1]], np.uint8))
     p = logistic(units / 1024)
     np.testing.assert_allclose(frequencies / TOTAL, [1 - p, p], atol=1.01 * 2**-24 + 1.2e-7 * (abs(logit) > 16))
 
@@ -189,7 +189,7 @@ def test_bernoulli_is_close(logit: float) -> None:
 def test_discretised_logistic_is_close(mean: float, log_scale: float) -> None:
     mean_units, u = round(mean * 1024), round(log_scale * 1024)
     params = params_of(np.full(256, mean_units), np.full(256, u))
-    starts, frequencies = DiscretisedLogistic().intervals(params, np.arange(256, dtype=np.uint8)[None])
+    starts, frequencies = ExactDiscretisedLogistic().intervals(params, np.arange(256, dtype=np.uint8)[None])
     scale = math.exp(min(max(u / 1024, -1.5), 7.0))
     edges = [logistic((k - 0.5 - mean_units / 1024) / scale) for k in range(1, 256)]
     cdf = np.array([0.0, *edges, 1.0])
@@ -215,7 +215,7 @@ def test_normal_posterior_is_close(bits: int, mu: float, index: int) -> None:
 
 
 @likelihoods
-def test_length_of_images(likelihood: Likelihood) -> None:
+def test_length_of_images(likelihood: ExactLikelihood) -> None:
     random = np.random.default_rng(0)
     x = random.integers(0, likelihood.levels, (5, 40)).astype(np.uint8)
     params = random.integers(0, 3000, (5, 40 * likelihood.parameters_per_pixel)).astype(float)
@@ -231,7 +231,7 @@ def test_length_of_images(likelihood: Likelihood) -> None:
 # Gradients
 
 
-def gradient_of(likelihood: Likelihood, params: Any, x: Any) -> Any:
+def gradient_of(likelihood: ExactLikelihood, params: Any, x: Any) -> Any:
     before = params.copy()
     gradient = likelihood.gradient(params, np.array(x, np.float64), NumpyBackend())
     assert np.array_equal(params, before)
@@ -247,7 +247,7 @@ def derivative(function: Any, x: float, step: float = 1e-5) -> float:
 @pytest.mark.parametrize("logit", [-15.0, -3.0, -0.25, 0.0, 1.0, 7.0, 15.5])
 def test_bernoulli_gradient(logit: float) -> None:
     units = round(logit * 1024)
-    gradient = gradient_of(Bernoulli(), params_of([units, units]), [[0, 1]])[0]
+    gradient = gradient_of(ExactBernoulli(), params_of([units, units]), [[0, 1]])[0]
     expected = [derivative(softplus, units / 1024), derivative(lambda v: softplus(-v), units / 1024)]
     np.testing.assert_allclose(gradient, expected, atol=2e-6)
 
@@ -255,7 +255,7 @@ def test_bernoulli_gradient(logit: float) -> None:
 def test_bernoulli_gradient_beyond_the_table() -> None:
     units = 40 << 10
     params = params_of([units, units, -units, -units])
-    np.testing.assert_allclose(gradient_of(Bernoulli(), params, [[0, 1, 0, 1]])[0], [1, 0, 0, -1], atol=2e-6)
+    np.testing.assert_allclose(gradient_of(ExactBernoulli(), params, [[0, 1, 0, 1]])[0], [1, 0, 0, -1], atol=2e-6)
 
 
 def logistic_length(level: int, o: float, u: float) -> float:
@@ -275,7 +275,7 @@ def logistic_length(level: int, o: float, u: float) -> float:
 def test_logistic_gradient(level: int, mean: float, log_scale: float) -> None:
     mean_units, u_units = round(mean * 1024), round(log_scale * 1024)
     o, u = mean_units * 2.0**-18, u_units / 1024
-    by_mean, by_scale = gradient_of(DiscretisedLogistic(), params_of([mean_units], [u_units]), [[level]])[0]
+    by_mean, by_scale = gradient_of(ExactDiscretisedLogistic(), params_of([mean_units], [u_units]), [[level]])[0]
     expected = derivative(lambda v: logistic_length(level, v, u), o, 1e-7)
     width = 256 * math.exp(-min(max(u, -1.5), 7.0))  # d(logit) by do; the logit's grid is 2^-10
     truncation = 2**-18 * 256 / width  # 18 bits of exp(-u) are used
@@ -291,7 +291,7 @@ def test_logistic_gradient(level: int, mean: float, log_scale: float) -> None:
 def test_clamped_log_scales_get_no_gradient() -> None:
     us = [LOG_SCALE_MIN - 1, LOG_SCALE_MIN, LOG_SCALE_MAX, LOG_SCALE_MAX + 1, -ACTIVATION_LIMIT, ACTIVATION_LIMIT]
     params = params_of(np.full(6, 100 << 10), us)
-    by_scale = gradient_of(DiscretisedLogistic(), params, [[90] * 6])[0, 6:]
+    by_scale = gradient_of(ExactDiscretisedLogistic(), params, [[90] * 6])[0, 6:]
     assert (by_scale != 0).tolist() == [False, True, True, False, False, False]
 
 
@@ -299,7 +299,7 @@ def test_gradients_of_extreme_outputs_do_not_overflow() -> None:
     extremes = [-ACTIVATION_LIMIT, ACTIVATION_LIMIT]
     means, us, levels = np.meshgrid(extremes, [LOG_SCALE_MIN, 0, LOG_SCALE_MAX], [0, 1, 254, 255])
     params = params_of(means.ravel(), us.ravel())
-    gradient = gradient_of(DiscretisedLogistic(), params, levels.reshape(1, -1))[0]
+    gradient = gradient_of(ExactDiscretisedLogistic(), params, levels.reshape(1, -1))[0]
     for i, (mean, u, level) in enumerate(zip(means.ravel(), us.ravel(), levels.ravel(), strict=True)):
         toward = -1 if mean < level << 10 else 1  # the mean has to move to the level
         edge = (level == 0 and mean < 0) or (level == 255 and mean > 0)
@@ -309,7 +309,7 @@ def test_gradients_of_extreme_outputs_do_not_overflow() -> None:
 
 # A pixel's channels
 
-CHANNELS = ChannelLogistic()
+CHANNELS = ExactChannelLogistic()
 coefficients = st.one_of(outputs, st.integers(-2 << 12, 2 << 12))
 pixel_params = st.tuples(*[outputs] * 6, *[coefficients] * 3)
 
@@ -344,7 +344,7 @@ def test_channels_are_logistics_about_their_means(params: tuple[int, ...], x: tu
         starts, frequencies = CHANNELS.intervals(np.tile(params, (256, 1)), rows, channel)
         check_partition(starts, frequencies)
         logistic_params = params_of(np.full(256, means[channel]), np.full(256, params[3 + channel]))
-        expected = DiscretisedLogistic().intervals(logistic_params, np.arange(256)[None])
+        expected = ExactDiscretisedLogistic().intervals(logistic_params, np.arange(256)[None])
         assert np.array_equal(starts, expected[0])
         assert np.array_equal(frequencies, expected[1])
 
@@ -444,11 +444,11 @@ def test_channel_gradient_is_that_of_torch() -> None:
 
 
 def test_channel_gradient_of_the_first_mean_alone() -> None:
-    """Without coefficients, three of `DiscretisedLogistic`."""
+    """Without coefficients, three of `ExactDiscretisedLogistic`."""
     params, x = moderate_pixels(200)
     params[:, 6:] = 0
     gradient = CHANNELS.gradient(params, x, NumpyBackend())
-    logistic = DiscretisedLogistic().gradient(params[:, :6].astype(float), x.astype(float), NumpyBackend())
+    logistic = ExactDiscretisedLogistic().gradient(params[:, :6].astype(float), x.astype(float), NumpyBackend())
     assert np.array_equal(gradient[:, :6], logistic)
 
 
@@ -457,7 +457,7 @@ def test_channel_gradient_of_the_first_mean_alone() -> None:
 def test_channel_gradient_does_not_overflow(params: tuple[int, ...], x: tuple[int, ...]) -> None:
     """The chain rule in Python integers, from the derivatives of single logistics; the same on torch tensors."""
     means = exact_channel_means(params, x)
-    logistic = DiscretisedLogistic().gradient(params_of(means, params[3:6]), np.array([x], float), NumpyBackend())
+    logistic = ExactDiscretisedLogistic().gradient(params_of(means, params[3:6]), np.array([x], float), NumpyBackend())
     g_red, g_green, g_blue, *by_log_scale = (int(v) for v in logistic[0])
     m, (c0, c1, c2) = params[:3], params[6:]
     red, green = x[0] * 1024 - m[0], x[1] * 1024 - m[1]

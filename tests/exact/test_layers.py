@@ -20,7 +20,7 @@ from bbcompress.exact.layers import (
     EXACT_LIMIT,
     GRADIENT_BITS,
     GRADIENT_LIMIT,
-    Linear,
+    ExactLinear,
     LinearWeights,
     Network,
     prove_network,
@@ -68,11 +68,11 @@ def plain_backward(weights: LinearWeights, gradient: Rows, y: Rows) -> Rows:
 
 
 def run_forward(weights: LinearWeights, x: Any) -> Any:
-    return Linear(weights, BACKEND).forward(np.array(x, np.float64))
+    return ExactLinear(weights, BACKEND).forward(np.array(x, np.float64))
 
 
 def run_backward(weights: LinearWeights, gradient: Any, y: Any) -> Any:
-    return Linear(weights, BACKEND).backward(np.array(gradient, np.float64), np.array(y, np.float64))
+    return ExactLinear(weights, BACKEND).backward(np.array(gradient, np.float64), np.array(y, np.float64))
 
 
 @st.composite
@@ -153,7 +153,7 @@ def test_rows_do_not_depend_on_their_batch(relu: bool) -> None:
         relu=relu,
     )
     weights.prove(ACTIVATION_LIMIT)
-    linear = Linear(weights, BACKEND)
+    linear = ExactLinear(weights, BACKEND)
     x = random.integers(-(1 << 24), 1 << 24, (40, 257)).astype(float)
     gradient = random.integers(-(1 << 30), 1 << 30, (40, 113)).astype(float)
     y = linear.forward(x)
@@ -167,7 +167,7 @@ def test_rows_do_not_depend_on_their_batch(relu: bool) -> None:
 
 
 def test_inputs_are_left_alone() -> None:
-    linear = Linear(layer([[3]]), BACKEND)
+    linear = ExactLinear(layer([[3]]), BACKEND)
     x, gradient, y = np.array([[5.0]]), np.array([[2.0]]), np.array([[15.0]])
     linear.forward(x)
     linear.backward(gradient, y)

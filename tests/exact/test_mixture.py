@@ -15,7 +15,7 @@ from bbcompress.coder import kernel_cache
 from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact import mixture_kernels
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import PRECISION, Bernoulli
+from bbcompress.exact.distributions import PRECISION, ExactBernoulli
 from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS, GRADIENT_LIMIT
 from bbcompress.exact.mixture import MAX_COMPONENTS, LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import LOGIT_LIMIT, table
@@ -148,7 +148,7 @@ def test_golden_gradient() -> None:
 def test_bernoulli_is_that_of_whole_images() -> None:
     random = np.random.default_rng(0)
     params, x = random.integers(-20_000, 20_000, (50, 1)).astype(float), random.integers(0, 2, 50)
-    ours, theirs = LocalBernoulli(), Bernoulli()
+    ours, theirs = LocalBernoulli(), ExactBernoulli()
     references = np.zeros(50, np.int64)
     assert np.array_equal(ours.intervals(params, references, x), theirs.intervals(params, x[:, None]))
     gradient = theirs.gradient(params, x[:, None].astype(float), NumpyBackend())

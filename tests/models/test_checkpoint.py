@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import (
     CARD_FILE,
     FORMAT,
@@ -30,7 +31,6 @@ from bbcompress.models.checkpoint import (
     read_card,
     save,
 )
-from bbcompress.models.vae import ModelWeights
 
 WEIGHTS = tiny_vae()
 

@@ -16,9 +16,9 @@ from bbcompress.exact.backend import Backend, NumpyBackend
 from bbcompress.exact.layers import LinearWeights
 from bbcompress.limits import ENCODERS
 from bbcompress.models import local
-from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.base import RHO_BITS, Z_BITS
+from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import RHO_BITS, Z_BITS
 from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -34,18 +34,18 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
 models = pytest.mark.parametrize("name", MODELS)
 
 
-def vae_of(name: str, backend: Backend | None = None, **more: Any) -> LocalVAE:
-    return LocalVAE(tiny_local(**MODELS[name][0], **more), backend or NumpyBackend())
+def vae_of(name: str, backend: Backend | None = None, **more: Any) -> ExactLocalVAE:
+    return ExactLocalVAE(tiny_local(**MODELS[name][0], **more), backend or NumpyBackend())
 
 
-def images_of(vae: LocalVAE, name: str, seed: int = 0) -> Strips:
+def images_of(vae: ExactLocalVAE, name: str, seed: int = 0) -> Strips:
     """Of the model's own, the last one noise."""
     strips = sampled_strips(vae.weights, *MODELS[name][1], seed=seed)
     strips.canvas.inner[-1:] = noise_strips(vae.weights, 1, *MODELS[name][1][1:], seed=seed).canvas.inner
     return strips
 
 
-def latents_of(vae: LocalVAE, x: Strips, seed: int = 0) -> Any:
+def latents_of(vae: ExactLocalVAE, x: Strips, seed: int = 0) -> Any:
     """Some z of x, in units of 2^-24."""
     bins = np.random.default_rng(seed).integers(0, 256, (len(x) * x.latent_rows, vae.weights.latents))
     return vae.bins.medians(bins)
@@ -290,7 +290,7 @@ def test_torch_gives_the_same(name: str, device: str) -> None:
     from bbcompress.exact.backend import TorchBackend
 
     plain = vae_of(name)
-    other = LocalVAE(plain.weights, TorchBackend(device))
+    other = ExactLocalVAE(plain.weights, TorchBackend(device))
     x = images_of(plain, name)
     z = latents_of(plain, x)
     assert np.array_equal(plain.lengths(z, x), other.lengths(z, x))
@@ -306,7 +306,7 @@ def test_torch_gives_the_same(name: str, device: str) -> None:
 
 
 def test_model_of() -> None:
-    assert isinstance(model_of(tiny_local(), NumpyBackend()), LocalVAE)
+    assert isinstance(model_of(tiny_local(), NumpyBackend()), ExactLocalVAE)
 
 
 def test_a_backend_that_is_not_exact_is_refused() -> None:
@@ -315,7 +315,7 @@ def test_a_backend_that_is_not_exact_is_refused() -> None:
             return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
 
     with pytest.raises(ModelError, match="not exact"):
-        LocalVAE(tiny_local(), Coarse())
+        ExactLocalVAE(tiny_local(), Coarse())
 
 
 # What the weights have to be

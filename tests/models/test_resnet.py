@@ -16,14 +16,14 @@ from bbcompress.codecs.refinement import refine
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.exact.convolution import ConvolutionWeights
-from bbcompress.exact.distributions import ChannelLogistic
+from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS
 from bbcompress.exact.tables import RHO_MIN, VALUE_BITS, table
 from bbcompress.limits import ENCODERS
 from bbcompress.models import resnet
-from bbcompress.models.resnet import PIXEL_BITS, STRIDE, UNIT_RHO, Convolutions, ResNetVAE, ResNetWeights, Tiles
+from bbcompress.models.base import RHO_BITS, Z_BITS, grid_of
+from bbcompress.models.resnet import PIXEL_BITS, STRIDE, UNIT_RHO, Convolutions, ExactResNetVAE, ResNetWeights, Tiles
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import RHO_BITS, Z_BITS, grid_of
 from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[ResNetWeights, tuple[int, int, int]]] = {
@@ -40,8 +40,8 @@ MODELS: dict[str, tuple[ResNetWeights, tuple[int, int, int]]] = {
 models = pytest.mark.parametrize("name", MODELS)
 
 
-def vae_of(name: str, backend: Backend | None = None) -> ResNetVAE:
-    return ResNetVAE(MODELS[name][0], backend or NumpyBackend())
+def vae_of(name: str, backend: Backend | None = None) -> ExactResNetVAE:
+    return ExactResNetVAE(MODELS[name][0], backend or NumpyBackend())
 
 
 def images_of(name: str, seed: int = 0) -> Strips:
@@ -57,18 +57,18 @@ def empty_of(name: str) -> Strips:
     return Strips.all_of(Canvas(*shape, weights.channels, weights.tile))
 
 
-def latents_of(vae: ResNetVAE, x: Strips, seed: int = 0) -> Any:
+def latents_of(vae: ExactResNetVAE, x: Strips, seed: int = 0) -> Any:
     """Some z of x, in units of 2^-24."""
     bins = np.random.default_rng(seed).integers(0, 256, (len(x) * x.latent_rows, vae.weights.latents))
     return vae.bins.medians(bins)
 
 
-def gradient_of(vae: ResNetVAE, z: Any, x: Strips) -> Any:
+def gradient_of(vae: ExactResNetVAE, z: Any, x: Strips) -> Any:
     """For z in units of 2^-24."""
     return vae.gradient(z * 2.0**-24, vae.observe(x), 1)
 
 
-def numbers_of(vae: ResNetVAE, z: Any, x: Strips) -> list[Any]:
+def numbers_of(vae: ExactResNetVAE, z: Any, x: Strips) -> list[Any]:
     """All that a model says of x, one row for each tile."""
     return [*vae.encode(vae.observe(x), "rha"), vae.lengths(z, x), gradient_of(vae, z, x)]
 
@@ -235,10 +235,10 @@ def test_likelihood_is_that_of_integers(name: str) -> None:
         params = plain_network(weights.decoder, weights.blocks, 1, places)
         height, width = tile.shape[:2]
         inside = params[:height, :width].reshape(-1, 9)
-        assert lengths[row] == ChannelLogistic().lengths(inside, tile.reshape(-1, 3)).sum()
+        assert lengths[row] == ExactChannelLogistic().lengths(inside, tile.reshape(-1, 3)).sum()
 
 
-def drawn_near_z(name: str) -> tuple[ResNetVAE, Strips, Any]:
+def drawn_near_z(name: str) -> tuple[ExactResNetVAE, Strips, Any]:
     """A model, images and z, in units of 2^-24, from near which they are drawn.
 
     Of others some pixels would be so unlikely that they have the least frequency there is: no gradient sees that.
@@ -424,7 +424,7 @@ def test_torch_gives_the_same(name: str, device: str) -> None:
 
 
 def test_model_of() -> None:
-    assert isinstance(model_of(tiny_resnet(), NumpyBackend()), ResNetVAE)
+    assert isinstance(model_of(tiny_resnet(), NumpyBackend()), ExactResNetVAE)
 
 
 def test_a_backend_that_is_not_exact_is_refused() -> None:
@@ -433,7 +433,7 @@ def test_a_backend_that_is_not_exact_is_refused() -> None:
             return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
 
     with pytest.raises(ModelError, match="not exact"):
-        ResNetVAE(tiny_resnet(), Coarse())
+        ExactResNetVAE(tiny_resnet(), Coarse())
 
 
 # What the weights have to be
@@ -659,7 +659,7 @@ def fixed_model() -> ResNetWeights:
         tile=4, blocks=1, prior_bits=4, direct_bits=(2,), learning_rate=7,
         decoder=(
             layer(hidden, 1, 1, Z_BITS), *block, layer(hidden, 2, 4, relu=True, limit=100, **up),
-            layer(ChannelLogistic().out_bits().tolist(), 2, 4, **up),
+            layer(ExactChannelLogistic().out_bits().tolist(), 2, 4, **up),
         ),
         encoders={"rha": encoder, "baseline": encoder},
     )  # fmt: skip

@@ -15,10 +15,11 @@ from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.models import shipped
+from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import save
-from bbcompress.models.local import LocalVAE
-from bbcompress.models.resnet import ResNetVAE
-from bbcompress.models.vae import VAE, ModelWeights
+from bbcompress.models.local import ExactLocalVAE
+from bbcompress.models.mlp import ExactMLPVAE
+from bbcompress.models.resnet import ExactResNetVAE
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
@@ -160,7 +161,7 @@ def test_a_model_for_images_of_any_size(place: Path, card: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     ("weights", "kind"),
-    [(tiny_vae(), VAE), (tiny_local(), LocalVAE), (tiny_resnet(), ResNetVAE)],
+    [(tiny_vae(), ExactMLPVAE), (tiny_local(), ExactLocalVAE), (tiny_resnet(), ExactResNetVAE)],
     ids=["mlp", "local", "resnet"],
 )
 def test_a_checkpoint_makes_the_model_of_its_kind(weights: ModelWeights, kind: type[Any], place: Path) -> None:

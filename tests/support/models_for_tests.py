@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from bbcompress.exact.convolution import ConvolutionWeights
-from bbcompress.exact.distributions import LIKELIHOODS, ChannelLogistic
+from bbcompress.exact.distributions import LIKELIHOODS, ExactChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.limits import ENCODERS
+from bbcompress.models.base import RHO_BITS, Z_BITS, Layers, ModelWeights
 from bbcompress.models.local import LocalWeights
+from bbcompress.models.mlp import MLPWeights
 from bbcompress.models.pixel_network import PIXEL_BITS, input_count
 from bbcompress.models.resnet import PIXEL_BITS as RESNET_PIXEL_BITS
 from bbcompress.models.resnet import Convolutions, ResNetWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.vae import RHO_BITS, Z_BITS, Layers, ModelWeights, VAEWeights
 
 WEIGHT_BITS = 14
 FEATURE_LIMIT = 8 << PIXEL_BITS
@@ -68,7 +69,7 @@ def tiny_vae(
     seed: int = 0,
     prior_bits: int = 8,
     direct_bits: int = 3,
-) -> VAEWeights:
+) -> MLPWeights:
     """A random VAE whose latents matter: logits of about +-4, or means all over the levels at scales of e^3."""
     random = np.random.default_rng(seed)
     dimensions, levels = shape[0] * shape[1], LIKELIHOODS[likelihood].levels
@@ -87,7 +88,7 @@ def tiny_vae(
         decoder[-1].bias[:dimensions] += 1 << (ACTIVATION_BITS + WEIGHT_BITS - 1)
         decoder[-1].bias[dimensions:] += 3 << (ACTIVATION_BITS + WEIGHT_BITS)
         decoder[-1].weight[dimensions:] >>= 2
-    return VAEWeights(
+    return MLPWeights(
         shape=shape,
         likelihood=likelihood,
         prior_bits=prior_bits,
@@ -110,10 +111,10 @@ def sampled_images(weights: ModelWeights, n: int, seed: int = 0) -> np.ndarray[A
     from roundtrip import random_message
 
     from bbcompress.exact.backend import NumpyBackend
-    from bbcompress.models.vae import VAE
+    from bbcompress.models.mlp import ExactMLPVAE
 
-    assert isinstance(weights, VAEWeights)
-    vae = VAE(weights, NumpyBackend())
+    assert isinstance(weights, MLPWeights)
+    vae = ExactMLPVAE(weights, NumpyBackend())
     message = random_message(words=n * (weights.latents + weights.dimensions) + 10, seed=seed)
     z = vae.bins.medians(vae.bins.pop_prior(message, n, weights.latents))
     return vae.likelihood.pop(message, vae.decode(z))
@@ -250,7 +251,7 @@ def tiny_resnet(
             last,
         )
 
-    out_bits = ChannelLogistic().out_bits()
+    out_bits = ExactChannelLogistic().out_bits()
     last = random_convolution(
         random, width, 4, ACTIVATION_BITS, out_bits, 1 / (4 * width) ** 0.5, transposed=True, **half
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bbcompress.models.vae import ModelWeights
+from bbcompress.models.base import ModelWeights
 from bbcompress.training.architectures.base import PHASE_RHA
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import save
-from bbcompress.models.vae import ModelWeights
 from bbcompress.training.export.card import card_facts
 from bbcompress.training.export.local import export_local
 from bbcompress.training.export.mlp import export_mlp

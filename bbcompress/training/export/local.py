@@ -19,21 +19,19 @@ from bbcompress.exact.layers import ACTIVATION_BITS, SINGLE_LIMIT, LinearWeights
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
-from bbcompress.models.local import LocalVAE, LocalWeights
+from bbcompress.models.base import RHO_BITS, Z_BITS, Layers
+from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.neighbourhood import RADIUS
 from bbcompress.models.pixel_network import BINARY_GAIN, PIXEL_BITS, input_count
 from bbcompress.models.strips import Strips
-from bbcompress.models.vae import RHO_BITS, Z_BITS, Layers
 from bbcompress.training.architectures.local import (
     ACTIVATION_TOP,
     CONSTANT_MIDDLE,
     FEATURE_LIMIT,
     PIXEL_UNIT,
     Images,
+    LocalVAE,
     gather,
-)
-from bbcompress.training.architectures.local import (
-    LocalVAE as TorchLocalVAE,
 )
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
@@ -64,7 +62,7 @@ RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
 
 
 def export_local(
-    run: Path, baseline: TorchLocalVAE, rha: TorchLocalVAE, config: TrainingConfig, facts: dict[str, Any]
+    run: Path, baseline: LocalVAE, rha: LocalVAE, config: TrainingConfig, facts: dict[str, Any]
 ) -> LocalWeights:
     """The exact model of a finished run, calibrated, with its card.
 
@@ -90,8 +88,8 @@ def export_local(
 
 
 def quantise_local(
-    baseline: TorchLocalVAE,
-    rha: TorchLocalVAE,
+    baseline: LocalVAE,
+    rha: LocalVAE,
     largest: list[NumpyArray] | None = None,
     finer: tuple[int, ...] = (),
 ) -> LocalWeights:
@@ -166,13 +164,13 @@ def _fill(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray, largest: Nump
     return factors
 
 
-def finest(baseline: TorchLocalVAE, rha: TorchLocalVAE, x: Strips) -> LocalWeights:
+def finest(baseline: LocalVAE, rha: LocalVAE, x: Strips) -> LocalWeights:
     """The exact model whose -log2 p(x|z) on strips x is the smallest: grids are chosen layer after layer."""
     largest = largest_activations(baseline, x)
 
     def measure(finer: tuple[int, ...]) -> tuple[float, LocalWeights]:
         weights = quantise_local(baseline, rha, largest, finer)
-        vae = LocalVAE(weights, NumpyBackend())
+        vae = ExactLocalVAE(weights, NumpyBackend())
         codec = BitsBack(vae, "baseline", 0, weights.learning_rate)
         z = draw(codec.posterior(x), np.random.default_rng(0))
         return float(vae.lengths(codec.values(z), x).sum()), weights
@@ -189,7 +187,7 @@ def finest(baseline: TorchLocalVAE, rha: TorchLocalVAE, x: Strips) -> LocalWeigh
 
 
 @torch.no_grad()
-def largest_activations(model: TorchLocalVAE, x: Strips) -> list[NumpyArray]:
+def largest_activations(model: LocalVAE, x: Strips) -> list[NumpyArray]:
     """The largest activation of each unit of the trunk's layers and of the heads on strips x at the posterior means."""
     tiles = torch.from_numpy(np.concatenate([tile for tile in x.tiles() if tile.shape[1:3] == (model.shape.tile,) * 2]))
     mu = torch.cat([model.encode(tiles[i : i + 128])[0] for i in range(0, len(tiles), 128)])
@@ -212,7 +210,7 @@ def largest_activations(model: TorchLocalVAE, x: Strips) -> list[NumpyArray]:
     return [a.double().numpy() for a in found]
 
 
-def _encoder(model: TorchLocalVAE) -> tuple[Layers, Layers]:
+def _encoder(model: LocalVAE) -> tuple[Layers, Layers]:
     s = model.shape
     linears = linears_of(model.patch_layers)
     if not s.binary:  # pixels come as integers
@@ -244,12 +242,12 @@ def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray) -> LinearWe
     return layer
 
 
-def figures(weights: LocalWeights, models: dict[str, TorchLocalVAE], x: Strips) -> dict[str, Any]:
+def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> dict[str, Any]:
     """Net rates on strips x in bits per sub-pixel, the KL in them, and what exact arithmetic costs.
 
     The loss compares the exact -log2 p(x|z) with the float32 one of the very same z.
     """
-    vae = LocalVAE(weights, NumpyBackend())
+    vae = ExactLocalVAE(weights, NumpyBackend())
     unit = 1 / (x.pixel_count * weights.channels)
     canvas = x.canvas
     found: dict[str, Any] = {
@@ -278,13 +276,13 @@ def figures(weights: LocalWeights, models: dict[str, TorchLocalVAE], x: Strips) 
 
 
 @torch.no_grad()
-def float_bits(model: TorchLocalVAE, x: Strips, z: NumpyArray) -> float:
+def float_bits(model: LocalVAE, x: Strips, z: NumpyArray) -> float:
     """-log2 p(x|z) of all of x at z (tiles, Z) by the float32 network."""
     total = sum(float(model.log_likelihood(*batch).double().sum()) for batch in _batches(model, x, z))
     return -total / math.log(2)
 
 
-def _batches(model: TorchLocalVAE, x: Strips, z: NumpyArray) -> Iterator[tuple[torch.Tensor, ...]]:
+def _batches(model: LocalVAE, x: Strips, z: NumpyArray) -> Iterator[tuple[torch.Tensor, ...]]:
     """Inputs, references, levels and features of all pixels of x at z (tiles, Z)."""
     canvas, s = x.canvas, model.shape
     images = Images(list(canvas.images), s.tile)

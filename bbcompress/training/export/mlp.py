@@ -13,10 +13,11 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import LIKELIHOODS, DiscretisedLogistic, Likelihood
+from bbcompress.exact.distributions import LIKELIHOODS, ExactDiscretisedLogistic, ExactLikelihood
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
-from bbcompress.models.vae import RHO_BITS, VAE, Z_BITS, Layers, VAEWeights
+from bbcompress.models.base import RHO_BITS, Z_BITS, Layers
+from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.training.architectures.mlp import MLPVAE
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
@@ -36,7 +37,7 @@ CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
 
 
-def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, facts: dict[str, Any]) -> VAEWeights:
+def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, facts: dict[str, Any]) -> MLPWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
@@ -64,13 +65,13 @@ def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig,
     return replace(weights, card=card)
 
 
-def evaluation_figures(weights: VAEWeights, models: dict[str, MLPVAE], x: NumpyArray) -> dict[str, Any]:
+def evaluation_figures(weights: MLPWeights, models: dict[str, MLPVAE], x: NumpyArray) -> dict[str, Any]:
     """Net rates on images x, uint8 (N, D), in bits per dimension, and what exact arithmetic costs.
 
     The loss compares the exact code length with the float32 one of the very same z, image by image, so that it is
     not hidden by the noise of sampling.
     """
-    vae = VAE(weights, NumpyBackend())
+    vae = ExactMLPVAE(weights, NumpyBackend())
     figures: dict[str, Any] = {
         "evaluated_on": f"{len(x)} held-out images",
         "net_rate": {},
@@ -90,17 +91,19 @@ def evaluation_figures(weights: VAEWeights, models: dict[str, MLPVAE], x: NumpyA
     return figures
 
 
-def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> VAEWeights:
+def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> MLPWeights:
     """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
     shape, latents, dimensions = baseline.shape, baseline.latents, baseline.dimensions
     likelihood = LIKELIHOODS[baseline.likelihood.name]
     decoder = linears_of(baseline.decoder)
-    if isinstance(likelihood, DiscretisedLogistic):  # o of mean = 255 o becomes that of mean = 256 o, u is in levels
+    if isinstance(
+        likelihood, ExactDiscretisedLogistic
+    ):  # o of mean = 255 o becomes that of mean = 256 o, u is in levels
         weight, bias = decoder[-1]
         weight[:dimensions] *= 255 / 256
         bias[:dimensions] *= 255 / 256
         bias[dimensions:] += math.log(255)
-    return VAEWeights(
+    return MLPWeights(
         shape=shape,
         likelihood=likelihood.name,
         prior_bits=DEFAULT_PRIOR_BITS,
@@ -112,7 +115,7 @@ def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> VAEWeights:
     )
 
 
-def _encoder(model: MLPVAE, likelihood: Likelihood) -> Layers:
+def _encoder(model: MLPVAE, likelihood: ExactLikelihood) -> Layers:
     linears = linears_of(model.encoder)
     linears[0][0][:] /= likelihood.levels - 1  # pixels come as integers
     return quantise_network(linears, 0, np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), model.latents))

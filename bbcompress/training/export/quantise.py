@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, LinearWeights
-from bbcompress.models.vae import Layers
+from bbcompress.models.base import Layers
 from bbcompress.training.objectives import ImageVAE
 
 NumpyArray = np.ndarray[Any, Any]

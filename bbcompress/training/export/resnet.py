@@ -15,16 +15,15 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.convolution import ConvolutionWeights
-from bbcompress.exact.distributions import ChannelLogistic
+from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
-from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ResNetVAE, ResNetWeights
+from bbcompress.models.base import RHO_BITS, Z_BITS
+from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ExactResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
-from bbcompress.models.vae import RHO_BITS, Z_BITS
 from bbcompress.training.architectures.base import PHASE_VAE
-from bbcompress.training.architectures.resnet import ResidualBlock, ResNetShape
-from bbcompress.training.architectures.resnet import ResNetVAE as TorchResNetVAE
+from bbcompress.training.architectures.resnet import ResidualBlock, ResNetShape, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
@@ -37,7 +36,7 @@ from bbcompress.training.export.quantise import (
     float_code_bits,
 )
 from bbcompress.training.export.samples import calibration_strips, measured_strips
-from bbcompress.training.likelihoods import ChannelLogistic as TorchChannelLogistic
+from bbcompress.training.likelihoods import ChannelLogistic
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -50,7 +49,7 @@ RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
 def export_resnet(
-    run: Path, baseline: TorchResNetVAE, rha: TorchResNetVAE, config: TrainingConfig, facts: dict[str, Any]
+    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: TrainingConfig, facts: dict[str, Any]
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
@@ -96,7 +95,7 @@ def test_curve(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
     return curve
 
 
-def quantise_resnet(baseline: TorchResNetVAE, rha: TorchResNetVAE) -> ResNetWeights:
+def quantise_resnet(baseline: ResNetVAE, rha: ResNetVAE) -> ResNetWeights:
     """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
     shape, tile = baseline.shape, _tile_of(baseline.shape)
     return ResNetWeights(
@@ -115,19 +114,19 @@ def _tile_of(shape: ResNetShape) -> int:
     return min(*shape.image, MAX_TILE)
 
 
-def _encoder(model: TorchResNetVAE) -> Convolutions:
+def _encoder(model: ResNetVAE) -> Convolutions:
     out_bits = np.repeat(np.array([Z_BITS, RHO_BITS], np.int64), model.shape.latents)
     return _quantise_chain(list(folded(model.encoder)), PIXEL_BITS, out_bits)
 
 
-def _decoder(model: TorchResNetVAE) -> Convolutions:
+def _decoder(model: ResNetVAE) -> Convolutions:
     layers = list(folded(model.decoder))
     weight, bias, *_ = layers[-1]
-    unit = TorchChannelLogistic.MEAN_UNIT / 256  # o of mean = 127.5 + 64 o becomes that of mean = 256 o
+    unit = ChannelLogistic.MEAN_UNIT / 256  # o of mean = 127.5 + 64 o becomes that of mean = 256 o
     weight[:3] *= unit
     bias[:3] = bias[:3] * unit + 127.5 / 256
-    bias[3:6] += TorchChannelLogistic.FIRST_LOG_SCALE
-    return _quantise_chain(layers, Z_BITS, ChannelLogistic().out_bits())
+    bias[3:6] += ChannelLogistic.FIRST_LOG_SCALE
+    return _quantise_chain(layers, Z_BITS, ExactChannelLogistic().out_bits())
 
 
 Folded = tuple[NumpyArray, NumpyArray, nn.Conv2d | nn.ConvTranspose2d, bool]
@@ -202,12 +201,12 @@ def quantise_convolution(
     )
 
 
-def figures(weights: ResNetWeights, models: dict[str, TorchResNetVAE], x: Strips) -> dict[str, Any]:
+def figures(weights: ResNetWeights, models: dict[str, ResNetVAE], x: Strips) -> dict[str, Any]:
     """Net rates on strips x in bits per sub-pixel, the KL in them, and what exact arithmetic costs.
 
     The loss compares the exact code length with the float32 one of the very same z; only where an image is one tile.
     """
-    vae, canvas = ResNetVAE(weights, NumpyBackend()), x.canvas
+    vae, canvas = ExactResNetVAE(weights, NumpyBackend()), x.canvas
     unit = 1 / (x.pixel_count * weights.channels)
     found: dict[str, Any] = {
         "evaluated_on": f"first {canvas.count} held-out images",

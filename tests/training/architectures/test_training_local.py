@@ -13,13 +13,20 @@ import torch
 from bbcompress.errors import TrainingError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.mixture import LogisticMixture
-from bbcompress.models.local import MAX_TILE, LocalVAE
+from bbcompress.models.local import MAX_TILE, ExactLocalVAE
 from bbcompress.models.neighbourhood import OFFSETS
 from bbcompress.models.pixel_network import PixelNetwork
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.training.architectures import local
-from bbcompress.training.architectures.local import Images, LocalShape, crops, gather, mixture_log_prob, sample_tiles
-from bbcompress.training.architectures.local import LocalVAE as TorchLocalVAE
+from bbcompress.training.architectures.local import (
+    Images,
+    LocalShape,
+    LocalVAE,
+    crops,
+    gather,
+    mixture_log_prob,
+    sample_tiles,
+)
 from bbcompress.training.architectures.local_presets import preset
 from bbcompress.training.export.local import float_bits, quantise_local
 
@@ -56,8 +63,8 @@ def smooth(shape: LocalShape, *sizes: tuple[int, int]) -> list[Any]:
     return images
 
 
-def model_of(shape: LocalShape, seed: int = 0) -> TorchLocalVAE:
-    model = TorchLocalVAE(shape, torch.Generator().manual_seed(seed))
+def model_of(shape: LocalShape, seed: int = 0) -> LocalVAE:
+    model = LocalVAE(shape, torch.Generator().manual_seed(seed))
     return model.eval().requires_grad_(False)
 
 
@@ -346,7 +353,7 @@ def test_exact_code_lengths_are_those_in_float(kind: str, seed: int) -> None:
     weights = quantise_local(model, model)
     size = (8, 8) if shape.image else (21, 19)
     x = Strips.all_of(Canvas.of(np.stack(smooth(shape, *[size] * 4)), 8))
-    vae = LocalVAE(weights, NumpyBackend())
+    vae = ExactLocalVAE(weights, NumpyBackend())
     z = vae.bins.medians(np.random.default_rng(seed).integers(0, 1 << weights.prior_bits, (len(x) * x.latent_rows, 2)))
     exact = vae.lengths(z, x).sum() / 2**30
     assert exact == pytest.approx(float_bits(model, x, z * 2.0**-24), rel=0.01)
@@ -359,7 +366,7 @@ def test_exact_encoder_is_that_in_float(kind: str) -> None:
     weights = quantise_local(baseline, rha)
     pictures = np.stack(noise(shape, *[(8, 8)] * 9))
     x = Strips.all_of(Canvas.of(pictures, 8))
-    vae = LocalVAE(weights, NumpyBackend())
+    vae = ExactLocalVAE(weights, NumpyBackend())
     for name, model in (("baseline", baseline), ("rha", rha)):
         mu, rho = vae.encode(x, name)
         expected_mu, expected_sigma = model.encode(torch.from_numpy(pictures))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bbcompress.cli import main
 from bbcompress.models.checkpoint import load
-from bbcompress.models.vae import VAEWeights
+from bbcompress.models.mlp import MLPWeights
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.export.card import training_command, training_commands
 from bbcompress.training.finished import load_trained
@@ -33,7 +33,7 @@ def test_colour_images_made_grey(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert (result.exit_code, result.output) == (0, "")
     weights = load(out)
-    assert isinstance(weights, VAEWeights)
+    assert isinstance(weights, MLPWeights)
     assert weights.shape == (6, 5)
     assert weights.card["data"].endswith("colours, as grey")
 

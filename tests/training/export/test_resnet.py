@@ -9,10 +9,10 @@ from models_for_tests import strips_of
 from torch import nn
 
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import ChannelLogistic
+from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
-from bbcompress.models.resnet import ResNetVAE as ExactResNetVAE
+from bbcompress.models.resnet import ExactResNetVAE
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
@@ -145,7 +145,7 @@ def test_uncalibrated_settings_are_sound() -> None:
     model = trained()
     weights = quantise_resnet(model, model)
     assert weights.learning_rate == export_resnet.PAPER_LEARNING_RATE
-    assert np.array_equal(weights.decoder[-1].out_bits, ChannelLogistic().out_bits())
+    assert np.array_equal(weights.decoder[-1].out_bits, ExactChannelLogistic().out_bits())
 
 
 @pytest.mark.parametrize("side", [4, 260])

@@ -14,13 +14,13 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.exact.layers import LinearWeights
-from bbcompress.models.vae import VAE as ExactVAE
-from bbcompress.models.vae import Z_BITS, Z_LIMIT, VAEWeights
+from bbcompress.models.base import Z_BITS, Z_LIMIT
+from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 
 WEIGHTS = tiny_vae()
 
 
-def with_layer(weights: VAEWeights, network: str, index: int, **change: Any) -> VAEWeights:
+def with_layer(weights: MLPWeights, network: str, index: int, **change: Any) -> MLPWeights:
     """The model with one layer changed."""
     layers = list(dict(weights.networks())[network])
     layers[index] = replace(layers[index], **change)
@@ -44,7 +44,7 @@ def layer(network: str, index: int) -> LinearWeights:
     return dict(WEIGHTS.networks())[network][index]
 
 
-CHANGES: dict[str, Callable[[], VAEWeights]] = {
+CHANGES: dict[str, Callable[[], MLPWeights]] = {
     "prior bits": lambda: replace(WEIGHTS, prior_bits=9),
     "direct bits": lambda: replace(WEIGHTS, direct_bits=(3, 3, 3, 2)),
     "learning rate": lambda: replace(WEIGHTS, learning_rate=5001),
@@ -89,7 +89,7 @@ def test_id_is_fixed() -> None:
         for i, (bits, out) in enumerate([(Z_BITS, [10, 10]), (0, [16, 10])])
     )
     encoder = replace(layers[1], weight=np.array([[1, 2], [3, 4]]), weight_bits=20)
-    weights = VAEWeights((1, 2), "bernoulli", 4, (2,), 7, layers[:1], {"rha": (encoder,), "baseline": (encoder,)})
+    weights = MLPWeights((1, 2), "bernoulli", 4, (2,), 7, layers[:1], {"rha": (encoder,), "baseline": (encoder,)})
     assert weights.id.hex() == FIXED_ID
 
 
@@ -174,7 +174,7 @@ def test_pixels_of_many_levels_need_a_tighter_bound() -> None:
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_networks_on_a_backend(likelihood: str) -> None:
     weights = tiny_vae(likelihood)
-    vae = ExactVAE(weights, NumpyBackend())
+    vae = ExactMLPVAE(weights, NumpyBackend())
     x = random_images(weights, 9)
     mu, rho = vae.encode(vae.observe(x), "rha")
     assert mu.shape == rho.shape == (9, 4)

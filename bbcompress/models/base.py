@@ -1,0 +1,147 @@
+"""The contract of a model: what its weights say of themselves, and what codecs ask of its networks on a backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from bbcompress.coder.ans import Message
+from bbcompress.errors import ModelError
+from bbcompress.exact.backend import Array, Backend
+from bbcompress.exact.convolution import ConvolutionWeights
+from bbcompress.exact.distributions import EqualMassBins
+from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
+from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
+from bbcompress.limits import ENCODERS
+
+Layers = tuple[LinearWeights, ...]
+AnyWeights = LinearWeights | ConvolutionWeights
+NumpyArray = np.ndarray[Any, Any]
+
+Z_BITS = 16
+"""Fractional bits of z where it enters the decoder, and of mu where it leaves an encoder."""
+Z_LIMIT = 16 << Z_BITS
+"""|z| is clamped to 16: beyond any of the bins."""
+RHO_BITS = ARGUMENT_BITS
+"""Fractional bits of rho, sigma = softplus(rho)."""
+
+
+class ModelWeights(Protocol):
+    """What all kinds of models have: see `MLPWeights`.
+
+    shape: (height, width) of its images, None for any. tile: side of the squares that each have a z, in models whose
+    images are `Strips`; None where a z describes a whole image, a row of pixels.
+    """
+
+    @property
+    def prior_bits(self) -> int: ...
+    @property
+    def direct_bits(self) -> tuple[int, ...]: ...
+    @property
+    def learning_rate(self) -> int: ...
+    @property
+    def encoders(self) -> Mapping[str, Any]: ...
+    @property
+    def card(self) -> Mapping[str, Any]: ...
+    @property
+    def shape(self) -> tuple[int, int] | None: ...
+    @property
+    def tile(self) -> int | None: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def levels(self) -> int: ...
+    @property
+    def likelihood(self) -> str: ...
+    @property
+    def latents(self) -> int: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> bytes: ...
+    def networks(self) -> Sequence[tuple[str, Sequence[AnyWeights]]]: ...
+    def settings(self) -> dict[str, Any]: ...
+
+
+class Model(Protocol):
+    """A model on a backend, as codecs see it.
+
+    x are images: uint8 (B, D) of an `ExactMLPVAE`, `Strips` of an `ExactLocalVAE` or `ExactResNetVAE`. Of what has
+    latents of its own, an image or a tile, there is a row in z, mu and rho, (rows, Z).
+    """
+
+    backend: Backend
+    bins: EqualMassBins
+
+    @property
+    def weights(self) -> ModelWeights: ...
+
+    def observe(self, x: Any) -> Any:
+        """x in the form that `encode` and `gradient` take."""
+
+    def encode(self, x: Any, encoder: str) -> tuple[Array, Array]:
+        """Mean (units of 1) and rho of q(z|x), float64 (rows, Z) both."""
+
+    def gradient(self, z: Array, x: Any, step: int) -> Array:
+        """d(-log p(x|z))/dz in nats, (rows, Z), for K step `step`."""
+
+    def push_pixels(self, message: Message, z: NumpyArray, x: Any) -> None:
+        """Push x under p(x|z), z (rows, Z) in units of 2^-24."""
+
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Any) -> Any:
+        """Pop images under p(x|z), z (rows, Z) in units of 2^-24; `Strips` x are filled. Raises EmptyMessage."""
+
+    def lengths(self, z: NumpyArray, x: Any) -> IntArray:
+        """-log2 p(x|z) of each row of z, in units of 2^-30 bits."""
+
+    def candidate_lengths(self, z: NumpyArray, x: Any) -> IntArray:
+        """The same for one image x (one row) and many z (N, Z), (N,)."""
+
+
+def check_coding_settings(weights: ModelWeights) -> None:
+    """Raises ModelError where prior, direct coding, learning rate or encoders are out of range or missing."""
+    if not 1 <= weights.prior_bits <= MAX_PRIOR_BITS or not 1 <= weights.learning_rate <= 1_000_000:
+        raise ModelError("the model's prior or learning rate is out of range")
+    if not weights.direct_bits or not all(0 <= bits <= weights.prior_bits for bits in weights.direct_bits):
+        raise ModelError("the model's direct coding is out of range")
+    if set(weights.encoders) != set(ENCODERS):
+        raise ModelError(f"the model needs the encoders {' and '.join(ENCODERS)}")
+
+
+def hash_of(weights: ModelWeights) -> bytes:
+    """SHA-256 of a model's settings and integers: its id."""
+    digest = hashlib.sha256(json.dumps(weights.settings(), sort_keys=True).encode())
+    for _, layers in weights.networks():
+        for layer in layers:
+            for array in (layer.weight, layer.bias):
+                digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return digest.digest()
+
+
+def grid_of(weights: AnyWeights) -> dict[str, Any]:
+    """Shape, fixed-point grids and, of a convolution, geometry of a layer; out_bits as runs [bits, outputs]."""
+    changes = np.flatnonzero(np.diff(weights.out_bits)) + 1
+    runs = [[int(run[0]), len(run)] for run in np.split(weights.out_bits, changes)]
+    more: dict[str, Any] = {} if weights.limit == ACTIVATION_LIMIT else {"limit": weights.limit}
+    if isinstance(weights, ConvolutionWeights):
+        more |= {"stride": weights.stride, "padding": weights.padding, "transposed": weights.transposed}
+    return {
+        "shape": list(weights.weight.shape),
+        "weight_bits": weights.weight_bits,
+        "in_bits": weights.in_bits,
+        "out_bits": runs,
+        "relu": weights.relu,
+        **more,
+    }
+
+
+def check_outputs(layers: Sequence[AnyWeights], out_bits: NumpyArray) -> None:
+    """Raises ModelError where a network's last layer is not linear with outputs on these grids."""
+    if not np.array_equal(layers[-1].out_bits, out_bits) or layers[-1].relu:
+        raise ModelError("a network's outputs are not on the grid that their distribution needs")
