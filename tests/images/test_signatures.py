@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bbcompress.errors import ImageError
 from bbcompress.images import image as images
@@ -49,6 +51,51 @@ from bbcompress.images.signatures import START_BYTES, format_of
         (b"\xbb\xc1\1", "a .bbc file"),
         (b"\xff\xd8", "a JPEG that is cut short"),
         (b"Pf\n1 1\n-1\n", "a PFM, whose samples are floating-point"),
+        (b"PF4\n1 1\n-1\n", "a PFM, whose samples are floating-point"),
+        (b"Ph\n1 1\n-1\n", "a PHM, whose samples are floating-point"),
+        (b"P7 332\n#END_OF_COMMENTS\n", "a thumbnail of XV"),
+        (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avifmiaf", "an AVIF image"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0heic", r"an HEIF image \(HEIC\)"),
+        (b"\0\0\0\x14ftypjpx \0\0\0\0", "a JPEG 2000 image"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", r"a raw photograph of Canon \(CR3\)"),
+        (b"\0\0\0\x0cJXS \r\n\x87\n", "a JPEG XS image"),
+        (b"\x97JB2\r\n\x1a\n", "a JBIG2 image"),
+        (b"GIF88a", "a GIF that is cut short, damaged or of an unknown version"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw photograph"),
+        (b"II\x1a\0\0\0HEAPCCDR", "a camera's raw photograph"),
+        (b"FOVb\0\0\2\0", "a camera's raw photograph"),
+        (b"\0MRM\0", "a camera's raw photograph"),
+        (b"CI\x1a\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0", "an icon or a pointer of OS/2"),
+        (struct.pack("<IiiHHI", 40, 2, 2, 1, 24, 0), "a DIB"),
+        (b"\1\xda\1\1", "an SGI image"),
+        (b"\x59\xa6\x6a\x95", "a Sun raster image"),
+        (b"#define picture_width 8", "an XBM image"),
+        (b"/* made by hand */\n#define picture_width 8", "an XBM image"),
+        (bytes(522) + b"\0\x11\2\xff", "a picture of QuickDraw"),
+        (b"AT&TFORM\0\0\0\1DJVU", "a DjVu document"),
+        (b"RIFF\0\0\0\0ACON", "an animated cursor"),
+        (b"RIFF\0\0\0\0AVI LIST", "a video"),
+        (b"\0\0\0\x08wide", "a video"),
+        (b"\x1a\x45\xdf\xa3", "a video"),
+        (b"\0\0\1\xba", "a video"),
+        (b"FLV\1\5", "a video"),
+        (b"OggS\0", "a video or a sound file"),
+        (bytes(4) + b"\x11\xaf\1\0\x40\1\xc8\0\x08\0", "an FLI or FLC animation"),
+        (b"\x89HDF\r\n\x1a\n", "scientific data"),
+        (b"NRRD0004\n", "a medical image"),
+        (bytes(344) + b"n+1\0", "a medical image"),
+        (b"DanM", "an image of Microsoft Paint"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of Microsoft Office"),
+        (bytes(257) + b"ustar", "a compressed file or an archive"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "an SVG drawing"),
+        ("\ufeff<svg>".encode(), "an SVG drawing"),
+        ("\ufeff<?xml version='1.0'?><svg>".encode("utf-16-le"), "an SVG drawing"),
+        ("\ufeff\n<svg>".encode("utf-16-be"), "an SVG drawing"),
+        (b"<?xml version='1.0'?>\n<!-- <html> by a program -->\n<?a b?><!-- two -->\n<svg:svg>", "an SVG drawing"),
+        (b"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN'><svg>", "an SVG drawing"),
+        (b"<!DOCTYPE x [<!ENTITY a '>'>]>\n<svg width='1'>", "an SVG drawing"),
+        (b"<!-- saved --><!doctype html><html>", "an HTML page"),
+        (b"<?xml version='1.0'?><note>", "an XML file"),
     ],
 )
 def test_kinds_that_are_not_read_are_named(start: bytes, kind: str) -> None:
@@ -57,8 +104,29 @@ def test_kinds_that_are_not_read_are_named(start: bytes, kind: str) -> None:
     assert "known format" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_a_tga_is_known_without_a_signature(mode: str) -> None:
+    out = io.BytesIO()
+    Image.new(mode, (300, 2)).save(out, "TGA", compression=None if mode == "1" else "tga_rle")
+    with pytest.raises(ImageError, match="is a TGA image"):
+        read_image(out.getvalue())
+    out.seek(0)
+    for place in (2, 16):  # neither the kind nor the depth may be any number
+        changed = out.getvalue()[:place] + b"\x77" + out.getvalue()[place + 1 :]
+        with pytest.raises(ImageError, match="not an image of a known format"):
+            read_image(changed)
+
+
+def test_no_prologue_takes_long() -> None:
+    """Of comments without end, of many, and of what is no XML, no more than the beginning is looked at."""
+    for start in (b"<!--", b"<?xml", b"<!DOCTYPE a [", b"<!-- -->", b" \n", b"<!DOCTYPE ["):
+        assert format_of(start * 100_000) is None
+        with pytest.raises(ImageError, match=r"XML file|known format"):
+            read_image(start * 100_000)
+
+
 def test_what_is_nothing() -> None:
-    for data in (b"hello", bytes(100), b"BM is a text", b"P6x", b"GIF90a", b"RIFF1234WAVE"):
+    for data in (b"hello", bytes(100), b"BM is a text", b"P6x", b"GIF", b"RIFF1234SOME", b"<note>", b"<svgx>"):
         assert format_of(data) is None
         with pytest.raises(ImageError, match="not an image of a known format"):
             read_image(data)

@@ -76,6 +76,8 @@ def parse_picture(data: bytes, place: int = 0) -> Netpbm:
     kind = data[place : place + 2]
     if kind in (b"Pf", b"PF"):
         raise ImageError("is a PFM, whose samples are floating-point numbers, which is not supported")
+    if data[place : place + 7] in (b"P7 332\n", b"P7 332 "):
+        raise ImageError("is a thumbnail of XV, which is not supported")
     collector = Collector()
     if kind == b"P7":
         return _parse_pam(data, place, collector)

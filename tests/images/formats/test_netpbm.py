@@ -125,7 +125,7 @@ def test_pam(data: bytes, mode: str, pixel: object) -> None:
         (pam("CMYK", 4, 255, b"abcd"), "a PAM of 4 samples a pixel and tuple type CMYK"),
         (pam("RGB", 4, 255, b"abcd"), "a PAM of 4 samples a pixel and tuple type RGB"),
         (pam("GRAYSCALE", 2, 255, b"ab"), "a PAM of 2 samples a pixel"),
-        (b"P7 332\n80 60 255\n", "a PAM of a header that is not known"),
+        (b"P7 332\n80 60 255\n", "a thumbnail of XV"),
         (b"PF\n1 1\n-1\n" + bytes(12), "a PFM"),
         (b"P5 2 1 15 \x0f\x10", "samples above 15"),
         (b"P1 2 1 02", "no sample"),
