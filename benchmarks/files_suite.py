@@ -115,7 +115,7 @@ def code(compressor: Compressor, image: PixelImage) -> tuple[bytes, str]:
     """The file of an image, and what coded it."""
     data, summary = compressor.lone(image)
     (coder,) = summary.coders
-    return data, CODECS[parse_lone(data)[1][0]] if is_fallback(coder) else coder
+    return data, CODECS[parse_lone(data).payload[0]] if is_fallback(coder) else coder
 
 
 def png_suite(compressor: Compressor) -> Iterator[Row]:

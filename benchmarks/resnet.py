@@ -225,12 +225,12 @@ def photographs(entry: ModelEntry, folder: Path) -> dict[str, Any]:
     for path in sorted(folder.iterdir())[::4]:
         image = read_image(path)
         begin = time.perf_counter()
-        header, payload = encode_images(models.vae(entry), [image], COLOUR, CodingSettings())
+        group = encode_images(models.vae(entry), [image], COLOUR, CodingSettings())
         seconds = time.perf_counter() - begin
-        if decode_images(header, payload, models) != [image]:
+        if decode_images(group, models) != [image]:
             sys.exit("an image did not come back as it was")
         row = {"name": path.name, "width": image.width, "height": image.height, "seconds": round(seconds, 2)}
-        rows.append({**row, "model": len(payload) + len(header.encode_group()), **peers(image)})
+        rows.append({**row, "model": len(group.payload) + len(group.header.encode_group()), **peers(image)})
         print(rows[-1], flush=True)
     subpixels = sum(row["width"] * row["height"] * 3 for row in rows)
     names = [name for name in rows[0] if name not in ("name", "width", "height", "seconds")]

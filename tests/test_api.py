@@ -410,7 +410,7 @@ def test_same_images_same_bytes() -> None:
 def header_of(data: bytes) -> GroupHeader:
     archive = Reader(io.BytesIO(data)).archive
     assert archive is not None
-    return archive.read_group(0)[0]
+    return archive.read_group(0).header
 
 
 @pytest.mark.parametrize("encoder", ["rha", "baseline"])

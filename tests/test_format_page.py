@@ -204,10 +204,10 @@ def coded(model: str, images: Sequence[PixelImage], lanes: int | None = None, **
         for module in (package_blocks, package_groups):
             if lanes:
                 patch.setattr(module, "lanes_for", lambda *_: lanes)
-        header, payload = encode_images(vae, images, kind, CodingSettings(**settings))
+        group = encode_images(vae, images, kind, CodingSettings(**settings))
     file = io.BytesIO()
     writer = ArchiveWriter(file)
-    writer.add_group(header, payload)
+    writer.add_group(group)
     writer.close()
     return file.getvalue()
 
@@ -307,7 +307,7 @@ def archive(*groups: dict[str, Any], images: Sequence[PixelImage]) -> bytes:
     left = list(images)
     for lists in groups:
         count = len(lists["positions"]) if "positions" in lists else len(left)
-        writer.add_group(*encode_fallback(left[:count]), **lists)
+        writer.add_group(encode_fallback(left[:count]), **lists)
         del left[:count]
     writer.close()
     return file.getvalue()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.group import Group
 from bbcompress.codecs.groups import ModelCache
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, read_image
@@ -56,13 +56,13 @@ def content(data: bytes) -> list[tuple[str | None, PixelImage]]:
     return [(name, images[position]) for position, name in enumerate(reader.names)]
 
 
-def model_coded(data: bytes) -> list[tuple[GroupHeader, bytes]]:
-    """Header and message of the groups whose bytes do not depend on the release of Pillow."""
+def model_coded(data: bytes) -> list[Group]:
+    """The groups whose bytes do not depend on the release of Pillow."""
     archive = Reader(io.BytesIO(data)).archive
     if archive is None:
         return []
     groups = [archive.read_group(number) for number in range(len(archive.groups))]
-    return [group for group in groups if not group[0].fallback]
+    return [group for group in groups if not group.header.fallback]
 
 
 def test_the_list_is_complete() -> None:
@@ -98,7 +98,7 @@ def test_the_very_bytes_are_written(name: str, maker: ModuleType) -> None:
 
 
 def test_the_streams_use_all_of_the_format() -> None:
-    headers = [header for name in STREAMS for header, _ in model_coded(stream(name))]
+    headers = [group.header for name in STREAMS for group in model_coded(stream(name))]
     assert {(header.encoder, header.steps > 0) for header in headers} == {
         ("rha", False),
         ("rha", True),
@@ -107,7 +107,7 @@ def test_the_streams_use_all_of_the_format() -> None:
     }
     assert any(header.learning_rate for header in headers)
     assert any(header.lanes > 1 for header in headers)
-    assert any(header.metadata for header in headers)
+    assert any(header.has_metadata for header in headers)
     assert any(len(header.batches) > 3 for header in headers)
     assert {None if header.kind is None else header.kind.mode for header in headers} == {None, "1", "L"}
     blocks = [header for header in headers if header.blocks]

@@ -7,10 +7,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import BinaryIO, TypeVar
 
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
 from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, name_fault
@@ -65,14 +66,14 @@ def is_archive(data: bytes) -> bool:
     return data[: len(PREFIX)] == PREFIX
 
 
-def build_lone(header: GroupHeader, payload: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The file of one image: `payload` is its message, or a fallback's item. FormatError for a bad header."""
-    start = MAGIC + header.encode_lone(max_pixels) + (header.metadata or b"")
-    return b"".join([start, payload, crc32(start, payload) if header.fallback else b""])
+def build_lone(group: Group, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The file of one image: the payload is its message, or a fallback's item. FormatError for a bad header."""
+    start = MAGIC + group.header.encode_lone(max_pixels) + group.metadata
+    return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
 
 
-def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, bytes]:
-    """The header and payload of the file of one image.
+def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> Group:
+    """The group of the file of one image.
 
     A fallback's checksum is verified; a message carries its own. FormatError for anything else.
     """
@@ -83,21 +84,17 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, 
     header = GroupHeader.decode_lone(reader, max_pixels)
     if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
-    header = _with_metadata(header, reader)
-    return header, reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
+    metadata = take_block(reader) if header.has_metadata else b""
+    payload = reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
+    return Group(header, payload, metadata)
 
 
-def lone_accounting(size: int, header: GroupHeader, payload: bytes) -> Accounting:
+def lone_accounting(size: int, group: Group) -> Accounting:
     """The bytes of the file of one image, `size` without what is behind it, by what they are for."""
-    checksum = CRC_BYTES if header.fallback else 0
-    metadata = len(header.metadata or b"")
-    rest = size - len(PREFIX) - metadata - len(payload) - checksum
-    return Accounting(len(PREFIX), rest, metadata, payloads=len(payload), checksums=checksum)
-
-
-def _with_metadata(header: GroupHeader, reader: ByteReader) -> GroupHeader:
-    """The header with the block that stands before the payload, if it says that one does."""
-    return header if header.metadata is None else replace(header, metadata=take_block(reader))
+    checksum = CRC_BYTES if group.header.fallback else 0
+    metadata, payload = len(group.metadata), len(group.payload)
+    rest = size - len(PREFIX) - metadata - payload - checksum
+    return Accounting(len(PREFIX), rest, metadata, payloads=payload, checksums=checksum)
 
 
 def join_items(items: Sequence[bytes]) -> bytes:
@@ -149,13 +146,12 @@ class ArchiveWriter:
 
     def add_group(
         self,
-        header: GroupHeader,
-        payload: bytes,
+        group: Group,
         names: Sequence[str] | None = None,
         positions: Sequence[int] | None = None,
         times: Sequence[int] | None = None,
     ) -> None:
-        """Write one group of `header.count` images.
+        """Write one group.
 
         names: relative POSIX paths, one for each image; all groups of a segment have names, or none has.
         positions: of each image in the segment, from 0; None in all groups when they stand in order.
@@ -166,13 +162,13 @@ class ArchiveWriter:
         """
         if self._closed:
             raise ValueError("the segment is closed")
-        self._check_lists(header.count, names, positions, times)
+        count = group.header.count
+        self._check_lists(count, names, positions, times)
         before = 0 if self._after is None else self._after.image_count
-        if before + self._image_count + header.count > MAX_ARCHIVE_IMAGES:
+        if before + self._image_count + count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"an archive holds at most {MAX_ARCHIVE_IMAGES} images")
-        metadata = header.metadata or b""
-        length = varint(len(metadata) + len(payload))
-        data = b"".join([header.encode_group(self._max_pixels), length, metadata, payload])
+        length = varint(len(group.metadata) + len(group.payload))
+        data = b"".join([group.header.encode_group(self._max_pixels), length, group.metadata, group.payload])
         self._take_names(names or ())
         if not self._sizes:
             self._names = None if names is None else []
@@ -184,8 +180,8 @@ class ArchiveWriter:
             self._positions += positions
         if times is not None and self._times is not None:
             self._times += times
-        self._sizes.append((len(data) + CRC_BYTES, header.count))
-        self._image_count += header.count
+        self._sizes.append((len(data) + CRC_BYTES, count))
+        self._image_count += count
         self._file.write(data)
         self._file.write(crc32(data))
 
@@ -375,8 +371,8 @@ class ArchiveReader:
         group, place = self._segments[number].place(position - self._starts[number])
         return self._first_groups[number] + group, place
 
-    def read_group(self, number: int) -> tuple[GroupHeader, bytes]:
-        """The header and payload of one of `groups`, its checksum verified. FormatError if it is damaged."""
+    def read_group(self, number: int) -> Group:
+        """One of `groups`, its checksum verified. FormatError if it is damaged."""
         entry = self.groups[number]
         what = f"group {number}"
         data = self._read(entry.offset, entry.length)
@@ -390,8 +386,8 @@ class ArchiveReader:
         length = reader.varint(reader.remaining, "the length of the payload")
         if length != reader.remaining:
             raise FormatError(f"{what} does not end with its payload")
-        header = _with_metadata(header, reader)
-        return header, reader.rest()
+        metadata = take_block(reader) if header.has_metadata else b""
+        return Group(header, reader.rest(), metadata)
 
     def read_header(self, number: int) -> GroupHeader:
         """The header of one of `groups`, without its payload, and so without a check. FormatError if it is damaged."""
@@ -409,9 +405,9 @@ class ArchiveReader:
         """The bytes of the file by what they are for; reads every group. FormatError where one is damaged."""
         payloads = metadata = 0
         for number in range(len(self.groups)):
-            header, payload = self.read_group(number)
-            payloads += len(payload)
-            metadata += len(header.metadata or b"")
+            group = self.read_group(number)
+            payloads += len(group.payload)
+            metadata += len(group.metadata)
         return self.accounting_of(metadata, payloads)
 
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:

@@ -101,8 +101,7 @@ class GroupHeader:
     direct: images that are coded directly, the first of the group; then batches of so many images.
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
         defaults then. Without a size the images have several, which the payload begins with (`codecs/mixed.py`).
-    metadata: the block of the images' metadata, which stands before the payload; None where they have none. Decoding
-        a header alone gives empty bytes for one that follows.
+    has_metadata: whether a block of the images' metadata stands before the payload.
     """
 
     count: int = 1
@@ -117,7 +116,7 @@ class GroupHeader:
     direct: int = 0
     batches: tuple[int, ...] = ()
     blocks: bool = False
-    metadata: bytes | None = None
+    has_metadata: bool = False
 
     @property
     def is_mixed(self) -> bool:
@@ -128,7 +127,7 @@ class GroupHeader:
         """Check every limit; FormatError names the one that is broken."""
         _within("the number of images", self.count, 1, MAX_GROUP_IMAGES)
         if self.fallback:
-            if self != GroupHeader(count=self.count, fallback=True, metadata=self.metadata):
+            if self != GroupHeader(count=self.count, fallback=True, has_metadata=self.has_metadata):
                 raise FormatError("a fallback group has no model, kind, size or batches")
             return
         if len(self.model) < LONE_ID_BYTES:
@@ -159,7 +158,7 @@ class GroupHeader:
         if self.count != 1 or (not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)):
             raise FormatError("a lone image is one image, coded directly in one lane")
         flags = self._flags()
-        start = [flags << 1] if self.metadata is None else [_LONE_WITH_METADATA, flags]
+        start = [_LONE_WITH_METADATA, flags] if self.has_metadata else [flags << 1]
         return bytes(start) + self._encode_shared(LONE_ID_BYTES)
 
     def encode_group(self, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -213,7 +212,7 @@ class GroupHeader:
             | _RATE * (self.learning_rate is not None)
             | _SIZE * (self.size is not None)
             | _BLOCKS * self.blocks
-            | _METADATA * (self.metadata is not None)
+            | _METADATA * self.has_metadata
         )
 
     def _encode_shared(self, id_bytes: int) -> bytes:
@@ -239,11 +238,11 @@ def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
 
 
 def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: int) -> GroupHeader:
-    metadata = b"" if flags & _METADATA else None
+    has_metadata = bool(flags & _METADATA)
     if flags & _FALLBACK:
         if flags & ~_METADATA != _FALLBACK:
             raise FormatError(f"{reader.what} has flags that contradict each other")
-        return GroupHeader(fallback=True, metadata=metadata)
+        return GroupHeader(fallback=True, has_metadata=has_metadata)
     if flags & _RATE and not flags & _STEPS:
         raise FormatError(f"{reader.what} has a learning rate, but K is 0")
     model = reader.take(id_bytes)
@@ -266,7 +265,7 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
         learning_rate=rate,
         size=size,
         blocks=blocks,
-        metadata=metadata,
+        has_metadata=has_metadata,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from bbcompress.archive.container import Accounting, check_magic, is_archive, lone_accounting, parse_lone
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.archive.signature import MAGIC
@@ -39,8 +40,7 @@ class LeftOverError(FormatError):
 class LoneImage:
     """The file of one image, parsed. tail: what stands behind it, as far as that can be said without decoding it."""
 
-    header: GroupHeader
-    payload: bytes
+    group: Group
     size: int
     tail: Tail
 
@@ -51,45 +51,46 @@ class LoneImage:
         FormatError as from `parse_lone`.
         """
         try:
-            return LoneImage(*parse_lone(data, max_pixels), len(data), Tail())
+            return LoneImage(parse_lone(data, max_pixels), len(data), Tail())
         except FormatError:
             end = _end_of_fallback(data, max_pixels)
             if end is None:
                 raise
         padding = not data[end:].strip(b"\0")
         tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
-        return LoneImage(*parse_lone(data[:end], max_pixels), len(data), tail)
+        return LoneImage(parse_lone(data[:end], max_pixels), len(data), tail)
 
-    def decode(self, decode: Callable[[bytes], T]) -> tuple[LoneImage, T]:
-        """The file, and what `decode` makes of its payload. Zeros behind a message are seen only here, and are in the
+    def decode(self, decode: Callable[[Group], T]) -> tuple[LoneImage, T]:
+        """The file, and what `decode` makes of its group. Zeros behind a message are seen only here, and are in the
         `tail` then: the message is whole without them.
 
-        FormatError as from `decode`, of the whole payload.
+        FormatError as from `decode`, of the whole group.
         """
         try:
-            return self, decode(self.payload)
+            return self, decode(self.group)
         except FormatError as error:
-            found = None if self.header.fallback else _without_padding(self.payload, error, decode)
+            found = None if self.group.header.fallback else _without_padding(self.group, error, decode)
             if found is None:
                 raise
-        message, result = found
-        tail = Tail(TailKind.PADDING, len(self.payload) - len(message))
-        return replace(self, payload=message, tail=tail), result
+        group, result = found
+        tail = Tail(TailKind.PADDING, len(self.group.payload) - len(group.payload))
+        return replace(self, group=group, tail=tail), result
 
     def accounting(self) -> Accounting:
         """The bytes of the file by what they are for."""
-        found = lone_accounting(self.size - self.tail.size, self.header, self.payload)
+        found = lone_accounting(self.size - self.tail.size, self.group)
         return replace(found, behind=self.tail.size)
 
 
-def _without_padding(payload: bytes, error: FormatError, decode: Callable[[bytes], T]) -> tuple[bytes, T] | None:
-    """The message that has zeros behind it, and what `decode` makes of it; None where there is no such message.
+def _without_padding(group: Group, error: FormatError, decode: Callable[[Group], T]) -> tuple[Group, T] | None:
+    """The group whose message has zeros behind it, and what `decode` makes of it; None where there is no such message.
 
-    error: what `decode` said of the whole payload. Mostly a message's last byte is the last that is not zero. Else
+    error: what `decode` said of the whole group. Mostly a message's last byte is the last that is not zero. Else
     `decode` leaves zeros over if their number is a multiple of 4, the size of a word, which one of four ends makes it.
     A message begins with a check of 31 bits or more, and at most five ends are tried: of damaged files that end with
     zeros, less than one in 2^28 is taken for one with padding.
     """
+    payload = group.payload
     size, least = len(payload), len(payload.rstrip(b"\0"))
     ends = [size, least, *range(size - 1, max(least, size - 4), -1)] if least < size else []
     for end in ends:
@@ -97,10 +98,11 @@ def _without_padding(payload: bytes, error: FormatError, decode: Callable[[bytes
             try:
                 if end == size:
                     raise error
-                return payload[:end], decode(payload[:end])
+                found = replace(group, payload=payload[:end])
+                return found, decode(found)
             except LeftOverError as left:
-                message = payload[: end - left.size]
-                return message, decode(message)
+                found = replace(group, payload=payload[: end - left.size])
+                return found, decode(found)
     return None
 
 

@@ -394,8 +394,7 @@ class _Bench:
             same = list(reader.names) == [name for name, _ in images]
             for number, entry in enumerate(reader.groups):
                 begin = time.perf_counter()
-                header, payload = reader.read_group(number)
-                decoded = decode_images(header, payload, self._models, max_steps=MAX_STEPS)
+                decoded = decode_images(reader.read_group(number), self._models, max_steps=MAX_STEPS)
                 seconds += time.perf_counter() - begin
                 same = same and decoded == [images[position][1] for position in entry.positions]
         except FormatError:
@@ -409,9 +408,10 @@ class _Bench:
         reader = ArchiveReader(file)
         facts: list[dict[str, Any]] = []
         for number in range(len(reader.groups)):
-            header, payload = reader.read_group(number)
+            group = reader.read_group(number)
+            header, size = group.header, len(group.payload)
             if header.fallback:
-                facts.append({"model": FALLBACK, "images": header.count, "bytes": len(payload)})
+                facts.append({"model": FALLBACK, "images": header.count, "bytes": size})
                 continue
             entry = self._models.zoo.named(header.model)[0]
             rate = header.learning_rate or entry.weights.learning_rate
@@ -420,7 +420,7 @@ class _Bench:
                     "model": entry.name,
                     "id": entry.id.hex(),
                     "images": header.count,
-                    "bytes": len(payload),
+                    "bytes": size,
                     "encoder": header.encoder,
                     "K": header.steps,
                     "learning_rate": rate / 1e6 if header.steps else None,

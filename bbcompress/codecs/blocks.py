@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_LANES, GroupHeader
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.fallback import Progress
@@ -95,10 +96,10 @@ def encode_blocks(
     header: GroupHeader,
     settings: CodingSettings,
     progress: Progress | None = None,
-) -> tuple[GroupHeader, bytes]:
-    """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size: the completed header, the payload.
+) -> Group:
+    """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size.
 
-    progress: called with the number of pixels newly done.
+    header: what is known before, which is completed. progress: called with the number of pixels newly done.
     """
     height, width = images[0].shape[:2]
     tile = tile_of(weights)
@@ -122,18 +123,18 @@ def encode_blocks(
         parts.append(part)
         if progress is not None:
             progress(len(images) * block.height * block.width)
-    return header, b"".join(parts)
+    return Group(header, b"".join(parts))
 
 
 def decode_blocks(
     vae: Model,
     weights: ModelWeights,
-    header: GroupHeader,
-    payload: bytes,
+    group: Group,
     compute_batch: int,
     progress: Progress | None = None,
 ) -> NumpyArray:
     """The images of a group of blocks, uint8 (N, H, W, C). Raises FormatError where it is damaged."""
+    header = group.header
     if header.size is None:
         raise FormatError("the file is damaged: it does not say the size of its images")
     width, height = header.size
@@ -142,7 +143,7 @@ def decode_blocks(
     tile = tile_of(weights)
     codec = codec_of(vae, header, compute_batch)
     blocks = list(blocks_of(height, width, tile))
-    reader = ByteReader(payload, "the file is damaged: a group of blocks")
+    reader = ByteReader(group.payload, "the file is damaged: a group of blocks")
     stored = []
     for block in blocks:
         layout = read_layout(reader, header.count * -(-block.height // tile))
@@ -229,5 +230,5 @@ def codec_of(vae: Model, header: GroupHeader, compute_batch: int) -> BitsBack:
 def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:
     """What a message's check covers beside the pixels: the whole model id, the header without layout and metadata."""
     direct = 0 if header.blocks else header.count
-    bare = replace(header, model=weights.id, lanes=1, direct=direct, batches=(), metadata=None)
+    bare = replace(header, model=weights.id, lanes=1, direct=direct, batches=(), has_metadata=False)
     return weights.id + bare.encode_group(MAX_SIDE**2)  # the reader or writer has set the limit of pixels

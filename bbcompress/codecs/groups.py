@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.archive.container import join_items, parse_lone, split_items
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GROUP_ID_BYTES, GroupHeader, Kind
 from bbcompress.archive.lone import LeftOverError
 from bbcompress.codecs.blocks import (
@@ -102,18 +103,28 @@ def encode_images(
     settings: CodingSettings,
     progress: Progress | None = None,
     direct: int = 1,
-) -> tuple[GroupHeader, bytes]:
-    """Code images of one kind as one group: its header and message, or messages of its blocks. They are of one size, or
-    as `encode_mixed` takes them.
+) -> Group:
+    """Code images of one kind, of one size or as `encode_mixed` takes them, as one group.
 
     progress: called with the number of pixels newly done. direct: of images of several sizes, as `encode_mixed` takes
     it.
     """
+    group = _encode_pixels(vae, images, kind, settings, progress, direct)
+    return group.described(encode_metadata([image.metadata for image in images]))
+
+
+def _encode_pixels(
+    vae: Model,
+    images: Sequence[PixelImage],
+    kind: Kind,
+    settings: CodingSettings,
+    progress: Progress | None,
+    direct: int,
+) -> Group:
     weights = vae.weights
     steps, rate = settings.steps, settings.learning_rate
     header = GroupHeader(
         count=len(images),
-        metadata=_metadata_of(images),
         model=weights.id[:GROUP_ID_BYTES],
         kind=None if kind == default_kind(weights) else kind,
         encoder=settings.encoder,
@@ -137,28 +148,25 @@ def encode_images(
     layout, message = encode_group(codec, x, lanes, context_of(weights, header))
     if progress is not None:
         progress(sum(image.width * image.height for image in images))
-    return replace(header, lanes=lanes, direct=layout.direct, batches=layout.batches), message.to_bytes()
+    header = replace(header, lanes=lanes, direct=layout.direct, batches=layout.batches)
+    return Group(header, message.to_bytes())
 
 
-def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None) -> tuple[GroupHeader, bytes]:
+def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None) -> Group:
     """Store images of any kind as a group of fallback items. Raises ImageError for what cannot be stored exactly.
 
     progress: called with the number of pixels newly done.
     """
-    header = GroupHeader(count=len(images), fallback=True, metadata=_metadata_of(images))
-    return header, join_items([encode_item(image, progress) for image in images])
+    items = [encode_item(image, progress) for image in images]
+    group = Group(GroupHeader(count=len(images), fallback=True), join_items(items))
+    return group.described(encode_metadata([image.metadata for image in images]))
 
 
-def _metadata_of(images: Sequence[PixelImage]) -> bytes | None:
-    """The block of the images' metadata, None if they have none."""
-    return encode_metadata([image.metadata for image in images]) or None
-
-
-def with_metadata(header: GroupHeader, images: list[PixelImage]) -> list[PixelImage]:
-    """Images decoded from a group's payload with the metadata that the header has. FormatError where it is damaged."""
-    if header.metadata is None:
+def with_metadata(group: Group, images: list[PixelImage]) -> list[PixelImage]:
+    """Images decoded from a group's payload with the metadata of the group. FormatError where it is damaged."""
+    if not group.metadata:
         return images
-    metadata = decode_metadata(header.metadata, header.count)
+    metadata = decode_metadata(group.metadata, group.header.count)
     try:
         return [replace(image, metadata=its) for image, its in zip(images, metadata, strict=True)]
     except ImageError as error:
@@ -204,8 +212,7 @@ def _stored_smaller(
 
 
 def decode_images(
-    header: GroupHeader,
-    payload: bytes,
+    group: Group,
     models: ModelCache,
     compute_batch: int = 128,
     progress: Progress | None = None,
@@ -221,17 +228,18 @@ def decode_images(
         FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
         is above the limit.
     """
-    if header.steps > max_steps:
+    steps = group.header.steps
+    if steps > max_steps:
         raise LimitError(
-            f"K is {header.steps}, above the limit of {max_steps} refinement steps",
-            python=f"max_steps={header.steps}, as of bbcompress.open, allows it",
-            command=f"--max-steps {header.steps} allows it",
+            f"K is {steps}, above the limit of {max_steps} refinement steps",
+            python=f"max_steps={steps}, as of bbcompress.open, allows it",
+            command=f"--max-steps {steps} allows it",
         )
-    if header.fallback:
-        items = split_items(payload, header.count)
+    if group.header.fallback:
+        items = split_items(group.payload, group.header.count)
         _check_stored(items)
-        return with_metadata(header, [decode_item(item, max_pixels, progress) for item in items])
-    return with_metadata(header, _decode_by_model(header, payload, models, compute_batch, progress, max_pixels))
+        return with_metadata(group, [decode_item(item, max_pixels, progress) for item in items])
+    return with_metadata(group, _decode_by_model(group, models, compute_batch, progress, max_pixels))
 
 
 def decode_lone(
@@ -242,21 +250,20 @@ def decode_lone(
     max_steps: int = READER_STEPS,
 ) -> PixelImage:
     """The image of the bytes of a file of one image. Raises FormatError, ModelError, LimitError."""
-    return decode_one(*parse_lone(data, max_pixels), models, progress, max_pixels, max_steps)
+    return decode_one(parse_lone(data, max_pixels), models, progress, max_pixels, max_steps)
 
 
 def decode_one(
-    header: GroupHeader,
-    payload: bytes,
+    group: Group,
     models: ModelCache,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
     max_steps: int = READER_STEPS,
 ) -> PixelImage:
-    """The image of the header and payload of a file of one image. Raises FormatError, ModelError, LimitError."""
-    if header.fallback:
-        return with_metadata(header, [decode_item(payload, max_pixels, progress)])[0]
-    (image,) = decode_images(header, payload, models, progress=progress, max_steps=max_steps)
+    """The image of the group of a file of one image. Raises FormatError, ModelError, LimitError."""
+    if group.header.fallback:
+        return with_metadata(group, [decode_item(group.payload, max_pixels, progress)])[0]
+    (image,) = decode_images(group, models, progress=progress, max_steps=max_steps)
     return image
 
 
@@ -271,33 +278,31 @@ def _check_stored(items: Sequence[bytes]) -> None:
 
 
 def _decode_by_model(
-    header: GroupHeader,
-    payload: bytes,
+    group: Group,
     models: ModelCache,
     compute_batch: int,
     progress: Progress | None,
     max_pixels: int,
 ) -> list[PixelImage]:
-    candidates = models.zoo.named(header.model)
+    candidates = models.zoo.named(group.header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
         try:
-            return _decode_with(models.vae(entry), header, payload, compute_batch, None, max_pixels)
+            return _decode_with(models.vae(entry), group, compute_batch, None, max_pixels)
         except LeftOverError:  # it was this one
             raise
         except BBCError:
             pass
-    return _decode_with(models.vae(candidates[-1]), header, payload, compute_batch, progress, max_pixels)
+    return _decode_with(models.vae(candidates[-1]), group, compute_batch, progress, max_pixels)
 
 
 def _decode_with(
     vae: Model,
-    header: GroupHeader,
-    payload: bytes,
+    group: Group,
     compute_batch: int,
     progress: Progress | None,
     max_pixels: int,
 ) -> list[PixelImage]:
-    weights = vae.weights
+    header, weights = group.header, vae.weights
     kind = header.kind or default_kind(weights)
     if (kind.levels is None) != (weights.levels > 2) or (kind.mode == "RGB") != (weights.channels == 3):
         raise FormatError("the file is damaged: its images are not of the model's kind")
@@ -305,9 +310,9 @@ def _decode_with(
         if weights.shape is not None:
             raise FormatError("the file is damaged: its model does not code blocks")
         if header.is_mixed:
-            mixed = decode_mixed(vae, weights, header, payload, compute_batch, progress, max_pixels)
+            mixed = decode_mixed(vae, weights, group, compute_batch, progress, max_pixels)
             return [_image(pixels, kind) for pixels in mixed]
-        arrays = decode_blocks(vae, weights, header, payload, compute_batch, progress)
+        arrays = decode_blocks(vae, weights, group, compute_batch, progress)
         return [_image(pixels, kind) for pixels in arrays]
     if weights.shape is None or header.size not in (None, weights.shape[::-1]):
         raise FormatError("the file is damaged: its images are not of the model's size")
@@ -319,7 +324,7 @@ def _decode_with(
     if weights.tile is not None:
         height, width = weights.shape
         strips = Strips.all_of(Canvas(header.count, height, width, weights.channels, weights.tile))
-    x = decode_group(codec, layout, message_of(payload, header.lanes), context_of(weights, header), strips)
+    x = decode_group(codec, layout, message_of(group.payload, header.lanes), context_of(weights, header), strips)
     if progress is not None:
         progress(header.count * weights.shape[0] * weights.shape[1])
     arrays = x.canvas.images if isinstance(x, Strips) else x.reshape(-1, *weights.shape, weights.channels)

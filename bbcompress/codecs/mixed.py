@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.blocks import (
     BLOCK_SIDE,
@@ -61,12 +62,12 @@ def encode_mixed(
     settings: CodingSettings,
     progress: Progress | None = None,
     direct: int = 1,
-) -> tuple[GroupHeader, bytes]:
+) -> Group:
     """Code images of at least two sizes, uint8 (H, W) or (H, W, C), none with a side above `BLOCK_SIDE`, by a model for
-    any size: the completed header, the payload.
+    any size.
 
-    progress: called with the number of pixels newly done. direct: how many of the first images are coded directly, at
-    least.
+    header: what is known before, which is completed. progress: called with the number of pixels newly done. direct: how
+    many of the first images are coded directly, at least.
     """
     header = replace(header, size=None, blocks=True, direct=0)
     strips = _strips(images, tile_of(weights))
@@ -77,22 +78,21 @@ def encode_mixed(
     layout, message = encode_strips_together(codec, strips, first, lanes, context_of(weights, header) + sizes)
     if progress is not None:
         progress(strips.pixel_count)
-    return header, sizes + encode_layout(layout) + message.to_bytes()
+    return Group(header, sizes + encode_layout(layout) + message.to_bytes())
 
 
 def decode_mixed(
     vae: Model,
     weights: ModelWeights,
-    header: GroupHeader,
-    payload: bytes,
+    group: Group,
     compute_batch: int,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[NumpyArray]:
     """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
-    reader = ByteReader(payload, _WHAT)
+    header, reader = group.header, ByteReader(group.payload, _WHAT)
     sizes = _read_sizes(reader, header.count, max_pixels)
-    context = context_of(weights, header) + payload[: reader.position]
+    context = context_of(weights, header) + group.payload[: reader.position]
     if sum(width * height for width, height in sizes) * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     tile = tile_of(weights)
@@ -109,9 +109,9 @@ def decode_mixed(
 _WHAT = "the file is damaged: a group of several sizes"
 
 
-def mixed_sizes(payload: bytes, count: int, max_pixels: int = MAX_PIXELS) -> list[Size]:
+def mixed_sizes(group: Group, max_pixels: int = MAX_PIXELS) -> list[Size]:
     """The sizes that such a group says its images have. Raises FormatError where they are damaged or above a limit."""
-    return _read_sizes(ByteReader(payload, _WHAT), count, max_pixels)
+    return _read_sizes(ByteReader(group.payload, _WHAT), group.header.count, max_pixels)
 
 
 def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[NumpyArray, NumpyArray]:

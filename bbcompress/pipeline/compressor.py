@@ -12,7 +12,8 @@ from functools import partial
 from typing import BinaryIO
 
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, split_items
-from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, GroupHeader, Kind
+from bbcompress.archive.group import Group
+from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, Kind
 from bbcompress.archive.search import refuse_unknown
 from bbcompress.codecs.blocks import BLOCK_SIDE
 from bbcompress.codecs.fallback import Progress
@@ -62,18 +63,19 @@ class Compressor:
         """The file of one image. Raises ImageError where nothing can keep it exactly."""
         work = _Work([image], progress)
         coded = self._encode([image], self._key(image), work)
-        header, payload = coded.header, coded.payload
-        if header.fallback:
-            (payload,) = split_items(payload, 1)
-        data = build_lone(header, payload, self.options.max_pixels)
+        group = coded.group
+        if group.header.fallback:
+            (item,) = split_items(group.payload, 1)
+            group = replace(group, payload=item)
+        data = build_lone(group, self.options.max_pixels)
         if self.options.verify:
             limits = self.options.max_pixels, self.options.steps
             _verify(lambda: [decode_lone(data, self._models, work, *limits)], [image])
         work.finish()
         summary = Summary(size=len(data))
-        summary.count(coded.coder, 1, image.samples, [payload])
+        summary.count(coded.coder, 1, image.samples, [group.payload])
         self._note_of_model(summary, int(not self._key(image).entries))
-        _note_of_steps(summary, header.steps)
+        _note_of_steps(summary, group.header.steps)
         return data, summary
 
     def archive(
@@ -141,14 +143,14 @@ class Compressor:
         make = partial(_group_coder, self.options) if self.options.jobs > 1 else lambda: self._code
         with Workers(self.options.jobs, make, _samples) as workers:
             for parts in workers.map(tasks(), progress):
-                group = sent.popleft()
+                waited = sent.popleft()
                 for coded in parts:
-                    part = group.part(coded.places)
-                    writer.add_group(coded.header, coded.payload, part.names, part.positions, part.times)
-                    items = split_items(coded.payload, coded.header.count) if coded.header.fallback else ()
-                    steps = max(steps, coded.header.steps)
+                    part, group = waited.part(coded.places), coded.group
+                    writer.add_group(group, part.names, part.positions, part.times)
+                    items = split_items(group.payload, group.header.count) if group.header.fallback else ()
+                    steps = max(steps, group.header.steps)
                     summary.count(coded.coder, len(part.positions), sum(part.subpixels), items)
-                unfit += 0 if group.fits else len(group.positions)
+                unfit += 0 if waited.fits else len(waited.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
         writer.close()
@@ -207,7 +209,7 @@ class Compressor:
             part = [images[place] for place in places]
             coded = self._encode(part, its_key, work)
             if self.options.verify:
-                decode = partial(self._decode, coded.header, coded.payload, work)
+                decode = partial(self._decode, coded.group, work)
                 _verify(decode, [part[place] for place in coded.places])
             parts.append(replace(coded, places=[places[place] for place in coded.places]))
         work.finish()
@@ -222,9 +224,9 @@ class Compressor:
         parts = [[place for place in everything if wins[place] == stored] for stored in (False, True)]
         return [(part, its_key) for part, its_key in zip(parts, (key, _Key(GREY, (), None)), strict=True) if part]
 
-    def _decode(self, header: GroupHeader, payload: bytes, progress: Progress) -> list[PixelImage]:
+    def _decode(self, group: Group, progress: Progress) -> list[PixelImage]:
         limits = {"max_pixels": self.options.max_pixels, "max_steps": self.options.steps}
-        return decode_images(header, payload, self._models, progress=progress, **limits)
+        return decode_images(group, self._models, progress=progress, **limits)
 
     def _key(self, image: PixelImage, name: str | None = None) -> _Key:
         """What decides with which other images an image is coded. Raises ImageError, ModelError."""
@@ -252,13 +254,13 @@ class Compressor:
             vae, coding = self._models.vae(entry), self.options.coding
             order, direct = arranged(vae, images, key.kind, coding)
             ordered = [images[place] for place in order]
-            header, payload = encode_images(vae, ordered, key.kind, coding, work, direct)
-            if best is None or len(payload) < len(best.payload):
-                best = _Coded(entry.name, header, payload, order)
-        if best is None or prefers_fallback(images, len(best.payload)):
-            header, payload = encode_fallback(images, work if best is None else None)
-            if best is None or len(payload) < len(best.payload):
-                best = _Coded(FALLBACK, header, payload, range(len(images)))
+            group = encode_images(vae, ordered, key.kind, coding, work, direct)
+            if best is None or len(group.payload) < len(best.group.payload):
+                best = _Coded(entry.name, group, order)
+        if best is None or prefers_fallback(images, len(best.group.payload)):
+            group = encode_fallback(images, work if best is None else None)
+            if best is None or len(group.payload) < len(best.group.payload):
+                best = _Coded(FALLBACK, group, range(len(images)))
         return best
 
     def _preferred(self, images: Sequence[PixelImage], key: _Key) -> Sequence[ModelEntry]:
@@ -268,7 +270,7 @@ class Compressor:
         sample = images[:: len(images) // SAMPLE]
 
         def size(entry: ModelEntry) -> int:
-            return len(encode_images(self._models.vae(entry), sample, key.kind, self.options.coding)[1])
+            return len(encode_images(self._models.vae(entry), sample, key.kind, self.options.coding).payload)
 
         return [min(key.entries, key=size)]
 
@@ -358,8 +360,7 @@ class _Coded:
     """A group: what coded it, and which of the images that waited together it holds, in its order."""
 
     coder: str
-    header: GroupHeader
-    payload: bytes
+    group: Group
     places: Sequence[int]
 
 

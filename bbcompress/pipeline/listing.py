@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.fallback import item_mode, item_size
 from bbcompress.codecs.mixed import mixed_sizes
@@ -41,10 +42,10 @@ def stored_looks(items: Sequence[bytes]) -> list[Looks]:
     return [(item_size(item), item_mode(item)) for item in items]
 
 
-def mixed_looks(header: GroupHeader, payload: bytes, zoo: Zoo, max_pixels: int) -> list[Looks]:
+def mixed_looks(group: Group, zoo: Zoo, max_pixels: int) -> list[Looks]:
     """Size and mode of the images of a group of several sizes. Raises FormatError where it is damaged."""
-    _, mode = coded_looks(header, zoo)
-    return [(size, mode) for size in mixed_sizes(payload, header.count, max_pixels)]
+    _, mode = coded_looks(group.header, zoo)
+    return [(size, mode) for size in mixed_sizes(group, max_pixels)]
 
 
 def coded_looks(header: GroupHeader, zoo: Zoo) -> Looks:

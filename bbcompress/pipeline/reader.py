@@ -17,6 +17,7 @@ from bbcompress.archive.container import (
     is_archive,
     split_items,
 )
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.names import MAX_LISTED
@@ -185,19 +186,17 @@ class Reader:
         if self.archive is None:
             range(1)[number]
             return [self._decode_lone(None)]
-        header, payload = self.archive.read_group(number)
         pixels, steps = self._max_pixels, self._max_steps
-        return decode_images(header, payload, self._models, max_pixels=pixels, max_steps=steps)
+        return decode_images(self.archive.read_group(number), self._models, max_pixels=pixels, max_steps=steps)
 
     def _decode_lone(self, progress: Progress | None) -> PixelImage:
         if self._lone is None:
             raise FormatError("the file is empty")
-        header = self._lone.header
         told = [progress]  # once: of padding behind the message several decodings may take off
 
-        def decode(payload: bytes) -> PixelImage:
+        def decode(group: Group) -> PixelImage:
             tell = told.pop() if told else None
-            return decode_one(header, payload, self._models, tell, self._max_pixels, self._max_steps)
+            return decode_one(group, self._models, tell, self._max_pixels, self._max_steps)
 
         try:
             lone, image = self._lone.decode(decode)
@@ -222,17 +221,18 @@ class Reader:
         return looks[place]
 
     def _look_at(self, number: int) -> _GroupLooks:
-        header, payload = self._group(number)
-        metadata = None if header.metadata is None else decode_metadata(header.metadata, header.count)
+        group = self._group(number)
+        header = group.header
+        metadata = decode_metadata(group.metadata, header.count) if group.metadata else None
         if header.is_mixed:
-            return _GroupLooks(mixed_looks(header, payload, self._models.zoo, self._max_pixels), metadata)
+            return _GroupLooks(mixed_looks(group, self._models.zoo, self._max_pixels), metadata)
         if not header.fallback:
             return _GroupLooks(coded_looks(header, self._models.zoo), metadata)
-        return _GroupLooks(stored_looks(self._items(header, payload)), metadata)
+        return _GroupLooks(stored_looks(self._items(group)), metadata)
 
-    def _items(self, header: GroupHeader, payload: bytes) -> list[bytes]:
+    def _items(self, group: Group) -> list[bytes]:
         """The items of the fallback: in a lone image it has no length before it."""
-        return split_items(payload, header.count) if self.is_archive else [payload]
+        return split_items(group.payload, group.header.count) if self.is_archive else [group.payload]
 
     def __getitem__(self, name: str) -> PixelImage:
         """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
@@ -294,21 +294,21 @@ class Reader:
         """About how many sub-pixels a task has."""
         if isinstance(task, BBCError):
             return 0
-        header, payload, _ = task
+        group, header = task[0], task[0].header
         if not header.fallback and not header.is_mixed:
             return header.count * _subpixels(coded_looks(header, self._models.zoo))
         try:
             if header.is_mixed:
-                return sum(map(_subpixels, mixed_looks(header, payload, self._models.zoo, self._max_pixels)))
-            return sum(map(_subpixels, stored_looks(split_items(payload, header.count))))
+                return sum(map(_subpixels, mixed_looks(group, self._models.zoo, self._max_pixels)))
+            return sum(map(_subpixels, stored_looks(split_items(group.payload, header.count))))
         except FormatError:  # which comes up again where it is decoded
             return 0
 
     def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
         try:
-            header, payload = self._group(0)
+            group = self._group(0)
             if progress is not None:
-                self._begin(header, payload)
+                self._begin(group)
             image = self._decode_lone(progress)
         except (FormatError, ModelError, LimitError) as error:
             return Done(0, [0], [], error)
@@ -316,19 +316,19 @@ class Reader:
 
     def _task(self, archive: ArchiveReader, number: int, places: list[int] | None, watched: bool) -> _Task:
         try:
-            header, payload = archive.read_group(number)
+            group = archive.read_group(number)
             if watched:
-                self._begin(header, payload)
+                self._begin(group)
         except FormatError as error:
             return error
-        return header, payload, places
+        return group, places
 
     def entries(self) -> Iterator[Listed]:
         """What is known of each image without decoding any, by position."""
         if self.archive is None:
-            header, payload = self._group(0)
-            (look,) = stored_looks([payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
-            coder = stored_by(payload) if header.fallback else self.model_name(header)
+            group, header = self._group(0), self._group(0).header
+            (look,) = stored_looks([group.payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
+            coder = stored_by(group.payload) if header.fallback else self.model_name(header)
             yield Listed(None, *look, coder, header.steps, None)
             return
         groups: dict[int, tuple[list[str] | str | None, int, list[Looks] | Looks]] = {}
@@ -350,21 +350,22 @@ class Reader:
             header = archive.read_header(number)
             if not header.fallback and not header.is_mixed:
                 return self.model_name(header), header.steps, coded_looks(header, self._models.zoo)
-            header, payload = archive.read_group(number)
+            group = archive.read_group(number)
             if header.is_mixed:
-                looks = mixed_looks(header, payload, self._models.zoo, self._max_pixels)
+                looks = mixed_looks(group, self._models.zoo, self._max_pixels)
                 return self.model_name(header), header.steps, looks
-            items = split_items(payload, header.count)
+            items = split_items(group.payload, header.count)
             return list(map(stored_by, items)), 0, stored_looks(items)
         except FormatError:
             return None, 0, (None, None)
 
-    def _begin(self, header: GroupHeader, payload: bytes) -> None:
+    def _begin(self, group: Group) -> None:
         """Take up the size of a group's images, if its header or payload, or each stored image, says it."""
+        header = group.header
         if header.fallback:
-            sizes = [item_size(item) for item in self._items(header, payload)]
+            sizes = [item_size(item) for item in self._items(group)]
         elif header.is_mixed:
-            sizes = mixed_sizes(payload, header.count, self._max_pixels)
+            sizes = mixed_sizes(group, self._max_pixels)
         else:
             sizes = [] if header.size is None else [header.size] * header.count
         self._opened[0] += len(sizes)
@@ -379,10 +380,10 @@ class Reader:
         groups = []
         metadata = payloads = 0
         for number in range(len(self.groups)):  # read once, and one at a time
-            header, payload = self._group(number)
-            groups.append(self._group_facts(header, payload))
-            metadata += len(header.metadata or b"")
-            payloads += len(payload)
+            group = self._group(number)
+            groups.append(self._group_facts(group))
+            metadata += len(group.metadata)
+            payloads += len(group.payload)
         if self.archive is not None:
             accounting = self.archive.accounting_of(metadata, payloads)
         else:
@@ -396,17 +397,18 @@ class Reader:
             "groups": groups,
         }
 
-    def _group(self, number: int) -> tuple[GroupHeader, bytes]:
+    def _group(self, number: int) -> Group:
         if self.archive is not None:
             return self.archive.read_group(number)
         if self._lone is None:
             raise FormatError("the file is empty")
-        return self._lone.header, self._lone.payload
+        return self._lone.group
 
-    def _group_facts(self, header: GroupHeader, payload: bytes) -> dict[str, Any]:
-        facts: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": len(payload)}
+    def _group_facts(self, group: Group) -> dict[str, Any]:
+        header, size = group.header, len(group.payload)
+        facts: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": size}
         if header.fallback:
-            items = self._items(header, payload)
+            items = self._items(group)
             return {**facts, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
         coding = {"encoder": header.encoder, "K": header.steps}
         if header.blocks:
@@ -461,7 +463,7 @@ def _subpixels(looks: Looks) -> int:
     return 0 if size is None else size[0] * size[1] * samples_of(mode or "L")
 
 
-_Task = tuple[GroupHeader, bytes, "list[int] | None"] | BBCError
+_Task = tuple[Group, "list[int] | None"] | BBCError
 """A group, and which of its images are wanted (None for all); or why it cannot be read."""
 
 
@@ -473,9 +475,9 @@ def _on_groups(
     def work(task: _Task, progress: Progress) -> list[T] | BBCError:
         if isinstance(task, BBCError):
             return task
-        header, payload, places = task
+        group, places = task
         try:
-            images = decode_images(header, payload, models, progress=progress, **limits)
+            images = decode_images(group, models, progress=progress, **limits)
         except (FormatError, ModelError, LimitError) as error:
             return error
         return [function(image) for image in (images if places is None else [images[place] for place in places])]

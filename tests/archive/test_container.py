@@ -23,6 +23,7 @@ from bbcompress.archive.container import (
     parse_lone,
     split_items,
 )
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Kind
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.search import TailKind
@@ -35,15 +36,15 @@ LONE = GroupHeader(model=b"abc", direct=1)
 FALLBACK = GroupHeader(fallback=True)
 GROUP = GroupHeader(model=b"abcd", count=5, direct=2, batches=(1, 2))
 
-Group = tuple[GroupHeader, bytes, Sequence[str] | None, Sequence[int] | None]
+Written = tuple[GroupHeader, bytes, Sequence[str] | None, Sequence[int] | None]
 Timed = tuple[GroupHeader, bytes, Sequence[str] | None, Sequence[int] | None, Sequence[int] | None]
 
 
-def write(*groups: Group | Timed) -> bytes:
+def write(*groups: Written | Timed) -> bytes:
     file = io.BytesIO()
     writer = ArchiveWriter(file)
-    for group in groups:
-        writer.add_group(*group)
+    for header, payload, names, positions, *times in groups:
+        writer.add_group(Group(header, payload), names, positions, *times)
     writer.close()
     return file.getvalue()
 
@@ -77,9 +78,9 @@ def small_archive() -> bytes:
     ],
 )
 def test_lone_round_trip(header: GroupHeader, payload: bytes) -> None:
-    data = build_lone(header, payload)
+    data = build_lone(Group(header, payload))
     assert not is_archive(data)
-    assert parse_lone(data) == (header, payload)
+    assert parse_lone(data) == Group(header, payload)
     accounting = LoneImage.parse(data).accounting()
     assert accounting.total == len(data)
     assert accounting.payloads == len(payload)
@@ -88,14 +89,14 @@ def test_lone_round_trip(header: GroupHeader, payload: bytes) -> None:
 
 
 def test_lone_overhead() -> None:
-    assert build_lone(LONE, b"message") == b"\xbb\xc1\x00abcmessage"
+    assert build_lone(Group(LONE, b"message")) == b"\xbb\xc1\x00abcmessage"
     costly = replace(LONE, kind=Kind("L", (3, 200)), encoder="baseline", steps=1000)
-    assert len(build_lone(costly, b"")) <= 14
-    assert len(build_lone(FALLBACK, b"")) == 7
+    assert len(build_lone(Group(costly, b""))) <= 14
+    assert len(build_lone(Group(FALLBACK, b""))) == 7
 
 
 def test_lone_fallback_damage() -> None:
-    data = build_lone(FALLBACK, b"an item")
+    data = build_lone(Group(FALLBACK, b"an item"))
     for end in range(len(data)):
         with pytest.raises(FormatError):
             parse_lone(data[:end])
@@ -105,7 +106,7 @@ def test_lone_fallback_damage() -> None:
         for pattern in (1, 2, 0x10, 0x80, 0xFF):
             damaged = data[:place] + bytes([data[place] ^ pattern]) + data[place + 1 :]
             try:
-                header, _ = parse_lone(damaged)
+                header = parse_lone(damaged).header
             except FormatError:
                 continue
             # Without the fallback flag the file is another model's: a message, which checks itself.
@@ -113,8 +114,8 @@ def test_lone_fallback_damage() -> None:
 
 
 def test_a_lone_checksum_is_not_the_end_of_what_stands_before_it() -> None:
-    described = replace(FALLBACK, metadata=b"")
-    body = build_lone(described, varint(5 << 1) + b"block")[:-4]
+    group = Group(FALLBACK, b"").described(varint(5 << 1) + b"block")
+    body = build_lone(group)[:-4]
     with pytest.raises(FormatError, match="cut short"):
         parse_lone(body + crc32(body))  # the block's checksum would be the file's
 
@@ -158,7 +159,7 @@ def test_archive_round_trip(
     if shuffled:
         chance.shuffle(order)
     every = [f"{n}.png" for n in range(total)] if naming == "numbers" else [f"{n}/{n * n % 7}x" for n in range(total)]
-    groups: list[Group] = []
+    groups: list[Written] = []
     expected = []
     first = 0
     for count, payload, fallback in plan:
@@ -168,7 +169,7 @@ def test_archive_round_trip(
         positions = order[first : first + count]
         names = None if naming == "no names" else [every[place] for place in positions]
         groups.append((header, payload, names, positions if shuffled else None))
-        expected.append((count, names, positions, (header, payload)))
+        expected.append((count, names, positions, Group(header, payload)))
         first += count
     data = write(*groups)
     assert is_archive(data)
@@ -231,7 +232,7 @@ def test_appending_writes_behind() -> None:
     file = io.BytesIO(small_archive())
     file.seek(0, io.SEEK_END)
     writer = ArchiveWriter(file)
-    writer.add_group(GROUP, b"more")
+    writer.add_group(Group(GROUP, b"more"))
     writer.close()
     assert file.getvalue() == small_archive() + write((GROUP, b"more", None, None))
 
@@ -247,7 +248,7 @@ class _OnlyWrite:
 def test_written_front_to_back() -> None:
     file = _OnlyWrite()
     writer = ArchiveWriter(file)  # type: ignore[arg-type]
-    writer.add_group(GROUP, b"payload")
+    writer.add_group(Group(GROUP, b"payload"))
     before = file.data
     writer.close()
     assert file.data.startswith(before)
@@ -275,7 +276,7 @@ def test_damage_in_one_group_leaves_the_others() -> None:
     second = reader.groups[1]
     data[second.offset + 5] ^= 1
     reader = ArchiveReader(io.BytesIO(data))
-    assert reader.read_group(0)[1] == b"payload"
+    assert reader.read_group(0).payload == b"payload"
     with pytest.raises(FormatError, match="group 1 is damaged"):
         reader.read_group(1)
 
@@ -494,8 +495,8 @@ def test_a_segment_is_added_to_what_is_there() -> None:
     file.seek(0, io.SEEK_END)
     writer = ArchiveWriter(file, after=reader, sync=lambda: synced.append(file.tell()))
     with pytest.raises(BBCError, match="already"):
-        writer.add_group(GROUP, b"more", ["new", "2.png", "n", "o", "p"])
-    writer.add_group(GROUP, b"more", ["new", "3.png", "n", "o", "p"])
+        writer.add_group(Group(GROUP, b"more"), ["new", "2.png", "n", "o", "p"])
+    writer.add_group(Group(GROUP, b"more"), ["new", "3.png", "n", "o", "p"])
     before_index = file.tell()
     writer.close()
     assert synced == [len(data) + len(PREFIX), before_index]
@@ -508,7 +509,7 @@ def test_limits_are_those_of_the_whole_file() -> None:
     reader.budget.names = 4
     file.seek(0, io.SEEK_END)
     writer = ArchiveWriter(file, after=reader)
-    writer.add_group(GROUP, b"more", ["new", "3.png", "n", "o", "p"])
+    writer.add_group(Group(GROUP, b"more"), ["new", "3.png", "n", "o", "p"])
     with pytest.raises(FormatError, match="names"):
         writer.close()
 
@@ -564,7 +565,7 @@ def test_an_index_names_the_groups_that_stand_before_it() -> None:
             for number, entry in enumerate(reader.groups):
                 key = tuple(reader.names[position] or "-" for position in entry.positions)
                 with suppress(FormatError):
-                    found[key] = reader.read_group(number)[1]
+                    found[key] = reader.read_group(number).payload
             assert found.pop(("x",), None) == (join_items([b"x"]) if start else None)
             assert found == {("-",): groups[0][1], ("d",): groups[2][1], ("e", "f", "g"): groups[3][1]}
             assert [len(positions) for positions in reader.without_index] == [1]
@@ -589,7 +590,7 @@ def test_equal_groups_of_two_segments_do_not_get_each_others_names() -> None:
                 continue
             for number, entry in enumerate(reader.groups):
                 with suppress(FormatError):
-                    (item,) = split_items(reader.read_group(number)[1], 1)
+                    (item,) = split_items(reader.read_group(number).payload, 1)
                     assert reader.names[entry.positions[0]] in (None, f"{item[:2].decode()}.png")
 
 
@@ -613,7 +614,7 @@ def test_salvage_of_two_damaged_segments() -> None:
     with pytest.raises(FormatError):
         ArchiveReader(io.BytesIO(data))
     reader = ArchiveReader(io.BytesIO(data), keep_going=True)
-    payloads = [reader.read_group(number)[1] for number in range(4)]
+    payloads = [reader.read_group(number).payload for number in range(4)]
     assert payloads == [b"payload", join_items([b"a", b"", b"cc"]), b"q", b"r"]
     assert list(reader.names) == [None] * 13 + ["s", "t", "u", "v", "w"]
     assert reader.fault is not None
@@ -656,7 +657,7 @@ def test_a_search_that_would_not_end(unit: bytes) -> None:
             reader = ArchiveReader(io.BytesIO(data), keep_going=keep_going)
         except FormatError:
             continue
-        assert reader.read_group(0)[1] == b"payload"
+        assert reader.read_group(0).payload == b"payload"
     assert time.monotonic() - start < 30
 
 
@@ -687,7 +688,7 @@ def test_opening_does_not_read_the_groups() -> None:
     file = Counting(write(*[(GROUP, bytes(100_000), None, None)] * 9))
     reader = ArchiveReader(file)
     assert file.count < 200
-    assert reader.read_group(4) == (GROUP, bytes(100_000))
+    assert reader.read_group(4) == Group(GROUP, bytes(100_000))
     assert file.count < 101_000
 
 
@@ -703,8 +704,7 @@ def test_sizes() -> None:
 def test_writer_refuses() -> None:
     def add(**change: Any) -> None:
         arguments: dict[str, Any] = {
-            "header": GROUP,
-            "payload": b"p",
+            "group": Group(GROUP, b"p"),
             "names": list("abcde"),
             "positions": None,
         }
@@ -722,7 +722,7 @@ def test_writer_refuses() -> None:
     with pytest.raises(ValueError):
         add(positions=[0])
     with pytest.raises(FormatError):
-        add(header=replace(GROUP, lanes=0))
+        add(group=Group(replace(GROUP, lanes=0), b"p"))
     assert file.getvalue() == PREFIX
     add()
     unlike: list[dict[str, Any]] = [{"names": None}, {"names": list("fghij"), "positions": range(5, 10)}]
@@ -740,7 +740,7 @@ def test_writer_refuses() -> None:
 
 def test_writer_wants_a_permutation() -> None:
     writer = ArchiveWriter(io.BytesIO())
-    writer.add_group(GROUP, b"p", None, [0, 1, 2, 3, 5])
+    writer.add_group(Group(GROUP, b"p"), None, [0, 1, 2, 3, 5])
     with pytest.raises(ValueError):
         writer.close()
 
@@ -757,11 +757,11 @@ def test_no_name_is_the_folder_of_another(one: str, other: str, order: int) -> N
     writer = ArchiveWriter(file)
     message = f"{one!r} cannot stand beside {other!r}"
     with pytest.raises(BBCError, match=message):
-        writer.add_group(replace(GROUP, count=2, direct=2, batches=()), b"", [first, second])
-    writer.add_group(single, b"", [first])
+        writer.add_group(Group(replace(GROUP, count=2, direct=2, batches=()), b""), [first, second])
+    writer.add_group(Group(single, b""), [first])
     with pytest.raises(BBCError, match=message):
-        writer.add_group(single, b"", [second])
-    writer.add_group(single, b"", [f"b{second}"])
+        writer.add_group(Group(single, b""), [second])
+    writer.add_group(Group(single, b""), [f"b{second}"])
     writer.close()
     for before in (file.getvalue(), write((single, b"", [first], None))):
         file = io.BytesIO(before)
@@ -769,7 +769,7 @@ def test_no_name_is_the_folder_of_another(one: str, other: str, order: int) -> N
         file.seek(0, io.SEEK_END)
         adder = ArchiveWriter(file, after=reader)
         with pytest.raises(BBCError, match=message):
-            adder.add_group(single, b"", [second])
-        adder.add_group(single, b"", [f"c{second}"])
+            adder.add_group(Group(single, b""), [second])
+        adder.add_group(Group(single, b""), [f"c{second}"])
         adder.close()
         assert ArchiveReader(file).names[-1] == f"c{second}"

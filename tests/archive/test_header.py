@@ -44,7 +44,7 @@ def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
         lanes=1 if lone or blocks else draw(st.integers(1, 1024)),
         direct=direct,
         batches=batches,
-        metadata=draw(st.sampled_from([None, b""])),
+        has_metadata=draw(st.booleans()),
         **values,
     )
 
@@ -86,11 +86,13 @@ def test_fallback() -> None:
 
 def test_metadata_is_announced() -> None:
     """Its block stands behind the header; a lone image takes a byte more, as its flags do not fit the prefix."""
-    for metadata in (b"", b"any block"):
-        assert GroupHeader(fallback=True, metadata=metadata).encode_lone() == b"\x03\x81"
-        assert GroupHeader(fallback=True, count=2, metadata=metadata).encode_group() == b"\x81\x02"
-    assert GroupHeader.decode_lone(ByteReader(b"\x03\x81")) == GroupHeader(fallback=True, metadata=b"")
-    assert GroupHeader.decode_group(ByteReader(b"\x81\x02")).metadata == b""
+    for count, encoded in ((1, b"\x81\x01"), (2, b"\x81\x02")):
+        header = GroupHeader(fallback=True, count=count, has_metadata=True)
+        assert header.encode_group() == encoded
+        assert GroupHeader.decode_group(ByteReader(encoded)) == header
+    lone = GroupHeader(fallback=True, has_metadata=True)
+    assert lone.encode_lone() == b"\x03\x81"
+    assert GroupHeader.decode_lone(ByteReader(b"\x03\x81")) == lone
     for data in (b"\x03\x01", b"\x05\x81", b"\x03\x83", b"\x03", b"\x81\x02"):
         with pytest.raises(FormatError):
             GroupHeader.decode_lone(ByteReader(data))

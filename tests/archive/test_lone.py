@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbcompress.archive.container import build_lone, parse_lone
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import BINARY, GroupHeader
 from bbcompress.archive.lone import LeftOverError, LoneImage
 from bbcompress.archive.search import Tail, TailKind
@@ -27,7 +28,7 @@ MODELS = TESTS / "data" / "models"
 STREAMS = [
     path
     for path in sorted((TESTS / "golden" / "streams").glob("lone-*.bbc"))
-    if not parse_lone(path.read_bytes())[0].fallback
+    if not parse_lone(path.read_bytes()).header.fallback
 ]
 HEADER = GroupHeader(model=b"abc", direct=1)
 
@@ -75,19 +76,19 @@ def test_messages_that_end_with_zeros_themselves(start: bytes, own: int, zeros: 
     message = start + bytes(own)
     tried = []
 
-    def decode(payload: bytes) -> str:
-        tried.append(payload)
-        more = len(payload) - len(message)
+    def decode(group: Group) -> str:
+        tried.append(group.payload)
+        more = len(group.payload) - len(message)
         if more == 0:
             return "the image"
         if more > 0 and more % 4 == 0:
             raise LeftOverError(more)
         raise FormatError("damaged")
 
-    lone = LoneImage.parse(build_lone(HEADER, message + bytes(zeros)))
+    lone = LoneImage.parse(build_lone(Group(HEADER, message + bytes(zeros))))
     found, image = lone.decode(decode)
     assert image == "the image"
-    assert found == replace(lone, payload=message, tail=Tail(TailKind.PADDING, zeros))
+    assert found == replace(lone, group=Group(HEADER, message), tail=Tail(TailKind.PADDING, zeros))
     assert len(tried) == len(set(tried)) <= 6
 
 
@@ -95,15 +96,15 @@ def test_messages_that_end_with_zeros_themselves(start: bytes, own: int, zeros: 
 def test_few_payloads_of_a_damaged_file_are_decoded(start: bytes, zeros: int) -> None:
     tried = []
 
-    def decode(payload: bytes) -> str:
-        tried.append(payload)
-        raise FormatError(f"damaged: {len(payload)}")
+    def decode(group: Group) -> str:
+        tried.append(group.payload)
+        raise FormatError(f"damaged: {len(group.payload)}")
 
-    lone = LoneImage.parse(build_lone(HEADER, start + bytes(zeros)))
-    with pytest.raises(FormatError, match=f"^damaged: {len(lone.payload)}$"):
+    lone = LoneImage.parse(build_lone(Group(HEADER, start + bytes(zeros))))
+    with pytest.raises(FormatError, match=f"^damaged: {len(lone.group.payload)}$"):
         lone.decode(decode)
     assert len(tried) == len(set(tried)) <= 5
-    assert len(tried) == 1 or lone.payload.endswith(b"\0")
+    assert len(tried) == 1 or lone.group.payload.endswith(b"\0")
 
 
 def test_a_real_message_that_ends_with_a_zero() -> None:
@@ -111,13 +112,13 @@ def test_a_real_message_that_ends_with_a_zero() -> None:
     pixels = np.zeros((28, 28), np.uint8)
     pixels[6, 0] = pixels[3:9, 4:9] = 255  # found by trying
     image = from_array(pixels)
-    header, payload = encode_images(models.vae(models.zoo.entries[0]), [image], BINARY, CodingSettings())
-    assert payload.endswith(b"\0")
+    group = encode_images(models.vae(models.zoo.entries[0]), [image], BINARY, CodingSettings())
+    assert group.payload.endswith(b"\0")
 
-    def decode(message: bytes) -> PixelImage:
-        return decode_one(header, message, models)
+    def decode(tried: Group) -> PixelImage:
+        return decode_one(tried, models)
 
     for zeros in range(1, 9):
-        found, back = LoneImage.parse(build_lone(header, payload + bytes(zeros))).decode(decode)
+        found, back = LoneImage.parse(build_lone(group) + bytes(zeros)).decode(decode)
         assert back == image
-        assert (found.payload, found.tail.size) == (payload, zeros)
+        assert (found.group, found.tail.size) == (group, zeros)

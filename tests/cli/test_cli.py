@@ -27,6 +27,7 @@ from PIL import Image, PngImagePlugin
 import bbcompress
 from bbcompress import __version__, api
 from bbcompress.archive.container import ArchiveWriter, build_lone, join_items
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.cli import main, progress
 from bbcompress.codecs.fallback import encode_item, item_codec
@@ -749,7 +750,7 @@ def forged_archive(*names: str) -> None:
     writer = ArchiveWriter(file)
     writer._take_names = lambda names: None  # type: ignore[method-assign]
     items = join_items([encode_item(from_array(np.zeros((1, 1), np.uint8)))] * len(names))
-    writer.add_group(GroupHeader(count=len(names), fallback=True), items, names)
+    writer.add_group(Group(GroupHeader(count=len(names), fallback=True), items), names)
     writer.close()
     Path("forged.bbc").write_bytes(file.getvalue())
 
@@ -779,7 +780,7 @@ def test_an_archive_of_a_billion_images_is_not_unpacked() -> None:
     file = io.BytesIO()
     writer = ArchiveWriter(file)
     for _ in range(64):
-        writer.add_group(GroupHeader(count=1 << 20, fallback=True), b"")
+        writer.add_group(Group(GroupHeader(count=1 << 20, fallback=True), b""))
     writer.close()
     Path("many.bbc").write_bytes(file.getvalue())
     assert "67108864 images" in fail("decompress", "many.bbc")
@@ -822,9 +823,9 @@ def test_info_as_json() -> None:
 def test_info_of_images_above_the_usual_limit() -> None:
     size, most = (1 << 15, 1 << 14), 1 << 29
     lone = GroupHeader(model=bytes.fromhex(BINARY_ID)[:3], size=size, direct=1)
-    Path("lone.bbc").write_bytes(build_lone(lone, bytes(9), most))
+    Path("lone.bbc").write_bytes(build_lone(Group(lone, bytes(9)), most))
     writer = ArchiveWriter(file := io.BytesIO(), most)
-    writer.add_group(GroupHeader(model=bytes.fromhex(BINARY_ID), size=size, count=2, direct=2), bytes(9))
+    writer.add_group(Group(GroupHeader(model=bytes.fromhex(BINARY_ID), size=size, count=2, direct=2), bytes(9)))
     writer.close()
     Path("set.bbc").write_bytes(file.getvalue())
     for name in ("lone.bbc", "set.bbc"):
@@ -1140,7 +1141,7 @@ def broken_model(name: str) -> int:
 
 
 def lone_of_no_model() -> bytes:
-    return build_lone(GroupHeader(model=b"abc", direct=1), b"message")
+    return build_lone(Group(GroupHeader(model=b"abc", direct=1), b"message"))
 
 
 def put_lone(name: str, image: PixelImage) -> None:

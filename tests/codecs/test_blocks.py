@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 from PIL import Image
 
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import COLOUR, GREY, GroupHeader
 from bbcompress.codecs import blocks
 from bbcompress.codecs.blocks import (
@@ -71,11 +72,13 @@ def encoded(name: str, images: list[Any], told: list[int] | None = None, **setti
     coding = CodingSettings(**settings)
     header = header_of(MODELS[name], len(images), encoder=coding.encoder, steps=coding.steps)
     progress = None if told is None else told.append
-    return encode_blocks(VAES[name], MODELS[name], images, header, coding, progress)
+    group = encode_blocks(VAES[name], MODELS[name], images, header, coding, progress)
+    return group.header, group.payload
 
 
 def decoded(name: str, header: GroupHeader, payload: bytes, batch: int = 128, told: list[int] | None = None) -> Any:
-    return decode_blocks(VAES[name], MODELS[name], header, payload, batch, None if told is None else told.append)
+    progress = None if told is None else told.append
+    return decode_blocks(VAES[name], MODELS[name], Group(header, payload), batch, progress)
 
 
 # Where blocks lie
@@ -190,13 +193,13 @@ def test_lanes_stand_in_the_payload(monkeypatch: pytest.MonkeyPatch) -> None:
 # Damage
 
 
-Group = tuple[str, GroupHeader, bytes, Any]
+Blocks = tuple[str, GroupHeader, bytes, Any]
 STRIPS = [4, 4, 4, 4, 2, 2]
 """Of each block."""
 
 
 @pytest.fixture(scope="module", params=["rgb", "resnet"])
-def group(request: pytest.FixtureRequest) -> Group:
+def group(request: pytest.FixtureRequest) -> Blocks:
     """Six blocks of two images: a model's name, header, payload, pixels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_SIDE", SIDE)
@@ -221,7 +224,7 @@ def parts_of(payload: bytes, strips: list[int]) -> list[tuple[int, int, int]]:
     return parts
 
 
-def test_what_a_payload_is(group: Group) -> None:
+def test_what_a_payload_is(group: Blocks) -> None:
     _, header, payload, _ = group
     parts = parts_of(payload, STRIPS)
     assert parts[-1][2] == len(payload)
@@ -243,7 +246,7 @@ def refused(name: str, header: GroupHeader, payload: bytes, pixels: Any) -> bool
 
 
 @pytest.mark.parametrize("flip", [0x01, 0xFF])
-def test_flipped_bytes(group: Group, flip: int) -> None:
+def test_flipped_bytes(group: Blocks, flip: int) -> None:
     name, header, payload, pixels = group
     parts = parts_of(payload, STRIPS)
     places = {p for begin, data, end in parts for p in [*range(begin, data + 6), *range(data, end, 97), end - 1]}
@@ -253,7 +256,7 @@ def test_flipped_bytes(group: Group, flip: int) -> None:
         assert refused(name, header, bytes(damaged), pixels), place
 
 
-def test_cut_and_longer_payloads(group: Group) -> None:
+def test_cut_and_longer_payloads(group: Blocks) -> None:
     name, header, payload, pixels = group
     parts = parts_of(payload, STRIPS)
     for place in sorted({0, *(p for part in parts for at in part for p in (at - 1, at, at + 1))}):
@@ -263,7 +266,7 @@ def test_cut_and_longer_payloads(group: Group) -> None:
         assert refused(name, header, payload + more, pixels)
 
 
-def test_swapped_blocks(group: Group) -> None:
+def test_swapped_blocks(group: Blocks) -> None:
     """A block's message says which block it is."""
     name, header, payload, pixels = group
     parts = parts_of(payload, STRIPS)
@@ -293,7 +296,7 @@ def test_swapped_blocks(group: Group) -> None:
         {"kind": GREY},
     ],
 )
-def test_other_headers(group: Group, change: dict[str, Any]) -> None:
+def test_other_headers(group: Blocks, change: dict[str, Any]) -> None:
     name, header, payload, pixels = group
     assert refused(name, replace(header, **change), payload, pixels)
 
@@ -340,14 +343,15 @@ class OneModel:
 def test_images_of_a_group(name: str) -> None:
     images = [PixelImage("RGB", image) for image in drawn(MODELS[name], 2, 20, 9)]
     told: list[int] = []
-    header, payload = encode_images(VAES[name], images, COLOUR, CodingSettings(), told.append)
+    group = encode_images(VAES[name], images, COLOUR, CodingSettings(), told.append)
+    header = group.header
     assert (header.kind, header.blocks, sum(told)) == (None, True, 2 * 20 * 9)
     models: Any = OneModel(name)
-    assert decode_images(header, payload, models) == images
+    assert decode_images(group, models) == images
     for kind in (GREY, None):
         other = replace(header, kind=kind, blocks=kind is not None, direct=0 if kind else 2)
         with pytest.raises(FormatError, match="damaged"):
-            decode_images(other, payload, models)
+            decode_images(replace(group, header=other), models)
 
 
 def test_models_of_one_size_do_not_code_blocks() -> None:
@@ -356,7 +360,7 @@ def test_models_of_one_size_do_not_code_blocks() -> None:
     models.model = ExactLocalVAE(weights, NumpyBackend())
     header = replace(header_of(weights, 2), size=(8, 8), blocks=True)
     with pytest.raises(FormatError, match="does not code blocks"):
-        decode_images(header, bytes(100), models)
+        decode_images(Group(header, bytes(100)), models)
 
 
 def test_the_limit_of_pixels_is_for_others_to_check() -> None:

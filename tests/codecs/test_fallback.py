@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from bbcompress.archive.container import build_lone
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import fallback
 from bbcompress.codecs.fallback import (
@@ -162,7 +163,7 @@ def pillow_sizes(image: PixelImage) -> list[int]:
 def test_size_of_a_lone_file(mode: str) -> None:
     noise = np.random.default_rng(1).integers(0, 2, (64, 64)).astype(np.uint8)
     for image in (smooth(mode), smooth("RGBA"), from_array(noise * 255), from_array(noise.astype(bool))):
-        file = build_lone(GroupHeader(fallback=True), encode_item(image))
+        file = build_lone(Group(GroupHeader(fallback=True), encode_item(image)))
         assert len(file) <= min(pillow_sizes(image)) + 32
 
 

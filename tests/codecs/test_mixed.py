@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import mixed
 from bbcompress.codecs.blocks import CodingSettings, codec_of, context_of, encode_layout
@@ -54,31 +55,31 @@ def test_round_trip(name: str, settings: CodingSettings, direct: int) -> None:
     vae, images = model_of(weights, NumpyBackend()), drawn(weights)
     header = header_of(weights, encoder=settings.encoder, steps=settings.steps, learning_rate=settings.learning_rate)
     told: list[int] = []
-    header, payload = encode_mixed(vae, weights, images, header, settings, told.append, direct)
+    group = encode_mixed(vae, weights, images, header, settings, told.append, direct)
     assert sum(told) == sum(height * width for height, width in SIZES)
-    assert header.is_mixed
-    assert mixed_sizes(payload, len(SIZES)) == [(width, height) for height, width in SIZES]
-    reader = ByteReader(header.encode_group() + b"rest")
+    assert group.header.is_mixed
+    assert mixed_sizes(group) == [(width, height) for height, width in SIZES]
+    reader = ByteReader(group.header.encode_group() + b"rest")
     read = GroupHeader.decode_group(reader)
     assert reader.rest() == b"rest"
     for compute_batch in (1, 128):
-        found = decode_mixed(vae, weights, read, payload, compute_batch)
+        found = decode_mixed(vae, weights, replace(group, header=read), compute_batch)
         assert all(np.array_equal(image, other) for image, other in zip(images, found, strict=True))
-    again = encode_mixed(vae, weights, images, header, replace(settings, compute_batch=1), None, direct)
-    assert again == (header, payload)
+    again = encode_mixed(vae, weights, images, group.header, replace(settings, compute_batch=1), None, direct)
+    assert again == group
 
 
 def test_damage_is_found() -> None:
     weights = MODELS["rgb"]
     vae, images = model_of(weights, NumpyBackend()), drawn(weights)
-    header, payload = encode_mixed(vae, weights, images, header_of(weights), SETTINGS[0])
-    for position in range(len(payload)):
-        damaged = bytearray(payload)
+    group = encode_mixed(vae, weights, images, header_of(weights), SETTINGS[0])
+    for position in range(len(group.payload)):
+        damaged = bytearray(group.payload)
         damaged[position] ^= 1 << position % 8
         with pytest.raises(FormatError, match="damaged"):
-            decode_mixed(vae, weights, header, bytes(damaged), 128)
+            decode_mixed(vae, weights, replace(group, payload=bytes(damaged)), 128)
     with pytest.raises(FormatError, match="damaged"):  # it is of this very header
-        decode_mixed(vae, weights, replace(header, encoder="baseline"), payload, 128)
+        decode_mixed(vae, weights, replace(group, header=replace(group.header, encoder="baseline")), 128)
 
 
 def test_the_check_covers_the_sizes() -> None:
@@ -87,23 +88,27 @@ def test_the_check_covers_the_sizes() -> None:
     vae = model_of(weights, NumpyBackend())
     images = [np.zeros((2, 3, 1), np.uint8), np.zeros((4, 4, 1), np.uint8)]
     header = replace(header_of(weights), count=2)
-    _, payload = encode_mixed(vae, weights, images, header, SETTINGS[0])
+    group = encode_mixed(vae, weights, images, header, SETTINGS[0])
     sizes = encode_sizes([(3, 2), (4, 4)])
-    assert payload.startswith(sizes)
+    assert group.payload.startswith(sizes)
     strips = Strips.all_of(MixedCanvas.holding([image.reshape(-1, *image.shape[1:]) for image in images], weights.tile))
     header = replace(header, blocks=True)
     codec = codec_of(vae, header, 128)
     layout, message = encode_strips_together(codec, strips, 1, 1, context_of(weights, header))  # without the sizes
     with pytest.raises(FormatError, match="checksum"):
-        decode_mixed(vae, weights, header, sizes + encode_layout(layout) + message.to_bytes(), 128)
+        decode_mixed(vae, weights, Group(header, sizes + encode_layout(layout) + message.to_bytes()), 128)
+
+
+def group_of(sizes: bytes, count: int) -> Group:
+    return Group(GroupHeader(count=count, blocks=True), sizes)
 
 
 def test_sizes() -> None:
     several = [(1, 1), (1024, 1), (1, 1024), (300, 2)]
-    assert mixed_sizes(encode_sizes(several), 4) == several
+    assert mixed_sizes(group_of(encode_sizes(several), 4)) == several
     many = [(28, 28), (28, 29)] * 2000
     assert len(encode_sizes(many)) < 200
-    assert mixed_sizes(encode_sizes(many), len(many)) == many
+    assert mixed_sizes(group_of(encode_sizes(many), len(many))) == many
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_sizes() -> None:
 )
 def test_sizes_that_are_refused(data: bytes, count: int, what: str) -> None:
     with pytest.raises(FormatError, match=what):
-        mixed_sizes(data, count, 10_000)
+        mixed_sizes(group_of(data, count), 10_000)
 
 
 def test_arrange(monkeypatch: pytest.MonkeyPatch) -> None:

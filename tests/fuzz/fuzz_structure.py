@@ -95,7 +95,7 @@ def _group(body: bytes) -> GroupParts | bytes:
         header = GroupHeader.decode_group(reader)
         start = body[: reader.position]
         if reader.varint() == reader.remaining:
-            metadata, packed = (None, False) if header.metadata is None else _metadata(take_block(reader))
+            metadata, packed = _metadata(take_block(reader)) if header.has_metadata else (None, False)
             return GroupParts(start, metadata, packed, reader.rest())
     return body
 

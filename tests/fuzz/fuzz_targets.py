@@ -38,11 +38,11 @@ def _refusals() -> Iterator[None]:
 def container(data: bytes) -> None:
     """A .bbc file is opened, listed and read, but nothing is decoded."""
     with _refusals():
-        header, payload = parse_lone(data, MAX_PIXELS)
-        assert build_lone(header, payload, MAX_PIXELS) == data, "two files say the same"
+        group = parse_lone(data, MAX_PIXELS)
+        assert build_lone(group, MAX_PIXELS) == data, "two files say the same"
         assert LoneImage.parse(data, MAX_PIXELS).accounting().total == len(data)
-        if header.metadata is not None:
-            decode_metadata(header.metadata, 1)
+        if group.metadata:
+            decode_metadata(group.metadata, 1)
     for keep_going in (False, True):
         with _refusals():
             _look_into(ArchiveReader(io.BytesIO(data), MAX_PIXELS, keep_going), len(data))
@@ -64,10 +64,10 @@ def _look_into(archive: ArchiveReader, size: int) -> None:
         with _refusals():
             archive.read_header(number)
         with _refusals():
-            header, _ = archive.read_group(number)
-            assert header.count == entry.count == len(entry.positions)
-            if header.metadata is not None:
-                decode_metadata(header.metadata, header.count)
+            group = archive.read_group(number)
+            assert group.header.count == entry.count == len(entry.positions)
+            if group.metadata:
+                decode_metadata(group.metadata, group.header.count)
     if archive.fault is None:
         with _refusals():
             assert archive.accounting().total == size
@@ -100,7 +100,7 @@ def _steps(reader: Reader, data: bytes) -> int:
     for number in range(len(reader.groups)):
         with _refusals():
             archive = reader.archive
-            header = parse_lone(data, MAX_PIXELS)[0] if archive is None else archive.read_header(number)
+            header = parse_lone(data, MAX_PIXELS).header if archive is None else archive.read_header(number)
             steps += header.steps * header.count
     return steps
 

@@ -29,6 +29,7 @@ from PIL import Image
 import bbcompress
 from bbcompress import api
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, join_items
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
@@ -645,7 +646,7 @@ def test_groups_that_lie_about_their_images() -> None:
     """Their checksums fit; they are damaged groups, as others, with several jobs too."""
     writer = ArchiveWriter(file := io.BytesIO())
     for item in (b"", b"\x01\x01\x80", b"\x02\x01" + bytes(30), b"\x09\x01"):
-        writer.add_group(GroupHeader(fallback=True), join_items([item]))
+        writer.add_group(Group(GroupHeader(fallback=True), join_items([item])))
     writer.close()
     for count in (1, 2):
         found = list(Reader(file).each(_shape, jobs=count))

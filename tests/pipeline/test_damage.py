@@ -38,6 +38,7 @@ from damage_for_tests import (
 from models_for_tests import sampled_strips, tiny_local
 
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, join_items, parse_lone
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, GroupHeader, Kind
 from bbcompress.archive.search import TailKind
 from bbcompress.archive.signature import PREFIX
@@ -109,7 +110,7 @@ def test_every_byte_left_out_or_doubled(file: bytes) -> None:
 )
 def test_bytes_behind_the_end(file: bytes, tail: bytes) -> None:
     """They are passed over where it is sure that they are no part of the file, and counted."""
-    sure = is_archive(file) or parse_lone(file)[0].fallback or not tail.strip(b"\0")
+    sure = is_archive(file) or parse_lone(file).header.fallback or not tail.strip(b"\0")
     assert check(file + tail, content(file)) == sure
     if sure:
         reader = Reader(io.BytesIO(file + tail))
@@ -226,7 +227,7 @@ def test_forged_checksums_are_found_out_by_the_messages(steps: int, mask: int) -
     reader = Reader(io.BytesIO(data)).archive
     assert reader is not None
     entry = reader.groups[0]
-    assert reader.read_group(0)[0].count == 5
+    assert reader.read_group(0).header.count == 5
     for place in range(entry.length - 4):
         body = bytearray(data[entry.offset : entry.offset + entry.length - 4])
         body[place] ^= mask
@@ -257,7 +258,8 @@ def test_damage_in_one_group_leaves_the_others_readable() -> None:
     with pytest.raises(FormatError):
         next(damaged.images())
     assert damaged.archive is not None
-    header, payload = damaged.archive.read_group(1)
+    group = damaged.archive.read_group(1)
+    header, payload = group.header, group.payload
     assert (header.fallback, header.count, list(second.positions)) == (True, 1, [3])
     assert payload
 
@@ -274,7 +276,7 @@ def test_foreign_files(foreign: bytes) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_random_bytes_behind_a_true_prefix(seed: int) -> None:
     random = np.random.default_rng(seed)
-    model = parse_lone(lone(digits("binary", 0)[0]))[0].model
+    model = parse_lone(lone(digits("binary", 0)[0])).header.model
     for size in range(0, 120):
         noise = random.bytes(size)
         for prefix in (b"\xbb\xc1\x00" + model, b"\xbb\xc1\x02", b"\xbb\xc1\x01", b"\xbb\xc1"):
@@ -311,7 +313,7 @@ def forged_archive(payload: bytes, **fields: Any) -> bytes:
     """An archive of one group with a header that claims anything."""
     file = io.BytesIO()
     writer = ArchiveWriter(file)
-    writer.add_group(GroupHeader(**fields), payload)
+    writer.add_group(Group(GroupHeader(**fields), payload))
     writer.close()
     return file.getvalue()
 
@@ -361,8 +363,8 @@ def test_grey_headers_that_claim_much(batches: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("size", [0, 4, 5000])
 def test_lone_headers_that_claim_much(steps: int, size: int) -> None:
     header = GroupHeader(model=model_id()[:3], steps=steps, direct=1)
-    bounded(build_lone(header, NOISE[:size]))
-    bounded(build_lone(replace(header, size=(1 << 14, 1 << 14)), NOISE[:size]))
+    bounded(build_lone(Group(header, NOISE[:size])))
+    bounded(build_lone(Group(replace(header, size=(1 << 14, 1 << 14)), NOISE[:size])))
 
 
 def bomb(count: int) -> bytes:
@@ -384,7 +386,7 @@ def test_metadata_that_claims_much(count: int) -> None:
     bounded(forged_archive(items, fallback=True, count=count, metadata=bomb(count)[:-1] + b"!"))
     for block in (b"", b"\x01", varint(1 << 40), varint(2 << 20), bomb(1)[:-5], bomb(2)):
         bounded(forged_archive(items, fallback=True, count=count, metadata=block))
-        bounded(build_lone(GroupHeader(model=model_id()[:3], direct=1, metadata=block), NOISE[:40]))
+        bounded(build_lone(Group(GroupHeader(model=model_id()[:3], direct=1), NOISE[:40]).described(block)))
 
 
 @pytest.mark.parametrize(
@@ -398,7 +400,7 @@ def test_metadata_that_claims_much(count: int) -> None:
     ],
 )
 def test_items_that_claim_much(item: bytes) -> None:
-    bounded(build_lone(GroupHeader(fallback=True), item))
+    bounded(build_lone(Group(GroupHeader(fallback=True), item)))
     bounded(forged_archive(join_items([item]), fallback=True))
     bounded(forged_archive(join_items([item]), fallback=True, count=MAX_GROUP_IMAGES))
 
@@ -429,7 +431,7 @@ def test_a_file_of_many_claims() -> None:
     file = io.BytesIO()
     writer = ArchiveWriter(file)
     for _ in range(2048):
-        writer.add_group(GroupHeader(count=MAX_GROUP_IMAGES, fallback=True), b"")
+        writer.add_group(Group(GroupHeader(count=MAX_GROUP_IMAGES, fallback=True), b""))
     writer.close()
     assert len(file.getvalue()) < 70_000
     assert Reader(file).image_count == 1 << 31
@@ -483,11 +485,12 @@ def test_blocks_that_claim_many_lanes(steps: int) -> None:
 def test_blocks_of_a_model_that_codes_none() -> None:
     image = PixelImage("RGB", sampled_strips(LOCAL, 1, 17, 9).canvas.images[0])
     data = lone(image)
-    header, payload = parse_lone(data)
+    group = parse_lone(data)
+    header, payload = group.header, group.payload
     assert header.blocks
     with pytest.MonkeyPatch.context() as patch:
         cache = ModelCache(Zoo(MODELS), NumpyBackend())
         patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cache)
         for levels in (2, 256):
             with pytest.raises(FormatError, match="damaged"):
-                content(build_lone(replace(header, model=model_id(levels)[:3]), payload))
+                content(build_lone(Group(replace(header, model=model_id(levels)[:3]), payload)))

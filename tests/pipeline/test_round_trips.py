@@ -75,7 +75,7 @@ def test_what_models_code_keeps_its_metadata(found: list[Metadata]) -> None:
     assert back(files[1].getvalue()) == annotated
     plain, other = (Reader(file).archive for file in files)
     assert plain is not None and other is not None
-    assert plain.read_group(0)[1] == other.read_group(0)[1]
+    assert plain.read_group(0).payload == other.read_group(0).payload
 
 
 @pytest.mark.parametrize("mode", ["RGB;16", "LA"])

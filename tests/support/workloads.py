@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, join_items
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
@@ -169,7 +170,7 @@ def _archive_of(groups: Sequence[Sequence[int]], names: bool = True, after: byte
         header = GroupHeader(count=len(positions), fallback=True)
         items = join_items([_raw(position % 256) for position in positions])
         named = [f"{len(after)}/{position}x" for position in positions] if names else None
-        writer.add_group(header, items, named, positions)
+        writer.add_group(Group(header, items), named, positions)
     writer.close()
     return after + file.getvalue()
 
@@ -181,7 +182,7 @@ def _additions(n: int) -> bytes:
     for number in range(n):
         file = io.BytesIO()
         writer = ArchiveWriter(file)
-        writer.add_group(GroupHeader(fallback=True), join_items([_raw(number % 256)]), [f"{size}-{number}x"])
+        writer.add_group(Group(GroupHeader(fallback=True), join_items([_raw(number % 256)])), [f"{size}-{number}x"])
         writer.close()
         parts.append(file.getvalue())
         size += len(parts[-1])
@@ -289,7 +290,7 @@ def _facts(n: int, _: Path) -> Callable[[], object]:
 
 
 def _lone_with_bytes_behind(n: int, _: Path) -> Callable[[], object]:
-    data = build_lone(GroupHeader(fallback=True), _raw(7)) + np.random.default_rng(0).bytes(n)
+    data = build_lone(Group(GroupHeader(fallback=True), _raw(7))) + np.random.default_rng(0).bytes(n)
 
     def run() -> None:
         with suppress(BBCError):
