@@ -121,4 +121,4 @@ def test_a_real_message_that_ends_with_a_zero() -> None:
     for zeros in range(1, 9):
         found, back = LoneImage.parse(build_lone(group) + bytes(zeros)).decode(decode)
         assert back == image
-        assert (found.group, found.tail.size) == (group, zeros)
+        assert (found.group.payload, found.tail.size) == (group.payload, zeros)
