@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image
 
 from bbcompress.errors import ImageError
 from bbcompress.images import decoders, signatures
@@ -411,19 +411,11 @@ def _png_frames(animation: apng.Apng) -> Iterator[PixelImage]:
 
 
 def _parse_jpeg(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    source = jpeg.parse_jpeg(data)
-    check_size(source.width, source.height, max_pixels)
-    if ImageFile.LOAD_TRUNCATED_IMAGES and not source.ended:
-        raise ImageError("is cut short")
+    source = jpeg.parse_jpeg(data, max_pixels)
 
     def read() -> PixelImage:
-        try:
-            with decoders.opened(source.image, "JPEG", max_pixels) as file:
-                return replace(_image_of(file), metadata=source.metadata, lost=source.lost)
-        except (OSError, SyntaxError) as error:
-            if source.arithmetic:
-                raise ImageError("is an arithmetically coded JPEG, damaged or not supported by this Pillow") from error
-            raise
+        with decoders.opened(source.image, "JPEG", max_pixels) as file:
+            return replace(_image_of(file), metadata=source.metadata, lost=source.lost)
 
     return 1, _once(read)
 

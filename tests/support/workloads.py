@@ -306,6 +306,16 @@ def png_of(n: int, name: bytes, body: bytes = b"") -> bytes:
     return image[:33] + n * chunk + image[33:]
 
 
+_TABLE_OF_CODES = b"\xff\xc4\0\x14\x13\1" + bytes(15) + b"\1"
+
+
+def _restarting_jpeg(rows: int) -> bytes:
+    """A restart marker behind each block."""
+    file = io.BytesIO()
+    Image.new("L", (800, 8 * rows)).save(file, "JPEG", restart_marker_blocks=1)
+    return file.getvalue()
+
+
 def jpeg_of(n: int, segment: bytes) -> bytes:
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "JPEG")
@@ -372,6 +382,8 @@ WORKLOADS = [
         lambda n, _: reading(jpeg_of(n, b"\xff\xe2\0\x10ICC_PROFILE\0\1\1")),
     ),
     Workload("JPEG, parts of EXIF", 20_000, "segments", lambda n, _: reading(jpeg_of(n, b"\xff\xe1\0\x09Exif\0\0a"))),
+    Workload("JPEG, tables of codes", 5_000, "segments", lambda n, _: reading(jpeg_of(n, _TABLE_OF_CODES))),
+    Workload("JPEG, restart markers", 1_000, "rows of 100", lambda n, _: reading(_restarting_jpeg(n))),
     Workload("WebP, unknown chunks", 50_000, "chunks", lambda n, _: reading(webp_of(n, b"ABCD\0\0\0\0"))),
     Workload("PNG, short texts", 20_000, "chunks", _chunks_of_a_png),
     Workload("archive, prefixes", 80_000, "prefixes", lambda n, _: _opening(n * PREFIX)),

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bbcompress.errors import ImageError
+from bbcompress.images.decoders import check_size
+from bbcompress.images.formats.jpeg_scans import ScanReader
 from bbcompress.images.metadata import (
     EXIF,
     ICC,
@@ -33,7 +35,7 @@ _MPF_START = b"MPF\0"
 _MPF_PICTURES = 0xB002
 _LONGEST_START = 40
 
-_SOI, _EOI, _SOS, _DNL, _DHP, _COM, _SOF55 = 0xD8, 0xD9, 0xDA, 0xDC, 0xDE, 0xFE, 0xF7
+_EOI, _SOS, _DHP, _EXP, _COM, _JPEG_LS = 0xD9, 0xDA, 0xDE, 0xDF, 0xFE, 0xF7
 _APP0, _APP15 = 0xE0, 0xEF
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 """Markers without a segment: TEM, RST0 to RST7, SOI."""
@@ -41,28 +43,26 @@ _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 """Of C0 to CF those that begin no frame: DHT, JPG, DAC."""
 
-_READ_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
-"""Baseline, extended and progressive, with Huffman or arithmetic coding."""
+_READ_FRAMES = frozenset((0xC0, 0xC1, 0xC2))
+"""Baseline, extended and progressive, with Huffman codes."""
 
 _ARITHMETIC = frozenset((0xC9, 0xCA))
 
-_OF_PIXELS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xDF))
+_OF_PIXELS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD))
 """Segments that a decoder needs."""
 
+_END = bytes((0xFF, _EOI))
 _FILL = re.compile(rb"\xff+")
 _SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)
 
 
 @dataclass
 class Jpeg:
-    """A JPEG. image: its bytes as far as a decoder needs them. ended: whether it has its end. arithmetic: whether it
-    is coded so, which not all decoders know. metadata, lost: as an image has them."""
+    """A JPEG. image: its bytes as far as a decoder needs them. metadata, lost: as an image has them."""
 
     width: int
     height: int
     image: bytes
-    ended: bool
-    arithmetic: bool
     metadata: Metadata
     lost: tuple[str, ...]
 
@@ -75,33 +75,51 @@ class _Found:
     exif: list[bytes] = field(default_factory=list)
     profile: list[tuple[int, int, int, int]] = field(default_factory=list)
     once: set[str] = field(default_factory=set)
+    scans: ScanReader = field(default_factory=ScanReader)
     size: tuple[int, int] | None = None
-    arithmetic: bool = False
     further: list[tuple[int, int]] = field(default_factory=list)
 
 
-def parse_jpeg(data: bytes) -> Jpeg:
-    """The parts of a JPEG. ImageError for damage, and for kinds of JPEG that are not supported, which it names."""
+def parse_jpeg(data: bytes, max_pixels: int) -> Jpeg:
+    """The parts of a JPEG whose scans have all pixels, which no decoder needs to make up.
+
+    Raises:
+        ImageError: it is damaged or cut short, has more than `max_pixels`, or is of a kind that is not supported,
+            which it names.
+    """
     found = _Found()
     used = array("Q", [0, 2])  # starts and ends of what a decoder needs
-    end, ended = len(data), False
+    end, view = len(data), memoryview(data)
     for marker, start, body, stop in _segments(data, found.collector):
+        needed = marker in (*_OF_PIXELS, _EOI) or _is_needed(data, marker, body, stop)
         if marker == _EOI:
-            end, ended = stop, True
-        elif marker in _OF_PIXELS or _is_needed(data, marker, body, stop):
-            _check(data, marker, body, stop, found)
-        if marker == _EOI or marker in _OF_PIXELS or _is_needed(data, marker, body, stop):
-            if used[-1] == start:
-                used[-1] = stop
-            else:
-                used.extend((start, stop))
-        if _APP0 <= marker <= _APP15 or marker == _COM:
+            end = stop
+        elif marker in _OF_PIXELS:
+            _check(data, marker, body, stop, max_pixels, found)
+            found.scans.segment(marker, view[body:stop])
+        elif marker in (_DHP, _EXP):
+            raise ImageError("is a hierarchical JPEG, which is not supported")
+        elif marker == _JPEG_LS:
+            raise ImageError("is a JPEG-LS image, which is not supported")
+        elif _APP0 <= marker <= _APP15 or marker == _COM:
             _take(data, marker, body, stop, found)
+        else:
+            found.collector.lose("segments of unknown kinds")
+        if needed and used[-1] == start:
+            used[-1] = stop
+        elif needed:
+            used.extend((start, stop))
     if found.size is None:
         raise ImageError("is cut short or damaged: it has no frame")
+    if not found.scans.finish():
+        found.collector.lose("detail that may be missing in its scans")
+    if found.scans.extra:
+        found.collector.lose("data between the segments")
     _finish(data, end, found)
-    metadata, lost = found.collector.metadata, found.collector.names
-    return Jpeg(*found.size, _joined(data, used), ended, found.arithmetic, metadata, lost)
+    image = _joined(data, used)
+    if not image.endswith(_END):
+        image += _END
+    return Jpeg(*found.size, image, found.collector.metadata, found.collector.names)
 
 
 def _joined(data: bytes, places: array[int]) -> bytes:
@@ -152,15 +170,19 @@ def _is_needed(data: bytes, marker: int, body: int, stop: int) -> bool:
     return (marker == _APP0 and start == b"JFIF\0") or (marker == 0xEE and start == b"Adobe")
 
 
-def _check(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None:
-    """Refuse the frames that are not supported; take the size of the one that is."""
-    if marker == _DHP or not 0xC0 <= marker <= 0xCF or marker in _NO_FRAME:
+def _check(data: bytes, marker: int, body: int, stop: int, max_pixels: int, found: _Found) -> None:
+    """Refuse the frames that are not supported; take the size of the one that is. Refuse headers of a wrong length."""
+    if marker == _SOS and int.from_bytes(data[body - 2 : body], "big") != 6 + 2 * data[body]:
+        raise ImageError("is damaged: the header of a scan is of a length that cannot be")
+    if not 0xC0 <= marker <= 0xCF or marker in _NO_FRAME:
         return
     if found.size is not None:
         raise ImageError("is a hierarchical JPEG, or has several frames, which is not supported")
     if stop - body < 6:
         raise ImageError("is damaged: its frame has no size")
     bits, height, width, components = struct.unpack(">BHHB", data[body : body + 6])
+    if marker in _ARITHMETIC:
+        raise ImageError("is an arithmetically coded JPEG, which is not supported")
     if marker not in _READ_FRAMES:
         kind = "lossless" if marker in (0xC3, 0xC7, 0xCB, 0xCF) else "hierarchical"
         raise ImageError(f"is a {kind} JPEG of {bits} bits a sample, which is not supported")
@@ -172,8 +194,11 @@ def _check(data: bytes, marker: int, body: int, stop: int, found: _Found) -> Non
         raise ImageError("is damaged: it has no width")
     if components not in (1, 3, 4):
         raise ImageError(f"is a JPEG of {components} samples a pixel, which is not supported")
+    check_size(width, height, max_pixels)
+    if stop - body != 6 + 3 * components:
+        raise ImageError("is damaged: its frame is of a length that cannot be")
     found.size = width, height
-    found.arithmetic = marker in _ARITHMETIC
+    found.scans.frame(marker, width, height, memoryview(data)[body + 6 : stop])
 
 
 def _take(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None:
@@ -183,7 +208,7 @@ def _take(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None
     if marker == _COM:
         collector.add(Record(TEXT, b"Comment\0" + data[body:stop]))
     elif marker == 0xE0 and start.startswith(b"JFIF\0") and _first("JFIF", found):
-        _take_density(start, collector)
+        _take_density(start, stop - body, collector)
     elif marker == 0xE0 and start.startswith(b"JFXX\0"):
         collector.lose("thumbnail")
     elif marker == 0xE1 and start.startswith(_EXIF_START):
@@ -210,7 +235,7 @@ def _take(data: bytes, marker: int, body: int, stop: int, found: _Found) -> None
         collector.lose("FlashPix data")
     elif marker == 0xED:
         collector.lose("Photoshop data")
-    elif not (marker == 0xEE and start.startswith(b"Adobe") and stop - body >= 12 and _first("Adobe", found)):
+    elif not (marker == 0xEE and start.startswith(b"Adobe") and stop - body == 12 and _first("Adobe", found)):
         collector.lose("application data")
 
 
@@ -221,12 +246,16 @@ def _first(name: str, found: _Found) -> bool:
     return first
 
 
-def _take_density(body: bytes, collector: Collector) -> None:
+def _take_density(body: bytes, size: int, collector: Collector) -> None:
+    """The density of a JFIF segment of so many bytes, of which these are the first."""
     if len(body) < 12:
         collector.lose("resolution")
         return
-    if len(body) >= 14 and body[12] and body[13]:
+    thumbnail = 3 * body[12] * body[13] if len(body) >= 14 else 0
+    if thumbnail:
         collector.lose("thumbnail")
+    if size > 14 + thumbnail:
+        collector.lose("application data")
     unit, *density = struct.unpack(">BHH", body[7:12])
     kind = {0: PIXEL_ASPECT, 1: PER_INCH, 2: PER_METRE}.get(unit)
     if (kind == PIXEL_ASPECT and density[0] == density[1]) or not any(density):
