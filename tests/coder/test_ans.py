@@ -67,9 +67,6 @@ class PlainCoder:
         return shortest + b"".join(reversed(words))
 
 
-checked = settings(deadline=None)  # a first call compiles
-
-
 @kernel
 def pop_known(heads: Any, words: Any, n_words: int, symbols: Any, starts: Any, freqs: Any, precision: int) -> int:
     """Pop known symbols by the contract; gives where peek's number lies in each interval."""
@@ -122,7 +119,6 @@ def tables(draw: st.DrawFn) -> tuple[list[list[int]], int]:
 # Round trips, and the plain coder
 
 
-@checked
 @given(messages, intervals())
 def test_push_agrees_with_plain_coder(message: Message, symbols: tuple[list[int], list[int], int]) -> None:
     plain = PlainCoder(message.heads.tolist(), message.words.tolist())
@@ -132,7 +128,6 @@ def test_push_agrees_with_plain_coder(message: Message, symbols: tuple[list[int]
     assert message.words.tolist() == plain.words
 
 
-@checked
 @given(messages, intervals())
 def test_pop_undoes_push(message: Message, symbols: tuple[list[int], list[int], int]) -> None:
     before = message.copy()
@@ -143,7 +138,6 @@ def test_pop_undoes_push(message: Message, symbols: tuple[list[int], list[int], 
     assert message == before
 
 
-@checked
 @given(messages, tables())
 def test_pop_cdf(message: Message, given_tables: tuple[list[list[int]], int]) -> None:
     cdfs, precision = given_tables
@@ -166,7 +160,6 @@ def test_pop_cdf(message: Message, given_tables: tuple[list[list[int]], int]) ->
     assert message == before
 
 
-@checked
 @given(messages, st.data())
 def test_bernoulli(message: Message, data: st.DataObject) -> None:
     before = message.copy()
@@ -190,7 +183,6 @@ def test_bernoulli(message: Message, data: st.DataObject) -> None:
         assert message == before
 
 
-@checked
 @given(messages, st.integers(1, 24), st.data())
 def test_uniform(message: Message, bits: int, data: st.DataObject) -> None:
     before = message.copy()
@@ -348,7 +340,6 @@ def test_bad_arguments() -> None:
 # Storage
 
 
-@checked
 @given(messages)
 def test_flatten(message: Message) -> None:
     flat = message.flatten()
@@ -356,7 +347,6 @@ def test_flatten(message: Message) -> None:
     assert Message.unflatten(flat, message.lanes) == message
 
 
-@checked
 @given(messages)
 def test_to_bytes(message: Message) -> None:
     data = message.to_bytes()
@@ -365,7 +355,7 @@ def test_to_bytes(message: Message) -> None:
     assert 8 * len(data) <= message.content_bits + 32 + 36 * (message.lanes - 1) + 8
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.binary(max_size=48), st.integers(1, 5))
 def test_bytes_are_canonical(data: bytes, lanes: int) -> None:
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bbcompress.errors import ModelError
@@ -102,7 +102,6 @@ def geometries(draw: st.DrawFn) -> tuple[int, int, int, tuple[int, int], tuple[i
     return k, stride, padding, fine, coarse
 
 
-@settings(deadline=None)
 @given(geometries(), st.booleans(), st.data())
 def test_agrees_with_plain_integers(
     geometry: tuple[int, int, int, tuple[int, int], tuple[int, int]], transposed: bool, data: st.DataObject

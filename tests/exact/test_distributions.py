@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from roundtrip import check_round_trip, random_message
 
@@ -40,7 +40,6 @@ from bbcompress.exact.tables import (
 )
 
 TOTAL = 1 << PRECISION
-checked = settings(deadline=None)  # a first call compiles
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
 sigma_table = table("softplus")
 
@@ -78,7 +77,6 @@ def check_partition(starts: Any, frequencies: Any, least: int = 1) -> None:
 # Intervals
 
 
-@checked
 @given(outputs, outputs)
 def test_levels_share_the_total(first: int, second: int) -> None:
     for likelihood in LIKELIHOODS.values():
@@ -92,7 +90,6 @@ def posterior(bits: int, mu: Any, sigma: Any) -> NormalPosterior:
     return NormalPosterior(EqualMassBins(bits), np.atleast_2d(mu), np.atleast_2d(sigma))
 
 
-@checked
 @given(st.integers(1, MAX_PRIOR_BITS), mus, sigmas)
 def test_bins_share_the_total(bits: int, mu: int, sigma: int) -> None:
     n = 1 << bits
@@ -110,7 +107,6 @@ def test_far_bins_have_no_frequency() -> None:
 
 
 @likelihoods
-@checked
 @given(st.data())
 def test_likelihood_round_trip(likelihood: ExactLikelihood, data: st.DataObject) -> None:
     n, d = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 7))
@@ -128,7 +124,6 @@ def test_likelihood_round_trip(likelihood: ExactLikelihood, data: st.DataObject)
     )
 
 
-@checked
 @given(st.data())
 def test_posterior_and_prior_round_trip(data: st.DataObject) -> None:
     bins = EqualMassBins(data.draw(st.integers(1, MAX_PRIOR_BITS)))
@@ -333,7 +328,6 @@ def exact_channel_means(params: Any, x: Any) -> list[int]:
     return [min(max(mean, -ACTIVATION_LIMIT), ACTIVATION_LIMIT) for mean in means]
 
 
-@checked
 @given(pixel_params, st.tuples(*[st.integers(0, 255)] * 3))
 def test_channels_are_logistics_about_their_means(params: tuple[int, ...], x: tuple[int, ...]) -> None:
     """All 256 levels of each channel, which share the total."""
@@ -349,7 +343,6 @@ def test_channels_are_logistics_about_their_means(params: tuple[int, ...], x: tu
         assert np.array_equal(frequencies, expected[1])
 
 
-@checked
 @given(st.data())
 def test_channel_round_trip(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 4))
@@ -452,7 +445,6 @@ def test_channel_gradient_of_the_first_mean_alone() -> None:
     assert np.array_equal(gradient[:, :6], logistic)
 
 
-@checked
 @given(pixel_params, st.tuples(*[st.integers(0, 255)] * 3))
 def test_channel_gradient_does_not_overflow(params: tuple[int, ...], x: tuple[int, ...]) -> None:
     """The chain rule in Python integers, from the derivatives of single logistics; the same on torch tensors."""

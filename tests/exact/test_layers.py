@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import random_layers
 
@@ -100,7 +100,6 @@ def layers_with_inputs(draw: st.DrawFn) -> tuple[LinearWeights, Rows, Rows]:
     return weights, x, gradient
 
 
-@settings(deadline=None)
 @given(layers_with_inputs())
 def test_agrees_with_plain_integers(case: tuple[LinearWeights, Rows, Rows]) -> None:
     weights, x, gradient = case

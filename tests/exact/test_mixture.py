@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from roundtrip import random_message
 
@@ -25,7 +25,6 @@ LEVELS = np.arange(256)
 KERNELS = ["mixture_intervals", "pop_mixture", "mixture_gradient"]
 LIKELIHOODS: list[LocalLikelihood] = [LogisticMixture(1), LogisticMixture(5), LocalBernoulli()]
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=["mixture1", "mixture5", "bernoulli"])
-checked = settings(deadline=None)  # a first call compiles
 
 outputs = st.one_of(  # of a network: anything up to its clamp, its usual range, and what is special
     st.integers(-ACTIVATION_LIMIT, ACTIVATION_LIMIT),
@@ -78,7 +77,6 @@ def specified_cdf(row: list[int], reference: int) -> list[int]:
     return [*cdf, 1 << 24]
 
 
-@checked
 @given(st.integers(1, 3).flatmap(lambda m: st.lists(outputs, min_size=3 * m + 2, max_size=3 * m + 2)), st.data())
 def test_levels_share_the_total_as_specified(row: list[int], data: st.DataObject) -> None:
     reference = data.draw(st.integers(0, 255))
@@ -165,7 +163,6 @@ def test_bernoulli_is_that_of_whole_images() -> None:
 
 
 @likelihoods
-@checked
 @given(st.data())
 def test_pops_from_any_lane_undo_one_push(likelihood: LocalLikelihood, data: st.DataObject) -> None:
     n, lanes = data.draw(st.integers(0, 8)), data.draw(st.integers(1, 5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from image_strategies import LARGEST, image_metadata
 
@@ -46,7 +46,6 @@ def decoded(block: bytes, count: int) -> tuple[Metadata, ...]:
     return decode_metadata(block, count)
 
 
-@settings(deadline=None)
 @given(st.lists(image_metadata, min_size=1, max_size=5), st.booleans())
 def test_round_trip(images: list[Metadata], twice: bool) -> None:
     images = images * (1 + twice)
@@ -215,7 +214,6 @@ def test_whole_dots_an_inch_survive_png(dpi: int) -> None:
     assert resolution(PER_METRE, (metres[0], 1), (metres[1], 1)) == record
 
 
-@settings(deadline=None)
 @given(st.integers(1, (1 << 32) - 1), st.integers(1, (1 << 32) - 1))
 def test_all_of_png_survives(x: int, y: int) -> None:
     record = resolution(PER_METRE, (x, 1), (y, 1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from image_strategies import images
 from PIL import Image, PngImagePlugin
 
@@ -177,7 +177,7 @@ def test_texts_of_a_png_with_language() -> None:
     assert from_pillow(Image.open(file)).metadata == read_image(file.getvalue()).metadata
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(images())
 def test_any_image_with_any_metadata(image: PixelImage) -> None:
     """Of metadata that Pillow has a name for, what is there once comes back."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_strategies import MODES, SAMPLES, images
 from PIL import Image
@@ -19,7 +19,7 @@ from bbcompress.images.metadata import EXIF, ICC, PER_INCH, TEXT, XMP, Record, r
 from bbcompress.images.write import FORMATS, default_format, format_of, write_image
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(images(), st.sampled_from([None, *FORMATS]))
 def test_the_same_image_or_a_reason(image: PixelImage, form: str | None) -> None:
     try:

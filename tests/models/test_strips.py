@@ -15,7 +15,7 @@ from bbcompress.models.neighbourhood import LEFT, OFFSETS, RADIUS, UPPER
 from bbcompress.models.strips import OUTSIDE, SLOPE, Canvas, Strips, latent_rows
 
 SIZES = [(1, 1), (1, 9), (9, 1), (3, 5), (8, 8), (9, 17), (20, 12)]
-every_size = settings(deadline=None, max_examples=60)
+every_size = settings(max_examples=60)
 sides = st.integers(1, 21)
 
 

@@ -186,7 +186,7 @@ def items(draw: st.DrawFn, first: int) -> list[Item]:
     return made
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items(0), items(100))
 def test_round_trip_of_any_images_and_what_is_added(images: list[Item], added: list[Item]) -> None:
     file = io.BytesIO()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_strategies import image_metadata, images
 
@@ -41,7 +41,7 @@ def back(data: bytes) -> list[PixelImage]:
     return [found[position] for position in range(reader.image_count)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(images())
 def test_lone(image: PixelImage) -> None:
     data, _ = Compressor().lone(image)
@@ -51,7 +51,7 @@ def test_lone(image: PixelImage) -> None:
     assert read_image(write_image(back(data)[0])[0]) == image
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.lists(images(), min_size=1, max_size=6))
 def test_archives(several: list[PixelImage]) -> None:
     file = io.BytesIO()
@@ -59,7 +59,7 @@ def test_archives(several: list[PixelImage]) -> None:
     assert back(file.getvalue()) == several
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.lists(image_metadata, min_size=2, max_size=4))
 def test_what_models_code_keeps_its_metadata(found: list[Metadata]) -> None:
     """Digits of one group, each with its own; the messages are those of the digits without."""

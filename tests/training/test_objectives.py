@@ -317,7 +317,7 @@ def test_wake_sleep_moves_each_network_by_its_own_loss(model: MLPVAE, x: Tensor,
 # --- Shares --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 10), size=st.integers(1, 4), loss=st.sampled_from(sorted(SHARED_LOSSES)))
 def test_the_mean_of_shares_is_the_loss_of_one_process(rows: int, size: int, loss: str) -> None:
     model = MLPVAE((4, 4), 3, 8, binary=False)

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from image_strategies import image_metadata
 
@@ -186,7 +186,6 @@ def test_two_resolutions() -> None:
     assert image.lost == ("resolution",)
 
 
-@settings(deadline=None)
 @given(image_metadata, st.sampled_from(["1", "L", "P", "RGB", "RGBA;16"]))
 def test_round_trip(found: Metadata, mode: str) -> None:
     """Any records come back from it, whatever the image."""

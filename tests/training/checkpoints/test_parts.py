@@ -17,7 +17,7 @@ def write(path: Path, content: bytes, size: int) -> list[Path]:
     return [path.parent / part["name"] for part in json.loads(path.read_text())["parts"]]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(content=st.binary(max_size=100), size=st.integers(1, 40))
 def test_parts_are_full_but_the_last_and_come_back(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, size: int
