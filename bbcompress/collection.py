@@ -24,7 +24,7 @@ from bbcompress.pipeline.reader import Reader
 from bbcompress.system import output
 
 Named = Mapping[str, AnyImage]
-Listed = Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
+Entries = Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
 """Images with their names, and times, in whole seconds since 1970."""
 
 
@@ -171,8 +171,8 @@ def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.ope
 @overload  # of a union mypy would not say what the values of a dict are to be
 def write(path: str | Path, images: Named, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
 @overload
-def write(path: str | Path, images: Listed, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
-def write(path: str | Path, images: Named | Listed, k: int = 4, overwrite: bool = False, **options: Any) -> Summary:
+def write(path: str | Path, images: Entries, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
+def write(path: str | Path, images: Named | Entries, k: int = 4, overwrite: bool = False, **options: Any) -> Summary:
     """Write images as an archive, which gets its name when all of it is on the disk.
 
     images: a mapping of names to images, or pairs of name and image, or triples with a time in whole seconds since
@@ -194,8 +194,8 @@ def write(path: str | Path, images: Named | Listed, k: int = 4, overwrite: bool 
 @overload
 def add(path: str | Path, images: Named, k: int = 4, **options: Any) -> Summary: ...
 @overload
-def add(path: str | Path, images: Listed, k: int = 4, **options: Any) -> Summary: ...
-def add(path: str | Path, images: Named | Listed, k: int = 4, **options: Any) -> Summary:
+def add(path: str | Path, images: Entries, k: int = 4, **options: Any) -> Summary: ...
+def add(path: str | Path, images: Named | Entries, k: int = 4, **options: Any) -> Summary:
     """Add images to an archive, behind what is there; the arguments are those of :func:`write`.
 
     All of them are there when this returns; whatever ends it otherwise, the archive is what it was.
@@ -217,7 +217,7 @@ def _warned(summary: Summary) -> Summary:
     return summary
 
 
-def _items(images: Named | Listed) -> Iterator[Item]:
+def _items(images: Named | Entries) -> Iterator[Item]:
     """The images. Raises BBCError where they are none, at once or when it is the turn of one."""
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
         raise BBCError(f"images must be a mapping of names to images, or pairs of them, not {arguments.shown(images)}")

@@ -58,13 +58,13 @@ def main() -> None:
 
 def files_of(entry: ModelEntry, args: argparse.Namespace) -> list[list[NumpyArray]]:
     """The images of each file that a model is measured on."""
-    binary = entry.facts["likelihood"] == "bernoulli"
-    if entry.facts["shape"] == [28, 28]:
+    binary = entry.input_spec["likelihood"] == "bernoulli"
+    if entry.input_spec["shape"] == [28, 28]:
         digits = np.asarray(load_mnist(args.data_dir).test[:DIGITS])
         return [list((digits > 127) * np.uint8(255) if binary else digits)]
     if str(entry.card.get("data")).startswith("cifar10"):
         return [list(np.asarray(load_cifar10(args.data_dir).test[:THUMBNAILS]))]
-    grey = entry.facts["channels"] == 1
+    grey = entry.input_spec["channels"] == 1
     return [[middle(path, grey)] for path in sorted(args.photos.iterdir())]
 
 

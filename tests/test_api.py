@@ -124,10 +124,10 @@ def check_archive(data: bytes, images: Sequence[Named]) -> None:
 
 
 def groups(data: bytes) -> list[dict[str, Any]]:
-    facts = Reader(io.BytesIO(data)).facts()
-    found: list[dict[str, Any]] = facts["groups"]
-    assert facts["bytes"] == len(data) == sum(facts["parts"].values())
-    assert facts["images"] == sum(group["images"] for group in found)
+    description = Reader(io.BytesIO(data)).describe()
+    found: list[dict[str, Any]] = description["groups"]
+    assert description["bytes"] == len(data) == sum(description["parts"].values())
+    assert description["images"] == sum(group["images"] for group in found)
     return found
 
 
@@ -541,8 +541,8 @@ def test_a_file_needs_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("BBC_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match="641adb"):
         decompress(data)
-    facts = Reader(io.BytesIO(data)).facts()
-    assert facts["groups"][0]["model"] == "641adb... (not installed)"
+    description = Reader(io.BytesIO(data)).describe()
+    assert description["groups"][0]["model"] == "641adb... (not installed)"
     assert np.array_equal(decompress(data, MODELS / "tiny-binary"), DIGIT.pixels)
 
 
@@ -828,7 +828,7 @@ def test_lone_image_of_a_residual_vae(height: int, width: int, resnet_folder: Pa
     assert total(told) == width * height
     if height * width > 100:
         assert summary.coders == {"resnet": 1}
-        (group,) = reader.facts()["groups"]
+        (group,) = reader.describe()["groups"]
         assert (group["model"], group["width"], group["height"], group["K"]) == (
             "resnet", width, height, 2 if height > 8 else 0,
         )  # fmt: skip
@@ -848,11 +848,11 @@ def test_archive_of_a_residual_vae(encoder: str, steps: int, resnet_folder: Path
     assert list(reader.names) == [name for name, _ in images]
     found = dict(reader.images())
     assert [found[position] for position in range(len(images))] == kinds
-    (group,) = reader.facts()["groups"]
+    (group,) = reader.describe()["groups"]
     assert group["images"] == len(images)
     assert (group["encoder"], group["K"]) == (encoder, steps)
     sizes = [(image.width, image.height) for image in kinds]
-    assert [entry.size for entry in reader.entries()] == [reader.look(place)[0][0] for place in range(8)] == sizes
+    assert [entry.size for entry in reader.entries()] == [reader.image_info(place)[0][0] for place in range(8)] == sizes
     assert build(images, model=resnet_folder, encoder=encoder, steps=steps) == (data, summary)
     assert build(images, model=resnet_folder, encoder=encoder, steps=steps + 1)[0] != data
 
@@ -921,7 +921,7 @@ def test_a_group_is_worth_its_subpixels(monkeypatch: pytest.MonkeyPatch) -> None
     class Watched(Workers[Any, Any]):
         def map(self, tasks: Any, progress: Any = None) -> Any:
             tasks = list(tasks)
-            worths.extend(map(self._worth, tasks))
+            worths.extend(map(self._cost, tasks))
             return super().map(tasks, progress)
 
     monkeypatch.setattr("bbcompress.pipeline.reader.Workers", Watched)
@@ -943,7 +943,7 @@ def test_facts_hold_one_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
     data, _ = build([(f"{number}.png", image) for number, image in enumerate(digits("grey", *range(5)))])
     reader = Reader(io.BytesIO(data))
     done: list[str] = []
-    read, tell = reader._group, reader._group_facts
+    read, tell = reader._group, reader._describe_group
 
     def watched(what: str, function: Any) -> Any:
         def call(*args: Any) -> Any:
@@ -954,5 +954,5 @@ def test_facts_hold_one_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(reader, "_group", watched("read", read))
     monkeypatch.setattr(reader, "_group_facts", watched("told", tell))
-    assert len(reader.facts()["groups"]) == 5
+    assert len(reader.describe()["groups"]) == 5
     assert done == ["read", "told"] * 5

@@ -597,7 +597,7 @@ class OfOneFunction:
         self.weights = tiny_vae(latents=mu.shape[1])
         self.mu, self.rho = mu, rho
 
-    def observe(self, x: Any) -> Any:
+    def prepare(self, x: Any) -> Any:
         return x
 
     def encode(self, x: Any, encoder: str) -> Any:

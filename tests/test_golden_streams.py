@@ -92,7 +92,7 @@ def test_the_very_bytes_are_written(name: str, maker: ModuleType) -> None:
     segments = [[next(left) for _ in range(count)] for count in STREAMS[name]["segments"] or [1]]
     again = maker.write(segments, not STREAMS[name]["segments"], STREAMS[name]["options"])
     assert model_coded(again) == model_coded(data)
-    coders = {group["model"] for group in Reader(io.BytesIO(data)).facts()["groups"]}
+    coders = {group["model"] for group in Reader(io.BytesIO(data)).describe()["groups"]}
     if "fallback" not in coders:
         assert again == data
 

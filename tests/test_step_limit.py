@@ -60,7 +60,7 @@ def archive() -> tuple[bytes, dict[str, bbc.PixelImage]]:
 def several_sizes() -> tuple[bytes, dict[str, bbc.PixelImage]]:
     images = {f"{name}.png": local(name) for name in ("small", "middle-0", "middle-1")}
     Compressor(Options("tiny-local", STEPS)).archive(images.items(), file := io.BytesIO())
-    assert "width" not in Reader(io.BytesIO(file.getvalue())).facts()["groups"][0]
+    assert "width" not in Reader(io.BytesIO(file.getvalue())).describe()["groups"][0]
     return file.getvalue(), images
 
 

@@ -198,8 +198,8 @@ class ArchiveWriter:
                 raise ValueError("the positions are not each of 0, 1, ... once")
             positions = self._positions
             order = sorted(range(self._image_count), key=positions.__getitem__)
-            names = None if names is None else [names[place] for place in order]
-            times = None if times is None else [times[place] for place in order]
+            names = None if names is None else [names[index] for index in order]
+            times = None if times is None else [times[index] for index in order]
         index = encode_index(self._sizes, names, positions, times)
         if len(index) > MAX_INDEX_BYTES:
             raise FormatError(f"the index of {self._image_count} images is too large for one segment")
@@ -364,12 +364,12 @@ class ArchiveReader:
             self._folder_finder = FolderFinder(some for some in names if some is not None)
         return self._folder_finder.find(folder)
 
-    def place(self, position: int) -> tuple[int, int]:
+    def locate(self, position: int) -> tuple[int, int]:
         """The group that holds the image of that position, and where in the group it stands; IndexError if none."""
         position = range(self.image_count)[position]
         number = bisect_right(self._starts, position) - 1
-        group, place = self._segments[number].place(position - self._starts[number])
-        return self._first_groups[number] + group, place
+        group, index = self._segments[number].locate(position - self._starts[number])
+        return self._first_groups[number] + group, index
 
     def read_group(self, number: int) -> Group:
         """One of `groups`, its checksum verified. FormatError if it is damaged."""
@@ -446,9 +446,9 @@ class _Joined(Lazy[Item | None]):
         return self._ends[-1]
 
     def _at(self, index: int) -> Item | None:
-        place = bisect_right(self._ends, index)
-        items, count = self._parts[place]
-        return None if items is None else items[index - self._ends[place] + count]
+        part = bisect_right(self._ends, index)
+        items, count = self._parts[part]
+        return None if items is None else items[index - self._ends[part] + count]
 
 
 def both_file_and_folder(name: str, inside: str) -> BBCError:

@@ -75,8 +75,8 @@ class Segment:
         if isinstance(positions, range):
             return positions
         order = array("Q", bytes(8 * len(positions)))
-        for place, position in enumerate(positions):
-            order[position] = place
+        for index, position in enumerate(positions):
+            order[position] = index
         return order
 
     def groups(self, first: int) -> Iterator[GroupEntry]:
@@ -93,11 +93,11 @@ class Segment:
             offset += length
             done += count
 
-    def place(self, position: int) -> tuple[int, int]:
+    def locate(self, position: int) -> tuple[int, int]:
         """The group, counted in the segment, that holds the image of a position, and which image of it that is."""
-        place = self._order[position]
-        group = bisect_right(self._firsts, place) - 1
-        return group, place - self._firsts[group]
+        index = self._order[position]
+        group = bisect_right(self._firsts, index) - 1
+        return group, index - self._firsts[group]
 
 
 def _shift(positions: Sequence[int], by: int) -> Sequence[int]:

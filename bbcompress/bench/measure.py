@@ -345,7 +345,7 @@ class _Bench:
         with tempfile.TemporaryFile() as file:
             compress, decompress, summary = self._times(encoder, steps, file)
             size = os.fstat(file.fileno()).st_size
-            groups = self._group_facts(file)
+            groups = self._describe_groups(file)
         return Row(
             encoder,
             steps,
@@ -403,19 +403,19 @@ class _Bench:
             raise BBCError(f"{what}: the images did not come back from the file as they were; please report this")
         return seconds
 
-    def _group_facts(self, file: BinaryIO) -> list[dict[str, Any]]:
+    def _describe_groups(self, file: BinaryIO) -> list[dict[str, Any]]:
         """What the headers of the groups say, as JSON values."""
         reader = ArchiveReader(file)
-        facts: list[dict[str, Any]] = []
+        groups: list[dict[str, Any]] = []
         for number in range(len(reader.groups)):
             group = reader.read_group(number)
             header, size = group.header, len(group.payload)
             if header.fallback:
-                facts.append({"model": FALLBACK, "images": header.count, "bytes": size})
+                groups.append({"model": FALLBACK, "images": header.count, "bytes": size})
                 continue
             entry = self._models.zoo.named(header.model)[0]
             rate = header.learning_rate or entry.weights.learning_rate
-            facts.append(
+            groups.append(
                 {
                     "model": entry.name,
                     "id": entry.id.hex(),
@@ -427,7 +427,7 @@ class _Bench:
                     **({} if header.blocks else {"direct": header.direct, "batches": list(header.batches)}),
                 }
             )
-        return facts
+        return groups
 
     def _net_rate(self, groups: list[dict[str, Any]], encoder: str, steps: int) -> float | None:
         """Net bits per sub-pixel, where one model coded all images and they are of one size."""

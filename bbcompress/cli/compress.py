@@ -17,7 +17,7 @@ from bbcompress.cli.inputs import about, echo_notes
 from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import (
     coding_options,
-    compressor_and_intake,
+    compressor_and_loader,
     force_option,
     output_option,
     path_argument,
@@ -28,7 +28,7 @@ from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 
 if TYPE_CHECKING:
-    from bbcompress.pipeline.intake import Intake
+    from bbcompress.pipeline.loader import ImageLoader
     from bbcompress.pipeline.options import Item, Summary
     from bbcompress.pipeline.sources import Skipped
     from bbcompress.system.output import Tightened, Times
@@ -69,12 +69,12 @@ def compress(
             raise OutputExistsError(f"{target} is the image, and the output")
         refuse_existing(target, force)
     set_up_notices(quiet)
-    compressor, intake = compressor_and_intake(**coding)
+    compressor, loader = compressor_and_loader(**coding)
     if lone:
         source = load_file(files.open_standard_input(), "-")[0] if inputs[0] == "-" else Path(inputs[0])
-        reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, intake)
+        reading = _Reading([("image" if inputs[0] == "-" else Path(inputs[0]).name, source, inputs[0])], None, loader)
     else:
-        reading = _find(inputs, intake, skip, target)
+        reading = _find(inputs, loader, skip, target)
     images = iter(reading)
     if lone:  # but with --frames it may hold several
         first, second = next(images), next(images, None)
@@ -98,7 +98,7 @@ def compress(
         write_file(target, data, force, reading.permissions, reading.times)
     if not quiet:
         echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
-        line = _compressed(inputs, target, intake.size, summary)
+        line = _compressed(inputs, target, loader.size, summary)
         say(f"{line}{reading.count_skipped()}", err=target is None)
     reading.tell_of_skipped()
 
@@ -122,8 +122,8 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
-    compressor, intake = compressor_and_intake(**coding)
-    reading = _find(inputs, intake, skip, Path(archive))
+    compressor, loader = compressor_and_loader(**coding)
+    reading = _find(inputs, loader, skip, Path(archive))
     with open_to_add(Path(archive)) as file:
         with about(archive):
             reader = ArchiveReader(file, coding["max_pixels"])
@@ -145,7 +145,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
             tell(f"note: {note}")
     if not quiet:
         echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
-        say(f"{_compressed(inputs, Path(archive), intake.size, summary)}{reading.count_skipped()}")
+        say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{reading.count_skipped()}")
     reading.tell_of_skipped()
 
 
@@ -171,7 +171,7 @@ def _compressed(inputs: tuple[str, ...], target: Path | None, size: int, summary
     return f"{what} -> {target or 'stdout'}  {size} -> {summary.size} bytes  {ratio}  {rate}  ({coders})"
 
 
-def _find(inputs: tuple[str, ...], intake: Intake, skip: bool | None, output: Path | None) -> _Reading:
+def _find(inputs: tuple[str, ...], loader: ImageLoader, skip: bool | None, output: Path | None) -> _Reading:
     """The images of files and folders, which the output cannot be among. skip: as of `files.Skipped`."""
     from bbcompress.pipeline import sources as files
     from bbcompress.pipeline.names import odd_names
@@ -185,7 +185,7 @@ def _find(inputs: tuple[str, ...], intake: Intake, skip: bool | None, output: Pa
         with suppress(OSError):  # which comes up again where it is read
             size += source.path.stat().st_size
     given = {str(source.path) for source in found if source.given}
-    return _Reading([(name, path, str(path)) for name, path, _ in found], size, intake, notes, skipped, given)
+    return _Reading([(name, path, str(path)) for name, path, _ in found], size, loader, notes, skipped, given)
 
 
 class _Reading:
@@ -195,7 +195,7 @@ class _Reading:
         self,
         found: Sequence[tuple[str, Path | bytes, str]],
         size: int | None,
-        intake: Intake,
+        loader: ImageLoader,
         notes: Sequence[str] = (),
         skipped: Skipped | None = None,
         given: Container[str] = (),
@@ -205,7 +205,7 @@ class _Reading:
         error. given: labels of those that were given by themselves.
 
         `permissions` are those that the files read so far share, `times` those of the last one."""
-        self.found, self._size, self._intake, self._notes = found, size, intake, notes
+        self.found, self._size, self._loader, self._notes = found, size, loader, notes
         self._skipped, self._given = skipped, given
         self.permissions: Permissions | None = None
         self.times: Times | None = None
@@ -236,7 +236,7 @@ class _Reading:
         from bbcompress.pipeline.options import Item
         from bbcompress.pipeline.sources import modified
 
-        for its_name, image in self._intake.read_named(name, source, label):
+        for its_name, image in self._loader.read_named(name, source, label):
             time = None
             try:
                 if isinstance(source, Path):
@@ -274,9 +274,9 @@ class _Reading:
 
     def notes(self, size: int) -> list[str]:
         """What the user should know, a line each. size: of what was written, in bytes."""
-        return [*(f"note: {note}" for note in self._notes), *self._intake.notes(size)]
+        return [*(f"note: {note}" for note in self._notes), *self._loader.notes(size)]
 
     def expected_pixels(self) -> int | None:
         """None as long as none was read."""
-        read = self._intake
+        read = self._loader
         return round(read.pixels * (self._size or read.size) / read.size) if read.size else None

@@ -32,7 +32,7 @@ from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, Mod
 if TYPE_CHECKING:
     from bbcompress.images.image import PixelImage
     from bbcompress.pipeline.names import NameLimits
-    from bbcompress.pipeline.reader import Done, Reader
+    from bbcompress.pipeline.reader import GroupResult, Reader
     from bbcompress.system.output import NewFolder, Times
     from bbcompress.system.permissions import Permissions
 
@@ -74,7 +74,7 @@ def decompress(
     quiet: bool,
 ) -> None:
     """Bring back the images of a file; a format that would lose anything of one is refused."""
-    from bbcompress.pipeline.intake import Stripped
+    from bbcompress.pipeline.loader import Stripped
     from bbcompress.pipeline.names import NameLimits, select
     from bbcompress.pipeline.sources import SameFile
     from bbcompress.system.output import NewFolder, refuse_existing, write_file, write_standard_output
@@ -115,7 +115,7 @@ def decompress(
         name_of = _FileNames(reader, form, NameLimits.of(folder))
         with about(file, BBCError):
             wanted, times = select(reader.names, only), reader.times
-        lost: list[Done[Any]] = []
+        lost: list[GroupResult[Any]] = []
         count = 0
         is_file = SameFile(Path(file))
         with (
@@ -174,8 +174,8 @@ def test(
     """
     from bbcompress.archive.search import TailKind
 
-    lost: list[Done[Any]] = []
-    good: list[Done[Any]] = []
+    lost: list[GroupResult[Any]] = []
+    good: list[GroupResult[Any]] = []
     with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader:
         with progress("test", quiet, reader.expected_pixels) as advance:
             for done in reader.each(_nothing, None, jobs_for(jobs, device), advance):
@@ -229,7 +229,7 @@ def _suffix(reader: Reader, position: int, form: str | None) -> str:
     from bbcompress.images.write import default_format
 
     if form is None:
-        (_, mode), _ = reader.look(position)
+        (_, mode), _ = reader.image_info(position)
         form = default_format(mode)
     return f".{form}"
 

@@ -11,7 +11,7 @@ from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError, FormatError, LimitError, MissingModelError
 
 if TYPE_CHECKING:
-    from bbcompress.pipeline.reader import Done, Reader
+    from bbcompress.pipeline.reader import GroupResult, Reader
 
 
 RANGES = 10
@@ -64,7 +64,7 @@ def open_file(
         yield Reader(stream, model, device, max_pixels, max_steps, keep_going)
 
 
-def tell_of_damage(reader: Reader, lost: list[Done[Any]]) -> bool:
+def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:
     """A line on stderr for each thing that is damaged, and for each image that is lost, or not read because of a limit;
     whether there is any."""
     from bbcompress.pipeline.names import list_names

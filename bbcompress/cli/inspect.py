@@ -71,15 +71,15 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
     with open_file(file, model, "cpu", False, max_pixels) as reader:
         with about(file, BBCError):
             names = list_names(reader.names) if as_json else []
-        facts = reader.facts()
+        description = reader.describe()
         if as_json:
-            click.echo(json.dumps({"file": file, **facts, "names": names}, indent=2))
+            click.echo(json.dumps({"file": file, **description, "names": names}, indent=2))
             return
-    kind = "archive" if facts["archive"] else "lone image"
-    say(f"{file}: {kind}, {count_of(facts['images'])}, {facts['bytes']} bytes")
-    for name, value in facts["parts"].items():
+    kind = "archive" if description["archive"] else "lone image"
+    say(f"{file}: {kind}, {count_of(description['images'])}, {description['bytes']} bytes")
+    for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
-    for group in facts["groups"]:
+    for group in description["groups"]:
         stored = group.get("stored", {})
         which = f" {next(iter(stored))}" if len(stored) == 1 else ""
         line = f"  {count_of(group['images'])} by {group['model']}{which}: {group['bytes']} bytes"

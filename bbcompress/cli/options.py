@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from bbcompress.pipeline.compressor import Compressor
-    from bbcompress.pipeline.intake import Intake
+    from bbcompress.pipeline.loader import ImageLoader
 
 
 def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -109,16 +109,17 @@ def coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def compressor_and_intake(
+def compressor_and_loader(
     frames: bool, strip: bool, no_verify: bool, jobs: int | None, **options: Any
-) -> tuple[Compressor, Intake]:
+) -> tuple[Compressor, ImageLoader]:
     """What compresses and what reads, by these options."""
     from bbcompress.pipeline.compressor import Compressor
-    from bbcompress.pipeline.intake import Intake
+    from bbcompress.pipeline.loader import ImageLoader
     from bbcompress.pipeline.options import Options
 
     jobs = jobs_for(jobs, options["device"])
-    return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), Intake(strip, frames, options["max_pixels"])
+    loader = ImageLoader(strip, frames, options["max_pixels"])
+    return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), loader
 
 
 def jobs_for(asked: int | None, device: str) -> int:

@@ -89,7 +89,7 @@ class DirectCodec:
 
     def _start(self, x: Images, encoder: str) -> IntArray:
         """The grid points at the posterior means, (rows, Z)."""
-        mu, _ = self.vae.encode(self.vae.observe(x), encoder)
+        mu, _ = self.vae.encode(self.vae.prepare(x), encoder)
         return self._nearest(self.vae.backend.numpy(mu))
 
     def _nearest(self, points: NumpyArray) -> IntArray:
@@ -107,15 +107,15 @@ class DirectCodec:
 
     def _follow_gradient(self, x: Images, encoder: str) -> tuple[IntArray, int]:
         """The best grid point that Adam comes by from the posterior mean, and its length in units of 2^-30 bits."""
-        backend, observed = self.vae.backend, self.vae.observe(x)
-        point, _ = self.vae.encode(observed, encoder)
+        backend, prepared = self.vae.backend, self.vae.prepare(x)
+        point, _ = self.vae.encode(prepared, encoder)
         adam = Adam(GRADIENT_RATE, point, backend)
         found: list[tuple[int, IntArray]] = []
         for step in range(GRADIENT_STEPS + 1):
             z = self._nearest(backend.numpy(point))
             found.append((int(self._lengths(z, x)[0]), z))
             values = backend.asarray(self._values(z) * 2.0**-VALUE_BITS)
-            point = adam.step(point, self.vae.gradient(values, observed, step))
+            point = adam.step(point, self.vae.gradient(values, prepared, step))
         length, z = min(found, key=lambda end: end[0])
         return z, length
 

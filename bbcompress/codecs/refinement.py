@@ -45,15 +45,15 @@ def refine(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) 
 def refinements(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
     """(mu, rho), float64 (rows, Z) both, of q(z|x) after 0, 1, ..., K steps; sigma = softplus(rho)."""
     backend = vae.backend
-    observed = vae.observe(x)
-    mu, rho = vae.encode(observed, encoder)
+    prepared = vae.prepare(x)
+    mu, rho = vae.encode(prepared, encoder)
     yield mu, rho
     adam_mu, adam_rho = Adam(learning_rate, mu, backend), Adam(learning_rate, rho, backend)
     for step in range(1, steps + 1):
         epsilon = backend.asarray(noise(step, vae.weights.latents))
         index = _rho_index(rho, backend)
         sigma = backend.floats(backend.lookup("softplus", index)) * 2.0**-VALUE_BITS
-        by_z = vae.gradient(mu + sigma * epsilon, observed, step)
+        by_z = vae.gradient(mu + sigma * epsilon, prepared, step)
         by_mu = mu + by_z  # KL(q || N(0, 1)) adds mu and sigma - 1/sigma
         by_sigma = sigma - 1.0 / sigma + by_z * epsilon
         by_rho = by_sigma * (backend.floats(backend.lookup("sigmoid_of_rho", index)) * 2.0**-SIGMOID_BITS)

@@ -37,7 +37,7 @@ class Backend(Protocol):
     def cast(self, array: Array, dtype: type[Any]) -> Array:
         """The array in float32 or float64; where a backend has only float64, in that."""
 
-    def beside(self, left: Array, right: Array) -> Array: ...
+    def hstack(self, left: Array, right: Array) -> Array: ...
     def lookup(self, name: str, index: Array) -> Array: ...
 
 
@@ -77,7 +77,7 @@ class NumpyBackend:
     def cast(self, array: Array, dtype: type[Any]) -> Array:
         return array.astype(dtype, copy=False)
 
-    def beside(self, left: Array, right: Array) -> Array:
+    def hstack(self, left: Array, right: Array) -> Array:
         return np.concatenate([left, right], axis=1)
 
     def lookup(self, name: str, index: Array) -> Array:
@@ -134,7 +134,7 @@ class TorchBackend:
     def cast(self, array: Array, dtype: type[Any]) -> Array:
         return self.floats(array)
 
-    def beside(self, left: Array, right: Array) -> Array:
+    def hstack(self, left: Array, right: Array) -> Array:
         return self._torch.cat([left, right], dim=1)
 
     def lookup(self, name: str, index: Array) -> Array:

@@ -53,7 +53,7 @@ class BBCImageFile(ImageFile.ImageFile):
 
     def _look(self, frame: int) -> None:
         """Take up all that can be had of a frame without decoding it."""
-        (size, mode), metadata = self._reader.look(frame)
+        (size, mode), metadata = self._reader.image_info(frame)
         if size is None or mode is None:  # the model could tell: without it this raises
             image = self._reader.read(frame)
             size, mode = image.size, image.mode

@@ -135,8 +135,8 @@ class GroupBatchSampler(Sampler[list[int]]):
     def _stream(self, groups: list[Sequence[int]], generator: torch.Generator | None) -> Iterator[list[int]]:
         batch: list[int] = []
         for number in self._order(len(groups), generator):
-            for place in self._order(len(groups[number]), generator):
-                batch.append(groups[number][place])
+            for index in self._order(len(groups[number]), generator):
+                batch.append(groups[number][index])
                 if len(batch) == self._batch_size:
                     yield batch
                     batch = []

@@ -82,7 +82,7 @@ class Model(Protocol):
     @property
     def weights(self) -> ModelWeights: ...
 
-    def observe(self, x: Any) -> Any:
+    def prepare(self, x: Any) -> Any:
         """x in the form that `encode` and `gradient` take."""
 
     def encode(self, x: Any, encoder: str) -> tuple[Array, Array]:

@@ -215,7 +215,7 @@ class ExactLocalVAE:
 
     # The posterior
 
-    def observe(self, x: Strips) -> Strips:
+    def prepare(self, x: Strips) -> Strips:
         """What `encode` and `gradient` take."""
         return x
 
@@ -246,8 +246,8 @@ class ExactLocalVAE:
         tile, stride = self.weights.tile, self.weights.stride
         by_features = np.zeros(rows.shape)
         for pixels in x.sampled(stride, step, self.weights.cell, GRADIENT_TILES, tile):
-            context, references = self.network.context(x.canvas, pixels.places)
-            levels = x.canvas.levels_at(pixels.places)
+            context, references = self.network.context(x.canvas, pixels.indices)
+            levels = x.canvas.levels_at(pixels.indices)
             found, sums = self.network.feature_gradient(
                 context, references, levels, rows[pixels.cells], pixels.cells, pixels.stride**2
             )
@@ -274,8 +274,8 @@ class ExactLocalVAE:
         features = self.features(z)
         lane, canvas, network = 0, x.canvas, self.network
         for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
-            places = wave.places[begin:end]
-            context, references = network.context(canvas, places, features, wave.cells[begin:end])
+            indices = wave.indices[begin:end]
+            context, references = network.context(canvas, indices, features, wave.cells[begin:end])
             heads = network.heads_of(context)
             earlier = network.no_channels(end - begin)
             for channel in range(self.weights.channels):
@@ -283,7 +283,7 @@ class ExactLocalVAE:
                 reference = references[channel]
                 levels = self.observation.pop(message, lane, params, reference)
                 lane = (lane + end - begin) % message.lanes
-                canvas.set_levels(places, channel, levels)
+                canvas.set_levels(indices, channel, levels)
                 network.add_channel(earlier, channel, levels, reference)
         return x
 
@@ -307,7 +307,7 @@ class ExactLocalVAE:
     def _intervals(self, z: NumpyArray, x: Strips) -> tuple[IntArray, IntArray]:
         """Start and frequency of all sub-pixels of x in the order in which they are popped."""
         wave, channels = x.wavefront(self.weights.cell), self.weights.channels
-        count = len(wave.places)
+        count = len(wave.indices)
         starts, frequencies = np.empty(count * channels, np.int64), np.empty(count * channels, np.int64)
         sizes = np.diff(wave.bounds)
         first = np.repeat(wave.bounds[:-1], sizes)
@@ -315,10 +315,10 @@ class ExactLocalVAE:
         within = np.arange(count) - first
         for rows, begun, wide in self._chunks(z, x):
             for channel in range(channels):
-                place = first[rows] * channels + channel * size[rows] + within[rows]
-                n = len(place)
-                starts[place] = begun[channel * n : (channel + 1) * n]
-                frequencies[place] = wide[channel * n : (channel + 1) * n]
+                index = first[rows] * channels + channel * size[rows] + within[rows]
+                n = len(index)
+                starts[index] = begun[channel * n : (channel + 1) * n]
+                frequencies[index] = wide[channel * n : (channel + 1) * n]
         return starts, frequencies
 
     def _chunks(self, z: NumpyArray, x: Strips) -> Any:
@@ -326,13 +326,13 @@ class ExactLocalVAE:
         wave = x.wavefront(self.weights.cell)
         features = self.features(z)
         network = self.network
-        for begin in range(0, len(wave.places), CHUNK):
+        for begin in range(0, len(wave.indices), CHUNK):
             rows = slice(begin, begin + CHUNK)
-            places = wave.places[rows]
-            context, references = network.context(x.canvas, places, features, wave.cells[rows])
-            levels = x.canvas.levels_at(places)
+            indices = wave.indices[rows]
+            context, references = network.context(x.canvas, indices, features, wave.cells[rows])
+            levels = x.canvas.levels_at(indices)
             heads = network.heads_of(context)
-            earlier = network.no_channels(len(places))
+            earlier = network.no_channels(len(indices))
             parts = []
             for channel in range(self.weights.channels):
                 params = network.parameters(heads, channel, earlier)

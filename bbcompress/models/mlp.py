@@ -142,7 +142,7 @@ class ExactMLPVAE:
         self.decoder = Network(weights.decoder, backend)
         self._encoders: dict[str, Network] = {}
 
-    def observe(self, x: NumpyArray) -> Array:
+    def prepare(self, x: NumpyArray) -> Array:
         """Images x, (B, D) integers, as the float64 that networks take."""
         return self.backend.asarray(x.astype(np.float64))
 

@@ -15,7 +15,7 @@ Levels = NDArray[np.int16]
 @kernel
 def gather(
     flat: Levels,
-    places: Ints,
+    indices: Ints,
     offsets: Ints,
     centred: int,
     gain: int,
@@ -25,20 +25,20 @@ def gather(
     inputs: Singles,
     references: Ints,
 ) -> None:
-    """Fill in the inputs (N, at least 24 C (+ C)) and references (C, N) of the pixels at `places` of a canvas.
+    """Fill in the inputs (N, at least 24 C (+ C)) and references (C, N) of the pixels at `indices` of a canvas.
 
     Inputs are neighbour after neighbour with their channels, less the reference and times the gain, then, if centred,
     the references less `middle`. left, upper: the numbers of these two neighbours.
     """
     channels = references.shape[0]
     neighbours = offsets.size
-    for i in range(places.size):
-        place = places[i]
+    for i in range(indices.size):
+        index = indices[i]
         for c in range(channels):
             reference = 0
             if centred:
-                a = int(flat[place + offsets[left] + c])
-                b = int(flat[place + offsets[upper] + c])
+                a = int(flat[index + offsets[left] + c])
+                b = int(flat[index + offsets[upper] + c])
                 if a >= 0 and b >= 0:
                     reference = (a + b + 1) >> 1
                 elif a >= 0:
@@ -50,7 +50,7 @@ def gather(
                 inputs[i, neighbours * channels + c] = reference - middle
             references[c, i] = reference
             for k in range(neighbours):
-                value = int(flat[place + offsets[k] + c])
+                value = int(flat[index + offsets[k] + c])
                 if value >= 0:
                     inputs[i, k * channels + c] = (value - reference) * gain
                 else:

@@ -204,7 +204,7 @@ class PixelNetwork:
     # Inputs
 
     def context(
-        self, canvas: Canvas, places: IntArray, features: NumpyArray | None = None, cells: IntArray | None = None
+        self, canvas: Canvas, indices: IntArray, features: NumpyArray | None = None, cells: IntArray | None = None
     ) -> tuple[NumpyArray, IntArray]:
         """Inputs, float32 (N, inputs), and references, int64 (C, N), of pixels.
 
@@ -212,10 +212,19 @@ class PixelNetwork:
         neighbour, the one that exists, or 128. Where the model is not centred both are 0. features: (cells, F) with the
         pixels' cells fill the last columns; without them these are left as they are.
         """
-        inputs = np.empty((len(places), self._pixels + self._features), np.float32)
-        references = np.empty((self.channels, len(places)), np.int64)
-        gather.for_symbols(len(places))(
-            canvas.flat, places, canvas.offsets, int(self._centred), self._gain, LEFT, UPPER, MIDDLE, inputs, references
+        inputs = np.empty((len(indices), self._pixels + self._features), np.float32)
+        references = np.empty((self.channels, len(indices)), np.int64)
+        gather.for_symbols(len(indices))(
+            canvas.flat,
+            indices,
+            canvas.offsets,
+            int(self._centred),
+            self._gain,
+            LEFT,
+            UPPER,
+            MIDDLE,
+            inputs,
+            references,
         )
         if features is not None:
             inputs[:, self._pixels :] = features[cells]
@@ -257,7 +266,7 @@ class PixelNetwork:
         layer = self._outputs[channel]
         x = hidden
         if channel:
-            x = self._backend.beside(hidden, self._backend.asarray(np.ascontiguousarray(earlier[:, :channel])))
+            x = self._backend.hstack(hidden, self._backend.asarray(np.ascontiguousarray(earlier[:, :channel])))
         return layer.outputs(layer.product(x))
 
     # Backwards
@@ -291,7 +300,7 @@ class PixelNetwork:
             by_hidden.append(self._head_backward[channel].backward(backend.asarray(by_params), params))
             hiddens.append(hidden)
             self.add_channel(earlier, channel, levels[channel], references[channel])
-        gradient = self._heads_backward.backward(_beside(backend, by_hidden), _beside(backend, hiddens))
+        gradient = self._heads_backward.backward(_hstack(backend, by_hidden), _hstack(backend, hiddens))
         for layer, y in zip(self._trunk[:0:-1], tape[:1:-1], strict=True):
             gradient = layer.linear.backward(gradient, y)
         first = backend.numpy(gradient * (tape[1] > 0))
@@ -309,8 +318,8 @@ def _columns_of(layer: LinearWeights, count: int) -> LinearWeights:
     return replace(layer, weight=np.ascontiguousarray(layer.weight[:, :count]))
 
 
-def _beside(backend: Backend, arrays: list[Array]) -> Array:
+def _hstack(backend: Backend, arrays: list[Array]) -> Array:
     result = arrays[0]
     for array in arrays[1:]:
-        result = backend.beside(result, array)
+        result = backend.hstack(result, array)
     return result

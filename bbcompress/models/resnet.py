@@ -36,7 +36,7 @@ from bbcompress.models.strips import Canvas, Pixels, Strips
 
 ARCHITECTURE = "resnet"
 STRIDE = 4
-"""Pixels a side of an image for each place of z."""
+"""Pixels a side of an image for each position of z."""
 MAX_TILE = 256
 MAX_BLOCKS = 64
 CHANNELS = 3
@@ -59,7 +59,7 @@ class ResNetWeights:
     tile: side, in pixels, of the square that one z describes. blocks: residual blocks in each network. prior_bits,
     direct_bits, learning_rate, card: as in `MLPWeights`. decoder: a 1x1 convolution, the blocks, two transposed
     convolutions. encoders: by name, two convolutions, the blocks, a 1x1 convolution. The latents of a tile are in the
-    order of places, row by row, and at each of its channels.
+    order of positions, row by row, and at each of its channels.
 
     Raises:
         ModelError: a part is missing, does not fit, or breaks a bound of exact arithmetic.
@@ -78,9 +78,9 @@ class ResNetWeights:
         if not STRIDE <= self.tile <= MAX_TILE or self.tile % STRIDE or not 1 <= self.blocks <= MAX_BLOCKS:
             raise ModelError("the model's sizes are out of range")
         check_coding_settings(self)
-        if self.latents % self.places**2:
-            raise ModelError("the model's latents do not fill its places")
-        channels = self.latents // self.places**2
+        if self.latents % self.latent_side**2:
+            raise ModelError("the model's latents do not fill its positions")
+        channels = self.latents // self.latent_side**2
         prove_residual_network(self.decoder, self.blocks, 1, channels, Z_LIMIT)
         if self.decoder[0].in_bits != Z_BITS:
             raise ModelError("the decoder's input is not on the grid of z")
@@ -95,8 +95,8 @@ class ResNetWeights:
             _check_scaling(layers, self.blocks, 2, transposed=False)
 
     @property
-    def places(self) -> int:
-        """Places of z a side of a tile."""
+    def latent_side(self) -> int:
+        """Positions of z a side of a tile."""
         return self.tile // STRIDE
 
     @property
@@ -160,8 +160,8 @@ def _check_scaling(layers: Convolutions, blocks: int, first_block: int, transpos
     """Raises ModelError unless the layers outside the blocks are two that halve the sides and a 1x1 convolution behind
     them or, transposed, one and two that double the sides.
     """
-    place, scaling = (False, 1, 1, 0), (transposed, 2, 4, 1)
-    expected = [place, scaling, scaling] if transposed else [scaling, scaling, place]
+    pointwise, scaling = (False, 1, 1, 0), (transposed, 2, 4, 1)
+    expected = [pointwise, scaling, scaling] if transposed else [scaling, scaling, pointwise]
     outside = [*layers[:first_block], *layers[first_block + 2 * blocks :]]
     if [(layer.transposed, layer.stride, layer.weight.shape[2], layer.padding) for layer in outside] != expected:
         raise ModelError("a network's layers are not those of a residual VAE")
@@ -204,19 +204,19 @@ class ExactResNetVAE:
         self.decoder = ResidualNetwork(weights.decoder, weights.blocks, 1, backend)
         self._encoders: dict[str, ResidualNetwork] = {}
 
-    def observe(self, x: Strips) -> Tiles:
+    def prepare(self, x: Strips) -> Tiles:
         """What `encode` and `gradient` take."""
         return Tiles.of(x)
 
     def encode(self, x: Tiles, encoder: str) -> tuple[Array, Array]:
         """Mean (units of 1) and rho of q(z|x), float64 (tiles, Z) both.
 
-        Where a place of z lies beyond the image the posterior is the prior, which costs nothing.
+        Where a position of z lies beyond the image the posterior is the prior, which costs nothing.
         """
         weights, backend = self.weights, self.backend
         if encoder not in self._encoders:
             self._encoders[encoder] = ResidualNetwork(weights.encoders[encoder], weights.blocks, 2, backend)
-        channels = weights.latents // weights.places**2
+        channels = weights.latents // weights.latent_side**2
         mu, rho = np.empty((2, len(x), weights.latents))
         for rows in _chunks(len(x)):
             pixels = backend.asarray(2.0 * x.levels[rows] - 255.0)
@@ -232,7 +232,7 @@ class ExactResNetVAE:
         grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
         gradients = backend.empty_like(grid)
         for rows in _chunks(len(x)):
-            params, tape = self.decoder.forward_with_tape(self._places(grid[rows]))
+            params, tape = self.decoder.forward_with_tape(self._grid(grid[rows]))
             levels = backend.asarray(x.levels[rows].reshape(-1, CHANNELS).astype(np.float64))
             inside = backend.asarray(x.inside[rows].reshape(-1, 1).astype(np.float64))
             by_params = self.likelihood.gradient(params.reshape(len(levels), -1), levels, backend) * inside
@@ -243,20 +243,20 @@ class ExactResNetVAE:
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push x under p(x|z), z (tiles, Z) in units of 2^-24: the pixels inside, tile after tile, row by row."""
         pixels = _raster(x)
-        self.likelihood.push(message, self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.places).T)
+        self.likelihood.push(message, self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> Strips:
         """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
         pixels = _raster(x)
         levels = self.likelihood.pop(message, self._parameters(z)[pixels.cells])
         for channel in range(CHANNELS):
-            x.canvas.set_levels(pixels.places, channel, levels[:, channel])
+            x.canvas.set_levels(pixels.indices, channel, levels[:, channel])
         return x
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""
         pixels = _raster(x)
-        lengths = self.likelihood.lengths(self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.places).T)
+        lengths = self.likelihood.lengths(self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
         totals = np.zeros(len(z), np.int64)
         np.add.at(totals, pixels.cells // self.weights.tile**2, lengths)
         return totals
@@ -274,14 +274,14 @@ class ExactResNetVAE:
         size = self.weights.tile**2
         params = np.empty((len(z) * size, ExactChannelLogistic.parameters_per_pixel), np.int32)
         for rows in _chunks(len(z)):
-            outputs = self.decoder.forward(self._places(self.backend.asarray(grid[rows].astype(np.float64))))
+            outputs = self.decoder.forward(self._grid(self.backend.asarray(grid[rows].astype(np.float64))))
             part = slice(rows.start * size, min(rows.stop, len(z)) * size)
             params[part] = self.backend.numpy(outputs).reshape(-1, params.shape[1])
         return params
 
-    def _places(self, z: Array) -> Array:
+    def _grid(self, z: Array) -> Array:
         """z (tiles, Z) as the decoder's input, (tiles, T / 4, T / 4, channels)."""
-        side = self.weights.places
+        side = self.weights.latent_side
         return z.reshape(len(z), side, side, -1)
 
 

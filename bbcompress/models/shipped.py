@@ -15,11 +15,11 @@ def shipped_model_folders() -> list[Path]:
     A wheel carries them as package data in `bbcompress/_models`; a checkout, an unpacked sdist and an
     editable install have them in `models` beside the package.
     """
-    places = [_PACKAGE / "_models"]
+    directories = [_PACKAGE / "_models"]
     if (_PACKAGE.parent / "pyproject.toml").is_file():  # else `models` would be somebody else's
-        places.append(_PACKAGE.parent / "models")
-    for place in places:
-        folders = sorted(path.parent for path in place.glob(f"*/{WEIGHTS_FILE}"))
+        directories.append(_PACKAGE.parent / "models")
+    for directory in directories:
+        folders = sorted(path.parent for path in directory.glob(f"*/{WEIGHTS_FILE}"))
         if folders:
             return folders
     return []

@@ -100,19 +100,19 @@ class Canvas:
         image = min(self.image_of(strip), self.count - 1)
         return self._first_rows[image] + (strip - self.first_strips[image]) * self.acrosses[image]
 
-    def places(self, image: Any, y: Any, x: Any) -> IntArray:
+    def indices(self, image: Any, y: Any, x: Any) -> IntArray:
         """Where pixels are in `flat`."""
-        places: IntArray = (self._origins[image] + y * self.pitch + x) * self.channels
-        return places
+        indices: IntArray = (self._origins[image] + y * self.pitch + x) * self.channels
+        return indices
 
-    def levels_at(self, places: IntArray) -> IntArray:
-        """Levels of the pixels at `places`, int64 (C, N)."""
-        levels: IntArray = self.flat[places[None] + np.arange(self.channels)[:, None]].astype(np.int64)
+    def levels_at(self, indices: IntArray) -> IntArray:
+        """Levels of the pixels at `indices`, int64 (C, N)."""
+        levels: IntArray = self.flat[indices[None] + np.arange(self.channels)[:, None]].astype(np.int64)
         return levels
 
-    def set_levels(self, places: IntArray, channel: int, levels: IntArray) -> None:
-        """Write one channel of the pixels at `places`."""
-        self.flat[places + channel] = levels
+    def set_levels(self, indices: IntArray, channel: int, levels: IntArray) -> None:
+        """Write one channel of the pixels at `indices`."""
+        self.flat[indices + channel] = levels
 
 
 class MixedCanvas(Canvas):
@@ -151,13 +151,13 @@ class MixedCanvas(Canvas):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels of a canvas: `places` in it and their `cells` (tile * cells^2 + cell in the tile), (N,) both.
+    """Pixels of a canvas: `indices` in it and their `cells` (tile * cells^2 + cell in the tile), (N,) both.
 
     bounds: (steps + 1,) where the steps of a wavefront begin, and their end. stride: they are of every stride-th row
     and column.
     """
 
-    places: IntArray
+    indices: IntArray
     cells: IntArray
     bounds: IntArray
     stride: int = 1
@@ -255,7 +255,7 @@ class Strips:
     def _wavefront(self, cell: int) -> Pixels:
         canvas = self.canvas
         orders: dict[tuple[int, int], tuple[IntArray, IntArray, IntArray]] = {}
-        places, cells, steps = [], [], []
+        indices, cells, steps = [], [], []
         for image, top, bottom, strip in self.regions:
             size = height, width = bottom - top, canvas.widths[image]
             if size not in orders:
@@ -264,10 +264,10 @@ class Strips:
                 order = np.argsort(step, kind="stable")
                 orders[size] = step[order], y[order], x[order]
             step, y, x = orders[size]
-            places.append(canvas.places(image, top + y, x))
+            indices.append(canvas.indices(image, top + y, x))
             cells.append(self._cells(image, strip, y, x, cell))
             steps.append(step)
-        all_places, all_cells, step = np.concatenate(places), np.concatenate(cells), np.concatenate(steps)
+        all_places, all_cells, step = np.concatenate(indices), np.concatenate(cells), np.concatenate(steps)
         if len(self.regions) > 1:
             order = np.argsort(step, kind="stable")
             all_places, all_cells, step = all_places[order], all_cells[order], step[order]
@@ -304,7 +304,7 @@ class Strips:
             rows = rows[rows % canvas.tile % its_stride == a] - top
             columns = columns[columns % canvas.tile % its_stride == b]
             y, x = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
-            parts.append((canvas.places(image, top + y, x), self._cells(image, strip, y, x, cell)))
+            parts.append((canvas.indices(image, top + y, x), self._cells(image, strip, y, x, cell)))
             waiting += len(y)
             if waiting * its_stride**2 >= tiles * canvas.tile**2:
                 yield from self._by_cell(parts, its_stride)
@@ -315,10 +315,10 @@ class Strips:
     def _by_cell(parts: list[tuple[IntArray, IntArray]], stride: int) -> Iterator[Pixels]:
         if not parts:
             return
-        places, cells = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        indices, cells = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         order = np.argsort(cells, kind="stable")
         if len(order):
-            yield Pixels(places[order], cells[order], np.array([0, len(order)], np.int64), stride)
+            yield Pixels(indices[order], cells[order], np.array([0, len(order)], np.int64), stride)
 
 
 Images = NumpyArray | Strips

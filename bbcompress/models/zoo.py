@@ -65,23 +65,23 @@ class ModelEntry:
         return bool(self.card.get("default", True))
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def input_spec(self) -> dict[str, Any]:
         """What images the model takes: `shape` (height, width) or None for all, `channels`, `likelihood`.
 
         As the card says, else as the weights do. Raises ModelError.
         """
-        facts = {"channels": 1, **self.card}
-        if not all(name in facts for name in ("shape", "likelihood")):
+        spec = {"channels": 1, **self.card}
+        if not all(name in spec for name in ("shape", "likelihood")):
             weights = self.weights
-            facts = {"channels": weights.channels, "shape": weights.shape, "likelihood": weights.likelihood}
-        return facts
+            spec = {"channels": weights.channels, "shape": weights.shape, "likelihood": weights.likelihood}
+        return spec
 
     def fits(self, shape: tuple[int, int], channels: int, levels: int) -> bool:
         """Whether the model codes images (height, width) of so many channels and levels."""
-        facts = self.facts
-        if facts["channels"] != channels or (facts["likelihood"] == BERNOULLI) != (levels == 2):
+        spec = self.input_spec
+        if spec["channels"] != channels or (spec["likelihood"] == BERNOULLI) != (levels == 2):
             return False
-        return facts["shape"] is None or facts["shape"] in (shape, list(shape))
+        return spec["shape"] is None or spec["shape"] in (shape, list(shape))
 
 
 class Zoo:
@@ -95,9 +95,9 @@ class Zoo:
         """
         installed = [
             ModelEntry(folder)
-            for place in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
-            if place
-            for folder in _folders(Path(place))
+            for directory in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
+            if directory
+            for folder in _folders(Path(directory))
         ]
         installed += [ModelEntry(folder) for folder in shipped_model_folders()]
         self.chosen: list[ModelEntry] = []
@@ -147,12 +147,12 @@ def model_of(weights: ModelWeights, backend: Backend) -> Model:
     raise ModelError("a model of a kind that this version does not know")
 
 
-def _folders(place: Path) -> list[Path]:
-    """The model folders that `place` is or holds."""
-    if (place / WEIGHTS_FILE).is_file():
-        return [place]
+def _folders(directory: Path) -> list[Path]:
+    """The model folders that `directory` is or holds."""
+    if (directory / WEIGHTS_FILE).is_file():
+        return [directory]
     try:
-        return sorted(path.parent for path in place.glob(f"*/{WEIGHTS_FILE}"))
+        return sorted(path.parent for path in directory.glob(f"*/{WEIGHTS_FILE}"))
     except OSError:
         return []
 

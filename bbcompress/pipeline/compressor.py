@@ -145,7 +145,7 @@ class Compressor:
             for parts in workers.map(tasks(), progress):
                 waited = sent.popleft()
                 for coded in parts:
-                    part, group = waited.part(coded.places), coded.group
+                    part, group = waited.part(coded.indices), coded.group
                     writer.add_group(group, part.names, part.positions, part.times)
                     items = split_items(group.payload, group.header.count) if group.header.fallback else ()
                     steps = max(steps, group.header.steps)
@@ -179,12 +179,12 @@ class Compressor:
         waiting: dict[_Key, list[_Waiting]] = {}
         sizes: dict[_Key, int] = {}
         total = 0
-        facts: tuple[bool, bool] | None = None
+        expected: tuple[bool, bool] | None = None
         for position, given in enumerate(images):
             item = Item(*given)
             has = item.name is not None, item.time is not None
-            facts = facts or has
-            if has != facts:
+            expected = expected or has
+            if has != expected:
                 raise BBCError("either all images of an archive have names, and times, or none has")
             key = self._key(item.image, item.name)
             group = waiting.setdefault(key, [])
@@ -205,13 +205,13 @@ class Compressor:
         work = _Work(images, progress)
         key = self._key(images[0])
         parts = []
-        for places, its_key in self._parts(images, key):
-            part = [images[place] for place in places]
+        for indices, its_key in self._parts(images, key):
+            part = [images[index] for index in indices]
             coded = self._encode(part, its_key, work)
             if self.options.verify:
                 decode = partial(self._decode, coded.group, work)
-                _verify(decode, [part[place] for place in coded.places])
-            parts.append(replace(coded, places=[places[place] for place in coded.places]))
+                _verify(decode, [part[index] for index in coded.indices])
+            parts.append(replace(coded, indices=[indices[index] for index in coded.indices]))
         work.finish()
         return parts
 
@@ -221,7 +221,7 @@ class Compressor:
         if not key.entries or not is_mixed(images):
             return [(everything, key)]
         wins = fallback_wins(self._models.vae(key.entries[0]), images, key.kind, self.options.coding)
-        parts = [[place for place in everything if wins[place] == stored] for stored in (False, True)]
+        parts = [[index for index in everything if wins[index] == stored] for stored in (False, True)]
         return [(part, its_key) for part, its_key in zip(parts, (key, _Key(GREY, (), None)), strict=True) if part]
 
     def _decode(self, group: Group, progress: Progress) -> list[PixelImage]:
@@ -240,7 +240,7 @@ class Compressor:
         for channels, levels, kind in kinds:
             if entries := self._models.zoo.candidates(shape, channels, levels):
                 mixed = image.width * image.height <= MIXED_PIXELS and max(shape) <= BLOCK_SIDE
-                if mixed and all(entry.facts["shape"] is None for entry in entries):
+                if mixed and all(entry.input_spec["shape"] is None for entry in entries):
                     return _Key(kind, tuple(entries), None)
                 return _Key(kind, tuple(entries), shape)
         return _Key(GREY, (), None)
@@ -253,7 +253,7 @@ class Compressor:
         for entry in entries:
             vae, coding = self._models.vae(entry), self.options.coding
             order, direct = arranged(vae, images, key.kind, coding)
-            ordered = [images[place] for place in order]
+            ordered = [images[index] for index in order]
             group = encode_images(vae, ordered, key.kind, coding, work, direct)
             if best is None or len(group.payload) < len(best.group.payload):
                 best = _Coded(entry.name, group, order)
@@ -309,7 +309,7 @@ class _Work:
         self.pixels = _pixels(images)
         self.passes = 1
         self._progress = progress
-        self._worked = self._told = 0
+        self._worked = self._reported = 0
 
     def __call__(self, pixels: int) -> None:
         """A pass is done with so many more."""
@@ -321,9 +321,9 @@ class _Work:
         self._tell(self.pixels)
 
     def _tell(self, done: int) -> None:
-        if self._progress is not None and done > self._told:
-            self._progress(done - self._told)
-            self._told = done
+        if self._progress is not None and done > self._reported:
+            self._progress(done - self._reported)
+            self._reported = done
 
 
 _Waiting = tuple[int, Item]
@@ -347,11 +347,11 @@ class _Sent:
         subpixels = [item.image.samples for _, item in group]
         return _Sent([position for position, _ in group], names or None, times or None, subpixels, fits)
 
-    def part(self, places: Sequence[int]) -> _Sent:
+    def part(self, indices: Sequence[int]) -> _Sent:
         """The same of some of the images."""
-        names = None if self.names is None else [self.names[place] for place in places]
-        times = None if self.times is None else [self.times[place] for place in places]
-        positions, subpixels = ([values[place] for place in places] for values in (self.positions, self.subpixels))
+        names = None if self.names is None else [self.names[index] for index in indices]
+        times = None if self.times is None else [self.times[index] for index in indices]
+        positions, subpixels = ([values[index] for index in indices] for values in (self.positions, self.subpixels))
         return _Sent(positions, names, times, subpixels, self.fits)
 
 
@@ -361,7 +361,7 @@ class _Coded:
 
     coder: str
     group: Group
-    places: Sequence[int]
+    indices: Sequence[int]
 
 
 def _group_coder(options: Options) -> Work[list[PixelImage], list[_Coded]]:

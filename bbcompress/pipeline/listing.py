@@ -12,12 +12,12 @@ from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.errors import ModelError
 from bbcompress.models.zoo import BERNOULLI, Zoo
 
-Looks = tuple[tuple[int, int] | None, str | None]
+ImageInfo = tuple[tuple[int, int] | None, str | None]
 """Size (width, height) in pixels and mode of an image, each None where it is not known."""
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListEntry:
     """An image of a file.
 
     name: None for an image without one.
@@ -37,26 +37,26 @@ class Listed:
     time: int | None
 
 
-def stored_looks(items: Sequence[bytes]) -> list[Looks]:
+def stored_info(items: Sequence[bytes]) -> list[ImageInfo]:
     """Size and mode of the images of a fallback group, as its items say. Raises FormatError where one says none."""
     return [(item_size(item), item_mode(item)) for item in items]
 
 
-def mixed_looks(group: Group, zoo: Zoo, max_pixels: int) -> list[Looks]:
+def mixed_info(group: Group, zoo: Zoo, max_pixels: int) -> list[ImageInfo]:
     """Size and mode of the images of a group of several sizes. Raises FormatError where it is damaged."""
-    _, mode = coded_looks(group.header, zoo)
+    _, mode = coded_info(group.header, zoo)
     return [(size, mode) for size in mixed_sizes(group, max_pixels)]
 
 
-def coded_looks(header: GroupHeader, zoo: Zoo) -> Looks:
+def coded_info(header: GroupHeader, zoo: Zoo) -> ImageInfo:
     """Size and mode of each image of a group that a model codes; no size where there are several."""
     size, mode = header.size, None if header.kind is None else header.kind.mode
     try:
-        facts = zoo.named(header.model)[0].facts
+        spec = zoo.named(header.model)[0].input_spec
         if mode is None:
-            mode = "L" if facts["likelihood"] == BERNOULLI or facts["channels"] == 1 else "RGB"
-        if size is None and facts["shape"] is not None:
-            height, width = facts["shape"]
+            mode = "L" if spec["likelihood"] == BERNOULLI or spec["channels"] == 1 else "RGB"
+        if size is None and spec["shape"] is not None:
+            height, width = spec["shape"]
             size = int(width), int(height)
     except (ModelError, TypeError, ValueError):  # it is not installed, or its card is odd
         pass

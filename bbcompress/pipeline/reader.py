@@ -31,7 +31,7 @@ from bbcompress.images.metadata import Metadata, decode_metadata
 from bbcompress.lazy import cached_property
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.kept import Kept
-from bbcompress.pipeline.listing import Listed, Looks, coded_looks, mixed_looks, stored_looks
+from bbcompress.pipeline.listing import ImageInfo, ListEntry, coded_info, mixed_info, stored_info
 from bbcompress.pipeline.options import FALLBACK, open_models, stored_by
 from bbcompress.system.jobs import Work, Workers
 
@@ -44,7 +44,7 @@ CACHED_SUBPIXELS = 1 << 24
 
 
 @dataclass(frozen=True)
-class Done(Generic[T]):
+class GroupResult(Generic[T]):
     """A group of a file that was decoded, or turned out to be damaged or above a limit.
 
     number: of the group, from 0. positions: of those of its images that were wanted. results: theirs, in this order;
@@ -83,7 +83,7 @@ class Reader:
         self._lone: LoneImage | None = None
         self._opened = [0, 0]  # images and pixels of the groups begun
         self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
-        self._looked: Kept[_GroupLooks] = Kept(MAX_LISTED)
+        self._infos: Kept[_GroupInfo] = Kept(MAX_LISTED)
         self._open(file, keep_going)
         self._tell_of_tail()
 
@@ -155,26 +155,26 @@ class Reader:
             IndexError: there is none. FormatError: its group is damaged. ModelError: its model is missing. LimitError:
             its K is above the limit.
         """
-        number, place = self.place(position)
+        number, index = self.locate(position)
         images = self._decoded.get(number)
         if images is None:
             images = self.read_group(number)
             self._decoded.put(number, images, sum(image.samples for image in images))
-        return images[place]
+        return images[index]
 
     def forget(self) -> None:
         """Free the memory of what was decoded."""
         self._decoded.clear()
-        self._looked.clear()
+        self._infos.clear()
 
     @cached_property
     def groups(self) -> Sequence[Sequence[int]]:
         """The positions of the images of each group; a lone image is a group of one."""
         return [range(1)] if self.archive is None else [entry.positions for entry in self.archive.groups]
 
-    def place(self, position: int) -> tuple[int, int]:
+    def locate(self, position: int) -> tuple[int, int]:
         """The group of the image at a position, and its place in it. Raises IndexError if there is none."""
-        return (0, range(1)[position]) if self.archive is None else self.archive.place(position)
+        return (0, range(1)[position]) if self.archive is None else self.archive.locate(position)
 
     def read_group(self, number: int) -> list[PixelImage]:
         """The images of a group.
@@ -207,28 +207,28 @@ class Reader:
             self._tell_of_tail()
         return image
 
-    def look(self, position: int) -> tuple[Looks, Metadata]:
+    def image_info(self, position: int) -> tuple[ImageInfo, Metadata]:
         """Size, mode and metadata of the image at a position, none of which takes decoding it.
 
         Raises:
             IndexError: there is none. FormatError: its group is damaged.
         """
-        number, place = self.place(position)
-        looks = self._looked.get(number)
-        if looks is None:
-            looks = self._look_at(number)
-            self._looked.put(number, looks, looks.size)
-        return looks[place]
+        number, index = self.locate(position)
+        info = self._infos.get(number)
+        if info is None:
+            info = self._read_info(number)
+            self._infos.put(number, info, info.size)
+        return info[index]
 
-    def _look_at(self, number: int) -> _GroupLooks:
+    def _read_info(self, number: int) -> _GroupInfo:
         group = self._group(number)
         header = group.header
         metadata = decode_metadata(group.metadata, header.count) if group.metadata else None
         if header.is_mixed:
-            return _GroupLooks(mixed_looks(group, self._models.zoo, self._max_pixels), metadata)
+            return _GroupInfo(mixed_info(group, self._models.zoo, self._max_pixels), metadata)
         if not header.fallback:
-            return _GroupLooks(coded_looks(header, self._models.zoo), metadata)
-        return _GroupLooks(stored_looks(self._items(group)), metadata)
+            return _GroupInfo(coded_info(header, self._models.zoo), metadata)
+        return _GroupInfo(stored_info(self._items(group)), metadata)
 
     def _items(self, group: Group) -> list[bytes]:
         """The items of the fallback: in a lone image it has no length before it."""
@@ -258,7 +258,7 @@ class Reader:
         only: Container[int] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
-    ) -> Iterator[Done[T]]:
+    ) -> Iterator[GroupResult[T]]:
         """What `function` makes of the images, group by group in the order of the file; of damaged groups the error.
 
         only: positions of the images that are wanted; groups without any are not read.
@@ -267,95 +267,97 @@ class Reader:
         self._opened = [0, 0]
         if self.archive is None:
             if only is None or 0 in only:
-                yield self._lone_done(function, progress)
+                yield self._lone_result(function, progress)
             return
         sent: deque[tuple[int, Sequence[int]]] = deque()
 
         def tasks(archive: ArchiveReader) -> Iterator[_Task]:
             for number, entry in enumerate(archive.groups):
-                places = None if only is None else [place for place, at in enumerate(entry.positions) if at in only]
-                if places != []:
-                    sent.append((number, entry.positions if places is None else [entry.positions[at] for at in places]))
-                    yield self._task(archive, number, places, progress is not None)
+                indices = None if only is None else [index for index, at in enumerate(entry.positions) if at in only]
+                if indices != []:
+                    sent.append(
+                        (number, entry.positions if indices is None else [entry.positions[at] for at in indices])
+                    )
+                    yield self._task(archive, number, indices, progress is not None)
 
         if jobs == 1:
             make = partial(_on_groups, self._models, function, self._max_pixels, self._max_steps)
         else:
             make = partial(_in_a_process, *self._choice, function, self._max_pixels, self._max_steps)
-        with Workers(jobs, make, self._worth) as workers:
+        with Workers(jobs, make, self._cost) as workers:
             for results in workers.map(tasks(self.archive), progress):
                 number, positions = sent.popleft()
                 if isinstance(results, BBCError):
-                    yield Done(number, positions, [], results)
+                    yield GroupResult(number, positions, [], results)
                 else:
-                    yield Done(number, positions, results)
+                    yield GroupResult(number, positions, results)
 
-    def _worth(self, task: _Task) -> int:
+    def _cost(self, task: _Task) -> int:
         """About how many sub-pixels a task has."""
         if isinstance(task, BBCError):
             return 0
         group, header = task[0], task[0].header
         if not header.fallback and not header.is_mixed:
-            return header.count * _subpixels(coded_looks(header, self._models.zoo))
+            return header.count * _subpixels(coded_info(header, self._models.zoo))
         try:
             if header.is_mixed:
-                return sum(map(_subpixels, mixed_looks(group, self._models.zoo, self._max_pixels)))
-            return sum(map(_subpixels, stored_looks(split_items(group.payload, header.count))))
+                return sum(map(_subpixels, mixed_info(group, self._models.zoo, self._max_pixels)))
+            return sum(map(_subpixels, stored_info(split_items(group.payload, header.count))))
         except FormatError:  # which comes up again where it is decoded
             return 0
 
-    def _lone_done(self, function: Callable[[PixelImage], T], progress: Progress | None) -> Done[T]:
+    def _lone_result(self, function: Callable[[PixelImage], T], progress: Progress | None) -> GroupResult[T]:
         try:
             group = self._group(0)
             if progress is not None:
                 self._begin(group)
             image = self._decode_lone(progress)
         except (FormatError, ModelError, LimitError) as error:
-            return Done(0, [0], [], error)
-        return Done(0, [0], [function(image)])
+            return GroupResult(0, [0], [], error)
+        return GroupResult(0, [0], [function(image)])
 
-    def _task(self, archive: ArchiveReader, number: int, places: list[int] | None, watched: bool) -> _Task:
+    def _task(self, archive: ArchiveReader, number: int, indices: list[int] | None, watched: bool) -> _Task:
         try:
             group = archive.read_group(number)
             if watched:
                 self._begin(group)
         except FormatError as error:
             return error
-        return group, places
+        return group, indices
 
-    def entries(self) -> Iterator[Listed]:
+    def entries(self) -> Iterator[ListEntry]:
         """What is known of each image without decoding any, by position."""
         if self.archive is None:
             group, header = self._group(0), self._group(0).header
-            (look,) = stored_looks([group.payload]) if header.fallback else [coded_looks(header, self._models.zoo)]
+            (image_info,) = stored_info([group.payload]) if header.fallback else [coded_info(header, self._models.zoo)]
             coder = stored_by(group.payload) if header.fallback else self.model_name(header)
-            yield Listed(None, *look, coder, header.steps, None)
+            yield ListEntry(None, *image_info, coder, header.steps, None)
             return
-        groups: dict[int, tuple[list[str] | str | None, int, list[Looks] | Looks]] = {}
+        groups: dict[int, tuple[list[str] | str | None, int, list[ImageInfo] | ImageInfo]] = {}
         names, times = self.archive.names, self.archive.times
         for position in range(self.image_count):
-            number, place = self.archive.place(position)
+            number, index = self.archive.locate(position)
             if number not in groups:
-                groups[number] = self._group_looks(self.archive, number)
-            coders, steps, looks = groups[number]
-            its_coder = coders[place] if isinstance(coders, list) else coders
-            size, mode = looks[place] if isinstance(looks, list) else looks
-            yield Listed(names[position], size, mode, its_coder, steps, times[position])
+                groups[number] = self._group_info(self.archive, number)
+            coders, steps, info = groups[number]
+            its_coder = coders[index] if isinstance(coders, list) else coders
+            size, mode = info[index] if isinstance(info, list) else info
+            yield ListEntry(names[position], size, mode, its_coder, steps, times[position])
 
-    def _group_looks(
+    def _group_info(
         self, archive: ArchiveReader, number: int
-    ) -> tuple[list[str] | str | None, int, list[Looks] | Looks]:
+    ) -> tuple[list[str] | str | None, int, list[ImageInfo] | ImageInfo]:
         """What coded the images of a group, or each; its K; how the images look, or each."""
         try:
             header = archive.read_header(number)
             if not header.fallback and not header.is_mixed:
-                return self.model_name(header), header.steps, coded_looks(header, self._models.zoo)
+                return self.model_name(header), header.steps, coded_info(header, self._models.zoo)
             group = archive.read_group(number)
             if header.is_mixed:
-                looks = mixed_looks(group, self._models.zoo, self._max_pixels)
-                return self.model_name(header), header.steps, looks
+                info = mixed_info(group, self._models.zoo, self._max_pixels)
+                return self.model_name(header), header.steps, info
             items = split_items(group.payload, header.count)
-            return list(map(stored_by, items)), 0, stored_looks(items)
+            return list(map(stored_by, items)), 0, stored_info(items)
         except FormatError:
             return None, 0, (None, None)
 
@@ -371,7 +373,7 @@ class Reader:
         self._opened[0] += len(sizes)
         self._opened[1] += sum(width * height for width, height in sizes)
 
-    def facts(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
 
         Raises:
@@ -381,7 +383,7 @@ class Reader:
         metadata = payloads = 0
         for number in range(len(self.groups)):  # read once, and one at a time
             group = self._group(number)
-            groups.append(self._group_facts(group))
+            groups.append(self._describe_group(group))
             metadata += len(group.metadata)
             payloads += len(group.payload)
         if self.archive is not None:
@@ -404,19 +406,19 @@ class Reader:
             raise FormatError("the file is empty")
         return self._lone.group
 
-    def _group_facts(self, group: Group) -> dict[str, Any]:
+    def _describe_group(self, group: Group) -> dict[str, Any]:
         header, size = group.header, len(group.payload)
-        facts: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": size}
+        description: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": size}
         if header.fallback:
             items = self._items(group)
-            return {**facts, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
+            return {**description, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
         coding = {"encoder": header.encoder, "K": header.steps}
         if header.blocks:
             if header.size is None:
-                return {**facts, **coding}
-            return {**facts, **coding, "width": header.size[0], "height": header.size[1]}
+                return {**description, **coding}
+            return {**description, **coding, "width": header.size[0], "height": header.size[1]}
         coding["direct"] = header.direct
-        return {**facts, **coding, "batches": list(header.batches), "lanes": header.lanes}
+        return {**description, **coding, "batches": list(header.batches), "lanes": header.lanes}
 
     def model_name(self, header: GroupHeader) -> str:
         """The name of the model that a group was coded with, its id where it is not installed."""
@@ -429,21 +431,21 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class _GroupLooks:
+class _GroupInfo:
     """What is known of the images of a group without decoding them: how each looks, or all, and their metadata."""
 
-    looks: list[Looks] | Looks
+    info: list[ImageInfo] | ImageInfo
     metadata: tuple[Metadata, ...] | None
 
     @property
     def size(self) -> int:
         """How many images are listed, in memory."""
-        listed = len(self.looks) if isinstance(self.looks, list) else 1
+        listed = len(self.info) if isinstance(self.info, list) else 1
         return listed if self.metadata is None else listed + sum(1 + len(records) for records in self.metadata)
 
-    def __getitem__(self, place: int) -> tuple[Looks, Metadata]:
-        look = self.looks[place] if isinstance(self.looks, list) else self.looks
-        return look, () if self.metadata is None else self.metadata[place]
+    def __getitem__(self, index: int) -> tuple[ImageInfo, Metadata]:
+        image_info = self.info[index] if isinstance(self.info, list) else self.info
+        return image_info, () if self.metadata is None else self.metadata[index]
 
 
 def tail_note(tail: Tail, archive: bool = True) -> str:
@@ -457,9 +459,9 @@ def tail_note(tail: Tail, archive: bool = True) -> str:
     return ""
 
 
-def _subpixels(looks: Looks) -> int:
+def _subpixels(info: ImageInfo) -> int:
     """Of an image that looks so; 0 where its size is not known."""
-    size, mode = looks
+    size, mode = info
     return 0 if size is None else size[0] * size[1] * samples_of(mode or "L")
 
 
@@ -475,12 +477,12 @@ def _on_groups(
     def work(task: _Task, progress: Progress) -> list[T] | BBCError:
         if isinstance(task, BBCError):
             return task
-        group, places = task
+        group, indices = task
         try:
             images = decode_images(group, models, progress=progress, **limits)
         except (FormatError, ModelError, LimitError) as error:
             return error
-        return [function(image) for image in (images if places is None else [images[place] for place in places])]
+        return [function(image) for image in (images if indices is None else [images[index] for index in indices])]
 
     return work
 

@@ -37,7 +37,7 @@ Work = Callable[[Task, Progress], Result]
 MOST_JOBS = 8
 """Most processes without being asked for more: each may take some hundred megabytes."""
 
-WORTH = 1 << 18
+MIN_COST = 1 << 18
 """Work, in sub-pixels, for which a process is worth the second that it takes to start."""
 
 AHEAD = 2
@@ -64,14 +64,14 @@ class Workers(Generic[Task, Result]):
     """Up to `count` processes, as a context manager; of 1 the work is done in this process."""
 
     def __init__(
-        self, count: int, make: Callable[[], Work[Task, Result]], worth: Callable[[Task], int] = lambda _: WORTH
+        self, count: int, make: Callable[[], Work[Task, Result]], cost: Callable[[Task], int] = lambda _: MIN_COST
     ) -> None:
         """make: gives the work, in each process once, when the first task comes. It, the tasks and the results are
-        pickled. worth: how much work a task is; what comes before two of at least `WORTH` is done in this process.
+        pickled. cost: how much work a task is; what comes before two of at least `MIN_COST` is done in this process.
         """
         self._count = count
         self._make = make
-        self._worth = worth
+        self._cost = cost
         self._work: Work[Task, Result] | None = None
         self._workers: list[_Worker] = []
 
@@ -106,7 +106,7 @@ class Workers(Generic[Task, Result]):
             ahead.extend(islice(left, min(2, self._count) - len(ahead)))
             if not ahead:
                 return
-            if len(ahead) == 2 and all(self._worth(task) >= WORTH for task in ahead):
+            if len(ahead) == 2 and all(self._cost(task) >= MIN_COST for task in ahead):
                 break
             self._work = self._work or self._make()
             yield self._work(ahead.popleft(), tell)

@@ -83,7 +83,7 @@ class _Output(io.FileIO):
 
 
 @contextmanager
-def _told_of(path: Path, kind: type[OSError] = OSError) -> Iterator[None]:
+def _reported(path: Path, kind: type[OSError] = OSError) -> Iterator[None]:
     """Errors of the system, as one line that says which file cannot be written."""
     try:
         yield
@@ -123,11 +123,11 @@ def new_file(
     remove_left_behind(path.parent)
     temporary: TemporaryFile | None = None
     try:
-        with _told_of(path), held_back():
+        with _reported(path), held_back():
             temporary = TemporaryFile(path.parent, private=permissions is not None)
-        with _told_of(path, _OutputError), io.BufferedRandom(_Output(temporary.descriptor, "r+b")) as file:
+        with _reported(path, _OutputError), io.BufferedRandom(_Output(temporary.descriptor, "r+b")) as file:
             yield file
-            with _told_of(path):
+            with _reported(path):
                 file.flush()
                 allow(file.fileno(), permissions() if callable(permissions) else permissions, path)
                 if times is not None:
@@ -136,11 +136,11 @@ def new_file(
                 if not _CLOSES_FIRST:  # for as long as it is open it is locked, and nobody takes it for left behind
                     _publish_file(temporary.path, path, force)
         if _CLOSES_FIRST:
-            with _told_of(path):
+            with _reported(path):
                 _publish_file(temporary.path, path, force)
     except BaseException:
         if temporary is not None:
-            with _told_of(path), held_back():
+            with _reported(path), held_back():
                 temporary.remove()
         raise
 
@@ -315,7 +315,7 @@ class NewFolder:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                with _told_of(self._folder):
+                with _reported(self._folder):
                     _sync_files([self._staging / name for name in self._written.values()])
                 with held_back():  # all files appear or none
                     self._publish()
@@ -323,7 +323,7 @@ class NewFolder:
             self._clean_up()
 
     def _publish(self) -> None:
-        with _told_of(self._folder):
+        with _reported(self._folder):
             if not self._folder.exists():
                 for place in self._staged_folders():
                     _sync_folder(place)
@@ -434,10 +434,10 @@ def open_to_add(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
         raise BBCError(f"{path} is not a regular file")
     remove_left_behind(path.parent)
-    with _told_of(path):
+    with _reported(path):
         raw = _Output(path, "r+b")
-    with _told_of(path, _OutputError), io.BufferedRandom(raw) as file:
-        with _told_of(path):
+    with _reported(path, _OutputError), io.BufferedRandom(raw) as file:
+        with _reported(path):
             _lock(file, path)
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 raise BBCError(f"{path}: was replaced by another file; try again")

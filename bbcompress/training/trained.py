@@ -107,7 +107,7 @@ class TileVAE:
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z|x), (B, Z) both, for tiles x (B, 3)."""
         tile = self.model.shape.tile
-        return self.model.encode(crops(self.images, *self.images.place(x, tile, None), tile))
+        return self.model.encode(crops(self.images, *self.images.locate(x, tile, None), tile))
 
     def decode(self, z: Tensor) -> Tensor:
         """The features of z (B, Z): (B, cells^2, features)."""
@@ -121,7 +121,7 @@ class TileVAE:
 
     def _log_prob(self, features: Tensor, rows: Tensor) -> Tensor:
         shape = self.model.shape
-        number, y, x = self.images.place(rows, shape.tile, None)
+        number, y, x = self.images.locate(rows, shape.tile, None)
         pixel = torch.arange(shape.tile**2)
         dy, dx = pixel // shape.tile, pixel % shape.tile
         cell = (dy // shape.cell) * shape.cells + dx // shape.cell

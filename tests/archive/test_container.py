@@ -466,14 +466,14 @@ def test_names_and_positions_are_found() -> None:
     runs = write((GROUP, b"r", [f"{n:03}.png" for n in range(998, 1003)], None))
     reader = ArchiveReader(io.BytesIO(small_archive() + write((GROUP, b"more", None, None)) + three + runs))
     for position, name in enumerate(reader.names):
-        number, place = reader.place(position)
+        number, place = reader.locate(position)
         assert reader.groups[number].positions[place] == position
         if name is not None:
             assert reader.find(name) == position
     for name in ("", "0", "8.png", "00.png", "997.png", "0998.png", "1003.png", "é ", "x/"):
         assert reader.find(name) is None
     with pytest.raises(IndexError):
-        reader.place(reader.image_count)
+        reader.locate(reader.image_count)
 
 
 # Additions that were broken off, and salvage

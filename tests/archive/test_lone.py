@@ -41,7 +41,7 @@ def opened(data: bytes) -> Reader:
 def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = path.read_bytes()
     alone = opened(data)
-    image, facts = alone.read(0), alone.facts()
+    image, description = alone.read(0), alone.describe()
     assert alone.tail == Tail()
     for zeros in (1, 4, 510):
         caplog.clear()
@@ -50,9 +50,9 @@ def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -
         assert reader.read(0) == image
         assert reader.tail == Tail(TailKind.PADDING, zeros)
         assert caplog.messages == [f"{zeros} bytes behind the image, all zero, are passed over"]
-        padded = reader.facts()
-        assert padded["groups"] == facts["groups"]
-        assert padded["parts"] == {**facts["parts"], "behind": zeros} and padded["bytes"] == len(data) + zeros
+        padded = reader.describe()
+        assert padded["groups"] == description["groups"]
+        assert padded["parts"] == {**description["parts"], "behind": zeros} and padded["bytes"] == len(data) + zeros
         assert [found for _, found in reader.images()] == [image]
         assert len(caplog.messages) == 1
 

@@ -191,40 +191,40 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Result, 
 
 
 @pytest.fixture
-def facts(results: tuple[Result, Path]) -> dict[str, Any]:
+def description(results: tuple[Result, Path]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((results[1] / "out.json").read_text())
     return found
 
 
-def test_sizes_are_those_of_files(facts: dict[str, Any]) -> None:
+def test_sizes_are_those_of_files(description: dict[str, Any]) -> None:
     images = [(name, read_image(path)) for name, path, _ in find_images([str(DIGITS)])[:IMAGES]]
-    assert [(row["encoder"], row["K"]) for row in facts["results"]] == ROWS
-    for row in facts["results"]:
+    assert [(row["encoder"], row["K"]) for row in description["results"]] == ROWS
+    for row in description["results"]:
         options = Options(encoder=row["encoder"], steps=row["K"], learning_rate=0.01)
         assert row["bytes"] == archive_size(images, options)
         assert row["bits_per_subpixel"] == 8 * row["bytes"] / (784 * IMAGES)
-    assert len({row["bytes"] for row in facts["results"]}) > 2  # the options do matter
+    assert len({row["bytes"] for row in description["results"]}) > 2  # the options do matter
 
 
-def test_net_rates_are_below_those_of_files(facts: dict[str, Any]) -> None:
-    for row in facts["results"]:
+def test_net_rates_are_below_those_of_files(description: dict[str, Any]) -> None:
+    for row in description["results"]:
         assert 0.5 * row["bits_per_subpixel"] < row["net_bits_per_subpixel"] < row["bits_per_subpixel"]
-    assert len({row["net_bits_per_subpixel"] for row in facts["results"]}) == len(ROWS)
+    assert len({row["net_bits_per_subpixel"] for row in description["results"]}) == len(ROWS)
 
 
-def test_json(facts: dict[str, Any]) -> None:
-    assert facts["data"] == {
+def test_json(description: dict[str, Any]) -> None:
+    assert description["data"] == {
         "name": str(DIGITS), "images": IMAGES, "subpixels": 784 * IMAGES, "shapes": {"28x28 L": IMAGES}
     }  # fmt: skip
-    assert facts["schedule"] == {
+    assert description["schedule"] == {
         "encoders": ["baseline", "rha"], "K": [0, 1, 2], "model": None, "learning_rate": 0.01, "repeats": 2,
         "net_samples": bench.NET_SAMPLES,
     }  # fmt: skip
-    assert set(facts["machine"]) == {
+    assert set(description["machine"]) == {
         "processor", "machine", "cores", "system", "python", "packages", "load_average"
     }  # fmt: skip
-    assert facts["machine"]["packages"]["numpy"] == np.__version__
-    for row in facts["results"]:
+    assert description["machine"]["packages"]["numpy"] == np.__version__
+    for row in description["results"]:
         for name in ("compress", "decompress"):
             times = row[f"{name}_seconds_per_image"]
             assert len(times["all"]) == 2
@@ -236,13 +236,13 @@ def test_json(facts: dict[str, Any]) -> None:
         assert group["id"].startswith("641adb16")
 
 
-def test_what_follows_is_in_the_json(facts: dict[str, Any]) -> None:
-    rows = {(row["encoder"], row["K"]): row for row in facts["results"]}
-    for encoder, gain in facts["gain_of_largest_K"].items():
+def test_what_follows_is_in_the_json(description: dict[str, Any]) -> None:
+    rows = {(row["encoder"], row["K"]): row for row in description["results"]}
+    for encoder, gain in description["gain_of_largest_K"].items():
         assert gain == 1 - rows[encoder, 2]["bytes"] / rows[encoder, 0]["bytes"]
     target = rows["rha", 0]
     reached = [k for k in range(3) if rows["baseline", k]["bytes"] <= target["bytes"]]
-    found = facts["baseline_reaches_rha_at_K_0"]
+    found = description["baseline_reaches_rha_at_K_0"]
     if not reached:
         assert found is None
         return
@@ -253,13 +253,13 @@ def test_what_follows_is_in_the_json(facts: dict[str, Any]) -> None:
         assert found[f"{name}_extra"] == slow / fast - 1
 
 
-def test_table(results: tuple[Result, Path], facts: dict[str, Any]) -> None:
+def test_table(results: tuple[Result, Path], description: dict[str, Any]) -> None:
     heading, titles, *lines = results[0].stdout.splitlines()
-    assert heading == f"{DIGITS}: {IMAGES} images; {facts['machine']['processor']}"
+    assert heading == f"{DIGITS}: {IMAGES} images; {description['machine']['processor']}"
     assert re.split(r"  +", titles) == [
         "encoder", "K", "bytes", "bits/dim", "net", "compress ms (median)", "decompress ms (median)", "coded by"
     ]  # fmt: skip
-    for line, row in zip(lines, facts["results"], strict=False):
+    for line, row in zip(lines, description["results"], strict=False):
         times = [row[f"{name}_seconds_per_image"] for name in ("compress", "decompress")]
         assert re.split(r"  +", line) == [
             row["encoder"], str(row["K"]), str(row["bytes"]), f"{row['bits_per_subpixel']:.4f}",
@@ -271,11 +271,11 @@ def test_table(results: tuple[Result, Path], facts: dict[str, Any]) -> None:
     assert lines[8].startswith("baseline ") and "rha's size at K = 0" in lines[8]
 
 
-def test_plots(results: tuple[Result, Path], facts: dict[str, Any]) -> None:
+def test_plots(results: tuple[Result, Path], description: dict[str, Any]) -> None:
     assert (results[1] / "out.png").read_bytes().startswith(PNG_SIGNATURE)
     svg = (results[1] / "out.svg").read_text()
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert f"{DIGITS}: {IMAGES} images; {facts['machine']['processor']}" in texts
+    assert f"{DIGITS}: {IMAGES} images; {description['machine']['processor']}" in texts
     assert {"milliseconds an image to compress", "milliseconds an image to decompress", "baseline", "rha"} <= set(texts)
     assert [texts.count(f"K={k}") for k in range(3)] == [4, 4, 4]  # two encoders, two panels
     assert "<dc:date>" not in svg

@@ -34,7 +34,7 @@ from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.images.image import PixelImage, from_array, read_frames, read_image
-from bbcompress.pipeline import compressor, intake
+from bbcompress.pipeline import compressor, loader
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader
@@ -153,7 +153,7 @@ def same_images(folder: str, other: str, names: list[str]) -> bool:
     return all(read_image(Path(folder) / name) == read_image(Path(other) / name) for name in names)
 
 
-def facts(file: str) -> dict[str, Any]:
+def description(file: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(succeed("info", file, "--json"))
     return found
 
@@ -250,7 +250,7 @@ def test_compress_a_folder() -> None:
     assert found["rate"] == f"{8 * after / subpixels:.4f}"
     codec = item_codec(encode_item(read_image("set/photo.png")))
     assert found["coders"] == f"1 by fallback {codec}, 4 by tiny-binary, 1 by tiny-grey"
-    assert facts("set.bbc")["names"] == names
+    assert description("set.bbc")["names"] == names
     succeed("decompress", "set.bbc", "-o", "back")
     assert same_images("set", "back", names)
     assert len(listing("back")) == len(names) + 1  # and the folder `grey`
@@ -262,7 +262,7 @@ def test_compress_several_inputs() -> None:
     put_digit("c.png", "grey")
     line = succeed("compress", "x/b.png", "set/grey", "c.png", "-o", "all.bbc", "-K", "1")
     assert line.startswith("3 inputs -> all.bbc")
-    assert facts("all.bbc")["names"] == ["b.png", "grey/a.png", "c.png"]
+    assert description("all.bbc")["names"] == ["b.png", "grey/a.png", "c.png"]
     succeed("decompress", "all.bbc")
     for name, source in (("b.png", "x/b.png"), ("grey/a.png", "set/grey/a.png"), ("c.png", "c.png")):
         assert read_image(f"all/{name}") == read_image(source)
@@ -273,12 +273,12 @@ def test_folders_of_the_same_names() -> None:
     for folder, number in (("a1", 0), ("b1", 1), ("deep/a1", 2)):
         put_digit(f"{folder}/x.png", number=number)
     succeed("compress", "a1", "b1", "-o", "ab.bbc")
-    assert facts("ab.bbc")["names"] == ["a1/x.png", "b1/x.png"]
+    assert description("ab.bbc")["names"] == ["a1/x.png", "b1/x.png"]
     succeed("compress", "a1", "a1/", "-o", "a.bbc")
-    assert facts("a.bbc")["names"] == ["x.png"]
+    assert description("a.bbc")["names"] == ["x.png"]
     here = Path().resolve().name
     succeed("compress", "a1", "deep/a1", "-o", "aa.bbc")
-    assert facts("aa.bbc")["names"] == [f"{here}/a1/x.png", "deep/a1/x.png"]
+    assert description("aa.bbc")["names"] == [f"{here}/a1/x.png", "deep/a1/x.png"]
     succeed("decompress", "ab.bbc")
     assert read_image("ab/b1/x.png") == read_image(digit(number=1))
 
@@ -295,13 +295,13 @@ def test_what_cannot_be_read_in_a_folder_is_skipped() -> None:
     assert skipped[0].startswith("skipped: set/._1.png: is an AppleDouble file")
     assert skipped[1] == "skipped: set/empty.png: is empty"
     assert skipped[2].startswith("skipped: set/grey/cut.png: ")
-    assert facts("set.bbc")["names"] == sorted(names)
+    assert description("set.bbc")["names"] == sorted(names)
     put_digit("new.png", "grey")
     result = run("add", "set.bbc", "new.png", "set/empty.png", "no.png", "--skip-unreadable")
     assert result.exit_code == 1
     assert result.stdout.startswith("3 inputs -> set.bbc") and result.stdout.endswith(")  2 files skipped\n")
     assert errors(result) == "bbc: skipped: no.png: no such file\nbbc: skipped: set/empty.png: is empty\n"
-    assert facts("set.bbc")["names"] == [*sorted(names), "new.png"]
+    assert description("set.bbc")["names"] == [*sorted(names), "new.png"]
     before = Path("set.bbc").read_bytes()
     line = fail("add", "set.bbc", "set/empty.png", "no.png", "--skip-unreadable")
     assert line == "bbc: error: no image can be read: no.png: no such file; set/empty.png: is empty\n"
@@ -323,11 +323,11 @@ def test_an_animation_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         if label.endswith("gif"):
             raise ImageError(f"{label}: is cut short")
 
-    monkeypatch.setattr(intake, "read_frames", cut)
+    monkeypatch.setattr(loader, "read_frames", cut)
     result = run("compress", "set", "-o", "set.bbc", "--frames")
     assert result.exit_code == 1
     assert errors(result) == "bbc: skipped: set/b.gif: is cut short; its first 3 pictures are taken\n"
-    assert facts("set.bbc")["names"] == ["a.png", "b.gif/0000.png", "b.gif/0001.png", "b.gif/0002.png"]
+    assert description("set.bbc")["names"] == ["a.png", "b.gif/0000.png", "b.gif/0001.png", "b.gif/0002.png"]
     for options in (["--skip-unreadable"], []):
         assert "b.gif: is cut short" in fail("compress", "set/b.gif", "-o", "b.bbc", "--frames", *options)
 
@@ -440,7 +440,7 @@ def test_choices_of_coding() -> None:
     choices = (["-K", "2"], ["--steps", "2", "--encoder", "baseline"], ["-K", "2", "--lr", "0.25"], ["-K", "0"])
     for number, choice in enumerate(choices):
         succeed("compress", "set", "-o", f"{number}.bbc", "--no-verify", *choice)
-    groups = [facts(f"{number}.bbc")["groups"][0] for number in range(4)]
+    groups = [description(f"{number}.bbc")["groups"][0] for number in range(4)]
     assert [(group["K"], group["encoder"]) for group in groups] == [(2, "rha"), (2, "baseline"), (2, "rha"), (0, "rha")]
     assert len({Path(f"{number}.bbc").read_bytes() for number in range(4)}) == 4
     for number in range(4):
@@ -809,15 +809,15 @@ def test_info() -> None:
 
 def test_info_as_json() -> None:
     archive_file("set.bbc", "a", "ü.png")
-    found = facts("set.bbc")
+    found = description("set.bbc")
     assert (found["file"], found["format"], found["archive"], found["images"]) == ("set.bbc", 1, True, 2)
     assert found["names"] == ["a", "ü.png"]
     assert sum(found["parts"].values()) == found["bytes"] == Path("set.bbc").stat().st_size
     (group,) = found["groups"]
     assert set(group) == {"model", "images", "bytes", "encoder", "K", "direct", "batches", "lanes"}
     lone_file()
-    assert facts("digit.bbc")["names"] == [None]
-    assert facts("digit.bbc")["archive"] is False
+    assert description("digit.bbc")["names"] == [None]
+    assert description("digit.bbc")["archive"] is False
 
 
 def test_info_of_images_above_the_usual_limit() -> None:

@@ -249,19 +249,19 @@ def refused(name: str, header: GroupHeader, payload: bytes, pixels: Any) -> bool
 def test_flipped_bytes(group: Blocks, flip: int) -> None:
     name, header, payload, pixels = group
     parts = parts_of(payload, STRIPS)
-    places = {p for begin, data, end in parts for p in [*range(begin, data + 6), *range(data, end, 97), end - 1]}
-    for place in sorted(places):
+    indices = {p for begin, data, end in parts for p in [*range(begin, data + 6), *range(data, end, 97), end - 1]}
+    for index in sorted(indices):
         damaged = bytearray(payload)
-        damaged[place] ^= flip
-        assert refused(name, header, bytes(damaged), pixels), place
+        damaged[index] ^= flip
+        assert refused(name, header, bytes(damaged), pixels), index
 
 
 def test_cut_and_longer_payloads(group: Blocks) -> None:
     name, header, payload, pixels = group
     parts = parts_of(payload, STRIPS)
-    for place in sorted({0, *(p for part in parts for at in part for p in (at - 1, at, at + 1))}):
-        if 0 <= place < len(payload):
-            assert refused(name, header, payload[:place], pixels), place
+    for index in sorted({0, *(p for part in parts for at in part for p in (at - 1, at, at + 1))}):
+        if 0 <= index < len(payload):
+            assert refused(name, header, payload[:index], pixels), index
     for more in (b"\0", bytes(4), b"\xff" * 9):
         assert refused(name, header, payload + more, pixels)
 

@@ -231,7 +231,7 @@ def start_lengths(codec: DirectCodec, x: Any) -> list[int]:
     """Code length of x at the grid point of each encoder's mean, in units of 2^-30 bits."""
     vae, found = codec.vae, []
     for encoder in ENCODERS:
-        mu, _ = vae.encode(vae.observe(x), encoder)
+        mu, _ = vae.encode(vae.prepare(x), encoder)
         means = np.floor(vae.backend.numpy(mu) * 2.0**24)
         z = [np.searchsorted(bin_edges(bits), means[:, i], "right") for i, bits in enumerate(vae.weights.direct_bits)]
         found.append(int(vae.lengths(medians(vae.weights, np.stack(z, axis=1)), x)[0]))

@@ -48,7 +48,7 @@ def equal(one: NormalPosterior, other: NormalPosterior) -> bool:
 def test_zero_steps_are_the_encoders_output(likelihood: str) -> None:
     vae = vae_of(likelihood)
     x = sampled_images(vae.weights, 20)
-    mu, rho = vae.encode(vae.observe(x), "rha")
+    mu, rho = vae.encode(vae.prepare(x), "rha")
     q = refined(vae, x, 0)
     assert np.array_equal(q.mu, mu * (1 << 24))
     index = np.clip(rho * 1024, RHO_MIN, RHO_MAX).astype(int) - RHO_MIN
@@ -94,7 +94,7 @@ def float_length(weights: MLPWeights, params: torch.Tensor, x: torch.Tensor) -> 
 
 
 def float_refine(vae: ExactMLPVAE, x: Any, steps: int, rate: int) -> tuple[Any, Any]:
-    start = vae.encode(vae.observe(x), "rha")
+    start = vae.encode(vae.prepare(x), "rha")
     mu, rho = (torch.from_numpy(np.array(part)).requires_grad_() for part in start)
     adam = torch.optim.Adam([mu, rho], lr=rate * 1e-6)
     for step in range(1, steps + 1):

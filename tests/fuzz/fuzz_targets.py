@@ -53,7 +53,7 @@ def _look_into(archive: ArchiveReader, size: int) -> None:
     assert len(names) == len(times) == archive.image_count
     for position in islice(range(archive.image_count), LISTED):
         name = names[position]
-        number, place = archive.place(position)
+        number, place = archive.locate(position)
         assert archive.groups[number].positions[place] == position
         _ = times[position]
         if name is not None:

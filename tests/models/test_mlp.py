@@ -176,9 +176,9 @@ def test_networks_on_a_backend(likelihood: str) -> None:
     weights = tiny_vae(likelihood)
     vae = ExactMLPVAE(weights, NumpyBackend())
     x = random_images(weights, 9)
-    mu, rho = vae.encode(vae.observe(x), "rha")
+    mu, rho = vae.encode(vae.prepare(x), "rha")
     assert mu.shape == rho.shape == (9, 4)
-    raw = vae.encode(vae.observe(x), "baseline")[0] * (1 << Z_BITS)
+    raw = vae.encode(vae.prepare(x), "baseline")[0] * (1 << Z_BITS)
     assert np.array_equal(raw, np.floor(raw))
     assert not np.array_equal(raw, mu * (1 << Z_BITS))  # the encoders are two
     z = vae.bins.medians(np.random.default_rng(0).integers(0, 256, (9, 4)))

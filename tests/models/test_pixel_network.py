@@ -52,9 +52,9 @@ def plain_inputs(weights: LocalWeights, strips: Strips) -> tuple[Any, Any, Any]:
     canvas = strips.canvas
     gain = 1 if weights.mixtures else BINARY_GAIN
     inputs, all_references, levels = [], [], []
-    for place in strips.wavefront(weights.cell).places.tolist():
+    for index in strips.wavefront(weights.cell).indices.tolist():
         around = np.array(
-            [[int(canvas.flat[place + offset + c]) for c in range(canvas.channels)] for offset in canvas.offsets]
+            [[int(canvas.flat[index + offset + c]) for c in range(canvas.channels)] for offset in canvas.offsets]
         )
         references = []
         for c in range(canvas.channels):
@@ -65,7 +65,7 @@ def plain_inputs(weights: LocalWeights, strips: Strips) -> tuple[Any, Any, Any]:
         more = [r - MIDDLE for r in references] if weights.centred else []
         inputs.append([*relative.ravel().tolist(), *more])
         all_references.append(references)
-        levels.append([int(canvas.flat[place + c]) for c in range(canvas.channels)])
+        levels.append([int(canvas.flat[index + c]) for c in range(canvas.channels)])
     return np.array(inputs), np.array(all_references), np.array(levels)
 
 
@@ -102,14 +102,14 @@ def test_inputs(kind: str) -> None:
     weights = tiny_local(**KINDS[kind])
     strips, features = sample(weights)
     wave = strips.wavefront(weights.cell)
-    inputs, references = network_of(weights).context(strips.canvas, wave.places, features, wave.cells)
+    inputs, references = network_of(weights).context(strips.canvas, wave.indices, features, wave.cells)
     plain, plain_references, levels = plain_inputs(weights, strips)
     assert inputs.dtype == np.float32
     assert references.dtype == np.int64
     assert np.array_equal(inputs[:, : plain.shape[1]], plain)
     assert np.array_equal(inputs[:, plain.shape[1] :], features[wave.cells])
     assert np.array_equal(references, plain_references.T)
-    assert np.array_equal(strips.canvas.levels_at(wave.places), levels.T)
+    assert np.array_equal(strips.canvas.levels_at(wave.indices), levels.T)
 
 
 @pytest.mark.parametrize("image", [(1, 1), (1, 5), (5, 1)])
@@ -117,7 +117,7 @@ def test_inputs(kind: str) -> None:
 def test_inputs_of_tiny_images(image: tuple[int, int], channels: int) -> None:
     weights = tiny_local(channels=channels)
     strips = noise_strips(weights, 2, *image)
-    inputs, references = network_of(weights).context(strips.canvas, strips.wavefront(4).places)
+    inputs, references = network_of(weights).context(strips.canvas, strips.wavefront(4).indices)
     plain, plain_references, _ = plain_inputs(weights, strips)
     assert np.array_equal(inputs[:, : plain.shape[1]], plain)
     assert np.array_equal(references, plain_references.T)
@@ -130,14 +130,14 @@ def test_later_pixels_are_not_seen() -> None:
     strips, features = sample(weights)
     wave = strips.wavefront(weights.cell)
     network = network_of(weights)
-    inputs, references = network.context(strips.canvas, wave.places, features, wave.cells)
+    inputs, references = network.context(strips.canvas, wave.indices, features, wave.cells)
     canvas = Canvas(2, 11, 13, 3, 8)
     for begin, end in zip(wave.bounds, wave.bounds[1:], strict=False):
-        found, own = network.context(canvas, wave.places[begin:end], features, wave.cells[begin:end])
+        found, own = network.context(canvas, wave.indices[begin:end], features, wave.cells[begin:end])
         assert np.array_equal(found, inputs[begin:end])
         assert np.array_equal(own, references[:, begin:end])
-        for channel, levels in enumerate(strips.canvas.levels_at(wave.places[begin:end])):
-            canvas.set_levels(wave.places[begin:end], channel, levels)
+        for channel, levels in enumerate(strips.canvas.levels_at(wave.indices[begin:end])):
+            canvas.set_levels(wave.indices[begin:end], channel, levels)
 
 
 # Forwards
@@ -147,8 +147,8 @@ def parameters_of(weights: LocalWeights, strips: Strips, features: Any, rows: sl
     """The parameters that the network gives, channel by channel."""
     network = network_of(weights)
     wave = strips.wavefront(weights.cell)
-    inputs, references = network.context(strips.canvas, wave.places[rows], features, wave.cells[rows])
-    levels = strips.canvas.levels_at(wave.places[rows])
+    inputs, references = network.context(strips.canvas, wave.indices[rows], features, wave.cells[rows])
+    levels = strips.canvas.levels_at(wave.indices[rows])
     heads = network.heads_of(inputs)
     earlier = network.no_channels(len(inputs))
     found = []
@@ -181,10 +181,10 @@ def test_earlier_channels_matter() -> None:
     strips.canvas.inner[..., 0] = 255 - strips.canvas.inner[..., 0]
     network = network_of(weights)
     wave = strips.wavefront(weights.cell)
-    last = slice(len(wave.places) - 1, None)  # no other pixel sees it
+    last = slice(len(wave.indices) - 1, None)  # no other pixel sees it
     after = parameters_of(weights, strips, features, last)
     strips.canvas.inner[..., 0] = 255 - strips.canvas.inner[..., 0]
-    inputs, references = network.context(strips.canvas, wave.places[last], features, wave.cells[last])
+    inputs, references = network.context(strips.canvas, wave.indices[last], features, wave.cells[last])
     heads, earlier = network.heads_of(inputs), network.no_channels(1)
     assert np.array_equal(network.parameters(heads, 0, earlier), before[0][last])
     for channel, level in ((0, 1), (1, 200)):
@@ -235,7 +235,7 @@ def test_inputs_stay_within_the_limits_that_the_proof_takes(kind: str) -> None:
     for level in (None, 0, weights.levels - 1):
         if level is not None:
             strips.canvas.inner[:] = level
-        inputs, _ = network.context(strips.canvas, wave.places, features, wave.cells)
+        inputs, _ = network.context(strips.canvas, wave.indices, features, wave.cells)
         assert (np.abs(inputs) <= weights.pixel_network.input_limit).all()
 
 
@@ -282,12 +282,12 @@ def test_sums_up_to_the_limit_of_single_precision(shift: int) -> None:
 def test_gather_interpreted_is_gather_compiled(channels: int, centred: int, gain: int) -> None:
     weights = tiny_local(channels=channels)
     strips = noise_strips(weights, 2, 9, 10)
-    canvas, places = strips.canvas, strips.wavefront(8).places
+    canvas, indices = strips.canvas, strips.wavefront(8).indices
     results = []
     for function in (network_kernels.gather, network_kernels.gather.for_symbols(0)):
-        inputs = np.full((len(places), 25 * channels + 2), 7, np.float32)
-        references = np.full((channels, len(places)), -5, np.int64)
-        function(canvas.flat, places, canvas.offsets, centred, gain, LEFT, UPPER, MIDDLE, inputs, references)
+        inputs = np.full((len(indices), 25 * channels + 2), 7, np.float32)
+        references = np.full((channels, len(indices)), -5, np.int64)
+        function(canvas.flat, indices, canvas.offsets, centred, gain, LEFT, UPPER, MIDDLE, inputs, references)
         results.append((inputs, references))
     assert np.array_equal(results[0][0], results[1][0])
     assert np.array_equal(results[0][1], results[1][1])
@@ -350,8 +350,8 @@ def plain_gradient(weights: LocalWeights, inputs: Any, references: Any, levels: 
 def gradient_of(weights: LocalWeights, strips: Strips, features: Any, factor: int = 1) -> tuple[Any, Any]:
     network = network_of(weights)
     (pixels,) = strips.sampled(1, 0, weights.cell, 10_000)
-    inputs, references = network.context(strips.canvas, pixels.places)
-    levels = strips.canvas.levels_at(pixels.places)
+    inputs, references = network.context(strips.canvas, pixels.indices)
+    levels = strips.canvas.levels_at(pixels.indices)
     return network.feature_gradient(inputs, references, levels, features[pixels.cells], pixels.cells, factor)
 
 

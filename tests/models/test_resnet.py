@@ -65,12 +65,12 @@ def latents_of(vae: ExactResNetVAE, x: Strips, seed: int = 0) -> Any:
 
 def gradient_of(vae: ExactResNetVAE, z: Any, x: Strips) -> Any:
     """For z in units of 2^-24."""
-    return vae.gradient(z * 2.0**-24, vae.observe(x), 1)
+    return vae.gradient(z * 2.0**-24, vae.prepare(x), 1)
 
 
 def numbers_of(vae: ExactResNetVAE, z: Any, x: Strips) -> list[Any]:
     """All that a model says of x, one row for each tile."""
-    return [*vae.encode(vae.observe(x), "rha"), vae.lengths(z, x), gradient_of(vae, z, x)]
+    return [*vae.encode(vae.prepare(x), "rha"), vae.lengths(z, x), gradient_of(vae, z, x)]
 
 
 # Encoder, likelihood and gradient, whatever the batches are
@@ -114,8 +114,8 @@ def test_everything_matters(name: str) -> None:
     vae, x = vae_of(name), images_of(name)
     z, other = latents_of(vae, x), latents_of(vae, x, seed=1)
     assert (vae.lengths(z, x) != vae.lengths(other, x)).all()
-    mu, rho = vae.encode(vae.observe(x), "rha")
-    baseline = vae.encode(vae.observe(x), "baseline")
+    mu, rho = vae.encode(vae.prepare(x), "rha")
+    baseline = vae.encode(vae.prepare(x), "baseline")
     assert not np.array_equal(mu, baseline[0])
     assert not np.array_equal(rho, baseline[1])
     assert (np.abs(mu) < 16).all() and (np.abs(rho) < 16).all()
@@ -125,7 +125,7 @@ def test_everything_matters(name: str) -> None:
         changed.inner[..., channel] = 255 - changed.inner[..., channel]
         again = Strips.all_of(changed)
         assert (vae.lengths(z, again) != vae.lengths(z, x)).all()
-        assert not np.array_equal(vae.encode(vae.observe(again), "rha")[0], mu)
+        assert not np.array_equal(vae.encode(vae.prepare(again), "rha")[0], mu)
         assert not np.array_equal(gradient_of(vae, z, again), gradient_of(vae, z, x))
 
 
@@ -205,10 +205,10 @@ def test_encoder_is_that_of_integers(name: str, encoder: str) -> None:
     """Of whole tiles, the pixels of the image's edge repeated; where a place's pixels are beyond it the prior."""
     vae, x = vae_of(name), images_of(name)
     weights = vae.weights
-    channels = weights.latents // weights.places**2
-    mu, rho = vae.encode(vae.observe(x), encoder)
-    mu = mu.reshape(-1, weights.places, weights.places, channels) * 2.0**Z_BITS
-    rho = rho.reshape(-1, weights.places, weights.places, channels) * 2.0**RHO_BITS
+    channels = weights.latents // weights.latent_side**2
+    mu, rho = vae.encode(vae.prepare(x), encoder)
+    mu = mu.reshape(-1, weights.latent_side, weights.latent_side, channels) * 2.0**Z_BITS
+    rho = rho.reshape(-1, weights.latent_side, weights.latent_side, channels) * 2.0**RHO_BITS
     tiles = plain_tiles(x)
     assert len(tiles) == len(mu)
     for row, tile in enumerate(tiles):
@@ -217,7 +217,7 @@ def test_encoder_is_that_of_integers(name: str, encoder: str) -> None:
         down, across = (-(-side // STRIDE) for side in tile.shape[:2])
         assert np.array_equal(mu[row, :down, :across], outputs[:down, :across, :channels])
         assert np.array_equal(rho[row, :down, :across], outputs[:down, :across, channels:])
-        beyond = np.ones((weights.places, weights.places), np.bool_)
+        beyond = np.ones((weights.latent_side, weights.latent_side), np.bool_)
         beyond[:down, :across] = False
         assert (mu[row, beyond] == 0).all()
         assert (rho[row, beyond] == UNIT_RHO).all()
@@ -231,8 +231,8 @@ def test_likelihood_is_that_of_integers(name: str) -> None:
     lengths = vae.lengths(z, x)
     assert lengths.dtype == np.int64
     for row, tile in enumerate(plain_tiles(x)):
-        places = ((z[row] + 128) >> 8).reshape(weights.places, weights.places, -1)
-        params = plain_network(weights.decoder, weights.blocks, 1, places)
+        latent_side = ((z[row] + 128) >> 8).reshape(weights.latent_side, weights.latent_side, -1)
+        params = plain_network(weights.decoder, weights.blocks, 1, latent_side)
         height, width = tile.shape[:2]
         inside = params[:height, :width].reshape(-1, 9)
         assert lengths[row] == ExactChannelLogistic().lengths(inside, tile.reshape(-1, 3)).sum()
@@ -278,7 +278,7 @@ def float_layer(layer: ConvolutionWeights, x: torch.Tensor) -> torch.Tensor:
 
 def float_length(weights: ResNetWeights, z: torch.Tensor, x: Tiles) -> torch.Tensor:
     """-log p(x|z) in nats, summed over the pixels of the image, by real numbers."""
-    h = z.reshape(len(z), weights.places, weights.places, -1).permute(0, 3, 1, 2)
+    h = z.reshape(len(z), weights.latent_side, weights.latent_side, -1).permute(0, 3, 1, 2)
     first, *layers = weights.decoder
     h = float_layer(first, h)
     for block in range(weights.blocks):
@@ -305,7 +305,7 @@ def float_length(weights: ResNetWeights, z: torch.Tensor, x: Tiles) -> torch.Ten
 def test_gradient_is_that_of_real_numbers(name: str) -> None:
     vae, x, z = drawn_near_z(name)
     reference = torch.from_numpy(z * 2.0**-24).requires_grad_()
-    length = float_length(vae.weights, reference, vae.observe(x))
+    length = float_length(vae.weights, reference, vae.prepare(x))
     length.backward()  # type: ignore[no-untyped-call]
     assert reference.grad is not None
     expected = reference.grad.numpy()
@@ -367,7 +367,7 @@ def test_tiles_repeat_the_images_edge() -> None:
 def test_pixels_beyond_the_image_have_no_gradient(name: str) -> None:
     vae, x = vae_of(name), images_of(name)
     z = latents_of(vae, x)
-    tiles = vae.observe(x)
+    tiles = vae.prepare(x)
     noise = np.random.default_rng(0).integers(0, 256, tiles.levels.shape).astype(np.uint8)
     other = Tiles(np.where(tiles.inside[..., None], tiles.levels, noise), tiles.inside)
     assert not np.array_equal(other.levels, tiles.levels)
@@ -385,7 +385,7 @@ def test_an_image_is_coded_as_if_its_edge_were_part_of_it(height: int, width: in
     whole = strips_of(vae.weights, np.pad(x.canvas.images, pads, mode="edge"))
     seen = np.zeros((2, 2, 2), np.bool_)
     seen[: -(-height // 4), : -(-width // 4)] = True
-    for one, other in zip(vae.encode(vae.observe(x), "rha"), vae.encode(vae.observe(whole), "rha"), strict=True):
+    for one, other in zip(vae.encode(vae.prepare(x), "rha"), vae.encode(vae.prepare(whole), "rha"), strict=True):
         assert np.array_equal(one[:, seen.ravel()], other[:, seen.ravel()])
 
 
@@ -407,11 +407,11 @@ def test_torch_gives_the_same(name: str, device: str) -> None:
     x = images_of(name)
     z = latents_of(plain, x)
     for encoder in ENCODERS:
-        pairs = zip(plain.encode(plain.observe(x), encoder), other.encode(other.observe(x), encoder), strict=True)
+        pairs = zip(plain.encode(plain.prepare(x), encoder), other.encode(other.prepare(x), encoder), strict=True)
         for one, two in pairs:
             assert np.array_equal(one, other.backend.numpy(two))
     assert np.array_equal(plain.lengths(z, x), other.lengths(z, x))
-    by_z = other.gradient(other.backend.asarray(z * 2.0**-24), other.observe(x), 1)
+    by_z = other.gradient(other.backend.asarray(z * 2.0**-24), other.prepare(x), 1)
     assert np.array_equal(gradient_of(plain, z, x), other.backend.numpy(by_z))
     first, second = (refine(vae, x, "rha", 3, 20_000) for vae in (plain, other))
     assert np.array_equal(first.mu, second.mu)
@@ -457,9 +457,9 @@ def with_network(network: str, layers: Convolutions) -> ResNetWeights:
 
 def test_facts() -> None:
     assert (WEIGHTS.channels, WEIGHTS.levels, WEIGHTS.likelihood, WEIGHTS.shape) == (3, 256, "channel_logistic", None)
-    assert (WEIGHTS.tile, WEIGHTS.places, WEIGHTS.latents, WEIGHTS.dimensions) == (8, 2, 8, 192)
+    assert (WEIGHTS.tile, WEIGHTS.latent_side, WEIGHTS.latents, WEIGHTS.dimensions) == (8, 2, 8, 192)
     wide = tiny_resnet(32, channels=1)
-    assert (wide.tile, wide.places, wide.latents, wide.dimensions) == (32, 8, 64, 3072)
+    assert (wide.tile, wide.latent_side, wide.latents, wide.dimensions) == (32, 8, 64, 3072)
     assert WEIGHTS.name == "tiny-resnet"
     assert replace(WEIGHTS, card={}).name == WEIGHTS.id.hex()[:8]
     assert WEIGHTS.settings()["architecture"] == "resnet"

@@ -26,9 +26,9 @@ def numbered(count: int, height: int, width: int, channels: int = 1, tile: int =
     return canvas
 
 
-def pixels_at(canvas: Canvas, places: Any) -> list[tuple[int, int, int]]:
+def pixels_at(canvas: Canvas, indices: Any) -> list[tuple[int, int, int]]:
     """(image, y, x) of places, by division."""
-    image, rest = np.divmod(np.asarray(places) // canvas.channels, (canvas.height + RADIUS) * canvas.pitch)
+    image, rest = np.divmod(np.asarray(indices) // canvas.channels, (canvas.height + RADIUS) * canvas.pitch)
     y, x = np.divmod(rest, canvas.pitch)
     return list(zip(image.tolist(), (y - RADIUS).tolist(), (x - RADIUS).tolist(), strict=True))
 
@@ -50,16 +50,16 @@ def test_canvas(height: int, width: int, channels: int) -> None:
     assert np.array_equal(canvas.images, images)
     assert (canvas.down, canvas.across) == (-(-height // 8), -(-width // 8))
     n, y, x = (a.ravel() for a in np.indices(images.shape[:3]))
-    places = canvas.places(n, y, x)
-    assert np.array_equal(canvas.levels_at(places), images.reshape(-1, channels).T)
-    assert canvas.levels_at(places).dtype == np.int64
+    indices = canvas.indices(n, y, x)
+    assert np.array_equal(canvas.levels_at(indices), images.reshape(-1, channels).T)
+    assert canvas.levels_at(indices).dtype == np.int64
     for offset, (dy, dx) in zip(canvas.offsets, OFFSETS, strict=True):
         for c in range(channels):
-            found = canvas.flat[places + offset + c]
+            found = canvas.flat[indices + offset + c]
             inside = (y + dy >= 0) & (x + dx >= 0) & (x + dx < width)
             assert (found[~inside] == OUTSIDE).all()
             assert np.array_equal(found[inside], images[n[inside], y[inside] + dy, x[inside] + dx, c])
-    canvas.set_levels(places, channels - 1, np.zeros(len(places), np.int64))
+    canvas.set_levels(indices, channels - 1, np.zeros(len(indices), np.int64))
     assert not canvas.images[..., -1].any()
     assert np.array_equal(canvas.images[..., :-1], images[..., :-1])
     assert (canvas.flat == OUTSIDE).sum() == canvas.flat.size - images.size
@@ -176,9 +176,9 @@ def test_every_neighbour_is_decoded_before(
     for part in reversed(batches_of(Strips.all_of(canvas), data)):
         wave = part.wavefront(cell)
         assert wave.bounds[0] == 0
-        assert wave.bounds[-1] == len(wave.places) == len(wave.cells) == part.pixel_count
+        assert wave.bounds[-1] == len(wave.indices) == len(wave.cells) == part.pixel_count
         assert (np.diff(wave.bounds) > 0).all()
-        pixels = pixels_at(canvas, wave.places)
+        pixels = pixels_at(canvas, wave.indices)
         for begin, end in zip(wave.bounds, wave.bounds[1:], strict=False):
             step = pixels[begin:end]
             for image, y, x in step:
@@ -204,7 +204,7 @@ def test_order_of_the_wavefront(height: int, width: int) -> None:
                 for x in range(width)
             ]
             wave = part.wavefront(8)
-            assert pixels_at(canvas, wave.places) == [pixel[1:] for pixel in sorted(pixels)]
+            assert pixels_at(canvas, wave.indices) == [pixel[1:] for pixel in sorted(pixels)]
             sizes = np.unique([pixel[0] for pixel in pixels], return_counts=True)[1]
             assert np.array_equal(np.diff(wave.bounds), sizes)
 
@@ -231,7 +231,7 @@ def test_cells(finder: str, cell: int, height: int, width: int) -> None:
     strips = Strips.all_of(Canvas(2, height, width, 3, 8))
     for part in (strips, strips[1:], strips[: len(strips) - 1], strips[1:2]):
         for pixels in FINDERS[finder](part, cell):
-            where = pixels_at(part.canvas, pixels.places)
+            where = pixels_at(part.canvas, pixels.indices)
             assert pixels.cells.tolist() == [plain_cell(part, image, y, x, cell) for image, y, x in where]
             assert pixels.cells.max() < len(part) * part.latent_rows * (8 // cell) ** 2
 
@@ -256,27 +256,27 @@ def test_sampled_pixels_cover_all_in_turn(stride: int, tiles: int, height: int, 
         for step in range(5, 5 + stride**2):
             cells = []
             for pixels in part.sampled(stride, step, 4, tiles):
-                assert pixels.bounds.tolist() == [0, len(pixels.places)]
+                assert pixels.bounds.tolist() == [0, len(pixels.indices)]
                 assert (np.diff(pixels.cells) >= 0).all()
                 cells += np.unique(pixels.cells).tolist()
-                where = pixels_at(part.canvas, pixels.places)
+                where = pixels_at(part.canvas, pixels.indices)
                 a, b = step % stride, step // stride % stride
                 assert {(y % 8 % stride, x % 8 % stride) for _, y, x in where} <= {(a, b)}
                 found += where
             assert len(cells) == len(set(cells))  # no cell is cut in two
-        covered = pixels_at(part.canvas, part.wavefront(8).places)
+        covered = pixels_at(part.canvas, part.wavefront(8).indices)
         assert sorted(found) == sorted(covered)
 
 
 def test_sampled_pixels_do_not_depend_on_the_batch() -> None:
     strips = Strips.all_of(Canvas(2, 20, 12, 1, 8))
     for step in range(4):
-        together = {p for pixels in strips.sampled(2, step, 8, 32) for p in pixels.places.tolist()}
+        together = {p for pixels in strips.sampled(2, step, 8, 32) for p in pixels.indices.tolist()}
         alone = [
             p
             for strip in range(len(strips))
             for pixels in strips[strip : strip + 1].sampled(2, step, 8, 32)
-            for p in pixels.places.tolist()
+            for p in pixels.indices.tolist()
         ]
         assert len(alone) == len(set(alone))
         assert set(alone) == together

@@ -38,7 +38,7 @@ from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage, from_array, read_image
 from bbcompress.pipeline import compressor
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.intake import Intake
+from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import Item, Options
 from bbcompress.pipeline.reader import Reader
 from bbcompress.pipeline.sources import modified
@@ -366,15 +366,15 @@ def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr("bbcompress.pipeline.sources.modified", vanished)
         assert fail(command, *target) == "bbc: error: more/10.png: cannot be read: No such file or directory"
-    read = Intake.read
+    read = ImageLoader.read
 
-    def too_late(intake: Intake, source: Path, label: str) -> Iterator[PixelImage]:
+    def too_late(loader: ImageLoader, source: Path, label: str) -> Iterator[PixelImage]:
         if source.name == "10.png":
             source.unlink(missing_ok=True)
-        return read(intake, source, label)
+        return read(loader, source, label)
 
     before = Path("set.bbc").read_bytes()
-    monkeypatch.setattr(Intake, "read", too_late)
+    monkeypatch.setattr(ImageLoader, "read", too_late)
     result = run(command, *target)
     assert errors(result) == ["bbc: error: more/10.png: cannot be read: No such file or directory"]
     assert Path("set.bbc").read_bytes() == before and not Path("new.bbc").exists()
@@ -608,7 +608,7 @@ def test_nothing_to_keep() -> None:
 
 @pytest.fixture
 def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "WORTH", 1)
+    monkeypatch.setattr(jobs, "MIN_COST", 1)
 
 
 @pytest.mark.usefixtures("always_worth_it")

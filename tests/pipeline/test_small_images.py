@@ -60,12 +60,12 @@ def test_photographs_and_drawings_of_many_sizes_are_two_groups(compressor: Compr
     images = [image for pair in zip(drawn, photographs, strict=True) for image in pair]
     reader = Reader(archive(compressor, images))
     assert {name: reader[name] for name in map(str, reader.names)} == {f"{n}.png": i for n, i in enumerate(images)}
-    assert {group["model"]: group["images"] for group in reader.facts()["groups"]} == {"photo": 8, FALLBACK: 8}
+    assert {group["model"]: group["images"] for group in reader.describe()["groups"]} == {"photo": 8, FALLBACK: 8}
     entries = list(reader.entries())
     assert [entry.size for entry in entries] == [image.size for image in images]
     coders = ["photo" if entry.coder == "photo" else str(entry.coder)[: len(FALLBACK)] for entry in entries]
     assert coders == [FALLBACK, "photo"] * 8
-    assert [reader.look(place)[0] for place in range(16)] == [(image.size, "RGB") for image in images]
+    assert [reader.image_info(place)[0] for place in range(16)] == [(image.size, "RGB") for image in images]
 
 
 def test_a_group_of_many_sizes_is_smaller_than_its_images_alone(compressor: Compressor) -> None:

@@ -278,12 +278,12 @@ def _groups_of_one_image(n: int, _: Path) -> Callable[[], object]:
     return run
 
 
-def _facts(n: int, _: Path) -> Callable[[], object]:
+def _description(n: int, _: Path) -> Callable[[], object]:
     data = _archive_of([[position] for position in range(n)])
 
     def run() -> None:
         reader = Reader(io.BytesIO(data))
-        reader.facts()
+        reader.describe()
         assert sum(1 for _ in reader.entries()) == n
 
     return run
@@ -407,7 +407,7 @@ WORKLOADS = [
     ),
     Workload("archive, unfinished behind additions", 1_000, "additions", _unfinished_behind_additions),
     Workload("archive, names after additions", 1_000, "additions", _additions_listed),
-    Workload("archive, facts and entries", 1_000, "groups", _facts),
+    Workload("archive, facts and entries", 1_000, "groups", _description),
     Workload("archive, groups of one image", 2_000, "groups", _groups_of_one_image),
     Workload("archive, frames of one group", 1_000, "frames", lambda n, _: _frames(n, 1)),
     Workload("archive, frames of two groups in turn", 1_000, "frames", lambda n, _: _frames(n, 2)),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.system.jobs import AHEAD, WORTH, Progress, Work, Workers
+from bbcompress.system.jobs import AHEAD, MIN_COST, Progress, Work, Workers
 from bbcompress.system.threads import limit_threads, processors, threads
 
 HERE = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def test_results_come_in_order(count: int) -> None:
 
 
 def test_processes_only_for_work_that_is_worth_them() -> None:
-    tasks = [1, 1, WORTH, 1, WORTH, WORTH, 1, 1]
+    tasks = [1, 1, MIN_COST, 1, MIN_COST, MIN_COST, 1, 1]
     with Workers(3, make, lambda task: task) as workers:
         results = list(workers.map(tasks))
     assert [result for _, result in results] == tasks

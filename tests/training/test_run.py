@@ -12,7 +12,7 @@ from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingE
 from bbcompress.training import run
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
 from bbcompress.training.config import TrainingConfig, option
-from bbcompress.training.export.card import card_facts, objective_facts, training_command
+from bbcompress.training.export.card import describe_objective, describe_run, training_command
 from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.reporter import Reporter
@@ -308,11 +308,11 @@ def test_encoders_by_each_objective_for_one_decoder(config: TrainingConfig, tmp_
         a, b = networks(first), networks(tmp_path / objective)
         assert all(torch.equal(a[k], b[k]) for k in a if not k.startswith("rha"))
         encoders[objective] = b["rha.0.weight"]
-        facts = card_facts(tmp_path / objective, again)
+        description = describe_run(tmp_path / objective, again)
         usual = objective == "reverse-half-asleep"
-        assert facts.get("objective", "").startswith("" if usual else objective)
-        assert ("objective" in facts) != usual
-        assert (f"--objective {objective}" in facts["commands"][1]) != usual
+        assert description.get("objective", "").startswith("" if usual else objective)
+        assert ("objective" in description) != usual
+        assert (f"--objective {objective}" in description["commands"][1]) != usual
     assert torch.equal(encoders["reverse-half-asleep"], networks(first)["rha.0.weight"])
     assert len({tuple(weights.flatten().tolist()) for weights in encoders.values()}) == 5
     for objective, alpha in (("elbo", 0.0), ("reverse-sleep", 1.0)):
@@ -384,7 +384,7 @@ def test_options_of_objectives_and_their_command(objective: str, tmp_path: Path)
 
 def test_the_objective_in_a_card() -> None:
     def said(**values: Any) -> str | None:
-        return objective_facts(TrainingConfig(**values)).get("objective")
+        return describe_objective(TrainingConfig(**values)).get("objective")
 
     assert said() is said(alpha=0.25) is None
     assert said(objective="sleep") == "sleep"

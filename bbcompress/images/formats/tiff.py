@@ -574,15 +574,15 @@ def _packed(strip: Pixels, bits: int) -> bytes:
     return strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _colour_map(palette: bytes, told: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], bool]:
+def _colour_map(palette: bytes, stated: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], bool]:
     """The colour map of a palette: the one that the metadata tell of, if it is of these colours. Whether it is that."""
     colours = np.frombuffer(palette, np.uint8).reshape(-1, 3).T.reshape(-1)
-    if told is not None:
-        form, values = told
+    if stated is not None:
+        form, values = stated
         wide = np.frombuffer(values, "<u2") if form == SHORT else np.zeros(0, np.uint16)
         if len(wide) == len(colours) and np.array_equal(_colours_of(wide.astype(np.uint16)), colours):
-            return told, True
-    return (SHORT, (257 * colours.astype("<u2")).astype("<u2").tobytes()), told is None
+            return stated, True
+    return (SHORT, (257 * colours.astype("<u2")).astype("<u2").tobytes()), stated is None
 
 
 def _metadata_tree(metadata: Metadata, bits: int) -> tuple[Tree, bool]:

@@ -98,7 +98,7 @@ class Images:
         self.tiles = torch.tensor(rows)
         """(N, 3) image, y, x of whole tiles; near an edge they are moved inside."""
 
-    def place(self, rows: Tensor, tile: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+    def locate(self, rows: Tensor, tile: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Image number, y and x, (B,) each, of tiles `rows`, moved at random by half a tile if there is a generator."""
         number, y, x = rows.unbind(1)
         if generator is not None:

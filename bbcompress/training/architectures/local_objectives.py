@@ -44,7 +44,7 @@ class TileELBO:
     ) -> tuple[Tensor, Tensor]:
         """-log p(x|z) and KL(q || p) in nats, (B,) both. move: shift the tiles of large images at random."""
         shape, tile = self.model.shape, self.model.shape.tile
-        number, y, x = self.images.place(rows, tile, generator if move and shape.image is None else None)
+        number, y, x = self.images.locate(rows, tile, generator if move and shape.image is None else None)
         mu, sigma = self.model.encode(crops(self.images, number, y, x, tile))
         z = mu + sigma * torch.randn(mu.shape, generator=generator)
         pixel = torch.randint(tile * tile, (len(rows), self.samples), generator=generator)

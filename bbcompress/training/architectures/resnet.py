@@ -18,7 +18,7 @@ from bbcompress.training.likelihoods import ChannelLogistic
 from bbcompress.training.trainer import seeded_generator
 
 STRIDE = 4
-"""Pixels a side of an image for each place of z: two convolutions of stride 2."""
+"""Pixels a side of an image for each position of z: two convolutions of stride 2."""
 INPUT_UNIT = 64.0
 """Levels a unit of the encoder's input."""
 BATCH_NORM_MOMENTUM = 0.05
@@ -30,7 +30,7 @@ class ResNetShape:
     """The sizes of a residual VAE.
 
     image: (height, width) of the training images, multiples of 4. width: C, channels of the hidden layers. latents:
-    channels of z at each of its (height / 4) x (width / 4) places. blocks: residual blocks in each network.
+    channels of z at each of its (height / 4) x (width / 4) positions. blocks: residual blocks in each network.
     """
 
     image: tuple[int, int]
@@ -39,7 +39,7 @@ class ResNetShape:
     blocks: int = 2
 
     @property
-    def places(self) -> tuple[int, int]:
+    def latent_sides(self) -> tuple[int, int]:
         """Height and width of z."""
         return self.image[0] // STRIDE, self.image[1] // STRIDE
 
@@ -76,7 +76,7 @@ class ResNetVAE(nn.Module):
         """Random weights from `generator` (one of seed 0 if None)."""
         super().__init__()
         self.shape = shape
-        self.latents = shape.latents * shape.places[0] * shape.places[1]
+        self.latents = shape.latents * shape.latent_sides[0] * shape.latent_sides[1]
         self.dimensions = shape.image[0] * shape.image[1] * 3
         self.likelihood = ChannelLogistic(shape.image)
         self.compute_dtype = torch.float32
@@ -124,8 +124,8 @@ class ResNetVAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Parameters of p(x|z), float32 (B, 9, H, W), for z (B, Z)."""
-        places = z.view(-1, *self.shape.places, self.shape.latents).permute(0, 3, 1, 2)
-        return self._run(self.decoder, places)
+        grid = z.view(-1, *self.shape.latent_sides, self.shape.latents).permute(0, 3, 1, 2)
+        return self._run(self.decoder, grid)
 
     def _run(self, network: nn.Sequential, inputs: Tensor) -> Tensor:
         if self.compute_dtype == torch.float32:

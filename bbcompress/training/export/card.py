@@ -29,7 +29,7 @@ DATA_NOTES = {
 }
 
 
-def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
+def describe_run(out: Path, config: TrainingConfig) -> dict[str, Any]:
     """What a card says of how a model was made."""
     folder = Path(config.data)
     credits = image_credits(folder) if folder.is_dir() else {}
@@ -40,7 +40,7 @@ def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
         "data_licence": DATA_NOTES.get(config.data, "see data_credits" if credits else "the user's own"),
         **({"data_credits": credits} if credits else {}),
         "licence": WEIGHTS_LICENCE,
-        **objective_facts(config),
+        **describe_objective(config),
         "commands": training_commands(out),
         "made_with": {
             "bbc": __version__,
@@ -50,7 +50,7 @@ def card_facts(out: Path, config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def objective_facts(config: TrainingConfig) -> dict[str, str]:
+def describe_objective(config: TrainingConfig) -> dict[str, str]:
     """`objective`: what the encoder `rha` was trained by, such as `denoising (alpha 0.5, sigma 0.1)`, and before it
     `wake-sleep` where both networks were by it; nothing if all is as usual."""
     options = asdict(config)
@@ -101,13 +101,13 @@ def training_commands(run: Path) -> list[str]:
         folder = earlier if state["source"] and (earlier / "training.pt").exists() else None
     files = [_folder_and_file(source)[1] for _, source in chain]
     commands: list[str] = []
-    places: list[str] = []
+    written: list[str] = []
     for number, ((config, source), file) in enumerate(zip(chain, files, strict=True)):
-        start = str(PurePosixPath(places[-1], file)) if places else source
-        place = _place(config, start, places)
+        start = str(PurePosixPath(written[-1], file)) if written else source
+        target = _folder(config, start, written)
         keeps = number + 1 < len(files) and files[number + 1] != ""
-        commands.append(training_command(config, start, place, keeps))
-        places.append(place)
+        commands.append(training_command(config, start, target, keeps))
+        written.append(target)
     return commands
 
 
@@ -118,7 +118,7 @@ def training_command(config: TrainingConfig, source: str = "", out: str = "", ke
     keeps: whether the copies of its checkpoint are needed.
     """
     start = _portable(source)
-    out = out or _place(config, start)
+    out = out or _folder(config, start)
     usual = TrainingConfig(data=config.data, binary=config.binary)
     words = ["bbc", "train", *(["--from", start] if start else []), "--data", config.data]
     if config.architecture != "mlp":
@@ -139,7 +139,7 @@ def training_command(config: TrainingConfig, source: str = "", out: str = "", ke
         words += [option(name)] if value is True else [option(name), str(value)]
     if config.binary and "--binary" not in words:
         words.append("--binary")
-    if out != _usual_place(config, start):
+    if out != _usual_folder(config, start):
         words += ["--out", out]
     return shlex.join(words)
 
@@ -161,15 +161,15 @@ def _portable(source: str) -> str:
     return str(PurePosixPath("runs", folder.name, file))
 
 
-def _usual_place(config: TrainingConfig, start: str) -> str:
+def _usual_folder(config: TrainingConfig, start: str) -> str:
     """The directory of a run that is given none."""
     return f"runs/{config.name or usual_name(config, bool(start))}"
 
 
-def _place(config: TrainingConfig, start: str, others: Sequence[str] = ()) -> str:
+def _folder(config: TrainingConfig, start: str, others: Sequence[str] = ()) -> str:
     """The directory of a run: its usual one, but neither that of its `start` nor one of the others."""
-    place = _usual_place(config, start)
+    folder = _usual_folder(config, start)
     second = config.objective_in(PHASE_RHA)
-    while place in (*others, _folder_and_file(start)[0].as_posix()):
-        place += "-rha" if second == REVERSE_HALF_ASLEEP else f"-{second}"
-    return place
+    while folder in (*others, _folder_and_file(start)[0].as_posix()):
+        folder += "-rha" if second == REVERSE_HALF_ASLEEP else f"-{second}"
+    return folder

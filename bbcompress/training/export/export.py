@@ -9,7 +9,7 @@ from typing import Any
 
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import save
-from bbcompress.training.export.card import card_facts
+from bbcompress.training.export.card import describe_run
 from bbcompress.training.export.local import export_local
 from bbcompress.training.export.mlp import export_mlp
 from bbcompress.training.export.resnet import export_resnet
@@ -20,7 +20,7 @@ EXPORTERS: dict[str, Callable[..., ModelWeights]] = {
     "local": export_local,
     "resnet": export_resnet,
 }
-"""By architecture: what makes an exact model of a run, its two float models, its options and the facts of its card."""
+"""By architecture: what makes an exact model of a run, its two float models, its options and what its card says."""
 
 
 def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights:
@@ -34,7 +34,7 @@ def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights
     out = Path(out_dir)
     baseline, rha, config, metrics = load_trained(out)
     config = replace(config, data_dir=data_dir or config.data_dir)
-    facts: dict[str, Any] = {**card_facts(out, config), "training": metrics}
-    weights = EXPORTERS[config.architecture](out, baseline, rha, config, facts)
+    about: dict[str, Any] = {**describe_run(out, config), "training": metrics}
+    weights = EXPORTERS[config.architecture](out, baseline, rha, config, about)
     save(weights, out)
     return weights

@@ -62,12 +62,12 @@ RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
 
 
 def export_local(
-    run: Path, baseline: LocalVAE, rha: LocalVAE, config: TrainingConfig, facts: dict[str, Any]
+    run: Path, baseline: LocalVAE, rha: LocalVAE, config: TrainingConfig, about: dict[str, Any]
 ) -> LocalWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last held-out images of one size, or on training crops where images have any size;
-    figures are those of the first held-out images. run: the run's directory. facts: what the card says beside figures.
+    figures are those of the first held-out images. run: the run's directory. about: what the card says beside figures.
     Raises ModelError, DataError.
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
@@ -76,7 +76,7 @@ def export_local(
     measured = measured_strips(data, baseline.shape.tile)
     shape = baseline.shape
     card = {
-        **facts,
+        **about,
         "shape": None if shape.image is None else list(shape.image),
         "channels": shape.channels,
         "likelihood": weights.likelihood,
@@ -288,7 +288,7 @@ def _batches(model: LocalVAE, x: Strips, z: NumpyArray) -> Iterator[tuple[torch.
     images = Images(list(canvas.images), s.tile)
     features = model.features(torch.from_numpy(z.astype(np.float32))).flatten(0, 1)
     wave = x.wavefront(s.cell)
-    number, rest = np.divmod(wave.places // canvas.channels, (canvas.height + RADIUS) * canvas.pitch)
+    number, rest = np.divmod(wave.indices // canvas.channels, (canvas.height + RADIUS) * canvas.pitch)
     y, column = np.divmod(rest, canvas.pitch)
     for start in range(0, len(number), BATCH):
         rows = slice(start, start + BATCH)

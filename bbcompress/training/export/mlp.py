@@ -37,11 +37,11 @@ CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
 
 
-def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, facts: dict[str, Any]) -> MLPWeights:
+def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, about: dict[str, Any]) -> MLPWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
-    that figures for the first thousand rest on no choice made with them. run: the run's directory. facts: what the card
+    that figures for the first thousand rest on no choice made with them. run: the run's directory. about: what the card
     says beside figures. Raises ModelError, DataError.
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
@@ -55,7 +55,7 @@ def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig,
     weights = calibrate(quantise(baseline, rha, config.name), calibration)
     evaluation = held_out[:EVALUATION_IMAGES]
     card = {
-        **facts,
+        **about,
         "shape": list(weights.shape),
         "likelihood": weights.likelihood,
         "architecture": f"mlp, {config.hidden} hidden units, {weights.latents} latents",

@@ -49,25 +49,26 @@ RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
 def export_resnet(
-    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: TrainingConfig, facts: dict[str, Any]
+    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: TrainingConfig, about: dict[str, Any]
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last held-out images, figures are those of the first. run: the run's directory.
-    facts: what the card says beside figures. Raises ModelError, DataError.
+    about: what the card says beside figures. Raises ModelError, DataError.
     """
     data = load(config.data, config.data_dir, quiet=True)
     shape = baseline.shape
     weights = quantise_resnet(baseline, rha)
     weights = calibrate(weights, calibration_strips(data, weights.tile), DIRECT_IMAGES, RATES, REFINED_IMAGES)
+    side = weights.latent_side
     card = {
-        **facts,
+        **about,
         "default": False,
         "shape": None,
         "channels": weights.channels,
         "likelihood": weights.likelihood,
         "architecture": f"resnet, C = {shape.width}, {shape.blocks} residual blocks, "
-        f"{shape.latents} x {weights.places} x {weights.places} latents a tile of {weights.tile} x {weights.tile}",
+        f"{shape.latents} x {side} x {side} latents a tile of {weights.tile} x {weights.tile}",
         "test_curve": test_curve(training_log(run)),
         "settings": coding_settings(weights),
         **figures(weights, {"baseline": baseline, "rha": rha}, measured_strips(data, weights.tile)),

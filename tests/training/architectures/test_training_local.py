@@ -74,14 +74,14 @@ def model_of(shape: LocalShape, seed: int = 0) -> LocalVAE:
 def test_tiles_cover_images() -> None:
     images = Images(noise(SHAPE, (20, 9), (3, 5), (8, 8), (13, 30)), 8)
     assert images.tiles.shape[1] == 3
-    number, y, x = images.place(images.tiles, 8, None)
+    number, y, x = images.locate(images.tiles, 8, None)
     assert set(number.tolist()) == {0, 1, 2, 3}
     for n, (height, width) in enumerate([(20, 9), (3, 5), (8, 8), (13, 30)]):
         own = number == n
         assert ((y[own] >= 0) & (y[own] <= max(height - 8, 0))).all()
         assert ((x[own] >= 0) & (x[own] <= max(width - 8, 0))).all()
     generator = torch.Generator().manual_seed(0)
-    moved = torch.stack([torch.stack(images.place(images.tiles, 8, generator)) for _ in range(200)])
+    moved = torch.stack([torch.stack(images.locate(images.tiles, 8, generator)) for _ in range(200)])
     last = images.tiles[:, 0] == 3
     assert moved[:, 1, last].min() == 0
     assert moved[:, 1, last].max() == 5
@@ -141,8 +141,8 @@ def test_inputs_are_those_of_the_exact_network(kind: str) -> None:
     network = PixelNetwork(quantise_local(model, model).pixel_network, NumpyBackend())
     strips = Strips.all_of(Canvas.of(picture[None], 8))
     wave = strips.wavefront(shape.cell)
-    exact, exact_references = network.context(strips.canvas, wave.places)
-    rows, columns = np.divmod(wave.places // shape.channels, strips.canvas.pitch)
+    exact, exact_references = network.context(strips.canvas, wave.indices)
+    rows, columns = np.divmod(wave.indices // shape.channels, strips.canvas.pitch)
     number, y, x = (torch.from_numpy(a) for a in (np.zeros_like(rows), rows - 3, columns - 3))
     context, references, _ = gather(Images([picture], 8), number, y, x, shape)
     assert np.array_equal(context.numpy() * 64, exact[:, : shape.inputs])

@@ -56,7 +56,7 @@ def test_exact_networks_are_those_of_training() -> None:
     weights = quantise_resnet(model, model)
     exact = ExactResNetVAE(weights, NumpyBackend())
     x = images(5, (8, 8))
-    mu, rho = exact.encode(exact.observe(strips_of(weights, x)), "rha")
+    mu, rho = exact.encode(exact.prepare(strips_of(weights, x)), "rha")
     expected_mu, expected_sigma = model.encode(torch.from_numpy(x.reshape(5, -1)))
     np.testing.assert_allclose(mu, expected_mu.numpy(), atol=2e-3)
     np.testing.assert_allclose(np.log1p(np.exp(rho)), expected_sigma.numpy(), atol=2e-3)

@@ -35,7 +35,7 @@ class Stripped:
         return [f"note: stripped from {_images(self._images)}: {names}"] if self._images else []
 
 
-class Intake:
+class ImageLoader:
     """Reads images, and counts.
 
     size: bytes of the files read so far. pixels: of their images.

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bbcompress.errors import ImageError
-from bbcompress.pipeline.intake import Intake, Stripped
+from bbcompress.pipeline.loader import ImageLoader, Stripped
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8))
 
@@ -32,51 +32,51 @@ def annotated() -> bytes:
 def test_names_and_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     path.write_bytes(saved("GIF", save_all=True, append_images=[Image.new("RGB", (5, 6))] * 2))
-    intake = Intake(frames=True)
-    names = [name for name, _ in intake.read_named("x/a.gif", path, str(path))]
+    loader = ImageLoader(frames=True)
+    names = [name for name, _ in loader.read_named("x/a.gif", path, str(path))]
     assert names[:2] == ["x/a.gif/0000.png", "x/a.gif/0001.png"]
     still = saved("PNG")
-    ((name, image),) = intake.read_named("b.png", still, "b.png")
+    ((name, image),) = loader.read_named("b.png", still, "b.png")
     assert name == "b.png" and image.size == (5, 6)
-    assert intake.size == path.stat().st_size + len(still)
-    assert intake.pixels == 30 * (len(names) + 1)
+    assert loader.size == path.stat().st_size + len(still)
+    assert loader.pixels == 30 * (len(names) + 1)
     with pytest.raises(ImageError, match=r"a\.gif: is animated"):
-        next(Intake().read_named("a.gif", path, "a.gif"))
+        next(ImageLoader().read_named("a.gif", path, "a.gif"))
 
 
 def test_what_is_lost_and_what_is_stripped() -> None:
-    intake = Intake()
+    loader = ImageLoader()
     for _ in range(2):
-        ((_, image),) = intake.read_named("a", annotated(), "a")
+        ((_, image),) = loader.read_named("a", annotated(), "a")
         assert len(image.metadata) == 1
-    assert intake.notes(10) == ["note: PNG chunk prIV of 2 images not kept"]
-    intake = Intake(strip=True)
+    assert loader.notes(10) == ["note: PNG chunk prIV of 2 images not kept"]
+    loader = ImageLoader(strip=True)
     for data in (annotated(), saved("PNG")):
-        ((_, image),) = intake.read_named("a", data, "a")
+        ((_, image),) = loader.read_named("a", data, "a")
         assert not image.metadata and not image.lost
-    assert intake.notes(10) == ["note: stripped from 1 image: PNG chunk prIV, text"]
+    assert loader.notes(10) == ["note: stripped from 1 image: PNG chunk prIV, text"]
     assert Stripped().notes() == []
 
 
 def test_jpegs_that_were_smaller() -> None:
     data = saved("JPEG")
-    intake = Intake()
-    list(intake.read(data, "a.jpg"))
-    assert intake.notes(len(data)) == []
-    (line,) = intake.notes(len(data) + 1)
+    loader = ImageLoader()
+    list(loader.read(data, "a.jpg"))
+    assert loader.notes(len(data)) == []
+    (line,) = loader.notes(len(data) + 1)
     assert line == f"warning: a.jpg: {len(data) + 1} bytes are more than before ({len(data)}): a JPEG's pixels are kept"
-    list(intake.read(data, "b.jpg"))
-    assert intake.notes(2 * len(data)) == []
-    assert "2 JPEGs are among the images" in intake.notes(2 * len(data) + 1)[0]
-    intake = Intake()
-    list(intake.read(saved("PNG"), "a.png"))
-    assert intake.notes(1 << 20) == []
+    list(loader.read(data, "b.jpg"))
+    assert loader.notes(2 * len(data)) == []
+    assert "2 JPEGs are among the images" in loader.notes(2 * len(data) + 1)[0]
+    loader = ImageLoader()
+    list(loader.read(saved("PNG"), "a.png"))
+    assert loader.notes(1 << 20) == []
 
 
 def test_limits() -> None:
     with pytest.raises(ImageError, match=r"a\.png: has more pixels than the limit of 29"):
-        list(Intake(max_pixels=29).read(saved("PNG"), "a.png"))
+        list(ImageLoader(max_pixels=29).read(saved("PNG"), "a.png"))
     with pytest.raises(ImageError, match="limit of 29"):
-        list(Intake(frames=True, max_pixels=29).read(saved("PNG"), "a.png"))
+        list(ImageLoader(frames=True, max_pixels=29).read(saved("PNG"), "a.png"))
     with pytest.raises(ImageError, match="empty"):
-        list(Intake().read(b"", "a.png"))
+        list(ImageLoader().read(b"", "a.png"))
