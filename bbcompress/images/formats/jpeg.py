@@ -6,7 +6,7 @@ import io
 import re
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from bbcompress.errors import ImageError
@@ -52,6 +52,9 @@ _OF_PIXELS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD))
 """Segments that a decoder needs."""
 
 _END = bytes((0xFF, _EOI))
+MISSING_END = "what may be missing at the file's end"
+"""Named where a JPEG has no marker at its end."""
+
 _FILL = re.compile(rb"\xff+")
 _SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)
 
@@ -71,6 +74,7 @@ class Jpeg:
 class _Found:
     """What is gathered on the way through the segments."""
 
+    samples: Collection[int]
     collector: Collector = field(default_factory=Collector)
     exif: list[bytes] = field(default_factory=list)
     profile: list[tuple[int, int, int, int]] = field(default_factory=list)
@@ -80,16 +84,21 @@ class _Found:
     further: list[tuple[int, int]] = field(default_factory=list)
 
 
-def parse_jpeg(data: bytes, max_pixels: int) -> Jpeg:
+def parse_jpeg(data: bytes, max_pixels: int, tables: bytes = b"", samples: Collection[int] = (1, 3, 4)) -> Jpeg:
     """The parts of a JPEG whose scans have all pixels, which no decoder needs to make up.
+
+    tables: a JPEG without an image, whose tables of codes count for this one, too. samples: how many of a pixel are
+        supported.
 
     Raises:
         ImageError: it is damaged or cut short, has more than `max_pixels`, or is of a kind that is not supported,
             which it names.
     """
-    found = _Found()
+    found = _Found(samples)
     used = array("Q", [0, 2])  # starts and ends of what a decoder needs
     end, view = len(data), memoryview(data)
+    for marker, _, body, stop in _segments(tables, Collector()):
+        found.scans.segment(marker, memoryview(tables)[body:stop])
     for marker, start, body, stop in _segments(data, found.collector):
         needed = marker in (*_OF_PIXELS, _EOI) or _is_needed(data, marker, body, stop)
         if marker == _EOI:
@@ -161,7 +170,7 @@ def _segments(data: bytes, collector: Collector) -> Iterator[tuple[int, int, int
             stop = scan_end.start() if scan_end else len(data)
         yield marker, start, place + 2, stop
         place = stop
-    collector.lose("what may be missing at the file's end")
+    collector.lose(MISSING_END)
 
 
 def _is_needed(data: bytes, marker: int, body: int, stop: int) -> bool:
@@ -192,7 +201,7 @@ def _check(data: bytes, marker: int, body: int, stop: int, max_pixels: int, foun
         raise ImageError("is a JPEG that says its height only behind the pixels (DNL), which is not supported")
     if width == 0:
         raise ImageError("is damaged: it has no width")
-    if components not in (1, 3, 4):
+    if components not in found.samples:
         raise ImageError(f"is a JPEG of {components} samples a pixel, which is not supported")
     check_size(width, height, max_pixels)
     if stop - body != 6 + 3 * components:

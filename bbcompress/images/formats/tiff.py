@@ -178,7 +178,7 @@ class TiffReader:
         if layout.alpha_unsaid:
             lost.add("unstated meaning of the fourth sample")
         metadata = _read_metadata(file, directory, layout, carried is not None, lost)
-        pixels = read_pixels(file, directory, layout, chunks)
+        pixels = read_pixels(file, directory, layout, chunks, lost)
         kept, too_much = within_limits(metadata)
         return TiffImage(layout.mode, pixels, palette, kept, tuple(sorted({*lost, *too_much})))
 

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from bbcompress.errors import ImageError
 from bbcompress.images.formats import libtiff
+from bbcompress.images.formats.jpeg import MISSING_END, parse_jpeg
+from bbcompress.images.formats.tiff_codes import is_more
 from bbcompress.images.formats.tiff_directory import (
     LONG,
     SHORT,
@@ -28,6 +30,7 @@ from bbcompress.images.formats.tiff_directory import (
     Tree,
     write_directory,
 )
+from bbcompress.images.metadata import names_of
 
 Pixels = npt.NDArray[Any]
 
@@ -43,6 +46,10 @@ OF_OLD_JPEG = frozenset((512, 515, 517, 518)) | _PLACES_OF_OLD_JPEG
 QUANTISATION, HUFFMAN = 519, (520, 521)
 """Tags of these that point to tables."""
 
+_REQUIRED = {
+    WIDTH: "ImageWidth", HEIGHT: "ImageLength", PHOTOMETRIC: "PhotometricInterpretation", TILE_WIDTH: "TileWidth",
+    TILE_HEIGHT: "TileLength",
+}  # fmt: skip
 LAYOUT = frozenset(
     (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES)
 ) | {PLANAR, FAX_3, FAX_4, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES} | {
@@ -65,6 +72,7 @@ _COMPRESSIONS = {
     65000: "PackBits of Kodak", 65535: "Pentax PEF", 22610: "JPEG XR",
 }  # fmt: skip
 
+_MORE = "data behind the pixels"
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR = range(7)
 _PHOTOMETRICS = {
     8: "CIELAB colours", 9: "ICCLAB colours", 10: "ITULAB colours", 32803: "a colour filter array (raw photograph)",
@@ -145,7 +153,9 @@ def _number(file: TiffFile, directory: Directory, tag: int, default: int | None,
     entry = directory.entries.get(tag)
     if entry is None:
         if default is None:
-            raise ImageError(f"is damaged: it lacks the TIFF tag {tag}")
+            raise ImageError(
+                f"is a TIFF that lacks the TIFF tag {tag} ({_REQUIRED[tag]}), without which it cannot be read"
+            )
         return default
     values = file.numbers(entry)
     if values is None or len(values) != 1 or int(values[0]) > most:
@@ -197,8 +207,10 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
     fill_order, planar, predictor = number(FILL_ORDER, 1), number(PLANAR, 1), number(PREDICTOR, 1)
     if fill_order not in (1, 2) or planar not in (1, 2):
         raise ImageError("is damaged: the order of its samples is none that there is")
-    if compression not in _WITH_PREDICTOR:  # the tag means nothing then, to libtiff as well
+    if compression in (*_FAX, *_JPEGS):  # to which the tag means nothing
         predictor = 1
+    if predictor != 1 and compression not in _WITH_PREDICTOR:  # some programs take differences then, and some do not
+        raise _refused(f"predictor {predictor} with compression {compression}")
     if predictor != 1 and (predictor != 2 or bits[0] < 8):
         raise _refused(f"predictor {predictor} with compression {compression} and {bits[0]} bits a sample")
     if planar == 2 and samples > 1 and compression in _JPEGS:
@@ -272,6 +284,8 @@ class Chunks:
 
     offsets: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    more: bool = False
+    """Whether there are more of them than the image needs."""
 
     def places(self) -> Iterator[Place]:
         """From, to, of each."""
@@ -284,7 +298,7 @@ def read_chunks(file: TiffFile, directory: Directory, layout: Layout) -> Chunks:
     tags = (TILE_OFFSETS, TILE_BYTES) if layout.tiled else (STRIP_OFFSETS, STRIP_BYTES)
     across, down = layout.grid
     count = across * down * layout.planes
-    numbers = []
+    numbers, more = [], False
     for tag in tags:
         entry = directory.entries.get(tag)
         values = None if entry is None else file.numbers(entry)
@@ -292,38 +306,55 @@ def read_chunks(file: TiffFile, directory: Directory, layout: Layout) -> Chunks:
             values = _raw_lengths(layout)  # some old programs leave it out, and nothing else can be meant
         if values is None or len(values) < count or int(values.max()) > len(file.data):
             raise ImageError("is cut short or damaged: strips or tiles are missing")
+        more |= bool(values[count:].any())
         numbers.append(values[:count].astype(np.int64))
     offsets, lengths = numbers
     if int(offsets.min()) < 8 or int(lengths.min()) < 1 or int((offsets + lengths).max()) > len(file.data):
         raise ImageError("is cut short or damaged: strips or tiles are missing")
     file.charge(int(lengths.sum()))
-    return Chunks(offsets, lengths)
+    return Chunks(offsets, lengths, more)
 
 
 def _raw_lengths(layout: Layout) -> Pixels:
+    return np.tile(_rows_of(layout) * layout.row_bytes, layout.planes)
+
+
+def _rows_of(layout: Layout) -> npt.NDArray[np.int64]:
+    """Rows of each strip or tile of a plane."""
     across, down = layout.grid
-    rows = np.full((layout.planes, down, across), layout.chunk[1], np.int64)
+    rows = np.full((down, across), layout.chunk[1], np.int64)
     if not layout.tiled:
-        rows[:, -1] = layout.height - (down - 1) * layout.chunk[1]
-    return rows.reshape(-1) * layout.row_bytes
+        rows[-1] = layout.height - (down - 1) * layout.chunk[1]
+    return rows.reshape(-1)
 
 
-def read_pixels(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) -> Pixels:
-    """The pixels, as an image of the layout's mode has them. ImageError for damage."""
+def _strips(file: TiffFile, layout: Layout, chunks: Chunks) -> list[bytes]:
+    """The bytes of strips or tiles, with the first bit of each first."""
+    strips = [file.data[start:end] for start, end in chunks.places()]
+    if layout.reversed_bits:
+        strips = [_REVERSED[np.frombuffer(strip, np.uint8)].tobytes() for strip in strips]
+    return strips
+
+
+def read_pixels(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
+    """The pixels, as an image of the layout's mode has them. lost: gets names of what strips or tiles hold beside them.
+    ImageError for damage."""
+    if chunks.more:
+        lost.add(_MORE)
     if layout.compression in _JPEGS:
-        pixels = _jpeg(file, directory, layout, chunks)
+        pixels = _jpeg(file, directory, layout, chunks, lost)
     elif layout.compression in _FAX:
         pixels = _fax(file, directory, layout, chunks)
     else:
-        pixels = _samples(file, layout, chunks)
+        pixels = _samples(file, layout, chunks, lost)
     if layout.photometric == _WHITE_IS_ZERO:
         pixels = ~pixels if layout.samples == 1 else np.stack((~pixels[..., 0], pixels[..., 1]), axis=-1)
     return pixels
 
 
-def _samples(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
+def _samples(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
     """The samples as the file has them, but those of grey of 2 or 4 bits, which are scaled to 8."""
-    planes = [_plane(file, layout, part) for part in _parts(layout, chunks)]
+    planes = [_plane(file, layout, part, lost) for part in _parts(layout, chunks)]
     if len(planes) == 1:
         return planes[0][..., 0] if layout.samples == 1 else planes[0]
     return np.concatenate(planes, axis=-1)
@@ -337,10 +368,11 @@ def _parts(layout: Layout, chunks: Chunks) -> list[Chunks]:
     ]
 
 
-def _plane(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
+def _plane(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
     """The samples (height, width, samples) of a plane."""
     across = layout.grid[0]
-    rows = _by_libtiff(file, layout, chunks) if layout.compression in _BY_LIBTIFF else _by_zlib(file, layout, chunks)
+    read = _by_libtiff if layout.compression in _BY_LIBTIFF else _by_zlib
+    rows = read(file, layout, chunks, lost)
     rows = rows.reshape(len(rows), across, layout.row_bytes)
     samples = layout.samples // layout.planes
     if layout.bits < 8:
@@ -368,7 +400,7 @@ def _unpacked(rows: Pixels, layout: Layout) -> Pixels:
     return unpacked.reshape(len(rows), -1)
 
 
-def _by_zlib(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
+def _by_zlib(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
     """The rows of a plane (rows, bytes of all tiles) that is deflated or not compressed at all."""
     across, down = layout.grid
     chunk_rows, row_bytes = layout.chunk[1], layout.row_bytes
@@ -377,7 +409,7 @@ def _by_zlib(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
     view = memoryview(file.data)
     last = size if layout.tiled else (height - (down - 1) * chunk_rows) * row_bytes
     follow = bool(np.all(chunks.offsets[1:] == chunks.offsets[:-1] + size)) and across == 1
-    enough = bool(np.all(chunks.lengths[:-1] >= size)) and int(chunks.lengths[-1]) >= last
+    enough = bool(np.all(chunks.lengths[:-1] == size)) and int(chunks.lengths[-1]) == last
     if layout.compression == _NONE and follow and enough:  # all rows stand there one behind the other
         start = int(chunks.offsets[0])
         rows = np.frombuffer(view[start : start + (down - 1) * size + last], np.uint8).reshape(height, row_bytes)
@@ -390,26 +422,31 @@ def _by_zlib(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
         if layout.reversed_bits:
             content = memoryview(_REVERSED[np.frombuffer(content, np.uint8)].tobytes())
         if layout.compression != _NONE:
-            content = memoryview(_inflated(content, expected))
+            content = memoryview(_inflated(content, expected, lost))
         if len(content) < expected:
             raise ImageError("is cut short or damaged: a strip or tile has too few bytes")
+        if len(content) > expected and any(content[expected:]):
+            lost.add(_MORE)
         block = np.frombuffer(content[:expected], np.uint8).reshape(-1, row_bytes)
         rows[top : top + len(block), number % across] = block
     return rows.reshape(height, -1)
 
 
-def _inflated(content: memoryview, expected: int) -> bytes:
+def _inflated(content: memoryview, expected: int, lost: set[str]) -> bytes:
     stream = zlib.decompressobj()
     try:
         inflated = stream.decompress(content, expected)
-        if not stream.eof and not stream.decompress(stream.unconsumed_tail, 1) and not stream.eof:
+        more = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
+        if not more and not stream.eof:
             raise ImageError("is cut short or damaged: a strip or tile does not end")
+        if more or stream.unused_data.strip(b"\0"):
+            lost.add(_MORE)
     except zlib.error as error:
         raise ImageError("is damaged: a strip or tile cannot be inflated") from error
     return inflated
 
 
-def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
+def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
     """The rows of a plane (rows, bytes of all tiles) whose compression libtiff undoes: as grey of so many bytes."""
     across, down = layout.grid
     height = down * layout.chunk[1] if layout.tiled else layout.height
@@ -424,6 +461,8 @@ def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks) -> Pixels:
         PREDICTOR: 1,
     }
     mode, pixels = _decoded(file, layout, chunks, tags, layout.row_bytes)
+    if is_more(layout.compression, _strips(file, layout, chunks), (_rows_of(layout) * layout.row_bytes).tolist()):
+        lost.add(_MORE)
     if mode != "L" or pixels.shape != (height, across * layout.row_bytes):
         raise ImageError("is of a kind that Pillow does not decode as it should")
     return pixels
@@ -449,7 +488,7 @@ def _fax(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) -
     return pixels
 
 
-def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) -> Pixels:
+def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
     tags: dict[int, int | list[int] | bytes] = {
         WIDTH: layout.width,
         HEIGHT: layout.height,
@@ -466,6 +505,8 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) 
         if tables is None:
             raise ImageError("is damaged: its JPEG tables are missing")
         tags[JPEG_TABLES] = tables
+    if layout.compression == _JPEG:
+        _check_jpegs(file, layout, chunks, tags.get(JPEG_TABLES, b""), lost)
     if layout.compression == OLD_JPEG:
         tags |= {tag: _several(file, directory, tag, [], 1 << 8) for tag in OF_OLD_JPEG & directory.entries.keys()}
     mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0])
@@ -473,6 +514,19 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) 
     if mode != layout.mode or pixels.shape != expected:
         raise ImageError("is of a kind that Pillow does not decode as it should")
     return pixels
+
+
+def _check_jpegs(file: TiffFile, layout: Layout, chunks: Chunks, tables: Any, lost: set[str]) -> None:
+    """ImageError for strips or tiles that lack pixels, which a decoder fills up. lost: gets names of what else is in
+    them."""
+    most = 4 * layout.chunk[0] * layout.chunk[1]  # some have a last strip that is as high as the others
+    for (start, end), rows in zip(chunks.places(), _rows_of(layout).tolist(), strict=True):
+        found = parse_jpeg(file.data[start:end], most, tables, (layout.samples,))
+        if found.width != layout.chunk[0] or found.height < rows:
+            raise ImageError("is cut short or damaged: a strip or tile has another size than it should have")
+        if found.height > rows:
+            lost.add(_MORE)
+        lost.update({*found.lost, *names_of(found.metadata)} - {MISSING_END, "resolution"})
 
 
 def _decoded(

@@ -167,6 +167,8 @@ REFUSED: list[tuple[npt.NDArray[Any], Tags, str]] = [
     (noise(1), {259: (3, [7])}, "grey of 16 bits a sample and compression 7"),
     (RGB, {259: (3, [7]), 284: (3, [2])}, "JPEG in separate planes"),
     (GREY, {259: (3, [8]), 317: (3, [3])}, "predictor 3"),
+    (GREY, {317: (3, [2])}, "predictor 2 with compression 1"),
+    (GREY, {259: (3, [32773]), 317: (3, [2])}, "predictor 2 with compression 32773"),
     (GREY, {258: (3, [1]), 259: (3, [8]), 317: (3, [2])}, "predictor 2 with compression 8 and 1 bits"),
     (GREY, {270: (2, b"ImageJ=1.53t\nimages=12\nslices=12\n\0")}, r"an ImageJ stack \(12 images"),
 ]  # fmt: skip
@@ -216,8 +218,8 @@ DAMAGED: list[tuple[Tags | tuple[int, ...], str]] = [
     ({322: (4, [0]), 323: (4, [0])}, "tiles are of a size"),
     ({322: (4, [16]), 323: (4, [16])}, "too few bytes"),
     ({322: (4, [4]), 323: (4, [16])}, "strips or tiles are missing"),
-    ((256,), "lacks the TIFF tag 256"),
-    ((262,), "lacks the TIFF tag 262"),
+    ((256,), r"lacks the TIFF tag 256 \(ImageWidth\), without which"),
+    ((262,), r"is a TIFF that lacks the TIFF tag 262 \(PhotometricInterpretation\), without which"),
     ((273,), "strips or tiles are missing"),
 ]  # fmt: skip
 
@@ -655,6 +657,83 @@ def test_compressions_are_those_of_pillow() -> None:
                 assert image.mode == mode and image.lost == ()
                 done.add(compression)
     assert done >= {"tiff_ccitt", "group3", "group4", "tiff_lzw", "packbits", "tiff_deflate", "jpeg"}
+
+
+def strip_of(picture: Image.Image, compression: str) -> bytes | None:
+    """The one strip of a picture; None where this Pillow's libtiff lacks the compression."""
+    out = io.BytesIO()
+    try:
+        picture.save(out, "TIFF", compression=compression, strip_size=1 << 20)
+    except OSError:
+        return None
+    tags = all_tags(out.getvalue())
+    ((start,), (length,)) = cast(Any, tags[273]), cast(Any, tags[279])
+    return out.getvalue()[start : start + length]
+
+
+NUMBERS = {"tiff_lzw": 5, "packbits": 32773, "tiff_deflate": 8, "lzma": 34925, "zstd": 50000, "raw": 1}
+BEHIND = ("data behind the pixels",)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (300, 200)])
+def test_strips_that_are_cut_are_refused_and_what_is_behind_them_is_named(size: tuple[int, int]) -> None:
+    """Small ones are followed by the interpreter, large ones by compiled loops."""
+    height, width = size
+    pixels = (np.add.outer(np.arange(height), np.arange(width)) // 7 % 256).astype(np.uint8)
+    pixels[::3] = np.random.default_rng(0).integers(0, 256, pixels[::3].shape)
+    done = set()
+    for name, number in NUMBERS.items():
+        strip = strip_of(Image.fromarray(pixels), name)
+        if strip is None:
+            continue
+        done.add(name)
+        for fill in "12" if name != "raw" else "1":
+
+            def file(content: bytes, rows: int = height, number: int = number, fill: str = fill) -> bytes:
+                tags: Tags = {259: (3, [number]), 266: (3, [int(fill)])}
+                return made(pixels[:rows, :, None], tags, strips=[in_order(content, fill)])
+
+            image = read_image(file(strip))
+            assert image == from_array(pixels) and image.lost == ()
+            assert read_image(file(strip + bytes(9))).lost == ()
+            longer = read_image(file(strip + b"hidden"))
+            assert longer == image and longer.lost == BEHIND
+            if name != "zstd":  # whose frames need not say how long they are
+                lower = read_image(file(strip, height - 1))
+                assert lower == from_array(pixels[:-1]) and lower.lost == BEHIND
+            for end in (len(strip) - 4, len(strip) // 2, 7):
+                with pytest.raises(ImageError, match="damaged"):
+                    read_image(file(strip[:end]))
+    assert done >= {"tiff_lzw", "packbits", "tiff_deflate"}
+
+
+def test_more_strips_than_needed_are_named() -> None:
+    data = made(GREY, {273: (4, [8, 8]), 279: (4, [35, 35])})
+    assert read_image(data) == from_array(GREY[..., 0]) and read_image(data).lost == BEHIND
+    assert read_image(made(GREY, {273: (4, [8, 0]), 279: (4, [35, 0])})).lost == ()
+
+
+def test_jpegs_of_strips_are_followed() -> None:
+    """A strip that lacks pixels is refused, as libtiff fills it up with grey; what it holds beside them is named."""
+    pixels = np.resize(RGB, (40, 48, 3))
+    jpeg = io.BytesIO()
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=90, subsampling=0, comment=b"")
+    strip = jpeg.getvalue()
+    tags: Tags = {259: (3, [7]), 262: (3, [6]), 530: (3, [1, 1])}
+    image = read_image(made(pixels, tags, strips=[strip]))
+    assert image.lost == ()
+    for cut in (strip[: len(strip) // 2], strip[: len(strip) // 2] + b"\xff\xd9", strip[:-3]):
+        Image.open(io.BytesIO(made(pixels, tags, strips=[cut]))).load()
+        with pytest.raises(ImageError, match="the codes of a scan do not give its pixels"):
+            read_image(made(pixels, tags, strips=[cut]))
+    comment = strip[:2] + b"\xff\xfe\0\5one" + strip[2:]
+    for more, name in ((strip + b"more", "data behind the image"), (comment, "text")):
+        named = read_image(made(pixels, tags, strips=[more]))
+        assert named == image and named.lost == (name,)
+    assert read_image(made(pixels[:-3], tags, strips=[strip])).lost == BEHIND
+    for other in (pixels[:, :-1], np.concatenate((pixels, pixels[:3]))):
+        with pytest.raises(ImageError, match=r"another size than it should have|more pixels than"):
+            read_image(made(other, tags, strips=[strip]))
 
 
 def test_ycbcr_as_jpeg() -> None:
