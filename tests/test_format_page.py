@@ -384,6 +384,8 @@ def test_the_end_of_an_archive() -> None:
     ends += [second[:n] + bytes([second[n] ^ 4]) + second[n + 1 :] for n in range(len(second))]
     ends += [second[:n] + second[n + 3 :] for n in range(3, len(second))]
     ends += [second[:n] + bytes(size) + second[n:] for n in range(3, len(second)) for size in (2, 512)]
+    adding = b"\xbb\xc1\xfd" + second[3:]
+    ends += [adding[:n] + end for n in range(1, len(adding) + 1) for end in (b"", bytes(40), b"??", second, adding)]
     ends += [b"hello, world", b"\xbb\xc1 and more", b"\xbb", second[3:], second[4:], b"?" + second, b"x" * 99 + second]
     found = 0
     for end in ends:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ from bbcompress.archive.segments import (
     read_group_start,
     read_segments,
 )
-from bbcompress.archive.signature import MAGIC, PREFIX
+from bbcompress.archive.signature import ADDING, MAGIC, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images.metadata import take_block
 from bbcompress.lazy import cached_property
@@ -115,7 +115,8 @@ def split_items(payload: bytes, count: int) -> list[bytes]:
 class ArchiveWriter:
     """Writes one segment of an archive, front to back: alone an archive, behind an archive an addition to it.
 
-    The file is complete once :meth:`close` has returned; it is neither seeked, flushed nor closed here.
+    The file is complete once :meth:`close` has returned; it is neither flushed nor closed here. Only an addition's is
+    seeked: its first bytes say that it is being added, until all of it is on the disk.
     """
 
     def __init__(
@@ -141,7 +142,8 @@ class ArchiveWriter:
         self._times: list[int] | None = None
         self._image_count = 0
         self._closed = False
-        file.write(PREFIX)
+        self._start = 0 if after is None else file.tell()
+        file.write(PREFIX if after is None else ADDING)
         sync()
 
     def add_group(
@@ -186,7 +188,10 @@ class ArchiveWriter:
         self._file.write(crc32(data))
 
     def close(self) -> None:
-        """Write the index and the footer. ValueError without groups or a permutation as positions."""
+        """Write the index and the footer, and of an addition the prefix that says that it is finished.
+
+        ValueError without groups or a permutation as positions.
+        """
         if self._closed:
             return
         if not self._sizes:
@@ -208,6 +213,12 @@ class ArchiveWriter:
         size = len(index).to_bytes(4, "little")
         self._sync()
         self._file.write(index + size + crc32(PREFIX, index, size))
+        if self._after is not None:
+            end = self._file.tell()
+            self._sync()
+            self._file.seek(self._start)
+            self._file.write(PREFIX)
+            self._file.seek(end)
         self._closed = True
 
     def _check_lists(
@@ -279,7 +290,7 @@ class ArchiveReader:
         self.unread = 0
         self.fault: str | None = None
         self.budget = Budget()
-        nameless: frozenset[int] = frozenset()
+        nameless = unchecked = frozenset[int]()
         try:
             check_magic(start)
             if not is_archive(start):
@@ -290,12 +301,12 @@ class ArchiveReader:
                 raise
             self.budget = Budget()
             left = salvage(file, end, max_pixels)
-            segments, nameless, self.unread = left.segments, left.nameless, left.unread
+            segments, nameless, unchecked, self.unread = left.segments, left.nameless, left.unchecked, left.unread
             self.fault = str(fault)
         if not segments:
             raise FormatError(self.fault or "the file is empty")
         self._segments = segments
-        self._nameless = nameless
+        self._nameless, self._unchecked = nameless, unchecked
         self._starts = [0, *accumulate(segment.index.image_count for segment in segments)]
         if self.image_count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"the archive claims {self.image_count} images, the limit is {MAX_ARCHIVE_IMAGES}")
@@ -333,7 +344,16 @@ class ArchiveReader:
     @property
     def without_index(self) -> list[range]:
         """Positions of the images of a salvaged file whose index is lost, and so their names and times."""
-        return [range(*self._starts[number : number + 2]) for number in sorted(self._nameless)]
+        return self._positions_of(self._nameless)
+
+    @property
+    def unchecked_index(self) -> list[range]:
+        """Positions of the images of a salvaged file of whose index the checksum is lost: nothing tells whether their
+        names and times are as they were."""
+        return self._positions_of(self._unchecked)
+
+    def _positions_of(self, segments: Iterable[int]) -> list[range]:
+        return [range(*self._starts[number : number + 2]) for number in sorted(segments)]
 
     @property
     def image_count(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.names import MAX_LISTED, Budget, decode_names, encode_names
@@ -83,18 +83,25 @@ def decode_index(data: bytes, budget: Budget) -> Index:
     return Index(tuple(sizes), positions, names, times, name_bytes, reader.position - start)
 
 
-def index_ends(reader: ByteReader, image_count: int, budget: Budget) -> Iterator[int]:
-    """Where the index of so many images may end, the reader standing behind its sizes of groups: behind its positions,
-    as it does where it has no times, and behind its times.
+def possible_indexes(
+    reader: ByteReader, sizes: Sequence[tuple[int, int]], budget: Budget
+) -> Iterator[tuple[Index, int]]:
+    """What the index of groups of these sizes may be, the reader standing behind them, and where it ends: without
+    times, and with them, if there are some.
 
     Raises:
         CutShortError: the reader's bytes end before the index. FormatError: it breaks a rule of the format.
     """
-    decode_names(reader, image_count, budget)
-    _decode_positions(reader, image_count, budget)
-    yield reader.position
-    if decode_times(reader, image_count, budget) is not None:
-        yield reader.position
+    image_count = sum(images for _, images in sizes)
+    start = reader.position
+    names = decode_names(reader, image_count, budget)
+    name_bytes = reader.position - start
+    index = Index(tuple(sizes), _decode_positions(reader, image_count, budget), names, None, name_bytes, 0)
+    start = reader.position
+    yield index, start
+    times = decode_times(reader, image_count, budget)
+    if times is not None:
+        yield replace(index, times=times, time_bytes=reader.position - start), reader.position
 
 
 def is_permutation(positions: Sequence[int]) -> bool:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import BinaryIO
 
 from bbcompress.archive.index import Index
-from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Search, Walk
 from bbcompress.archive.segments import Segment
 from bbcompress.archive.signature import PREFIX
-from bbcompress.errors import FormatError
 from bbcompress.limits import MAX_PIXELS
+
+
+class _State(Enum):
+    """What is known of the index of a segment."""
+
+    GOOD = "good"
+    UNCHECKED = "unchecked"
+    LOST = "lost"
+
+
+_Found = tuple[Segment, _State]
 
 _Group = tuple[int, int, int]
 """Offset, length, images."""
@@ -22,53 +32,62 @@ _Group = tuple[int, int, int]
 class Salvage:
     """What is left of a damaged archive.
 
-    segments: in the order of the file. nameless: numbers of those whose index is lost. unread: bytes of which nothing
-    could be made.
+    segments: in the order of the file. nameless: numbers of those whose index is lost. unchecked: numbers of those
+    whose index is there, but not its checksum, so that nothing tells a wrong name or time. unread: bytes of which
+    nothing could be made.
     """
 
     segments: list[Segment]
     nameless: frozenset[int]
+    unchecked: frozenset[int]
     unread: int
 
 
 def salvage(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> Salvage:
     """What is left of a damaged archive: its whole segments; of those whose index is whole the groups that stand where
-    it says, counted from its end; of others the groups, without names.
+    it says, counted from its end; of those whose footer alone is damaged the groups that stand before their index; of
+    others the groups, without names.
 
     Checksums tell which groups are as they were. Raises FormatError where that takes too much effort.
     """
     search = Search(file, end, max_pixels)
     last = next((stop for stop in search.ends(0) if search.has_index_before(stop, 0)), end)
-    found: list[tuple[Segment, bool]] = []
+    found: list[_Found] = []
     unread = end - last
     start = 0
     while start < last:
-        walk = search.walk(start) if search.head(start, len(PREFIX)) == PREFIX else Walk(end=start)
+        walk = search.walk(start) if search.begins_segment(start) else Walk(end=start)
         if walk.segment is not None and walk.segment_end <= last:
-            found.append((walk.segment, True))
+            found.append((walk.segment, _State.GOOD))
             start = walk.segment_end
             continue
-        while walk.groups and not search.fits(*walk.groups[-1][:2]):  # a damaged index may look like groups
-            walk.end = walk.groups.pop()[0]
+        search.shorten(walk)
+        if (listed := _with_its_index(search, start, walk, last)) is not None:
+            found.append(listed)
+            start = walk.end + listed[0].index_bytes
+            continue
         stop = min(search.next_segment(max(walk.end, start + 1)), last)
         some, used = _salvage_between(search, start, stop, walk)
         found += some
         unread += stop - start - used
         start = stop
-    segments = [segment for segment, _ in found]
-    return Salvage(segments, frozenset(n for n, (_, has_index) in enumerate(found) if not has_index), unread)
+    lost, unchecked = (
+        frozenset(number for number, (_, its) in enumerate(found) if its is state)
+        for state in (_State.LOST, _State.UNCHECKED)
+    )
+    return Salvage([segment for segment, _ in found], lost, unchecked, unread)
 
 
-def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple[list[tuple[Segment, bool]], int]:
-    """The segments between `start`, where the groups of `walk` are, and `stop`, each with whether it has an index; and
-    how many of the bytes they take."""
+def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple[list[_Found], int]:
+    """The segments between `start`, where the groups of `walk` are, and `stop`, each with what is known of its index;
+    and how many of the bytes they take."""
     behind: list[Segment] = []
     end = stop
     while end > start and (segment := search.segment_before(end, start)) is not None:
         behind.append(segment)
         end = segment.start
     used = stop - end
-    found = [(segment, True) for segment in reversed(behind)]
+    found = [(segment, _State.GOOD) for segment in reversed(behind)]
     groups = list(walk.groups)
     if (indexed := search.index_before(end, start)) is not None:
         index, index_start = indexed
@@ -76,23 +95,32 @@ def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple
         numbers = {offset: number for number, (offset, _, _) in enumerate(groups)}
         segment, good, size = _placed(search, start, index, index_start, numbers)
         groups = [group for group in groups if group[0] not in good and search.fits(*group[:2])]
-        found.insert(0, (segment, True))
+        found.insert(0, (segment, _State.GOOD))
         used += size
         end = index_start
     groups = [group for group in groups if group[0] + group[1] <= end]
     if groups:
-        found.insert(0, (_nameless(search, start, groups), False))
+        found.insert(0, (_nameless(search, start, groups), _State.LOST))
         used += sum(length for _, length, _ in groups)
-    if found and end > start and search.head(start, len(PREFIX)) == PREFIX:
+    if found and end > start and search.begins_segment(start):
         used += len(PREFIX)
     return found, used
 
 
+def _with_its_index(search: Search, start: int, walk: Walk, last: int) -> _Found | None:
+    """The segment that begins at `start`, where its index is there, before `last`, and its footer is not."""
+    if not walk.groups or walk.indexed != len(walk.groups):
+        return None
+    listed = search.index_after(walk)
+    if listed is None or walk.end + listed.size > last:
+        return None
+    state = _State.GOOD if listed.is_checked else _State.UNCHECKED
+    return Segment(start, listed.index, listed.size), state
+
+
 def _nameless(search: Search, start: int, groups: Sequence[_Group]) -> Segment:
     """A segment of groups whose index is lost."""
-    search.budget.groups -= len(groups)
-    if search.budget.groups < 0:
-        raise FormatError(f"the archive has more than {MAX_LISTED} groups")
+    search.list_groups(len(groups))
     sizes = tuple((length, count) for _, length, count in groups)
     positions = range(sum(count for _, count in sizes))
     return Segment(start, Index(sizes, positions, None, None, 0, 0), 0, tuple(offset for offset, _, _ in groups))

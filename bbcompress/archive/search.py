@@ -21,9 +21,10 @@ from enum import Enum
 from typing import BinaryIO
 
 from bbcompress.archive.header import GROUP_FLAGS, GroupHeader
-from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, index_ends
-from bbcompress.archive.names import Budget
+from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, possible_indexes
+from bbcompress.archive.names import MAX_LISTED, Budget
 from bbcompress.archive.segments import (
+    ADVICE,
     CRC_BYTES,
     FOOTER_BYTES,
     HEADER_BYTES,
@@ -35,7 +36,7 @@ from bbcompress.archive.segments import (
     read_segment,
     read_segments,
 )
-from bbcompress.archive.signature import PREFIX
+from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.wire import ByteReader, CutShortError, crc32, varint
@@ -53,10 +54,11 @@ _TURN = 32
 _STRAY = 1 << 16
 """How far behind the last whole segment groups are looked for at every byte, and how long these may be."""
 
-_SEGMENT_START = re.compile(re.escape(PREFIX) + b"(?=[" + re.escape(GROUP_FLAGS) + b"])", re.DOTALL)
+_STARTS = PREFIX, ADDING
 
-_BLOCK, _MOVED = 1 << 9, 1 << 16
-"""Bytes are lost or come in by blocks, and so many at most are looked for; beside these, up to eight of any number."""
+_SEGMENT_START = re.compile(
+    b"(?:" + b"|".join(map(re.escape, _STARTS)) + b")(?=[" + re.escape(GROUP_FLAGS) + b"])", re.DOTALL
+)
 
 
 class NoSegmentError(FormatError):
@@ -82,7 +84,7 @@ class TailKind(Enum):
 
     NOTHING = "nothing"
     UNFINISHED = "unfinished"
-    """The beginning of a segment, which was never finished."""
+    """The beginning of a segment that was never finished."""
 
     PADDING = "padding"
     """Zero bytes."""
@@ -111,12 +113,14 @@ class Walk:
     """Groups one behind the other behind a prefix, as far as they say themselves how long they are.
 
     groups: offset, length and images of each. sizes: what their index would list. end: where the last one ends.
-    segment: the whole segment that they make, if their index and footer follow.
+    indexed: the number of groups behind which something begins as their index does, which is not whole. segment: the
+    whole segment that they make, if their index and footer follow.
     """
 
     groups: list[tuple[int, int, int]] = field(default_factory=list)
     sizes: bytearray = field(default_factory=bytearray)
     end: int = 0
+    indexed: int = 0
     segment: Segment | None = None
     segment_end: int = 0
 
@@ -131,15 +135,52 @@ class Walk:
         self.sizes += varint(length) + varint(count)
         self.end += length
 
+    def drop(self) -> None:
+        """One group less."""
+        self.end, length, count = self.groups.pop()
+        del self.sizes[len(self.sizes) - len(varint(length) + varint(count)) :]
+
 
 class _IndexState(Enum):
     """What begins where an index of the groups before would."""
 
     NONE = "none"
+    PART = "part"  # it begins as the index, and goes on as none, or without its footer, or is cut
     WHOLE = "whole"
-    CUT = "cut"  # as it would be written, up to the end of the file, which comes before its own
-    MISSING = "missing"  # the same as far as can be said: it says that more bytes follow than there are
-    DAMAGED = "damaged"  # it begins as the index, and goes on as none, or without its footer
+
+
+@dataclass(frozen=True)
+class FoundIndex:
+    """An index behind the groups that it lists; without times, where these are not there as a whole.
+
+    size: its bytes. footer: the one that would fit. there: what stands in its place, as far as the file goes. budget:
+    what is left of it.
+    """
+
+    index: Index
+    size: int
+    footer: bytes
+    there: bytes
+    budget: Budget
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether three bytes of the checksum fit, or all four: of an index that is not as it was, one in 2^22 does."""
+        return sum(a == b for a, b in zip(self.there[4:], self.footer[4:], strict=False)) >= CRC_BYTES - 1
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether there is a footer of an index as long as this one, and its checksum is that of another."""
+        return len(self.there) == FOOTER_BYTES and self._says_length and not self.is_checked
+
+    @property
+    def likeliness(self) -> tuple[bool, bool, int]:
+        """The larger, the likelier it is the index that was written."""
+        return self.is_checked, self._says_length, self.size
+
+    @property
+    def _says_length(self) -> bool:
+        return self.there[:4] == self.footer[:4]
 
 
 class Search:
@@ -247,6 +288,8 @@ class Search:
                             self.budget = budget
                             found.segment, found.segment_end = segment, end
                     return found
+                if state is _IndexState.PART:
+                    found.indexed = len(found.groups)
             try:
                 header, length = self.group_at(found.end)
             except FormatError:
@@ -254,6 +297,12 @@ class Search:
             if found.end + length > self.end:
                 return found
             found.take(length, header.count)
+
+    def shorten(self, walk: Walk) -> None:
+        """Take groups off the end whose checksums do not fit, since a damaged index may look like groups; but not those
+        behind which an index of them begins."""
+        while walk.groups and walk.indexed != len(walk.groups) and not self.fits(*walk.groups[-1][:2]):
+            walk.drop()
 
     def _index_after(self, groups: Walk) -> tuple[_IndexState, int]:
         """What begins behind the groups, and where its footer ends if it is a whole index of just these groups."""
@@ -267,46 +316,67 @@ class Search:
         here = self.head(start, len(known))
         if here != known[: len(here)]:
             return _IndexState.NONE, 0
-        if len(here) < len(known):
-            return _IndexState.CUT, 0
-        size = max(256, 2 * len(known))
+        for found in self._indexes_after(groups, len(known)):
+            if found.there == found.footer:
+                return _IndexState.WHOLE, start + found.size + FOOTER_BYTES
+        return _IndexState.PART, 0
+
+    def index_after(self, groups: Walk) -> FoundIndex | None:
+        """The index of just these groups that begins behind them, if it is there as far as its positions and no
+        checksum denies it; else None."""
+        known = varint(len(groups.groups)) + bytes(groups.sizes)
+        self.effort.spend(len(known))
+        if self.head(groups.end, len(known)) != known:
+            return None
+        found = max(self._indexes_after(groups, len(known)), key=lambda one: one.likeliness, default=None)
+        if found is None or found.is_denied:
+            return None
+        self.budget = found.budget
+        self.list_groups(len(groups.groups))
+        return found
+
+    def list_groups(self, count: int) -> None:
+        """Take so many groups from the budget. Raises FormatError where it has less."""
+        self.budget.groups -= count
+        if self.budget.groups < 0:
+            raise FormatError(f"the archive has more than {MAX_LISTED} groups")
+
+    def _indexes_after(self, groups: Walk, known: int) -> list[FoundIndex]:
+        """What the index of the groups may be that begins behind them; `known` bytes of it are their sizes."""
+        most = min(MAX_INDEX_BYTES + FOOTER_BYTES, self.end - groups.end)
+        size = max(256, 2 * known)
         while True:
-            size = min(size, MAX_INDEX_BYTES + FOOTER_BYTES, self.end - start)
+            size = min(size, most)
             self.effort.spend(size)
-            data = read_exactly(self._file, start, size)
-            at_end = start + size == self.end
-            try:
-                return self._index_in(data, len(known), groups.images, start, at_end)
-            except CutShortError:
-                if at_end:
-                    return _IndexState.MISSING, 0
-            except FormatError:
-                return _IndexState.DAMAGED, 0
-            if size == MAX_INDEX_BYTES + FOOTER_BYTES:
-                return _IndexState.DAMAGED, 0
+            found, is_cut = self._indexes_in(read_exactly(self._file, groups.end, size), groups, known)
+            if not is_cut or size == most:
+                return found
             size *= 8
 
-    def _index_in(self, data: bytes, known: int, images: int, start: int, at_end: bool) -> tuple[_IndexState, int]:
-        """The same of the file's bytes from `start` on, of which `known` are the sizes of groups. at_end: they are all
-        up to the file's end. Raises CutShortError where more are needed."""
+    def _indexes_in(self, data: bytes, groups: Walk, known: int) -> tuple[list[FoundIndex], bool]:
+        """The same of some bytes, and whether more of the file are needed."""
         reader = ByteReader(data, "an index", known)
+        sizes = [(length, count) for _, length, count in groups.groups]
         budget = copy(self.budget)
+        found: list[FoundIndex] = []
+        is_cut = False
         try:
-            for end in index_ends(reader, images, budget):
+            for index, end in possible_indexes(reader, sizes, budget):
                 stated = end.to_bytes(4, "little")
                 footer = stated + crc32(PREFIX, memoryview(data)[:end], stated)
                 self.effort.spend(end)
-                here = data[end : end + FOOTER_BYTES]
-                if here == footer:
-                    return _IndexState.WHOLE, start + end + FOOTER_BYTES
-                if len(here) < FOOTER_BYTES:
-                    if not at_end:
-                        raise CutShortError("the footer is cut short")
-                    if footer.startswith(here):
-                        return _IndexState.CUT, 0
+                there = data[end : end + FOOTER_BYTES]
+                found.append(FoundIndex(index, end, footer, there, copy(budget)))
+                if there == footer:
+                    return found, False
+                is_cut |= len(there) < FOOTER_BYTES
+        except CutShortError:
+            is_cut = True
+        except FormatError:
+            pass
         finally:
             self.effort.spend(_listed(self.budget) - _listed(budget))
-        return _IndexState.DAMAGED, 0
+        return found, is_cut
 
     def has_index_before(self, end: int, floor: int) -> bool:
         """Whether the footer of an index whose checksum fits ends there, the index beginning behind `floor`."""
@@ -364,68 +434,47 @@ class Search:
             stop -= size
         return start
 
+    def begins_segment(self, start: int) -> bool:
+        """Whether a segment begins there, or one that is being added."""
+        return self.head(start, len(PREFIX)) in _STARTS
+
     def tail(self, start: int) -> Tail | None:
         """What stands behind the last whole segment, from `start` on; None where it is what is left of a segment that
         was finished once, or may be."""
         size = self.end - start
         if not size:
             return Tail()
-        if self.last_content(start) == start:
+        content_end = self.last_content(start)
+        if content_end == start:
             return Tail(TailKind.PADDING, size)
         if any(self.has_index_before(end, start) for end in self.ends(start)):
             return None
         begin = self.head(start, len(PREFIX))
-        if PREFIX.startswith(begin):
-            return self._unfinished(start)
-        same = sum(a == b for a, b in zip(begin, PREFIX, strict=False))
-        if same > 1 or self.next_segment(start) < self.end or self._has_stray_group(start):
+        if begin != ADDING:
+            same = sum(a == b for a, b in zip(begin, PREFIX, strict=False))
+            if same > 1 or PREFIX.startswith(begin[: content_end - start]) or self._has_stray_group(start):
+                return None
+        if self.next_segment(start + 1) < self.end:
             return None
+        if begin == ADDING:
+            return Tail(TailKind.UNFINISHED, size, self.images_from(start))
         return Tail(TailKind.UNKNOWN, size)
 
-    def _unfinished(self, start: int) -> Tail | None:
-        """The beginning of a segment, as it is when writing it was broken off: up to the end of the file nothing else
-        than groups whose checksums fit, a group that would end behind the file, or an index that would. None if it is
-        not. In place of what a system had not written yet, there may be zeros."""
-        found = Walk(end=min(start + len(PREFIX), self.end))
-        content_end = self.last_content(start)
-        images = 0
-        while content_end > found.end:  # else there is nothing, or zeros
-            if found.groups:
-                state, _ = self._index_after(found)
-                if state is _IndexState.CUT:
-                    break
-                if self._ends_as_a_footer(found, found.end):
-                    return None
-                if state is _IndexState.MISSING:
-                    break
-                if state is not _IndexState.NONE:
-                    return None
-            try:
+    def images_from(self, start: int) -> int:
+        """Images of the segment that begins there: those of its groups, as far as their checksums fit, and of the one
+        behind these, where it would end behind the file. Of some other bytes 0."""
+        if not self.begins_segment(start):
+            return 0
+        found = Walk(end=start + len(PREFIX))
+        with suppress(FormatError):
+            while not found.groups or self._index_after(found)[0] is _IndexState.NONE:
                 header, length = self.group_at(found.end)
-            except CutShortError:
-                break
-            except FormatError:
-                return None
-            if found.end + length > self.end:
-                if self._ends_as_a_footer(found, found.end + length):
-                    return None
-                images = header.count
-                break
-            if not self.fits(found.end, length):
-                return None
-            found.take(length, header.count)
-        if self.next_segment(found.end) < self.end:
-            return None
-        return Tail(TailKind.UNFINISHED, self.end - start, found.images + images)
-
-    def _ends_as_a_footer(self, groups: Walk, index_start: int) -> bool:
-        """Whether the file ends with the footer of an index that begins there, and that may have lost some bytes or got
-        some, as `_MOVED` has it. Of other bytes that may stand there, only few say such a length."""
-        if self.end - FOOTER_BYTES <= groups.end:
-            return False
-        stated = int.from_bytes(self.head(self.end - FOOTER_BYTES, 4), "little")
-        moved = index_start + stated + FOOTER_BYTES - self.end
-        return stated > len(groups.sizes) and (abs(moved) <= 8 or (moved % _BLOCK == 0 and abs(moved) <= _MOVED))
+                if found.end + length > self.end:
+                    return found.images + header.count
+                if not self.fits(found.end, length):
+                    break
+                found.take(length, header.count)
+        return found.images
 
     def _has_stray_group(self, start: int) -> bool:
         """Whether there is a group whose checksum fits, and no prefix before it, in the first bytes from there on."""
@@ -435,6 +484,10 @@ class Search:
                 if length <= _STRAY and self.fits(offset, length):
                     return True
         return False
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _listed(budget: Budget) -> int:
@@ -460,7 +513,7 @@ def open_segments(file: BinaryIO, end: int, max_pixels: int, budget: Budget) -> 
                     return segments, Tail(TailKind.PADDING, end - last)
     whole: list[Segment] = []
     start = 0
-    while search.head(start, len(PREFIX)) == PREFIX:
+    while search.begins_segment(start):
         walk = search.walk(start)
         if walk.segment is None:
             break
@@ -471,8 +524,11 @@ def open_segments(file: BinaryIO, end: int, max_pixels: int, budget: Budget) -> 
     tail = search.tail(start)
     if tail is None:
         images = sum(segment.index.image_count for segment in whole)
+        seen = search.images_from(start)
         raise FormatError(
-            f"the archive is damaged: what stands behind its first {images} images, {end - start} bytes, is not whole"
+            f"the archive is damaged: behind its first {_images(images)} stand {end - start} bytes that are not whole"
+            + (f", with {_images(seen)} as far as can be seen" if seen else ""),
+            command=ADVICE,
         )
     budget.become(search.budget)
     return whole, tail

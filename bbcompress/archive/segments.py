@@ -12,7 +12,7 @@ from typing import BinaryIO
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import Index, decode_index
 from bbcompress.archive.names import Budget, Picked
-from bbcompress.archive.signature import PREFIX
+from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.lazy import cached_property
 from bbcompress.limits import MAX_PIXELS
@@ -20,6 +20,8 @@ from bbcompress.wire import ByteReader, crc32
 
 MAX_INDEX_BYTES = 1 << 28
 """Most bytes of a segment's index; so that a wrong length never makes a reader take all of a large file."""
+
+ADVICE = "bbc decompress --keep-going brings out what is not damaged"
 
 CRC_BYTES = 4
 FOOTER_BYTES = 4 + CRC_BYTES
@@ -122,12 +124,12 @@ def read_segment(file: BinaryIO, end: int, budget: Budget, floor: int = 0) -> Se
     before `floor`."""
     found = read_index_at(file, end, floor + len(PREFIX))
     if found is None:
-        raise FormatError("the archive is damaged, cut short or followed by other data")
+        raise FormatError("the archive is damaged, cut short or followed by other data", command=ADVICE)
     data, index_start = found
     index = decode_index(data, budget)
     start = index_start - index.group_bytes - len(PREFIX)
-    if start < floor or read_exactly(file, start, len(PREFIX)) != PREFIX:
-        raise FormatError("the archive is damaged: a segment does not begin where its index says")
+    if start < floor or read_exactly(file, start, len(PREFIX)) not in (PREFIX, ADDING):
+        raise FormatError("the archive is damaged: a segment does not begin where its index says", command=ADVICE)
     return Segment(start, index, len(data))
 
 

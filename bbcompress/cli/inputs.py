@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,9 @@ def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:
     if archive is not None and archive.fault is not None:
         tell(f"{archive.fault}; {archive.unread} bytes cannot be made out")
         if nameless := archive.without_index:
-            places = [*(_range_of(positions) for positions in nameless[:RANGES]), *["..."] * (len(nameless) > RANGES)]
-            count = count_of(sum(map(len, nameless)))
-            tell(f"names are lost: those of {count} ({', '.join(places)}), whose index is damaged")
+            tell(f"names are lost: those of {_some(nameless)}, whose index is damaged")
+        if unchecked := archive.unchecked_index:
+            tell(f"names and times are not checked: those of {_some(unchecked)}, of whose index the checksum is lost")
     if archive is not None and archive.duplicate is not None:
         tell(f"two images have the name {archive.duplicate!r}; each comes out under a name of its own")
     names = list_names(reader.names) if lost else []
@@ -87,6 +87,12 @@ def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:
             name = names[position]
             tell(f"{'not read' if refused else 'lost'}: {f'image {position}' if name is None else name}")
     return bool(lost) or (archive is not None and (archive.fault is not None or archive.duplicate is not None))
+
+
+def _some(ranges: Sequence[range]) -> str:
+    """How many images there are at some positions, and which."""
+    places = [*(_range_of(positions) for positions in ranges[:RANGES]), *["..."] * (len(ranges) > RANGES)]
+    return f"{count_of(sum(map(len, ranges)))} ({', '.join(places)})"
 
 
 def _range_of(positions: range) -> str:

@@ -27,8 +27,8 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Kind
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.search import TailKind
-from bbcompress.archive.segments import MAX_INDEX_BYTES
-from bbcompress.archive.signature import PREFIX
+from bbcompress.archive.segments import FOOTER_BYTES, MAX_INDEX_BYTES
+from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.wire import crc32, pack, varint
 
@@ -203,9 +203,35 @@ def test_damage_in_any_segment() -> None:
     for end in range(len(parts[0])):
         with pytest.raises(FormatError):
             content(data[:end])
-    for end in range(len(parts[0]), len(data)):  # an addition that was broken off
-        assert content(data[:end]) == content(parts[0])
-        assert ArchiveReader(io.BytesIO(data[:end])).unfinished == end - len(parts[0])
+    assert content(parts[0]) == content(data[: len(parts[0])])
+    for end in range(len(parts[0]) + 1, len(data)):
+        with pytest.raises(FormatError, match=f"behind its first 5 images stand {end - len(parts[0])} bytes"):
+            content(data[:end])
+
+
+def being_added(segment: bytes) -> bytes:
+    """A segment as it is before it is finished."""
+    return ADDING + segment[len(PREFIX) :]
+
+
+def test_an_addition_that_was_broken_off() -> None:
+    """Whatever stands behind its first bytes: groups, a part of its index, zeros, or other bytes."""
+    first, second = small_archive(), write((GROUP, b"q", None, None), (GROUP, b"r", None, None))
+    group = len(PREFIX) + len(FIVE)
+    for size in range(len(PREFIX), len(second)):
+        for end in (b"", bytes(1), bytes(600), b"rubbish"):
+            reader = ArchiveReader(io.BytesIO(first + being_added(second)[:size] + end))
+            assert reader.tail.kind is TailKind.UNFINISHED
+            assert reader.unfinished == size + len(end)
+            if not end and size > group + 10:
+                assert reader.tail.images == 10
+    assert content(first + being_added(second)) == content(first + second)  # nothing is missing but the last write
+    assert content(first + being_added(second) + second) == content(first + second + second)
+    for size in range(len(PREFIX), len(second)):  # another archive was put behind it
+        with pytest.raises(FormatError, match="damaged"):
+            content(first + being_added(second)[:size] + second)
+    with pytest.raises(FormatError, match="not an archive"):
+        content(being_added(first))
 
 
 def test_damage_before_other_segments_is_never_taken_for_an_unfinished_end() -> None:
@@ -483,7 +509,8 @@ def test_headers_of_any_length_are_found() -> None:
     """A group of many batches, whose header is longer than what is read at first, before an end that is broken off."""
     header = replace(GROUP, count=20_000, direct=0, batches=(1,) * 20_000)
     data = write((header, b"p", None, None))
-    assert content(data + data[:-1]) == content(data)
+    assert content(data + being_added(data)) == content(data + data)
+    assert content(data + being_added(data)[:-1]) == content(data)
     assert ArchiveReader(io.BytesIO(data)).read_header(0) == header
 
 
@@ -493,13 +520,20 @@ def test_a_segment_is_added_to_what_is_there() -> None:
     reader = ArchiveReader(file)
     synced: list[int] = []
     file.seek(0, io.SEEK_END)
-    writer = ArchiveWriter(file, after=reader, sync=lambda: synced.append(file.tell()))
+
+    def sync() -> None:
+        synced.append(file.tell())
+        assert file.getvalue()[len(data) :].startswith(ADDING)
+
+    writer = ArchiveWriter(file, after=reader, sync=sync)
     with pytest.raises(BBCError, match="already"):
         writer.add_group(Group(GROUP, b"more"), ["new", "2.png", "n", "o", "p"])
     writer.add_group(Group(GROUP, b"more"), ["new", "3.png", "n", "o", "p"])
     before_index = file.tell()
     writer.close()
-    assert synced == [len(data) + len(PREFIX), before_index]
+    assert synced == [len(data) + len(PREFIX), before_index, file.tell()]
+    assert file.tell() == len(file.getvalue())
+    assert file.getvalue()[len(data) :].startswith(PREFIX)
     assert list(ArchiveReader(file).names)[8:] == ["new", "3.png", "n", "o", "p"]
 
 
@@ -616,10 +650,12 @@ def test_salvage_of_two_damaged_segments() -> None:
     reader = ArchiveReader(io.BytesIO(data), keep_going=True)
     payloads = [reader.read_group(number).payload for number in range(4)]
     assert payloads == [b"payload", join_items([b"a", b"", b"cc"]), b"q", b"r"]
-    assert list(reader.names) == [None] * 13 + ["s", "t", "u", "v", "w"]
+    names = list(ArchiveReader(io.BytesIO(parts[0])).names)  # one byte of the footer is damaged
+    assert list(reader.names) == names + [None] * 5 + ["s", "t", "u", "v", "w"]
+    assert ([*map(list, reader.without_index)], reader.unchecked_index) == ([list(range(8, 13))], [])
     assert reader.fault is not None
-    index_bytes = len(parts[0]) + len(parts[1]) - sum(group.length for group in reader.groups[:3])
-    assert reader.unread == index_bytes - 2 * len(PREFIX) + len(b"rubbish")
+    index_bytes = len(parts[1]) - reader.groups[2].length
+    assert reader.unread == FOOTER_BYTES + len(b"rubbish") + index_bytes - len(PREFIX)
 
 
 def test_an_index_that_looks_like_a_group_is_none() -> None:
@@ -633,7 +669,10 @@ def test_an_index_that_looks_like_a_group_is_none() -> None:
                 reader = ArchiveReader(io.BytesIO(damaged))
             except FormatError:
                 continue
-            assert reader.image_count == 2  # the group alone is damaged, and says so
+            assert reader.image_count == 2
+            if (place, pattern) == (len(one) + 2, PREFIX[2] ^ ADDING[2]):  # the one byte that does not matter
+                assert reader.read_group(1)[1] == join_items([b"b"])
+                continue  # else the group alone is damaged, and says so
             with pytest.raises(FormatError):
                 reader.read_group(1)
 
@@ -670,7 +709,7 @@ def test_any_bytes_behind_an_archive(tail: bytes) -> None:
     except FormatError:
         return
     assert reader.tail.size == len(tail)
-    assert (reader.tail.kind is TailKind.UNFINISHED) == (tail != b"" and tail[: len(PREFIX)] == PREFIX[: len(tail)])
+    assert (reader.tail.kind is TailKind.UNFINISHED) == (tail[: len(ADDING)] == ADDING)
     assert (reader.tail.kind is TailKind.PADDING) == (tail.strip(b"\0") == b"" != tail)
     assert content(data + tail) == content(data)
     assert reader.accounting().total == len(data + tail)

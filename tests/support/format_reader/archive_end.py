@@ -5,14 +5,11 @@ from __future__ import annotations
 from .header import read_group_header
 from .index import read_positions
 from .names import read_names
-from .primitives import Cursor, EndOfData, FormatError, check, crc, varint
+from .primitives import Cursor, FormatError, check, crc, varint
 from .times import read_times
 
 PREFIX = bytes.fromhex("BBC101")
-
-
-class CutIndex(EndOfData):
-    """An index that is as it would be written, up to the end of the file."""
+ADDING = bytes.fromhex("BBC1FD")
 
 
 def footer_of(data: bytes) -> bytes:
@@ -24,7 +21,7 @@ def footer_of(data: bytes) -> bytes:
 def group_length(data: bytes, start: int) -> tuple[int, int]:
     """The end of an archive: images and length of the group that begins there, as it says itself.
 
-    Raises EndOfData where its header would end behind the file.
+    Raises FormatError where none does.
     """
     cursor = Cursor(data, start)
     header = read_group_header(cursor, cursor.byte(), id_bytes=4)
@@ -38,39 +35,32 @@ def group_length(data: bytes, start: int) -> tuple[int, int]:
     return images, cursor.at + length + 4 - start
 
 
-def group_fits(data: bytes, start: int) -> bool:
-    """The end of an archive: whether a group begins there whose CRC fits."""
+def group_fits(data: bytes, start: int, most: int = 2**63) -> bool:
+    """The end of an archive: whether a group of at most so many bytes begins there whose CRC fits."""
     try:
         _, length = group_length(data, start)
     except FormatError:
         return False
     group = data[start : start + length]
-    return len(group) == length and crc(group[:-4]) == group[-4:]
+    return len(group) == length <= most and crc(group[:-4]) == group[-4:]
 
 
 def index_end(data: bytes, start: int, sizes: list[tuple[int, int]]) -> int | None:
     """The end of an archive: where the footer ends of the index of these groups that begins there.
 
-    None where none does. Raises EndOfData where it would end behind the file, FormatError where it is another thing.
+    None where none does. Raises FormatError where one begins so and is not whole.
     """
     known = varint(len(sizes)) + b"".join(varint(length) + varint(images) for images, length in sizes)
-    here = data[start : start + len(known)]
-    if not here or here != known[: len(here)]:
+    if data[start : start + len(known)] != known:
         return None
-    if len(here) < len(known):
-        raise CutIndex("an index that is cut short")
     cursor, count = Cursor(data, start + len(known)), sum(images for images, _ in sizes)
     read_names(cursor, count)
     read_positions(cursor, count)
     for has_times in (False, True):
         if has_times:
             read_times(cursor, count)
-        footer = footer_of(data[start : cursor.at])
-        there = data[cursor.at : cursor.at + 8]
-        if there == footer:
+        if data[cursor.at : cursor.at + 8] == footer_of(data[start : cursor.at]):
             return cursor.at + 8
-        if len(there) < 8 and there == footer[: len(there)]:
-            raise CutIndex("a footer that is cut short")
     raise FormatError("an index without its footer")
 
 
@@ -97,13 +87,13 @@ def can_be_left_out(rest: bytes) -> bool:
     end = last_content(rest)
     if not end:
         return True
-    if any(ends_with_index(rest[:stop]) for stop in range(end, min(end + 8, len(rest)) + 1)):
+    if any(ends_with_index(rest[:stop]) for stop in range(end, min(end + 8, len(rest)) + 1)) or has_segment(rest, 1):
         return False
-    if rest.startswith(PREFIX) or PREFIX.startswith(rest):
-        return is_unfinished(rest)
+    if rest.startswith(ADDING):
+        return True
     same = sum(a == b for a, b in zip(rest, PREFIX, strict=False))
-    stray = any(group_fits(rest, start) for start in range(min(len(rest), 2**16)))
-    return same < 2 and not stray and not has_segment(rest, 0)
+    stray = any(group_fits(rest, start, 2**16) for start in range(min(len(rest), 2**16)))
+    return same < 2 and not PREFIX.startswith(rest[:end]) and not stray
 
 
 def ends_with_index(data: bytes) -> bool:
@@ -115,53 +105,6 @@ def ends_with_index(data: bytes) -> bool:
 
 
 def has_segment(rest: bytes, start: int) -> bool:
-    """The end of an archive: whether there is a prefix with a group behind it whose CRC fits."""
-    place = rest.find(PREFIX, start)
-    while place >= 0:
-        if group_fits(rest, place + len(PREFIX)):
-            return True
-        place = rest.find(PREFIX, place + 1)
-    return False
-
-
-def is_unfinished(rest: bytes) -> bool:
-    """The end of an archive: whether the rest is an unfinished addition."""
-    sizes: list[tuple[int, int]] = []
-    at = len(PREFIX)
-    while last_content(rest) > at:
-        try:
-            if sizes and (index_end(rest, at, sizes) is not None or says_length(rest, at, sizes, at)):
-                return False
-        except CutIndex:
-            break
-        except EndOfData:
-            if says_length(rest, at, sizes, at):
-                return False
-            break
-        except FormatError:
-            return False
-        try:
-            size = group_length(rest, at)
-        except EndOfData:
-            break
-        except FormatError:
-            return False
-        if at + size[1] > len(rest):
-            if says_length(rest, at, sizes, at + size[1]):
-                return False
-            break
-        if not group_fits(rest, at):
-            return False
-        sizes.append(size)
-        at += size[1]
-    return not has_segment(rest, at)
-
-
-def says_length(rest: bytes, at: int, sizes: list[tuple[int, int]], index: int) -> bool:
-    """The end of an archive: whether the rest ends with a footer, behind `at`, that says about the length of an index
-    that begins at `index`."""
-    stated = int.from_bytes(rest[-8:-4], "little")
-    moved = abs(index + stated + 8 - len(rest))
-    near = moved <= 8 or (moved <= 2**16 and moved % 512 == 0)
-    listed = sum(len(varint(size)) + len(varint(images)) for images, size in sizes)
-    return len(rest) - 8 > at and stated > listed and near
+    """The end of an archive: whether a segment begins there or behind it, with a group whose CRC fits."""
+    places = [at for at in range(start, len(rest)) if rest.startswith((PREFIX, ADDING), at)]
+    return any(group_fits(rest, at + len(PREFIX)) for at in places)

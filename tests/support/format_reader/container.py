@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .archive_end import PREFIX, can_be_left_out, last_content, walk
+from .archive_end import ADDING, PREFIX, can_be_left_out, last_content, walk
 from .header import Header, read_group_header, read_prefix
 from .index import read_index
 from .metadata import Record, read_metadata
@@ -67,7 +67,7 @@ def read_archive(data: bytes) -> list[Segment]:
         except FormatError:
             pass
     whole = 0
-    while data.startswith(PREFIX, whole):
+    while data.startswith((PREFIX, ADDING) if whole else PREFIX, whole):
         try:
             whole = walk(data, whole)
         except FormatError:
@@ -88,9 +88,8 @@ def read_segments(data: bytes) -> list[Segment]:
         sizes, positions, names, times = read_index(index)
         start = len(data) - 8 - length - sum(size for size, _ in sizes) - 3
         check(start >= 0, "the groups are longer than the file")
-        prefix = data[start : start + 3]
-        check(read_prefix(Cursor(prefix))[0] == "archive", "no segment begins here")
-        check(crc(prefix + index + data[-8:-4]) == data[-4:], "the CRC of an index")
+        check(data[start : start + 3] in (PREFIX, ADDING), "no segment begins here")
+        check(crc(PREFIX + index + data[-8:-4]) == data[-4:], "the CRC of an index")
         groups, at = [], start + 3
         for size, count in sizes:
             groups.append(read_group(data[at : at + size]))
