@@ -62,11 +62,11 @@ def salvage(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> Salvage:
             start = walk.segment_end
             continue
         search.shorten(walk)
-        if (listed := _with_its_index(search, start, walk, last)) is not None:
+        stop = min(search.next_segment(max(walk.end, start + 1)), last)
+        if (listed := _with_its_index(search, start, walk, stop)) is not None:
             found.append(listed)
             start = walk.end + listed[0].index_bytes
             continue
-        stop = min(search.next_segment(max(walk.end, start + 1)), last)
         some, used = _salvage_between(search, start, stop, walk)
         found += some
         unread += stop - start - used
@@ -107,12 +107,12 @@ def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple
     return found, used
 
 
-def _with_its_index(search: Search, start: int, walk: Walk, last: int) -> _Found | None:
-    """The segment that begins at `start`, where its index is there, before `last`, and its footer is not."""
+def _with_its_index(search: Search, start: int, walk: Walk, stop: int) -> _Found | None:
+    """The segment that begins at `start`, where its index is there, before `stop`, and its footer is not."""
     if not walk.groups or walk.indexed != len(walk.groups):
         return None
-    listed = search.index_after(walk)
-    if listed is None or walk.end + listed.size > last:
+    listed = search.index_after(walk, stop)
+    if listed is None:
         return None
     state = _State.GOOD if listed.is_checked else _State.UNCHECKED
     return Segment(start, listed.index, listed.size), state

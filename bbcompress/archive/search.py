@@ -321,16 +321,23 @@ class Search:
                 return _IndexState.WHOLE, start + found.size + FOOTER_BYTES
         return _IndexState.PART, 0
 
-    def index_after(self, groups: Walk) -> FoundIndex | None:
-        """The index of just these groups that begins behind them, if it is there as far as its positions and no
-        checksum denies it; else None."""
+    def index_after(self, groups: Walk, stop: int) -> FoundIndex | None:
+        """The index of just these groups that begins behind them, if it is there before `stop` as far as its positions,
+        and no checksum denies it; else None. A checksum denies it if it does not fit, and the length before it, behind
+        the index or at `stop`, says that it is that of an index which begins there."""
         known = varint(len(groups.groups)) + bytes(groups.sizes)
         self.effort.spend(len(known))
         if self.head(groups.end, len(known)) != known:
             return None
         found = max(self._indexes_after(groups, len(known)), key=lambda one: one.likeliness, default=None)
-        if found is None or found.is_denied:
+        if found is None or groups.end + found.size > stop:
             return None
+        if not found.is_checked:
+            self.effort.spend(_TURN)
+            length = stop - FOOTER_BYTES - groups.end
+            at_stop = read_exactly(self._file, stop - FOOTER_BYTES, 4) if length > 0 else b""
+            if found.is_denied or at_stop == length.to_bytes(4, "little"):
+                return None
         self.budget = found.budget
         self.list_groups(len(groups.groups))
         return found

@@ -31,6 +31,7 @@ from bbcompress import api
 from bbcompress.archive.container import ArchiveReader, ArchiveWriter, join_items
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.signature import ADDING
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
 from bbcompress.codecs import groups
@@ -445,8 +446,8 @@ def test_an_unfinished_addition_is_left_out_and_then_replaced() -> None:
     before = Path("set.bbc").read_bytes()
     succeed("add", "set.bbc", "more")
     whole = Path("set.bbc").read_bytes()
-    for end in (len(before) + 1, len(before) + 30, len(whole) - 1):
-        Path("set.bbc").write_bytes(whole[:end])
+    for end in (len(before) + 3, len(before) + 30, len(whole) - 1):
+        Path("set.bbc").write_bytes(before + ADDING + whole[len(before) + 3 : end])
         read = run("decompress", "set.bbc", "-o", f"out{end}")
         assert read.exit_code == 0
         assert f"bbc: {end - len(before)} bytes of an unfinished addition" in read.stderr
@@ -456,6 +457,39 @@ def test_an_unfinished_addition_is_left_out_and_then_replaced() -> None:
         assert added.exit_code == 0
         assert f"{end - len(before)} bytes of an unfinished addition are cut off" in added.stderr
         assert Path("set.bbc").read_bytes() == whole
+
+
+def test_a_finished_addition_that_is_cut_is_damage() -> None:
+    """It is refused with a line that says what is concerned, nothing is added over it, and what is there comes out."""
+    put_folder()
+    put_folder("more", 6)
+    succeed("compress", "set", "-o", "set.bbc")
+    before = Path("set.bbc").read_bytes()
+    count = len(pixels("set"))
+    succeed("add", "set.bbc", "more")
+    whole = Path("set.bbc").read_bytes()
+    added = pixels("more")
+    for end in (len(before) + 1, len(before) + 30, len(whole) - 20, len(whole) - 8, len(whole) - 5, len(whole) - 1):
+        cut = whole[:end]
+        Path("set.bbc").write_bytes(cut)
+        line = f"the archive is damaged: behind its first {count} images stand {end - len(before)} bytes"
+        for command in (["decompress", "set.bbc", "-o", "out"], ["list", "set.bbc"], ["add", "set.bbc", "more"]):
+            error = fail(*command)
+            assert line in error
+            assert "--keep-going" in error
+        assert Path("set.bbc").read_bytes() == cut
+        out = f"out{end}"
+        result = run("decompress", "set.bbc", "-o", out, "--keep-going")
+        assert result.exit_code == 1
+        assert line in result.stderr
+        found = pixels(out)
+        for name, image in pixels("set").items():
+            assert found.pop(name) == image
+        if end >= len(whole) - 8:
+            assert found == added
+            assert ("not checked" in result.stderr) == (end < len(whole) - 1)
+            assert "lost" not in result.stderr.replace("checksum is lost", "")
+        assert run("test", "set.bbc", "-q").exit_code == 1
 
 
 # Damage

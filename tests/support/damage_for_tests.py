@@ -157,8 +157,8 @@ RIGHT, REFUSED_ALL, LOUD, NOTED, CUT = "right", "refused", "fewer, with an error
 def block_outcome(damaged: bytes, original: bytes, expected: Content) -> str:
     """What comes of reading a damaged archive: all images, a refusal, fewer with errors, fewer with a note alone.
 
-    Apart from these: what is cut off, which no one can tell from an addition that was broken off. Raises AssertionError
-    for other images or names.
+    Apart from these: what is cut off just where a segment ends, which is an archive as well. Raises AssertionError for
+    other images or names.
     """
     try:
         reader = Reader(io.BytesIO(damaged))
