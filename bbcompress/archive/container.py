@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
-from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, name_fault
+from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, new_name_fault
 from bbcompress.archive.salvage import salvage
 from bbcompress.archive.search import NoSegmentError, Tail, TailKind, open_segments
 from bbcompress.archive.segments import (
@@ -239,7 +239,7 @@ class ArchiveWriter:
         new: set[str] = set()
         folders: dict[str, str] = {}
         for name in names:
-            if fault := name_fault(name):
+            if fault := new_name_fault(name):
                 raise BBCError(f"{name[:80]!r} cannot be a name in an archive: it {fault}")
             if name in self._taken or name in new:
                 raise BBCError(f"two images have the name {name[:80]!r}")

@@ -16,6 +16,9 @@ from bbcompress.errors import FormatError
 from bbcompress.wire import ByteReader, pack, unpack, varint
 
 MAX_NAME_BYTES = 4096
+MAX_PART_BYTES = 255
+"""Of a name that is written: no usual file system can hold more, so the image could not come out under its name."""
+
 MAX_LISTED = 1 << 22
 """Most groups of an archive, and most images with listed names, listed positions, times of their own: each takes
 memory in the reader."""
@@ -49,6 +52,15 @@ def name_fault(name: str) -> str | None:
         return "is an absolute path"
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "has a part that is empty, '.' or '..'"
+    return None
+
+
+def new_name_fault(name: str) -> str | None:
+    """The same of a name that is to be written. Archives that are there may have names that no file can have."""
+    if fault := name_fault(name):
+        return fault
+    if any(len(part.encode()) > MAX_PART_BYTES for part in name.split("/")):
+        return f"has a part that is longer than {MAX_PART_BYTES} bytes"
     return None
 
 

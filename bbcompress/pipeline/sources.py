@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from bbcompress.archive.names import name_fault
+from bbcompress.archive.names import new_name_fault
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.system.temporary import is_temporary
@@ -149,7 +149,7 @@ def find_images(
         path = Path(name)
         if path.is_dir():
             prefix = f"{label}/" if len(places) > 1 and label else ""
-            if prefix and (fault := name_fault(label)):
+            if prefix and (fault := new_name_fault(label)):
                 raise ImageError(f"{name!r} cannot have its name in an archive: it {fault}")
             inside = _images_in(path, left_out, skipped, is_output)
             sources = [Source(prefix + within, one, False) for within, one in inside]
@@ -241,7 +241,7 @@ def _with_good_names(found: Sequence[Source], skipped: Skipped) -> list[Source]:
     taken: dict[str, Path] = {}
     good = []
     for source in found:
-        if fault := name_fault(source.name):
+        if fault := new_name_fault(source.name):
             error = ImageError(f"{str(source.path)!r} cannot have its name in an archive: it {fault}")
             skipped.take(error, source.given)
             continue

@@ -25,6 +25,7 @@ from bbcompress.archive.container import (
 )
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Kind
+from bbcompress.archive.index import encode_index
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.search import TailKind
 from bbcompress.archive.segments import FOOTER_BYTES, MAX_INDEX_BYTES
@@ -812,3 +813,18 @@ def test_no_name_is_the_folder_of_another(one: str, other: str, order: int) -> N
         adder.add_group(Group(single, b""), [f"c{second}"])
         adder.close()
         assert ArchiveReader(file).names[-1] == f"c{second}"
+
+
+def test_a_part_of_a_name_is_no_longer_than_a_file_s() -> None:
+    """What is written is refused above 255 bytes; what is there already is read."""
+    single = replace(GROUP, count=1, direct=1, batches=())
+    good = ["x" * 255, f"{'é' * 127}/{'é' * 127}.", "/".join("d" * 2000)]
+    for name in good:
+        assert list(ArchiveReader(io.BytesIO(write((single, b"", [name], None)))).names) == [name]
+    for name in ("x" * 256, f"{'é' * 128}/a", f"a/{'日' * 85}x", "/".join(["d" * 256] * 3)):
+        writer = ArchiveWriter(io.BytesIO())
+        with pytest.raises(BBCError, match="a part that is longer than 255 bytes"):
+            writer.add_group(single, b"", [name])
+        index = encode_index([(len(checked(single.encode_group() + b"\0")), 1)], [name], range(1), None)
+        older = segment(checked(single.encode_group() + b"\0"), index)
+        assert list(ArchiveReader(io.BytesIO(older)).names) == [name]

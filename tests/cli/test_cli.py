@@ -26,9 +26,11 @@ from PIL import Image, PngImagePlugin
 
 import bbcompress
 from bbcompress import __version__, api
+from bbcompress.archive import container
 from bbcompress.archive.container import ArchiveWriter, build_lone, join_items
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.names import name_fault
 from bbcompress.cli import main, progress
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
@@ -349,7 +351,7 @@ def test_a_folder_is_no_name_for_a_file() -> None:
     assert not Path("new").exists()
 
 
-def test_names_that_cannot_be_kept_are_told() -> None:
+def test_names_that_cannot_be_kept_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is a file and what is a folder, in an archive of names as other programs may have them."""
     put_digit("src/x.png/inner.png")
     put_digit("src/x.bmp", number=1)
@@ -359,6 +361,7 @@ def test_names_that_cannot_be_kept_are_told() -> None:
     assert result.stdout == "a.bbc -> back  2 images\n"
     assert set(listing("back")) == {"x.bmp.png", "x.png", "x.png/inner.png"}
     images = [(name, read_image(digit(number=number))) for number, name in enumerate(["x", "x/y", "x" * 300, "x/y/z"])]
+    monkeypatch.setattr(container, "new_name_fault", name_fault)  # as older writers have it
     with open("b.bbc", "wb") as file:
         for image in images:  # each a segment of its own, joined by no writer of ours
             Compressor().archive([image], file)
