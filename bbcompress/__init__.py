@@ -34,8 +34,9 @@ from bbcompress.version import __version__ as __version__
 if TYPE_CHECKING:
     from bbcompress.api import compress, decompress
     from bbcompress.collection import Archive, add, open, write
-    from bbcompress.images.image import PixelImage, from_array, read_frames, read_image
+    from bbcompress.images.image import PixelImage, from_array
     from bbcompress.images.pillow import from_pillow, to_pillow
+    from bbcompress.images.read import read_frames, read_image
     from bbcompress.integrations.torch_data import ArchiveDataset, GroupBatchSampler
     from bbcompress.pipeline.options import Options, Summary
 
@@ -71,7 +72,8 @@ _PLACES = {
     **dict.fromkeys(("compress", "decompress"), "api"),
     **dict.fromkeys(("Options", "Summary"), "pipeline.options"),
     **dict.fromkeys(("Archive", "add", "open", "write"), "collection"),
-    **dict.fromkeys(("PixelImage", "from_array", "read_frames", "read_image"), "images.image"),
+    **dict.fromkeys(("PixelImage", "from_array"), "images.image"),
+    **dict.fromkeys(("read_frames", "read_image"), "images.read"),
     **dict.fromkeys(("from_pillow", "to_pillow"), "images.pillow"),
     **dict.fromkeys(("ArchiveDataset", "GroupBatchSampler"), "integrations.torch_data"),
 }

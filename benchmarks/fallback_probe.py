@@ -25,7 +25,8 @@ from machine import environment
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from bbcompress.codecs.fallback import PROBE_MARGIN, SIMPLE_BITS, encode_item, may_be_smaller, probe
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_image
 
 Pixels = npt.NDArray[np.uint8]
 WIDTH, HEIGHT = 768, 512

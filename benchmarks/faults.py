@@ -27,7 +27,7 @@ from typing import Any
 from machine import environment
 
 from bbcompress.errors import BBCError
-from bbcompress.images.image import read_image
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system.output import write_file

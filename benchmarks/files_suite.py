@@ -30,11 +30,12 @@ from machine import environment
 from bbcompress.archive.container import parse_lone
 from bbcompress.codecs import fallback
 from bbcompress.errors import BBCError
-from bbcompress.images.image import PixelImage, read_frames, read_image
+from bbcompress.images.formats.registry import image_suffixes
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, is_fallback
 from bbcompress.pipeline.reader import Reader
-from bbcompress.pipeline.sources import IMAGE_SUFFIXES
 from bbcompress.system.output import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +137,7 @@ def png_suite(compressor: Compressor) -> Iterator[Row]:
 def folder(place: Path, compressor: Compressor, max_pixels: int) -> Iterator[Row]:
     """All files below a folder that are named as images."""
     for path in sorted(place.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in image_suffixes() or not path.is_file():
             continue
         row = check(path, path.relative_to(place).as_posix(), compressor, max_pixels)
         if row.outcome == KEPT and row.frames == 1 and path.suffix.lower() == ".png":

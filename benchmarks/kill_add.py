@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from machine import environment
 
+from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage, from_array
-from bbcompress.images.write import write_png
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader

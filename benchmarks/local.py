@@ -38,7 +38,8 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.fallback import encode_item
 from bbcompress.codecs.rate import code_bits, draw
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips

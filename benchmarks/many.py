@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from machine import environment
 
+from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import from_array
-from bbcompress.images.write import write_png
 from bbcompress.system.output import write_file
 from bbcompress.system.threads import processors
 from bbcompress.training import datasets

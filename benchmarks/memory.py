@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.images.image import PixelImage, read_image
-from bbcompress.images.write import write_png
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_image
 
 BBC = [sys.executable, "-m", "bbcompress"]
 BAND = 256

@@ -37,7 +37,8 @@ from bbcompress.codecs.blocks import CodingSettings
 from bbcompress.codecs.groups import ModelCache, decode_images, encode_images
 from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS
 from bbcompress.models.checkpoint import save
 from bbcompress.models.strips import Canvas, Strips

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.reader import Reader
 

@@ -22,7 +22,8 @@ from bbcompress.codecs import blocks, fallback
 from bbcompress.codecs import groups as groups_module
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_image
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.mlp import MLPWeights
 from bbcompress.pipeline import compressor

@@ -12,7 +12,8 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_image
 from bbcompress.pipeline import reader
 from bbcompress.pipeline.reader import Reader
 

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats import gif
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.formats.gif import file as gif
+from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import EXIF, ICC, PER_INCH, PER_METRE, PIXEL_ASPECT, TEXT, XMP, Record, resolution
+from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))

@@ -53,8 +53,9 @@ from bbcompress.exact.distributions import (
 from bbcompress.exact.layers import EXACT_LIMIT as EXACT
 from bbcompress.exact.layers import ExactLinear, LinearWeights
 from bbcompress.exact.mixture import LogisticMixture
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import TEXT, Record
+from bbcompress.images.read import read_image
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.zoo import Zoo, model_of

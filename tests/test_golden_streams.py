@@ -15,7 +15,8 @@ import pytest
 from bbcompress.archive.group import Group
 from bbcompress.codecs.groups import ModelCache
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_image
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.reader import Reader
 

@@ -32,7 +32,8 @@ from bbcompress.codecs.rate import net_bits
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError, OutputExistsError
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images.image import PixelImage, binary_view, read_image
+from bbcompress.images.image import PixelImage, binary_view
+from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS, MAX_STEPS
 from bbcompress.models.base import Model
 from bbcompress.models.strips import Canvas, Images, Strips

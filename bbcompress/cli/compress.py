@@ -51,7 +51,7 @@ def compress(
     paths in it; those of several inputs begin with the folder's own name, and with those above it where two folders
     have the same.
     """
-    from bbcompress.images.image import load_file
+    from bbcompress.images.read import load_file
     from bbcompress.pipeline import sources as files
     from bbcompress.system.output import new_file, refuse_existing, write_file, write_standard_output
 

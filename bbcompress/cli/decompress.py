@@ -28,6 +28,7 @@ from bbcompress.cli.options import (
 )
 from bbcompress.cli.progress import progress
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError, OutputExistsError
+from bbcompress.images.formats.registry import default_kind, kind_of, written_kinds
 
 if TYPE_CHECKING:
     from bbcompress.images.image import PixelImage
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from bbcompress.system.output import NewFolder, Times
     from bbcompress.system.permissions import Permissions
 
-WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
-"""As in `writers`, which takes numpy and Pillow."""
-
 RENAMED = 10
 """Images that a line names of those that came out under other names than theirs."""
 
@@ -46,7 +44,7 @@ RENAMED = 10
 @main.command()
 @path_argument("file", "FILE.bbc")
 @output_option("The image, or for an archive the folder, to write; - is stdout.")
-@click.option("--format", "form", type=click.Choice(WRITTEN_FORMATS),
+@click.option("--format", "form", type=click.Choice(tuple(written_kinds())),
               help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
 @only_option
@@ -226,11 +224,9 @@ def _nothing(_: PixelImage) -> None:
 
 def _suffix(reader: Reader, position: int, form: str | None) -> str:
     """The suffix of the file that the image at a position becomes; it is not decoded. Raises FormatError."""
-    from bbcompress.images.write import default_format
-
     if form is None:
         (_, mode), _ = reader.image_info(position)
-        form = default_format(mode)
+        form = default_kind(mode)
     return f".{form}"
 
 
@@ -303,11 +299,9 @@ def _as_file_or_why_not(
 
 def _format_of(target: Path, form: str | None) -> str | None:
     """The format of an image that is written there. Raises BBCError where the name says one that is not written."""
-    from bbcompress.images.write import format_of
-
-    named = format_of(target.suffix)
+    named = kind_of(target.suffix)
     if named is None and target.suffix:
-        raise BBCError(f"{target}: images are written as {', '.join(WRITTEN_FORMATS)}")
+        raise BBCError(f"{target}: images are written as {', '.join(written_kinds())}")
     if form is not None and named not in (None, form):
         raise BBCError(f"{target}: its name says {named}, --format {form}")
     return form or named

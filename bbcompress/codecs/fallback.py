@@ -19,10 +19,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from bbcompress.errors import BBCError, FormatError, ImageError
-from bbcompress.images.formats.png import PNG_SIGNATURE
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.formats.png.file import PNG_SIGNATURE
+from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import LEVELS
-from bbcompress.images.write import write_png
+from bbcompress.images.read import read_image
 from bbcompress.limits import MAX_PIXELS, MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 

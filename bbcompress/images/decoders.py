@@ -6,36 +6,23 @@ that embeds us may set it, from any thread. Here the size is checked by whoever 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
-from PIL import ImageFile, JpegImagePlugin, WebPImagePlugin
+from PIL import ImageFile
 
 from bbcompress.errors import ImageError
 
-_READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-}
-
-
-class _SlowStart(io.BytesIO):
-    """Gives less than is asked for at first, as a pipe may: of so few bytes Pillow's WebP reads no size, which it would
-    compare with its limit."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(16 if self.tell() == 0 and size == 30 else size)
-
 
 @contextmanager
-def opened(data: bytes, form: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
-    """Pillow's reader of a file of that format, not loaded yet.
+def opened(reader: type[ImageFile.ImageFile], data: BinaryIO, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """A reader of Pillow's with a file of its format, not loaded yet.
 
     Raises:
         ImageError: the image has more than `max_pixels`.
     """
-    with _READERS[form](_SlowStart(data) if form == "WEBP" else io.BytesIO(data)) as file:
+    with reader(data) as file:
         check_size(file.width, file.height, max_pixels)
         yield file
 

@@ -1,53 +1,36 @@
-"""Images as exact arrays with their metadata: reading files without losing a bit, two levels."""
+"""Images as exact arrays with their metadata, and those of two levels as bits."""
 
 from __future__ import annotations
 
-import os
-import stat
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images import decoders, signatures
-from bbcompress.images.decoders import check_size
-from bbcompress.images.formats import apng, bmp, gif, jpeg, netpbm, png, png_metadata, tiff, webp
 from bbcompress.images.metadata import (
     CHUNK_BEFORE_PIXELS,
     CHUNKS,
     LEVELS,
     Metadata,
     Record,
+    depth_of_colours,
+    depth_of_levels,
     fault,
     levels_of,
     levels_record,
-    names_of,
 )
-from bbcompress.limits import MAX_PIXELS, MAX_SIDE
-
-_AT_ONCE = 1 << 20
-"""Bytes of a file whose size is not known that are read at once."""
-
-MAX_FILE_BYTES = 1 << 32
-"""Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
-
-FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG")
-"""Pillow's names of the formats that are read."""
+from bbcompress.limits import MAX_SIDE
 
 BAND_PIXELS = 1 << 22
 """Images of more pixels are read, written and compared in bands of rows, to save copies of all pixels."""
 
 Pixels = npt.NDArray[Any]
 
-# Mode: type of a sample, samples of a pixel.
-_MODES: dict[str, tuple[type[np.generic], int]] = {
+MODES: dict[str, tuple[type[np.generic], int]] = {
     "1": (np.bool_, 1),
     "L": (np.uint8, 1),
     "LA": (np.uint8, 2),
@@ -60,12 +43,15 @@ _MODES: dict[str, tuple[type[np.generic], int]] = {
     "RGB;16": (np.uint16, 3),
     "RGBA;16": (np.uint16, 4),
 }
-_KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
+"""Of each mode the type of a sample, and the samples of a pixel."""
+
+KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
+"""Bytes of the value that is transparent, in the modes that may have one."""
 
 
 def samples_of(mode: str) -> int:
     """Samples of each pixel of a mode. KeyError if there is no such mode."""
-    return _MODES[mode][1]
+    return MODES[mode][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +77,11 @@ class PixelImage:
     metadata: Metadata = ()
 
     def __post_init__(self) -> None:
-        if self.mode not in _MODES:
+        if self.mode not in MODES:
             raise ImageError(f"images of mode {self.mode} are not supported")
         if not isinstance(self.pixels, np.ndarray):
             raise ImageError(f"pixels must be an array, not a {type(self.pixels).__name__}")
-        dtype, samples = _MODES[self.mode]
+        dtype, samples = MODES[self.mode]
         if self.pixels.dtype != dtype and self.pixels.dtype.newbyteorder("=") == dtype:
             object.__setattr__(self, "pixels", self.pixels.astype(dtype))
         shape = self.pixels.shape
@@ -108,7 +94,7 @@ class PixelImage:
             fits = int(self.pixels.max()) < colours <= 256 and len(self.transparency) <= colours
             if len(self.palette) % 3 or not fits:
                 raise ImageError("the palette does not fit the pixels")
-        elif self.palette or len(self.transparency) not in (0, _KEY_BYTES.get(self.mode, 0)):
+        elif self.palette or len(self.transparency) not in (0, KEY_BYTES.get(self.mode, 0)):
             raise ImageError(f"an image of mode {self.mode} has no such palette or transparency")
         if reason := fault(self.metadata) or self._chunk_fault():
             raise ImageError(f"the metadata {reason}")
@@ -132,9 +118,9 @@ class PixelImage:
         """Whether the pixels are those of a file whose samples go up to a maximum, and the mode does not say that."""
         if self.mode == "P":
             colours = len(self.palette) // 3
-            depth = png.depth_of_levels("P", maximum)
-            return depth is not None and colours <= maximum + 1 and depth != png.depth_of_colours(colours)
-        dtype = _MODES[self.mode][0]
+            depth = depth_of_levels("P", maximum)
+            return depth is not None and colours <= maximum + 1 and depth != depth_of_colours(colours)
+        dtype = MODES[self.mode][0]
         if dtype == np.bool_ or self.mode == "CMYK" or levels_record(self.mode, maximum) is None:
             return False
         full = 65535 if dtype == np.uint16 else 255
@@ -220,7 +206,7 @@ def from_array(array: Pixels) -> PixelImage:
         array = array[:, :, 0]
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    for mode, (dtype, samples) in _MODES.items():
+    for mode, (dtype, samples) in MODES.items():
         if mode in ("P", "CMYK"):  # of the same arrays as L and RGBA
             continue
         if array.dtype == dtype and array.ndim >= 2 and array.shape[2:] == (() if samples == 1 else (samples,)):
@@ -229,9 +215,14 @@ def from_array(array: Pixels) -> PixelImage:
     raise ImageError(f"an array of {array.dtype} {array.shape} is no image: {wanted}")
 
 
+def band_rows(width: int) -> int:
+    """Rows of a band of images of that width."""
+    return max(1, BAND_PIXELS // width)
+
+
 def _bands(pixels: Pixels) -> Iterator[Pixels]:
     """The pixels in parts of whole rows, about `BAND_PIXELS` in each."""
-    rows = max(1, BAND_PIXELS // pixels.shape[1])
+    rows = band_rows(pixels.shape[1])
     return (pixels[top : top + rows] for top in range(0, len(pixels), rows))
 
 
@@ -258,364 +249,3 @@ def binary_view(image: PixelImage) -> BinaryView | None:
     # Of one level both bits mean it; 0 then, as most of MNIST is.
     high = image.pixels == levels[1] if levels[0] < levels[1] else np.zeros(image.pixels.shape, np.bool_)
     return BinaryView("L", levels, high.view(np.uint8))
-
-
-def read_image(
-    source: str | PathLike[str] | bytes,
-    name: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    formats: Sequence[str] = FORMATS,
-) -> PixelImage:
-    """Read an image file, given by its path or its bytes, exactly.
-
-    name: what errors call it; the path where None.
-    formats: Pillow's names of those allowed.
-
-    ImageError, one line, for what cannot be read, is damaged, animated, of several pages, above `max_pixels`
-    or of a kind that would not be kept exactly.
-    """
-    data, name = load_file(source, name)
-    with _named_errors(name):
-        return _read(data, max_pixels, formats)
-
-
-def read_frames(
-    source: str | PathLike[str] | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS
-) -> Iterator[PixelImage]:
-    """Read all pages of a TIFF, or all pictures of an animation as they are seen, one by one; of other files the image.
-
-    ImageError as from :func:`read_image`, but for animations and pages.
-    """
-    data, name = load_file(source, name)
-    with _named_errors(name):
-        _, images = _parse(data, max_pixels)
-    while True:
-        with _named_errors(name):
-            image = next(images, None)
-        if image is None:
-            return
-        yield image
-
-
-def load_file(source: str | PathLike[str] | bytes | BinaryIO, name: str | None = None) -> tuple[bytes, str]:
-    """The bytes of an image file, or of what is left of an open one, and what to call it.
-
-    Of what does not begin as an image of a format that is read only the beginning is read.
-
-    Raises:
-        ImageError: it cannot be read, is empty, is no image, or has more than `MAX_FILE_BYTES`.
-    """
-    try:
-        if isinstance(source, bytes):
-            name = name or "the image"
-            data = source
-        elif isinstance(source, str | PathLike):
-            name = name or str(source)
-            with open(source, "rb") as file:
-                data = _load(file, name)
-        elif callable(getattr(source, "read", None)):
-            name = name or "the image"
-            data = _load(source, name)
-        else:
-            raise ImageError(f"source must be a path, bytes or a binary file, not a {type(source).__name__}")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name}: cannot be read: {reason}") from error
-    if not data:
-        raise ImageError(f"{name}: is empty")
-    return data, name
-
-
-def _load(file: BinaryIO, name: str) -> bytes:
-    start = file.read(signatures.START_BYTES)
-    if start and signatures.format_of(start) is None:
-        raise ImageError(f"{name}: {signatures.why_not(start)}")
-    size = _size_of(file)
-    too_large = size is not None and size > MAX_FILE_BYTES
-    parts, left = [start], 0 if len(start) < signatures.START_BYTES or too_large else MAX_FILE_BYTES + 1 - len(start)
-    # A read of n bytes takes memory for all n: so no more are asked for than there may be.
-    at_once = _AT_ONCE if size is None else max(size, _AT_ONCE)
-    while left and (part := file.read(min(left, at_once))):
-        parts.append(part)
-        left -= len(part)
-    if too_large or sum(map(len, parts)) > MAX_FILE_BYTES:
-        raise ImageError(f"{name}: has more than {MAX_FILE_BYTES} bytes, which no image of the formats read here needs")
-    return b"".join(parts)
-
-
-def _size_of(file: BinaryIO) -> int | None:
-    """The size of a regular file in bytes; None for a pipe and the like, and for what is no file of the system."""
-    try:
-        found = os.fstat(file.fileno())
-    except (OSError, AttributeError, ValueError):
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-@contextmanager
-def _named_errors(name: str) -> Iterator[None]:
-    """Whatever goes wrong in reading, as one line about the file."""
-    try:
-        yield
-    except ImageError as error:
-        raise error.of(name) from error
-    except MemoryError:
-        raise ImageError(f"{name}: there is not enough memory for it") from None
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        reason = " ".join(str(error).split())[:120]
-        raise ImageError(f"{name}: is not a readable image" + (f" ({reason})" if reason else "")) from error
-
-
-def _read(data: bytes, max_pixels: int, formats: Sequence[str]) -> PixelImage:
-    count, images = _parse(data, max_pixels, formats)
-    if count > 1:
-        message, advice = f"is animated or has several pages, {count} of them", "takes each as an image"
-        raise ImageError(message, python=f"bbcompress.read_frames() {advice}", command=f"--frames {advice}")
-    return next(images)
-
-
-def _parse(data: bytes, max_pixels: int, formats: Sequence[str] = FORMATS) -> tuple[int, Iterator[PixelImage]]:
-    """How many images a file has, and these, one by one: what they have in common is looked at already."""
-    form = signatures.format_of(data)
-    if form is None:
-        raise ImageError(signatures.why_not(data))
-    if form not in formats:
-        raise ImageError(f"is not an image of a format that is read here, but {form}")
-    return _PARSERS[form](data, max_pixels)
-
-
-def _parse_png(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    source = png.parse_png(data)
-    check_size(source.width, source.height, max_pixels)
-    animation = apng.parse_apng(source)
-    if animation is not None:
-        return animation.count, _png_frames(animation)
-    return 1, _once(lambda: _read_png(source))
-
-
-def _once(read: Callable[[], PixelImage]) -> Iterator[PixelImage]:
-    yield read()
-
-
-def _png_frames(animation: apng.Apng) -> Iterator[PixelImage]:
-    source = animation.source
-    found, lost = png_metadata.read_metadata(source)
-    for pixels, native in apng.read_pictures(animation):
-        mode = source.mode if native else _mode_of(pixels)
-        metadata = found if mode == source.mode else tuple(filter(_is_of_any_mode, found))
-        names = {*lost, *names_of(set(found) - set(metadata)), *animation.lost}
-        palette = b""
-        if mode == "P":
-            palette, metadata = _png_palette(source, pixels, metadata, names)
-        yield PixelImage(mode, pixels, palette, b"", tuple(sorted(names)), metadata)
-
-
-def _parse_jpeg(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    source = jpeg.parse_jpeg(data, max_pixels)
-
-    def read() -> PixelImage:
-        with decoders.opened(source.image, "JPEG", max_pixels) as file:
-            return replace(_image_of(file), metadata=source.metadata, lost=source.lost)
-
-    return 1, _once(read)
-
-
-def _parse_webp(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    source = webp.parse_webp(data)
-    check_size(source.width, source.height, max_pixels)
-
-    def read() -> Iterator[PixelImage]:
-        with decoders.opened(source.image, "WEBP", max_pixels) as file:
-            lost = tuple(sorted({*source.lost, *([_TIMES] if source.frames > 1 else [])}))
-            for number in range(source.frames):
-                file.seek(number)
-                yield replace(_image_of(file), metadata=source.metadata, lost=lost)
-
-    return source.frames, read()
-
-
-def _parse_gif(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    source = gif.parse_gif(data)
-    check_size(source.width, source.height, max_pixels)
-
-    def read() -> Iterator[PixelImage]:
-        for mode, pixels, palette, transparency, lost in gif.read_pictures(source):
-            names = {*source.lost, *lost, *([_TIMES] if len(source.pictures) > 1 else [])}
-            pixels.flags.writeable = False
-            yield PixelImage(mode, pixels, palette, transparency, tuple(sorted(names)), source.metadata)
-
-    return len(source.pictures), read()
-
-
-def _parse_netpbm(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    starts, behind = netpbm.parse_netpbm(data)
-
-    def read() -> Iterator[PixelImage]:
-        for start in starts:
-            picture = netpbm.parse_picture(data, start)
-            check_size(picture.width, picture.height, max_pixels)
-            pixels, more = netpbm.read_pixels(data, picture)
-            lost = {*picture.lost, *behind, *(["data behind the image"] if more else [])}
-            yield PixelImage(picture.mode, pixels, b"", b"", tuple(sorted(lost)), picture.metadata)
-
-    return len(starts), read()
-
-
-def _parse_tiff(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    source = tiff.TiffReader(data, max_pixels)
-    return len(source), (_as_image(source.read(number)) for number in range(len(source)))
-
-
-def _parse_bmp(data: bytes, max_pixels: int) -> tuple[int, Iterator[PixelImage]]:
-    return 1, _once(lambda: _as_image(bmp.read_image(data, max_pixels)))
-
-
-def _as_image(found: tiff.TiffImage | bmp.BmpImage) -> PixelImage:
-    return PixelImage(found.mode, found.pixels, found.palette, b"", found.lost, found.metadata)
-
-
-_TIMES = "times of the frames"
-_PARSERS: dict[str, Callable[[bytes, int], tuple[int, Iterator[PixelImage]]]] = {
-    "PNG": _parse_png,
-    "JPEG": _parse_jpeg,
-    "WEBP": _parse_webp,
-    "GIF": _parse_gif,
-    "PPM": _parse_netpbm,
-    "TIFF": _parse_tiff,
-    "BMP": _parse_bmp,
-}
-
-
-def _mode_of(pixels: Pixels) -> str:
-    """The mode of pixels of colours, with alpha or without."""
-    samples = pixels.shape[2] if pixels.ndim > 2 else 1
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[samples]
-    return mode if pixels.dtype == np.uint8 else "I;16" if mode == "L" else f"{mode};16"
-
-
-def _is_of_any_mode(record: Record) -> bool:
-    """Whether what a PNG says means the same when its pixels become others."""
-    return record.kind != LEVELS and (record.kind not in CHUNKS or record.data[:4] in _OF_ANY_MODE)
-
-
-_OF_ANY_MODE = frozenset(b"cHRM cICP cLLI gAMA mDCV oFFs pCAL sCAL sRGB sTER tIME".split())
-
-
-def _read_png(source: png.Png) -> PixelImage:
-    names: set[str] = set()
-    pixels = png.read_pixels(source, names)
-    metadata, lost = png_metadata.read_metadata(source)
-    palette = b""
-    if source.mode == "P":
-        palette, metadata = _png_palette(source, pixels, metadata, names)
-    transparency, left_out = _png_transparency(source, len(palette) // 3)
-    names.update(lost, left_out, png_metadata.names_of_frames(source))
-    return PixelImage(source.mode, pixels, palette, transparency, tuple(sorted(names)), metadata)
-
-
-def _png_palette(source: png.Png, pixels: Pixels, metadata: Metadata, names: set[str]) -> tuple[bytes, Metadata]:
-    """The palette, filled up where pixels use more, and the metadata that fits it. names: gets what is not kept."""
-    palette, filled = _filled_up(source.palette, pixels)
-    if filled:
-        names.add("number of colours")
-    colours = len(palette) // 3
-    usual = png.depth_of_colours(colours)
-    if colours > 1 << source.bit_depth or usual == source.bit_depth:
-        metadata = tuple(record for record in metadata if record.kind != LEVELS)
-        if usual != source.bit_depth:
-            names.add("bit depth")
-    return palette, metadata
-
-
-def _png_transparency(source: png.Png, colours: int) -> tuple[bytes, tuple[str, ...]]:
-    """The tRNS chunk as PixelImage has it, and the names of what is left out."""
-    mode, stored = source.mode, source.transparency
-    if stored is None:
-        return b"", ()
-    if mode == "P":
-        lost = ("transparency of colours that are none",) if len(stored) > colours or not stored else ()
-        return stored[:colours], lost
-    if mode not in _KEY_BYTES:
-        return b"", ("transparent colour beside alpha",)
-    if len(stored) != _KEY_BYTES[mode]:
-        raise ImageError("is damaged: its transparent colour is not one")
-    found = struct.unpack(f">{len(stored) // 2}H", stored)
-    values = [value & (1 << source.bit_depth) - 1 for value in found]
-    unused = ("unused bits of the transparency",) if list(found) != values else ()
-    return struct.pack(f">{len(values)}H", *(value * source.scale for value in values)), unused
-
-
-def _image_of(file: Image.Image) -> PixelImage:
-    """The image of a file that Pillow has opened, without its metadata."""
-    if file.mode not in _MODES:
-        raise ImageError(f"is of mode {file.mode}, which is not supported")
-    return _with_colours(file, file.mode, _array(file, _MODES[file.mode][0]))
-
-
-def pixels_of(image: Image.Image) -> PixelImage:
-    """Pixels, palette and transparency of an image that Pillow has in memory or has opened, without its metadata.
-
-    ImageError, one line, for modes that are not supported.
-    """
-    mode = "I;16" if image.mode.startswith("I;16") else image.mode
-    if mode not in _MODES:
-        raise ImageError(f"images of mode {mode} are not supported; Pillow's convert() makes others of them")
-    return _with_colours(image, mode, _array(image, _MODES[mode][0]))
-
-
-def _with_colours(file: Image.Image, mode: str, pixels: Pixels) -> PixelImage:
-    """The image of these pixels, with palette and transparency as Pillow has them."""
-    palette = _palette(file, pixels) if mode == "P" else b""
-    transparency = _transparency(mode, file.info.get("transparency"), len(palette) // 3)
-    return PixelImage(mode, pixels, palette, transparency)
-
-
-def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
-    """The pixels of an opened file, read-only; numpy gets those of a large one in bands."""
-    file.load()
-    rows = max(1, BAND_PIXELS // file.width)
-    if file.height <= rows:
-        pixels = np.asarray(file).astype(dtype, copy=False)
-    else:
-        first = _band_of(file, 0, rows)
-        pixels = np.empty((file.height, *first.shape[1:]), dtype)
-        pixels[:rows] = first
-        for top in range(rows, file.height, rows):
-            pixels[top : top + rows] = _band_of(file, top, min(top + rows, file.height))
-    pixels.flags.writeable = False
-    return pixels
-
-
-def _band_of(file: Image.Image, top: int, bottom: int) -> Pixels:
-    """Rows of a loaded file. It is `crop` that compares them with Pillow's limit; this copies the same pixels."""
-    size, box = (file.width, bottom - top), (0, top, file.width, bottom)
-    return np.asarray(file.resize(size, Image.Resampling.NEAREST, box))
-
-
-def _palette(file: Image.Image, pixels: Pixels) -> bytes:
-    if file.palette is None or file.palette.mode != "RGB":
-        raise ImageError("has a palette of a kind that is not supported")
-    return _filled_up(bytes(file.getpalette("RGB") or [])[: 3 * 256], pixels)[0]
-
-
-def _filled_up(palette: bytes, pixels: Pixels) -> tuple[bytes, bool]:
-    """A palette, filled up with black to the colours that the pixels use, and whether that was needed."""
-    filled = palette.ljust(3 * (int(pixels.max()) + 1), b"\0")
-    return filled, len(filled) > len(palette)
-
-
-def _transparency(mode: str, value: object, colours: int) -> bytes:
-    """Pillow's `info["transparency"]` as PixelImage has it."""
-    if value is None:
-        return b""
-    if mode == "P":
-        alpha = b"\xff" * value + b"\0" if isinstance(value, int) else value
-        if isinstance(alpha, bytes):
-            return alpha[:colours]
-    elif mode == "RGB" and isinstance(value, tuple) and len(value) == 3:
-        return struct.pack(">3H", *(sample & 0xFF for sample in value))
-    elif mode in ("1", "L") and isinstance(value, int):
-        return struct.pack(">H", int(value != 0) if mode == "1" else value & 0xFF)
-    elif mode == "I;16" and isinstance(value, int):
-        return struct.pack(">H", value & 0xFFFF)
-    raise ImageError("has a transparency of a kind that is not supported")

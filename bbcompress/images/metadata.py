@@ -268,6 +268,16 @@ def levels_of(record: Record) -> int:
     return maximum
 
 
+def depth_of_colours(count: int) -> int:
+    """The least depth of a PNG's indices of so many colours."""
+    return next(depth for depth in (1, 2, 4, 8) if count <= 1 << depth or depth == 8)
+
+
+def depth_of_levels(mode: str, maximum: int) -> int | None:
+    """The depth, if not the usual one, of a PNG's samples up to a maximum in that mode; None where there is none."""
+    return {"L": {3: 2, 15: 4}, "P": {1: 1, 3: 2, 15: 4, 255: 8}}.get(mode, {}).get(maximum)
+
+
 def per_metre(record: Record) -> tuple[int, int] | None:
     """Whole pixels a metre across and down, below 2^32, that are read back as this record; None where none are."""
     numbers = nearly_per_metre(record)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from bbcompress.errors import BBCError, ImageError
-from bbcompress.images.image import PixelImage, pixels_of
+from bbcompress.images.image import MODES, PixelImage, Pixels, band_rows
 from bbcompress.images.metadata import (
     CHUNK_BEFORE_PALETTE,
     CHUNKS,
@@ -266,3 +266,79 @@ def _numbers(value: object, count: int) -> tuple[float, ...] | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def image_of(file: Image.Image) -> PixelImage:
+    """The image of a file that Pillow has opened, without its metadata."""
+    if file.mode not in MODES:
+        raise ImageError(f"is of mode {file.mode}, which is not supported")
+    return _with_colours(file, file.mode, _array(file, MODES[file.mode][0]))
+
+
+def pixels_of(image: Image.Image) -> PixelImage:
+    """Pixels, palette and transparency of an image that Pillow has in memory or has opened, without its metadata.
+
+    ImageError, one line, for modes that are not supported.
+    """
+    mode = "I;16" if image.mode.startswith("I;16") else image.mode
+    if mode not in MODES:
+        raise ImageError(f"images of mode {mode} are not supported; Pillow's convert() makes others of them")
+    return _with_colours(image, mode, _array(image, MODES[mode][0]))
+
+
+def _with_colours(file: Image.Image, mode: str, pixels: Pixels) -> PixelImage:
+    """The image of these pixels, with palette and transparency as Pillow has them."""
+    palette = _palette(file, pixels) if mode == "P" else b""
+    transparency = _transparency(mode, file.info.get("transparency"), len(palette) // 3)
+    return PixelImage(mode, pixels, palette, transparency)
+
+
+def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
+    """The pixels of an opened file, read-only; numpy gets those of a large one in bands."""
+    file.load()
+    rows = band_rows(file.width)
+    if file.height <= rows:
+        pixels = np.asarray(file).astype(dtype, copy=False)
+    else:
+        first = _band_of(file, 0, rows)
+        pixels = np.empty((file.height, *first.shape[1:]), dtype)
+        pixels[:rows] = first
+        for top in range(rows, file.height, rows):
+            pixels[top : top + rows] = _band_of(file, top, min(top + rows, file.height))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _band_of(file: Image.Image, top: int, bottom: int) -> Pixels:
+    """Rows of a loaded file. It is `crop` that compares them with Pillow's limit; this copies the same pixels."""
+    size, box = (file.width, bottom - top), (0, top, file.width, bottom)
+    return np.asarray(file.resize(size, Image.Resampling.NEAREST, box))
+
+
+def _palette(file: Image.Image, pixels: Pixels) -> bytes:
+    if file.palette is None or file.palette.mode != "RGB":
+        raise ImageError("has a palette of a kind that is not supported")
+    return filled_up(bytes(file.getpalette("RGB") or [])[: 3 * 256], pixels)[0]
+
+
+def filled_up(palette: bytes, pixels: Pixels) -> tuple[bytes, bool]:
+    """A palette, filled up with black to the colours that the pixels use, and whether that was needed."""
+    filled = palette.ljust(3 * (int(pixels.max()) + 1), b"\0")
+    return filled, len(filled) > len(palette)
+
+
+def _transparency(mode: str, value: object, colours: int) -> bytes:
+    """Pillow's `info["transparency"]` as PixelImage has it."""
+    if value is None:
+        return b""
+    if mode == "P":
+        alpha = b"\xff" * value + b"\0" if isinstance(value, int) else value
+        if isinstance(alpha, bytes):
+            return alpha[:colours]
+    elif mode == "RGB" and isinstance(value, tuple) and len(value) == 3:
+        return struct.pack(">3H", *(sample & 0xFF for sample in value))
+    elif mode in ("1", "L") and isinstance(value, int):
+        return struct.pack(">H", int(value != 0) if mode == "1" else value & 0xFF)
+    elif mode == "I;16" and isinstance(value, int):
+        return struct.pack(">H", value & 0xFFFF)
+    raise ImageError("has a transparency of a kind that is not supported")

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import re
 
+from bbcompress.images.formats.registry import ImageFormat, image_formats
+
 START_BYTES = 1 << 12
 """So many bytes of a file's beginning are enough for the functions of this module."""
-
-_READ = (
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("JPEG", re.compile(rb"\xff\xd8\xff")),
-    ("GIF", re.compile(rb"GIF8[79]a")),
-    ("WEBP", re.compile(rb"RIFF[\0-\xff]{4}WEBP")),
-    ("TIFF", re.compile(rb"II(\*\0|\0\*|\+\0)|MM(\0\*|\*\0|\0\+)")),
-    ("BMP", re.compile(rb"(BA.{12})?BM.{12}.[\0-\x04]\0\0", re.DOTALL)),
-    ("PPM", re.compile(rb"P[1-7fF][\s#]")),
-)
-"""Pillow's names of the formats that are read, and how their files begin."""
 
 _OTHERS = tuple(
     (re.compile(start, re.DOTALL), kind)
@@ -120,9 +111,9 @@ _PROLOGUE = re.compile(r"\s+|<!--.*?(-->|\Z)|<\?.*?(\?>|\Z)|<!DOCTYPE\s[^\[>]*(\
 """What may stand before the first element of XML, one thing at a time."""
 
 
-def format_of(data: bytes) -> str | None:
-    """Pillow's name of the format that a file has, by its first bytes; None for what is not read."""
-    return next((name for name, start in _READ if start.match(data)), None)
+def format_of(data: bytes) -> ImageFormat | None:
+    """The format that a file has by its first bytes; None for what is not read."""
+    return next((form for form in image_formats() if re.match(form.magic, data[:START_BYTES], re.DOTALL)), None)
 
 
 def why_not(data: bytes) -> str:

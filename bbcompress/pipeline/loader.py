@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 from bbcompress.errors import ImageError
-from bbcompress.images.image import PixelImage, read_frames, read_image
+from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import names_of
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.pipeline.sources import read_file
 

@@ -16,15 +16,12 @@ from typing import BinaryIO, NamedTuple
 from bbcompress.archive.names import new_name_fault
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.system.temporary import is_temporary
 
 STANDARD_STREAM = "-"
 NAMED = 3
 """Paths that a line names, of all that it counts."""
-
-IMAGE_SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jpg", ".jpeg"} | {
-    ".apng", ".jfif", ".jpe", ".mpo", ".pam",
-}  # fmt: skip
 
 
 @dataclass
@@ -195,7 +192,7 @@ def _images_in(folder: Path, left_out: LeftOut, skipped: Skipped, is_output: Sam
     images = []
     for path in _walk(folder, left_out, skipped):
         try:
-            is_image = path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+            is_image = path.suffix.lower() in image_suffixes() and path.is_file()
         except OSError as error:
             skipped.take(ImageError(f"{path}: cannot be read: {error.strerror or error}"), False)
             continue

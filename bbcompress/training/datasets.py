@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import DataError, ImageError
-from bbcompress.images.image import read_image
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.sources import LeftOut, find_images
 from bbcompress.training.checkpoints.atomic import replacing
 

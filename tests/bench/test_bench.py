@@ -28,7 +28,8 @@ from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_image
 from bbcompress.limits import MAX_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options

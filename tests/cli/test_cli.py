@@ -35,7 +35,8 @@ from bbcompress.cli import main, progress
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
 from bbcompress.errors import BBCError, ImageError
-from bbcompress.images.image import PixelImage, from_array, read_frames, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.pipeline import compressor, loader
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options

@@ -34,8 +34,8 @@ from bbcompress.codecs.fallback import (
     probe,
 )
 from bbcompress.errors import FormatError
+from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage, from_array
-from bbcompress.images.write import write_png
 from bbcompress.wire import ByteReader, varint
 
 SAMPLES = {"1": 0, "L": 0, "LA": 2, "P": 0, "RGB": 3, "RGBA": 4, "CMYK": 4}

@@ -19,7 +19,7 @@ from bbcompress.archive.names import Budget
 from bbcompress.archive.segments import CRC_BYTES, read_segments
 from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import FormatError
-from bbcompress.images.formats.png import PNG_SIGNATURE
+from bbcompress.images.formats.png.file import PNG_SIGNATURE
 from bbcompress.images.metadata import take_block
 from bbcompress.wire import VARINT_MAX, ByteReader, crc32, pack, unpack, varint
 

@@ -11,8 +11,9 @@ from bbcompress.archive.container import ArchiveReader, build_lone, parse_lone
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.names import name_fault
 from bbcompress.errors import BBCError
-from bbcompress.images.image import PixelImage, read_frames, read_image
+from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import decode_metadata
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.pipeline.reader import Reader
 
 MAX_PIXELS = 1 << 16

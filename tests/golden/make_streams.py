@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     CHUNK_AFTER,
     CHUNK_BEFORE_PALETTE,
@@ -36,6 +36,7 @@ from bbcompress.images.metadata import (
     XMP,
     Record,
 )
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 

@@ -17,8 +17,8 @@ sys.path.insert(0, str(TESTS / "support"))
 
 from models_for_tests import sampled_strips, tiny_resnet  # noqa: E402
 
+from bbcompress.images.formats.png.convert import write_png  # noqa: E402
 from bbcompress.images.image import PixelImage  # noqa: E402
-from bbcompress.images.write import write_png  # noqa: E402
 from bbcompress.models.checkpoint import save  # noqa: E402
 
 CARD = {

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from bbcompress.images import decoders
-from bbcompress.images.image import from_array, read_frames, read_image
-from bbcompress.images.write import write_png
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.image import from_array
+from bbcompress.images.read import read_frames, read_image
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "PPM", "TIFF", "BMP")

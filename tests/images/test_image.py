@@ -21,10 +21,13 @@ from PIL import Image, PngImagePlugin
 
 from bbcompress.errors import ImageError
 from bbcompress.images import image as images
-from bbcompress.images.formats import png as png_module
-from bbcompress.images.image import PixelImage, binary_view, from_array, read_frames, read_image, two_levels
+from bbcompress.images.formats.png import file as png_module
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.formats.tiff.convert import write as write_tiff
+from bbcompress.images.image import PixelImage, binary_view, from_array, two_levels
 from bbcompress.images.metadata import Record, names_of
-from bbcompress.images.write import write_image, write_png, write_tiff
+from bbcompress.images.read import read_frames, read_image
+from bbcompress.images.write import write_image
 
 SHAPES = {
     "1": (np.bool_, ()),

@@ -13,7 +13,7 @@ from image_strategies import images
 from PIL import Image, PngImagePlugin
 
 from bbcompress.errors import ImageError
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     CHUNK_BEFORE_PALETTE,
     EXIF,
@@ -25,6 +25,7 @@ from bbcompress.images.metadata import (
     Record,
 )
 from bbcompress.images.pillow import PILLOW_MODES, from_pillow, to_pillow
+from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 
 RANDOM = np.random.default_rng(5)

@@ -11,7 +11,7 @@ import pytest
 from seen_for_tests import rgba
 
 from bbcompress.errors import ImageError
-from bbcompress.images.image import read_image
+from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options

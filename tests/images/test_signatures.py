@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images import image as images
-from bbcompress.images.image import load_file, read_image
+from bbcompress.images import read
+from bbcompress.images.read import load_file, read_image
 from bbcompress.images.signatures import START_BYTES, format_of
 
 
@@ -160,7 +160,7 @@ def test_only_the_beginning_is_read_of_what_is_no_image(tmp_path: Path) -> None:
 
 
 def test_most_bytes_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_FILE_BYTES", START_BYTES + 100)
+    monkeypatch.setattr(read, "MAX_FILE_BYTES", START_BYTES + 100)
     endless = Endless(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(ImageError, match="has more than 4196 bytes"):
         load_file(io.BufferedReader(endless), "-")

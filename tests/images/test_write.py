@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from image_strategies import MODES, SAMPLES, images
 from PIL import Image
 
-from bbcompress.cli.decompress import WRITTEN_FORMATS
 from bbcompress.errors import ImageError
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.formats.registry import default_kind, kind_of, written_kinds
+from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import EXIF, ICC, PER_INCH, TEXT, XMP, Record, resolution
-from bbcompress.images.write import FORMATS, default_format, format_of, write_image
+from bbcompress.images.read import read_image
+from bbcompress.images.write import write_image
+
+FORMATS = tuple(written_kinds())
 
 
 @settings(max_examples=300)
@@ -25,10 +28,10 @@ def test_the_same_image_or_a_reason(image: PixelImage, form: str | None) -> None
     try:
         data, suffix = write_image(image, form)
     except ImageError as error:
-        assert form != default_format(image.mode)
+        assert form != default_kind(image.mode)
         assert len(str(error).splitlines()) == 1
         return
-    assert suffix == f".{form or default_format(image.mode)}"
+    assert suffix == f".{form or default_kind(image.mode)}"
     assert read_image(data) == image
     assert write_image(image, form)[0] == data
 
@@ -159,16 +162,15 @@ def test_sides_that_a_format_does_not_have() -> None:
 
 
 def test_the_default_is_png_where_it_can() -> None:
-    assert default_format("RGB") == "png"
-    assert default_format("CMYK") == "tiff"
+    assert default_kind("RGB") == "png"
+    assert default_kind("CMYK") == "tiff"
     image = replace(example("CMYK"), metadata=ALL)
     data, suffix = write_image(image)
     assert suffix == ".tiff" and read_image(data) == image
 
 
 def test_suffixes() -> None:
-    assert WRITTEN_FORMATS == FORMATS
-    assert {format_of(suffix) for suffix in (".tif", "TIFF", ".tiff")} == {"tiff"}
-    assert format_of(".pnm") == "ppm"
-    assert [format_of(f".{form}") for form in FORMATS] == list(FORMATS)
-    assert format_of(".jpg") is format_of("") is None
+    assert {kind_of(suffix) for suffix in (".tif", "TIFF", ".tiff")} == {"tiff"}
+    assert kind_of(".pnm") == "ppm"
+    assert [kind_of(f".{form}") for form in FORMATS] == list(FORMATS)
+    assert kind_of(".jpg") is kind_of("") is None

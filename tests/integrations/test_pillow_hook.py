@@ -32,7 +32,7 @@ ORDERS = {
     "its plugins first": "import PIL.Image; PIL.Image.init(); import bbcompress",
     "a plugin of Pillow imports it": "import bbcompress; import PIL.PngImagePlugin",
     "only looked for before": f"import bbcompress; {FOUND}",
-    "one of ours imports it": "import bbcompress.images.formats.gif, bbcompress.images.pillow",
+    "one of ours imports it": "import bbcompress.images.formats.gif.convert, bbcompress.images.pillow",
 }
 
 

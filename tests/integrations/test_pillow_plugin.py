@@ -11,8 +11,9 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 import bbcompress as bbc
-from bbcompress.images.image import PixelImage, read_image
+from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import PILLOW_MODES, from_pillow, to_pillow
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.reader import Reader
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -36,7 +36,8 @@ from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
 from bbcompress.codecs import groups
 from bbcompress.errors import BBCError
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_image
 from bbcompress.pipeline import compressor
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader

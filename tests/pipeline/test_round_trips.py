@@ -15,8 +15,9 @@ from image_strategies import image_metadata, images
 
 from bbcompress.codecs.groups import ModelCache
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import CHUNK_BEFORE_PIXELS, Metadata
+from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.compressor import Compressor

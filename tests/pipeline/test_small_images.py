@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import FALLBACK, Options
 from bbcompress.pipeline.reader import Reader

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats.png import PNG_SIGNATURE
-from bbcompress.images.image import read_frames, read_image
+from bbcompress.images.formats.png.file import PNG_SIGNATURE
+from bbcompress.images.read import read_frames, read_image
 
 MAX_PIXELS = 1 << 24
 INFLATED = 200 << 20

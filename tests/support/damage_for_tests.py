@@ -16,8 +16,9 @@ from bbcompress.archive.container import ArchiveReader
 from bbcompress.codecs.groups import ModelCache
 from bbcompress.errors import BBCError
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import EXIF, TEXT, Record
+from bbcompress.images.read import read_image
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Item, Options

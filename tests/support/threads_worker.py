@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from bbcompress.images.image import from_array, read_image
+from bbcompress.images.image import from_array
+from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader

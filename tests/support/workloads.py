@@ -19,8 +19,9 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
-from bbcompress.images.image import from_array, read_frames, read_image
-from bbcompress.images.write import write_png
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.image import from_array
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.pipeline.reader import Reader
 from bbcompress.wire import crc32, varint
 

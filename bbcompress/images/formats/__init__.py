@@ -1,1 +1,1 @@
-"""Image formats: a module each, or two where metadata is a matter of its own."""
+"""Image formats: a module or package for each, which declares itself as `FORMAT`; `registry.py` finds it."""

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats.png import PNG_SIGNATURE
-from bbcompress.images.image import read_frames, read_image
+from bbcompress.images.formats.png.file import PNG_SIGNATURE
 from bbcompress.images.metadata import LEVELS, Record
+from bbcompress.images.read import read_frames, read_image
 
 Chunk = tuple[bytes, bytes]
 

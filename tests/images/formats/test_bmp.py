@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images.image import PixelImage, from_array, read_frames, read_image
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import ICC, PER_INCH, Record, resolution
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.images.write import write_image
 
 WIDTH, HEIGHT = 5, 3

@@ -12,8 +12,9 @@ import pytest
 from PIL import GifImagePlugin, Image, ImageFile
 
 from bbcompress.errors import ImageError
-from bbcompress.images.image import PixelImage, read_frames, read_image
+from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import TEXT, Record
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.images.write import write_image
 
 PALETTE = bytes([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])

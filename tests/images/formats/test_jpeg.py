@@ -13,9 +13,9 @@ from PIL import Image, ImageFile
 
 from bbcompress.coder.kernel_cache import Kernel
 from bbcompress.errors import ImageError
-from bbcompress.images.formats import jpeg
-from bbcompress.images.image import read_image
+from bbcompress.images.formats.jpeg import file as jpeg
 from bbcompress.images.metadata import EXIF, ICC, TEXT, XMP, Record
+from bbcompress.images.read import read_image
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 17, 3), dtype=np.uint8))
 MISSING_END = "what may be missing at the file's end"

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats import netpbm
-from bbcompress.images.image import PixelImage, from_array, read_frames, read_image
+from bbcompress.images.formats.netpbm import file as netpbm
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import TEXT, Record, names_of
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.images.write import write_image
 
 COLOURS = np.random.default_rng(0).integers(0, 65536, (3, 5, 3)).astype(np.uint16)
@@ -28,7 +29,7 @@ def test_colour_of_16_bits() -> None:
     assert read_image(b"P3\n5 3\n65535\n" + plain) == image
     found = read_image(b"P3\n5 3 65535 # so\n" + plain.replace(b" ", b"\n# and\n", 1))
     assert found == commented(image, b" so", b" and")
-    assert read_image(netpbm.write(COLOURS)) == image
+    assert read_image(netpbm.write_file(COLOURS)) == image
 
 
 def test_fewer_levels_are_spread_evenly() -> None:
@@ -69,7 +70,7 @@ def test_refused(data: bytes) -> None:
 def test_written(form: str) -> None:
     pixels = {"P4": COLOURS[..., 0] > 30_000, "P5": COLOURS[..., 1] // 257, "P6": COLOURS // 257}[form]
     pixels = pixels if form == "P4" else pixels.astype(np.uint8)
-    data = netpbm.write(pixels)
+    data = netpbm.write_file(pixels)
     assert data.startswith(form.encode())
     image = read_image(data)
     assert image == (PixelImage("1", pixels) if form == "P4" else from_array(pixels))

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats import png
-from bbcompress.images.formats.png import PNG_SIGNATURE, can_write, parse_png, read_pixels, write_pixels
+from bbcompress.images.formats.png import file as png
+from bbcompress.images.formats.png.file import PNG_SIGNATURE, can_write, parse_png, read_pixels, write_pixels
 
 MODES = {"L": (0, 1), "LA": (4, 2), "RGB": (2, 3), "RGBA": (6, 4)}
 

@@ -13,9 +13,10 @@ from image_strategies import image_metadata
 
 from bbcompress.errors import ImageError
 from bbcompress.images import metadata
-from bbcompress.images.formats.png import PNG_SIGNATURE, parse_png
-from bbcompress.images.formats.png_metadata import chunks_of, read_metadata
-from bbcompress.images.image import PixelImage, from_array, read_image
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.formats.png.file import PNG_SIGNATURE, parse_png
+from bbcompress.images.formats.png.metadata import chunks_of, read_metadata
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     CHUNK_AFTER,
     CHUNK_BEFORE_PALETTE,
@@ -31,7 +32,7 @@ from bbcompress.images.metadata import (
     Record,
     resolution,
 )
-from bbcompress.images.write import write_png
+from bbcompress.images.read import read_image
 from bbcompress.wire import varint
 
 BEFORE = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))]
@@ -107,7 +108,7 @@ def test_chunks_that_break_the_rules_stay_as_they_are(chunk: tuple[bytes, bytes]
 
 
 def test_text_that_grows_too_large_stays_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bbcompress.images.formats.png_metadata.MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr("bbcompress.images.formats.png.metadata.MAX_IMAGE_BYTES", 1000)
     bomb = b"A\0\0" + zlib.compress(bytes(2000))
     assert of((b"zTXt", bomb)) == (Record(CHUNK_BEFORE_PALETTE, b"zTXt" + bomb),)
 

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats import libtiff, tiff
-from bbcompress.images.image import PixelImage, from_array, read_frames, read_image
+from bbcompress.images.formats.tiff import file as tiff
+from bbcompress.images.formats.tiff import libtiff
+from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     EXIF,
     ICC,
@@ -31,6 +32,7 @@ from bbcompress.images.metadata import (
     encode_metadata,
     resolution,
 )
+from bbcompress.images.read import read_frames, read_image
 from bbcompress.images.write import write_image
 
 Tags = dict[int, tuple[int, Sequence[float] | bytes]]

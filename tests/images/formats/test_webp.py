@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bbcompress.errors import ImageError
-from bbcompress.images.image import read_frames, read_image
 from bbcompress.images.metadata import EXIF, ICC, XMP, Record
+from bbcompress.images.read import read_frames, read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
 

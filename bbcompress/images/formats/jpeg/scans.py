@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bbcompress.coder.kernel_cache import Kernel
 from bbcompress.errors import ImageError
-from bbcompress.images.formats.jpeg_kernels import SPARE_BYTES, TABLE_SIZE, follow_ac, follow_dc, follow_sequential
+from bbcompress.images.formats.jpeg.kernels import SPARE_BYTES, TABLE_SIZE, follow_ac, follow_dc, follow_sequential
 
 _DHT, _DRI, _SOS, _SOF2 = 0xC4, 0xDD, 0xDA, 0xC2
 _MOST_BLOCKS = 10

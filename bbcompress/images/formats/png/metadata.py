@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 
-from bbcompress.images.formats.png import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png, depth_of_colours, depth_of_levels
+from bbcompress.images.formats.png.file import BEFORE_PALETTE, BEFORE_PIXELS, Chunk, Png
 from bbcompress.images.metadata import (
     CHUNKS,
     EXIF,
@@ -23,6 +23,8 @@ from bbcompress.images.metadata import (
     XMP_KEYWORD,
     Metadata,
     Record,
+    depth_of_colours,
+    depth_of_levels,
     fault,
     levels_of,
     levels_record,

@@ -370,16 +370,6 @@ def can_write(mode: str) -> bool:
     return mode in _WRITTEN
 
 
-def depth_of_colours(count: int) -> int:
-    """The least depth of indices of so many colours."""
-    return next(depth for depth in _DEPTHS[3] if count <= 1 << depth or depth == 8)
-
-
-def depth_of_levels(mode: str, maximum: int) -> int | None:
-    """The depth, if not the usual one, of samples up to a maximum in images of that mode; None where there is none."""
-    return {"L": {3: 2, 15: 4}, "P": {1: 1, 3: 2, 15: 4, 255: 8}}.get(mode, {}).get(maximum)
-
-
 def write_pixels(
     mode: str, pixels: Pixels, transparency: bytes, level: int = 6, depth: int | None = None, palette: bytes = b""
 ) -> bytes:

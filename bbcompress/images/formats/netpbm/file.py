@@ -306,7 +306,7 @@ def _numbers(block: Pixels, most: int) -> tuple[Pixels, bool]:
     return values, more
 
 
-def write(pixels: Pixels, metadata: Metadata = ()) -> bytes:
+def write_file(pixels: Pixels, metadata: Metadata = ()) -> bytes:
     """A PBM, PGM or PPM: of bool (height, width), of uint8 or uint16 (height, width) or (height, width, 3).
 
     metadata: comments, and how many levels the samples have; the caller has checked that there is nothing else.

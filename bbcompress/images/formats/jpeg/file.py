@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bbcompress.errors import ImageError
 from bbcompress.images.decoders import check_size
-from bbcompress.images.formats.jpeg_scans import ScanReader
+from bbcompress.images.formats.jpeg.scans import ScanReader
 from bbcompress.images.metadata import (
     EXIF,
     ICC,

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from bbcompress.errors import ImageError
 from bbcompress.images.canvas import CLEAR, KEEP, RESTORE, Box, Canvas, draw_over, without_alpha
-from bbcompress.images.formats import png
-from bbcompress.images.formats.png import Frames, Png
+from bbcompress.images.formats.png import file as png
+from bbcompress.images.formats.png.file import Frames, Png
 
 Pixels = npt.NDArray[Any]
 

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats import libtiff
-from bbcompress.images.formats.jpeg import MISSING_END, parse_jpeg
-from bbcompress.images.formats.tiff_codes import is_more
-from bbcompress.images.formats.tiff_directory import (
+from bbcompress.images.formats.jpeg.file import MISSING_END, parse_jpeg
+from bbcompress.images.formats.tiff import libtiff
+from bbcompress.images.formats.tiff.codes import is_more
+from bbcompress.images.formats.tiff.directory import (
     LONG,
     SHORT,
     UNDEFINED,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import FormatError, ImageError
-from bbcompress.images.formats.tiff_directory import (
+from bbcompress.images.formats.tiff.directory import (
     ASCII,
     BYTE,
     EXIF_IFD,
@@ -38,8 +38,8 @@ from bbcompress.images.formats.tiff_directory import (
     write_directory,
     write_structure,
 )
-from bbcompress.images.formats.tiff_directory import is_tiff as is_tiff
-from bbcompress.images.formats.tiff_pixels import (
+from bbcompress.images.formats.tiff.directory import is_tiff as is_tiff
+from bbcompress.images.formats.tiff.pixels import (
     BITS,
     COLOUR_MAP,
     COMPRESSION,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bbcompress.coder.kernel_cache import Kernel
 from bbcompress.errors import ImageError
-from bbcompress.images.formats.tiff_kernels import SPARE_BYTES, follow_lzw, follow_packbits
+from bbcompress.images.formats.tiff.kernels import SPARE_BYTES, follow_lzw, follow_packbits
 
 LZW, PACKBITS, LZMA, ZSTD = 5, 32773, 34925, 50000
 _ZSTD_START = b"\x28\xb5\x2f\xfd"
