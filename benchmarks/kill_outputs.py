@@ -1,6 +1,6 @@
 """`bbc compress --force` and `bbc decompress --force` killed (SIGKILL) at random moments: is a file lost or half?
 
-    python benchmarks/kill_outputs.py [--kills 60] [--seed 0]
+    python benchmarks/kill_outputs.py [--kills 60] [--seed 0] [--json FILE]
 
 After each kill every file must be old or new. The next run, which is let finish, must leave no temporary file.
 """
@@ -22,8 +22,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from machine import environment
 from PIL import Image
 
+from bbcompress.system.output import write_file
+
+RESULTS = Path(__file__).resolve().parent / "results" / "kill-outputs.json"
 FILES = 300
 """Images of an archive; so many that a kill falls now and then between two that are given their names."""
 
@@ -115,10 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
-    report = {kind: asdict(tries(kind, options.kills, options.seed)) for kind in ("lone", "archive", "folder")}
-    print(json.dumps(report, indent=2))
-    if any(outcome["lost"] or outcome["broken"] or outcome["still_left"] for outcome in report.values()):
+    found = {"environment": environment(), "tries_of_each": options.kills, "seed": options.seed}
+    outcomes = {kind: asdict(tries(kind, options.kills, options.seed)) for kind in ("lone", "archive", "folder")}
+    write_file(options.json, (json.dumps({**found, "outcomes": outcomes}, indent=1) + "\n").encode(), force=True)
+    print(json.dumps(outcomes, indent=1))
+    if any(outcome["lost"] or outcome["broken"] or outcome["still_left"] for outcome in outcomes.values()):
         raise SystemExit("a file was lost, or something is left behind")
 
 

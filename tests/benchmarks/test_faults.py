@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from damage_for_tests import FILES, content, grown, lone, one_cache
 
+from bbcompress.archive.signature import ADDING
 from bbcompress.images.image import from_array
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,9 @@ def test_outcomes(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert faults.outcome(raw, raw, content(raw), "cut short") == ("exact", "")
         assert faults.outcome(raw[:-1], raw, content(raw), "cut short") == ("refused", "")
         assert faults.outcome(first, whole, content(whole), "cut short") == ("beginning", "")
-        assert faults.outcome(whole[: len(first) + 9], whole, content(whole), "a byte 00") == ("beginning", "")
+        assert faults.outcome(whole[: len(first) + 9], whole, content(whole), "a byte 00") == ("refused", "")
+        broken_off = first + ADDING + whole[len(first) + 3 : len(first) + 9]
+        assert faults.outcome(broken_off, whole, content(whole), "a byte 00") == ("beginning", "")
         assert faults.outcome(other, raw, content(raw), "cut short") == ("wrong", "other images")
         assert faults.outcome(other, raw, content(raw), "forged, checksums fit") == ("another sound file", "")
 
