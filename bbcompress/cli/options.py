@@ -99,6 +99,8 @@ _CODING_OPTIONS = (
     device_option,
     jobs_option,
     max_pixels_option,
+    click.option("-v", "--verbose", is_flag=True,
+                 help="Also note what says only how a file packs its pixels, as the order of a GIF's rows."),
 )  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compressor_and_loader(
-    frames: bool, strip: bool, no_verify: bool, jobs: int | None, **options: Any
+    frames: bool, strip: bool, no_verify: bool, jobs: int | None, verbose: bool, **options: Any
 ) -> tuple[Compressor, ImageLoader]:
     """What compresses and what reads, by these options."""
     from bbcompress.pipeline.compressor import Compressor
@@ -118,7 +120,7 @@ def compressor_and_loader(
     from bbcompress.pipeline.options import Options
 
     jobs = jobs_for(jobs, options["device"])
-    loader = ImageLoader(strip, frames, options["max_pixels"])
+    loader = ImageLoader(strip, frames, options["max_pixels"], verbose)
     return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), loader
 
 

@@ -26,6 +26,10 @@ MAX_RECORDS = 1 << 12
 MAX_IMAGE_BYTES = 1 << 24
 """Most records of an image, and most bytes of them with `RECORD_COST` for each."""
 
+INTERLACED_ROWS = "order of interlaced rows"
+OF_PACKING = frozenset((INTERLACED_ROWS,))
+"""Names of what is left out and says only how the pixels are packed. Most programs interlace every GIF."""
+
 MAX_NAMES = 32
 """Most names of what is left out of an image."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bbcompress.errors import ImageError
 from bbcompress.images.image import PixelImage
-from bbcompress.images.metadata import names_of
+from bbcompress.images.metadata import OF_PACKING, names_of
 from bbcompress.images.read import read_frames, read_image
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.pipeline.sources import read_file
@@ -42,11 +42,14 @@ class ImageLoader:
     size: bytes of the files read so far. pixels: of their images.
     """
 
-    def __init__(self, strip: bool = False, frames: bool = False, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, strip: bool = False, frames: bool = False, max_pixels: int = MAX_PIXELS, verbose: bool = False
+    ) -> None:
         """strip: leave out all metadata. frames: take each picture of animations, and each page, as an image.
-        max_pixels: most of an image."""
+        max_pixels: most of an image. verbose: the notes also name what says only how the pixels are packed."""
         self.size = self.pixels = 0
         self._strip, self._frames, self._max_pixels = strip, frames, max_pixels
+        self._unsaid: frozenset[str] = frozenset() if verbose else OF_PACKING
         self._lost: Counter[str] = Counter()
         self._stripped = Stripped()
         self._jpegs: list[str] = []
@@ -69,10 +72,10 @@ class ImageLoader:
                     self._jpegs.append(label)
             self.pixels += image.width * image.height
             if self._strip:
-                self._stripped.add({*names_of(image.metadata), *image.lost})
+                self._stripped.add({*names_of(image.metadata), *image.lost} - self._unsaid)
                 yield image.without_metadata()
             else:
-                self._lost.update(image.lost)
+                self._lost.update(name for name in image.lost if name not in self._unsaid)
                 yield image
 
     def read_named(self, name: str, source: Path | bytes, label: str) -> Iterator[tuple[str, PixelImage]]:

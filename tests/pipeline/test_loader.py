@@ -58,6 +58,18 @@ def test_what_is_lost_and_what_is_stripped() -> None:
     assert Stripped().notes() == []
 
 
+def test_how_a_file_packs_its_pixels_is_noted_where_it_is_asked_for() -> None:
+    """Most programs interlace each GIF: a note for all of them would teach nobody to read notes."""
+    data = io.BytesIO()
+    PICTURE.resize((40, 40)).save(data, "GIF", interlace=1)
+    for strip, line in ((False, "note: order of interlaced rows of 1 image not kept"),
+                        (True, "note: stripped from 1 image: order of interlaced rows")):  # fmt: skip
+        for verbose in (False, True):
+            loader = ImageLoader(strip=strip, verbose=verbose)
+            list(loader.read(data.getvalue(), "a.gif"))
+            assert loader.notes(10) == [line] * verbose
+
+
 def test_jpegs_that_were_smaller() -> None:
     data = saved("JPEG")
     loader = ImageLoader()

@@ -13,7 +13,7 @@ from PIL import GifImagePlugin, Image, ImageFile
 
 from bbcompress.errors import ImageError
 from bbcompress.images.image import PixelImage
-from bbcompress.images.metadata import TEXT, Record
+from bbcompress.images.metadata import ICC, INTERLACED_ROWS, TEXT, XMP, Metadata, Record
 from bbcompress.images.read import read_frames, read_image
 from bbcompress.images.write import write_image
 
@@ -81,7 +81,7 @@ def test_a_picture() -> None:
     rows = [[row % 4] for row in range(11)]
     order = [*range(0, 11, 8), *range(4, 11, 8), *range(2, 11, 4), *range(1, 11, 2)]
     interlaced = read_image(gif(picture([rows[row] for row in order], flags=0x40), size=(1, 11)))
-    assert (interlaced.pixels.tolist(), interlaced.lost) == (rows, ("interlacing",))
+    assert (interlaced.pixels.tolist(), interlaced.lost) == (rows, (INTERLACED_ROWS,))
 
 
 def test_palettes_that_are_odd() -> None:
@@ -124,6 +124,100 @@ def extension(label: int, *blocks: bytes) -> bytes:
 def test_what_is_left_out_is_named(data: bytes, lost: tuple[str, ...]) -> None:
     image = read_image(data)
     assert (image.lost, image.pixels.tolist()) == (lost, SQUARE)
+
+
+CONTROL = b"!\xf9\4\0\0\0\0\0"
+PROFILE = extension(0xFF, b"ICCRGBG1012", b"profile")
+PACKET = b"!\xff\x0bXMP DataXMP<x/>\1" + bytes(range(255, -1, -1)) + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "lost"),
+    [
+        (gif(b"!\xf9\4\2\0\0\0\0", STILL), ("user input flag",)),
+        (gif(b"!\xf9\4\x20\0\0\0\0", STILL), ("reserved bits",)),
+        (gif(b"!\xf9\4\0\0\0\xff\0", STILL), ()),  # as ImageMagick fills the index of no transparency
+        (gif(picture(SQUARE, disposal=5)), ("disposal",)),
+        (gif(CONTROL, STILL), ()),
+        (gif(CONTROL, CONTROL, STILL), ("graphic control extension without a picture",)),
+        (gif(CONTROL, extension(0xFE), CONTROL, STILL), ("graphic control extension without a picture",)),
+        (gif(STILL, CONTROL), ("graphic control extension without a picture",)),
+        (gif(extension(0xF9, bytes(4), b"more"), STILL), ("extension of an unknown kind",)),
+        (gif(extension(0xF9, b"abc"), STILL), ("extension of an unknown kind",)),
+        (gif(extension(0xF9), STILL), ("extension of an unknown kind",)),
+        (gif(picture(SQUARE, flags=0x10)), ("reserved bits",)),
+        (gif(PROFILE, PROFILE, STILL), ("ICC profile",)),
+        (gif(PACKET, STILL, PACKET), ("XMP",)),
+        (gif(picture(SQUARE, palette=OTHER), palette=b"", background=3), ("background",)),
+    ],
+)
+def test_what_extensions_say(data: bytes, lost: tuple[str, ...]) -> None:
+    image = read_image(data)
+    assert (image.lost, image.pixels.tolist()) == (lost, SQUARE)
+    assert [record.kind for record in image.metadata if record.kind != TEXT] == (
+        [ICC] if PROFILE in data else [XMP] if PACKET in data else []
+    )
+
+
+def of_data(bits: int, codes: str, *more: bytes, size: tuple[int, int] = (2, 2)) -> bytes:
+    """A GIF of one picture with these bits of LZW, the first one last, and further bytes behind them."""
+    packed = int(codes.replace(" ", ""), 2).to_bytes((len(codes.replace(" ", "")) + 7) // 8, "little") + b"".join(more)
+    return gif(b"," + struct.pack("<4HBB", 0, 0, *size, 0, bits) + bytes([len(packed)]) + packed + b"\0", size=size)
+
+
+def test_data_behind_the_pixels() -> None:
+    """Behind the code of the end, or in its place; whatever the widths of codes and where in a byte they end."""
+    codes = "011 010 100 001 000 100"  # backwards: clear, 0, 1, clear, 2, 3
+    behind = ("data behind the pixels",)
+    for end in ("", "101", "101 100"):  # none, and one behind another clear code
+        for more in (b"", b"\0", b"\0\0"):
+            assert read_image(of_data(2, end + codes, more)).lost == ()
+        for more in (b"secret", b"\x40", b"\0\x80", b"\0\0\0\0"):
+            assert read_image(of_data(2, end + codes, more)).lost == behind
+    assert read_image(of_data(2, "101 001 010 100" + codes)).lost == behind  # two more pixels
+    blocks = STILL[:-1] + b"\6secret\0"
+    assert read_image(gif(blocks)).lost == behind
+    assert [image.lost for image in read_frames(gif(STILL, blocks))] == [
+        ("times of the frames",),
+        ("data behind the pixels", "times of the frames"),
+    ]
+    chance = np.random.default_rng(0)
+    for colours in (2, 4, 7, 256):
+        for side in (1, 2, 3, 17, 80):
+            pixels = chance.integers(0, colours, (side, side + 1), dtype=np.uint8)
+            out = io.BytesIO()
+            Image.fromarray(pixels).save(out, "GIF", interlace=0)
+            data = out.getvalue()
+            assert read_image(data).lost == ()
+            assert read_image(data[:-2] + b"\3\1\2\3\0;").lost == behind
+
+
+def test_a_gif_that_is_written_is_what_was_read() -> None:
+    """Palettes of any power of two, transparent indices, greys, extensions; other programs see the same."""
+    chance = np.random.default_rng(0)
+    grey = bytes(value for value in range(256) for _ in range(3))
+    records: Metadata = (Record(ICC, b"\0profile"), Record(XMP, b"<x/>"), Record(TEXT, b"Comment\0one"))
+    for colours in (2, 4, 8, 16, 32, 64, 128, 256):
+        pixels = chance.integers(0, colours, (33, 20), dtype=np.uint8)
+        for palette in (chance.bytes(3 * colours), grey[: 3 * colours]):
+            for key in (None, 0, colours - 1):
+                mode = "L" if palette in grey else "P"
+                alpha = b"" if key is None else struct.pack(">H", key) if mode == "L" else b"\xff" * key + b"\0"
+                image = PixelImage(mode, pixels, palette if mode == "P" else b"", alpha, metadata=records)
+                data = write_image(image, "gif")[0]
+                assert read_image(data) == image and read_image(data).lost == ()
+                seen = Image.open(io.BytesIO(data))
+                assert seen.info.get("transparency") == key
+                np.testing.assert_array_equal(
+                    np.asarray(seen.convert("RGB")), np.frombuffer(palette, np.uint8).reshape(-1, 3)[pixels]
+                )
+    for data in (gif(STILL), gif(picture(SQUARE, key=2)), gif(STILL, palette=grey[:12]),
+                 gif(picture(SQUARE, key=1), palette=grey[:12])):  # fmt: skip
+        image = read_image(data)
+        assert read_image(write_image(image, "gif")[0]) == image
+    for count in (1, 3, 255):
+        with pytest.raises(ImageError, match=f"GIF cannot hold a palette of {count} colours.*; PNG can hold it"):
+            write_image(PixelImage("P", np.zeros((2, 2), np.uint8), chance.bytes(3 * count)), "gif")
 
 
 def test_comments() -> None:

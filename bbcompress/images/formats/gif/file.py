@@ -18,7 +18,7 @@ from PIL import Image
 
 from bbcompress.errors import ImageError
 from bbcompress.images.canvas import CLEAR, KEEP, RESTORE, Box, Canvas, without_alpha
-from bbcompress.images.metadata import ICC, TEXT, XMP, Collector, Metadata, Record
+from bbcompress.images.metadata import ICC, INTERLACED_ROWS, TEXT, XMP, Collector, Metadata, Record
 
 _ICC_NAME, _XMP_NAME = b"ICCRGBG1012", b"XMP DataXMP"
 _LOOP_NAMES = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
@@ -29,8 +29,22 @@ _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _PLAIN_TEXT, _CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
 _APPLICATION_START = b"\xff\x0b"
 _DISPOSALS = {2: CLEAR, 3: RESTORE}
+_OWN_PALETTE, _INTERLACED, _SORTED, _RESERVED = 0x80, 0x40, 0x20, 0x18
+"""Bits of a picture's descriptor."""
+
+_CONTROL_TRANSPARENT, _CONTROL_INPUT, _CONTROL_RESERVED = 0x01, 0x02, 0xE0
+_CONTROL_BYTES = 4
 _SQUARE = 49  # of the pixel aspect ratio, which is so much and 15 in 64ths
 _COMMENT_KEY = b"Comment\0"
+
+_TAIL = 8
+"""So many bytes of a picture's data are decoded one by one, to see where the pixels end."""
+
+_CODE_BITS = 12
+"""Most bits of a code of LZW."""
+
+_MAX_SIDE = 65535
+_ALL_GREYS = bytes(value for value in range(256) for _ in range(3))
 
 Bytes = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[Any]
@@ -67,16 +81,36 @@ class Gif:
         control = self.controls[number]
         return control >> 8 if control & 1 else None
 
-    def indices(self, number: int) -> Bytes:
-        """The pixels of a picture by itself, (height, width). ImageError for damage."""
+    def indices(self, number: int) -> tuple[Bytes, bool]:
+        """The pixels of a picture by itself, (height, width), and whether there is more in its data. ImageError for
+        damage."""
         box, place = self.box(number), self.pictures[number] + 9
         start = place + 1 + _palette_bytes(self.data[place])
-        blocks, bits = self.data[start + 1 : self.ends[number]], self.data[start]
-        interlaced = self.data[place] >> 6 & 1
-        try:
-            return np.asarray(Image.frombytes("L", (box.width, box.height), blocks, "gif", bits, interlaced))
-        except ValueError as fault:
-            raise ImageError("is cut short or damaged: a picture has not all of its pixels") from fault
+        content, bits = b"".join(_blocks(self.data, start + 1)), self.data[start]
+        image = Image.new("L", (box.width, box.height))
+        decoder = Image._getdecoder("L", "gif", (bits, self.data[place] >> 6 & 1))
+        decoder.setimage(image.im, (0, 0, box.width, box.height))
+        head = len(content) - min(len(content), _TAIL)
+        used = head
+        done, fault = decoder.decode(_as_blocks(content[:head])[:-1])
+        while done >= 0 and used < len(content):
+            done, fault = decoder.decode(bytes((1, content[used])))
+            used += 1
+        if done >= 0 or fault:
+            raise ImageError("is cut short or damaged: a picture has not all of its pixels")
+        return np.asarray(image), _has_more(content[used - 1 :], bits)
+
+
+def _has_more(rest: bytes, bits: int) -> bool:
+    """Whether data of LZW, from the byte in which the last pixel's code ends, is more than the code of the end."""
+    if len(rest) > 1 + 2 * _CODE_BITS // 8:
+        return True
+    clear, end = 1 << bits, (1 << bits) + 1
+    for used in range(1, 9):
+        left = int.from_bytes(rest, "little") >> used
+        if left in (0, end) or any(left == clear | end << width for width in range(bits + 1, _CODE_BITS + 1)):
+            return False
+    return True
 
 
 class Picture(NamedTuple):
@@ -95,20 +129,23 @@ def parse_gif(data: bytes) -> Gif:
         raise ImageError("is cut short")
     pictures, ends, controls = array("Q"), array("Q"), array("q")
     collector = Collector()
-    control, delayed = 0, False
+    control, waiting, delayed = 0, False, False
+    once: set[bytes] = set()
     right, bottom = struct.unpack("<2H", data[6:10])
     place = _screen_end(data)
     while place < len(data) and data[place] != _TRAILER:
         if data[place] == _IMAGE and place + 10 <= len(data):
             left, top, width, height, flags = struct.unpack("<4HB", data[place + 1 : place + 10])
             right, bottom = max(right, left + width), max(bottom, top + height)
-            if flags & 0x40:
-                collector.lose("interlacing")
-            if flags & 0x20:
+            if flags & _INTERLACED:
+                collector.lose(INTERLACED_ROWS)
+            if flags & _SORTED:
                 collector.lose("order of the palette")
+            if flags & _RESERVED:
+                collector.lose("reserved bits")
             pictures.append(place)
             controls.append(control)
-            control = 0
+            control, waiting = 0, False
             place = _blocks_end(data, place + 11 + _palette_bytes(flags))
             if place > len(data):
                 raise ImageError("is cut short")
@@ -116,40 +153,69 @@ def parse_gif(data: bytes) -> Gif:
         elif data[place] == _EXTENSION and place + 2 <= len(data):
             label, start = data[place + 1], place + 2
             place = _blocks_end(data, start)
-            if label == _CONTROL and data[start : start + 1] == b"\x04" and place <= len(data):
+            if place > len(data):
+                collector.lose("what may be missing at the file's end")
+            if label == _CONTROL and place <= len(data):
+                if waiting:
+                    collector.lose("graphic control extension without a picture")
+                waiting = True
+                if data[start] < _CONTROL_BYTES or place < start + _CONTROL_BYTES + 2:
+                    collector.lose("extension of an unknown kind")
+                    continue
                 flags, delay, index = struct.unpack("<BHB", data[start + 1 : start + 5])
                 control = index << 8 | flags & 0x1D
                 delayed |= delay > 0
+                _name_of_control(flags, collector)
+                if place > start + _CONTROL_BYTES + 2:
+                    collector.lose("extension of an unknown kind")
             elif label == _PLAIN_TEXT:
-                control = 0
-            if place > len(data):
-                collector.lose("what may be missing at the file's end")
-            elif label != _CONTROL:
-                _take(data, label, start, place, collector)
+                control, waiting = 0, False
+            if place <= len(data) and label != _CONTROL:
+                _take(data, label, start, place, once, collector)
         elif data[place] == 0:  # between blocks some writers leave one that is empty
             place += 1
         else:
             break
     if not pictures:
         raise ImageError("is cut short or damaged: it has no picture")
+    if waiting:
+        collector.lose("graphic control extension without a picture")
     _finish(data, place, pictures, controls, delayed, collector)
     return Gif(data, right, bottom, pictures, ends, controls, collector.metadata, collector.names)
 
 
-def _take(data: bytes, label: int, start: int, end: int, collector: Collector) -> None:
-    """An extension as metadata, or its name among the lost."""
+def _name_of_control(flags: int, collector: Collector) -> None:
+    """What a graphic control extension says beside its time, disposal and transparent index."""
+    if flags & _CONTROL_INPUT:
+        collector.lose("user input flag")
+    if flags & _CONTROL_RESERVED:
+        collector.lose("reserved bits")
+    if flags >> 2 & 7 > max(_DISPOSALS):
+        collector.lose("disposal")
+
+
+def _take(data: bytes, label: int, start: int, end: int, once: set[bytes], collector: Collector) -> None:
+    """An extension as metadata, or its name among the lost. once: names of those of which there is only one."""
     name = data[start + 1 : start + 12] if data[start - 1 : start + 1] == _APPLICATION_START else b""
     if label == _COMMENT:
         collector.add(Record(TEXT, _COMMENT_KEY + b"".join(_blocks(data, start))))
     elif name == _XMP_NAME and data.endswith(_XMP_END, start, end):
-        collector.add(Record(XMP, data[start + 12 : end - len(_XMP_END)]))
+        _add_first(Record(XMP, data[start + 12 : end - len(_XMP_END)]), once, name, collector)
     elif name == _ICC_NAME:
-        collector.add(Record(ICC, b"\0" + b"".join(_blocks(data, start + 12))))
+        _add_first(Record(ICC, b"\0" + b"".join(_blocks(data, start + 12))), once, name, collector)
     elif name in _LOOP_NAMES:
         collector.lose("loop count")
     else:
         known = {_PLAIN_TEXT: "plain text extension", _APPLICATION: "application data"}
         collector.lose(known.get(label, "extension of an unknown kind"))
+
+
+def _add_first(record: Record, once: set[bytes], name: bytes, collector: Collector) -> None:
+    if name in once:
+        collector.lose(record.name)
+    else:
+        once.add(name)
+        collector.add(record)
 
 
 def _finish(
@@ -175,7 +241,7 @@ def _finish(
             collector.lose("times of the frames")
         if controls[0] >> 2 & 7 > 1:
             collector.lose("disposal")
-    if background and flags & 0x80:
+    if background:
         collector.lose("background")
 
 
@@ -197,7 +263,8 @@ def read_pictures(gif: Gif) -> Iterator[Picture]:
         box, transparent, own = gif.box(number), gif.transparent(number), gif.palette(number)
         if not box.width or not box.height:
             raise ImageError("is damaged: it has a picture without pixels")
-        indices = gif.indices(number)
+        indices, more = gif.indices(number)
+        behind = ("data behind the pixels",) * more
         as_key = key is not None and transparent is None and bool((indices == key).any())
         if palette is not None and (own != palette or as_key or (key is None and uncovered)):
             canvas = canvas.converted(_colours(palette, key).__getitem__) if number else _coloured(canvas)
@@ -208,12 +275,13 @@ def read_pictures(gif: Gif) -> Iterator[Picture]:
         drawn = np.ones(indices.shape, np.bool_) if transparent is None else indices != transparent
         if palette is not None:
             np.copyto(place, indices, where=drawn)
-            yield _of_indices(canvas.pixels.copy(), palette, key, alone)
+            picture = _of_indices(canvas.pixels.copy(), palette, key, alone)
+            yield picture._replace(lost=picture.lost + behind)
             continue
         np.copyto(place, _colours(own, None)[indices], where=drawn[:, :, None])
         opaque = without_alpha(canvas.pixels)
         seen, mode = (canvas.pixels.copy(), "RGBA") if opaque is None else (opaque, "RGB")
-        yield Picture(mode, seen, lost=("palette",) if alone else ())
+        yield Picture(mode, seen, lost=("palette",) * alone + behind)
 
 
 def _coloured(canvas: Canvas) -> Canvas:
@@ -251,21 +319,43 @@ def _is_grey(palette: bytes) -> bool:
     return palette == bytes(index // 3 for index in range(len(palette)))
 
 
-def add_metadata(data: bytes, metadata: Metadata) -> bytes:
-    """A GIF with what it can hold of the records. ImageError for a packet that it cannot hold."""
-    extensions = []
+def write_picture(mode: str, pixels: Pixels, palette: bytes, transparency: bytes, metadata: Metadata) -> bytes:
+    """A GIF of one picture, of modes L and P, with what it can hold of the records.
+
+    palette, transparency: as `PixelImage` has them; of an alpha of mode P the last colour is taken as transparent.
+    ImageError for a size, a number of colours or a packet that it cannot hold.
+    """
+    height, width = pixels.shape
+    colours = _ALL_GREYS if mode == "L" else palette
+    depth = (len(colours) // 3 - 1).bit_length()
+    if max(width, height) > _MAX_SIDE:
+        raise ImageError("GIF cannot hold an image of this size")
+    if not 1 <= depth <= 8 or len(colours) != 3 << depth:
+        raise ImageError(f"GIF cannot hold a palette of {len(colours) // 3} colours, which is no power of two")
+    screen = struct.pack("<HHBBB", width, height, _OWN_PALETTE | 7 << 4 | depth - 1, 0, 0)
+    control = b""
+    if transparency:
+        key = len(transparency) - 1 if mode == "P" else struct.unpack(">H", transparency)[0]
+        control = struct.pack("<4BHBB", _EXTENSION, _CONTROL, _CONTROL_BYTES, _CONTROL_TRANSPARENT, 0, key, 0)
+    bits = max(2, depth)
+    coded = Image.fromarray(pixels).tobytes("gif", "L", bits, 0)
+    descriptor = struct.pack("<B4HBB", _IMAGE, 0, 0, width, height, 0, bits)
+    parts = (b"GIF89a", screen, colours, *_extensions(metadata), control, descriptor, coded, bytes((0, _TRAILER)))
+    return b"".join(parts)
+
+
+def _extensions(metadata: Metadata) -> Iterator[bytes]:
+    """Those of the records that GIF has extensions for."""
     for kind, content in metadata:
         if kind == XMP:
             if b"\0" in content:
                 raise ImageError("GIF cannot hold XMP with a NUL")
-            extensions.append(bytes([_EXTENSION]) + _APPLICATION_START + _XMP_NAME + content + _XMP_END)
+            yield bytes([_EXTENSION]) + _APPLICATION_START + _XMP_NAME + content + _XMP_END
         elif kind == ICC:
             profile = content.partition(b"\0")[2]
-            extensions.append(bytes([_EXTENSION]) + _APPLICATION_START + _ICC_NAME + _as_blocks(profile))
+            yield bytes([_EXTENSION]) + _APPLICATION_START + _ICC_NAME + _as_blocks(profile)
         elif kind == TEXT and content.startswith(_COMMENT_KEY):
-            extensions.append(bytes([_EXTENSION, _COMMENT]) + _as_blocks(content[len(_COMMENT_KEY) :]))
-    place = _screen_end(data)
-    return data[:place] + b"".join(extensions) + data[place:]
+            yield bytes([_EXTENSION, _COMMENT]) + _as_blocks(content[len(_COMMENT_KEY) :])
 
 
 def _as_blocks(content: bytes) -> bytes:
@@ -279,7 +369,7 @@ def _screen_end(data: bytes) -> int:
 
 
 def _palette_bytes(flags: int) -> int:
-    return 3 * (2 << (flags & 7)) if flags & 0x80 else 0
+    return 3 * (2 << (flags & 7)) if flags & _OWN_PALETTE else 0
 
 
 def _blocks(data: bytes, position: int) -> Iterator[bytes]:
