@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -17,8 +17,11 @@ from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.options import OptionKeywords, Options
 from bbcompress.pipeline.reader import Reader
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 NumpyArray = np.ndarray[Any, Any]
 AnyImage = PixelImage | NumpyArray | Image.Image
@@ -32,7 +35,8 @@ def as_image(image: AnyImage) -> PixelImage:
     return from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
 
 
-def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
+@arguments.checked
+def compress(image: AnyImage, k: int = 4, **options: Unpack[OptionKeywords]) -> bytes:
     """The bytes of the file of one image.
 
     image: an image of Pillow; or an array (height, width) or (height, width, samples) of bool, uint8 or uint16, as
@@ -43,14 +47,15 @@ def compress(image: AnyImage, k: int = 4, **options: Any) -> bytes:
 
     Raises:
         ImageError: it is no image, or nothing can keep it exactly. ModelError: a chosen model is missing.
-        BBCError: an option is out of range.
+        BBCError: an option is out of range. CallError, which is also a TypeError: there is no such option.
     """
     data, summary = Compressor(Options.of(k, options)).lone(as_image(image))
     for note in summary.notes:
-        warnings.warn(escaped(note), stacklevel=2)
+        warnings.warn(escaped(note), stacklevel=3)
     return data
 
 
+@arguments.checked
 def decompress(
     data: bytes,
     model: str | Path | None = None,

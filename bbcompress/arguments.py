@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import io
 import operator
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from bbcompress.errors import BBCError
+from bbcompress.errors import BBCError, CallError
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
+
+
+def checked(function: _Function) -> _Function:
+    """The function, or method: called with arguments that it does not have, or without those that it needs, it raises
+    CallError."""
+
+    @functools.wraps(function)
+    def call(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise  # from inside the function
+            options(named, [name for name in inspect.signature(function).parameters if name != "self"])
+            raise CallError(str(error).replace(".__init__()", "()")) from None
+
+    return cast(_Function, call)
+
+
+def checked_class(made: _Class) -> _Class:
+    """The class, whose constructor is `checked`."""
+    setattr(made, "__init__", checked(vars(made)["__init__"]))  # noqa: B010
+    return made
 
 
 def integer(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
@@ -74,18 +102,23 @@ def image_name(value: object) -> str | None:
 
 
 def options(given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises BBCError where an option is none."""
+    """Raises CallError where an option is none."""
     for name in given:
         if name not in known:
-            raise BBCError(f"there is no option {name!r}; there are {', '.join(known)}")
+            raise CallError(f"there is no option {name!r}; there are {', '.join(known)}") from None
+
+
+def no_text_file(name: str, value: object) -> None:
+    """Raises BBCError where a file is one of text."""
+    if isinstance(value, io.TextIOBase):
+        raise BBCError(f"{name} is a text file; open(..., 'rb') opens a binary one")
 
 
 def binary_file(value: Any) -> Any:
     """A file that can be read at any place. Raises BBCError."""
     if isinstance(value, bytes | bytearray | memoryview):
         raise BBCError("file must be a path or a binary file, not bytes; of what these hold io.BytesIO(...) makes one")
-    if isinstance(value, io.TextIOBase):
-        raise BBCError("file is a text file; open(..., 'rb') opens a binary one")
+    no_text_file("file", value)
     if not all(callable(getattr(value, method, None)) for method in ("read", "seek", "tell")):
         raise BBCError(f"file must be a path or a binary file, not {shown(value)}")
     if getattr(value, "closed", False):

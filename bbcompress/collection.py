@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image
@@ -19,15 +19,19 @@ from bbcompress.images.image import PixelImage
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
-from bbcompress.pipeline.options import Item, Options, Summary
+from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system import output
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Named = Mapping[str, AnyImage]
 Entries = Iterable[tuple[str | None, AnyImage] | tuple[str | None, AnyImage, int | None]]
 """Images with their names, and times, in whole seconds since 1970."""
 
 
+@arguments.checked_class
 class Archive(Mapping[str, PixelImage]):
     """A file of bbc as a mapping of names to images, in the order in which they were put in.
 
@@ -37,7 +41,7 @@ class Archive(Mapping[str, PixelImage]):
     where a named image has the same digits, these are its name alone. A lone image has the name of its file without the
     suffix.
 
-    Use it in a `with` block, or close it. One thread at a time.
+    Use it in a `with` block, or close it. One thread at a time. A closed one raises BBCError, whatever it is asked.
     """
 
     def __init__(
@@ -74,12 +78,13 @@ class Archive(Mapping[str, PixelImage]):
         self._lone_name = Path(str(getattr(file, "name", "image"))).stem
 
     def __len__(self) -> int:
-        return self._reader.image_count
+        return self._open_reader.image_count
 
     def __iter__(self) -> Iterator[str]:
         return (self.name(position) for position in range(len(self)))
 
     def __contains__(self, name: object) -> bool:
+        _ = self._open_reader
         return isinstance(name, str) and self._find(name) is not None
 
     def __getitem__(self, name: str) -> PixelImage:
@@ -97,8 +102,7 @@ class Archive(Mapping[str, PixelImage]):
             that it takes is missing. LimitError: its K is above the limit. BBCError: the archive, or its file, is
             closed.
         """
-        self._check_open()
-        return self._reader.read(arguments.integer("position", position))
+        return self._open_reader.read(arguments.integer("position", position))
 
     def images(self) -> Iterator[tuple[str, PixelImage]]:
         """Names and images, each group decoded once: the fast way to all of them.
@@ -106,37 +110,46 @@ class Archive(Mapping[str, PixelImage]):
         Raises:
             FormatError, ModelError, LimitError: as :meth:`read`.
         """
-        self._check_open()
-        return ((self.name(position), image) for position, image in self._reader.images())
+        return self._named(self._open_reader.images())
+
+    def _named(self, images: Iterator[tuple[int, PixelImage]]) -> Iterator[tuple[str, PixelImage]]:
+        while (found := next(images, None)) is not None:
+            yield self.name(found[0]), found[1]
+            _ = self._open_reader  # may be closed meanwhile
 
     def name(self, position: int) -> str:
         """The name of the image at a position. Raises IndexError if there is none."""
-        range(len(self))[position]
-        name = self._reader.names[position]
+        reader, position = self._open_reader, arguments.integer("position", position)
+        position = range(len(self))[position]
+        name = reader.names[position]
         if name is not None:
             return name
-        return number_name(position, len(self)) if self._reader.is_archive else self._lone_name
+        return number_name(position, len(self)) if reader.is_archive else self._lone_name
 
     def time(self, position: int) -> int | None:
         """When the image at a position was modified, in whole seconds since 1970; None if the file does not say."""
-        return self._reader.times[position]
+        return self._open_reader.times[arguments.integer("position", position)]
 
     @property
     def groups(self) -> Sequence[Sequence[int]]:
         """The positions of the images that are coded together, for each group in the order of the file."""
-        return self._reader.groups
+        return self._open_reader.groups
 
     def _find(self, name: str) -> int | None:
-        if not self._reader.is_archive:
+        reader = self._open_reader
+        if not reader.is_archive:
             return 0 if name == self._lone_name else None
-        position = self._reader.find(name)
+        position = reader.find(name)
         if position is None and name.isascii() and name.isdigit() and len(name) <= 18:
             position = int(name)  # of an image without name
         return position if position is not None and position < len(self) and self.name(position) == name else None
 
-    def _check_open(self) -> None:
+    @property
+    def _open_reader(self) -> Reader:
+        """Raises BBCError where the archive, or its file, is closed."""
         if self._closed or getattr(self._file, "closed", False):
             raise BBCError("the archive is closed")
+        return self._reader
 
     def close(self) -> None:
         """Close the file, if it was opened here, and forget what was decoded."""
@@ -146,6 +159,7 @@ class Archive(Mapping[str, PixelImage]):
             self._own.close()
 
     def __enter__(self) -> Archive:
+        _ = self._open_reader
         return self
 
     def __exit__(
@@ -154,9 +168,11 @@ class Archive(Mapping[str, PixelImage]):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self)} image{'s' * (len(self) != 1)}>"
+        count = self._reader.image_count
+        return f"<{type(self).__name__} of {count} image{'s' * (count != 1)}{', closed' * self._closed}>"
 
 
+@arguments.checked
 def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.open`
     file: str | Path | BinaryIO,
     model: str | Path | None = None,
@@ -169,10 +185,17 @@ def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.ope
 
 
 @overload  # of a union mypy would not say what the values of a dict are to be
-def write(path: str | Path, images: Named, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
+def write(
+    path: str | Path, images: Named, k: int = 4, overwrite: bool = False, **options: Unpack[OptionKeywords]
+) -> Summary: ...
 @overload
-def write(path: str | Path, images: Entries, k: int = 4, overwrite: bool = False, **options: Any) -> Summary: ...
-def write(path: str | Path, images: Named | Entries, k: int = 4, overwrite: bool = False, **options: Any) -> Summary:
+def write(
+    path: str | Path, images: Entries, k: int = 4, overwrite: bool = False, **options: Unpack[OptionKeywords]
+) -> Summary: ...
+@arguments.checked
+def write(
+    path: str | Path, images: Named | Entries, k: int = 4, overwrite: bool = False, **options: Unpack[OptionKeywords]
+) -> Summary:
     """Write images as an archive, which gets its name when all of it is on the disk.
 
     images: a mapping of names to images, or pairs of name and image, or triples with a time in whole seconds since
@@ -192,10 +215,11 @@ def write(path: str | Path, images: Named | Entries, k: int = 4, overwrite: bool
 
 
 @overload
-def add(path: str | Path, images: Named, k: int = 4, **options: Any) -> Summary: ...
+def add(path: str | Path, images: Named, k: int = 4, **options: Unpack[OptionKeywords]) -> Summary: ...
 @overload
-def add(path: str | Path, images: Entries, k: int = 4, **options: Any) -> Summary: ...
-def add(path: str | Path, images: Named | Entries, k: int = 4, **options: Any) -> Summary:
+def add(path: str | Path, images: Entries, k: int = 4, **options: Unpack[OptionKeywords]) -> Summary: ...
+@arguments.checked
+def add(path: str | Path, images: Named | Entries, k: int = 4, **options: Unpack[OptionKeywords]) -> Summary:
     """Add images to an archive, behind what is there; the arguments are those of :func:`write`.
 
     All of them are there when this returns; whatever ends it otherwise, the archive is what it was.
@@ -213,7 +237,7 @@ def add(path: str | Path, images: Named | Entries, k: int = 4, **options: Any) -
 
 def _warned(summary: Summary) -> Summary:
     for note in summary.notes:
-        warnings.warn(escaped(note), stacklevel=3)
+        warnings.warn(escaped(note), stacklevel=4)
     return summary
 
 

@@ -39,6 +39,10 @@ class BBCError(Exception):
         return f"{self.args[0]}; {advice}" if advice else str(self.args[0])
 
 
+class CallError(BBCError, TypeError):
+    """A function of bbc is called with an argument that it does not have, or without one that it needs."""
+
+
 class DataError(BBCError):
     """A data set is missing, damaged or of a kind that cannot be trained on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -15,6 +16,7 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
+from bbcompress.pipeline.options import OptionKeywords
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
@@ -46,6 +48,34 @@ def closed_archive() -> bbc.Archive:
 def archive_of_a_closed_file() -> bbc.Archive:
     with open("set.bbc", "rb") as file:
         return bbc.open(file)
+
+
+def archive_closed_in_use() -> bbc.Archive:
+    with bbc.open("set.bbc") as archive:
+        images, names = archive.images(), iter(archive)
+        next(images), next(names)
+    for left in (images, names):
+        with pytest.raises(bbc.BBCError, match="the archive is closed"):
+            next(left)
+    return archive
+
+
+USES_OF_AN_ARCHIVE: tuple[Callable[[bbc.Archive], Any], ...] = (
+    lambda archive: archive["a.png"],
+    lambda archive: archive.get("a.png"),
+    lambda archive: archive.read(0),
+    lambda archive: list(archive.images()),
+    lambda archive: list(archive),
+    lambda archive: len(archive),
+    lambda archive: bool(archive),
+    lambda archive: "a.png" in archive,
+    lambda archive: any_(archive.__contains__, 3)(),
+    lambda archive: list(archive.items()),
+    lambda archive: archive.name(0),
+    lambda archive: archive.time(0),
+    lambda archive: archive.groups,
+    lambda archive: archive.__enter__(),
+)
 
 
 def closed_image() -> Image.Image:
@@ -102,9 +132,111 @@ def wrong_images() -> Wrong:
         (any_(bbc.to_pillow, GREY), "a ndarray is no PixelImage"),
         (any_(bbc.PixelImage, "L", [[1]]), "pixels must be an array"),
         (any_(bbc.PixelImage, "X", GREY), "mode X"),
-        (any_(bbc.read_image, 3), "source must be a path"),
-        (any_(bbc.read_image, "missing.png"), "No such file"),
+        (any_(bbc.PixelImage, ["L"], GREY), "mode"),
+        (any_(bbc.PixelImage, "P", GREY, palette="abc"), "palette must be bytes, not 'abc'"),
+        (any_(bbc.PixelImage, "L", GREY, transparency=3), "transparency must be bytes, not 3"),
+        (any_(bbc.PixelImage, "L", GREY, metadata=[b"x"]), "metadata must be a tuple of Record"),
+        (any_(bbc.PixelImage, "L", GREY, lost="x"), "lost must be a tuple of str"),
+        *(
+            (any_(read, *wrong, **named), message)
+            for read in (bbc.read_image, bbc.read_frames)
+            for wrong, named, message in wrong_sources()
+        ),
+        (any_(bbc.read_image, "a.png", formats="PNG"), "formats must be some of PNG"),
+        (any_(bbc.read_image, "a.png", formats=["EXE"]), "formats must be some of PNG"),
     ]
+
+
+def wrong_sources() -> list[tuple[tuple[Any, ...], dict[str, Any], str]]:
+    """Arguments of what reads image files, and what is said of each."""
+    return [
+        ((3,), {}, "source must be a path"),
+        (("missing.png",), {}, "missing.png: cannot be read: No such file"),
+        ((io.StringIO("x"),), {}, "source is a text file; open"),
+        ((io.StringIO(""),), {}, "source is a text file; open"),
+        ((open(os.devnull),), {}, "source is a text file; open"),
+        ((OfNoBytes("text"),), {}, "source must be a binary file: read.. gives 'text'"),
+        ((OfNoBytes(None),), {}, "source must be a binary file: read.. gives None"),
+        ((closed_file(),), {}, "cannot be read"),
+        ((open("other", "wb"),), {}, "cannot be read"),
+        ((io.BytesIO(b""),), {}, "is empty"),
+        ((b"",), {}, "is empty"),
+        (("a\0b",), {}, "cannot be read"),
+        ((b"x",), {"max_pixels": "many"}, "max_pixels must be"),
+    ]
+
+
+class OfNoBytes:
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def read(self, size: int = -1) -> Any:
+        return self.found
+
+
+CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], str, str]] = [
+    (bbc.compress, (GREY,), "image", "modle"),
+    (bbc.decompress, (b"",), "data", "modle"),
+    (bbc.open, ("set.bbc",), "file", "modle"),
+    (bbc.Archive, ("set.bbc",), "file", "max_pixel"),
+    (bbc.write, ("new.bbc", {}), "path", "overwrit"),
+    (bbc.add, ("set.bbc", {}), "path", "overwrite"),
+    (bbc.read_image, ("a.png",), "source", "max_pixel"),
+    (bbc.read_frames, ("a.png",), "source", "formats"),
+    (bbc.from_array, (GREY,), "array", "mode"),
+    (bbc.from_pillow, (None,), "image", "mode"),
+    (bbc.to_pillow, (None,), "image", "mode"),
+    (bbc.PixelImage, ("L", GREY), "mode", "colours"),
+]
+"""What is public, arguments that it takes, the name of the first one, and a name that is none."""
+
+
+def test_names_and_numbers_of_arguments() -> None:
+    """One way everywhere: what Python says as a TypeError is a BBCError, too."""
+    for function, given, first, unknown in CALLS:
+        for call, expected in (
+            (any_(function, *given, **{unknown: 1}), f"there is no option '{unknown}'; there are "),
+            (any_(function), f"missing .* '{first}'"),
+            (any_(function, *given, **{first: 1}), f"(no option|multiple values for argument) '{first}'"),
+            (any_(function, *given, *range(20)), "takes .* positional arguments? but"),
+        ):
+            with pytest.raises(bbc.BBCError, match=expected) as caught:
+                call()
+            assert isinstance(caught.value, TypeError), function
+            assert "__init__" not in str(caught.value)
+    with pytest.raises(bbc.BBCError, match="no option 'stesp'; there are model, steps, encoder"):
+        any_(bbc.Options, stesp=1)()
+    with pytest.raises(bbc.BBCError, match=r"Options.. takes"):
+        any_(bbc.Options, *range(20))()
+
+
+def test_errors_of_type_inside_stay_what_they_are() -> None:
+    def images() -> Iterator[tuple[str, Any]]:
+        raise TypeError("mine")
+        yield
+
+    with pytest.raises(TypeError, match="mine") as caught:
+        bbc.write("new.bbc", images())
+    assert not isinstance(caught.value, bbc.BBCError)
+
+
+def test_a_type_checker_sees_misspelt_options() -> None:
+    """mypy fails where it sees no fault in a line that says that there is one."""
+    for call in (
+        lambda: bbc.compress(GREY, modle="x"),  # type: ignore[call-arg]
+        lambda: bbc.compress(GREY, binary=3),  # type: ignore[arg-type]
+        lambda: bbc.write("new.bbc", {"a": GREY}, modle="x"),  # type: ignore[call-overload]
+        lambda: bbc.add("set.bbc", {"a": GREY}, modle="x"),  # type: ignore[call-overload]
+        lambda: bbc.decompress(b"", modle="x"),  # type: ignore[call-arg]
+        lambda: bbc.open("set.bbc", modle="x"),  # type: ignore[call-arg]
+        lambda: bbc.read_image("a.png", modle="x"),  # type: ignore[call-arg]
+        lambda: bbc.Options(modle="x"),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(bbc.BBCError):
+            call()
+    assert {field.name: field.type for field in dataclasses.fields(bbc.Options) if field.name != "steps"} == (
+        {name: kind.__forward_arg__ for name, kind in OptionKeywords.__annotations__.items()}
+    )
 
 
 def wrong_options() -> Wrong:
@@ -167,10 +299,13 @@ def wrong_files() -> Wrong:
         (any_(open_, "set.bbc", max_pixels="x"), "max_pixels must be"),
         (any_(open_, "set.bbc", max_steps=-1), "max_steps must be"),
         (any_(open_, "set.bbc", model=3), "model must be"),
-        (lambda: closed_archive()["a.png"], "the archive is closed"),
-        (lambda: closed_archive().read(0), "the archive is closed"),
-        (lambda: list(closed_archive().images()), "the archive is closed"),
-        (lambda: archive_of_a_closed_file()["a.png"], "the archive is closed"),
+        *(
+            (lambda use=use, closed=closed: use(closed()), "the archive is closed")
+            for use in USES_OF_AN_ARCHIVE
+            for closed in (closed_archive, archive_of_a_closed_file, archive_closed_in_use)
+        ),
+        (lambda: any_(bbc.open("set.bbc").name, "a")(), "position must be a whole number, not 'a'"),
+        (lambda: any_(bbc.open("set.bbc").time, "a")(), "position must be a whole number, not 'a'"),
         (lambda: any_(bbc.open("set.bbc").read, "a")(), "position must be a whole number, not 'a'"),
         (any_(decompress, b""), "not a .bbc file"),
         *((any_(decompress, data), "data must be the bytes") for data in ("x", None, 5, pathlib.Path("lone.bbc"))),
@@ -184,7 +319,7 @@ def wrong_files() -> Wrong:
 def some_files(request: pytest.FixtureRequest) -> None:
     for fixture in ("tiny_models", "empty_folder"):  # first
         request.getfixturevalue(fixture)
-    bbc.write("set.bbc", {"a.png": GREY})
+    bbc.write("set.bbc", {"a.png": GREY, "b.png": GREY[:2]})
     pathlib.Path("lone.bbc").write_bytes(bbc.compress(GREY))
     os.mkdir("folder")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bbcompress import arguments
 from bbcompress.errors import ImageError
 from bbcompress.images.metadata import (
     CHUNK_BEFORE_PIXELS,
@@ -54,6 +55,7 @@ def samples_of(mode: str) -> int:
     return MODES[mode][1]
 
 
+@arguments.checked_class
 @dataclass(frozen=True, eq=False)
 class PixelImage:
     """An image of one of Pillow's modes 1, L, LA, P, RGB, RGBA, CMYK, I;16, or LA;16, RGB;16, RGBA;16, which it lacks.
@@ -77,8 +79,14 @@ class PixelImage:
     metadata: Metadata = ()
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
+        if not isinstance(self.mode, str) or self.mode not in MODES:
             raise ImageError(f"images of mode {self.mode} are not supported")
+        for name, value in (("palette", self.palette), ("transparency", self.transparency)):
+            if not isinstance(value, bytes):
+                raise ImageError(f"the {name} must be bytes, not {arguments.shown(value)}")
+        for name, given, kind in (("metadata", self.metadata, Record), ("lost", self.lost, str)):
+            if not isinstance(given, tuple | list) or not all(isinstance(part, kind) for part in given):
+                raise ImageError(f"{name} must be a tuple of {kind.__name__}, not {arguments.shown(given)}")
         if not isinstance(self.pixels, np.ndarray):
             raise ImageError(f"pixels must be an array, not a {type(self.pixels).__name__}")
         dtype, samples = MODES[self.mode]
@@ -185,6 +193,7 @@ class BinaryView:
         return PixelImage(self.mode, np.array(self.levels, dtype=np.uint8)[self.bits])
 
 
+@arguments.checked
 def from_array(array: Pixels) -> PixelImage:
     """An image from an array (h, w) or (h, w, samples), of any byte order and strides.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from bbcompress import arguments
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.images.image import MODES, PixelImage, Pixels, band_rows
 from bbcompress.images.metadata import (
@@ -61,6 +62,7 @@ def bare_pillow(image: PixelImage) -> Image.Image:
     return made
 
 
+@arguments.checked
 def to_pillow(image: PixelImage) -> Image.Image:
     """The image as one of Pillow: mode, palette, transparency (`info["transparency"]`), and the metadata in `info`.
 
@@ -93,6 +95,7 @@ def transparency_of(image: PixelImage) -> bytes | int | tuple[int, ...]:
     return key if image.mode == "RGB" else int(key[0])
 
 
+@arguments.checked
 def from_pillow(image: Image.Image, given: Mapping[str, Any] | None = None) -> PixelImage:
     """An image of Pillow as one of ours: its pixels as Pillow has them, palette, transparency, and of `info` the ICC
     profile, EXIF, XMP, resolution, comment, gamma, sRGB and chromaticities; of PNGs that Pillow opened also the texts.

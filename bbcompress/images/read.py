@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import BinaryIO
 
-from bbcompress.errors import ImageError
-from bbcompress.images.formats.registry import Pictures
+from bbcompress import arguments
+from bbcompress.errors import BBCError, ImageError
+from bbcompress.images.formats.registry import Pictures, image_formats
 from bbcompress.images.image import PixelImage
 from bbcompress.images.signatures import START_BYTES, format_of, why_not
 from bbcompress.limits import MAX_PIXELS
@@ -22,35 +23,49 @@ MAX_FILE_BYTES = 1 << 32
 """Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
 
 
+AnySource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""What an image file is read from: its path, its bytes, or an open binary file."""
+
+
+@arguments.checked
 def read_image(
-    source: str | PathLike[str] | bytes,
+    source: AnySource,
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
     formats: Sequence[str] | None = None,
 ) -> PixelImage:
-    """Read an image file, given by its path or its bytes, exactly.
+    """Read an image file exactly.
 
+    source: its path, its bytes, or an open binary file, of which the rest is read.
     name: what errors call it; the path where None.
     formats: Pillow's names of those allowed; None for all that are read.
 
     ImageError, one line, for what cannot be read, is damaged, animated, of several pages, above `max_pixels`
-    or of a kind that would not be kept exactly.
+    or of a kind that would not be kept exactly. BBCError: another argument is wrong.
     """
+    most = arguments.integer("max_pixels", max_pixels, 1)
+    known = [form.name for form in image_formats()]
+    if formats is not None and (isinstance(formats, str) or not set(formats) <= set(known)):
+        raise BBCError(f"formats must be some of {', '.join(known)}, not {arguments.shown(formats)}")
     data, name = load_file(source, name)
     with _named_errors(name):
-        return _read(data, max_pixels, formats)
+        return _read(data, most, formats)
 
 
-def read_frames(
-    source: str | PathLike[str] | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS
-) -> Iterator[PixelImage]:
+@arguments.checked
+def read_frames(source: AnySource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[PixelImage]:
     """Read all pages of a TIFF, or all pictures of an animation as they are seen, one by one; of other files the image.
 
-    ImageError as from :func:`read_image`, but for animations and pages.
+    The arguments, and ImageError, are as of :func:`read_image`, but for animations and pages.
     """
+    most = arguments.integer("max_pixels", max_pixels, 1)
     data, name = load_file(source, name)
     with _named_errors(name):
-        images = _parse(data, max_pixels).images
+        images = _parse(data, most).images
+    return _one_by_one(images, name)
+
+
+def _one_by_one(images: Iterator[PixelImage], name: str) -> Iterator[PixelImage]:
     while True:
         with _named_errors(name):
             image = next(images, None)
@@ -59,7 +74,7 @@ def read_frames(
         yield image
 
 
-def load_file(source: str | PathLike[str] | bytes | BinaryIO, name: str | None = None) -> tuple[bytes, str]:
+def load_file(source: AnySource, name: str | None = None) -> tuple[bytes, str]:
     """The bytes of an image file, or of what is left of an open one, and what to call it.
 
     Of what does not begin as an image of a format that is read only the beginning is read.
@@ -68,15 +83,16 @@ def load_file(source: str | PathLike[str] | bytes | BinaryIO, name: str | None =
         ImageError: it cannot be read, is empty, is no image, or has more than `MAX_FILE_BYTES`.
     """
     try:
-        if isinstance(source, bytes):
+        if isinstance(source, bytes | bytearray | memoryview):
             name = name or "the image"
-            data = source
+            data = bytes(source)
         elif isinstance(source, str | PathLike):
             name = name or str(source)
             with open(source, "rb") as file:
                 data = _load(file, name)
         elif callable(getattr(source, "read", None)):
             name = name or "the image"
+            arguments.no_text_file("source", source)
             data = _load(source, name)
         else:
             raise ImageError(f"source must be a path, bytes or a binary file, not a {type(source).__name__}")
@@ -90,6 +106,8 @@ def load_file(source: str | PathLike[str] | bytes | BinaryIO, name: str | None =
 
 def _load(file: BinaryIO, name: str) -> bytes:
     start = file.read(START_BYTES)
+    if not isinstance(start, bytes):
+        raise ImageError(f"source must be a binary file: read() gives {arguments.shown(start)}")
     if start and format_of(start) is None:
         raise ImageError(f"{name}: {why_not(start)}")
     size = _size_of(file)

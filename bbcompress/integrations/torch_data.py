@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
+from bbcompress import arguments
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
@@ -20,6 +21,7 @@ from bbcompress.images.pillow import to_pillow
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
 
 
+@arguments.checked_class
 class ArchiveDataset(Dataset[Any]):
     """The images of a file of bbc by their positions; each process that reads opens the file for itself.
 
@@ -46,9 +48,11 @@ class ArchiveDataset(Dataset[Any]):
             FormatError: it is no file of bbc, or damaged. ModelError: a chosen model is missing. BBCError: the file
             cannot be read.
         """
-        self.path = Path(path).absolute()
+        if transform is not None and not callable(transform):
+            raise BBCError(f"transform must be a function of an image, not {arguments.shown(transform)}")
+        self.path = arguments.path("path", path).absolute()
         self.transform = transform
-        self._names, self._choice = names, (model, device, max_pixels, max_steps)
+        self._names, self._choice = arguments.flag("names", names), (model, device, max_pixels, max_steps)
         self._opened: tuple[int, Archive] | None = None
         self.groups = list(self.archive.groups)
         """The positions of the images of each group."""
@@ -82,6 +86,7 @@ def pixels_tensor(image: PixelImage) -> torch.Tensor:
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
 
 
+@arguments.checked_class
 class GroupBatchSampler(Sampler[list[int]]):
     """Batches of positions in which groups stay together, for `DataLoader(dataset, batch_sampler=...)`.
 
@@ -104,12 +109,13 @@ class GroupBatchSampler(Sampler[list[int]]):
         generator: for that; None seeds one from PyTorch's, as its own samplers do.
 
         Raises:
-            BBCError: batch_size is below 1, or workers below 0.
+            BBCError: batch_size is below 1, or workers below 0; or another argument is wrong.
         """
-        if batch_size < 1 or workers < 0:
-            raise BBCError("a batch has at least 1 image, and workers are not below 0")
-        self._batch_size = batch_size
-        self._shuffle, self._drop_last = shuffle, drop_last
+        if not isinstance(dataset, ArchiveDataset):
+            raise BBCError(f"dataset must be an ArchiveDataset, not {arguments.shown(dataset)}")
+        self._batch_size = batch_size = arguments.integer("batch_size", batch_size, 1)
+        workers = arguments.integer("workers", workers, 0)
+        self._shuffle, self._drop_last = arguments.flag("shuffle", shuffle), arguments.flag("drop_last", drop_last)
         self._generator = generator
         self._streams: list[list[Sequence[int]]] = [[] for _ in range(max(1, workers))]
         counts = [0] * len(self._streams)

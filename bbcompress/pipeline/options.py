@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -24,6 +24,7 @@ FALLBACK = "fallback"
 """What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
 
 
+@arguments.checked_class
 @dataclass(frozen=True)
 class Options:
     """How to compress.
@@ -78,6 +79,19 @@ class Options:
         """What the codecs need to know."""
         rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
         return CodingSettings(self.encoder, self.steps, rate)
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The keyword arguments of functions of Python that have them besides `k`: the fields of `Options` but `steps`."""
+
+    model: str | Path | None
+    encoder: str
+    learning_rate: float | None
+    binary: bool
+    verify: bool
+    device: str
+    jobs: int
+    max_pixels: int
 
 
 def stored_by(item: bytes) -> str:

@@ -7,6 +7,7 @@ import pickle
 from collections import defaultdict
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,8 +142,18 @@ def test_order_is_the_files_or_random_as_the_generator_says(path: Path) -> None:
 
 def test_arguments_out_of_range_are_refused(path: Path) -> None:
     dataset = bbc.ArchiveDataset(path)
-    for size, workers in ((0, 1), (1, -1)):
-        with pytest.raises(bbc.BBCError, match="at least 1"):
-            bbc.GroupBatchSampler(dataset, size, workers)
+    for size, workers in ((0, 1), (1, -1), ("8", 1), (1.5, 1)):
+        with pytest.raises(bbc.BBCError, match="whole number of at least"):
+            bbc.GroupBatchSampler(dataset, size, workers)  # type: ignore[arg-type]
+    wrong: Any = [
+        (lambda: bbc.ArchiveDataset(3), "path must be"),  # type: ignore[arg-type]
+        (lambda: bbc.ArchiveDataset(path, transform=3), "transform must be"),  # type: ignore[arg-type]
+        (lambda: bbc.ArchiveDataset(path, name=True), "no option 'name'"),  # type: ignore[call-arg]
+        (lambda: bbc.GroupBatchSampler(path, 3), "dataset must be"),  # type: ignore[arg-type]
+        (lambda: bbc.GroupBatchSampler(dataset, 3, shufle=True), "no option 'shufle'"),  # type: ignore[call-arg]
+    ]
+    for call, message in wrong:
+        with pytest.raises(bbc.BBCError, match=message):
+            call()
     with pytest.raises(bbc.BBCError, match="cannot be read"):
         bbc.ArchiveDataset(path.with_name("none.bbc"))
