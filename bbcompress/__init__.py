@@ -13,27 +13,27 @@ package alone imports neither numpy nor Pillow, and PyTorch only `ArchiveDataset
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from bbcompress.errors import (
-    NEEDS_TORCH,
-    BBCError,
-    DataError,
-    FormatError,
-    ImageError,
-    LimitError,
-    MissingModelError,
-    ModelError,
-    OutputExistsError,
-    TrainingError,
-)
 from bbcompress.integrations.pillow_hook import register_with_pillow
 from bbcompress.version import __version__ as __version__
 
+TYPE_CHECKING = False  # that of `typing`, which is as slow as all else that `bbc` imports before it minds Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from bbcompress.api import compress, decompress
     from bbcompress.collection import Archive, add, open, write
+    from bbcompress.errors import (
+        BBCError,
+        CallError,
+        DataError,
+        FormatError,
+        ImageError,
+        LimitError,
+        MissingModelError,
+        ModelError,
+        OutputExistsError,
+        TrainingError,
+    )
     from bbcompress.images.image import PixelImage, from_array
     from bbcompress.images.pillow import from_pillow, to_pillow
     from bbcompress.images.read import read_frames, read_image
@@ -44,6 +44,7 @@ __all__ = [
     "Archive",
     "ArchiveDataset",
     "BBCError",
+    "CallError",
     "DataError",
     "FormatError",
     "GroupBatchSampler",
@@ -68,7 +69,12 @@ __all__ = [
     "write",
 ]
 
+_ERRORS = (
+    "BBCError", "CallError", "DataError", "FormatError", "ImageError", "LimitError", "MissingModelError", "ModelError",
+    "OutputExistsError", "TrainingError",
+)  # fmt: skip
 _PLACES = {
+    **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(("compress", "decompress"), "api"),
     **dict.fromkeys(("Options", "Summary"), "pipeline.options"),
     **dict.fromkeys(("Archive", "add", "open", "write"), "collection"),
@@ -84,11 +90,15 @@ def __getattr__(name: str) -> Any:
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     try:
         value = globals()[name] = getattr(import_module(f"{__name__}.{place}"), name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
+        from bbcompress.errors import NEEDS_TORCH
+
         raise ModuleNotFoundError(f"{__name__}.{name} {NEEDS_TORCH}", name="torch") from error
     return value
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from process_state import STATES
 
 # A machine may be slow, and a first call may compile a kernel: no property depends on time.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,14 +14,10 @@ settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)
-def logger_as_imported() -> Iterator[None]:
-    """The package's logger is as its import leaves it; what a command changes of it, for its notices, is undone.
-
-    `setLevel` also empties the logger's memory of which levels are enabled; an assignment to `level` does not.
-    """
-    logger = logging.getLogger("bbcompress")
-    handlers, level, propagate, disabled = logger.handlers, logger.level, logger.propagate, logger.disabled
-    logger.handlers = list(handlers)
+def process_as_it_was() -> Iterator[None]:
+    """What a test changes of its process, and does not undo, is undone. Warnings are pytest's own to undo."""
+    before = [read() for read, _ in STATES]
     yield
-    logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
-    logger.setLevel(level)
+    for (read, write), state in zip(STATES, before, strict=True):
+        if state != {} and read() != state:
+            write(state)

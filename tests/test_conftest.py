@@ -1,10 +1,19 @@
-"""A test that a command ran before sees the package's notices all the same."""
+"""What one test changes of its process no other test sees, such as a command that silences the package's notices."""
 
 from __future__ import annotations
 
 import logging
+import os
+import random
+import signal
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageFile
+from process_state import STATES
+from threadpoolctl import threadpool_limits
 
 from bbcompress.cli.progress import set_up_notices
 
@@ -20,3 +29,28 @@ def test_a_command_silences_notices() -> None:
 def test_notices_are_told_after_it(caplog: pytest.LogCaptureFixture) -> None:
     LOGGER.warning("is told")
     assert caplog.messages == ["is told"]
+
+
+BEFORE = [read() for read, _ in STATES]
+
+
+def test_a_test_changes_its_process(tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+    os.umask(0o123)
+    os.environ["LEFT_BEHIND"] = "x"
+    os.environ.pop("PATH", None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Image.MAX_IMAGE_PIXELS = 7
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    np.seterr(all="ignore")
+    random.seed(1)
+    np.random.seed(1)
+    sys.path.append("left behind")
+    threadpool_limits(1)
+
+
+def test_it_is_as_it_was() -> None:
+    for (read, _), before in zip(STATES, BEFORE, strict=True):
+        if before != {}:
+            assert read() == before

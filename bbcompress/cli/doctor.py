@@ -11,6 +11,7 @@ import click
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import say
 from bbcompress.cli.options import model_option
+from bbcompress.cli.progress import set_up_notices
 
 
 @main.command()
@@ -25,6 +26,7 @@ def doctor(context: click.Context, gpu: bool, as_json: bool, model: str | None) 
     """
     from bbcompress.pipeline.doctor import examine
 
+    set_up_notices(quiet=False)
     found = examine(model, gpu)
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -3,49 +3,119 @@
 from __future__ import annotations
 
 import errno
-import signal
+import os
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
-from bbcompress.escaping import escaped
-from bbcompress.system.signals import Terminated, termination_raises
+from bbcompress.system.interrupt import SIGNALLED
+from bbcompress.system.signals import SIGINT, Terminated, signals_raise
 from bbcompress.version import __version__
-
-SIGNALLED = 128
-"""Exit status of what a signal ends, with the signal's number added, as shells have it."""
 
 
 class Group(click.Group):
-    """Reports errors of bbc as one line on stderr and exit status 1."""
+    """Reports errors as one line on stderr and an exit status; docs/cli.md has the list."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        with _reported():
+            return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with termination_raises():
-                return super().invoke(ctx)
-        except click.ClickException as error:  # one of use: some of click's own lines quote arguments as they are
-            error.message = escaped(error.message)  # type: ignore[misc]
+        with _reported(), signals_raise(), _warnings_told():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """What goes wrong within the block is told, and is an `Exit` then, which click makes the exit status of."""
+    try:
+        yield
+    except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2 on: the help, where nothing is asked for
             raise
-        except BBCError as error:
-            tell(f"error: {error.for_command_line}")
-            ctx.exit(error.exit_code)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # click ends quietly then
-                raise
-            place = f"{error.filename}: " if error.filename else ""
-            tell(f"error: {place}{error.strerror or error}")
-            ctx.exit(1)
-        except MemoryError:
-            tell("error: there is not enough memory")
-            ctx.exit(1)
-        except (KeyboardInterrupt, Terminated) as error:
-            with suppress(OSError):  # the terminal may be gone
-                tell("interrupted")
-            ctx.exit(SIGNALLED + (error.number if isinstance(error, Terminated) else signal.SIGINT))
+        tell(f"error: {_one_line(error)}")
+        raise Exit(error.exit_code) from None
+    except BBCError as error:
+        tell(f"error: {error.for_command_line}")
+        raise Exit(error.exit_code) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # click ends quietly then
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        tell(f"error: {place}{error.strerror or error}")
+        _forget_what_cannot_be_written()
+        raise Exit(1) from None
+    except MemoryError:
+        tell("error: there is not enough memory")
+        raise Exit(1) from None
+    except (KeyboardInterrupt, Terminated) as error:
+        with suppress(OSError):  # the terminal may be gone
+            tell("interrupted")
+        raise Exit(SIGNALLED + (error.number if isinstance(error, Terminated) else SIGINT)) from None
+    except Exception as error:
+        library = _not_imported(error)
+        if library is None:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        tell(f"error: {library} cannot be imported: {reason}")
+        raise Exit(1) from None
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Warnings, as of a library about a variable of the environment, are one line each."""
+    show = warnings.showwarning
+
+    def tell_of(message: Warning | str, *_: Any, **__: Any) -> None:
+        lines = [line for line in str(message).splitlines() if line.strip()]
+        tell(f"warning: {lines[0] if lines else type(message).__name__}")
+
+    warnings.showwarning = tell_of
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
+def _one_line(error: click.UsageError) -> str:
+    """What is wrong in how a command was called, and where to read on."""
+    text = " ".join(error.format_message().split("\n")).replace("\t", " ").rstrip(".")
+    where = "" if error.ctx is None else f" (try '{error.ctx.command_path} --help')"
+    return f"{text[:1].lower()}{text[1:]}{where}"
+
+
+def _not_imported(error: Exception) -> str | None:
+    """The library of others in whose import an error was raised: it may be missing, or not like a variable of the
+    environment. None where it was raised elsewhere."""
+    trace, names = error.__traceback__, []
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "<module>":
+            names.append(str(trace.tb_frame.f_globals.get("__name__", "")))
+        trace = trace.tb_next
+    if isinstance(error, ImportError):
+        names.append(error.name or "")
+    packages = [name.partition(".")[0] for name in names]
+    return next((package for package in packages if package not in ("", "__main__", "bbcompress")), None)
+
+
+def _forget_what_cannot_be_written() -> None:
+    """Where stdout cannot be written, what is left of it is dropped: Python would try once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):  # it may be no file of the system
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+    except (AttributeError, ValueError):  # it is closed
+        pass
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -9,8 +9,9 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, count_of, open_file
-from bbcompress.cli.messages import say
+from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
+from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
 
 
@@ -101,6 +102,7 @@ def models(model: str | None) -> None:
     """List the models that are installed: name, id, data, rate, size."""
     from bbcompress.models.zoo import Zoo
 
+    set_up_notices(quiet=False)
     for entry in Zoo(model).entries:
         try:
             card = entry.card
@@ -110,7 +112,10 @@ def models(model: str | None) -> None:
             text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
             text += f"  {f'{rate:.4f}' if isinstance(rate, float) else '?'} bits/dim  {size / 1e6:.1f} MB"
             text += "" if entry.is_default else "  (only with -m)"
-        except (BBCError, OSError) as error:
-            say(f"{entry.folder}: {error}", err=True)
+        except BBCError as error:  # which names the file
+            tell(str(error))
+            continue
+        except OSError as error:
+            tell(f"{error.filename or entry.folder}: {error.strerror or error}")
             continue
         say(text)  # outside: a reader that has had enough is no fault of the model

@@ -27,8 +27,10 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
     """Names of installed models, else folders."""
     from click.shell_completion import CompletionItem
 
+    from bbcompress.cli.progress import set_up_notices
     from bbcompress.models.zoo import Zoo
 
+    set_up_notices(quiet=True)
     try:
         names = sorted({entry.name for entry in Zoo(None).entries if entry.name.startswith(incomplete)})
     except BBCError:  # of a damaged card; no place to say so

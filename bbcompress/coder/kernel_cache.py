@@ -28,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bbcompress.errors import BBCError
 from bbcompress.system import kernel_files
 from bbcompress.system.kernel_files import Place
 
@@ -195,8 +196,15 @@ def _warn_not_kept(path: str, reason: str) -> None:
 
 
 def _numba() -> Any:
-    """numba, which has no type stubs, imported late."""
-    return importlib.import_module("numba")
+    """numba, which has no type stubs, imported late.
+
+    Raises BBCError where its list of the processor's features is none, at which LLVM would end the process.
+    """
+    numba = importlib.import_module("numba")
+    features = numba.config.CPU_FEATURES or ""
+    if not all(part.startswith(("+", "-")) for part in features.split(",") if part):
+        raise BBCError(f"NUMBA_CPU_FEATURES must be a list such as +avx2,-fma, not {features!r}")
+    return numba
 
 
 @functools.cache

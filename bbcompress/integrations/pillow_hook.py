@@ -7,15 +7,16 @@ rest. So where it is not imported yet, its import is awaited.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any, cast
 
 from bbcompress.archive.signature import MAGIC, MIME, PILLOW_FORMAT, SUFFIX
 
+TYPE_CHECKING = False  # that of `typing`, which is slow; this module is imported with the package
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import IO, Any
 
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
@@ -46,8 +47,8 @@ class _Awaited:
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if find is None else find(fullname, path, target)
             if spec is not None:
-                if spec.loader is not None:  # of ours, a Loader in all but name: their module is slow
-                    spec.loader = cast(Any, _Registering(spec.loader, self))
+                if spec.loader is not None:  # ours is a Loader in all but name: their module is slow
+                    spec.loader = _Registering(spec.loader, self)  # type: ignore[assignment]
                 return spec
         return None
 

@@ -5,6 +5,8 @@ Models are looked for where the user points (`-m`), in the directories of BBC_MO
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.models.resnet import ExactResNetVAE, ResNetWeights
 from bbcompress.models.shipped import shipped_model_folders
+
+_log = logging.getLogger(__name__)
 
 ENVIRONMENT_VARIABLE = "BBC_MODELS"
 BERNOULLI = "bernoulli"
@@ -93,12 +97,12 @@ class Zoo:
         Raises:
             ModelError: `chosen` is none of these.
         """
-        installed = [
-            ModelEntry(folder)
-            for directory in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
-            if directory
-            for folder in _folders(Path(directory))
-        ]
+        installed = []
+        for directory in filter(None, os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)):
+            folders = _folders(Path(directory))
+            installed += [ModelEntry(folder) for folder in folders]
+            if not folders:
+                _warn_of_no_model(directory)
         installed += [ModelEntry(folder) for folder in shipped_model_folders()]
         self.chosen: list[ModelEntry] = []
         if chosen is not None:
@@ -134,6 +138,13 @@ class Zoo:
                 f"(give it with -m or in {ENVIRONMENT_VARIABLE}){broken}"
             )
         return found
+
+
+@functools.cache
+def _warn_of_no_model(place: str) -> None:
+    """Once in a process."""
+    what = "there is no model in it" if Path(place).is_dir() else "there is no such folder"
+    _log.warning("%s names %s: %s", ENVIRONMENT_VARIABLE, place, what)
 
 
 def model_of(weights: ModelWeights, backend: Backend) -> Model:

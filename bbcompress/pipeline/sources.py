@@ -27,23 +27,26 @@ NAMED = 3
 @dataclass
 class LeftOut:
     """What was met and is not among the images, or not twice: paths of files of folders that have no image's name or
-    are none at all (pipes, devices), of links to folders or to what lies outside, of files that several inputs reach.
+    are none at all (pipes, devices), of links to folders or to what lies outside, of files that several inputs reach,
+    of folders that are given again.
     """
 
     files: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """A line for each kind of which there is any."""
         kinds = (
-            (self.files, "left out, no image or not named as one"),
-            (self.links, "left out, a link to a folder or out of its own"),
-            (self.repeated, "reached by several inputs and taken once"),
+            (self.files, "file", "left out, no image or not named as one"),
+            (self.links, "file", "left out, a link to a folder or out of its own"),
+            (self.repeated, "file", "reached by several inputs and taken once"),
+            (self.folders, "folder", "given again and taken once"),
         )
-        for paths, what in kinds:
+        for paths, kind, what in kinds:
             if paths:
-                some = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+                some = f"{len(paths)} {kind}{'s' * (len(paths) != 1)}"
                 yield f"{some} {what}: {', '.join(paths[:NAMED])}{', ...' * (len(paths) > NAMED)}"
 
 
@@ -137,8 +140,8 @@ def find_images(
     places: dict[tuple[str, str], str] = {}
     for name in inputs:
         place = _place_of(Path(name), known)
-        if place in places and not Path(name).is_dir():
-            left_out.repeated.append(name)
+        if place in places:
+            (left_out.folders if Path(name).is_dir() else left_out.repeated).append(name)
         places.setdefault(place, name)
     found: list[Source] = []
     seen: set[tuple[str, str]] = set()

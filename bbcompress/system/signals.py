@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+from bbcompress.system.interrupt import leave
+
 _ENDING = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 """Signals that end a process which does not handle them. SIGHUP says that the terminal is closed."""
 
-SIGNALS = (signal.SIGINT, *_ENDING)
+AGAIN = 0.02
+"""Seconds after which Ctrl-C comes again that came where it cannot be raised."""
+
+SIGINT = signal.SIGINT
+SIGNALS = (SIGINT, *_ENDING)
 
 
 class Terminated(BaseException):
@@ -24,19 +32,37 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def termination_raises() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Terminated` within the block; one that somebody ignores (as nohup does SIGHUP) or
-    handles already does what it did."""
-    ours: list[signal.Signals] = []
+def signals_raise() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP raise `Terminated`, and Ctrl-C KeyboardInterrupt where it would `leave`; one
+    that somebody ignores (as nohup does SIGHUP) or handles already does what it did."""
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        ours = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, _terminate)
+        found = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: found[number] for number in _ENDING if found[number] == signal.SIG_DFL}
+        if found[signal.SIGINT] is leave:
+            before[signal.SIGINT] = leave
     try:
+        for number in before:
+            signal.signal(number, _interrupt if number == SIGINT else _terminate)
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but not in an import or in what LLVM calls: there it may be printed and forgotten."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib") or "llvmlite" in frame.f_code.co_filename:
+            _thread.start_new_thread(_again, (number,))  # a Thread would take a lock that the frame may hold
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _again(number: int) -> None:
+    time.sleep(AGAIN)
+    _thread.interrupt_main(signal.Signals(number))
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

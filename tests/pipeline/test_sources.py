@@ -132,6 +132,8 @@ def test_what_several_inputs_reach_is_taken_once(tmp_path: Path) -> None:
         assert names_of(*inputs, left_out=left_out) == expected
         assert len(left_out.repeated) == repeated
     assert "reached by several inputs and taken once: " in next(iter(left_out_of(a, a / "s").lines()))
+    twice = left_out_of(a, a / ".." / a.name)
+    assert list(twice.lines()) == [f"1 folder given again and taken once: {a / '..' / a.name}"]
     # A folder and a link to it have names of their own, and the images are those of one folder.
     assert names_of(a, tmp_path / "link") == ["a/copy.png", "a/s/y.png", "a/x.png"]
 

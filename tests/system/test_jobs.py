@@ -125,9 +125,9 @@ PROGRAM = """
 import os, sys
 from test_jobs import make
 from bbcompress.system.jobs import Workers
-from bbcompress.system.signals import termination_raises
+from bbcompress.system.signals import signals_raise
 if __name__ == "__main__":
-    with termination_raises(), Workers(2, make) as workers:
+    with signals_raise(), Workers(2, make) as workers:
         list(workers.map([1003, 1003], lambda _: print("busy", flush=True)))
 """
 

@@ -30,7 +30,7 @@ from bbcompress.system.output import (
     write_standard_output,
 )
 from bbcompress.system.permissions import Permissions
-from bbcompress.system.signals import SIGNALS, Terminated, termination_raises
+from bbcompress.system.signals import SIGNALS, Terminated, signals_raise
 from bbcompress.system.temporary import TemporaryFile
 
 
@@ -683,7 +683,7 @@ def test_a_signal_at_any_moment_leaves_no_file(
     try:
         with (
             pytest.raises((KeyboardInterrupt, Terminated)),
-            termination_raises(),
+            signals_raise(),
             new_file(place / "a", False, Permissions(0o600, os.getgid())) as file,
         ):
             file.write(b"contents")
@@ -714,7 +714,7 @@ def test_a_signal_at_any_moment_leaves_all_or_nothing(
     try:
         with (
             pytest.raises((KeyboardInterrupt, Terminated)),
-            termination_raises(),
+            signals_raise(),
             NewFolder(target, force=False) as new,
         ):
             new.write("a", b"a")

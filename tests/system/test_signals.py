@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bbcompress.system.signals import SIGNALS, Terminated, held_back, termination_raises
+from bbcompress.system.interrupt import interrupts_leave, leave
+from bbcompress.system.signals import SIGNALS, Terminated, held_back, signals_raise
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
@@ -37,7 +41,7 @@ def send(number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_a_process_raises(number: int) -> None:
-    with pytest.raises(Terminated) as caught, termination_raises():
+    with pytest.raises(Terminated) as caught, signals_raise():
         send(number)
         raise AssertionError("not reached")
     assert caught.value.number == number
@@ -48,7 +52,7 @@ def test_handlers_of_others_stay(number: int) -> None:
     """So `nohup bbc` survives the end of its terminal."""
     for handler in (signal.SIG_IGN, lambda *_: None):
         signal.signal(number, handler)
-        with termination_raises():
+        with signals_raise():
             assert signal.getsignal(number) == handler
             send(number)
             with held_back():
@@ -68,7 +72,7 @@ def test_all_handlers_are_back_whatever_comes_meanwhile(monkeypatch: pytest.Monk
             send(signal.SIGINT)
         return result
 
-    with termination_raises():
+    with signals_raise():
         before = [signal.getsignal(number) for number in SIGNALS]
         with pytest.raises(KeyboardInterrupt), held_back():
             monkeypatch.setattr("signal.signal", interrupted)
@@ -83,7 +87,7 @@ def test_all_handlers_are_back_whatever_comes_meanwhile(monkeypatch: pytest.Monk
 )
 def test_signals_are_held_back(number: int, error: type[BaseException]) -> None:
     reached = []
-    with termination_raises():
+    with signals_raise():
         with pytest.raises(error):
             with held_back():
                 send(number)
@@ -122,7 +126,46 @@ def test_sigterm_without_a_handler_ends_the_process_at_once() -> None:
     assert done.returncode == -signal.SIGTERM
 
 
-@pytest.mark.parametrize("context", [held_back, termination_raises])
+def test_ctrl_c_outside_of_a_command_ends_the_process_at_once() -> None:
+    """So it does while the command line is imported; inside of a command it raises."""
+    code = (
+        "import os, signal\nfrom bbcompress.system.interrupt import interrupts_leave, leave\ninterrupts_leave()\n"
+        "from bbcompress.system.signals import signals_raise\n"
+        "try:\n with signals_raise():\n  os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n print('raised', signal.getsignal(signal.SIGINT) is leave, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\nprint('not reached', flush=True)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "raised True\n", "")
+
+
+def test_ctrl_c_of_others_stays() -> None:
+    interrupts_leave()
+    assert signal.getsignal(signal.SIGINT) is leave
+    for handler in (signal.SIG_IGN, lambda *_: None):
+        signal.signal(signal.SIGINT, handler)
+        interrupts_leave()
+        with signals_raise():
+            assert signal.getsignal(signal.SIGINT) is handler
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside of one it may be swallowed by a callback, or leave half a module."""
+    text = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(1000):\n    pass\nend = 'reached'\n"
+    (tmp_path / "sends_ctrl_c.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    signal.signal(signal.SIGINT, leave)
+    with pytest.raises(KeyboardInterrupt), signals_raise():
+        assert import_module("sends_ctrl_c").end == "reached"
+        time.sleep(5)
+        raise AssertionError("not reached")
+    assert signal.getsignal(signal.SIGINT) is leave
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("context", [held_back, signals_raise])
 def test_other_threads_may_use_them(context: Callable[[], Any]) -> None:
     reached = []
 
