@@ -709,6 +709,43 @@ def test_strips_that_are_cut_are_refused_and_what_is_behind_them_is_named(size: 
     assert done >= {"tiff_lzw", "packbits", "tiff_deflate"}
 
 
+def test_fax_that_lacks_rows_is_refused_and_what_is_behind_it_is_named() -> None:
+    """libtiff makes the rows white that a strip lacks."""
+    generator = np.random.default_rng(2)
+    ramp = (np.add.outer(np.arange(30), np.arange(131)) // 9 % 2).astype(bool)
+    wide = np.zeros((3, 9000), bool)
+    wide[1] = True
+    pictures = [ramp, wide, generator.random((20, 37)) < 0.5, np.zeros((5, 8), bool), generator.random((300, 90)) < 0.1]
+    kinds: list[tuple[str, int, dict[int, int]]] = [
+        ("tiff_ccitt", 2, {}), ("group3", 3, {}), ("group3", 3, {292: 1}), ("group4", 4, {}),
+    ]  # fmt: skip
+    for bits in pictures:
+        for name, number, options in kinds:
+            out = io.BytesIO()
+            Image.fromarray(bits).save(out, "TIFF", compression=name, strip_size=1 << 20, tiffinfo=options)
+            found = all_tags(out.getvalue())
+            ((start,), (length,)) = cast(Any, found[273]), cast(Any, found[279])
+            strip = out.getvalue()[start : start + length]
+            for fill in "12":
+                tags: Tags = {258: (3, [1]), 259: (3, [number]), 266: (3, [int(fill)])}
+                tags |= {tag: (4, [value]) for tag, value in options.items()}
+
+                def file(content: bytes, rows: int, tags: Tags = tags, fill: str = fill) -> bytes:
+                    return made(np.zeros((rows, bits.shape[1], 1), np.uint8), tags, strips=[in_order(content, fill)])  # noqa: B023
+
+                image = read_image(file(strip, len(bits)))
+                assert image == from_array(bits) and image.lost == ()
+                assert read_image(file(strip + bytes(5), len(bits))).lost == ()
+                assert read_image(file(strip + b"hidden", len(bits))).lost == BEHIND
+                if name != "group3" and len(bits) > 1:
+                    assert read_image(file(strip, len(bits) - 1)).lost == BEHIND
+                with pytest.raises(ImageError, match=r"lacks pixels|cannot be decoded"):
+                    read_image(file(strip, len(bits) + 1))
+                for end in range(1, len(strip) - (0, 0, 0, 9, 4)[number], 11):
+                    with pytest.raises(ImageError, match=r"lacks pixels|cannot be decoded"):
+                        read_image(file(strip[:end], len(bits)))
+
+
 def test_more_strips_than_needed_are_named() -> None:
     data = made(GREY, {273: (4, [8, 8]), 279: (4, [35, 35])})
     assert read_image(data) == from_array(GREY[..., 0]) and read_image(data).lost == BEHIND

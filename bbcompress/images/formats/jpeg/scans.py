@@ -132,21 +132,20 @@ class ScanReader:
             first, last, shifts = 0, 63, 0
         before, after = shifts >> 4, shifts & 15
         self._note(names, first, last, before, after)
-        parts_of_data = (*self._parts(codes, mcus), self._interval or mcus, mcus)
+        places = *self._parts(codes, mcus), self._interval or mcus, mcus
         if not self._progressive:
-            tables = [self._table(choice >> 4) for choice in chosen] + [
-                self._table(0x10 | choice & 15) for choice in chosen
-            ]
-            extra = _run(follow_sequential, len(codes), *parts_of_data, _places(of_block, 0), _places(of_block, count),
-                         np.concatenate(tables))  # fmt: skip
+            tables = [self._table(choice >> 4) for choice in chosen]
+            tables += [self._table(0x10 | choice & 15) for choice in chosen]
+            follow = run_for(follow_sequential, len(codes))
+            extra = follow(*places, _places(of_block, 0), _places(of_block, count), np.concatenate(tables))
         elif first:
             table = self._table(0x10 | chosen[0] & 15)
             known = self._known.setdefault(names[0], np.zeros(mcus, np.int64))
-            extra = _run(follow_ac, len(codes), *parts_of_data, first, last, int(before > 0), known, table)
+            extra = run_for(follow_ac, len(codes))(*places, first, last, int(before > 0), known, table)
         else:
             tables = [np.zeros(1, np.int32)] if before else [self._table(choice >> 4) for choice in chosen]
-            extra = _run(follow_dc, len(codes), *parts_of_data, _places(of_block, 0), int(before > 0),
-                         np.concatenate(tables))  # fmt: skip
+            follow = run_for(follow_dc, len(codes))
+            extra = follow(*places, _places(of_block, 0), int(before > 0), np.concatenate(tables))
         if extra < 0:
             raise ImageError("is cut short or damaged: the codes of a scan do not give its pixels")
         self.extra |= extra > 0
@@ -197,12 +196,13 @@ def _places(of_block: list[int], start: int) -> npt.NDArray[np.int64]:
     return TABLE_SIZE * (np.array(of_block, np.int64) + start)
 
 
-def _run(kernel: Kernel, symbols: int, *arguments: Any) -> int:
-    """What a kernel returns; of few symbols Python's interpreter runs it, on what is the same for it and faster."""
+def run_for(kernel: Kernel, symbols: int) -> Callable[..., Any]:
+    """A kernel as a function of the same arguments. Of few symbols it is run by Python's interpreter, on what is the
+    same for it as an array and faster."""
     chosen: Callable[..., Any] = kernel.for_symbols(symbols)
-    if chosen is not kernel:
-        arguments = tuple(one.data if isinstance(one, np.ndarray) else one for one in arguments)
-    return int(chosen(*arguments))
+    if chosen is kernel:
+        return kernel
+    return lambda *arguments: chosen(*(one.data if isinstance(one, np.ndarray) else one for one in arguments))
 
 
 @lru_cache(maxsize=16)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import lzma
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bbcompress.coder.kernel_cache import Kernel
 from bbcompress.errors import ImageError
+from bbcompress.images.formats.jpeg.scans import run_for
+from bbcompress.images.formats.tiff import fax
+from bbcompress.images.formats.tiff.fax_kernels import follow_fax
 from bbcompress.images.formats.tiff.kernels import SPARE_BYTES, follow_lzw, follow_packbits
 
 LZW, PACKBITS, LZMA, ZSTD = 5, 32773, 34925, 50000
@@ -41,19 +42,22 @@ def _is_old_lzw(strip: bytes) -> bool:
     return len(strip) > 1 and strip[0] == 0 and bool(strip[1] & 1)
 
 
-def _is_more(kernel: Kernel, strips: list[bytes], sizes: list[int], *room: npt.NDArray[np.int64]) -> bool:
+def is_more_fax(kind: int, width: int, strips: list[bytes], rows: list[int]) -> bool:
+    """The same for strips of fax codes: of a kind that `fax_kernels` has, of so many rows each."""
+    places = np.zeros(width + 8, np.int64), np.zeros(width + 8, np.int64)
+    return _is_more(follow_fax, strips, rows, width, kind, *fax.tables(), *places)
+
+
+def _is_more(kernel: Kernel, strips: list[bytes], sizes: list[int], *others: Any) -> bool:
     joined = b"".join((*strips, bytes(SPARE_BYTES)))
-    ends = np.cumsum(np.array([len(strip) for strip in strips], np.int64))
-    starts = ends - np.array([len(strip) for strip in strips], np.int64)
+    lengths = np.array([len(strip) for strip in strips], np.int64)
+    ends = np.cumsum(lengths)
     stops = np.empty(len(strips), np.int64)
-    arguments: tuple[Any, ...] = (np.array(bytearray(joined), np.uint8), starts, ends, np.array(sizes, np.int64), stops)
-    run: Callable[..., Any] = kernel.for_symbols(len(joined))
-    if run is not kernel:
-        run(*(one.data for one in (*arguments, *room)))
-    else:
-        run(*arguments, *room)
+    data = np.array(bytearray(joined), np.uint8)
+    arguments = (data, ends - lengths, ends, np.array(sizes, np.int64), stops, *others)
+    run_for(kernel, len(joined))(*arguments)
     if bool((stops == -1).any()):
-        raise ImageError("is cut short or damaged: a strip or tile has too few bytes")
+        raise ImageError("is cut short or damaged: a strip or tile lacks pixels")
     if bool((stops == -2).any()):
         return True
     behind = zip(stops.tolist(), ends.tolist(), strict=True)

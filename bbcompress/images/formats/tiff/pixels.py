@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bbcompress.errors import ImageError
 from bbcompress.images.formats.jpeg.file import MISSING_END, parse_jpeg
 from bbcompress.images.formats.tiff import libtiff
-from bbcompress.images.formats.tiff.codes import is_more
+from bbcompress.images.formats.tiff.codes import is_more, is_more_fax
 from bbcompress.images.formats.tiff.directory import (
     LONG,
     SHORT,
@@ -30,6 +30,7 @@ from bbcompress.images.formats.tiff.directory import (
     Tree,
     write_directory,
 )
+from bbcompress.images.formats.tiff.fax_kernels import DIFFERENCES, LINES, LINES_AND_DIFFERENCES, ROWS_ALONE
 from bbcompress.images.metadata import names_of
 
 Pixels = npt.NDArray[Any]
@@ -344,7 +345,7 @@ def read_pixels(file: TiffFile, directory: Directory, layout: Layout, chunks: Ch
     if layout.compression in _JPEGS:
         pixels = _jpeg(file, directory, layout, chunks, lost)
     elif layout.compression in _FAX:
-        pixels = _fax(file, directory, layout, chunks)
+        pixels = _fax(file, directory, layout, chunks, lost)
     else:
         pixels = _samples(file, layout, chunks, lost)
     if layout.photometric == _WHITE_IS_ZERO:
@@ -468,7 +469,7 @@ def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) 
     return pixels
 
 
-def _fax(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) -> Pixels:
+def _fax(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, lost: set[str]) -> Pixels:
     tags = {
         WIDTH: layout.width,
         HEIGHT: layout.height,
@@ -481,6 +482,10 @@ def _fax(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks) -
         FAX_4: _number(file, directory, FAX_4, 0),
     }
     mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0])
+    differences = LINES_AND_DIFFERENCES if tags[FAX_3] & 1 else LINES
+    kind = {2: ROWS_ALONE, 3: differences, 4: DIFFERENCES}[layout.compression]
+    if is_more_fax(kind, layout.chunk[0], _strips(file, layout, chunks), _rows_of(layout).tolist()):
+        lost.add(_MORE)
     if mode != "1" or pixels.shape != (layout.height, layout.width):
         raise ImageError("is of a kind that Pillow does not decode as it should")
     if layout.mode == "P":
