@@ -34,6 +34,7 @@ from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
 from bbcompress.limits import ENCODERS
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
@@ -101,12 +102,13 @@ def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, Pixe
     """Whole-file and net rates by encoder and K, and the mean size of images alone in their files."""
     vae = model_of(entry.weights, NumpyBackend())
     rate = entry.weights.learning_rate
+    strips = Strips.all_of(Canvas.of(x.reshape(*x.shape[:3], -1), entry.weights.tile))
     result: dict[str, Any] = {"rates": {}}
     for encoder in ENCODERS:
         rows = []
         for steps in range(K_MAX + 1):
             codec = BitsBack(vae, encoder, steps, rate)
-            net = float(net_bits(codec, x.reshape(len(x), -1), NET_SAMPLES).mean()) / entry.weights.dimensions
+            net = float(net_bits(codec, strips, NET_SAMPLES).mean()) / entry.weights.dimensions
             data = archive(entry, images, steps, encoder)
             check(data, images)
             whole = 8 * len(data) / x.size

@@ -113,7 +113,7 @@ def named(x: NumpyArray) -> Named:
 def rates(entry: ModelEntry, x: NumpyArray, rate: int, ks: Sequence[int]) -> dict[str, Any]:
     """One archive of all images for each encoder and K: bits per sub-pixel, whole file and net, and times."""
     vae = model_of(entry.weights, NumpyBackend())
-    strips = Strips.all_of(Canvas.of(x, entry.weights.tile or x.shape[1]))
+    strips = Strips.all_of(Canvas.of(x, entry.weights.tile))
     found: dict[str, Any] = {"learning_rate": rate / 1e6, "by_encoder": {}}
     for encoder in ENCODERS:
         rows = found["by_encoder"][encoder] = []
@@ -171,7 +171,7 @@ def lone(entry: ModelEntry, x: NumpyArray) -> dict[str, Any]:
     as_given = [compressor.lone(image) for image in images]
     coders = [next(iter(summary.coders)) for _, summary in as_given]
     tools = [peers(image) for image in images]
-    strips = Strips.all_of(Canvas.of(x, entry.weights.tile or x.shape[1]))
+    strips = Strips.all_of(Canvas.of(x, entry.weights.tile))
     codec = BitsBack(model_of(entry.weights, NumpyBackend()), "rha", 0, PAPER_RATE)
     found = {
         "images": f"first {len(x)} test images, each its own file",

@@ -36,7 +36,7 @@ from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS, MAX_STEPS
 from bbcompress.models.base import Model
-from bbcompress.models.strips import Canvas, Images, Strips
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline import sources as files
 from bbcompress.pipeline.compressor import Compressor
@@ -446,15 +446,13 @@ class _Bench:
         return total / self._subpixels
 
 
-def _model_inputs(vae: Model, images: Sequence[PixelImage]) -> Iterator[Images]:
-    """Images of one size as the model codes them: arrays (N, D), or the strips of each block."""
+def _model_inputs(vae: Model, images: Sequence[PixelImage]) -> Iterator[Strips]:
+    """Images of one size as the model codes them: their strips, or those of each block."""
     weights = vae.weights
     views = [binary_view(image) for image in images] if weights.levels == 2 else []
     pixels = np.stack([view.bits for view in views if view] if views else [image.pixels for image in images])
     pixels = pixels.reshape(*pixels.shape[:3], -1)
-    if weights.tile is None:
-        yield pixels.reshape(len(pixels), -1)
-    elif weights.shape is not None:
+    if weights.shape is not None:
         yield Strips.all_of(Canvas.of(pixels, weights.tile))
     else:
         height, width = pixels.shape[1:3]

@@ -11,7 +11,7 @@ from bbcompress.codecs.refinement import refine
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.models.base import Model
-from bbcompress.models.strips import Images, Strips
+from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -20,7 +20,7 @@ NumpyArray = np.ndarray[Any, Any]
 class BitsBack:
     """A model as a codec of batches of images x; `push` and `pop` undo each other.
 
-    x: uint8 (B, D), or the `Strips` of a local model. encoder: whose posterior is used. steps: K. learning_rate: of the
+    encoder: whose posterior is used. steps: K. learning_rate: of the
     K steps, in units of 1e-6. compute_batch: how many images or strips go through the encoder at once; a choice of
     speed that changes no number.
     """
@@ -31,7 +31,7 @@ class BitsBack:
     learning_rate: int
     compute_batch: int = 128
 
-    def push(self, message: Message, x: Images, posterior: NormalPosterior | None = None) -> None:
+    def push(self, message: Message, x: Strips, posterior: NormalPosterior | None = None) -> None:
         """Compression of x, whose `posterior` may have been computed before.
 
         Raises:
@@ -42,15 +42,13 @@ class BitsBack:
         self.vae.push_pixels(message, self.values(z), x)  # encode x ~ p(x|z)
         self.vae.bins.push_prior(message, z)  # encode z ~ p(z)
 
-    def pop(self, message: Message, x: int | Strips) -> Images:
-        """Decompression of x images, (x, D), or into the strips x. Raises EmptyMessage where a message ends early."""
-        rows = x if isinstance(x, int) else x.row_count
-        z = self.vae.bins.pop_prior(message, rows, self.vae.weights.latents)  # decode z ~ p(z)
-        popped: Images = self.vae.pop_pixels(message, self.values(z), x)  # decode x ~ p(x|z)
-        self.posterior(popped).push(message, z)  # give z back: encode z ~ q(z|x)
-        return popped
+    def pop(self, message: Message, x: Strips) -> None:
+        """Decompression into the strips x. Raises EmptyMessage where a message ends early."""
+        z = self.vae.bins.pop_prior(message, x.row_count, self.vae.weights.latents)  # decode z ~ p(z)
+        self.vae.pop_pixels(message, self.values(z), x)  # decode x ~ p(x|z)
+        self.posterior(x).push(message, z)  # give z back: encode z ~ q(z|x)
 
-    def posterior(self, x: Images) -> NormalPosterior:
+    def posterior(self, x: Strips) -> NormalPosterior:
         """q(z|x) of images x, K steps from the encoder's output."""
         parts = [
             refine(self.vae, x[start : start + self.compute_batch], self.encoder, self.steps, self.learning_rate)

@@ -102,7 +102,7 @@ def encode_blocks(
     header: what is known before, which is completed. progress: called with the number of pixels newly done.
     """
     height, width = images[0].shape[:2]
-    tile = tile_of(weights)
+    tile = weights.tile
     header = replace(header, size=(width, height), blocks=True, direct=0)
     blocks = list(blocks_of(height, width, tile))
     if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
@@ -140,7 +140,7 @@ def decode_blocks(
     width, height = header.size
     if header.count > 1 and header.count * height * width * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
-    tile = tile_of(weights)
+    tile = weights.tile
     codec = codec_of(vae, header, compute_batch)
     blocks = list(blocks_of(height, width, tile))
     reader = ByteReader(group.payload, "the file is damaged: a group of blocks")
@@ -165,13 +165,6 @@ def decode_blocks(
         if progress is not None:
             progress(header.count * block.height * block.width)
     return images
-
-
-def tile_of(weights: ModelWeights) -> int:
-    """Side of a tile of a model for any size. Raises FormatError for another model."""
-    if weights.tile is None:
-        raise FormatError("the file is damaged: its model does not code blocks")
-    return weights.tile
 
 
 def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:

@@ -17,12 +17,10 @@ from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import Model
-from bbcompress.models.strips import Images, Strips
+from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
 
-SEARCHED_SUBPIXELS = 1 << 12
-"""Larger images are not searched: their z hardly counts, and a search would take long."""
 DESCENT_LATENTS = 64
 """With more latents the search is by gradients: trying steps of each one would take too long."""
 GRADIENT_STEPS = 60
@@ -31,18 +29,18 @@ GRADIENT_RATE = 20_000
 
 
 class DirectCodec:
-    """A model as a codec of one image x, uint8 (1, D), or one strip, with z on the coarse grid of its `direct_bits`."""
+    """A model as a codec of one strip x, with z on the coarse grid of its `direct_bits`."""
 
     def __init__(self, vae: Model) -> None:
         self.vae = vae
         self._bits = np.array(vae.weights.direct_bits, np.int64)
         self._grids = [bin_medians(int(bits)) for bits in self._bits]
 
-    def push(self, message: Message, x: Images) -> None:
+    def push(self, message: Message, x: Strips) -> None:
         """Choose z and push x, then z."""
         self._push(message, self.choose(x), x)
 
-    def _push(self, message: Message, z: IntArray, x: Images) -> None:
+    def _push(self, message: Message, z: IntArray, x: Strips) -> None:
         bits = np.tile(self._bits, len(z))
         self.vae.push_pixels(message, self._values(z), x)
         message.push((z.reshape(-1) << (PRECISION - bits)), (1 << (PRECISION - bits)), PRECISION)
@@ -57,15 +55,13 @@ class DirectCodec:
         bits: NumpyArray = self.vae.lengths(self._values(z), x) / float(1 << LOG2_BITS) + int(self._bits.sum())
         return bits
 
-    def pop(self, message: Message, x: Images | None = None) -> Images:
-        """Pop one image, uint8 (1, D), or into strips that were pushed at once. Raises EmptyMessage."""
-        rows = x.row_count if isinstance(x, Strips) else 1
-        bits = np.tile(self._bits, rows)
-        z = message.pop_with(pop_bits, len(bits), bits).reshape(rows, -1)
-        popped: Images = self.vae.pop_pixels(message, self._values(z), x)
-        return popped
+    def pop(self, message: Message, x: Strips) -> None:
+        """Pop into strips that were pushed at once. Raises EmptyMessage."""
+        bits = np.tile(self._bits, x.row_count)
+        z = message.pop_with(pop_bits, len(bits), bits).reshape(x.row_count, -1)
+        self.vae.pop_pixels(message, self._values(z), x)
 
-    def choose(self, x: Images) -> IntArray:
+    def choose(self, x: Strips) -> IntArray:
         """The grid's z, (rows, Z).
 
         For a small image that of a short code: the search starts at the posterior mean of each encoder and takes the
@@ -74,20 +70,19 @@ class DirectCodec:
         """
         return self._shortest(x)[0] if self._is_searched(x) else self._start(x, ENCODERS[0])
 
-    def length(self, x: Images) -> float:
-        """Bits that x, one image or strip, takes."""
+    def length(self, x: Strips) -> float:
+        """Bits that a strip takes."""
         if self._is_searched(x):
             length = self._shortest(x)[1]
         else:
             length = int(self.vae.lengths(self._values(self._start(x, ENCODERS[0])), x).sum())
-        return length / (1 << LOG2_BITS) + int(self._bits.sum()) * (x.row_count if isinstance(x, Strips) else 1)
+        return length / (1 << LOG2_BITS) + int(self._bits.sum()) * x.row_count
 
-    def _is_searched(self, x: Images) -> bool:
-        if not isinstance(x, Strips):
-            return True
-        return x.whole_tile is not None and x.pixel_count * x.canvas.channels <= SEARCHED_SUBPIXELS
+    def _is_searched(self, x: Strips) -> bool:
+        subpixels = x.pixel_count * x.canvas.channels
+        return x.whole_tile is not None and subpixels <= self.vae.weights.searched_subpixels
 
-    def _start(self, x: Images, encoder: str) -> IntArray:
+    def _start(self, x: Strips, encoder: str) -> IntArray:
         """The grid points at the posterior means, (rows, Z)."""
         mu, _ = self.vae.encode(self.vae.prepare(x), encoder)
         return self._nearest(self.vae.backend.numpy(mu))
@@ -98,14 +93,14 @@ class DirectCodec:
         columns = [np.searchsorted(bin_edges(int(b)), v, "right") for b, v in zip(self._bits, values.T, strict=True)]
         return np.stack(columns, axis=1).astype(np.int64)
 
-    def _shortest(self, x: Images) -> tuple[IntArray, int]:
+    def _shortest(self, x: Strips) -> tuple[IntArray, int]:
         if len(self._bits) > DESCENT_LATENTS:
             ends = [self._follow_gradient(x, encoder) for encoder in ENCODERS]
         else:
             ends = [self._descend(self._start(x, encoder), x) for encoder in ENCODERS]
         return min(ends, key=lambda end: end[1])
 
-    def _follow_gradient(self, x: Images, encoder: str) -> tuple[IntArray, int]:
+    def _follow_gradient(self, x: Strips, encoder: str) -> tuple[IntArray, int]:
         """The best grid point that Adam comes by from the posterior mean, and its length in units of 2^-30 bits."""
         backend, prepared = self.vae.backend, self.vae.prepare(x)
         point, _ = self.vae.encode(prepared, encoder)
@@ -119,7 +114,7 @@ class DirectCodec:
         length, z = min(found, key=lambda end: end[0])
         return z, length
 
-    def _descend(self, z: IntArray, x: Images) -> tuple[IntArray, int]:
+    def _descend(self, z: IntArray, x: Strips) -> tuple[IntArray, int]:
         """The end of the steepest descent from z by steps of one latent, and its length in units of 2^-30 bits."""
         length = int(self._lengths(z, x)[0])
         while True:
@@ -139,7 +134,7 @@ class DirectCodec:
         inside = ((neighbours >= 0) & (neighbours < 1 << self._bits)).all(axis=1)
         return neighbours[inside]
 
-    def _lengths(self, z: IntArray, x: Images) -> IntArray:
+    def _lengths(self, z: IntArray, x: Strips) -> IntArray:
         """-log2 p(x|z) for one image x and each of z (N, Z), in units of 2^-30 bits; those of z are all the same."""
         lengths: IntArray = self.vae.candidate_lengths(self._values(z), x)
         return lengths

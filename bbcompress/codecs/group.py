@@ -1,4 +1,4 @@
-"""A group as one ANS message: a few images or strips coded directly, then bits-back in growing batches."""
+"""A group as one ANS message: a few strips coded directly, then bits-back in growing batches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import NormalPosterior
-from bbcompress.models.strips import Images, Strips, row_ends
+from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a group's message is made: its lanes, how many images or strips come directly, and the batches after them.
+    """How a group's message is made: its lanes, how many strips come directly, and the batches after them.
 
     together: whether those that come directly are popped at once, and not one by one.
     """
@@ -33,17 +33,17 @@ class Layout:
     together: bool = False
 
 
-def encode_group(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tuple[Layout, Message]:
-    """Code images x, uint8 (N, D), or all strips of a canvas.
+def encode_group(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tuple[Layout, Message]:
+    """Code all strips of a canvas.
 
-    context: whatever else the group's check shall cover. Images are coded directly until the message holds the bits
-    of another image's z; each batch is as large as the message allows.
+    context: whatever else the group's check shall cover. Strips are coded directly until the message holds the bits
+    of another one's z; each batch is as large as the message allows.
     """
     with exact_arithmetic():
         return _encode(codec, x, lanes, context)
 
 
-def _encode(codec: BitsBack, x: Images, lanes: int, context: bytes) -> tuple[Layout, Message]:
+def _encode(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tuple[Layout, Message]:
     check = _check(x, lanes, context)
     posterior = codec.posterior(x) if len(x) > 1 else None
     message, direct = Message.empty(lanes, check), 0
@@ -72,11 +72,11 @@ def encode_strips_together(
             direct = min(2 * direct, len(x))
 
 
-def _push_batches(codec: BitsBack, message: Message, x: Images, posterior: NormalPosterior, done: int) -> list[int]:
-    """Push what follows the first `done` images in batches as large as the message allows; their sizes, which end
+def _push_batches(codec: BitsBack, message: Message, x: Strips, posterior: NormalPosterior, done: int) -> list[int]:
+    """Push what follows the first `done` strips in batches as large as the message allows; their sizes, which end
     where it allows none."""
     batches: list[int] = []
-    ends = row_ends(x)
+    ends = x.row_ends
     while done < len(x):
         held = ends[done] + posterior[ends[done] :].poppable(message)
         end = int(np.searchsorted(ends, held, "right")) - 1
@@ -88,21 +88,19 @@ def _push_batches(codec: BitsBack, message: Message, x: Images, posterior: Norma
     return batches
 
 
-def decode_group(
-    codec: BitsBack, layout: Layout, message: Message, context: bytes, strips: Strips | None = None
-) -> Images:
-    """Decode a group's images, uint8 (N, D), or into the strips of a canvas; the message is used up.
+def decode_group(codec: BitsBack, layout: Layout, message: Message, context: bytes, x: Strips) -> None:
+    """Decode a group into all strips of a canvas; the message is used up.
 
     Raises:
-        FormatError: the message ends early, or does not end at the check of the very images that came out.
+        FormatError: the layout is of another number of strips, the message ends early, or does not end at the check of
+            the very images that came out.
         LeftOverError: it would end there, without the zeros at its end.
     """
+    if layout.direct + sum(layout.batches) != len(x):
+        raise FormatError("damaged: the coded images are of another number")
     try:
         with exact_arithmetic():
-            if strips is None:
-                x: Images = _decode_arrays(codec, layout, message)
-            else:
-                x = _decode_strips(codec, layout, message, strips)
+            _decode(codec, layout, message, x)
     except EmptyMessage:
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images
@@ -113,30 +111,20 @@ def decode_group(
         if left.size and not left.any() and np.array_equal(message.heads, end.heads):
             raise LeftOverError(left.nbytes)
         raise FormatError("damaged: the images do not agree with their checksum")
-    return x
 
 
-def _decode_arrays(codec: BitsBack, layout: Layout, message: Message) -> NumpyArray:
-    parts: list[Any] = [codec.pop(message, size) for size in reversed(layout.batches)]
-    direct_codec = DirectCodec(codec.vae)
-    parts += [direct_codec.pop(message) for _ in range(layout.direct)]
-    return np.concatenate(parts[::-1])
-
-
-def _decode_strips(codec: BitsBack, layout: Layout, message: Message, strips: Strips) -> Strips:
-    end = len(strips)
+def _decode(codec: BitsBack, layout: Layout, message: Message, x: Strips) -> None:
+    end = len(x)
     for size in reversed(layout.batches):
-        codec.pop(message, strips[end - size : end])
+        codec.pop(message, x[end - size : end])
         end -= size
     direct_codec = DirectCodec(codec.vae)
     size = max(layout.direct, 1) if layout.together else 1
     for unit in reversed(range(0, layout.direct, size)):
-        direct_codec.pop(message, strips[unit : unit + size])
-    return strips
+        direct_codec.pop(message, x[unit : unit + size])
 
 
-def _check(x: Images, lanes: int, context: bytes) -> NumpyArray:
+def _check(x: Strips, lanes: int, context: bytes) -> NumpyArray:
     """31 bits of a hash of pixels and context for each lane: the message starts, and decoding ends, with them."""
-    pixels = x.canvas.levels() if isinstance(x, Strips) else np.ascontiguousarray(x, np.uint8).tobytes()
-    digest = hashlib.shake_128(context + pixels).digest(4 * lanes)
+    digest = hashlib.shake_128(context + x.canvas.levels()).digest(4 * lanes)
     return np.frombuffer(digest, "<u4").astype(np.int64) & 0x7FFFFFFF

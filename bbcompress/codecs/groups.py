@@ -31,7 +31,7 @@ from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.limits import MAX_PIXELS, READER_STEPS
 from bbcompress.models.base import Model, ModelWeights
-from bbcompress.models.strips import Canvas, Images, Strips
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 
 NumpyArray = np.ndarray[Any, Any]
@@ -141,9 +141,7 @@ def _encode_pixels(
         header = replace(header, encoder="rha", steps=0, learning_rate=None)
     pixels = np.stack([_pixels(image, kind) for image in images])
     lanes = 1 if len(images) == 1 else lanes_for(weights, pixels.size)  # a lone image's header has no room for lanes
-    x: Images = pixels.reshape(len(images), -1)
-    if weights.tile is not None:
-        x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
+    x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
     codec = codec_of(vae, header, settings.compute_batch)
     layout, message = encode_group(codec, x, lanes, context_of(weights, header))
     if progress is not None:
@@ -320,15 +318,13 @@ def _decode_with(
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     layout = Layout(header.lanes, header.direct, header.batches)
     codec = codec_of(vae, header, compute_batch)
-    strips = None
-    if weights.tile is not None:
-        height, width = weights.shape
-        strips = Strips.all_of(Canvas(header.count, height, width, weights.channels, weights.tile))
-    x = decode_group(codec, layout, message_of(group.payload, header.lanes), context_of(weights, header), strips)
+    height, width = weights.shape
+    canvas = Canvas(header.count, height, width, weights.channels, weights.tile)
+    message, context = message_of(group.payload, header.lanes), context_of(weights, header)
+    decode_group(codec, layout, message, context, Strips.all_of(canvas))
     if progress is not None:
-        progress(header.count * weights.shape[0] * weights.shape[1])
-    arrays = x.canvas.images if isinstance(x, Strips) else x.reshape(-1, *weights.shape, weights.channels)
-    return [_image(pixels, kind) for pixels in arrays]
+        progress(header.count * height * width)
+    return [_image(pixels, kind) for pixels in canvas.images]
 
 
 def _pixels(image: PixelImage, kind: Kind) -> NumpyArray:

@@ -21,9 +21,8 @@ from bbcompress.codecs.blocks import (
     lanes_for,
     message_of,
     read_layout,
-    tile_of,
 )
-from bbcompress.codecs.direct import SEARCHED_SUBPIXELS, DirectCodec
+from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import decode_group, encode_strips_together
 from bbcompress.codecs.rate import code_bits
@@ -70,7 +69,7 @@ def encode_mixed(
     many of the first images are coded directly, at least.
     """
     header = replace(header, size=None, blocks=True, direct=0)
-    strips = _strips(images, tile_of(weights))
+    strips = _strips(images, weights.tile)
     sizes = encode_sizes([(image.shape[1], image.shape[0]) for image in images])
     lanes = lanes_for(weights, sum(image.size for image in images))
     codec = codec_of(vae, header, settings.compute_batch)
@@ -95,7 +94,7 @@ def decode_mixed(
     context = context_of(weights, header) + group.payload[: reader.position]
     if sum(width * height for width, height in sizes) * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
-    tile = tile_of(weights)
+    tile = weights.tile
     layout = replace(read_layout(reader, sum(-(-height // tile) for _, height in sizes)), together=True)
     message = message_of(reader.rest(), layout.lanes)
     canvas = MixedCanvas([(height, width) for width, height in sizes], weights.channels, tile)
@@ -117,7 +116,7 @@ def mixed_sizes(group: Group, max_pixels: int = MAX_PIXELS) -> list[Size]:
 def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[NumpyArray, NumpyArray]:
     """About the bits that each image, uint8 (H, W) or (H, W, C), takes in such a group, float64 (N,): by bits-back, and
     directly."""
-    strips = _strips(images, tile_of(vae.weights))
+    strips = _strips(images, vae.weights.tile)
     codec = codec_of(vae, GroupHeader(encoder=settings.encoder), settings.compute_batch)
     posterior = codec.posterior(strips)
     means = np.searchsorted(bin_edges(vae.bins.bits), posterior.mu, "right")
@@ -135,14 +134,15 @@ def arrange(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) 
     of them hardly gains by that they are not looked for. With K steps no posterior is so poor, and each takes long.
     """
     poor: list[int] = []
-    tiny = [number for number, image in enumerate(images) if image.size <= SEARCHED_SUBPIXELS]
+    tiny = [number for number, image in enumerate(images) if image.size <= vae.weights.searched_subpixels]
     if tiny and not settings.steps:
         sample = tiny[:: max(1, len(tiny) // SAMPLE)]
         poor, gain = _shorter_directly(vae, images, sample, settings)
         if gain > LEAST_GAIN:
             poor += _shorter_directly(vae, images, sorted(set(tiny) - set(sample)), settings)[0]
     chosen = set(poor)
-    tile, weights = tile_of(vae.weights), vae.weights
+    weights = vae.weights
+    tile = weights.tile
     tiles = [-(-image.shape[0] // tile) * -(-image.shape[1] // tile) for image in images]
     needed = sum(tiles) * weights.latents * weights.prior_bits
     given = sum(images[number].size for number in chosen)

@@ -10,13 +10,13 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import PRECISION, NormalPosterior
 from bbcompress.exact.tables import LOG2_BITS, code_length
-from bbcompress.models.strips import Images
+from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
 
 
-def net_bits(codec: BitsBack, x: Images, samples: int = 1, seed: int = 0) -> NumpyArray:
-    """-ELBO (Eqs. 19 and 21) of images x, or of each tile of strips x, in bits, float64 (rows,): the mean over
+def net_bits(codec: BitsBack, x: Strips, samples: int = 1, seed: int = 0) -> NumpyArray:
+    """-ELBO (Eqs. 19 and 21) of each tile of strips x, in bits, float64 (rows,): the mean over
     `samples` draws of z ~ q(z|x)."""
     posterior = codec.posterior(x)
     random = np.random.default_rng(seed)
@@ -26,8 +26,8 @@ def net_bits(codec: BitsBack, x: Images, samples: int = 1, seed: int = 0) -> Num
     return total / samples
 
 
-def code_bits(codec: BitsBack, x: Images, posterior: NormalPosterior, z: NumpyArray) -> NumpyArray:
-    """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of images or tiles x with bins z (rows, Z), float64 (rows,)."""
+def code_bits(codec: BitsBack, x: Strips, posterior: NormalPosterior, z: NumpyArray) -> NumpyArray:
+    """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of the tiles of x with bins z (rows, Z), float64 (rows,)."""
     _, frequencies = posterior.intervals(z)
     back = code_length(frequencies, PRECISION).reshape(len(z), -1).sum(axis=1)
     forth = codec.vae.lengths(codec.values(z), x)

@@ -24,14 +24,14 @@ from bbcompress.exact.tables import (
     bin_medians,
 )
 from bbcompress.models.base import RHO_BITS, Model
-from bbcompress.models.strips import Images
+from bbcompress.models.strips import Strips
 
 LEARNING_RATE_UNIT = 1e-6
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 _NOISE_BITS = QUANTILE_BITS - 1
 
 
-def refine(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) -> NormalPosterior:
+def refine(vae: Model, x: Strips, encoder: str, steps: int, learning_rate: int) -> NormalPosterior:
     """q(z|x) of images x after K Adam steps up the ELBO from the encoder's output.
 
     Args:
@@ -42,7 +42,7 @@ def refine(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) 
     return posterior_of(vae, *last)
 
 
-def refinements(vae: Model, x: Images, encoder: str, steps: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
+def refinements(vae: Model, x: Strips, encoder: str, steps: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
     """(mu, rho), float64 (rows, Z) both, of q(z|x) after 0, 1, ..., K steps; sigma = softplus(rho)."""
     backend = vae.backend
     prepared = vae.prepare(x)

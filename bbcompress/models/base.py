@@ -17,6 +17,7 @@ from bbcompress.exact.distributions import EqualMassBins
 from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
 from bbcompress.limits import ENCODERS
+from bbcompress.models.strips import Strips
 
 Layers = tuple[LinearWeights, ...]
 AnyWeights = LinearWeights | ConvolutionWeights
@@ -26,6 +27,8 @@ Z_BITS = 16
 """Fractional bits of z where it enters the decoder, and of mu where it leaves an encoder."""
 Z_LIMIT = 16 << Z_BITS
 """|z| is clamped to 16: beyond any of the bins."""
+SEARCHED_SUBPIXELS = 1 << 12
+"""Larger images are not searched by models that code each pixel: their z hardly counts, and a search takes long."""
 RHO_BITS = ARGUMENT_BITS
 """Fractional bits of rho, sigma = softplus(rho)."""
 
@@ -33,8 +36,8 @@ RHO_BITS = ARGUMENT_BITS
 class ModelWeights(Protocol):
     """What all kinds of models have: see `MLPWeights`.
 
-    shape: (height, width) of its images, None for any. tile: side of the squares that each have a z, in models whose
-    images are `Strips`; None where a z describes a whole image, a row of pixels.
+    shape: (height, width) of its images, None for any. tile: side of the squares that each have a z, in pixels.
+    searched_subpixels: most sub-pixels of an image of one tile for which direct coding searches a z.
     """
 
     @property
@@ -50,7 +53,9 @@ class ModelWeights(Protocol):
     @property
     def shape(self) -> tuple[int, int] | None: ...
     @property
-    def tile(self) -> int | None: ...
+    def tile(self) -> int: ...
+    @property
+    def searched_subpixels(self) -> int: ...
     @property
     def channels(self) -> int: ...
     @property
@@ -72,8 +77,7 @@ class ModelWeights(Protocol):
 class Model(Protocol):
     """A model on a backend, as codecs see it.
 
-    x are images: uint8 (B, D) of an `ExactMLPVAE`, `Strips` of an `ExactLocalVAE` or `ExactResNetVAE`. Of what has
-    latents of its own, an image or a tile, there is a row in z, mu and rho, (rows, Z).
+    x are images: strips of a canvas. z, mu and rho have a row for each of their tiles, (rows, Z).
     """
 
     backend: Backend
@@ -82,7 +86,7 @@ class Model(Protocol):
     @property
     def weights(self) -> ModelWeights: ...
 
-    def prepare(self, x: Any) -> Any:
+    def prepare(self, x: Strips) -> Any:
         """x in the form that `encode` and `gradient` take."""
 
     def encode(self, x: Any, encoder: str) -> tuple[Array, Array]:
@@ -91,17 +95,17 @@ class Model(Protocol):
     def gradient(self, z: Array, x: Any, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (rows, Z), for K step `step`."""
 
-    def push_pixels(self, message: Message, z: NumpyArray, x: Any) -> None:
+    def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push x under p(x|z), z (rows, Z) in units of 2^-24."""
 
-    def pop_pixels(self, message: Message, z: NumpyArray, x: Any) -> Any:
-        """Pop images under p(x|z), z (rows, Z) in units of 2^-24; `Strips` x are filled. Raises EmptyMessage."""
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
+        """Pop x under p(x|z), z (rows, Z) in units of 2^-24, into its canvas. Raises EmptyMessage."""
 
-    def lengths(self, z: NumpyArray, x: Any) -> IntArray:
+    def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each row of z, in units of 2^-30 bits."""
 
-    def candidate_lengths(self, z: NumpyArray, x: Any) -> IntArray:
-        """The same for one image x (one row) and many z (N, Z), (N,)."""
+    def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
+        """The same for a whole image x of one tile and many z (N, Z), (N,)."""
 
 
 def check_coding_settings(weights: ModelWeights) -> None:

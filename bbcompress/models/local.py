@@ -23,6 +23,7 @@ from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
+    SEARCHED_SUBPIXELS,
     Z_BITS,
     Z_LIMIT,
     Layers,
@@ -143,6 +144,11 @@ class LocalWeights:
     def shape(self) -> tuple[int, int] | None:
         """(height, width) of its images, None for any."""
         return self.image
+
+    @property
+    def searched_subpixels(self) -> int:
+        """z hardly counts in larger images."""
+        return SEARCHED_SUBPIXELS
 
     @property
     def latents(self) -> int:
@@ -268,7 +274,7 @@ class ExactLocalVAE:
         starts, frequencies = self._intervals(z, x)
         message.push(starts, frequencies, PRECISION)
 
-    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> Strips:
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
         wave = x.wavefront(self.weights.cell)
         features = self.features(z)
@@ -285,7 +291,6 @@ class ExactLocalVAE:
                 lane = (lane + end - begin) % message.lanes
                 canvas.set_levels(indices, channel, levels)
                 network.add_channel(earlier, channel, levels, reference)
-        return x
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""

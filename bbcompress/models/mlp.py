@@ -33,6 +33,7 @@ from bbcompress.models.base import (
     grid_of,
     hash_of,
 )
+from bbcompress.models.strips import Strips
 
 DECODE_BATCH = 128
 """Images that go through the decoder at once; a choice of speed that changes no number."""
@@ -84,9 +85,14 @@ class MLPWeights:
         return len(self.direct_bits)
 
     @property
-    def tile(self) -> None:
-        """A z describes a whole image."""
-        return None
+    def tile(self) -> int:
+        """Side of a square that holds an image: each is one tile, and has a z of its own."""
+        return max(self.shape)
+
+    @property
+    def searched_subpixels(self) -> int:
+        """z is searched for in images of any size."""
+        return self.dimensions
 
     @property
     def channels(self) -> int:
@@ -142,9 +148,9 @@ class ExactMLPVAE:
         self.decoder = Network(weights.decoder, backend)
         self._encoders: dict[str, Network] = {}
 
-    def prepare(self, x: NumpyArray) -> Array:
-        """Images x, (B, D) integers, as the float64 that networks take."""
-        return self.backend.asarray(x.astype(np.float64))
+    def prepare(self, x: Strips) -> Array:
+        """Images x as the float64 (B, D) that networks take."""
+        return self.backend.asarray(_rows(x).astype(np.float64))
 
     def encode(self, x: Array, encoder: str) -> tuple[Array, Array]:
         """Mean (units of 1) and rho of q(z|x), float64 (B, Z) both, for pixels x (B, D)."""
@@ -167,21 +173,28 @@ class ExactMLPVAE:
         gradient = self.likelihood.gradient(params, x, backend)
         return self.decoder.backward(gradient, tape) * 2.0**-GRADIENT_BITS
 
-    def push_pixels(self, message: Message, z: NumpyArray, x: NumpyArray) -> None:
-        """Push images x (B, D) under p(x|z), z (B, Z) in units of 2^-24."""
-        push_likelihood(message, self.likelihood, self._parameters(z), x)
+    def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
+        """Push images x under p(x|z), z (B, Z) in units of 2^-24."""
+        push_likelihood(message, self.likelihood, self._parameters(z), _rows(x))
 
-    def pop_pixels(self, message: Message, z: NumpyArray, x: object = None) -> NumpyArray:
-        """Pop images, uint8 (B, D), under p(x|z), z (B, Z) in units of 2^-24. Raises EmptyMessage."""
-        return self.likelihood.pop(message, self._parameters(z))
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
+        """Pop images under p(x|z), z (B, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
+        pixels = x.canvas.inner[x.first : x.last]
+        pixels[:] = self.likelihood.pop(message, self._parameters(z)).reshape(pixels.shape)
 
-    def lengths(self, z: NumpyArray, x: NumpyArray) -> IntArray:
-        """-log2 p(x|z) of each image of x (B, D), (B,), in units of 2^-30 bits."""
-        return negative_log_likelihood(self.likelihood, self._parameters(z), x)
+    def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
+        """-log2 p(x|z) of each image, (B,), in units of 2^-30 bits; z (B, Z) in units of 2^-24."""
+        return negative_log_likelihood(self.likelihood, self._parameters(z), _rows(x))
 
-    def candidate_lengths(self, z: NumpyArray, x: NumpyArray) -> IntArray:
-        """-log2 p(x|z) of one image x (1, D) for each z (N, Z), (N,), in units of 2^-30 bits."""
-        return self.lengths(z, np.repeat(x, len(z), axis=0))
+    def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
+        """-log2 p(x|z) of one image x for each z (N, Z), (N,), in units of 2^-30 bits."""
+        rows = np.repeat(_rows(x), len(z), axis=0)
+        return negative_log_likelihood(self.likelihood, self._parameters(z), rows)
 
     def _parameters(self, z: NumpyArray) -> NumpyArray:
         return np.concatenate([self.decode(z[i : i + DECODE_BATCH]) for i in range(0, len(z), DECODE_BATCH)])
+
+
+def _rows(x: Strips) -> NumpyArray:
+    """Images, each one strip, as rows of pixels, int16 (B, D)."""
+    return x.canvas.inner[x.first : x.last].reshape(len(x), -1)

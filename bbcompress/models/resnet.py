@@ -24,6 +24,7 @@ from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
+    SEARCHED_SUBPIXELS,
     Z_BITS,
     Z_LIMIT,
     NumpyArray,
@@ -98,6 +99,11 @@ class ResNetWeights:
     def latent_side(self) -> int:
         """Positions of z a side of a tile."""
         return self.tile // STRIDE
+
+    @property
+    def searched_subpixels(self) -> int:
+        """z hardly counts in larger images."""
+        return SEARCHED_SUBPIXELS
 
     @property
     def latents(self) -> int:
@@ -245,13 +251,12 @@ class ExactResNetVAE:
         pixels = _raster(x)
         self.likelihood.push(message, self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
 
-    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> Strips:
+    def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
         pixels = _raster(x)
         levels = self.likelihood.pop(message, self._parameters(z)[pixels.cells])
         for channel in range(CHANNELS):
             x.canvas.set_levels(pixels.indices, channel, levels[:, channel])
-        return x
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""

@@ -1,4 +1,4 @@
-"""Images as local models see them: a canvas with a margin, its rows of tiles (strips), and the order of decoding.
+"""Images as models see them: a canvas with a margin, its rows of tiles (strips), and the order of decoding.
 
 A strip is a row of tiles of one image: the unit that is coded directly or joins a batch. Strips are numbered as they
 are pushed: image after image, and in each image from the bottom to the top, so that what is popped first are the tops
@@ -188,11 +188,6 @@ class Strips:
             return self
         return Strips(self.canvas, self.first + first, self.first + max(first, last))
 
-    @property
-    def latent_rows(self) -> int:
-        """Rows of z that each strip has, its tiles; of images of one size."""
-        return self.canvas.across
-
     @cached_property
     def row_ends(self) -> IntArray:
         """(strips + 1,) rows of z of all strips before each, and of all."""
@@ -319,17 +314,3 @@ class Strips:
         order = np.argsort(cells, kind="stable")
         if len(order):
             yield Pixels(indices[order], cells[order], np.array([0, len(order)], np.int64), stride)
-
-
-Images = NumpyArray | Strips
-"""What codecs take: images as rows of pixels, uint8 (B, D), or strips."""
-
-
-def latent_rows(x: Images) -> int:
-    """Rows of z of each image or strip, of images of one size."""
-    return x.latent_rows if isinstance(x, Strips) else 1
-
-
-def row_ends(x: Images) -> IntArray:
-    """(N + 1,) rows of z of all images or strips before each, and of all."""
-    return x.row_ends if isinstance(x, Strips) else np.arange(len(x) + 1, dtype=np.int64)

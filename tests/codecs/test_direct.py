@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from models_for_tests import (
+    coding,
+    empty_images,
     noise_strips,
     random_images,
+    rows_of,
     sampled_images,
     sampled_strips,
-    strips_of,
+    singles,
     tiny_local,
     tiny_resnet,
     tiny_vae,
@@ -44,7 +47,7 @@ def length(codec: DirectCodec, z: Any, x: Any) -> int:
     bits = codec.vae.weights.direct_bits
     values = np.array([[bin_medians(b)[i] for b, i in zip(bits, z, strict=True)]])
     assert isinstance(codec.vae, ExactMLPVAE)
-    return int(negative_log_likelihood(codec.vae.likelihood, codec.vae.decode(values), x)[0])
+    return int(negative_log_likelihood(codec.vae.likelihood, codec.vae.decode(values), rows_of(x))[0])
 
 
 @likelihoods
@@ -53,10 +56,10 @@ def length(codec: DirectCodec, z: Any, x: Any) -> int:
 def test_round_trip(likelihood: str, lanes: int, direct_bits: tuple[int, ...]) -> None:
     weights = replace(tiny_vae(likelihood), direct_bits=direct_bits)
     codec = codec_of(weights)
-    for x in [*random_images(weights, 3)[:, None], *sampled_images(weights, 3)[:, None]]:
-        check_round_trip(random_message(lanes), codec.push, codec.pop, x, pop_first=False)
-        message = Message.empty(lanes)
-        check_round_trip(message, codec.push, codec.pop, x, pop_first=False)
+    for seed in range(3):
+        for x in (random_images(weights, 1, seed), sampled_images(weights, 1, seed)):
+            for message in (random_message(lanes), Message.empty(lanes)):
+                check_round_trip(*coding(codec, x, message), pop_first=False)
 
 
 @likelihoods
@@ -64,7 +67,7 @@ def test_choice_is_a_local_optimum(likelihood: str) -> None:
     weights = tiny_vae(likelihood, latents=2, direct_bits=4)
     codec = codec_of(weights)
     best = 0
-    for x in sampled_images(weights, 15)[:, None]:
+    for x in singles(sampled_images(weights, 15)):
         lengths = np.array([[length(codec, (i, j), x) for j in range(16)] for i in range(16)])
         i, j = codec.choose(x)[0]
         neighbours = [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
@@ -78,7 +81,7 @@ def test_choice_is_a_local_optimum(likelihood: str) -> None:
 def test_both_encoders_are_tried() -> None:
     """With an encoder that is of no use, the other one's end is taken."""
     weights = tiny_vae(latents=3)
-    images = sampled_images(weights, 20)[:, None]
+    images = singles(sampled_images(weights, 20))
     both = codec_of(weights)
     rha, baseline = (
         codec_of(replace(weights, encoders=dict.fromkeys(weights.encoders, weights.encoders[name])))
@@ -99,20 +102,22 @@ def test_size_is_the_length_that_was_minimised(likelihood: str) -> None:
     codec = codec_of(weights)
     message = random_message(words=0)
     bits = 0.0
-    images = sampled_images(weights, 30)[:, None]
+    images = sampled_images(weights, 30)
     before = message.content_bits
-    for x in images:
+    for x in singles(images):
         bits += length(codec, codec.choose(x)[0], x) / (1 << LOG2_BITS) + sum(weights.direct_bits)
         codec.push(message, x)
     assert abs(message.content_bits - before - bits) < 0.02 * bits + 2
-    popped: list[Any] = [codec.pop(message) for _ in images]
-    assert np.array_equal(np.concatenate(popped[::-1]), np.concatenate(images))
+    popped = empty_images(weights, 30)
+    for x in reversed(singles(popped)):
+        codec.pop(message, x)
+    assert np.array_equal(popped.canvas.images, images.canvas.images)
 
 
 @likelihoods
 def test_length(likelihood: str) -> None:
     codec = codec_of(tiny_vae(likelihood))
-    for x in sampled_images(codec.vae.weights, 5)[:, None]:
+    for x in singles(sampled_images(codec.vae.weights, 5)):
         bits = length(codec, codec.choose(x)[0], x) / (1 << LOG2_BITS) + sum(codec.vae.weights.direct_bits)
         assert codec.length(x) == pytest.approx(bits)
 
@@ -125,7 +130,7 @@ def test_choice_is_the_same_again() -> None:
 
 def test_empty_message_raises() -> None:
     with pytest.raises(EmptyMessage):
-        codec_of(tiny_vae()).pop(Message.empty(2))
+        codec_of(tiny_vae()).pop(Message.empty(2), empty_images(tiny_vae(), 1))
 
 
 # Strips of local models
@@ -151,21 +156,12 @@ def test_round_trip_of_a_strip(name: str, lanes: int, direct_bits: tuple[int, ..
     weights = replace(tiny_local(**LOCAL[name][0]), direct_bits=direct_bits)
     codec = DirectCodec(ExactLocalVAE(weights, NumpyBackend()))
     height, width = LOCAL[name][1]
-
-    def push(message: Message, images: Any) -> None:
-        codec.push(message, strips_of(weights, images))
-
-    def pop(message: Message) -> Any:
-        popped = codec.pop(message, Strips.all_of(Canvas(1, height, width, weights.channels, 8)))
-        assert isinstance(popped, Strips)
-        return popped.canvas.images
-
     for draw in (noise_strips, sampled_strips):
         x = draw(weights, 1, height, width)
         images = x.canvas.images
         if len(x) == 1:
             for message in (random_message(lanes), Message.empty(lanes)):
-                check_round_trip(message, push, pop, images, pop_first=False)
+                check_round_trip(*coding(codec, x, message), pop_first=False)
             continue
         message = random_message(lanes)
         before = message.copy()
@@ -184,7 +180,7 @@ def test_choice_for_a_small_image_is_a_local_optimum(name: str) -> None:
     vae, bits = codec.vae, codec.vae.weights.direct_bits
     grid = bin_medians(2)
     for seed in range(5):
-        x = sampled_strips(vae.weights, 1, *LOCAL[name][1], seed=seed)  # type: ignore[arg-type]
+        x = sampled_strips(vae.weights, 1, *LOCAL[name][1], seed=seed)
         cube = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         lengths = vae.candidate_lengths(grid[cube], x)
         chosen = codec.choose(x)
@@ -197,7 +193,7 @@ def test_choice_for_a_small_image_is_a_local_optimum(name: str) -> None:
 @pytest.mark.parametrize("name", ["rgb", "binary"])
 def test_of_larger_images_the_posterior_mean_is_taken(name: str) -> None:
     codec = local_codec(name)
-    x = sampled_strips(codec.vae.weights, 1, *LOCAL[name][1])[:1]  # type: ignore[arg-type]
+    x = sampled_strips(codec.vae.weights, 1, *LOCAL[name][1])[:1]
     mu, _ = codec.vae.encode(x, "rha")
     chosen = codec.choose(x)
     assert chosen.shape == (2, 3)
@@ -249,14 +245,7 @@ def test_round_trip_of_many_latents(name: str) -> None:
     weights, shape = MANY_LATENTS[name]
     codec = DirectCodec(model_of(weights, NumpyBackend()))
     for draw in (noise_strips, sampled_strips):
-        images = draw(weights, 1, *shape).canvas.images
-        check_round_trip(
-            random_message(2),
-            lambda message, x: codec.push(message, strips_of(weights, x)),
-            lambda message: codec.pop(message, Strips.all_of(Canvas(1, *shape, 3, 32))).canvas.images,  # type: ignore[union-attr]
-            images,
-            pop_first=False,
-        )
+        check_round_trip(*coding(codec, draw(weights, 1, *shape), random_message(2)), pop_first=False)
 
 
 @many
@@ -343,13 +332,12 @@ def recorded(name: str, function: Callable[..., Any], calls: list[str]) -> Calla
 def test_number_of_latents_decides_how_to_search(
     latents: int, by_gradients: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of rows of pixels as well."""
     codec = codec_of(tiny_vae(latents=latents, direct_bits=1))
     called: list[str] = []
     for name in ("_descend", "_follow_gradient"):
         monkeypatch.setattr(codec, name, recorded(name, getattr(codec, name), called))
     x = sampled_images(codec.vae.weights, 1)
-    check_round_trip(random_message(), codec.push, codec.pop, x, pop_first=False)
+    check_round_trip(*coding(codec, x), pop_first=False)
     assert set(called) == {"_follow_gradient" if by_gradients else "_descend"}
 
 

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import torch
 from models_for_tests import (
+    coding,
     noise_strips,
     random_images,
+    rows_of,
     sampled_images,
     sampled_strips,
     strips_of,
     tiny_resnet,
     tiny_vae,
 )
-from roundtrip import check_round_trip, random_message
+from roundtrip import check_round_trip
 
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
@@ -28,6 +30,7 @@ from bbcompress.limits import MAX_STEPS
 from bbcompress.models.base import Z_BITS, Layers
 from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.models.resnet import UNIT_RHO, ExactResNetVAE
+from bbcompress.models.strips import Strips
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
@@ -62,7 +65,8 @@ def test_each_image_is_refined_as_if_alone(likelihood: str, steps: int) -> None:
     vae = vae_of(likelihood, hidden=40)
     x = sampled_images(vae.weights, 11)
     together = refined(vae, x, steps)
-    neighbours = refined(vae, np.concatenate([random_images(vae.weights, 7), x[::-1]]), steps)
+    others = random_images(vae.weights, 7).canvas.images
+    neighbours = refined(vae, strips_of(vae.weights, np.concatenate([others, x.canvas.images[::-1]])), steps)
     for row in range(11):
         alone = refined(vae, x[row : row + 1], steps)
         assert equal(alone, together[row : row + 1])
@@ -93,7 +97,7 @@ def float_length(weights: MLPWeights, params: torch.Tensor, x: torch.Tensor) -> 
     return torch.where(x == 0, softplus(-b), torch.where(x == 255, softplus(a), inner)).sum()
 
 
-def float_refine(vae: ExactMLPVAE, x: Any, steps: int, rate: int) -> tuple[Any, Any]:
+def float_refine(vae: ExactMLPVAE, x: Strips, steps: int, rate: int) -> tuple[Any, Any]:
     start = vae.encode(vae.prepare(x), "rha")
     mu, rho = (torch.from_numpy(np.array(part)).requires_grad_() for part in start)
     adam = torch.optim.Adam([mu, rho], lr=rate * 1e-6)
@@ -101,7 +105,7 @@ def float_refine(vae: ExactMLPVAE, x: Any, steps: int, rate: int) -> tuple[Any, 
         adam.zero_grad()
         sigma = torch.nn.functional.softplus(rho)
         z = mu + sigma * torch.from_numpy(noise(step, vae.weights.latents))
-        length = float_length(vae.weights, run_float(vae.weights.decoder, z), torch.from_numpy(x).double())
+        length = float_length(vae.weights, run_float(vae.weights.decoder, z), torch.from_numpy(rows_of(x)).double())
         divergence = (0.5 * (mu * mu + sigma * sigma - 1) - torch.log(sigma)).sum()
         (length + divergence).backward()  # type: ignore[no-untyped-call]
         adam.step()
@@ -159,7 +163,7 @@ def test_wild_steps_stay_in_range(likelihood: str, seed: int) -> None:
     assert np.abs(q.mu).max() <= 16 << 24
     assert q.sigma.min() >= 1
     codec = BitsBack(vae, "rha", 60, 1_000_000)
-    check_round_trip(random_message(), codec.push, lambda message: codec.pop(message, 4), x, pop_first=False)
+    check_round_trip(*coding(codec, x), pop_first=False)
 
 
 def test_many_steps_are_allowed() -> None:

@@ -155,7 +155,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for likelihood, kind in (("bernoulli", "binary"), ("discretised_logistic", "grey")):
         save(tiny_vae(likelihood, (28, 28), latents=10, hidden=500, prior_bits=10, direct_bits=1), folder / likelihood)
         images = digits(kind)
-        np.save(folder / likelihood / "images.npy", images // 255 if kind == "binary" else images)
+        np.save(
+            folder / likelihood / "images.npy", (images // 255 if kind == "binary" else images).reshape(-1, 28, 28, 1)
+        )
     save(local_model(), folder / LOCAL)
     np.save(folder / LOCAL / "images.npy", sampled_strips(local_model(), 7, 44, 20).canvas.images)
     save(resnet_model(), folder / RESNET)

@@ -38,7 +38,7 @@ def network_of(weights: LocalWeights) -> PixelNetwork:
 def sample(weights: LocalWeights, seed: int = 0) -> tuple[Strips, Any]:
     """Noise, two images, and random features of its cells."""
     strips = noise_strips(weights, 2, 11, 13, seed)
-    cells = len(strips) * strips.latent_rows * weights.cells**2
+    cells = strips.row_count * weights.cells**2
     random = np.random.default_rng(seed)
     limit = weights.decoder[-1].limit
     return strips, random.integers(-limit, limit + 1, (cells, weights.features)).astype(np.float32)
@@ -378,7 +378,7 @@ def test_gradient_is_that_of_finite_differences(kind: str) -> None:
     if kind.startswith("rgb") or kind == "grey":  # smooth images: noise is far from any mean
         y, x = np.mgrid[0:16, 0:16]
         strips.canvas.inner[:] = (100 + 3 * x + 2 * y)[None, :, :, None] + np.arange(3)[:, None, None, None] * 20
-    cells = len(strips) * strips.latent_rows * weights.cells**2
+    cells = strips.row_count * weights.cells**2
     features = np.random.default_rng(0).integers(-60, 61, (cells, 2)).astype(np.float32)
     found, gradient = gradient_of(weights, strips, features)
     assert np.array_equal(found, np.arange(cells))

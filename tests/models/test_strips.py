@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, RADIUS, UPPER
-from bbcompress.models.strips import OUTSIDE, SLOPE, Canvas, Strips, latent_rows
+from bbcompress.models.strips import OUTSIDE, SLOPE, Canvas, Strips
 
 SIZES = [(1, 1), (1, 9), (9, 1), (3, 5), (8, 8), (9, 17), (20, 12)]
 every_size = settings(max_examples=60)
@@ -80,7 +80,7 @@ def test_order_of_strips() -> None:
     """Image after image; in each from the bottom to the top; the tiles of a strip from left to right."""
     canvas = numbered(2, 20, 12)
     strips = Strips.all_of(canvas)
-    assert (len(strips), strips.latent_rows, latent_rows(strips)) == (6, 2, 2)
+    assert (len(strips), strips.canvas.across, strips.row_count) == (6, 2, 12)
     tiles = [tile for part in strips.tiles() for tile in part]
     expected = []
     for image in range(2):
@@ -94,13 +94,13 @@ def test_order_of_strips() -> None:
 def test_parts_of_strips_have_their_tiles(height: int, width: int) -> None:
     strips = Strips.all_of(numbered(3, height, width, 2))
     tiles = [tile.tolist() for part in strips.tiles() for tile in part]
-    rows = strips.latent_rows
+    rows = strips.canvas.across
     assert len(tiles) == len(strips) * rows
     pixels = 0
     for start in range(len(strips)):
         for end in range(start, len(strips) + 1):
             part = strips[start:end]
-            assert (len(part), part.latent_rows) == (end - start, rows)
+            assert (len(part), part.row_count) == (end - start, (end - start) * rows)
             assert part.canvas is strips.canvas
             assert [t.tolist() for p in part.tiles() for t in p] == tiles[start * rows : end * rows]
             if end == start + 1:
@@ -233,7 +233,7 @@ def test_cells(finder: str, cell: int, height: int, width: int) -> None:
         for pixels in FINDERS[finder](part, cell):
             where = pixels_at(part.canvas, pixels.indices)
             assert pixels.cells.tolist() == [plain_cell(part, image, y, x, cell) for image, y, x in where]
-            assert pixels.cells.max() < len(part) * part.latent_rows * (8 // cell) ** 2
+            assert pixels.cells.max() < part.row_count * (8 // cell) ** 2
 
 
 def test_wavefronts_are_kept() -> None:
@@ -280,7 +280,3 @@ def test_sampled_pixels_do_not_depend_on_the_batch() -> None:
         ]
         assert len(alone) == len(set(alone))
         assert set(alone) == together
-
-
-def test_rows_of_latents_of_arrays() -> None:
-    assert latent_rows(np.zeros((5, 30), np.uint8)) == 1

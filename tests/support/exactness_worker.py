@@ -204,18 +204,16 @@ def states(folder: Path, device: str, compute_batch: int, x: Any, around: str) -
     return digest(*map(np.concatenate, found.values()))
 
 
-def units(codec: BitsBack, images: Any) -> Any:
-    """What the codec takes: images, or their strips."""
-    tile = codec.vae.weights.tile
-    return images if tile is None else Strips.all_of(Canvas.of(images, tile))
+def strips_of(codec: BitsBack, images: Any) -> Strips:
+    """What the codec takes: the strips of images (N, H, W, C)."""
+    return Strips.all_of(Canvas.of(images, codec.vae.weights.tile))
 
 
 def code(folder: Path, device: str, compute_batch: int, write: bool, around: str) -> dict[str, Any]:
     """Encode all images and decode the folder's message, the program around having set what `around` says."""
     codec = BitsBack(model_of(load(folder), backend_of(device)), "rha", STEPS, RATE, compute_batch)
     images = np.load(folder / "images.npy")
-    x = units(codec, images)
-    empty = units(codec, np.zeros_like(images))
+    x, decoded = strips_of(codec, images), strips_of(codec, np.zeros_like(images))
     with contextmanager(AROUND[around])():
         before = settings_now()
         layout, message = encode_group(codec, x, LANES, CONTEXT)
@@ -226,18 +224,16 @@ def code(folder: Path, device: str, compute_batch: int, write: bool, around: str
         (folder / "layout.json").write_text(json.dumps([layout.direct, layout.batches]))
     first, batches = json.loads((folder / "layout.json").read_text())
     stored = Message.from_bytes((folder / "message").read_bytes(), LANES)
-    strips = empty if isinstance(empty, Strips) else None
     with contextmanager(AROUND[around])():
-        decoded = decode_group(codec, Layout(LANES, first, tuple(batches)), stored, CONTEXT, strips)
+        decode_group(codec, Layout(LANES, first, tuple(batches)), stored, CONTEXT, decoded)
         kept = before == encoded == settings_now()
-    found = decoded.canvas.images if isinstance(decoded, Strips) else decoded
     return {
         "message": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "layout": [layout.direct, *layout.batches],
         "direct": digest(*(DirectCodec(codec.vae).choose(x[i : i + 1]) for i in (len(x) - 2, len(x) - 1))),
         "states": states(folder, device, compute_batch, x, around),
-        "decoded": bool(np.array_equal(found, images)),
+        "decoded": bool(np.array_equal(decoded.canvas.images, images)),
         "kept": kept,
     }
 

@@ -100,24 +100,48 @@ def tiny_vae(
     )
 
 
-def random_images(weights: ModelWeights, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    """Noise as images of the model, uint8 (n, D)."""
-    levels = LIKELIHOODS[weights.likelihood].levels
-    return np.random.default_rng(seed).integers(0, levels, (n, weights.dimensions)).astype(np.uint8)
+def random_images(weights: ModelWeights, n: int, seed: int = 0) -> Strips:
+    """Noise as n images of an MLP's size."""
+    assert weights.shape is not None
+    return noise_strips(weights, n, *weights.shape, seed)
 
 
-def sampled_images(weights: ModelWeights, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    """Images that the model itself has drawn, z ~ p(z), x ~ p(x|z), uint8 (n, D)."""
+def sampled_images(weights: ModelWeights, n: int, seed: int = 0) -> Strips:
+    """n images of an MLP's size that it has drawn, z ~ p(z), x ~ p(x|z)."""
+    assert weights.shape is not None
+    return sampled_strips(weights, n, *weights.shape, seed)
+
+
+def empty_images(weights: ModelWeights, n: int) -> Strips:
+    """Room for n images of the model's size."""
+    assert weights.shape is not None
+    return Strips.all_of(Canvas(n, *weights.shape, weights.channels, weights.tile))
+
+
+def coding(codec: Any, x: Strips, message: Any = None, words: int = 9000) -> tuple[Any, Any, Any, Any]:
+    """A message, and what pushes and pops the images of strips x, for `check_round_trip`."""
     from roundtrip import random_message
 
-    from bbcompress.exact.backend import NumpyBackend
-    from bbcompress.models.mlp import ExactMLPVAE
+    def push(message: Any, images: Any) -> None:
+        canvas = Canvas.of(images, x.canvas.tile)
+        codec.push(message, Strips(canvas, x.first, x.last))
 
-    assert isinstance(weights, MLPWeights)
-    vae = ExactMLPVAE(weights, NumpyBackend())
-    message = random_message(words=n * (weights.latents + weights.dimensions) + 10, seed=seed)
-    z = vae.bins.medians(vae.bins.pop_prior(message, n, weights.latents))
-    return vae.likelihood.pop(message, vae.decode(z))
+    def pop(message: Any) -> Any:
+        room = Canvas.of(np.zeros_like(x.canvas.images), x.canvas.tile)
+        codec.pop(message, Strips(room, x.first, x.last))
+        return room.images
+
+    return random_message(words=words) if message is None else message, push, pop, x.canvas.images
+
+
+def singles(x: Strips) -> list[Strips]:
+    """Each strip alone."""
+    return [x[i : i + 1] for i in range(len(x))]
+
+
+def rows_of(x: Strips) -> np.ndarray[Any, Any]:
+    """The images of a canvas as rows of pixels, uint8 (N, D)."""
+    return x.canvas.images[x.first : x.last].reshape(len(x), -1)
 
 
 def tiny_local(
@@ -280,18 +304,18 @@ def tiny_resnet(
     )
 
 
-def strips_of(weights: LocalWeights | ResNetWeights, images: np.ndarray[Any, Any]) -> Strips:
+def strips_of(weights: ModelWeights, images: np.ndarray[Any, Any]) -> Strips:
     """All strips of images (N, H, W, C) of levels."""
     return Strips.all_of(Canvas.of(images, weights.tile))
 
 
-def noise_strips(weights: LocalWeights | ResNetWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
+def noise_strips(weights: ModelWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
     """Noise, n images of any size."""
     shape = (n, height, width, weights.channels)
     return strips_of(weights, np.random.default_rng(seed).integers(0, weights.levels, shape).astype(np.uint8))
 
 
-def sampled_strips(weights: LocalWeights | ResNetWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
+def sampled_strips(weights: ModelWeights, n: int, height: int, width: int, seed: int = 0) -> Strips:
     """Images that the model itself has drawn, z ~ p(z), x ~ p(x|z)."""
     from roundtrip import random_message
 
@@ -300,12 +324,12 @@ def sampled_strips(weights: LocalWeights | ResNetWeights, n: int, height: int, w
 
     vae = model_of(weights, NumpyBackend())
     strips = Strips.all_of(Canvas(n, height, width, weights.channels, weights.tile))
-    rows = len(strips) * strips.latent_rows
+    rows = strips.row_count
     words = rows * weights.latents + n * height * width * weights.channels + 10
     message = random_message(words=words, seed=seed)
     z = vae.bins.medians(vae.bins.pop_prior(message, rows, weights.latents))
-    popped: Strips = vae.pop_pixels(message, z, strips)
-    return popped
+    vae.pop_pixels(message, z, strips)
+    return strips
 
 
 def with_layers(weights: LocalWeights, network: str, index: int, **change: Any) -> LocalWeights:

@@ -17,7 +17,7 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
-from bbcompress.models.strips import Images, latent_rows
+from bbcompress.models.strips import Strips
 from bbcompress.models.zoo import model_of
 
 PRIOR_BITS = (7, 8, 9, 10, 11, 12, 13, 14)
@@ -30,9 +30,9 @@ W = TypeVar("W", bound=Any)
 
 
 def calibrate(
-    weights: W, x: Images, direct: int = 50, rates: Sequence[int] = LEARNING_RATES, refined: int | None = None
+    weights: W, x: Strips, direct: int = 50, rates: Sequence[int] = LEARNING_RATES, refined: int | None = None
 ) -> W:
-    """The same networks with prior_bits, direct_bits and learning_rate measured on images x, or strips.
+    """The same networks with prior_bits, direct_bits and learning_rate measured on strips x.
 
     direct: how many of them are coded directly to choose direct_bits. rates: those to choose the learning rate from;
     refined: on how many of them, None is all.
@@ -42,7 +42,7 @@ def calibrate(
     return replace(weights, learning_rate=choose_learning_rate(weights, x[:refined], rates))
 
 
-def choose_prior_bits(weights: Any, x: Images) -> int:
+def choose_prior_bits(weights: Any, x: Strips) -> int:
     """The fewest bits whose net rate is within a ten-thousandth of the best."""
     rates = {}
     for bits in PRIOR_BITS:
@@ -51,7 +51,7 @@ def choose_prior_bits(weights: Any, x: Images) -> int:
     return min(bits for bits in PRIOR_BITS if rates[bits] <= min(rates.values()) * (1 + PRIOR_TOLERANCE))
 
 
-def choose_direct_bits(weights: Any, x: Images) -> tuple[int, ...]:
+def choose_direct_bits(weights: Any, x: Strips) -> tuple[int, ...]:
     """Bits of each latent on the coarse grid: log2 of scale / (geometric mean of sigma), rounded; the scale of the
     shortest code."""
     sigma = _codec(weights).posterior(x).sigma * 2.0**-VALUE_BITS
@@ -67,7 +67,7 @@ def choose_direct_bits(weights: Any, x: Images) -> tuple[int, ...]:
     return min({grid(scale) for scale in GRID_SCALES}, key=length)
 
 
-def choose_learning_rate(weights: Any, x: Images, rates: Sequence[int] = LEARNING_RATES) -> int:
+def choose_learning_rate(weights: Any, x: Strips, rates: Sequence[int] = LEARNING_RATES) -> int:
     """The highest rate, in units of 1e-6, at which every K up to 10 improves on the one before, for both encoders.
 
     Where there is none, that whose K = 10 is the best.
@@ -81,8 +81,8 @@ def choose_learning_rate(weights: Any, x: Images, rates: Sequence[int] = LEARNIN
     return min(last, key=lambda rate: last[rate])
 
 
-def rates_by_steps(weights: Any, x: Images, encoder: str, rate: int, steps: int) -> list[float]:
-    """Mean net bits of an image, or of a tile of strips, for K = 0, 1, ..., steps; the same random bits for each."""
+def rates_by_steps(weights: Any, x: Strips, encoder: str, rate: int, steps: int) -> list[float]:
+    """Mean net bits of a tile for K = 0, 1, ..., steps; the same random bits for each."""
     codec = _codec(weights)
     totals = np.zeros(steps + 1)
     for start in range(0, len(x), codec.compute_batch):
@@ -92,7 +92,7 @@ def rates_by_steps(weights: Any, x: Images, encoder: str, rate: int, steps: int)
             for seed in range(2):
                 z = draw(posterior, np.random.default_rng([seed, start]))
                 totals[k] += code_bits(codec, part, posterior, z).sum() / 2
-    return list(totals / (len(x) * latent_rows(x)))
+    return list(totals / x.row_count)
 
 
 def _falls(rates: Sequence[float]) -> bool:

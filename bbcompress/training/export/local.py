@@ -270,7 +270,7 @@ def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> di
         part = x[: max(1, len(x) // 4)]
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
         found.setdefault("net_rate_by_K", {})[encoder] = [
-            round(r * len(part) * part.latent_rows / (part.pixel_count * weights.channels), 5) for r in steps
+            round(r * part.row_count / (part.pixel_count * weights.channels), 5) for r in steps
         ]
     return found
 

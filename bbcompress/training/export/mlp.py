@@ -18,6 +18,7 @@ from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import RHO_BITS, Z_BITS, Layers
 from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.training.architectures.mlp import MLPVAE
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
@@ -47,13 +48,11 @@ def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig,
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
         raise ModelError("an mlp of images of several sizes cannot be exported")
-    held_out = data.test.reshape(len(data.test), -1)
-    if len(held_out) >= 2 * CALIBRATION_IMAGES:
-        calibration = held_out[-CALIBRATION_IMAGES:]
-    else:
-        calibration = data.train[:CALIBRATION_IMAGES].reshape(-1, baseline.dimensions)
-    weights = calibrate(quantise(baseline, rha, config.name), calibration)
-    evaluation = held_out[:EVALUATION_IMAGES]
+    weights = quantise(baseline, rha, config.name)
+    enough = len(data.test) >= 2 * CALIBRATION_IMAGES
+    calibration = data.test[-CALIBRATION_IMAGES:] if enough else data.train[:CALIBRATION_IMAGES]
+    weights = calibrate(weights, _strips(calibration, weights))
+    evaluation = _strips(data.test[:EVALUATION_IMAGES], weights)
     card = {
         **about,
         "shape": list(weights.shape),
@@ -65,8 +64,8 @@ def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig,
     return replace(weights, card=card)
 
 
-def evaluation_figures(weights: MLPWeights, models: dict[str, MLPVAE], x: NumpyArray) -> dict[str, Any]:
-    """Net rates on images x, uint8 (N, D), in bits per dimension, and what exact arithmetic costs.
+def evaluation_figures(weights: MLPWeights, models: dict[str, MLPVAE], x: Strips) -> dict[str, Any]:
+    """Net rates on images x in bits per dimension, and what exact arithmetic costs.
 
     The loss compares the exact code length with the float32 one of the very same z, image by image, so that it is
     not hidden by the noise of sampling.
@@ -83,12 +82,16 @@ def evaluation_figures(weights: MLPWeights, models: dict[str, MLPVAE], x: NumpyA
         z = draw(posterior, np.random.default_rng(0))
         exact = code_bits(codec, x, posterior, z).mean()
         values = vae.bins.medians(z) * 2.0**-VALUE_BITS
-        floating = float_code_bits(models[encoder], x, values).mean()
+        floating = float_code_bits(models[encoder], x.canvas.images.reshape(len(x), -1), values).mean()
         figures["net_rate"][encoder] = round(float(net_bits(codec, x, 4).mean()) / weights.dimensions, 5)
         figures["exact_arithmetic_loss"][encoder] = round(float(exact / floating - 1), 6)
         steps = rates_by_steps(weights, x[:1000], encoder, weights.learning_rate, 10)
         figures.setdefault("net_rate_by_K_first_1000", {})[encoder] = [round(r / weights.dimensions, 5) for r in steps]
     return figures
+
+
+def _strips(images: NumpyArray, weights: MLPWeights) -> Strips:
+    return Strips.all_of(Canvas.of(images.reshape(len(images), *weights.shape, 1), weights.tile))
 
 
 def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> MLPWeights:

@@ -230,7 +230,7 @@ def figures(weights: ResNetWeights, models: dict[str, ResNetVAE], x: Strips) -> 
             loss = float(exact.mean() / floating.mean() - 1)
             found.setdefault("exact_arithmetic_loss", {})[encoder] = round(loss, 6)
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
-        rows_of_z = len(part) * part.latent_rows
+        rows_of_z = part.row_count
         found.setdefault(f"net_rate_by_K_first_{len(part)}_strips", {})[encoder] = [
             round(rate * rows_of_z / (part.pixel_count * weights.channels), 5) for rate in steps
         ]
