@@ -7,13 +7,14 @@
     with bbc.open("set.bbc") as archive:           # a mapping of names to images
         image = archive["cat.png"]
 
-Once it is imported, Pillow opens and saves .bbc files, too. Names are looked up when they are used: importing this
-package alone imports neither numpy nor Pillow, and PyTorch only `ArchiveDataset` and `GroupBatchSampler` do.
+After `bbc.register_pillow()`, or with `import bbcompress.pillow`, Pillow opens and saves .bbc files, too.
+
+Names are looked up when they are used: importing this package alone imports neither numpy nor Pillow. Only
+`ArchiveDataset` and `GroupBatchSampler` import PyTorch.
 """
 
 from __future__ import annotations
 
-from bbcompress.integrations.pillow_hook import register_with_pillow
 from bbcompress.version import __version__ as __version__
 
 TYPE_CHECKING = False  # that of `typing`, which is as slow as all else that `bbc` imports before it minds Ctrl-C
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from bbcompress.images.image import PixelImage, from_array
     from bbcompress.images.pillow import from_pillow, to_pillow
     from bbcompress.images.read import read_frames, read_image
+    from bbcompress.integrations.pillow import register_pillow
     from bbcompress.integrations.torch_data import ArchiveDataset, GroupBatchSampler
     from bbcompress.pipeline.options import Options, Summary
 
@@ -65,6 +67,7 @@ __all__ = [
     "open",
     "read_frames",
     "read_image",
+    "register_pillow",
     "to_pillow",
     "write",
 ]
@@ -81,6 +84,7 @@ _PLACES = {
     **dict.fromkeys(("PixelImage", "from_array"), "images.image"),
     **dict.fromkeys(("read_frames", "read_image"), "images.read"),
     **dict.fromkeys(("from_pillow", "to_pillow"), "images.pillow"),
+    "register_pillow": "integrations.pillow",
     **dict.fromkeys(("ArchiveDataset", "GroupBatchSampler"), "integrations.torch_data"),
 }
 """The module of each name that is not imported before it is used."""
@@ -105,6 +109,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-register_with_pillow()

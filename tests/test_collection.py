@@ -209,6 +209,7 @@ def test_images_that_cannot_be_read() -> None:
 def test_a_damaged_bbc_file_that_pillow_opened() -> None:
     data = bytearray(bbc.compress(DIGITS[0]))
     data[-1] ^= 1
+    bbc.register_pillow()
     with Image.open(io.BytesIO(data)) as image, pytest.raises(bbc.FormatError):
         bbc.write("w.bbc", {"a": image})
 

@@ -31,16 +31,16 @@ def examples() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a photograph and an archive of digits; tiny models stand for those shipped."""
+    """The current folder, with a photograph and digits; `photo` is as shipped, a tiny model stands for `grey`."""
     monkeypatch.chdir(tmp_path)
-    for name, stands_for in (("tiny-local", "photo"), ("tiny-grey", "grey")):
-        shutil.copytree(DATA / "models" / name, tmp_path / "models" / stands_for)
-        card = tmp_path / "models" / stands_for / "card.json"
-        card.write_text(json.dumps({**json.loads(card.read_text()), "name": stands_for}))
+    shutil.copytree(ROOT / "models" / "photo", tmp_path / "models" / "photo")
+    shutil.copytree(DATA / "models" / "tiny-grey", tmp_path / "models" / "grey")
+    card = tmp_path / "models" / "grey" / "card.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "name": "grey"}))
     monkeypatch.setenv("BBC_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
-    y, x = np.mgrid[0:12, 0:16]
-    Image.fromarray(np.stack([9 * x, 11 * y, x * y], 2).astype(np.uint8)).save("photo.png", dpi=(300, 300))
+    with Image.open(DATA / "photos" / "landscape.png") as picture:
+        picture.convert("RGB").crop((40, 40, 72, 64)).save("photo.png", dpi=(300, 300))
     digits = [DATA / "digits" / "grey" / f"{number:04}.png" for number in range(5)]
     bbc.write("digits.bbc", {path.name: bbc.read_image(path) for path in digits}, k=0)
     return tmp_path

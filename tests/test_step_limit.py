@@ -101,6 +101,7 @@ def test_from_python(make: Callable[[], tuple[bytes, dict[str, bbc.PixelImage]]]
     with pytest.raises(bbc.LimitError, match=re.escape(IN_PYTHON)):
         refused[0]
     assert torch.equal(dataset[0], pixels_tensor(next(iter(images.values()))))
+    bbc.register_pillow()
     with Image.open("file.bbc") as picture, pytest.raises(bbc.LimitError, match=re.escape(IN_PYTHON)):
         picture.load()
 

@@ -1,4 +1,7 @@
-"""What Pillow opens and saves as .bbc files; `pillow_hook` makes them known to it."""
+"""Pillow opens and saves .bbc files, once :func:`register_pillow` has made them known to it.
+
+Pillow finds no plugins outside of its own package: those of others register themselves, as pillow-heif does.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImageSequence
 
-from bbcompress.archive.signature import PILLOW_FORMAT
+from bbcompress.archive.signature import MAGIC, MIME, PILLOW_FORMAT, SUFFIX
 from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
@@ -23,6 +26,22 @@ _METADATA = ("icc_profile", "exif", "xmp", "dpi", "comment")
 """Options of `save` that stand for what `info` says."""
 
 _OPTIONS = tuple(field.name for field in fields(Options) if field.name not in ("steps", "binary"))
+
+
+def register_pillow() -> None:
+    """Make .bbc files known to Pillow: `Image.open` and `save` then take them as those of its own formats.
+
+    Calling it again changes nothing.
+    """
+    Image.register_open(PILLOW_FORMAT, BBCImageFile, _accepts)
+    Image.register_save(PILLOW_FORMAT, save)
+    Image.register_save_all(PILLOW_FORMAT, save_all)
+    Image.register_extension(PILLOW_FORMAT, SUFFIX)
+    Image.register_mime(PILLOW_FORMAT, MIME)
+
+
+def _accepts(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
 
 
 class BBCImageFile(ImageFile.ImageFile):
@@ -102,7 +121,7 @@ class BBCImageFile(ImageFile.ImageFile):
         return self._frame
 
 
-def save(image: Image.Image, file: IO[bytes]) -> None:
+def save(image: Image.Image, file: IO[bytes], name: str | bytes = "") -> None:
     """The file of one image, of several frames the current one.
 
     Options of Pillow's `save`: `k` (4), and those of `Options` by their names, such as `model` and `encoder`;
@@ -114,7 +133,7 @@ def save(image: Image.Image, file: IO[bytes]) -> None:
     file.write(data)
 
 
-def save_all(image: Image.Image, file: IO[bytes]) -> None:
+def save_all(image: Image.Image, file: IO[bytes], name: str | bytes = "") -> None:
     """An archive of all frames of the image and of those of `append_images`, without names; options as of `save`."""
     given = image.encoderinfo
     out = io.BytesIO()

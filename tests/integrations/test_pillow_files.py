@@ -21,6 +21,8 @@ DIGIT = DATA / "digits" / "grey" / "0000.png"
 RANDOM = np.random.default_rng(11)
 
 
+bbc.register_pillow()
+
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 

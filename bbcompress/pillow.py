@@ -1,0 +1,5 @@
+"""`import bbcompress.pillow` lets Pillow open and save .bbc files; so does :func:`bbcompress.register_pillow`."""
+
+from bbcompress.integrations.pillow import register_pillow
+
+register_pillow()
