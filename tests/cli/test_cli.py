@@ -530,7 +530,7 @@ def test_metadata_that_is_not_kept_is_noted() -> None:
 def test_the_output_is_verified(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     put_folder()
     other = PixelImage("L", read_image(digit(number=7)).pixels)
-    decode_by(monkeypatch, lambda header, *_, **__: [other] * header.count)
+    decode_by(monkeypatch, lambda group, *_, **__: [other] * group.header.count)
     arguments = ["set", "-o", "set.bbc"] if many else ["set/1.png"]
     assert "did not come back" in fail("compress", *arguments)
     succeed("compress", "--no-verify", *arguments)
