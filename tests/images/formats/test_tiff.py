@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +21,7 @@ from PIL import Image, ImageOps
 from bbcompress.errors import ImageError
 from bbcompress.images.formats.tiff import file as tiff
 from bbcompress.images.formats.tiff import libtiff
+from bbcompress.images.formats.tiff.directory import TiffFile
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     EXIF,
@@ -30,6 +34,7 @@ from bbcompress.images.metadata import (
     Metadata,
     Record,
     encode_metadata,
+    levels_record,
     resolution,
 )
 from bbcompress.images.read import read_frames, read_image
@@ -286,14 +291,13 @@ INCHES = (3, [2])
     [
         ({34675: (7, b"profile")}, (Record(ICC, b"\0profile"),)),
         ({700: (1, b"<x/>")}, (Record(XMP, b"<x/>"),)),
-        ({282: (5, [300, 1]), 283: (5, [300, 1])}, (resolution(PER_INCH, (300, 1), (300, 1)),)),
-        ({282: (5, [720090, 10000]), 283: (5, [72, 1]), 296: INCHES},
+        ({282: (5, [300, 1]), 283: (5, [300, 1]), 296: INCHES}, (resolution(PER_INCH, (300, 1), (300, 1)),)),
+        ({282: (5, [72009, 1000]), 283: (5, [72, 1]), 296: INCHES},
          (resolution(PER_INCH, (72009, 1000), (72, 1)),)),
         ({282: (5, [118, 1]), 283: (5, [119, 1]), 296: (3, [3])}, (resolution(PER_METRE, (11800, 1), (11900, 1)),)),
         ({282: (5, [(1 << 32) - 1, 7]), 283: (5, [1, 9]), 296: (3, [3])},
          (resolution(PER_METRE, (100 * ((1 << 32) - 1), 7), (100, 9)),)),
         ({282: (5, [4, 1]), 283: (5, [3, 1]), 296: (3, [1])}, (resolution(PIXEL_ASPECT, (4, 1), (3, 1)),)),
-        ({282: (5, [1, 1]), 283: (5, [1, 1]), 296: (3, [1])}, ()),
         ({296: INCHES}, ()),
     ],
 )  # fmt: skip
@@ -302,6 +306,68 @@ def test_metadata(tags: Tags, expected: Metadata) -> None:
     assert (image.metadata, image.lost) == (expected, ())
     for form in ("png", "tiff"):
         assert read_image(write_image(image, form)[0]) == image
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({282: (5, [300, 1]), 283: (5, [300, 1])}, resolution(PER_INCH, (300, 1), (300, 1))),
+        ({282: (5, [11811, 100]), 283: (5, [11811, 100]), 296: (3, [3])}, resolution(PER_INCH, (300, 1), (300, 1))),
+        ({282: (5, [720000, 10000]), 283: (5, [72, 1]), 296: INCHES}, resolution(PER_INCH, (72, 1), (72, 1))),
+        ({282: (3, [72]), 283: (3, [72]), 296: INCHES}, resolution(PER_INCH, (72, 1), (72, 1))),
+        ({282: (5, [1, 1]), 283: (5, [1, 1]), 296: (3, [1])}, None),
+        ({282: (5, [2, 1]), 283: (5, [2, 1]), 296: (3, [1])}, None),
+        ({282: (5, [0, 1]), 283: (5, [1, 1]), 296: INCHES}, None),
+        ({282: (5, [1, 0]), 283: (5, [1, 1]), 296: INCHES}, None),
+        ({282: (5, [1, 1])}, None),
+        ({282: (5, [1, 1]), 283: (5, [1, 1]), 296: (3, [7])}, None),
+        ({296: (3, [3])}, None),
+    ],
+)
+def test_a_resolution_comes_back_as_it_is_written(tags: Tags, expected: Record | None) -> None:
+    """As the same fractions and unit, of the same types, beside the record by which other formats know it."""
+    image = read_image(made(RGB, tags))
+    assert image.lost == () and image.metadata[1:] == (() if expected is None else (expected,))
+    data = write_image(image, "tiff")[0]
+    assert read_image(data) == read_image(write_image(image, "png")[0]) == image
+    file, original = (TiffFile(one) for one in (data, made(RGB, tags)))
+    for tag in (282, 283, 296):
+        entry, before = (one.directory(next(one.places())).entries.get(tag) for one in (file, original))
+        assert (entry is None) == (before is None) == (tag not in tags)
+        if entry is not None and before is not None:
+            assert (entry.form, file.bytes_of(entry)) == (before.form, original.bytes_of(before))
+    both = replace(image, metadata=(image.metadata[0], cast(Record, resolution(PER_INCH, (5, 1), (5, 1)))))
+    assert read_image(write_image(both, "tiff")[0]) == both
+
+
+def test_colour_maps_of_grey_and_colours_come_back() -> None:
+    """They mean nothing, and some programs write them."""
+    for pixels in (GREY, RGB, noise(1)):
+        image = read_image(made(pixels, {320: (3, list(range(768)))}))
+        assert image.lost == () and [record.kind for record in image.metadata] == [EXIF]
+        data = write_image(image, "tiff")[0]
+        assert read_image(data) == image and all_tags(data)[320] == tuple(range(768))
+
+
+def test_tags_that_stand_there_twice_are_named() -> None:
+    data = made(GREY, {270: (2, b"the first text\0"), 271: (2, b"the second text\0")})
+    twice = data.replace(struct.pack("<HH", 271, 2), struct.pack("<HH", 270, 2))
+    image = read_image(twice)
+    assert image.lost == ("TIFF tags",)
+    assert all_tags(write_image(image, "tiff")[0])[270] == "the first text"
+
+
+def test_a_predictor_of_no_meaning_is_named() -> None:
+    fax = made(GREY, {258: (3, [1]), 259: (3, [4]), 317: (3, [2])}, strips=[b"\xff"])
+    assert read_image(fax).lost == ("predictor that its compression has no use for",)
+
+
+def test_a_stack_of_imagej_comes_back_image_by_image() -> None:
+    text: Tags = {270: (2, b"ImageJ=1.53t\nimages=2\nslices=2\n\0")}
+    images = list(read_frames(two_pages(made(GREY, text), lambda base: made(GREY, base=base))))
+    for image in images:
+        assert read_image(write_image(image, "tiff")[0]) == image
+    assert all_tags(write_image(images[0], "tiff")[0])[270] == "ImageJ=1.53t\nimages=2\nslices=2\n"
 
 
 def test_descriptive_tags_become_exif() -> None:
@@ -505,10 +571,6 @@ def test_metadata_of_more_than_the_limit_is_named() -> None:
 @pytest.mark.parametrize(
     ("tags", "name"),
     [
-        ({282: (5, [0, 1]), 283: (5, [1, 1])}, "resolution"),
-        ({282: (5, [1, 0]), 283: (5, [1, 1])}, "resolution"),
-        ({282: (5, [1, 1])}, "resolution"),
-        ({282: (5, [1, 1]), 283: (5, [1, 1]), 296: (3, [7])}, "resolution"),
         ({34675: (3, [1, 2])}, "ICC profile"),
         ({34675: (4, [1, 2])}, "ICC profile"),
     ],
@@ -585,7 +647,12 @@ def test_depths_and_orders_of_bits(order: Literal["<", ">"]) -> None:
                 strip = in_order(packed, fill)
                 image = read_image(made(GREY, tags, order, strips=[strip]))
                 np.testing.assert_array_equal(image.pixels, np.asarray(seen).astype(dtype), strict=True)
-                assert not image.lost and not image.metadata
+                levels = levels_record("L", top) if bits in (2, 4) else None
+                assert not image.lost and image.metadata == (() if levels is None else (levels,))
+                for form in ("png", "tiff"):
+                    assert read_image(write_image(image, form)[0]) == image
+                if levels is not None:
+                    assert cast(Any, all_tags(write_image(image, "tiff")[0]))[258] == (bits,)
                 deflated = made(GREY, tags | {259: (3, [8])}, order, strips=[in_order(zlib.compress(packed), fill)])
                 assert read_image(deflated) == image
         if bits < 16:
@@ -874,6 +941,50 @@ def test_errors_of_libtiff_are_not_written(capfd: pytest.CaptureFixture[str]) ->
     with pytest.raises(OSError), Image.open(io.BytesIO(bytes(data))) as file:
         file.load()
     assert "tempfile.tif" in capfd.readouterr().err  # what other users of Pillow see has not changed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_processes_read_at_once() -> None:
+    """Also where another thread of their parent decodes, and holds the lock, at that moment."""
+    out = io.BytesIO()
+    pixels = noise(1, 64, 64, np.uint8)[..., 0]
+    Image.fromarray(pixels).save(out, "TIFF", compression="tiff_lzw")
+    damaged = bytearray(out.getvalue())
+    damaged[40:80] = b"\xff" * 40
+    read_image(out.getvalue())
+
+    def child() -> int:
+        for _ in range(20):
+            if read_image(out.getvalue()) != from_array(pixels):
+                return 1
+            with pytest.raises(ImageError, match="damaged"):
+                read_image(bytes(damaged))
+        return 0
+
+    children = []
+    with libtiff._errors_of_libtiff(), libtiff._silence._lock:
+        for _ in range(2):
+            if (process := os.fork()) == 0:
+                status = 2
+                try:
+                    status = child()
+                finally:
+                    os._exit(status)
+            children.append(process)
+    ended: dict[int, int] = {}
+    deadline = time.monotonic() + 100
+    while len(ended) < 2 and time.monotonic() < deadline:
+        for process in set(children) - ended.keys():
+            found, status = os.waitpid(process, os.WNOHANG)
+            if found:
+                ended[process] = status
+        time.sleep(0.01)
+    for process in set(children) - ended.keys():
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    assert list(ended.values()) == [0, 0]
+    assert read_image(out.getvalue()) == from_array(pixels)
 
 
 @pytest.mark.skipif(libtiff._setter() is None, reason="libtiff is inside of Pillow's module, out of reach")

@@ -54,11 +54,13 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """The tags of an image in a TIFF. twice: tags that stand there again; the first counts. place: its bytes."""
+    """The tags of an image in a TIFF. twice: tags that stand there again; the first counts; the others are `again`.
+    place: its bytes."""
 
     entries: Mapping[int, Entry]
     twice: frozenset[int]
     place: Place
+    again: tuple[Entry, ...]
 
 
 class TiffFile:
@@ -112,7 +114,7 @@ class TiffFile:
             raise ImageError("is cut short or damaged: a directory ends behind the file")
         self.charge(end - start)
         entries: dict[int, Entry] = {}
-        twice = set()
+        twice, again = set(), []
         for at in range(start, end, self._entry_bytes):
             tag, form, count = self._unpack(f"HH{self._form}", at)
             at += 4 + pointer
@@ -121,8 +123,9 @@ class TiffFile:
                 entry = Entry(form, count, self._unpack(self._form, at)[0])
             if tag in entries:
                 twice.add(tag)
+                again.append(entry)
             entries.setdefault(tag, entry)
-        return Directory(entries, frozenset(twice), (place, end + pointer))
+        return Directory(entries, frozenset(twice), (place, end + pointer), tuple(again))
 
     def bytes_of(self, entry: Entry) -> bytes | None:
         """The values in little-endian order; None where their type is unknown, or they are not in the file."""

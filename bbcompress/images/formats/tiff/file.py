@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from bbcompress.images.formats.tiff.directory import (
     Entry,
     TiffFile,
     Tree,
+    Values,
     write_directory,
     write_structure,
 )
@@ -48,6 +49,7 @@ from bbcompress.images.formats.tiff.pixels import (
     HUFFMAN,
     INK_SET,
     LAYOUT,
+    NO_COMPRESSION,
     OF_OLD_JPEG,
     OLD_JPEG,
     PHOTOMETRIC,
@@ -68,6 +70,7 @@ from bbcompress.images.formats.tiff.pixels import (
 from bbcompress.images.metadata import (
     EXIF,
     ICC,
+    LEVELS,
     MAX_IMAGE_BYTES,
     PER_INCH,
     PER_METRE,
@@ -80,6 +83,8 @@ from bbcompress.images.metadata import (
     Record,
     decode_metadata,
     encode_metadata,
+    levels_of,
+    levels_record,
     lowest,
     names_of,
     parse_resolution,
@@ -96,7 +101,8 @@ _ALL_METADATA = 65212
 """A tag of ours, of those that TIFF leaves to anyone: all records, where its own tags cannot hold them."""
 _ALL_METADATA_START = b"bbc metadata 1\0"
 
-_OWN_RECORDS = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC, _ALL_METADATA}
+_RESOLUTION_TAGS = {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT}
+_INCHES = SHORT, b"\2\0"
 _SUB_IFDS, _GLOBAL_IFD, _LSM = 330, 400, 34412
 _MOST_SUB_IFDS = 64
 """Bytes of the tag: further pictures are not looked at to find out what kind of file it is."""
@@ -167,7 +173,7 @@ class TiffReader:
         directory = file.directory(self._places[number])
         layout = read_layout(file, directory, self._max_pixels)
         if number == 0:
-            self._check_stack(directory)
+            self._check_stack(directory, layout)
         chunks = read_chunks(file, directory, layout)
         palette, carried = _palette(file, directory, layout)
         lost: set[str] = set()
@@ -177,17 +183,20 @@ class TiffReader:
             lost.add("data that no tag points to")
         if layout.alpha_unsaid:
             lost.add("unstated meaning of the fourth sample")
-        metadata = _read_metadata(file, directory, layout, carried is not None, lost)
+        metadata = _read_metadata(file, directory, layout, carried is not None or layout.mode != "P", lost)
         pixels = read_pixels(file, directory, layout, chunks, lost)
         kept, too_much = within_limits(metadata)
         return TiffImage(layout.mode, pixels, palette, kept, tuple(sorted({*lost, *too_much})))
 
-    def _check_stack(self, directory: Directory) -> None:
-        """ImageError for a stack of images of which all but the first stand in the file without a directory."""
+    def _check_stack(self, directory: Directory, layout: Layout) -> None:
+        """ImageError for a stack of images of which all but the first stand in the file without a directory.
+
+        ImageJ does not compress those. So a TIFF that is written of one of several images can keep its description.
+        """
         entry = directory.entries.get(_DESCRIPTION)
         text = b"" if entry is None else self._file.data[entry.place : entry.place + min(entry.length, _IMAGEJ_BYTES)]
         found = _IMAGEJ.match(text)
-        if found is not None and int(found[1]) > len(self):
+        if found is not None and int(found[1]) > len(self) and layout.compression == NO_COMPRESSION:
             raise ImageError(f"is a TIFF of an ImageJ stack ({int(found[1])} images, not all in directories), "
                              "which is not supported")  # fmt: skip
 
@@ -247,7 +256,7 @@ def _unreferenced(data: bytes) -> bool:
             continue
         entries = directory.entries
         places = [directory.place]
-        places += [(one.place, one.place + one.size) for one in entries.values() if one.size]
+        places += [(one.place, one.place + one.size) for one in (*entries.values(), *directory.again) if one.size]
         known = np.array([place for place in places if max(place) <= len(data)], np.int64).reshape(-1, 2)
         starts.append(known[:, 0])
         ends.append(known[:, 1])
@@ -340,7 +349,8 @@ def _read_metadata(
         lost.add("metadata that another program has changed since bbc wrote it")
     elif ours is not None:
         lost.add(_name_of(_ALL_METADATA))
-    return _records(tree, lost)
+    levels = levels_record("L", (1 << layout.bits) - 1) if layout.mode == "L" else None
+    return _records(tree, lost) + ([] if levels is None else [levels])
 
 
 def _tree_value(file: TiffFile, directory: Directory, tag: int) -> tuple[int, bytes]:
@@ -422,7 +432,11 @@ def _is_usual_ycbcr(value: tuple[int, bytes]) -> bool:
 
 
 def _records(tree: Tree, lost: set[str]) -> list[Record]:
-    """The records that tags say; takes the tags of the ICC profile, XMP and the resolution out of them."""
+    """The records that tags say; takes the tags of the ICC profile, XMP and the resolution out of them.
+
+    Tags of a resolution that is written in another way (11811 by 100 a centimetre, which is 300 an inch), or is none,
+    stay among the others beside its record.
+    """
     records = []
     for kind, tag, start in ((ICC, _ICC, b"\0"), (XMP, _XMP, b"")):
         if tag in tree.tags:
@@ -432,15 +446,11 @@ def _records(tree: Tree, lost: set[str]) -> list[Record]:
                 records.append(record)
             else:
                 lost.update(names_of([record]))
-    x, y = tree.tags.pop(_X_RESOLUTION, None), tree.tags.pop(_Y_RESOLUTION, None)
-    unit = tree.numbers(_RESOLUTION_UNIT) if _RESOLUTION_UNIT in tree.tags else [2]
-    tree.tags.pop(_RESOLUTION_UNIT, None)
-    if x is not None or y is not None:
-        found, says_nothing = _resolution(unit, _ratio(x), _ratio(y))
-        if found is not None:
-            records.append(found)
-        elif not says_nothing:
-            lost.add("resolution")
+    found, whole = _stated_resolution(tree.tags)
+    if found is not None:
+        records.append(found)
+    if whole:
+        tree.tags = {tag: value for tag, value in tree.tags.items() if tag not in _RESOLUTION_TAGS}
     room = MAX_IMAGE_BYTES - sum(record.cost for record in records) - RECORD_COST
     while tree and (over := len(write_structure(tree)) - room) > 0:
         largest = sorted(tree.tags, key=lambda tag: len(tree.tags[tag][1]), reverse=True)
@@ -469,17 +479,38 @@ def _ratio(value: tuple[int, bytes] | None) -> tuple[int, int] | None:
     return (numbers[0], 1) if numbers and len(numbers) == 1 else None
 
 
-def _resolution(
-    units: list[int] | None, x: tuple[int, int] | None, y: tuple[int, int] | None
-) -> tuple[Record | None, bool]:
-    """The record of the resolution, if there is one; whether the tags say only that pixels are square."""
+def _resolution(units: list[int] | None, x: tuple[int, int] | None, y: tuple[int, int] | None) -> Record | None:
+    """The record of the resolution; None where the tags state none, or only that pixels are square."""
     unit = {1: PIXEL_ASPECT, 2: PER_INCH, 3: PER_METRE}.get(units[0]) if units and len(units) == 1 else None
-    if unit is None or x is None or y is None:
-        return None, False
-    if unit == PIXEL_ASPECT and x == y:
-        return None, True
+    if unit is None or x is None or y is None or (unit == PIXEL_ASPECT and x == y):
+        return None
     factor = 100 if unit == PER_METRE else 1  # TIFF counts by the centimetre
-    return resolution(unit, (x[0] * factor, x[1]), (y[0] * factor, y[1])), False
+    return resolution(unit, (x[0] * factor, x[1]), (y[0] * factor, y[1]))
+
+
+def _stated_resolution(tags: Mapping[int, Values]) -> tuple[Record | None, bool]:
+    """The record of the resolution that tags state, and whether the tags say no more than the record."""
+    stated = {tag: tags[tag] for tag in _RESOLUTION_TAGS if tag in tags}
+    units = Tree(stated).numbers(_RESOLUTION_UNIT) if _RESOLUTION_UNIT in stated else [2]
+    found = _resolution(units, _ratio(stated.get(_X_RESOLUTION)), _ratio(stated.get(_Y_RESOLUTION)))
+    if found is None:
+        return None, not stated or stated == {_RESOLUTION_UNIT: _INCHES}
+    return found, stated == _resolution_tags(found)
+
+
+def _resolution_tags(record: Record) -> dict[int, Values]:
+    """The tags that state a resolution; none where its numbers are too large."""
+    unit, x, y = parse_resolution(record)
+    if unit == PER_METRE:
+        x, y = lowest(x[0], 100 * x[1]), lowest(y[0], 100 * y[1])
+    if max(*x, *y) >= 1 << 32:
+        return {}
+    number = {PIXEL_ASPECT: 1, PER_INCH: 2, PER_METRE: 3}[unit]
+    return {
+        _X_RESOLUTION: (RATIONAL, struct.pack("<II", *x)),
+        _Y_RESOLUTION: (RATIONAL, struct.pack("<II", *y)),
+        _RESOLUTION_UNIT: (SHORT, struct.pack("<H", number)),
+    }
 
 
 # Of each mode: the meaning of the samples, and of the one that is none of the colour.
@@ -498,6 +529,8 @@ _WRITTEN = {
 }
 _PALETTE_BITS = {2: 1, 4: 2, 16: 4, 256: 8}
 """Bits of an index into a palette of so many colours."""
+_LEVELS_BITS = {3: 2, 15: 4}
+"""Bits of grey of so many levels, one more than this."""
 _STRIP_BYTES = 1 << 20
 
 
@@ -517,20 +550,23 @@ def write_pixels(mode: str, pixels: Pixels, palette: bytes, metadata: Metadata) 
         if len(palette) // 3 not in _PALETTE_BITS:
             raise ImageError(f"TIFF cannot hold a palette of {len(palette) // 3} colours")
         bits = _PALETTE_BITS[len(palette) // 3]
+    maximum = next((levels_of(record) for record in metadata if record.kind == LEVELS), 255)
+    step = 1
+    if mode == "L" and maximum in _LEVELS_BITS:
+        bits, step = _LEVELS_BITS[maximum], 255 // maximum
     tree, whole = _metadata_tree(metadata, bits)
-    colour_map = tree.tags.pop(COLOUR_MAP, None)
     if mode == "P":
-        tree.tags[COLOUR_MAP], same = _colour_map(palette, colour_map)
+        tree.tags[COLOUR_MAP], same = _colour_map(palette, tree.tags.get(COLOUR_MAP))
         whole &= same
-    else:
-        whole &= colour_map is None
+    whole &= step == 1 or not tree.tags.keys() & _OF_SAMPLES
     if not whole:
         tree.tags[_ALL_METADATA] = (UNDEFINED, _ALL_METADATA_START + encode_metadata([metadata]))
     out = bytearray(b"II*\0" + bytes(4))
     rows = max(1, _STRIP_BYTES // ((width * samples * bits + 7) // 8))
     offsets, lengths = [], []
     for top in range(0, height, rows):
-        packed = zlib.compress(_packed(pixels[top : top + rows], bits), 6)
+        strip = pixels[top : top + rows]
+        packed = zlib.compress(_packed(strip if step == 1 else strip // np.uint8(step), bits), 6)
         offsets.append(len(out))
         lengths.append(len(packed))
         out += packed
@@ -588,6 +624,7 @@ def _colour_map(palette: bytes, stated: tuple[int, bytes] | None) -> tuple[tuple
 def _metadata_tree(metadata: Metadata, bits: int) -> tuple[Tree, bool]:
     """Tags for the records, of an image of so many bits a sample; whether these are read back from them."""
     tree = Tree()
+    told: Record | None = None
     whole = len({record.kind for record in metadata}) == len(metadata)
     for record in metadata:
         if record.kind == EXIF:
@@ -603,20 +640,20 @@ def _metadata_tree(metadata: Metadata, bits: int) -> tuple[Tree, bool]:
             tree.tags[_XMP] = (BYTE, record.data)
             whole &= bool(record.data)
         elif record.kind == RESOLUTION:
-            unit, x, y = parse_resolution(record)
-            if unit == PER_METRE:
-                x, y = lowest(x[0], 100 * x[1]), lowest(y[0], 100 * y[1])
-            fits = max(*x, *y) < 1 << 32
-            whole &= fits and unit != PIXEL_ASPECT
-            if fits:
-                tree.tags[_X_RESOLUTION] = (RATIONAL, struct.pack("<II", *x))
-                tree.tags[_Y_RESOLUTION] = (RATIONAL, struct.pack("<II", *y))
-                number = {PIXEL_ASPECT: 1, PER_INCH: 2, PER_METRE: 3}[unit]
-                tree.tags[_RESOLUTION_UNIT] = (SHORT, struct.pack("<H", number))
+            told = record
+        elif record.kind == LEVELS:
+            whole &= levels_of(record) == (1 << bits) - 1
         else:
             whole = False
             if record.kind == TEXT and (text := _text_tag(record.data)) is not None:
                 tree.tags.setdefault(*text)
+    has_own = bool(tree.tags.keys() & _RESOLUTION_TAGS)
+    if not has_own or _stated_resolution(tree.tags) != (told, False):  # else EXIF states the same in its own way
+        if told is not None:
+            tree.tags = {tag: value for tag, value in tree.tags.items() if tag not in _RESOLUTION_TAGS}
+            tree.tags |= _resolution_tags(told)
+            whole &= _stated_resolution(tree.tags) == (told, True)
+        whole &= not has_own
     return tree, whole
 
 
@@ -636,5 +673,5 @@ def _exif_tree(data: bytes, bits: int) -> tuple[Tree, bool]:
         tree = _read_tree(file, directory, LAYOUT | {_ICC, _XMP, _ALL_METADATA}, bits, set())
     except ImageError:  # it is no TIFF structure
         return Tree(), False
-    same = not tree.tags.keys() & _OWN_RECORDS and write_structure(tree) == data
+    same = not tree.tags.keys() & {_XMP, _ICC, _ALL_METADATA} and write_structure(tree) == data
     return tree, same

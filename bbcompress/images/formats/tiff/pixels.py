@@ -58,12 +58,12 @@ LAYOUT = frozenset(
 }  # fmt: skip
 """Tags of how the pixels stand in the file, which are not the image's: 288 and 289 tell of free bytes."""
 
-_NONE, _LZW, OLD_JPEG, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 6, 7, 8, 32946, 32773
+NO_COMPRESSION, _LZW, OLD_JPEG, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 6, 7, 8, 32946, 32773
 _FAX = (2, 3, 4)
 _BY_LIBTIFF = {_LZW, _PACKBITS, 34925, 50000}
 _JPEGS = {OLD_JPEG, _JPEG}
 _WITH_PREDICTOR = {_LZW, _DEFLATE, _OLD_DEFLATE, 34925, 50000}
-_READ = {_NONE, *_FAX, OLD_JPEG, _JPEG, _DEFLATE, _OLD_DEFLATE, *_BY_LIBTIFF}
+_READ = {NO_COMPRESSION, *_FAX, OLD_JPEG, _JPEG, _DEFLATE, _OLD_DEFLATE, *_BY_LIBTIFF}
 _COMPRESSIONS = {
     9: "JBIG", 10: "JBIG", 32766: "NeXT", 32771: "CCITT with padding", 32809: "ThunderScan",
     32895: "IT8", 32896: "IT8", 32897: "IT8", 32898: "IT8", 32908: "Pixar film", 32909: "Pixar log", 32947: "DCS",
@@ -303,7 +303,7 @@ def read_chunks(file: TiffFile, directory: Directory, layout: Layout) -> Chunks:
     for tag in tags:
         entry = directory.entries.get(tag)
         values = None if entry is None else file.numbers(entry)
-        if values is None and tag == tags[1] and layout.compression == _NONE and entry is None:
+        if values is None and tag == tags[1] and layout.compression == NO_COMPRESSION and entry is None:
             values = _raw_lengths(layout)  # some old programs leave it out, and nothing else can be meant
         if values is None or len(values) < count or int(values.max()) > len(file.data):
             raise ImageError("is cut short or damaged: strips or tiles are missing")
@@ -342,6 +342,8 @@ def read_pixels(file: TiffFile, directory: Directory, layout: Layout, chunks: Ch
     ImageError for damage."""
     if chunks.more:
         lost.add(_MORE)
+    if not layout.predictor and _number(file, directory, PREDICTOR, 1) != 1:
+        lost.add("predictor that its compression has no use for")
     if layout.compression in _JPEGS:
         pixels = _jpeg(file, directory, layout, chunks, lost)
     elif layout.compression in _FAX:
@@ -411,7 +413,7 @@ def _by_zlib(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) -> 
     last = size if layout.tiled else (height - (down - 1) * chunk_rows) * row_bytes
     follow = bool(np.all(chunks.offsets[1:] == chunks.offsets[:-1] + size)) and across == 1
     enough = bool(np.all(chunks.lengths[:-1] == size)) and int(chunks.lengths[-1]) == last
-    if layout.compression == _NONE and follow and enough:  # all rows stand there one behind the other
+    if layout.compression == NO_COMPRESSION and follow and enough:  # all rows stand there one behind the other
         start = int(chunks.offsets[0])
         rows = np.frombuffer(view[start : start + (down - 1) * size + last], np.uint8).reshape(height, row_bytes)
         return _REVERSED[rows] if layout.reversed_bits else rows
@@ -422,7 +424,7 @@ def _by_zlib(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) -> 
         content = view[start:end]
         if layout.reversed_bits:
             content = memoryview(_REVERSED[np.frombuffer(content, np.uint8)].tobytes())
-        if layout.compression != _NONE:
+        if layout.compression != NO_COMPRESSION:
             content = memoryview(_inflated(content, expected, lost))
         if len(content) < expected:
             raise ImageError("is cut short or damaged: a strip or tile has too few bytes")
