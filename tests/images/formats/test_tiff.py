@@ -884,6 +884,11 @@ def test_old_jpeg() -> None:
     more: Tags = {259: (3, [6]), 262: (3, [6]), 512: (3, [1]), 513: (4, [8]), 514: (4, [len(stream)]), 530: (3, [1, 1])}
     image = read_image(made(np.zeros((40, 50, 3), np.uint8), more, strips=[stream]))
     assert image == from_array(np.asarray(Image.open(jpeg))) and image.lost == ()
+    cut = stream[: len(stream) // 2]
+    with pytest.raises(ImageError, match="the codes of a scan do not give its pixels"):
+        read_image(made(np.zeros((40, 50, 3), np.uint8), {**more, 514: (4, [len(cut)])}, strips=[cut]))
+    parts = read_image(made(np.zeros((40, 50, 3), np.uint8), {**more, 514: (4, [])}, strips=[stream]))
+    assert parts == image and parts.lost == ("what may be missing in its JPEG data",)
     with pytest.raises(ImageError, match="grey of 8 bits a sample and compression 6"):
         read_image(made(GREY, {259: (3, [6])}))
     with pytest.raises(ImageError, match="RGB of 8 bits a sample and compression 6"):

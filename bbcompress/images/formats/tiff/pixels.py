@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats.jpeg.file import MISSING_END, parse_jpeg
+from bbcompress.images.formats.jpeg.file import MISSING_END, Jpeg, parse_jpeg
 from bbcompress.images.formats.tiff import libtiff
 from bbcompress.images.formats.tiff.codes import is_more, is_more_fax
 from bbcompress.images.formats.tiff.directory import (
@@ -44,6 +44,7 @@ SUBFILE_TYPE = 254
 _PLACES_OF_OLD_JPEG = {513, 514, 519, 520, 521}
 OF_OLD_JPEG = frozenset((512, 515, 517, 518)) | _PLACES_OF_OLD_JPEG
 """Tags of compression 6 alone, which newer JPEGs do without."""
+_STREAM_OF_OLD_JPEG = 513, 514
 QUANTISATION, HUFFMAN = 519, (520, 521)
 """Tags of these that point to tables."""
 
@@ -516,6 +517,8 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, 
         _check_jpegs(file, layout, chunks, tags.get(JPEG_TABLES, b""), lost)
     if layout.compression == OLD_JPEG:
         tags |= {tag: _several(file, directory, tag, [], 1 << 8) for tag in OF_OLD_JPEG & directory.entries.keys()}
+        place = [_several(file, directory, tag, [0], 1)[0] for tag in _STREAM_OF_OLD_JPEG]
+        _check_old_jpeg(file, layout, chunks, place[0], sum(place), lost)
     mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0])
     expected = (layout.height, layout.width, layout.samples)[: 2 + (layout.samples > 1)]
     if mode != layout.mode or pixels.shape != expected:
@@ -528,12 +531,26 @@ def _check_jpegs(file: TiffFile, layout: Layout, chunks: Chunks, tables: Any, lo
     them."""
     most = 4 * layout.chunk[0] * layout.chunk[1]  # some have a last strip that is as high as the others
     for (start, end), rows in zip(chunks.places(), _rows_of(layout).tolist(), strict=True):
-        found = parse_jpeg(file.data[start:end], most, tables, (layout.samples,))
-        if found.width != layout.chunk[0] or found.height < rows:
-            raise ImageError("is cut short or damaged: a strip or tile has another size than it should have")
-        if found.height > rows:
-            lost.add(_MORE)
-        lost.update({*found.lost, *names_of(found.metadata)} - {MISSING_END, "resolution"})
+        _check_jpeg(parse_jpeg(file.data[start:end], most, tables, (layout.samples,)), layout.chunk[0], rows, lost)
+
+
+def _check_old_jpeg(file: TiffFile, layout: Layout, chunks: Chunks, start: int, end: int, lost: set[str]) -> None:
+    """The same for a JPEG of compression 6, if all of it stands in one place; of one in parts it is named that this is
+    not known."""
+    parts = chunks.offsets, chunks.offsets + chunks.lengths
+    if int(parts[0].min()) < start or int(parts[1].max()) > end or file.data[start : start + 2] != b"\xff\xd8":
+        lost.add("what may be missing in its JPEG data")
+        return
+    found = parse_jpeg(file.data[start:end], 4 * layout.width * layout.height, b"", (layout.samples,))
+    _check_jpeg(found, layout.width, layout.height, lost)
+
+
+def _check_jpeg(found: Jpeg, width: int, rows: int, lost: set[str]) -> None:
+    if found.width != width or found.height < rows:
+        raise ImageError("is cut short or damaged: a strip or tile has another size than it should have")
+    if found.height > rows:
+        lost.add(_MORE)
+    lost.update({*found.lost, *names_of(found.metadata)} - {MISSING_END, "resolution"})
 
 
 def _decoded(
