@@ -15,9 +15,9 @@ from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
-from bbcompress.limits import MAX_PIXELS, READER_STEPS
+from bbcompress.limits import MAX_PIXELS, READER_STEPS, Limits
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import OptionKeywords, Options
+from bbcompress.pipeline.options import OptionKeywords, Options, open_models
 from bbcompress.pipeline.reader import Reader
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ def as_image(image: AnyImage) -> PixelImage:
     if isinstance(image, PixelImage):
         return image
     return from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
+
+
+def limits_of(max_pixels: object, max_steps: object) -> Limits:
+    """The limits that a Python program gives. Raises BBCError."""
+    return Limits(arguments.integer("max_pixels", max_pixels, 1), arguments.integer("max_steps", max_steps, 0))
 
 
 @arguments.checked
@@ -72,9 +77,8 @@ def decompress(
         FormatError: it is damaged, no file of bbc, or an archive. ModelError: the model that it names is missing.
         LimitError: its K is above the limit.
     """
-    most = arguments.integer("max_pixels", max_pixels, 1)
-    steps = arguments.integer("max_steps", max_steps, 0)
-    reader = Reader(io.BytesIO(arguments.data(data)), arguments.model(model), device, most, steps)
+    limits = limits_of(max_pixels, max_steps)
+    reader = Reader(io.BytesIO(arguments.data(data)), open_models(arguments.model(model), device), limits)
     if reader.is_archive:
         raise FormatError("this is an archive of several images")
     _, image = next(reader.images())

@@ -10,16 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from bbcompress import arguments
-from bbcompress.api import AnyImage, as_image
+from bbcompress.api import AnyImage, as_image, limits_of
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import MAX_PIXELS, READER_STEPS
+from bbcompress.limits import MAX_PIXELS, READER_STEPS, Limits
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
-from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary
+from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system import output
 
@@ -62,7 +62,7 @@ class Archive(Mapping[str, PixelImage]):
         """
         self._own: BinaryIO | None = None
         self._closed = False
-        most, steps = arguments.integer("max_pixels", max_pixels, 1), arguments.integer("max_steps", max_steps, 0)
+        limits = limits_of(max_pixels, max_steps)
         if isinstance(file, str | PathLike):
             try:
                 file = self._own = arguments.path("file", file).open("rb")
@@ -70,7 +70,7 @@ class Archive(Mapping[str, PixelImage]):
                 raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from error
         self._file: BinaryIO = arguments.binary_file(file)
         try:
-            self._reader = Reader(self._file, arguments.model(model), device, most, steps)
+            self._reader = Reader(self._file, open_models(arguments.model(model), device), limits)
         except BaseException:
             if self._own is not None:
                 self._own.close()
@@ -231,7 +231,7 @@ def add(path: str | Path, images: Named | Entries, k: int = 4, **options: Unpack
     place = arguments.path("path", path)
     compressor, items = Compressor(Options.of(k, options)), _items(images)
     with output.open_to_add(place) as file:
-        summary = compressor.add(items, ArchiveReader(file, compressor.options.max_pixels), file)
+        summary = compressor.add(items, ArchiveReader(file, Limits(compressor.options.max_pixels)), file)
     return _warned(summary)
 
 

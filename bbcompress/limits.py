@@ -1,4 +1,8 @@
-"""Limits and defaults that every layer, and the command line, share. Importing it costs nothing."""
+"""Limits and defaults that every layer, and the command line, share. Importing it costs hardly anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 MAX_PIXELS = 1 << 28
 """Default limit of width times height."""
@@ -14,3 +18,14 @@ READER_STEPS = 100
 
 ENCODERS = ("rha", "baseline")
 """The encoders of a model: trained by reverse half-asleep inference, and by the ELBO."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader or a writer takes. pixels: most of an image, width times height. steps: largest K of a group."""
+
+    pixels: int = MAX_PIXELS
+    steps: int = READER_STEPS
+
+
+DEFAULT_LIMITS = Limits()

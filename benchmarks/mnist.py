@@ -37,7 +37,7 @@ from bbcompress.limits import ENCODERS
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import ModelEntry, Zoo, model_of
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.training.datasets import load_mnist
 
@@ -148,7 +148,7 @@ def times(entry: ModelEntry, images: list[tuple[str, PixelImage]], steps: int) -
     plain = Compressor(Options(model=entry.folder, steps=steps, verify=False))
     verified = Compressor(Options(model=entry.folder, steps=steps, verify=True))
     data = archive(entry, images, steps, "rha")
-    reader = Reader(io.BytesIO(data), entry.folder)
+    reader = Reader(io.BytesIO(data), open_models(entry.folder))
 
     def best(action: Callable[[], Any]) -> float:
         action()

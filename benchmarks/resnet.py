@@ -31,15 +31,16 @@ from local import peers, verify
 from machine import environment
 from mnist import check
 
-from bbcompress.archive.header import COLOUR
 from bbcompress.codecs.bitsback import BitsBack
-from bbcompress.codecs.blocks import CodingSettings
-from bbcompress.codecs.groups import ModelCache, decode_images, encode_images
+from bbcompress.codecs.groups import decode_images, encode_images
 from bbcompress.codecs.rate import net_bits
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
+from bbcompress.images.kinds import COLOUR
 from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS
+from bbcompress.models.cache import Models
 from bbcompress.models.checkpoint import save
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo, model_of
@@ -221,12 +222,12 @@ def full_size(x: NumpyArray) -> dict[str, Any]:
 
 def photographs(entry: ModelEntry, folder: Path) -> dict[str, Any]:
     """Some photographs, beside general tools: what the model makes of them, whether or not the fallback is smaller."""
-    models = ModelCache(Zoo(entry.folder), NumpyBackend())
+    models = Models(Zoo(entry.folder), NumpyBackend())
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.iterdir())[::4]:
         image = read_image(path)
         begin = time.perf_counter()
-        group = encode_images(models.vae(entry), [image], COLOUR, CodingSettings())
+        group = encode_images(models.model(entry), [image], COLOUR, CodingSettings())
         seconds = time.perf_counter() - begin
         if decode_images(group, models) != [image]:
             sys.exit("an image did not come back as it was")

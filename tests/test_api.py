@@ -17,9 +17,10 @@ from fixtures_for_tests import decode_by
 from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 
 from bbcompress.api import compress, decompress
+from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs import blocks, fallback
-from bbcompress.codecs import groups as groups_module
+from bbcompress.codecs import blocks, choose, fallback
+from bbcompress.codecs.choose import FALLBACK
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.images.image import PixelImage, from_array
@@ -28,7 +29,7 @@ from bbcompress.models.checkpoint import load, save
 from bbcompress.models.mlp import MLPWeights
 from bbcompress.pipeline import compressor
 from bbcompress.pipeline.compressor import NOT_VERIFIED, Compressor
-from bbcompress.pipeline.options import FALLBACK, Options, Summary, is_fallback
+from bbcompress.pipeline.options import Options, Summary, is_fallback, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system.jobs import Workers
 
@@ -334,7 +335,8 @@ def test_large_images_are_probed_before_they_are_stored(monkeypatch: pytest.Monk
         tried.append(image)
         return encode_item(image)
 
-    monkeypatch.setattr(groups_module, "encode_item", encode)
+    monkeypatch.setattr(choose, "encode_item", encode)
+    may_win = choose.ByFallback().may_win
     large, small = noise(101, 100), noise(100, 100)
     size = len(encode_item(large))
     for images, payload, preferred in (
@@ -344,10 +346,10 @@ def test_large_images_are_probed_before_they_are_stored(monkeypatch: pytest.Monk
         ([large] * 3, 3 * size + 3, True),
         ([noise(120, 90, top=2, dtype=np.bool_)], 10, True),
     ):
-        assert groups_module.prefers_fallback(images, payload) == preferred
+        assert may_win(images, payload) == preferred
     assert not tried
-    assert groups_module.prefers_fallback([small], len(encode_item(small)))
-    assert not groups_module.prefers_fallback([small], len(encode_item(small)) * 7 // 10)
+    assert may_win([small], len(encode_item(small)))
+    assert not may_win([small], len(encode_item(small)) * 7 // 10)
     assert len(tried) == 2
 
 
@@ -606,13 +608,12 @@ def test_binary_names_the_image() -> None:
 def broken_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding does not give what was coded."""
 
-    def decode(header: GroupHeader, payload: bytes, models: Any, **_: Any) -> list[PixelImage]:
+    def decode(group: Group, *_: Any) -> list[PixelImage]:
         if request.param == "an error":
             raise FormatError("damaged")
-        return [OTHER_DIGIT] * header.count
+        return [OTHER_DIGIT] * group.header.count
 
     decode_by(monkeypatch, decode)
-    monkeypatch.setattr(groups_module, "decode_item", lambda *_, **__: decode(GroupHeader(fallback=True), b"", None)[0])
 
 
 @pytest.mark.usefixtures("broken_decoder")
@@ -807,8 +808,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model codes badly is coded by it all the same."""
-    monkeypatch.setattr(compressor, "prefers_fallback", lambda *_: False)
-    monkeypatch.setattr(compressor, "fallback_wins", lambda _, images, *__: [False] * len(images))
+    monkeypatch.setattr(choose.ByFallback, "may_win", lambda *_: False)
+    monkeypatch.setattr(choose, "fallback_wins", lambda _, images, *__: [False] * len(images))
 
 
 def crops(count: int, height: int, width: int) -> list[PixelImage]:
@@ -824,7 +825,7 @@ def test_lone_image_of_a_residual_vae(height: int, width: int, resnet_folder: Pa
     told: list[int] = []
     data, summary = Compressor(Options(model=resnet_folder, steps=2)).lone(image, told.append)
     assert total(told) == width * height
-    reader, told = Reader(io.BytesIO(data), resnet_folder), []
+    reader, told = Reader(io.BytesIO(data), open_models(resnet_folder)), []
     assert [found for _, found in reader.images(told.append)] == [image]
     assert total(told) == width * height
     if height * width > 100:
@@ -845,7 +846,7 @@ def test_archive_of_a_residual_vae(encoder: str, steps: int, resnet_folder: Path
     images: list[Named] = [(f"{index}.png", image) for index, image in enumerate(kinds)]
     data, summary = build(images, model=resnet_folder, encoder=encoder, steps=steps)
     assert summary.coders == {"resnet": len(images)}
-    reader = Reader(io.BytesIO(data), resnet_folder)
+    reader = Reader(io.BytesIO(data), open_models(resnet_folder))
     assert list(reader.names) == [name for name, _ in images]
     found = dict(reader.images())
     assert [found[position] for position in range(len(images))] == kinds
@@ -891,7 +892,7 @@ def test_damaged_files_of_a_residual_vae(resnet_folder: Path) -> None:
         for place in range(0, len(data), 41):
             for damaged in (data[:place], data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]):
                 with pytest.raises(BBCError) as caught:
-                    list(Reader(io.BytesIO(damaged), resnet_folder).images())
+                    list(Reader(io.BytesIO(damaged), open_models(resnet_folder)).images())
                 assert "\n" not in str(caught.value)
 
 

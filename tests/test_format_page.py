@@ -17,7 +17,7 @@ import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixtures_for_tests import models_in
 from format_reader import coder, distributions, fallback, networks, png, refinement, tables
 from format_reader.checkpoint import read_checkpoint
 from format_reader.primitives import FormatError
@@ -36,9 +37,9 @@ from bbcompress.archive.container import ArchiveWriter
 from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import fallback as package_fallback
 from bbcompress.codecs import groups as package_groups
-from bbcompress.codecs.blocks import CodingSettings
-from bbcompress.codecs.groups import ModelCache, encode_fallback, encode_images, image_kinds
+from bbcompress.codecs.groups import encode_fallback, encode_images
 from bbcompress.codecs.refinement import noise, posterior_of, refinements
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import Message
 from bbcompress.errors import BBCError, ModelError
 from bbcompress.exact import mixture_kernels
@@ -54,11 +55,12 @@ from bbcompress.exact.layers import EXACT_LIMIT as EXACT
 from bbcompress.exact.layers import ExactLinear, LinearWeights
 from bbcompress.exact.mixture import LogisticMixture
 from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.kinds import kinds_of
 from bbcompress.images.metadata import TEXT, Record
 from bbcompress.images.read import read_image
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import load, save
-from bbcompress.models.zoo import Zoo, model_of
+from bbcompress.models.zoo import model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader
@@ -123,16 +125,6 @@ def reader_of(*models: str) -> FormatReader:
     return FormatReader(map(folder_of, models))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def the_tiny_models() -> Iterator[None]:
-    """What the package's reader finds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BBC_MODELS", raising=False)
-        cached = ModelCache(Zoo(DATA / "models"), NumpyBackend())
-        patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cached)
-        yield
-
-
 def digits(kind: str, numbers: Sequence[int]) -> list[PixelImage]:
     return [read_image(DATA / "digits" / kind / f"{number:04}.png") for number in numbers]
 
@@ -150,7 +142,7 @@ def same(found: ReadImage, name: str | None, time: int | None, image: PixelImage
 
 def check(data: bytes, models: Sequence[str] = TINY) -> None:
     """The format reader finds in a file what the package finds."""
-    reader = Reader(io.BytesIO(data))
+    reader = Reader(io.BytesIO(data), models_in())
     images = dict(reader.images())
     found = reader_of(*models).read(data)
     assert len(found) == len(images)
@@ -200,7 +192,7 @@ def package_model(model: str) -> Any:
 def coded(model: str, images: Sequence[PixelImage], lanes: int | None = None, **settings: Any) -> bytes:
     """An archive of one group that the model codes, also where the fallback is smaller."""
     vae = package_model(model)
-    kind = next(kind for _, levels, kind in image_kinds(images[0]) if levels == vae.weights.levels)
+    kind = next(kind for kind in kinds_of(images[0]) if kind.is_binary == (vae.weights.levels == 2))
     with pytest.MonkeyPatch.context() as patch:
         for module in (package_blocks, package_groups):
             if lanes:
@@ -368,7 +360,7 @@ def told(data: bytes) -> list[str | None] | None:
 
 def told_by_the_package(data: bytes) -> list[str | None] | None:
     try:
-        reader = Reader(io.BytesIO(data))
+        reader = Reader(io.BytesIO(data), models_in())
         assert dict(reader.images()).keys() == set(range(len(reader.names)))
         return list(reader.names)
     except BBCError:

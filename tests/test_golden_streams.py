@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from fixtures_for_tests import models_in
 
 from bbcompress.archive.group import Group
-from bbcompress.codecs.groups import ModelCache
-from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
 from bbcompress.images.read import read_image
 from bbcompress.models.zoo import Zoo
@@ -24,16 +22,6 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 STREAMS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "streams" / "streams.json").read_text(encoding="utf-8"))
 DATA = Path(__file__).resolve().parent / "data"
 MAX_BYTES = 70_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_cache() -> Iterator[None]:
-    """The tiny models, loaded once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BBC_MODELS", raising=False)
-        cache = ModelCache(Zoo(DATA / "models"), NumpyBackend())
-        patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cache)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +40,14 @@ def stream(name: str) -> bytes:
 
 def content(data: bytes) -> list[tuple[str | None, PixelImage]]:
     """Names and images by position."""
-    reader = Reader(io.BytesIO(data))
+    reader = Reader(io.BytesIO(data), models_in())
     images = dict(reader.images())
     return [(name, images[position]) for position, name in enumerate(reader.names)]
 
 
 def model_coded(data: bytes) -> list[Group]:
     """The groups whose bytes do not depend on the release of Pillow."""
-    archive = Reader(io.BytesIO(data)).archive
+    archive = Reader(io.BytesIO(data), models_in()).archive
     if archive is None:
         return []
     groups = [archive.read_group(number) for number in range(len(archive.groups))]
@@ -93,7 +81,7 @@ def test_the_very_bytes_are_written(name: str, maker: ModuleType) -> None:
     segments = [[next(left) for _ in range(count)] for count in STREAMS[name]["segments"] or [1]]
     again = maker.write(segments, not STREAMS[name]["segments"], STREAMS[name]["options"])
     assert model_coded(again) == model_coded(data)
-    coders = {group["model"] for group in Reader(io.BytesIO(data)).describe()["groups"]}
+    coders = {group["model"] for group in Reader(io.BytesIO(data), models_in()).describe()["groups"]}
     if "fallback" not in coders:
         assert again == data
 

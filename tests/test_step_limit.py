@@ -17,9 +17,10 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
+from bbcompress.archive.container import parse_lone
 from bbcompress.bench.measure import Schedule, load_data, measure
 from bbcompress.cli import main
-from bbcompress.codecs.groups import decode_lone
+from bbcompress.codecs.groups import decode_images
 from bbcompress.integrations.torch_data import pixels_tensor
 from bbcompress.limits import MAX_STEPS, READER_STEPS
 from bbcompress.pipeline.compressor import Compressor
@@ -114,7 +115,7 @@ def test_bytes_of_one_image() -> None:
         bbc.decompress(data, max_steps=7)
     assert np.array_equal(bbc.decompress(data, max_steps=STEPS), images["file"].pixels)
     with pytest.raises(bbc.LimitError):
-        decode_lone(data, open_models(None, "cpu"))
+        decode_images(parse_lone(data), open_models())
 
 
 def test_the_limit_itself_is_allowed() -> None:

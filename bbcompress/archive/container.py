@@ -31,7 +31,7 @@ from bbcompress.archive.signature import ADDING, MAGIC, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images.metadata import take_block
 from bbcompress.lazy import cached_property
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 
 MAX_ARCHIVE_IMAGES = 1 << 31
@@ -66,13 +66,14 @@ def is_archive(data: bytes) -> bool:
     return data[: len(PREFIX)] == PREFIX
 
 
-def build_lone(group: Group, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The file of one image: the payload is its message, or a fallback's item. FormatError for a bad header."""
-    start = MAGIC + group.header.encode_lone(max_pixels) + group.metadata
+def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The file of one image, of a group of one. FormatError for a bad header."""
+    group = group.alone()
+    start = MAGIC + group.header.encode_lone(limits) + group.metadata
     return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
 
 
-def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> Group:
+def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
     """The group of the file of one image.
 
     A fallback's checksum is verified; a message carries its own. FormatError for anything else.
@@ -81,12 +82,12 @@ def parse_lone(data: bytes, max_pixels: int = MAX_PIXELS) -> Group:
     if is_archive(data):
         raise FormatError("the file is an archive, not a lone image")
     reader = ByteReader(data, "the file", len(MAGIC))
-    header = GroupHeader.decode_lone(reader, max_pixels)
+    header = GroupHeader.decode_lone(reader, limits)
     if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
     metadata = take_block(reader) if header.has_metadata else b""
     payload = reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
-    return Group(header, payload, metadata)
+    return Group(header, payload, metadata, lone=True)
 
 
 def lone_accounting(size: int, group: Group) -> Accounting:
@@ -95,21 +96,6 @@ def lone_accounting(size: int, group: Group) -> Accounting:
     metadata, payload = len(group.metadata), len(group.payload)
     rest = size - len(PREFIX) - metadata - payload - checksum
     return Accounting(len(PREFIX), rest, metadata, payloads=payload, checksums=checksum)
-
-
-def join_items(items: Sequence[bytes]) -> bytes:
-    """The payload of a fallback group: its items, each with its length."""
-    return b"".join(varint(len(item)) + item for item in items)
-
-
-def split_items(payload: bytes, count: int) -> list[bytes]:
-    """The `count` items of a fallback group's payload. FormatError where it does not hold just these."""
-    reader = ByteReader(payload, "a fallback group")
-    items = []
-    for _ in range(count):
-        items.append(reader.take(reader.varint(reader.remaining, "the length of an image")))
-    reader.finish()
-    return items
 
 
 class ArchiveWriter:
@@ -122,7 +108,7 @@ class ArchiveWriter:
     def __init__(
         self,
         file: BinaryIO,
-        max_pixels: int = MAX_PIXELS,
+        limits: Limits = DEFAULT_LIMITS,
         after: ArchiveReader | None = None,
         sync: Callable[[], object] = lambda: None,
     ) -> None:
@@ -131,7 +117,7 @@ class ArchiveWriter:
         without its groups.
         """
         self._file = file
-        self._max_pixels = max_pixels
+        self._limits = limits
         self._after = after
         self._sync = sync
         self._sizes: list[tuple[int, int]] = []  # bytes, images
@@ -170,7 +156,7 @@ class ArchiveWriter:
         if before + self._image_count + count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"an archive holds at most {MAX_ARCHIVE_IMAGES} images")
         length = varint(len(group.metadata) + len(group.payload))
-        data = b"".join([group.header.encode_group(self._max_pixels), length, group.metadata, group.payload])
+        data = b"".join([group.header.encode_group(self._limits), length, group.metadata, group.payload])
         self._take_names(names or ())
         if not self._sizes:
             self._names = None if names is None else []
@@ -276,14 +262,14 @@ class ArchiveReader:
     budget: what more segments may still make a reader list.
     """
 
-    def __init__(self, file: BinaryIO, max_pixels: int = MAX_PIXELS, keep_going: bool = False) -> None:
+    def __init__(self, file: BinaryIO, limits: Limits = DEFAULT_LIMITS, keep_going: bool = False) -> None:
         """keep_going: where the file is damaged as a whole, salvage what groups are found. Names may occur twice.
 
         FormatError where the file is not an archive from its first byte on, to which was added: where it is damaged,
         or holds something else.
         """
         self._file = file
-        self._max_pixels = max_pixels
+        self._limits = limits
         self._end = end = file.seek(0, os.SEEK_END)
         start = self._read(0, min(end, len(PREFIX)))
         self.tail = Tail()
@@ -300,7 +286,7 @@ class ArchiveReader:
             if not keep_going:
                 raise
             self.budget = Budget()
-            left = salvage(file, end, max_pixels)
+            left = salvage(file, end, limits)
             segments, nameless, unchecked, self.unread = left.segments, left.nameless, left.unchecked, left.unread
             self.fault = str(fault)
         if not segments:
@@ -326,7 +312,7 @@ class ArchiveReader:
         except FormatError as fault:
             self.budget = Budget()
             try:
-                segments, self.tail = open_segments(self._file, self._end, self._max_pixels, self.budget)
+                segments, self.tail = open_segments(self._file, self._end, self._limits, self.budget)
             except NoSegmentError:
                 raise fault from None
             return segments
@@ -400,7 +386,7 @@ class ArchiveReader:
         if data[-CRC_BYTES:] != crc32(body):
             raise FormatError(f"{what} is damaged: its checksum does not fit")
         reader = ByteReader(body, what)
-        header = GroupHeader.decode_group(reader, self._max_pixels)
+        header = GroupHeader.decode_group(reader, self._limits)
         if header.count != entry.count:
             raise FormatError(f"{what} holds {header.count} images, the index says {entry.count}")
         length = reader.varint(reader.remaining, "the length of the payload")
@@ -415,7 +401,7 @@ class ArchiveReader:
         for size in HEADER_BYTES:
             head = self._read(entry.offset, min(size, entry.length))
             with suppress(CutShortError):
-                header, length = read_group_start(head, self._max_pixels)
+                header, length = read_group_start(head, self._limits)
                 if (header.count, length) == (entry.count, entry.length):
                     return header
                 break

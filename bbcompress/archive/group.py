@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bbcompress.archive.header import GroupHeader
+from bbcompress.wire import ByteReader, varint
 
 
 @dataclass(frozen=True)
 class Group:
     """A group of an archive, or the only one of a lone image, as bytes.
 
-    header: how the images are coded. payload: the coded images; of the fallback in an archive items with their lengths,
-    in a lone image the one item. metadata: the block of the images' metadata, empty where they have none.
+    header: how the images are coded. payload: the coded images. metadata: the block of the images' metadata, empty
+    where they have none. lone: whether it is that of a lone image, whose fallback has an item without its length.
 
     Raises ValueError where the header does not say whether there is metadata.
     """
@@ -20,11 +22,42 @@ class Group:
     header: GroupHeader
     payload: bytes
     metadata: bytes = b""
+    lone: bool = False
 
     def __post_init__(self) -> None:
         if self.header.has_metadata != bool(self.metadata):
             raise ValueError("a group has metadata where its header says so")
 
+    @staticmethod
+    def of_items(items: Sequence[bytes]) -> Group:
+        """A group of the fallback."""
+        return Group(GroupHeader(count=len(items), fallback=True), join_items(items))
+
+    @property
+    def items(self) -> list[bytes]:
+        """The items of a group of the fallback, one of each image. FormatError where the payload is not just these."""
+        return [self.payload] if self.lone else split_items(self.payload, self.header.count)
+
     def described(self, metadata: bytes) -> Group:
         """The group with this block of metadata."""
-        return Group(replace(self.header, has_metadata=bool(metadata)), self.payload, metadata)
+        return replace(self, header=replace(self.header, has_metadata=bool(metadata)), metadata=metadata)
+
+    def alone(self) -> Group:
+        """The group, which has one image, as that of a lone image."""
+        payload = self.items[0] if self.header.fallback else self.payload
+        return replace(self, payload=payload, lone=True)
+
+
+def join_items(items: Sequence[bytes]) -> bytes:
+    """The payload of a fallback group: its items, each with its length."""
+    return b"".join(varint(len(item)) + item for item in items)
+
+
+def split_items(payload: bytes, count: int) -> list[bytes]:
+    """The `count` items of a fallback group's payload. FormatError where it does not hold just these."""
+    reader = ByteReader(payload, "a fallback group")
+    items = []
+    for _ in range(count):
+        items.append(reader.take(reader.varint(reader.remaining, "the length of an image")))
+    reader.finish()
+    return items

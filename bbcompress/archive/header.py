@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bbcompress.errors import FormatError
-from bbcompress.limits import MAX_PIXELS, MAX_SIDE, MAX_STEPS
+from bbcompress.images.kinds import BILEVEL, BINARY, COLOUR, GREY, Kind
+from bbcompress.limits import DEFAULT_LIMITS, MAX_SIDE, MAX_STEPS, Limits
 from bbcompress.wire import ByteReader, varint
 
 MAX_LANES = 1024
@@ -33,54 +34,32 @@ _LONE_WITH_METADATA = 3
 """Stands before the flags of a lone image that has any: there is no room for that flag in the prefix."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a model-coded image is beside its size.
-
-    `mode` is Pillow's; `levels` are the two values that a pixel can have (low, high), None for all 256.
-    """
-
-    mode: str
-    levels: tuple[int, int] | None
-
-    def encode(self) -> bytes:
-        """The mode code, with the levels where it takes any. FormatError for a kind that has no code."""
-        for code, kind in _KINDS.items():
-            if self == kind:
-                return bytes([code])
-        if self.mode == "L" and self.levels is not None and 0 <= self.levels[0] <= self.levels[1] <= 255:
-            return bytes([_LEVELS_FOLLOW, *self.levels])
-        raise FormatError(f"images of mode {self.mode} with levels {self.levels} have no code in the format")
-
-    @staticmethod
-    def decode(reader: ByteReader) -> Kind:
-        """Read one kind; FormatError for a reserved code and for levels out of order or with another code."""
-        code = reader.byte()
-        if code == _LEVELS_FOLLOW:
-            low, high = reader.take(2)
-            kind = Kind("L", (low, high))
-            if low > high or kind == BINARY:
-                raise FormatError(f"{reader.what}: levels {low} and {high} are not allowed")
-            return kind
-        if code not in _KINDS:
-            raise FormatError(f"{reader.what}: mode code {code} is not known to this version")
-        return _KINDS[code]
-
-
-BINARY = Kind("L", (0, 255))
-"""Grey images of the values 0 and 255; the default of binary models."""
-
-BILEVEL = Kind("1", (0, 1))
-"""Images of Pillow's mode 1."""
-
-GREY = Kind("L", None)
-"""Grey images of 256 levels; the default of grey models."""
-
-COLOUR = Kind("RGB", None)
-"""RGB images of 256 levels a channel; the default of colour models."""
-
 _LEVELS_FOLLOW = 2
 _KINDS = {0: BINARY, 1: BILEVEL, 3: GREY, 4: COLOUR}
+
+
+def encode_kind(kind: Kind) -> bytes:
+    """The mode code, with the levels where it takes any. FormatError for a kind that has no code."""
+    for code, known in _KINDS.items():
+        if known == kind:
+            return bytes([code])
+    if kind.mode == "L" and kind.levels is not None and 0 <= kind.levels[0] <= kind.levels[1] <= 255:
+        return bytes([_LEVELS_FOLLOW, *kind.levels])
+    raise FormatError(f"images of mode {kind.mode} with levels {kind.levels} have no code in the format")
+
+
+def decode_kind(reader: ByteReader) -> Kind:
+    """Read one kind; FormatError for a reserved code and for levels out of order or with another code."""
+    code = reader.byte()
+    if code == _LEVELS_FOLLOW:
+        low, high = reader.take(2)
+        kind = Kind("L", (low, high))
+        if low > high or kind == BINARY:
+            raise FormatError(f"{reader.what}: levels {low} and {high} are not allowed")
+        return kind
+    if code not in _KINDS:
+        raise FormatError(f"{reader.what}: mode code {code} is not known to this version")
+    return _KINDS[code]
 
 
 @dataclass(frozen=True)
@@ -123,7 +102,7 @@ class GroupHeader:
         """Whether the images have several sizes."""
         return self.blocks and self.size is None
 
-    def validate(self, max_pixels: int = MAX_PIXELS) -> None:
+    def validate(self, limits: Limits = DEFAULT_LIMITS) -> None:
         """Check every limit; FormatError names the one that is broken."""
         _within("the number of images", self.count, 1, MAX_GROUP_IMAGES)
         if self.fallback:
@@ -140,7 +119,7 @@ class GroupHeader:
             if self.steps == 0:
                 raise FormatError("a learning rate is given, but K is 0")
         if self.size is not None:
-            check_size(self.size, max_pixels)
+            check_size(self.size, limits)
         if self.blocks:
             if (self.lanes, self.direct, self.batches) != (1, 0, ()):
                 raise FormatError("a group of blocks has no layout of its own")
@@ -152,25 +131,25 @@ class GroupHeader:
         if any(batch < 1 for batch in self.batches) or self.direct + sum(self.batches) != self.count:
             raise FormatError("direct images and batches do not add up to the number of images")
 
-    def encode_lone(self, max_pixels: int = MAX_PIXELS) -> bytes:
+    def encode_lone(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
         """The header of a lone image, after the two bytes of the prefix that all files share."""
-        self.validate(max_pixels)
+        self.validate(limits)
         if self.count != 1 or (not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)):
             raise FormatError("a lone image is one image, coded directly in one lane")
         flags = self._flags()
         start = [_LONE_WITH_METADATA, flags] if self.has_metadata else [flags << 1]
         return bytes(start) + self._encode_shared(LONE_ID_BYTES)
 
-    def encode_group(self, max_pixels: int = MAX_PIXELS) -> bytes:
+    def encode_group(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
         """The header of a group in an archive, up to and without the payload's length."""
-        self.validate(max_pixels)
+        self.validate(limits)
         if not self.fallback and len(self.model) < GROUP_ID_BYTES:
             raise FormatError(f"a group names {GROUP_ID_BYTES} bytes of its model's id")
         numbers = [self.count] if self.fallback or self.blocks else [self.count, self.lanes, self.direct, *self.batches]
         return bytes([self._flags()]) + self._encode_shared(GROUP_ID_BYTES) + b"".join(map(varint, numbers))
 
     @staticmethod
-    def decode_lone(reader: ByteReader, max_pixels: int = MAX_PIXELS) -> GroupHeader:
+    def decode_lone(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> GroupHeader:
         """Read what :meth:`encode_lone` wrote. FormatError where it breaks a rule of the format."""
         first = reader.byte()
         flags = first >> 1
@@ -180,15 +159,15 @@ class GroupHeader:
                 raise FormatError(f"{reader.what} has no metadata where it says so")
         elif first & 1:
             raise FormatError(f"{reader.what} is not a lone image")
-        header = _decode_shared(reader, flags, LONE_ID_BYTES, max_pixels)
+        header = _decode_shared(reader, flags, LONE_ID_BYTES, limits)
         if header.is_mixed:
             raise FormatError(f"{reader.what} is made of blocks, but says no size")
         return header if header.fallback or header.blocks else replace(header, direct=1)
 
     @staticmethod
-    def decode_group(reader: ByteReader, max_pixels: int = MAX_PIXELS) -> GroupHeader:
+    def decode_group(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> GroupHeader:
         """Read what :meth:`encode_group` wrote. FormatError where it breaks a rule of the format."""
-        header = _decode_shared(reader, reader.byte(), GROUP_ID_BYTES, max_pixels)
+        header = _decode_shared(reader, reader.byte(), GROUP_ID_BYTES, limits)
         count = _positive(reader, MAX_GROUP_IMAGES, "the number of images")
         if header.is_mixed and count < 2:
             raise FormatError(f"{reader.what} is of several sizes, but has one image")
@@ -219,7 +198,7 @@ class GroupHeader:
         """What lone images and groups have in common: model, kind, K, learning rate, size."""
         parts = [self.model[:id_bytes]]
         if self.kind is not None:
-            parts.append(self.kind.encode())
+            parts.append(encode_kind(self.kind))
         if self.steps:
             parts.append(varint(self.steps))
         if self.learning_rate is not None:
@@ -229,15 +208,15 @@ class GroupHeader:
         return b"".join(parts)
 
 
-def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+def check_size(size: tuple[int, int], limits: Limits = DEFAULT_LIMITS) -> None:
     """Check a width and height; FormatError where they are 0 or above the limits."""
     for side in size:
         _within("a side of an image", side, 1, MAX_SIDE)
-    if size[0] * size[1] > max_pixels:
-        raise FormatError(f"an image of {size[0]}x{size[1]} is above the limit of {max_pixels} pixels")
+    if size[0] * size[1] > limits.pixels:
+        raise FormatError(f"an image of {size[0]}x{size[1]} is above the limit of {limits.pixels} pixels")
 
 
-def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: int) -> GroupHeader:
+def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits) -> GroupHeader:
     has_metadata = bool(flags & _METADATA)
     if flags & _FALLBACK:
         if flags & ~_METADATA != _FALLBACK:
@@ -246,7 +225,7 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
     if flags & _RATE and not flags & _STEPS:
         raise FormatError(f"{reader.what} has a learning rate, but K is 0")
     model = reader.take(id_bytes)
-    kind = Kind.decode(reader) if flags & _KIND else None
+    kind = decode_kind(reader) if flags & _KIND else None
     steps, rate, size = 0, None, None
     if flags & _STEPS:
         steps = _positive(reader, MAX_STEPS, "K")
@@ -254,7 +233,7 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, max_pixels: in
         rate = _positive(reader, MAX_LEARNING_RATE, "the learning rate")
     if flags & _SIZE:
         size = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
-        check_size(size, max_pixels)
+        check_size(size, limits)
     encoder = "baseline" if flags & _BASELINE else "rha"
     blocks = bool(flags & _BLOCKS)
     return GroupHeader(

@@ -16,7 +16,7 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.archive.signature import MAGIC
 from bbcompress.errors import FormatError
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.wire import ByteReader
 
 T = TypeVar("T")
@@ -45,20 +45,20 @@ class LoneImage:
     tail: Tail
 
     @staticmethod
-    def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> LoneImage:
+    def parse(data: bytes, limits: Limits = DEFAULT_LIMITS) -> LoneImage:
         """From the bytes of a file. One of the fallback ends where its checksum fits; other bytes may follow.
 
         FormatError as from `parse_lone`.
         """
         try:
-            return LoneImage(parse_lone(data, max_pixels), len(data), Tail())
+            return LoneImage(parse_lone(data, limits), len(data), Tail())
         except FormatError:
-            end = _end_of_fallback(data, max_pixels)
+            end = _end_of_fallback(data, limits)
             if end is None:
                 raise
         padding = not data[end:].strip(b"\0")
         tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
-        return LoneImage(parse_lone(data[:end], max_pixels), len(data), tail)
+        return LoneImage(parse_lone(data[:end], limits), len(data), tail)
 
     def decode(self, decode: Callable[[Group], T]) -> tuple[LoneImage, T]:
         """The file, and what `decode` makes of its group. Zeros behind a message are seen only here, and are in the
@@ -106,13 +106,13 @@ def _without_padding(group: Group, error: FormatError, decode: Callable[[Group],
     return None
 
 
-def _end_of_fallback(data: bytes, max_pixels: int) -> int | None:
+def _end_of_fallback(data: bytes, limits: Limits) -> int | None:
     """Where the file of a stored image ends that has other bytes behind it; None if that cannot be said for sure.
 
     Of n bytes, one beginning in 2^32 has a checksum that fits by chance.
     """
     check_magic(data)
-    if is_archive(data) or not GroupHeader.decode_lone(ByteReader(data, "the file", len(MAGIC)), max_pixels).fallback:
+    if is_archive(data) or not GroupHeader.decode_lone(ByteReader(data, "the file", len(MAGIC)), limits).fallback:
         return None
     ends = list(_checked_lengths(data))
     return ends[0] if len(ends) == 1 else None

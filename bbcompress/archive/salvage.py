@@ -11,7 +11,7 @@ from bbcompress.archive.index import Index
 from bbcompress.archive.search import Search, Walk
 from bbcompress.archive.segments import Segment
 from bbcompress.archive.signature import PREFIX
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
 
 
 class _State(Enum):
@@ -43,14 +43,14 @@ class Salvage:
     unread: int
 
 
-def salvage(file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> Salvage:
+def salvage(file: BinaryIO, end: int, limits: Limits = DEFAULT_LIMITS) -> Salvage:
     """What is left of a damaged archive: its whole segments; of those whose index is whole the groups that stand where
     it says, counted from its end; of those whose footer alone is damaged the groups that stand before their index; of
     others the groups, without names.
 
     Checksums tell which groups are as they were. Raises FormatError where that takes too much effort.
     """
-    search = Search(file, end, max_pixels)
+    search = Search(file, end, limits)
     last = next((stop for stop in search.ends(0) if search.has_index_before(stop, 0)), end)
     found: list[_Found] = []
     unread = end - last

@@ -38,7 +38,7 @@ from bbcompress.archive.segments import (
 )
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.wire import ByteReader, CutShortError, crc32, varint
 
 _WINDOW = 1 << 18
@@ -186,9 +186,9 @@ class FoundIndex:
 class Search:
     """Looks for segments in a file without knowing where they end. See the module for what that may cost."""
 
-    def __init__(self, file: BinaryIO, end: int, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, file: BinaryIO, end: int, limits: Limits = DEFAULT_LIMITS) -> None:
         """end: the file's size in bytes."""
-        self._file, self.end, self._max_pixels = file, end, max_pixels
+        self._file, self.end, self._limits = file, end, limits
         self.effort = Effort(end)
         self.budget = Budget()
         self._head = self._found = b""
@@ -246,7 +246,7 @@ class Search:
             if size > HEADER_BYTES[0]:
                 self.effort.spend(len(head))
             try:
-                return read_group_start(head, self._max_pixels)
+                return read_group_start(head, self._limits)
             except CutShortError:
                 if offset + len(head) == self.end:
                     raise
@@ -502,14 +502,14 @@ def _listed(budget: Budget) -> int:
     return budget.groups + budget.names + budget.name_bytes + budget.positions + budget.times
 
 
-def open_segments(file: BinaryIO, end: int, max_pixels: int, budget: Budget) -> tuple[list[Segment], Tail]:
+def open_segments(file: BinaryIO, end: int, limits: Limits, budget: Budget) -> tuple[list[Segment], Tail]:
     """The segments of an archive that does not end as one, and what is behind them. budget: what they list is taken
     from it.
 
     Raises FormatError where it is damaged: where no segment is whole, or behind the last whole one is what may be left
     of another that was finished.
     """
-    search = Search(file, end, max_pixels)
+    search = Search(file, end, limits)
     for last in search.ends(0):
         trial = copy(budget)
         if last < end:

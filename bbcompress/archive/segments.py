@@ -15,7 +15,7 @@ from bbcompress.archive.names import Budget, Picked
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.lazy import cached_property
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.wire import ByteReader, crc32
 
 MAX_INDEX_BYTES = 1 << 28
@@ -143,14 +143,14 @@ def read_segments(file: BinaryIO, end: int, budget: Budget) -> list[Segment]:
     return segments
 
 
-def read_group_start(head: bytes, max_pixels: int = MAX_PIXELS) -> tuple[GroupHeader, int]:
+def read_group_start(head: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[GroupHeader, int]:
     """The header of the group whose first bytes these are, and how long it says it is; its checksum is not looked at.
 
     Raises:
         CutShortError: the bytes end before its header. FormatError: no group begins so.
     """
     reader = ByteReader(head, "a group")
-    header = GroupHeader.decode_group(reader, max_pixels)
+    header = GroupHeader.decode_group(reader, limits)
     payload = reader.varint(MAX_GROUP_BYTES, "the length of the payload")
     return header, reader.position + payload + CRC_BYTES
 

@@ -27,20 +27,23 @@ import numpy as np
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.blocks import blocks_of
-from bbcompress.codecs.groups import ModelCache, decode_images, image_kinds
+from bbcompress.codecs.choose import FALLBACK
+from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.rate import net_bits
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError, FormatError, OutputExistsError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, binary_view
+from bbcompress.images.kinds import kinds_of
 from bbcompress.images.read import read_image
-from bbcompress.limits import ENCODERS, MAX_STEPS
+from bbcompress.limits import ENCODERS, MAX_STEPS, Limits
 from bbcompress.models.base import Model
+from bbcompress.models.cache import Models
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline import sources as files
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import FALLBACK, Options, Summary, is_fallback
+from bbcompress.pipeline.options import Options, Summary, is_fallback
 from bbcompress.system import output
 from bbcompress.system.machine import package_versions, processor_name
 from bbcompress.training import datasets
@@ -314,7 +317,7 @@ class _Bench:
         self._images, self._schedule = data.images, schedule
         self._subpixels = data.subpixels
         self._compressor = Compressor(schedule.options(schedule.encoders[0], schedule.steps[0]))
-        self._models = ModelCache(Zoo(schedule.model), NumpyBackend())
+        self._models = Models(Zoo(schedule.model), NumpyBackend())
 
     def warm_up(self) -> None:
         """Load all models that fit the images and whatever coding with and without K steps needs."""
@@ -332,8 +335,8 @@ class _Bench:
         for name, image in sorted(self._images, key=lambda named: named[1].samples):
             shape = image.height, image.width
             fitting = [
-                (channels, levels, *(entry.id for entry in self._models.zoo.candidates(shape, channels, levels)))
-                for channels, levels, _ in image_kinds(image)
+                (kind.channels, kind.is_binary, *(entry.id for entry in self._models.zoo.candidates(shape, kind)))
+                for kind in kinds_of(image)
             ]
             sample = kinds.setdefault(tuple(fitting), [])
             pixels = sum(other.width * other.height for _, other in sample)
@@ -395,7 +398,7 @@ class _Bench:
             same = list(reader.names) == [name for name, _ in images]
             for number, entry in enumerate(reader.groups):
                 begin = time.perf_counter()
-                decoded = decode_images(reader.read_group(number), self._models, max_steps=MAX_STEPS)
+                decoded = decode_images(reader.read_group(number), self._models, Limits(steps=MAX_STEPS))
                 seconds += time.perf_counter() - begin
                 same = same and decoded == [images[position][1] for position in entry.positions]
         except FormatError:
@@ -435,7 +438,7 @@ class _Bench:
         ids = {group.get("id") for group in groups}
         if len(ids) > 1 or None in ids or len({image.pixels.shape for _, image in self._images}) > 1:
             return None
-        vae = self._models.vae(self._models.zoo.named(bytes.fromhex(groups[0]["id"]))[0])
+        vae = self._models.model(self._models.zoo.named(bytes.fromhex(groups[0]["id"]))[0])
         rate = self._schedule.options(encoder, steps).coding.learning_rate or vae.weights.learning_rate
         codec = BitsBack(vae, encoder, steps, rate)
         total = 0.0

@@ -117,6 +117,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     """
     from bbcompress.archive.container import ArchiveReader, both_file_and_folder
     from bbcompress.archive.search import refuse_unknown
+    from bbcompress.limits import Limits
     from bbcompress.system.output import Tightened, open_to_add
 
     if not Path(archive).exists():
@@ -126,7 +127,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     reading = _find(inputs, loader, skip, Path(archive))
     with open_to_add(Path(archive)) as file:
         with about(archive):
-            reader = ArchiveReader(file, coding["max_pixels"])
+            reader = ArchiveReader(file, Limits(coding["max_pixels"]))
             refuse_unknown(reader.tail)
         for name, _, label in reading.found:
             if reader.find(name) is not None:

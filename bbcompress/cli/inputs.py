@@ -52,7 +52,9 @@ def open_file(
 
     Raises BBCError.
     """
+    from bbcompress.limits import Limits
     from bbcompress.pipeline import sources as files
+    from bbcompress.pipeline.options import open_models
     from bbcompress.pipeline.reader import Reader
 
     try:
@@ -61,7 +63,7 @@ def open_file(
         raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
     set_up_notices(quiet)
     with stream, about(file):
-        yield Reader(stream, model, device, max_pixels, max_steps, keep_going)
+        yield Reader(stream, open_models(model, device), Limits(max_pixels, max_steps), keep_going)
 
 
 def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bbcompress.escaping import escaped
 
 if TYPE_CHECKING:
-    from bbcompress.codecs.fallback import Progress
+    from bbcompress.codecs.progress import Progress
 
 BAR_AFTER = 0.5
 """Seconds of work after which a progress bar appears."""

@@ -12,11 +12,12 @@ import numpy as np
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_LANES, GroupHeader
 from bbcompress.codecs.bitsback import BitsBack
-from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import Layout, decode_group, encode_group
+from bbcompress.codecs.progress import Progress
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
-from bbcompress.limits import MAX_SIDE
+from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.system.threads import threads
@@ -46,16 +47,6 @@ MOST_LANES = 64
 
 MAX_SUBPIXELS = 1 << 24
 """Most sub-pixels of a model-coded group of several images, or of a block: what bounds a reader's memory."""
-
-
-@dataclass(frozen=True)
-class CodingSettings:
-    """How images are coded. steps: K. learning_rate: in units of 1e-6, None for the model's own."""
-
-    encoder: str = "rha"
-    steps: int = 0
-    learning_rate: int | None = None
-    compute_batch: int = 128
 
 
 @dataclass(frozen=True)
@@ -224,4 +215,4 @@ def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:
     """What a message's check covers beside the pixels: the whole model id, the header without layout and metadata."""
     direct = 0 if header.blocks else header.count
     bare = replace(header, model=weights.id, lanes=1, direct=direct, batches=(), has_metadata=False)
-    return weights.id + bare.encode_group(MAX_SIDE**2)  # the reader or writer has set the limit of pixels
+    return weights.id + bare.encode_group(Limits(pixels=MAX_SIDE**2))  # whoever calls has set the limit

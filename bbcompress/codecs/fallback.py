@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.formats.png.file import PNG_SIGNATURE
@@ -80,10 +81,6 @@ _WEBP_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
 _BYTE_MODES = {"I;16": "L", "LA;16": "LA", "RGB;16": "RGB", "RGBA;16": "RGBA"}
 _IEND = bytes.fromhex("0000000049454e44ae426082")
 _SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
-
-
-Progress = Callable[[int], None]
-"""Called, from the calling thread, with the number of pixels that are newly done."""
 
 
 def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:

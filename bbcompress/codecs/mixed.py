@@ -13,7 +13,6 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.blocks import (
     BLOCK_SIDE,
     MAX_SUBPIXELS,
-    CodingSettings,
     NumpyArray,
     codec_of,
     context_of,
@@ -23,12 +22,13 @@ from bbcompress.codecs.blocks import (
     read_layout,
 )
 from bbcompress.codecs.direct import DirectCodec
-from bbcompress.codecs.fallback import Progress
 from bbcompress.codecs.group import decode_group, encode_strips_together
+from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.rate import code_bits
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.tables import bin_edges
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import MixedCanvas, Strips
 from bbcompress.wire import ByteReader, pack, unpack, varint
@@ -86,11 +86,11 @@ def decode_mixed(
     group: Group,
     compute_batch: int,
     progress: Progress | None = None,
-    max_pixels: int = MAX_PIXELS,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[NumpyArray]:
     """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
     header, reader = group.header, ByteReader(group.payload, _WHAT)
-    sizes = _read_sizes(reader, header.count, max_pixels)
+    sizes = _read_sizes(reader, header.count, limits)
     context = context_of(weights, header) + group.payload[: reader.position]
     if sum(width * height for width, height in sizes) * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
@@ -108,9 +108,9 @@ def decode_mixed(
 _WHAT = "the file is damaged: a group of several sizes"
 
 
-def mixed_sizes(group: Group, max_pixels: int = MAX_PIXELS) -> list[Size]:
+def mixed_sizes(group: Group, limits: Limits = DEFAULT_LIMITS) -> list[Size]:
     """The sizes that such a group says its images have. Raises FormatError where they are damaged or above a limit."""
-    return _read_sizes(ByteReader(group.payload, _WHAT), group.header.count, max_pixels)
+    return _read_sizes(ByteReader(group.payload, _WHAT), group.header.count, limits)
 
 
 def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[NumpyArray, NumpyArray]:
@@ -175,7 +175,7 @@ def encode_sizes(sizes: Sequence[Size]) -> bytes:
     return min(bytes([_LISTED]) + listed, bytes([_PACKED]) + varint(len(packed)) + packed, key=len)
 
 
-def _read_sizes(reader: ByteReader, count: int, max_pixels: int) -> list[Size]:
+def _read_sizes(reader: ByteReader, count: int, limits: Limits) -> list[Size]:
     if not 2 <= count <= MAX_MIXED_IMAGES:
         raise FormatError(f"{reader.what} has {count} images")
     form = reader.byte()
@@ -193,8 +193,8 @@ def _read_sizes(reader: ByteReader, count: int, max_pixels: int) -> list[Size]:
     for width, height in sizes:
         if not width or not height:
             raise FormatError(f"{reader.what} has a side of 0")
-        if width * height > max_pixels:
-            raise FormatError(f"an image of {width}x{height} is above the limit of {max_pixels} pixels")
+        if width * height > limits.pixels:
+            raise FormatError(f"an image of {width}x{height} is above the limit of {limits.pixels} pixels")
     if sum(width * height for width, height in sizes) > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     return sizes

@@ -98,6 +98,9 @@ class TorchBackend:
         self.device = torch.device(device)
         self._tables: dict[str, torch.Tensor] = {}
 
+    def __reduce__(self) -> tuple[type[TorchBackend], tuple[str]]:
+        return TorchBackend, (str(self.device),)
+
     def asarray(self, array: np.ndarray[Any, Any]) -> Array:
         tensor = self._torch.from_numpy(np.array(array, order="C")).to(self.device)
         return self.floats(tensor) if tensor.is_floating_point() else tensor

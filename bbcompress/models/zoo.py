@@ -15,6 +15,7 @@ from typing import Any
 
 from bbcompress.errors import MissingModelError, ModelError
 from bbcompress.exact.backend import Backend
+from bbcompress.images.kinds import Kind
 from bbcompress.lazy import cached_property
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
@@ -35,6 +36,9 @@ class ModelEntry:
     """An installed model: what its card says, and on demand its weights."""
 
     folder: Path
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}  # what was read is read again
 
     @cached_property
     def card(self) -> dict[str, Any]:
@@ -80,10 +84,16 @@ class ModelEntry:
             spec = {"channels": weights.channels, "shape": weights.shape, "likelihood": weights.likelihood}
         return spec
 
-    def fits(self, shape: tuple[int, int], channels: int, levels: int) -> bool:
-        """Whether the model codes images (height, width) of so many channels and levels."""
+    @property
+    def kind(self) -> Kind:
+        """The kind of its images where a file names none. Raises ModelError."""
         spec = self.input_spec
-        if spec["channels"] != channels or (spec["likelihood"] == BERNOULLI) != (levels == 2):
+        return Kind.default(spec["channels"], 2 if spec["likelihood"] == BERNOULLI else 256)
+
+    def fits(self, shape: tuple[int, int], kind: Kind) -> bool:
+        """Whether the model codes images (height, width) of that kind."""
+        spec = self.input_spec
+        if spec["channels"] != kind.channels or (spec["likelihood"] == BERNOULLI) != kind.is_binary:
             return False
         return spec["shape"] is None or spec["shape"] in (shape, list(shape))
 
@@ -114,10 +124,10 @@ class Zoo:
                 raise ModelError(f"there is no model {chosen}; installed: {names}")
         self.entries = _distinct([*self.chosen, *installed])
 
-    def candidates(self, shape: tuple[int, int], channels: int, levels: int) -> list[ModelEntry]:
-        """The models to try for images (height, width): the chosen ones, else the default ones that fit."""
+    def candidates(self, shape: tuple[int, int], kind: Kind) -> list[ModelEntry]:
+        """The models to try for images (height, width) of a kind: the chosen ones, else the default ones that fit."""
         among = self.chosen or [entry for entry in self.entries if entry.is_default]
-        return [entry for entry in among if entry.fits(shape, channels, levels)]
+        return [entry for entry in among if entry.fits(shape, kind)]
 
     def named(self, prefix: bytes) -> list[ModelEntry]:
         """The models whose id begins with `prefix`, as a file names them.

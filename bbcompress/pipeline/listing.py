@@ -10,7 +10,8 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.fallback import item_mode, item_size
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.errors import ModelError
-from bbcompress.models.zoo import BERNOULLI, Zoo
+from bbcompress.limits import Limits
+from bbcompress.models.zoo import Zoo
 
 ImageInfo = tuple[tuple[int, int] | None, str | None]
 """Size (width, height) in pixels and mode of an image, each None where it is not known."""
@@ -42,22 +43,21 @@ def stored_info(items: Sequence[bytes]) -> list[ImageInfo]:
     return [(item_size(item), item_mode(item)) for item in items]
 
 
-def mixed_info(group: Group, zoo: Zoo, max_pixels: int) -> list[ImageInfo]:
+def mixed_info(group: Group, zoo: Zoo, limits: Limits) -> list[ImageInfo]:
     """Size and mode of the images of a group of several sizes. Raises FormatError where it is damaged."""
     _, mode = coded_info(group.header, zoo)
-    return [(size, mode) for size in mixed_sizes(group, max_pixels)]
+    return [(size, mode) for size in mixed_sizes(group, limits)]
 
 
 def coded_info(header: GroupHeader, zoo: Zoo) -> ImageInfo:
     """Size and mode of each image of a group that a model codes; no size where there are several."""
-    size, mode = header.size, None if header.kind is None else header.kind.mode
+    size, kind = header.size, header.kind
     try:
-        spec = zoo.named(header.model)[0].input_spec
-        if mode is None:
-            mode = "L" if spec["likelihood"] == BERNOULLI or spec["channels"] == 1 else "RGB"
-        if size is None and spec["shape"] is not None:
-            height, width = spec["shape"]
+        entry = zoo.named(header.model)[0]
+        kind = kind or entry.kind
+        if size is None and entry.input_spec["shape"] is not None:
+            height, width = entry.input_spec["shape"]
             size = int(width), int(height)
     except (ModelError, TypeError, ValueError):  # it is not installed, or its card is odd
         pass
-    return size, mode
+    return size, None if kind is None else kind.mode

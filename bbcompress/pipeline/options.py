@@ -3,7 +3,7 @@ what was written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -11,17 +11,15 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from bbcompress import arguments
-from bbcompress.codecs.blocks import CodingSettings
+from bbcompress.codecs.choose import FALLBACK, Coded
 from bbcompress.codecs.fallback import item_codec
-from bbcompress.codecs.groups import ModelCache
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images.image import PixelImage
 from bbcompress.limits import ENCODERS, MAX_PIXELS, MAX_STEPS
+from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
-
-FALLBACK = "fallback"
-"""What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
 
 
 @arguments.checked_class
@@ -122,11 +120,12 @@ class Summary:
         """Whole-file bits a sub-pixel."""
         return 8 * self.size / max(self.subpixels, 1)
 
-    def count(self, coder: str, images: int, subpixels: int, items: Sequence[bytes] = ()) -> None:
-        """Add so many images, of so many sub-pixels in all, that `coder` took. items: of the fallback."""
-        self.images += images
+    def count(self, coded: Coded, subpixels: int) -> None:
+        """Add the images of a group, of so many sub-pixels in all."""
+        group = coded.group
+        self.images += group.header.count
         self.subpixels += subpixels
-        for name in map(stored_by, items) if coder == FALLBACK else [coder] * images:
+        for name in map(stored_by, group.items) if group.header.fallback else [coded.coder] * group.header.count:
             self.coders[name] = self.coders.get(name, 0) + 1
 
 
@@ -157,6 +156,6 @@ def backend_for(device: str) -> Backend:
         raise BBCError(f"device {device} cannot be used: {reason}") from None
 
 
-def open_models(model: str | Path | None, device: str) -> ModelCache:
+def open_models(model: str | Path | None = None, device: str = "cpu") -> Models:
     """The models that there are, on a device. model: as in `Options`. Raises ModelError, BBCError."""
-    return ModelCache(Zoo(model), backend_for(device))
+    return Models(Zoo(model), backend_for(device))

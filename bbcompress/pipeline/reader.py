@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from bbcompress.archive.container import (
@@ -15,24 +14,26 @@ from bbcompress.archive.container import (
     ArchiveReader,
     check_magic,
     is_archive,
-    split_items,
 )
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import LoneImage
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.codecs.fallback import Progress, item_codec, item_size
-from bbcompress.codecs.groups import ModelCache, decode_images, decode_one
+from bbcompress.codecs.choose import FALLBACK
+from bbcompress.codecs.fallback import item_codec, item_size
+from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.mixed import mixed_sizes
+from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata
 from bbcompress.lazy import cached_property
-from bbcompress.limits import MAX_PIXELS, READER_STEPS
+from bbcompress.limits import DEFAULT_LIMITS, Limits
+from bbcompress.models.cache import Models
 from bbcompress.pipeline.kept import Kept
 from bbcompress.pipeline.listing import ImageInfo, ListEntry, coded_info, mixed_info, stored_info
-from bbcompress.pipeline.options import FALLBACK, open_models, stored_by
+from bbcompress.pipeline.options import open_models, stored_by
 from bbcompress.system.jobs import Work, Workers
 
 T = TypeVar("T")
@@ -63,22 +64,18 @@ class Reader:
     def __init__(
         self,
         file: BinaryIO,
-        model: str | Path | None = None,
-        device: str = "cpu",
-        max_pixels: int = MAX_PIXELS,
-        max_steps: int = READER_STEPS,
+        models: Models | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         keep_going: bool = False,
     ) -> None:
-        """file: seekable; it stays open and is not closed here. model: as in `Options`. max_pixels: of an image.
-        max_steps: the limit of K, above which a group is not decoded. keep_going: find what is left of an archive whose
-        end or indexes are damaged.
+        """file: seekable; it stays open and is not closed here. models: None for those that are installed, on the CPU.
+        keep_going: find what is left of an archive whose end or indexes are damaged.
 
         Raises:
-            FormatError: it is no file of bbc, or damaged. ModelError, BBCError: as `Compressor`.
+            FormatError: it is no file of bbc, or damaged. ModelError: as `Compressor`.
         """
-        self._choice = model, device
-        self._models = open_models(model, device)
-        self._max_pixels, self._max_steps = max_pixels, max_steps
+        self._models = models or open_models()
+        self._limits = limits
         self.archive: ArchiveReader | None = None
         self._lone: LoneImage | None = None
         self._opened = [0, 0]  # images and pixels of the groups begun
@@ -98,17 +95,17 @@ class Reader:
             check_magic(start)  # before what may be a large file of something else is read
             if not is_archive(start):
                 file.seek(0)
-                self._lone = LoneImage.parse(file.read(), self._max_pixels)
+                self._lone = LoneImage.parse(file.read(), self._limits)
                 return
         except FormatError as fault:
             if not keep_going:
                 raise
             try:  # its first bytes may be what is damaged
-                self.archive = ArchiveReader(file, self._max_pixels, keep_going)
+                self.archive = ArchiveReader(file, self._limits, keep_going)
             except FormatError:
                 raise fault from None
             return
-        self.archive = ArchiveReader(file, self._max_pixels, keep_going)
+        self.archive = ArchiveReader(file, self._limits, keep_going)
 
     @property
     def tail(self) -> Tail:
@@ -186,8 +183,7 @@ class Reader:
         if self.archive is None:
             range(1)[number]
             return [self._decode_lone(None)]
-        pixels, steps = self._max_pixels, self._max_steps
-        return decode_images(self.archive.read_group(number), self._models, max_pixels=pixels, max_steps=steps)
+        return decode_images(self.archive.read_group(number), self._models, self._limits)
 
     def _decode_lone(self, progress: Progress | None) -> PixelImage:
         if self._lone is None:
@@ -196,7 +192,7 @@ class Reader:
 
         def decode(group: Group) -> PixelImage:
             tell = told.pop() if told else None
-            return decode_one(group, self._models, tell, self._max_pixels, self._max_steps)
+            return decode_images(group, self._models, self._limits, tell)[0]
 
         try:
             lone, image = self._lone.decode(decode)
@@ -225,14 +221,10 @@ class Reader:
         header = group.header
         metadata = decode_metadata(group.metadata, header.count) if group.metadata else None
         if header.is_mixed:
-            return _GroupInfo(mixed_info(group, self._models.zoo, self._max_pixels), metadata)
+            return _GroupInfo(mixed_info(group, self._models.zoo, self._limits), metadata)
         if not header.fallback:
             return _GroupInfo(coded_info(header, self._models.zoo), metadata)
-        return _GroupInfo(stored_info(self._items(group)), metadata)
-
-    def _items(self, group: Group) -> list[bytes]:
-        """The items of the fallback: in a lone image it has no length before it."""
-        return split_items(group.payload, group.header.count) if self.is_archive else [group.payload]
+        return _GroupInfo(stored_info(group.items), metadata)
 
     def __getitem__(self, name: str) -> PixelImage:
         """The image of that name, as :meth:`read` gives it. Raises KeyError if there is none."""
@@ -280,10 +272,7 @@ class Reader:
                     )
                     yield self._task(archive, number, indices, progress is not None)
 
-        if jobs == 1:
-            make = partial(_on_groups, self._models, function, self._max_pixels, self._max_steps)
-        else:
-            make = partial(_in_a_process, *self._choice, function, self._max_pixels, self._max_steps)
+        make = partial(_on_groups, self._models, function, self._limits)
         with Workers(jobs, make, self._cost) as workers:
             for results in workers.map(tasks(self.archive), progress):
                 number, positions = sent.popleft()
@@ -301,8 +290,8 @@ class Reader:
             return header.count * _subpixels(coded_info(header, self._models.zoo))
         try:
             if header.is_mixed:
-                return sum(map(_subpixels, mixed_info(group, self._models.zoo, self._max_pixels)))
-            return sum(map(_subpixels, stored_info(split_items(group.payload, header.count))))
+                return sum(map(_subpixels, mixed_info(group, self._models.zoo, self._limits)))
+            return sum(map(_subpixels, stored_info(group.items)))
         except FormatError:  # which comes up again where it is decoded
             return 0
 
@@ -354,9 +343,9 @@ class Reader:
                 return self.model_name(header), header.steps, coded_info(header, self._models.zoo)
             group = archive.read_group(number)
             if header.is_mixed:
-                info = mixed_info(group, self._models.zoo, self._max_pixels)
-                return self.model_name(header), header.steps, info
-            items = split_items(group.payload, header.count)
+                looks = mixed_info(group, self._models.zoo, self._limits)
+                return self.model_name(header), header.steps, looks
+            items = group.items
             return list(map(stored_by, items)), 0, stored_info(items)
         except FormatError:
             return None, 0, (None, None)
@@ -365,9 +354,9 @@ class Reader:
         """Take up the size of a group's images, if its header or payload, or each stored image, says it."""
         header = group.header
         if header.fallback:
-            sizes = [item_size(item) for item in self._items(group)]
+            sizes = [item_size(item) for item in group.items]
         elif header.is_mixed:
-            sizes = mixed_sizes(group, self._max_pixels)
+            sizes = mixed_sizes(group, self._limits)
         else:
             sizes = [] if header.size is None else [header.size] * header.count
         self._opened[0] += len(sizes)
@@ -410,7 +399,7 @@ class Reader:
         header, size = group.header, len(group.payload)
         description: dict[str, Any] = {"model": self.model_name(header), "images": header.count, "bytes": size}
         if header.fallback:
-            items = self._items(group)
+            items = group.items
             return {**description, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
         coding = {"encoder": header.encoder, "K": header.steps}
         if header.blocks:
@@ -469,28 +458,18 @@ _Task = tuple[Group, "list[int] | None"] | BBCError
 """A group, and which of its images are wanted (None for all); or why it cannot be read."""
 
 
-def _on_groups(
-    models: ModelCache, function: Callable[[PixelImage], T], max_pixels: int, max_steps: int
-) -> Work[_Task, list[T] | BBCError]:
-    limits = {"max_pixels": max_pixels, "max_steps": max_steps}
-
+def _on_groups(models: Models, function: Callable[[PixelImage], T], limits: Limits) -> Work[_Task, list[T] | BBCError]:
     def work(task: _Task, progress: Progress) -> list[T] | BBCError:
         if isinstance(task, BBCError):
             return task
         group, indices = task
         try:
-            images = decode_images(group, models, progress=progress, **limits)
+            images = decode_images(group, models, limits, progress)
         except (FormatError, ModelError, LimitError) as error:
             return error
         return [function(image) for image in (images if indices is None else [images[index] for index in indices])]
 
     return work
-
-
-def _in_a_process(
-    model: str | Path | None, device: str, function: Callable[[PixelImage], T], max_pixels: int, max_steps: int
-) -> Work[_Task, list[T] | BBCError]:
-    return _on_groups(open_models(model, device), function, max_pixels, max_steps)
 
 
 def _same(image: PixelImage) -> PixelImage:

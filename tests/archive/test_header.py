@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive.header import BILEVEL, BINARY, COLOUR, GREY, GroupHeader, Kind
+from bbcompress.archive.header import GroupHeader
 from bbcompress.errors import FormatError
+from bbcompress.images.kinds import BILEVEL, BINARY, COLOUR, GREY, Kind
+from bbcompress.limits import Limits
 from bbcompress.wire import ByteReader, varint
 
 explicit = st.tuples(st.integers(0, 255), st.integers(0, 255)).map(lambda pair: (min(pair), max(pair)))
@@ -209,6 +211,6 @@ def test_a_group_of_blocks_has_no_layout() -> None:
 
 def test_max_pixels() -> None:
     header = replace(GROUP, size=(100, 100))
-    assert GroupHeader.decode_group(ByteReader(header.encode_group()), max_pixels=10_000) == header
+    assert GroupHeader.decode_group(ByteReader(header.encode_group()), Limits(10_000)) == header
     with pytest.raises(FormatError, match="9999 pixels"):
-        GroupHeader.decode_group(ByteReader(header.encode_group()), max_pixels=9_999)
+        GroupHeader.decode_group(ByteReader(header.encode_group()), Limits(9_999))

@@ -27,8 +27,8 @@ from PIL import Image, PngImagePlugin
 import bbcompress
 from bbcompress import __version__, api
 from bbcompress.archive import container
-from bbcompress.archive.container import ArchiveWriter, build_lone, join_items
-from bbcompress.archive.group import Group
+from bbcompress.archive.container import ArchiveWriter, build_lone
+from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.names import name_fault
 from bbcompress.cli import main, progress
@@ -37,6 +37,7 @@ from bbcompress.codecs.groups import decode_images
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_frames, read_image
+from bbcompress.limits import Limits
 from bbcompress.pipeline import compressor, loader
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
@@ -833,8 +834,8 @@ def test_info_as_json() -> None:
 def test_info_of_images_above_the_usual_limit() -> None:
     size, most = (1 << 15, 1 << 14), 1 << 29
     lone = GroupHeader(model=bytes.fromhex(BINARY_ID)[:3], size=size, direct=1)
-    Path("lone.bbc").write_bytes(build_lone(Group(lone, bytes(9)), most))
-    writer = ArchiveWriter(file := io.BytesIO(), most)
+    Path("lone.bbc").write_bytes(build_lone(Group(lone, bytes(9)), Limits(most)))
+    writer = ArchiveWriter(file := io.BytesIO(), Limits(most))
     writer.add_group(Group(GroupHeader(model=bytes.fromhex(BINARY_ID), size=size, count=2, direct=2), bytes(9)))
     writer.close()
     Path("set.bbc").write_bytes(file.getvalue())

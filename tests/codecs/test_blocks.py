@@ -15,20 +15,15 @@ from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resn
 from PIL import Image
 
 from bbcompress.archive.group import Group
-from bbcompress.archive.header import COLOUR, GREY, GroupHeader
+from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import blocks
-from bbcompress.codecs.blocks import (
-    MOST_LANES,
-    CodingSettings,
-    blocks_of,
-    decode_blocks,
-    encode_blocks,
-    lanes_for,
-)
+from bbcompress.codecs.blocks import MOST_LANES, blocks_of, decode_blocks, encode_blocks, lanes_for
 from bbcompress.codecs.groups import decode_images, encode_images
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
+from bbcompress.images.kinds import COLOUR, GREY
 from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.resnet import ResNetWeights
@@ -325,7 +320,7 @@ def test_a_header_without_a_size() -> None:
 
 
 class OneModel:
-    """A `ModelCache` of one model."""
+    """A `Models` of one model."""
 
     def __init__(self, name: str) -> None:
         self.zoo = self

@@ -13,11 +13,13 @@ from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resn
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import mixed
-from bbcompress.codecs.blocks import CodingSettings, codec_of, context_of, encode_layout
+from bbcompress.codecs.blocks import codec_of, context_of, encode_layout
 from bbcompress.codecs.group import encode_strips_together
 from bbcompress.codecs.mixed import arrange, decode_mixed, encode_mixed, encode_sizes, mixed_sizes
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
+from bbcompress.limits import Limits
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.resnet import ResNetWeights
 from bbcompress.models.strips import MixedCanvas, Strips
@@ -128,7 +130,7 @@ def test_sizes() -> None:
 )
 def test_sizes_that_are_refused(data: bytes, count: int, what: str) -> None:
     with pytest.raises(FormatError, match=what):
-        mixed_sizes(group_of(data, count), 10_000)
+        mixed_sizes(group_of(data, count), Limits(10_000))
 
 
 def test_arrange(monkeypatch: pytest.MonkeyPatch) -> None:

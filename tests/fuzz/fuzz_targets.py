@@ -14,9 +14,11 @@ from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import decode_metadata
 from bbcompress.images.read import read_frames, read_image
+from bbcompress.limits import Limits
 from bbcompress.pipeline.reader import Reader
 
 MAX_PIXELS = 1 << 16
+LIMITS = Limits(MAX_PIXELS)
 """So that an input is quickly done with: what is above is refused like anything too large."""
 
 LISTED = 100
@@ -39,14 +41,14 @@ def _refusals() -> Iterator[None]:
 def container(data: bytes) -> None:
     """A .bbc file is opened, listed and read, but nothing is decoded."""
     with _refusals():
-        group = parse_lone(data, MAX_PIXELS)
-        assert build_lone(group, MAX_PIXELS) == data, "two files say the same"
-        assert LoneImage.parse(data, MAX_PIXELS).accounting().total == len(data)
+        group = parse_lone(data, LIMITS)
+        assert build_lone(group, LIMITS) == data, "two files say the same"
+        assert LoneImage.parse(data, LIMITS).accounting().total == len(data)
         if group.metadata:
             decode_metadata(group.metadata, 1)
     for keep_going in (False, True):
         with _refusals():
-            _look_into(ArchiveReader(io.BytesIO(data), MAX_PIXELS, keep_going), len(data))
+            _look_into(ArchiveReader(io.BytesIO(data), LIMITS, keep_going), len(data))
 
 
 def _look_into(archive: ArchiveReader, size: int) -> None:
@@ -79,7 +81,7 @@ def decode(data: bytes) -> None:
     for keep_going in (False, True):
         whole = False
         with _refusals():
-            reader = Reader(io.BytesIO(data), max_pixels=MAX_PIXELS, keep_going=keep_going)
+            reader = Reader(io.BytesIO(data), limits=LIMITS, keep_going=keep_going)
             whole = not keep_going
             with _refusals():
                 list(islice(reader.entries(), LISTED))
@@ -101,7 +103,7 @@ def _steps(reader: Reader, data: bytes) -> int:
     for number in range(len(reader.groups)):
         with _refusals():
             archive = reader.archive
-            header = parse_lone(data, MAX_PIXELS).header if archive is None else archive.read_header(number)
+            header = parse_lone(data, LIMITS).header if archive is None else archive.read_header(number)
             steps += header.steps * header.count
     return steps
 

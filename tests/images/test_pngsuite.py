@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from fixtures_for_tests import models_in
 from seen_for_tests import rgba
 
 from bbcompress.errors import ImageError
@@ -50,5 +51,5 @@ def test_as_one_archive() -> None:
     images = [(name, read_image(SUITE / f"{name}.png")) for name in RGBA]
     file = io.BytesIO()
     Compressor(Options(model=DATA / "models", verify=False)).archive(images, file)
-    found = dict(Reader(file, DATA / "models").images())
+    found = dict(Reader(file, models_in()).images())
     assert [found[position] for position in range(len(images))] == [image for _, image in images]

@@ -14,6 +14,7 @@ from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
+from bbcompress.images import kinds
 from bbcompress.models import shipped
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import save
@@ -68,7 +69,7 @@ def refused(*chosen: Any) -> str:
 def test_nothing_installed() -> None:
     zoo = Zoo()
     assert (zoo.entries, zoo.chosen) == ([], [])
-    assert zoo.candidates(SHAPE, 1, 2) == []
+    assert zoo.candidates(SHAPE, kinds.BINARY) == []
 
 
 def test_directories_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,15 +99,15 @@ def test_one_folder_by_two_ways_is_one_model(place: Path, tmp_path: Path, monkey
 def test_chosen_by_folder(chosen: Path | str) -> None:
     zoo = Zoo(chosen)
     assert folders(zoo.chosen) == ["tiny-binary"]
-    assert folders(zoo.candidates(SHAPE, 1, 2)) == ["tiny-binary"]
-    assert zoo.candidates(SHAPE, 1, 256) == []
-    assert zoo.candidates((28, 27), 1, 2) == []
+    assert folders(zoo.candidates(SHAPE, kinds.BINARY)) == ["tiny-binary"]
+    assert zoo.candidates(SHAPE, kinds.GREY) == []
+    assert zoo.candidates((28, 27), kinds.BINARY) == []
 
 
 def test_chosen_by_directory() -> None:
     zoo = Zoo(MODELS)
     assert folders(zoo.chosen) == ["tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet"]
-    assert folders(zoo.candidates(SHAPE, 1, 256)) == ["tiny-grey"]
+    assert folders(zoo.candidates(SHAPE, kinds.GREY)) == ["tiny-grey"]
 
 
 def test_chosen_by_name(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_chosen_by_name(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_the_chosen_model_alone_is_tried_but_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BBC_MODELS", str(MODELS))
     zoo = Zoo(GREY)
-    assert zoo.candidates(SHAPE, 1, 2) == []
+    assert zoo.candidates(SHAPE, kinds.BINARY) == []
     assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
 
 
@@ -138,7 +139,7 @@ def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("shape", [5, "28", [[6, 5]], {}])
 def test_a_card_of_a_shape_that_is_none_fits_nothing(place: Path, shape: Any) -> None:
     put(BINARY, place / "odd", lambda card: card.update(shape=shape))
-    assert not ModelEntry(place / "odd").fits(SHAPE, 1, 2)
+    assert not ModelEntry(place / "odd").fits(SHAPE, kinds.BINARY)
 
 
 CARD = {"name": "resnet", "shape": None, "channels": 3, "likelihood": "channel_logistic"}
@@ -150,13 +151,13 @@ def test_a_model_for_images_of_any_size(place: Path, card: dict[str, Any]) -> No
     save(tiny_resnet(), place / "resnet")
     (place / "resnet" / "card.json").write_text(json.dumps(card))
     entry = ModelEntry(place / "resnet")
-    assert entry.fits((1, 1), 3, 256)
-    assert entry.fits((3000, 17), 3, 256)
-    assert not entry.fits((8, 8), 1, 256)
-    assert not entry.fits((8, 8), 1, 2)
-    assert not entry.fits((8, 8), 3, 2)
-    assert folders(Zoo().candidates((5, 9), 3, 256)) == ["resnet"]
-    assert Zoo().candidates((5, 9), 1, 256) == []
+    assert entry.fits((1, 1), kinds.COLOUR)
+    assert entry.fits((3000, 17), kinds.COLOUR)
+    assert not entry.fits((8, 8), kinds.GREY)
+    assert not entry.fits((8, 8), kinds.BINARY)
+    assert not entry.fits((8, 8), kinds.Kind("RGB", (0, 1)))
+    assert folders(Zoo().candidates((5, 9), kinds.COLOUR)) == ["resnet"]
+    assert Zoo().candidates((5, 9), kinds.GREY) == []
 
 
 @pytest.mark.parametrize(
@@ -179,9 +180,9 @@ def test_weights_of_no_kind_make_no_model() -> None:
 
 def test_models_that_are_not_default_need_to_be_chosen(place: Path) -> None:
     put(BINARY, place / "reference", lambda card: card.update(default=False, name="reference"))
-    assert Zoo().candidates(SHAPE, 1, 2) == []
-    assert folders(Zoo("reference").candidates(SHAPE, 1, 2)) == ["reference"]
-    assert folders(Zoo(place).candidates(SHAPE, 1, 2)) == ["reference"]
+    assert Zoo().candidates(SHAPE, kinds.BINARY) == []
+    assert folders(Zoo("reference").candidates(SHAPE, kinds.BINARY)) == ["reference"]
+    assert folders(Zoo(place).candidates(SHAPE, kinds.BINARY)) == ["reference"]
     assert folders(Zoo().named(BINARY_ID[:4])) == ["reference"]
 
 
@@ -203,7 +204,7 @@ def test_id_without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bbcompress.models.zoo.load", fail)
     zoo = Zoo(MODELS)
     assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
-    assert zoo.candidates(SHAPE, 1, 2)[0].id == BINARY_ID
+    assert zoo.candidates(SHAPE, kinds.BINARY)[0].id == BINARY_ID
 
 
 def test_a_card_without_an_id(place: Path) -> None:
@@ -224,8 +225,8 @@ def test_a_model_without_a_card(place: Path) -> None:
     zoo = Zoo()
     (entry,) = zoo.entries
     assert (entry.name, entry.id, entry.is_default) == ("a", BINARY_ID, True)
-    assert zoo.candidates(SHAPE, 1, 2) == [entry]
-    assert zoo.candidates(SHAPE, 1, 256) == zoo.candidates((1, 1), 1, 2) == []
+    assert zoo.candidates(SHAPE, kinds.BINARY) == [entry]
+    assert zoo.candidates(SHAPE, kinds.GREY) == zoo.candidates((1, 1), kinds.BINARY) == []
 
 
 def test_a_card_that_names_another_model(place: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_damaged_card_is_an_error_where_the_model_is_tried(card: str, place: P
     (folder / "card.json").write_bytes(card.encode("utf-8", "surrogatepass"))
     for zoo in (Zoo(), Zoo(folder)):
         with pytest.raises(ModelError) as caught:
-            zoo.candidates(SHAPE, 1, 2)
+            zoo.candidates(SHAPE, kinds.BINARY)
         assert str(folder / "card.json") in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -251,7 +252,7 @@ def test_a_card_that_cannot_be_read(place: Path) -> None:
     (folder / "card.json").unlink()
     (folder / "card.json").mkdir()
     with pytest.raises(ModelError, match=r"card\.json: cannot be read"):
-        Zoo().candidates(SHAPE, 1, 2)
+        Zoo().candidates(SHAPE, kinds.BINARY)
 
 
 def test_a_damaged_model_is_not_in_the_way_of_others(place: Path) -> None:

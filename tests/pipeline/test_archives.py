@@ -28,20 +28,20 @@ from PIL import Image
 
 import bbcompress
 from bbcompress import api
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, join_items
-from bbcompress.archive.group import Group
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter
+from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.signature import ADDING
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
-from bbcompress.codecs import groups
+from bbcompress.codecs import choose, groups
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
 from bbcompress.pipeline import compressor
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader
-from bbcompress.pipeline.options import Item, Options
+from bbcompress.pipeline.options import Item, Options, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.pipeline.sources import modified
 from bbcompress.system import jobs
@@ -412,7 +412,7 @@ def test_an_addition_that_fails_leaves_the_archive(fault: type[BaseException], m
             raise fault
         return encode(*arguments)
 
-    monkeypatch.setattr(compressor, "encode_images", fails)
+    monkeypatch.setattr(choose, "encode_images", fails)
     before = Path("set.bbc").read_bytes()
     assert run("add", "set.bbc", "more").exit_code != 0
     assert len(calls) == 2
@@ -664,13 +664,13 @@ def test_any_number_of_jobs_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> N
         Compressor(Options(jobs=count, model=MODELS)).archive(images, file)
         files.append(file.getvalue())
     assert files[0] == files[1]
-    alone = list(Reader(io.BytesIO(files[0]), MODELS).each(_shape))
-    together = list(Reader(io.BytesIO(files[0]), MODELS).each(_shape, jobs=3))
+    alone = list(Reader(io.BytesIO(files[0]), open_models(MODELS)).each(_shape))
+    together = list(Reader(io.BytesIO(files[0]), open_models(MODELS)).each(_shape, jobs=3))
     assert len(together) >= 3
     assert alone == together
     damaged = bytearray(files[0])
     damaged[30] ^= 1
-    found = list(Reader(io.BytesIO(damaged), MODELS).each(_shape, jobs=2))
+    found = list(Reader(io.BytesIO(damaged), open_models(MODELS)).each(_shape, jobs=2))
     assert [done.error is None for done in found] == [False] + [True] * (len(found) - 1)
     assert found[1:] == together[1:]
 

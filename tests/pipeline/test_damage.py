@@ -37,18 +37,19 @@ from damage_for_tests import (
 )
 from models_for_tests import sampled_strips, tiny_local
 
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, join_items, parse_lone
-from bbcompress.archive.group import Group
-from bbcompress.archive.header import GREY, MAX_GROUP_IMAGES, MAX_LANES, GroupHeader, Kind
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, parse_lone
+from bbcompress.archive.group import Group, join_items
+from bbcompress.archive.header import MAX_GROUP_IMAGES, MAX_LANES, GroupHeader
 from bbcompress.archive.search import TailKind
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.codecs.fallback import encode_item
-from bbcompress.codecs.groups import ModelCache
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.kinds import GREY, Kind
 from bbcompress.images.metadata import EXIF, MAX_IMAGE_BYTES, RECORD_COST
 from bbcompress.limits import MAX_STEPS
+from bbcompress.models.cache import Models
 from bbcompress.models.checkpoint import save
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.reader import Reader
@@ -404,7 +405,7 @@ def bounded(data: bytes) -> None:
 
 
 def model_id(levels: int = 2) -> bytes:
-    return Zoo(MODELS).candidates((28, 28), 1, levels)[0].id
+    return Zoo(MODELS).candidates((28, 28), Kind.default(1, levels))[0].id
 
 
 def forged_archive(payload: bytes, **fields: Any) -> bytes:
@@ -498,7 +499,7 @@ def test_metadata_that_claims_much(count: int) -> None:
     ],
 )
 def test_items_that_claim_much(item: bytes) -> None:
-    bounded(build_lone(Group(GroupHeader(fallback=True), item)))
+    bounded(build_lone(Group.of_items([item])))
     bounded(forged_archive(join_items([item]), fallback=True))
     bounded(forged_archive(join_items([item]), fallback=True, count=MAX_GROUP_IMAGES))
 
@@ -546,8 +547,8 @@ LOCAL = tiny_local()
 def local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The only model is one for RGB images of any size."""
     save(LOCAL, tmp_path / "local")
-    cache = ModelCache(Zoo(tmp_path), NumpyBackend())
-    monkeypatch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cache)
+    cache = Models(Zoo(tmp_path), NumpyBackend())
+    monkeypatch.setattr("bbcompress.pipeline.options.Models", lambda *_: cache)
 
 
 @pytest.mark.usefixtures("local_cache")
@@ -587,8 +588,8 @@ def test_blocks_of_a_model_that_codes_none() -> None:
     header, payload = group.header, group.payload
     assert header.blocks
     with pytest.MonkeyPatch.context() as patch:
-        cache = ModelCache(Zoo(MODELS), NumpyBackend())
-        patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cache)
+        cache = Models(Zoo(MODELS), NumpyBackend())
+        patch.setattr("bbcompress.pipeline.options.Models", lambda *_: cache)
         for levels in (2, 256):
             with pytest.raises(FormatError, match="damaged"):
                 content(build_lone(Group(replace(header, model=model_id(levels)[:3]), payload)))

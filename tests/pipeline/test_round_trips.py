@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures_for_tests import models_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_strategies import image_metadata, images
 
-from bbcompress.codecs.groups import ModelCache
-from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import CHUNK_BEFORE_PIXELS, Metadata
 from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
-from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.reader import Reader
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_cache() -> Iterator[None]:
-    """The tiny models, loaded once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BBC_MODELS", raising=False)
-        cache = ModelCache(Zoo(DATA / "models"), NumpyBackend())
-        patch.setattr("bbcompress.pipeline.options.ModelCache", lambda *_: cache)
-        yield
-
-
 def back(data: bytes) -> list[PixelImage]:
-    reader = Reader(io.BytesIO(data))
+    reader = Reader(io.BytesIO(data), models_in())
     found = dict(reader.images())
     return [found[position] for position in range(reader.image_count)]
 
@@ -74,7 +61,7 @@ def test_what_models_code_keeps_its_metadata(found: list[Metadata]) -> None:
         assert set(summary.coders) == {"tiny-binary"}
         files.append(file)
     assert back(files[1].getvalue()) == annotated
-    plain, other = (Reader(file).archive for file in files)
+    plain, other = (Reader(file, models_in()).archive for file in files)
     assert plain is not None and other is not None
     assert plain.read_group(0).payload == other.read_group(0).payload
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bbcompress.codecs.choose import FALLBACK
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import FALLBACK, Options
+from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
 
 PHOTO = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
@@ -80,7 +81,7 @@ def seconds(compressor: Compressor, images: Sequence[PixelImage]) -> tuple[float
     start = time.process_time()
     file = archive(compressor, images)
     middle = time.process_time()
-    assert len(list(Reader(file, "photo").images())) == len(images)
+    assert len(list(Reader(file, open_models("photo")).images())) == len(images)
     return middle - start, time.process_time() - middle
 
 

@@ -13,12 +13,12 @@ from unittest import mock
 import numpy as np
 
 from bbcompress.archive.container import ArchiveReader
-from bbcompress.codecs.groups import ModelCache
 from bbcompress.errors import BBCError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import EXIF, TEXT, Record
 from bbcompress.images.read import read_image
+from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Item, Options
@@ -34,8 +34,8 @@ Content = list[tuple[str | None, PixelImage]]
 @contextmanager
 def one_cache(models: Path = MODELS) -> Iterator[None]:
     """The models are loaded once for all files, not once for each."""
-    cache = ModelCache(Zoo(models), NumpyBackend())
-    with mock.patch("bbcompress.pipeline.options.ModelCache", lambda *_: cache):
+    cache = Models(Zoo(models), NumpyBackend())
+    with mock.patch("bbcompress.pipeline.options.Models", lambda *_: cache):
         yield
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from bbcompress.codecs import groups
+from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
+from bbcompress.models.cache import Models
+from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline import compressor, reader
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
+
+
+@cache
+def models_in(folder: Path = MODELS) -> Models:
+    """The models of a folder, and those that are installed, on the CPU, each loaded once for all tests of a process."""
+    return Models(Zoo(folder), NumpyBackend())
 
 
 @pytest.fixture
@@ -30,5 +39,5 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def decode_by(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., list[PixelImage] | None]) -> None:
     """Let `decode` decode groups, in place of `decode_images`, wherever that is done."""
-    for module in (compressor, groups, reader):
+    for module in (compressor, reader):
         monkeypatch.setattr(module, "decode_images", decode)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, join_items
-from bbcompress.archive.group import Group
+from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone
+from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
@@ -291,7 +291,7 @@ def _description(n: int, _: Path) -> Callable[[], object]:
 
 
 def _lone_with_bytes_behind(n: int, _: Path) -> Callable[[], object]:
-    data = build_lone(Group(GroupHeader(fallback=True), _raw(7))) + np.random.default_rng(0).bytes(n)
+    data = build_lone(Group.of_items([_raw(7)])) + np.random.default_rng(0).bytes(n)
 
     def run() -> None:
         with suppress(BBCError):

@@ -1,0 +1,27 @@
+"""The models that there are, on a backend: what readers and writers are handed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bbcompress.exact.backend import Backend
+from bbcompress.models.base import Model
+from bbcompress.models.zoo import ModelEntry, Zoo, model_of
+
+
+class Models:
+    """The models of a zoo on a backend, each built once. It can be pickled, without what was built."""
+
+    def __init__(self, zoo: Zoo, backend: Backend) -> None:
+        self.zoo = zoo
+        self.backend = backend
+        self._built: dict[bytes, Model] = {}
+
+    def model(self, entry: ModelEntry) -> Model:
+        """Raises ModelError if the model is damaged."""
+        if entry.id not in self._built:
+            self._built[entry.id] = model_of(entry.weights, self.backend)
+        return self._built[entry.id]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_built": {}}
