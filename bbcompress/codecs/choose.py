@@ -152,7 +152,7 @@ class ByFallback:
 
 
 def candidates(fit: Fit, models: Models, settings: CodingSettings) -> list[Candidate]:
-    """The ways to code images of a fit, in the order in which they are tried; beside models the fallback costs little."""
+    """The ways to code images of a fit, in the order they are tried in; the fallback costs little beside models."""
     by_models = [ByModel(entry, models, fit.kind, settings) for entry in fit.entries]
     return [*by_models, ByFallback(cost=0 if by_models else 1)]
 

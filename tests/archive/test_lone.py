@@ -38,6 +38,11 @@ def opened(data: bytes) -> Reader:
     return Reader(io.BytesIO(data), open_models(MODELS))
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said, but for what kernels say."""
+    return [record.message for record in caplog.records if record.name.startswith("bbcompress.pipeline")]
+
+
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
 def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = path.read_bytes()
@@ -50,12 +55,12 @@ def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -
         assert reader.tail == Tail()
         assert reader.read(0) == image
         assert reader.tail == Tail(TailKind.PADDING, zeros)
-        assert caplog.messages == [f"{zeros} bytes behind the image, all zero, are passed over"]
+        assert told(caplog) == [f"{zeros} bytes behind the image, all zero, are passed over"]
         padded = reader.describe()
         assert padded["groups"] == description["groups"]
         assert padded["parts"] == {**description["parts"], "behind": zeros} and padded["bytes"] == len(data) + zeros
         assert [found for _, found in reader.images()] == [image]
-        assert len(caplog.messages) == 1
+        assert len(told(caplog)) == 1
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
