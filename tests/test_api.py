@@ -955,6 +955,6 @@ def test_facts_hold_one_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
         return call
 
     monkeypatch.setattr(reader, "_group", watched("read", read))
-    monkeypatch.setattr(reader, "_group_facts", watched("told", tell))
+    monkeypatch.setattr(reader, "_describe_group", watched("told", tell))
     assert len(reader.describe()["groups"]) == 5
     assert done == ["read", "told"] * 5
