@@ -324,14 +324,14 @@ class OneModel:
 
     def __init__(self, name: str) -> None:
         self.zoo = self
-        self.model: Model = VAES[name]
+        self.built: Model = VAES[name]
 
     def named(self, prefix: bytes) -> list[Any]:
-        assert self.model.weights.id.startswith(prefix)
+        assert self.built.weights.id.startswith(prefix)
         return [None]
 
-    def vae(self, entry: Any) -> Model:
-        return self.model
+    def model(self, entry: Any) -> Model:
+        return self.built
 
 
 @coloured
@@ -352,7 +352,7 @@ def test_images_of_a_group(name: str) -> None:
 def test_models_of_one_size_do_not_code_blocks() -> None:
     weights = tiny_local(image=(8, 8), pool=2)
     models: Any = OneModel("rgb")
-    models.model = ExactLocalVAE(weights, NumpyBackend())
+    models.built = ExactLocalVAE(weights, NumpyBackend())
     header = replace(header_of(weights, 2), size=(8, 8), blocks=True)
     with pytest.raises(FormatError, match="does not code blocks"):
         decode_images(Group(header, bytes(100)), models)

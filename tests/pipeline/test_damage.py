@@ -408,11 +408,11 @@ def model_id(levels: int = 2) -> bytes:
     return Zoo(MODELS).candidates((28, 28), Kind.default(1, levels))[0].id
 
 
-def forged_archive(payload: bytes, **fields: Any) -> bytes:
+def forged_archive(payload: bytes, metadata: bytes = b"", **fields: Any) -> bytes:
     """An archive of one group with a header that claims anything."""
     file = io.BytesIO()
     writer = ArchiveWriter(file)
-    writer.add_group(Group(GroupHeader(**fields), payload))
+    writer.add_group(Group(GroupHeader(**fields), payload).described(metadata))
     writer.close()
     return file.getvalue()
 

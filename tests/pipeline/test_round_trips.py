@@ -32,9 +32,9 @@ def back(data: bytes) -> list[PixelImage]:
 @settings(max_examples=60)
 @given(images())
 def test_lone(image: PixelImage) -> None:
-    data, _ = Compressor().lone(image)
+    data, _ = Compressor(models=models_in()).lone(image)
     assert back(data) == [image]
-    bare, _ = Compressor().lone(image.without_metadata())
+    bare, _ = Compressor(models=models_in()).lone(image.without_metadata())
     assert bare == data if not image.metadata else len(bare) < len(data)
     assert read_image(write_image(back(data)[0])[0]) == image
 
@@ -43,7 +43,7 @@ def test_lone(image: PixelImage) -> None:
 @given(st.lists(images(), min_size=1, max_size=6))
 def test_archives(several: list[PixelImage]) -> None:
     file = io.BytesIO()
-    Compressor().archive([(f"{number}.png", image) for number, image in enumerate(several)], file)
+    Compressor(models=models_in()).archive([(f"{number}.png", image) for number, image in enumerate(several)], file)
     assert back(file.getvalue()) == several
 
 
@@ -57,7 +57,7 @@ def test_what_models_code_keeps_its_metadata(found: list[Metadata]) -> None:
     files = []
     for several in (digits, annotated):
         file = io.BytesIO()
-        summary = Compressor().archive([(None, image) for image in several], file)
+        summary = Compressor(models=models_in()).archive([(None, image) for image in several], file)
         assert set(summary.coders) == {"tiny-binary"}
         files.append(file)
     assert back(files[1].getvalue()) == annotated
@@ -72,4 +72,4 @@ def test_sides_that_no_webp_has(mode: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 9, shape).astype(np.uint16 if mode == "RGB;16" else np.uint8)
     image = from_array(pixels)
     assert image.mode == mode
-    assert back(Compressor().lone(image)[0]) == [image]
+    assert back(Compressor(models=models_in()).lone(image)[0]) == [image]
