@@ -408,7 +408,7 @@ def model_id(levels: int = 2) -> bytes:
     return Zoo(MODELS).candidates((28, 28), Kind.default(1, levels))[0].id
 
 
-def forged_archive(payload: bytes, metadata: bytes = b"", **fields: Any) -> bytes:
+def forged_archive(payload: bytes, metadata: Any = b"", **fields: Any) -> bytes:
     """An archive of one group with a header that claims anything."""
     file = io.BytesIO()
     writer = ArchiveWriter(file)
