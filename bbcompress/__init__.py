@@ -6,6 +6,8 @@
     pixels = bbc.decompress(data)                  # an array
     with bbc.open("set.bbc") as archive:           # a mapping of names to images
         image = archive["cat.png"]
+    bbc.pack(["photos", "cat.png"], "all.bbc")     # files and folders
+    bbc.extract("all.bbc", "back")
 
 After `bbc.register_pillow()`, or with `import bbcompress.pillow`, Pillow opens and saves .bbc files, too.
 
@@ -21,7 +23,7 @@ TYPE_CHECKING = False  # that of `typing`, which is as slow as all else that `bb
 if TYPE_CHECKING:
     from typing import Any
 
-    from bbcompress.api import compress, decompress
+    from bbcompress.api import compress, decompress, extract, pack
     from bbcompress.collection import Archive, add, open, write
     from bbcompress.errors import (
         BBCError,
@@ -62,9 +64,11 @@ __all__ = [
     "add",
     "compress",
     "decompress",
+    "extract",
     "from_array",
     "from_pillow",
     "open",
+    "pack",
     "read_frames",
     "read_image",
     "register_pillow",
@@ -78,7 +82,7 @@ _ERRORS = (
 )  # fmt: skip
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),
-    **dict.fromkeys(("compress", "decompress"), "api"),
+    **dict.fromkeys(("compress", "decompress", "extract", "pack"), "api"),
     **dict.fromkeys(("Options", "Summary"), "pipeline.options"),
     **dict.fromkeys(("Archive", "add", "open", "write"), "collection"),
     **dict.fromkeys(("PixelImage", "from_array"), "images.image"),

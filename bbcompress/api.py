@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,17 @@ import numpy as np
 from PIL import Image
 
 from bbcompress import arguments
-from bbcompress.errors import FormatError
+from bbcompress.errors import BBCError, FormatError
 from bbcompress.escaping import escaped
+from bbcompress.images.formats.registry import kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
 from bbcompress.limits import MAX_PIXELS, READER_STEPS, Limits
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import OptionKeywords, Options, open_models
+from bbcompress.pipeline.extraction import Extraction
+from bbcompress.pipeline.loader import ImageLoader
+from bbcompress.pipeline.options import OptionKeywords, Options, Summary, open_models
+from bbcompress.pipeline.packing import Packing, check_output
 from bbcompress.pipeline.reader import Reader
 
 if TYPE_CHECKING:
@@ -55,8 +61,7 @@ def compress(image: AnyImage, k: int = 4, **options: Unpack[OptionKeywords]) -> 
         BBCError: an option is out of range. CallError, which is also a TypeError: there is no such option.
     """
     data, summary = Compressor(Options.of(k, options)).lone(as_image(image))
-    for note in summary.notes:
-        warnings.warn(escaped(note), stacklevel=3)
+    _warn(summary.notes)
     return data
 
 
@@ -83,3 +88,103 @@ def decompress(
         raise FormatError("this is an archive of several images")
     _, image = next(reader.images())
     return image.pixels
+
+
+@arguments.checked
+def pack(
+    paths: str | Path | Sequence[str | Path],
+    output: str | Path,
+    overwrite: bool = False,
+    skip_unreadable: bool | None = None,
+    frames: bool = False,
+    strip: bool = False,
+    k: int = 4,
+    **options: Unpack[OptionKeywords],
+) -> Summary:
+    """Compress files and folders as `bbc compress` does: an image alone into the file of one image, folders and several
+    images into an archive.
+
+    paths: images, and folders of images. output: the file to write. overwrite: replace a file that is there.
+    skip_unreadable: leave out files that cannot be read, or raise ImageError where there is one; None leaves out those
+        met in folders. The notes of the summary name each. frames: take each picture of an animation, and each page,
+        as an image. strip: leave out metadata. k: as of `compress`. options: further ones, as in `Options`.
+
+    Raises:
+        ImageError: an image cannot be read or kept exactly, or there is none. OutputExistsError: the output is there,
+        or among the images. ModelError: a chosen model is missing. BBCError: an option is out of range, or the file
+        cannot be written.
+    """
+    inputs = _inputs(paths)
+    target, force = arguments.path("output", output), arguments.flag("overwrite", overwrite)
+    skip = None if skip_unreadable is None else arguments.flag("skip_unreadable", skip_unreadable)
+    flags = arguments.flag("strip", strip), arguments.flag("frames", frames)
+    check_output(inputs, target, force)
+    compressor = Compressor(Options.of(k, options))
+    loader = ImageLoader(*flags, compressor.options.max_pixels)
+    packing = Packing(inputs, target, compressor, loader, skip, force)
+    summary = packing.write()
+    notes = [line.removeprefix("note: ") for line in packing.notes(summary)]
+    summary.notes = [*notes, *(f"skipped: {reason}" for reason in packing.skipped)]
+    _warn(summary.notes)
+    return summary
+
+
+def _inputs(paths: Any) -> list[str]:
+    """The paths of a Python program. Raises BBCError."""
+    if isinstance(paths, str | PathLike):
+        paths = [paths]
+    if isinstance(paths, bytes) or not isinstance(paths, Sequence) or not paths:
+        raise BBCError(f"paths must be those of one or more images or folders, not {arguments.shown(paths)}")
+    return [str(arguments.path("a path", path)) for path in paths]
+
+
+@arguments.checked
+def extract(
+    archive: str | Path,
+    folder: str | Path,
+    only: str | Sequence[str] = (),
+    format: str | None = None,
+    strip: bool = False,
+    overwrite: bool = False,
+    jobs: int = 1,
+    model: str | Path | None = None,
+    device: str = "cpu",
+    max_pixels: int = MAX_PIXELS,
+    max_steps: int = READER_STEPS,
+) -> list[Path]:
+    """Write the images of a file of bbc into a folder, as `bbc decompress` does; the paths of their files, by position.
+
+    The file of one image becomes a file of its name. only: patterns of names, such as `"a*.png"`, of the images that
+    are wanted. format: of the files, such as `"png"`; None for that which each image's name or kind asks for. strip:
+    leave out metadata. overwrite: replace files that are there. jobs: processes that share the groups. model, device,
+    max_pixels, max_steps: as of `bbcompress.open`.
+
+    Raises:
+        FormatError: the file is damaged, or none of bbc. ModelError: a model that it names is missing. LimitError: its
+        K is above the limit. ImageError: the format does not hold an image as it is. OutputExistsError: a file is
+        there. BBCError: a pattern fits no image, an argument is out of range, or a file cannot be read or written.
+    """
+    source, target = arguments.path("archive", archive), arguments.path("folder", folder)
+    patterns = [only] if isinstance(only, str) else list(only)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise BBCError(f"only must be patterns of names, not {arguments.shown(only)}")
+    form = None if format is None else kind_of(f".{str(format).lower()}")
+    if format is not None and form is None:
+        raise BBCError(f"format must be one of {', '.join(written_kinds())}, not {arguments.shown(format)}")
+    flags = arguments.flag("strip", strip), arguments.flag("overwrite", overwrite)
+    limits, jobs = limits_of(max_pixels, max_steps), arguments.integer("jobs", jobs, 1)
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise BBCError(f"{source}: cannot be read: {error.strerror or error}") from error
+    with file:
+        reader = Reader(file, open_models(arguments.model(model), device), limits)
+        extraction = Extraction(reader, target, str(source), form, patterns, *flags)
+        extraction.write(jobs=jobs)
+    _warn(extraction.notes())
+    return [extraction.written[position] for position in sorted(extraction.written)]
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for note in notes:
+        warnings.warn(escaped(note), stacklevel=4)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,18 +24,15 @@ from bbcompress.cli.options import (
     quiet_option,
 )
 from bbcompress.cli.progress import progress
-from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError, OutputExistsError
-from bbcompress.images.formats.registry import default_kind, kind_of, written_kinds
+from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
+from bbcompress.images.formats.registry import kind_of, written_kinds
 
 if TYPE_CHECKING:
     from bbcompress.images.image import PixelImage
-    from bbcompress.pipeline.names import NameLimits
     from bbcompress.pipeline.reader import GroupResult, Reader
-    from bbcompress.system.output import NewFolder, Times
-    from bbcompress.system.permissions import Permissions
 
-RENAMED = 10
-"""Images that a line names of those that came out under other names than theirs."""
+WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
+"""As in `writers`, which takes numpy and Pillow."""
 
 
 @main.command()
@@ -72,17 +66,16 @@ def decompress(
     quiet: bool,
 ) -> None:
     """Bring back the images of a file; a format that would lose anything of one is refused."""
+    from bbcompress.pipeline.extraction import Extraction, as_file, attributes_of, suffix_of
     from bbcompress.pipeline.loader import Stripped
-    from bbcompress.pipeline.names import NameLimits, select
     from bbcompress.pipeline.sources import SameFile
-    from bbcompress.system.output import NewFolder, refuse_existing, write_file, write_standard_output
+    from bbcompress.system.output import refuse_existing, write_file, write_standard_output
 
-    stripped = Stripped()
     with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going) as reader:
         if not reader.is_archive:
             if only:
                 raise BBCError(f"{file}: --only is for archives, and this is a lone image")
-            target = _decompress_target(file, output, "" if output is not None else _suffix(reader, 0, form))
+            target = _decompress_target(file, output, "" if output is not None else suffix_of(reader, 0, form))
             if output is not None and target is not None:
                 form = _format_of(target, form)
             if target is not None:
@@ -92,14 +85,15 @@ def decompress(
             with progress("decompress", quiet, reader.expected_pixels) as advance:
                 _, image = next(reader.images(advance))
                 with about(file, ImageError):
-                    data, suffix, left_out = _as_file(image, form, strip)
+                    data, suffix, left_out = as_file(image, form, strip)
+                stripped = Stripped()
                 stripped.add(left_out)
             if target is None:
                 write_standard_output(data)
             else:
                 if output is None:
                     target = target.with_suffix(suffix)
-                write_file(target, data, force, *_attributes(file))
+                write_file(target, data, force, *attributes_of(file))
             if not quiet:
                 echo_notes(stripped.notes())
                 say(
@@ -110,47 +104,14 @@ def decompress(
         folder = _decompress_target(file, output, "")
         if folder is None:
             raise click.UsageError("say with -o which folder to write")
-        name_of = _FileNames(reader, form, NameLimits.of(folder))
         with about(file, BBCError):
-            wanted, times = select(reader.names, only), reader.times
-        lost: list[GroupResult[Any]] = []
-        count = 0
-        is_file = SameFile(Path(file))
-        with (
-            NewFolder(folder, force, _attributes(file)[0]) as new,
-            progress("decompress", quiet, reader.expected_pixels) as advance,
-        ):
-            name_of.check(new, range(reader.image_count) if wanted is None else wanted)
-            as_file = partial(_as_file_or_why_not, form=form, strip=strip)
-            positions = None if wanted is None else frozenset(wanted)
-            for done in reader.each(as_file, positions, jobs_for(jobs, device), advance):
-                if done.error is not None:
-                    if not keep_going:
-                        if isinstance(done.error, LimitError):
-                            raise done.error
-                        advice = "--keep-going brings out what is not damaged"
-                        raise type(done.error)(done.error.args[0], command=advice)
-                    lost.append(done)
-                for position, result in zip(done.positions, done.results, strict=False):
-                    if isinstance(result, ImageError):
-                        raise result.of(f"{file}: {reader.names[position] or f'image {position}'}")
-                    data, suffix, left_out = result
-                    stripped.add(left_out)
-                    name = name_of(position, suffix)
-                    if force and is_file(folder / name):
-                        raise OutputExistsError(f"{folder / name} is the file, and one of the outputs")
-                    written = new.write(name, data, times[position])
-                    name_of.written(position, suffix, written)
-                    count += 1
-            refused = [done.error for done in lost if isinstance(done.error, LimitError)]
-            if not count and refused and len(refused) == len(lost):
-                raise refused[0]
-            if keep_going and not count:
-                raise BBCError(f"{file}: nothing can be brought out")
+            extraction = Extraction(reader, folder, file, form, only, strip, force)
+        with progress("decompress", quiet, reader.expected_pixels) as advance:
+            extraction.write(advance, jobs_for(jobs, device), keep_going)
         if not quiet:
-            echo_notes([*stripped.notes(), *name_of.notes()])
-            say(f"{file} -> {folder}  {count_of(count)}")
-        damaged = tell_of_damage(reader, lost)
+            echo_notes([f"note: {note}" for note in extraction.notes()])
+            say(f"{file} -> {folder}  {count_of(len(extraction.written))}")
+        damaged = tell_of_damage(reader, extraction.lost)
     if damaged:
         click.get_current_context().exit(1)
 
@@ -195,17 +156,6 @@ def test(
             say(f"{file}: {count_of(reader.image_count)}, all as they were")
 
 
-def _attributes(file: str) -> tuple[Permissions | None, Times | None]:
-    """Permissions and times of a file, which what is brought out of it gets; none of stdin and pipes."""
-    from bbcompress.system.output import times_of
-    from bbcompress.system.permissions import permissions_of
-
-    path = Path(file)
-    if file == "-" or not path.is_file():
-        return None, None
-    return permissions_of(path), times_of(path)
-
-
 def _what_is_damaged(reader: Reader, lost: int) -> str:
     """Of an archive of which something is: groups, what holds them together, or both."""
     archive = reader.archive
@@ -220,81 +170,6 @@ def _what_is_damaged(reader: Reader, lost: int) -> str:
 
 def _nothing(_: PixelImage) -> None:
     """An image was decoded; that is all."""
-
-
-def _suffix(reader: Reader, position: int, form: str | None) -> str:
-    """The suffix of the file that the image at a position becomes; it is not decoded. Raises FormatError."""
-    if form is None:
-        (_, mode), _ = reader.image_info(position)
-        form = default_kind(mode)
-    return f".{form}"
-
-
-class _FileNames:
-    """The names of the files that the images of an archive become; those of two formats differ by their suffixes."""
-
-    def __init__(self, reader: Reader, form: str | None, limits: NameLimits) -> None:
-        """form: of all files, None for the default of each image."""
-        self._reader, self._form, self._limits = reader, form, limits
-        self._names: dict[str, list[str]] = {}
-        self._renamed: list[str] = []
-
-    def __call__(self, position: int, suffix: str) -> str:
-        """Of the image at a position, whose file gets this suffix."""
-        from bbcompress.pipeline.names import image_names
-
-        if suffix not in self._names:
-            self._names[suffix] = image_names(self._reader.names, suffix, self._limits)
-        return self._names[suffix][position]
-
-    def written(self, position: int, suffix: str, name: str) -> None:
-        """Take down under which name an image came out, where that is not its own with this suffix."""
-        from bbcompress.pipeline.names import simple_name
-
-        its_own = self._reader.names[position]
-        if its_own is not None and name != simple_name(its_own, suffix):
-            self._renamed.append(f"{its_own} is {name}")
-
-    def notes(self) -> list[str]:
-        """What the user should know: no line, or one."""
-        if not self._renamed:
-            return []
-        some = f"{', '.join(self._renamed[:RENAMED])}{', ...' * (len(self._renamed) > RENAMED)}"
-        return [f"note: {count_of(len(self._renamed))} could not have the own name with the new suffix: {some}"]
-
-    def check(self, new: NewFolder, positions: Iterable[int]) -> None:
-        """Raises OutputExistsError if one of the files exists and may not be overwritten."""
-        usual = f".{self._form or 'png'}"
-        for position in positions:
-            try:
-                new.check([self(position, usual)])
-            except OutputExistsError:  # unless the image becomes another file; that takes reading its group
-                suffix = usual
-                with suppress(FormatError):
-                    suffix = _suffix(self._reader, position, self._form)
-                if suffix == usual:
-                    raise
-                new.check([self(position, suffix)])
-
-
-def _as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str, tuple[str, ...]]:
-    """An image as the bytes of a file, its suffix, and the names of the metadata that is left out."""
-    from bbcompress.images.metadata import names_of
-    from bbcompress.images.write import write_image
-
-    if strip:
-        return (*write_image(image.without_metadata(), form), names_of(image.metadata))
-    return (*write_image(image, form), ())
-
-
-def _as_file_or_why_not(
-    image: PixelImage, form: str | None, strip: bool
-) -> tuple[bytes, str, tuple[str, ...]] | ImageError:
-    """The same, or the error: which image it is of is not known here."""
-    try:
-        return _as_file(image, form, strip)
-    except ImageError as error:
-        return error
 
 
 def _format_of(target: Path, form: str | None) -> str | None:

@@ -1,0 +1,220 @@
+"""From image files and folders to one file of bbc."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+
+from bbcompress.codecs.progress import Progress
+from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.images.read import load_file
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.loader import ImageLoader
+from bbcompress.pipeline.names import odd_names
+from bbcompress.pipeline.options import Item, Summary
+from bbcompress.pipeline.sources import (
+    STANDARD_STREAM,
+    LeftOut,
+    SameFile,
+    Skipped,
+    find_images,
+    is_inside,
+    modified,
+    open_standard_input,
+)
+from bbcompress.system.output import Tightened, Times, new_file, refuse_existing, times_of, write_file
+from bbcompress.system.permissions import Permissions, permissions_of, shared
+
+
+def is_lone(inputs: Sequence[str]) -> bool:
+    """Whether the inputs are a single file, whose image becomes the file of one image."""
+    return len(inputs) == 1 and not Path(inputs[0]).is_dir()
+
+
+def check_output(inputs: Sequence[str], target: Path | None, force: bool) -> None:
+    """Raises OutputExistsError where the target may not be overwritten, or lies among the inputs."""
+    if target is None:
+        return
+    lone = is_lone(inputs)
+    for place in inputs:
+        if not lone and Path(place).is_dir() and is_inside(target, Path(place)):
+            raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
+    if lone and SameFile(target)(Path(inputs[0])):
+        raise OutputExistsError(f"{target} is the image, and the output")
+    refuse_existing(target, force)
+
+
+class Packing:
+    """Files and folders on their way into one file of bbc.
+
+    data: the file's bytes, where they are not written. The output is to be checked before.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        target: Path | None,
+        compressor: Compressor,
+        loader: ImageLoader,
+        skip: bool | None = None,
+        force: bool = False,
+    ) -> None:
+        """inputs: `-` alone is stdin. target: None for no file, but `data`. skip: as of `Skipped`.
+
+        Raises:
+            ImageError: a path is none of a file or folder, or no image is found. OutputExistsError: the target is
+            among the images.
+        """
+        self.data: bytes | None = None
+        self._inputs, self._target, self._force = inputs, target, force
+        self._compressor, self._loader = compressor, loader
+        self._lone = is_lone(inputs)
+        if self._lone:
+            (name,) = inputs
+            piped = name == STANDARD_STREAM
+            source = load_file(open_standard_input(), name)[0] if piped else Path(name)
+            self._reading = Reading([("image" if piped else Path(name).name, source, name)], None, loader)
+        else:
+            self._reading = find(inputs, loader, skip, target)
+        self.expected_pixels = self._reading.expected_pixels
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files that were read so far."""
+        return self._loader.size
+
+    @property
+    def skipped(self) -> list[str]:
+        """Why each file that could not be read is left out."""
+        return self._reading.skipped
+
+    def write(self, progress: Progress | None = None) -> Summary:
+        """Read, compress and write all. Raises ImageError, ModelError, OutputExistsError, BBCError."""
+        reading, images = self._reading, iter(self._reading)
+        if self._lone:  # but with all pictures of a file it may be several images
+            first, second = next(images), next(images, None)
+            if second is None:
+                return self._write_lone(first, progress)
+            images = chain([first, second], images)
+        if self._target is None:
+            buffer = io.BytesIO()
+            summary = self._compressor.archive(images, buffer, progress)
+            self.data = buffer.getvalue()
+            return summary
+        with new_file(self._target, self._force, lambda: reading.permissions) as file:
+            return self._compressor.archive(images, file, progress)
+
+    def _write_lone(self, item: Item, progress: Progress | None) -> Summary:
+        try:
+            data, summary = self._compressor.lone(item.image, progress)
+        except ImageError as error:
+            raise error.of(self._inputs[0]) from None
+        except MemoryError:
+            raise BBCError(f"{self._inputs[0]}: there is not enough memory for it") from None
+        if self._target is None:
+            self.data = data
+        else:
+            write_file(self._target, data, self._force, self._reading.permissions, self._reading.times)
+        return summary
+
+    def notes(self, summary: Summary) -> list[str]:
+        """What the user should know, a line each."""
+        return [*self._reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)]
+
+
+def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: Path | None) -> Reading:
+    """The images of files and folders, which the output cannot be among. skip: as of `Skipped`."""
+    left_out = LeftOut()
+    skipped = Skipped(skip)
+    found = find_images(inputs, left_out, skipped, output)
+    notes = [*left_out.lines(), *odd_names([source.name for source in found])]
+    size = 0
+    for source in found:
+        with suppress(OSError):  # which comes up again where it is read
+            size += source.path.stat().st_size
+    given = {str(source.path) for source in found if source.given}
+    return Reading([(name, path, str(path)) for name, path, _ in found], size, loader, notes, skipped, given)
+
+
+class Reading:
+    """The images of files, read one by one, and about how many pixels all of them have, by the size of the files."""
+
+    def __init__(
+        self,
+        found: Sequence[tuple[str, Path | bytes, str]],
+        size: int | None,
+        loader: ImageLoader,
+        notes: Sequence[str] = (),
+        skipped: Skipped | None = None,
+        given: Container[str] = (),
+    ) -> None:
+        """found: the name, source and label of each file. size: bytes of all files; None for a single one. notes: a
+        line for each thing that is odd about them. skipped: gets those that cannot be read; without it that is an
+        error. given: labels of those that were given by themselves.
+
+        `permissions` are those that the files read so far share, `times` those of the last one."""
+        self.found, self._size, self._loader, self._notes = found, size, loader, notes
+        self._skipped, self._given = skipped, given
+        self.permissions: Permissions | None = None
+        self.times: Times | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        count = 0
+        for name, source, label in self.found:
+            items, taken = self._items(name, source, label), 0
+            while True:
+                try:
+                    item = next(items, None)
+                except ImageError as error:
+                    if self._skipped is None:
+                        raise
+                    but = f"; its first {taken} pictures are taken" if taken else ""
+                    self._skipped.take(error, label in self._given, but)
+                    break
+                if item is None:
+                    break
+                taken += 1
+                yield item
+            count += taken
+        if not count and self._skipped is not None and self._skipped.reasons:
+            raise ImageError(f"no image can be read: {self._skipped.some()}")
+
+    def _items(self, name: str, source: Path | bytes, label: str) -> Iterator[Item]:
+        """The images of one file."""
+        for its_name, image in self._loader.read_named(name, source, label):
+            time = None
+            try:
+                if isinstance(source, Path):
+                    time = modified(source)
+                    self._look_at(source)
+            except OSError as error:
+                raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
+            yield Item(its_name, image, time)
+
+    @property
+    def skipped(self) -> list[str]:
+        """Why each file that could not be read is left out."""
+        return [] if self._skipped is None else self._skipped.reasons
+
+    def _look_at(self, source: Path) -> None:
+        """Take up the permissions and times of a file. Raises OSError."""
+        self.permissions = shared(self.permissions, permissions_of(source))
+        self.times = times_of(source)
+
+    def tightening(self, archive: Tightened) -> Iterator[Item]:
+        """The images; before each is there, the archive has no permissions that its file has not."""
+        for item in self:
+            archive.to(self.permissions, item.name or "an image")
+            yield item
+
+    def notes(self, size: int) -> list[str]:
+        """What the user should know, a line each. size: of what was written, in bytes."""
+        return [*(f"note: {note}" for note in self._notes), *self._loader.notes(size)]
+
+    def expected_pixels(self) -> int | None:
+        """None as long as none was read."""
+        read = self._loader
+        return round(read.pixels * (self._size or read.size) / read.size) if read.size else None
