@@ -16,7 +16,7 @@ from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import MAX_PIXELS, READER_STEPS, Limits
+from bbcompress.limits import DEFAULT_STEPS, MAX_PIXELS, READER_STEPS, Limits
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
@@ -186,15 +186,23 @@ def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.ope
 
 @overload  # of a union mypy would not say what the values of a dict are to be
 def write(
-    path: str | Path, images: Named, k: int = 4, overwrite: bool = False, **options: Unpack[OptionKeywords]
+    path: str | Path, images: Named, k: int = DEFAULT_STEPS, overwrite: bool = False, **options: Unpack[OptionKeywords]
 ) -> Summary: ...
 @overload
 def write(
-    path: str | Path, images: Entries, k: int = 4, overwrite: bool = False, **options: Unpack[OptionKeywords]
+    path: str | Path,
+    images: Entries,
+    k: int = DEFAULT_STEPS,
+    overwrite: bool = False,
+    **options: Unpack[OptionKeywords],
 ) -> Summary: ...
 @arguments.checked
 def write(
-    path: str | Path, images: Named | Entries, k: int = 4, overwrite: bool = False, **options: Unpack[OptionKeywords]
+    path: str | Path,
+    images: Named | Entries,
+    k: int = DEFAULT_STEPS,
+    overwrite: bool = False,
+    **options: Unpack[OptionKeywords],
 ) -> Summary:
     """Write images as an archive, which gets its name when all of it is on the disk.
 
@@ -215,11 +223,13 @@ def write(
 
 
 @overload
-def add(path: str | Path, images: Named, k: int = 4, **options: Unpack[OptionKeywords]) -> Summary: ...
+def add(path: str | Path, images: Named, k: int = DEFAULT_STEPS, **options: Unpack[OptionKeywords]) -> Summary: ...
 @overload
-def add(path: str | Path, images: Entries, k: int = 4, **options: Unpack[OptionKeywords]) -> Summary: ...
+def add(path: str | Path, images: Entries, k: int = DEFAULT_STEPS, **options: Unpack[OptionKeywords]) -> Summary: ...
 @arguments.checked
-def add(path: str | Path, images: Named | Entries, k: int = 4, **options: Unpack[OptionKeywords]) -> Summary:
+def add(
+    path: str | Path, images: Named | Entries, k: int = DEFAULT_STEPS, **options: Unpack[OptionKeywords]
+) -> Summary:
     """Add images to an archive, behind what is there; the arguments are those of :func:`write`.
 
     All of them are there when this returns; whatever ends it otherwise, the archive is what it was.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.errors import BBCError
+from bbcompress.limits import DEFAULT_STEPS, ENCODERS, MAX_PIXELS, MAX_STEPS, READER_STEPS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -75,9 +76,10 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing b
 
 jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1),
                             help="Processes that share an archive's groups. [default: processors, to 8]")  # fmt: skip
-max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=1 << 28,
+max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=MAX_PIXELS,
                                   show_default=True, help="Refuse images of more pixels.")  # fmt: skip
-max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(0), default=100, show_default=True,
+max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(0), default=READER_STEPS,
+                                 show_default=True,
                                  help="Refuse images of more refinement steps, which take time.")  # fmt: skip
 only_option = click.option("--only", metavar="PATTERN", multiple=True,
                             help="Only images whose name or path fits, such as 'a*.png'; may be repeated.")  # fmt: skip
@@ -88,9 +90,9 @@ skip_option = click.option("--skip-unreadable/--no-skip-unreadable", "skip", def
 
 _CODING_OPTIONS = (
     model_option,
-    click.option("-K", "--steps", type=click.IntRange(0, 1000), default=0, show_default=True,
+    click.option("-K", "--steps", type=click.IntRange(0, MAX_STEPS), default=DEFAULT_STEPS, show_default=True,
                  help="Refinement steps of the posterior: smaller and slower."),
-    click.option("--encoder", type=click.Choice(["rha", "baseline"]), default="rha", show_default=True,
+    click.option("--encoder", type=click.Choice(ENCODERS), default=ENCODERS[0], show_default=True,
                  help="Which of a model's encoders."),
     click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
                  help="Learning rate of the K steps. [default: the model's own]"),

@@ -18,6 +18,7 @@ from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import bare_pillow, check_mode, from_pillow, info_of, texts_of, transparency_of
+from bbcompress.limits import DEFAULT_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, Summary
 from bbcompress.pipeline.reader import Reader
@@ -124,7 +125,7 @@ class BBCImageFile(ImageFile.ImageFile):
 def save(image: Image.Image, file: IO[bytes], name: str | bytes = "") -> None:
     """The file of one image, of several frames the current one.
 
-    Options of Pillow's `save`: `k` (4), and those of `Options` by their names, such as `model` and `encoder`;
+    Options of Pillow's `save`: `k` (0), and those of `Options` by their names, such as `model` and `encoder`;
     `icc_profile`, `exif`, `xmp`, `dpi` and `comment` in place of what `info` says, None for none.
     """
     given = image.encoderinfo
@@ -153,7 +154,7 @@ def _frames(image: Image.Image) -> Iterator[Image.Image]:
 
 def _compressor(given: Mapping[str, Any]) -> Compressor:
     options = {name: given[name] for name in _OPTIONS if name in given}
-    return Compressor(Options.of(given.get("k", 4), options))
+    return Compressor(Options.of(given.get("k", DEFAULT_STEPS), options))
 
 
 def _taken(image: Image.Image, given: Mapping[str, Any]) -> PixelImage:

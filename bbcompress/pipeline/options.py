@@ -17,7 +17,7 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import ENCODERS, MAX_PIXELS, MAX_STEPS
+from bbcompress.limits import DEFAULT_STEPS, ENCODERS, MAX_PIXELS, MAX_STEPS
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
 
@@ -40,7 +40,7 @@ class Options:
     """
 
     model: str | Path | None = None
-    steps: int = 0
+    steps: int = DEFAULT_STEPS
     encoder: str = "rha"
     learning_rate: float | None = None
     binary: bool = False
