@@ -28,12 +28,16 @@ _SIDE = 1 << 10
 
 
 class LeftOverError(FormatError):
-    """The images agree with their checksum, but so many bytes of the message, all zero, are left over."""
+    """The images agree with their checksum, but so many bytes of the message are left over."""
 
-    def __init__(self, size: int) -> None:
-        """size: bytes."""
+    def __init__(self, size: int, is_zero: bool = True) -> None:
+        """size: bytes. is_zero: whether all of them are zero."""
         super().__init__(f"damaged: {size} bytes are left over behind the coded images")
-        self.size = size
+        self.size, self.is_zero = size, is_zero
+
+
+class OtherBytesError(FormatError):
+    """The image of a file is whole, and bytes are behind it that are no part of it."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,17 @@ class LoneImage:
         """The file, and what `decode` makes of its group. Zeros behind a message are seen only here, and are in the
         `tail` then: the message is whole without them.
 
-        FormatError as from `decode`, of the whole group.
+        FormatError as from `decode`, of the whole group. OtherBytesError where bytes that are not all zero are behind
+        the message, and their number is a multiple of 4, the size of a word; of another number it cannot be said.
         """
         try:
             return self, decode(self.group)
         except FormatError as error:
+            if isinstance(error, LeftOverError) and not error.is_zero:
+                raise OtherBytesError(
+                    f"the file has {error.size} other bytes behind its image, which is whole without them: its first "
+                    f"{self.size - error.size} bytes are the file of the image"
+                ) from error
             found = None if self.group.header.fallback else _without_padding(self.group, error, decode)
             if found is None:
                 raise
@@ -101,6 +111,8 @@ def _without_padding(group: Group, error: FormatError, decode: Callable[[Group],
                 found = replace(group, payload=payload[:end])
                 return found, decode(found)
             except LeftOverError as left:
+                if not left.is_zero:
+                    continue
                 found = replace(group, payload=payload[: end - left.size])
                 return found, decode(found)
     return None

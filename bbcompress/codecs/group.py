@@ -94,7 +94,7 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
     Raises:
         FormatError: the layout is of another number of strips, the message ends early, or does not end at the check of
             the very images that came out.
-        LeftOverError: it would end there, without the zeros at its end.
+        LeftOverError: it would end there, without some bytes at its end.
     """
     if layout.direct + sum(layout.batches) != len(x):
         raise FormatError("damaged: the coded images are of another number")
@@ -108,8 +108,8 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
     end = Message.empty(layout.lanes, _check(x, layout.lanes, context))
     if message != end:
         left = message.words
-        if left.size and not left.any() and np.array_equal(message.heads, end.heads):
-            raise LeftOverError(left.nbytes)
+        if left.size and np.array_equal(message.heads, end.heads):
+            raise LeftOverError(left.nbytes, is_zero=not left.any())
         raise FormatError("damaged: the images do not agree with their checksum")
 
 

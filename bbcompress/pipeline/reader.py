@@ -17,7 +17,7 @@ from bbcompress.archive.container import (
 )
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
-from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.lone import LoneImage, OtherBytesError
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.choose import FALLBACK
@@ -196,6 +196,8 @@ class Reader:
 
         try:
             lone, image = self._lone.decode(decode)
+        except OtherBytesError:
+            raise
         except FormatError as error:
             raise FormatError(f"{error}, or the file has other bytes behind its image") from error
         if lone is not self._lone:

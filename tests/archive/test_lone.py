@@ -72,7 +72,11 @@ def test_other_ends_are_damage(path: Path) -> None:
         ends = [(lost, zeros) for lost, zeros in ((1, 1), (4, 4), (5, 64)) if data[-lost:].strip(b"\0")]
         damaged += [data[:-lost] + bytes(zeros) for lost, zeros in ends]
     for other in damaged:
-        with pytest.raises(FormatError, match="or the file has other bytes behind its image"):
+        more = len(other) - len(data)
+        message = "or the file has other bytes behind its image"
+        if more > 0 and more % 4 == 0:
+            message = f"has {more} other bytes behind its image, .*: its first {len(data)} bytes"
+        with pytest.raises(FormatError, match=message):
             opened(other).read(0)
 
 
