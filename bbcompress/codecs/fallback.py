@@ -74,7 +74,9 @@ PROBE_PIXELS = 1 << 22
 PROBE_BANDS = 16
 """Of larger images so many bands, with so many pixels in all, are probed."""
 
-_OF_CODING = frozenset(("bit depth", "data behind the pixels", "interlacing"))
+_OF_CODING = frozenset(
+    ("bit depth", "data behind the pixels", "data in the chunk of the end", "interlacing", "unused bits of the rows")
+)
 """Of what a PNG says those names that speak of how its pixels are coded; the number of levels does, too."""
 
 _WEBP_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")

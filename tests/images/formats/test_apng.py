@@ -122,7 +122,28 @@ def test_an_image_that_is_no_frame_comes_first() -> None:
     assert seen(data) == [("RGB", [[RED, RED]]), ("RGB", [[BLUE, BLUE]])]
 
 
+def test_data_behind_the_pixels_of_a_frame_are_named_with_it() -> None:
+    """Behind the end of a frame's zlib stream, or in it; of the first one, of others, of an image that is no frame."""
+    behind, times = "data behind the pixels", "times of the frames"
+    idat, fdat = (b"IDAT", pixels(*RED, *RED)), frames(2, *BLUE, *BLUE)
+    for alpha in ((), ((b"tRNS", bytes(6)),)):
+        for more in (b"secret", b"\0"):
+            first = animation(2), control(0), (idat[0], idat[1] + more), control(1), fdat
+            second = animation(2), control(0), idat, control(1), (fdat[0], fdat[1] + more)
+            apart = animation(1), (idat[0], idat[1] + more), control(0), frames(1, *BLUE, *BLUE)
+            for chunks, names in ((first, [[behind, times], [times]]), (second, [[times], [behind, times]]),
+                                  (apart, [[behind, times], [times]])):  # fmt: skip
+                assert [list(image.lost) for image in read_frames(png(header(2), *alpha, *chunks))] == names
+    longer = animation(2), control(0), idat, control(1), frames(2, *BLUE, *BLUE, 1)
+    assert [list(image.lost) for image in read_frames(png(header(2), *longer))] == [[times], [behind, times]]
+
+
 def test_one_frame_is_an_image() -> None:
+    for changed, lost in ((control(0, disposal=1), ("disposal or blending", "times of the frames")),
+                          (control(0, blend=1), ("disposal or blending", "times of the frames")),
+                          (control(0, 1), ("animation",)), (control(0, left=1), ("animation",)),
+                          (control(0, disposal=3), ("animation",))):  # fmt: skip
+        assert read_image(png(header(2), animation(1), changed, (b"IDAT", pixels(*RED, *RED)))).lost == lost
     one = png(header(2), animation(1), control(0), (b"IDAT", pixels(*RED, *RED)))
     assert read_image(one).lost == ("times of the frames",)
     stray = png(header(2), control(0), (b"IDAT", pixels(*RED, *RED)))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bbcompress.errors import ImageError
 from bbcompress.images.image import PixelImage, from_array
-from bbcompress.images.metadata import ICC, PER_INCH, Record, resolution
+from bbcompress.images.metadata import ICC, PER_INCH, PER_METRE, Record, resolution
 from bbcompress.images.read import read_frames, read_image
 from bbcompress.images.write import write_image
 
@@ -219,6 +219,11 @@ def test_runs() -> None:
     skipped = read_image(made(skips, 8, compression=1, colours=COLOURS))
     assert skipped.pixels.tolist() == [[0] * 5, [0, 3, 3, 0, 0], [0] * 5]
     assert skipped.lost == ("pixels that are not drawn (of colour 0 now)",)
+    for runs, bits, place in ((RUNS_8, 8, RUNS_8.index(b"\0\5") + 7), (RUNS_4, 4, RUNS_4.index(b"\0\5") + 4),
+                              (RUNS_4, 4, RUNS_4.index(b"\0\5") + 5)):  # fmt: skip
+        hidden = runs[:place] + bytes([runs[place] | 9]) + runs[place + 1 :]
+        image = read_image(made(hidden, bits, compression=1 if bits == 8 else 2, colours=COLOURS))
+        assert image.lost == ("bytes between the runs",) and image.pixels.tolist()[1] == [1, 2, 3, 4, 5]
     outside = read_image(made(b"\7\1\0\0\5\2\0\0\5\3\0\1", 8, compression=1, colours=COLOURS))
     assert outside.pixels.tolist() == [[3] * 5, [2] * 5, [1] * 5] and outside.lost == ("pixels outside the image",)
     for end in range(1, len(RUNS_8) - 2):
@@ -284,6 +289,13 @@ def test_metadata() -> None:
     assert read_image(made(BODY, per_metre=(11811, 0))).lost == ("resolution",)
     for form in ("bmp", "png", "tiff"):
         assert read_image(write_image(image, form)[0]) == image
+    for negative in ((-11811, 11811), (11811, -1), (-(1 << 31), -1)):  # the fields are signed
+        image = read_image(made(BODY, per_metre=(negative[0] & 0xFFFFFFFF, negative[1] & 0xFFFFFFFF)))
+        assert (image.metadata, image.lost) == ((), ("resolution",))
+    huge = resolution(PER_METRE, (3_000_000_001, 1), (3_000_000_001, 1))
+    assert huge is not None
+    with pytest.raises(ImageError, match="lose or change: resolution"):
+        write_image(replace(from_array(PIXELS), metadata=(huge,)), "bmp")
 
 
 def test_colour_spaces() -> None:
@@ -326,6 +338,11 @@ def test_what_stands_beside_the_pixels_is_named() -> None:
     assert read_image(made(RUNS_8 + b"PK", 8, compression=1, colours=COLOURS)).lost == ("data behind the image",)
     assert read_image(made(BODY, reserved=5)).lost == ("header fields",)
     assert read_image(made(BODY, header=64, more=b"\1")).lost == ("header fields",)
+    assert read_image(made(BODY, header=124, masks=[0] * 4, more=b"BGRs" + bytes(63) + b"\1")).lost == (
+        "header fields",
+    )
+    for masks, lost in (([0xFF0000, 0xFF00, 0xFF, 0xFF000000], ()), ([1, 2, 3, 4], ("header fields",))):
+        assert read_image(made(BODY, header=56, masks=masks)).lost == lost  # bit fields that are none
     padded = bytearray(BODY)
     padded[-1] = 1
     assert read_image(made(bytes(padded))).lost == ("bytes between the rows",)

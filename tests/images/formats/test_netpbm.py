@@ -82,7 +82,7 @@ def test_written(form: str) -> None:
     [
         (b"P1 3 1 010", "1", [[True, False, True]]),
         (b"P1\n3 1\n0 1\n0", "1", [[True, False, True]]),
-        (b"P4 3 1\n\x5f", "1", [[True, False, True]]),
+        (b"P4 3 1\n\x40", "1", [[True, False, True]]),
         (b"P2 2 1 255 7 200", "L", [[7, 200]]),
         (b"P5 2 1 255 \7\xc8", "L", [[7, 200]]),
         (b"P5 1 1 65535 \1\2", "I;16", [[258]]),
@@ -140,6 +140,13 @@ def test_pam(data: bytes, mode: str, pixel: object) -> None:
 def test_what_is_not_read_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         read_image(data)
+
+
+def test_unused_bits_of_rows_are_named() -> None:
+    for row, lost in ((b"\x40", ()), (b"\x41", ("unused bits of the rows",)), (b"\x5f", ("unused bits of the rows",))):
+        image = read_image(b"P4 3 2\n" + b"\x40" + row)
+        assert (image.pixels.tolist(), image.lost) == ([[True, False, True]] * 2, lost)
+    assert read_image(b"P4 8 1\n\xff").lost == ()
 
 
 def test_fewer_levels_come_back() -> None:

@@ -146,7 +146,7 @@ def test_what_speaks_of_the_file_is_left_out_and_named() -> None:
     assert image.metadata == ()
     assert image.lost == ("PNG chunk dSIG", "PNG chunk prIV", "data behind the image")
     one_frame = png(*BEFORE, (b"acTL", struct.pack(">II", 1, 0)), (b"fcTL", bytes(26)), *PIXELS)
-    assert read_image(one_frame).lost == ()
+    assert read_image(one_frame).lost == ("animation",)
     assert read_image(one_frame).metadata == ()
 
 
@@ -223,7 +223,11 @@ def test_depth_and_levels_come_back() -> None:
                 assert depth_of(write_png(image)) == depth and read_image(write_png(image)) == image
         header = (b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0))
         more = (b"tRNS", b"\0\1"), (b"bKGD", b"\0\1")
-        data = png(header, *more, (b"IDAT", zlib.compress(b"\0\xd2" + b"\0" * (depth == 8))))
+        data = png(
+            header,
+            *more,
+            (b"IDAT", zlib.compress(bytes([0, 0xD2 & 0xFF00 >> min(8, 2 * depth)]) + b"\0" * (depth == 8))),
+        )
         image = read_image(data)
         written = write_png(image)
         assert depth_of(written) == depth and read_image(written) == image and image.lost == ()
@@ -283,6 +287,20 @@ def test_how_the_pixels_are_packed() -> None:
     for more in (stream + b"!", zlib.compress(bytes(5))):
         assert read_image(png(*BEFORE, (b"IDAT", more))).lost == ("data behind the pixels",)
     assert read_image(png(*BEFORE, (b"IDAT", stream[:-4]))).lost == ()  # without a checksum of its own
+
+
+def test_what_is_hidden_in_rows_and_in_the_end_is_named() -> None:
+    """Bits behind a row's last pixel, of any pass of an interlaced image, and the content of IEND."""
+    for interlaced, rows in ((0, bytes([0, 0xA0, 0, 0xA0])), (1, bytes([0, 0x80, 0, 0, 0, 0x80, 0, 0xA0]))):
+        header = (b"IHDR", struct.pack(">IIBBBBB", 3, 2, 1, 0, 0, 0, interlaced))
+        plain = ("interlacing",) * interlaced
+        for place in [at for at in range(len(rows)) if rows[at]]:
+            changed = rows[:place] + bytes([rows[place] | 1]) + rows[place + 1 :]
+            for stream, lost in ((rows, plain), (changed, (*plain, "unused bits of the rows"))):
+                assert read_image(png(header, (b"IDAT", zlib.compress(stream)))).lost == lost
+    data = png(*BEFORE, *PIXELS)[:-12]
+    end = b"\0\0\0\6IENDsecret" + struct.pack(">I", zlib.crc32(b"IENDsecret"))
+    assert read_image(data + end).lost == ("data in the chunk of the end",)
 
 
 def test_all_chunks_of_the_third_edition_come_back() -> None:

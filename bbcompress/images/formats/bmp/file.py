@@ -46,6 +46,7 @@ _BAND_PIXELS = 1 << 22
 # Kinds of colour spaces, as their bytes stand in a file.
 _CALIBRATED, _SRGB, _WINDOWS, _LINKED, _EMBEDDED = bytes(4), b"BGRs", b" niW", b"KNIL", b"DEBM"
 _PERCEPTUAL = 4
+_MAX_PER_METRE = (1 << 31) - 1  # the field is signed
 _BLACK_AND_WHITE = b"\0\0\0\xff\xff\xff"
 _ALL_GREYS = bytes(value for value in range(256) for _ in range(3))
 
@@ -274,7 +275,7 @@ def _runs(data: bytes, header: _Header, lost: set[str]) -> tuple[Pixels, int]:
     values = [bytes((value >> 4, value & 15)) if nibbles else bytes((value,)) for value in range(256)]
     out = bytearray(width * height)
     at, x, y, drawn, outside = header.offset, 0, 0, 0, False
-    ended = False
+    ended = between = False
     last = len(data) - 2
     while at <= last:
         count, value = data[at], data[at + 1]
@@ -287,6 +288,8 @@ def _runs(data: bytes, header: _Header, lost: set[str]) -> tuple[Pixels, int]:
             run = data[at : at + size]
             if len(run) < size:
                 break
+            between |= size % 2 > 0 and any(data[at + size : at + size + 1])
+            between |= nibbles and count % 2 > 0 and run[-1] & 15 > 0
             at += size + size % 2
             if nibbles:
                 run = b"".join([values[byte] for byte in run])
@@ -312,6 +315,8 @@ def _runs(data: bytes, header: _Header, lost: set[str]) -> tuple[Pixels, int]:
         raise ImageError("is cut short")
     if drawn < width * height:
         lost.add("pixels that are not drawn (of colour 0 now)")
+    if between:
+        lost.add("bytes between the runs")
     if outside:
         lost.add("pixels outside the image")
     return np.frombuffer(out, np.uint8).reshape(height, width)[::-1].copy(), at
@@ -324,13 +329,21 @@ def _read_metadata(data: bytes, header: _Header, lost: set[str]) -> tuple[list[R
         lost.add("header fields")
     if any(header.per_metre):
         across, down = header.per_metre
-        record = resolution(PER_METRE, (across, 1), (down, 1))
+        record = resolution(PER_METRE, (across, 1), (down, 1)) if max(across, down) <= _MAX_PER_METRE else None
         if record is None:
             lost.add("resolution")
         else:
             records.append(record)
+    if header.bits > 8 and header.important:
+        lost.add("number of important colours")
+    if header.size >= _V3 and header.masks is None:  # what has no meaning, unless it is the usual
+        masks = struct.unpack_from("<4I", data, _FILE_HEADER + _INFO)
+        if masks[:3] not in ((0, 0, 0), _MASKS[32][:3]) or masks[3] not in (0, _FOURTH_BYTE):
+            lost.add("header fields")
     if header.size < _V4:
         return records, None
+    if header.size == _V5 and any(data[134:138]):
+        lost.add("header fields")
     kind = data[70:74]
     intent, start, size = struct.unpack_from("<III", data, 122) if header.size == _V5 else (0, 0, 0)
     if intent not in (0, _PERCEPTUAL):

@@ -21,7 +21,7 @@ def read(data: bytes, max_pixels: int) -> Pictures:
             picture = parse_picture(data, start)
             check_size(picture.width, picture.height, max_pixels)
             pixels, more = read_pixels(data, picture)
-            lost = {*picture.lost, *behind, *(["data behind the image"] if more else [])}
+            lost = {*picture.lost, *behind, *more}
             yield PixelImage(picture.mode, pixels, b"", b"", tuple(sorted(lost)), picture.metadata)
 
     return Pictures(len(starts), pictures())

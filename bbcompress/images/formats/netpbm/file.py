@@ -199,20 +199,21 @@ def _mode(mode: str, maximum: int) -> str:
     return mode if full == 255 else "I;16" if mode == "L" else f"{mode};16"
 
 
-def read_pixels(data: bytes, picture: Netpbm) -> tuple[Pixels, bool]:
+def read_pixels(data: bytes, picture: Netpbm) -> tuple[Pixels, tuple[str, ...]]:
     """The pixels of a picture as `PixelImage` has them, read-only: samples up to 255 or 65535, bool for mode 1; and
-    whether there is more behind those of a plain picture.
+    the names of what there is behind those of a plain picture, and between the rows of bits.
 
     ImageError for damage. The caller has checked the size.
     """
     width, height, samples = picture.width, picture.height, picture.samples
     shape = (height, width) if samples == 1 else (height, width, samples)
-    more = False
+    more = unused = False
     if picture.kind in _PLAIN:
         numbers, more = _read_plain(data, picture)
         pixels = numbers.reshape(shape) == 0 if picture.kind == b"P1" else numbers.reshape(shape)
     elif picture.kind == b"P4":
         rows = np.frombuffer(data, np.uint8, height * ((width + 7) // 8), picture.start).reshape(height, -1)
+        unused = bool((rows[:, -1] & np.uint8((1 << -width % 8) - 1)).any())
         pixels = np.unpackbits(rows, axis=1, count=width) == 0
     else:
         dtype = np.uint8 if picture.maximum <= 255 else np.dtype(">u2")
@@ -221,7 +222,7 @@ def read_pixels(data: bytes, picture: Netpbm) -> tuple[Pixels, bool]:
             raise ImageError(f"has samples above {picture.maximum}")
         pixels = _spread(stored, picture).reshape(shape)
     pixels.flags.writeable = False
-    return pixels, more
+    return pixels, ("data behind the image",) * more + ("unused bits of the rows",) * unused
 
 
 def _spread(samples: Pixels, picture: Netpbm) -> Pixels:

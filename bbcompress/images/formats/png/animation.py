@@ -83,30 +83,34 @@ def _controls(frames: Frames) -> Iterator[_Control]:
     return (_Control(*values) for values in _CONTROL.iter_unpack(frames.controls))
 
 
-def read_pictures(animation: Apng) -> Iterator[tuple[Pixels, bool]]:
+def read_pictures(animation: Apng) -> Iterator[tuple[Pixels, bool, set[str]]]:
     """What is seen, picture after picture: as :func:`read_pixels` of a PNG has it, and then True; else the pixels of
-    grey or RGB, with alpha or without. The image itself, where it is none of the frames, comes first.
+    grey or RGB, with alpha or without. Then the names of what its own data hold beside the pixels. The image itself,
+    where it is none of the frames, comes first.
 
     ImageError for damage. The caller has checked the size.
     """
     source, frames = animation.source, animation.frames
     native = animation.native
     if not frames.shown:
-        yield _seen(_pixels(source, native), source, native)
+        names: set[str] = set()
+        yield *_seen(_pixels(source, native, names), source, native), names
     canvas: Canvas | None = None
     ends = [*frames.starts[1:], len(frames.parts)]
     for number, control in enumerate(_controls(frames)):
         data = frames.parts.between(frames.starts[number], ends[number])
         if number == 0 and frames.shown:
             data = source.data
-        pixels = _pixels(replace(source, width=control.width, height=control.height, data=data), native)
+        names = set()
+        part = replace(source, width=control.width, height=control.height, data=data)
+        pixels = _pixels(part, native, names)
         canvas = canvas or Canvas((source.height, source.width, *pixels.shape[2:]), pixels.dtype)
         place = canvas.begin(control.box, _DISPOSALS[control.disposal])
         if native or control.blend == _REPLACE:
             place[...] = pixels
         else:
             draw_over(place, pixels)
-        yield _seen(canvas.pixels.copy(), source, native)
+        yield *_seen(canvas.pixels.copy(), source, native), names
 
 
 def _seen(pixels: Pixels, source: Png, native: bool) -> tuple[Pixels, bool]:
@@ -123,9 +127,9 @@ def _may_be_transparent(source: Png) -> bool:
     return source.transparency is not None or source.colour_type in (4, 6)
 
 
-def _pixels(source: Png, native: bool) -> Pixels:
-    """The pixels of a picture; unless native, grey or RGB with alpha."""
-    pixels = png.read_pixels(source)
+def _pixels(source: Png, native: bool, names: set[str]) -> Pixels:
+    """The pixels of a picture; unless native, grey or RGB with alpha. names: as of :func:`read_pixels`."""
+    pixels = png.read_pixels(source, names)
     if native or source.colour_type in (4, 6):
         return pixels
     if source.mode == "P":

@@ -33,10 +33,10 @@ def read(data: bytes, max_pixels: int) -> Pictures:
 def _frames(animation: Apng) -> Iterator[PixelImage]:
     source = animation.source
     found, lost = read_metadata(source)
-    for pixels, native in read_pictures(animation):
+    for pixels, native, behind in read_pictures(animation):
         mode = source.mode if native else _mode_of(pixels)
         metadata = found if mode == source.mode else tuple(filter(_is_of_any_mode, found))
-        names = {*lost, *names_of(set(found) - set(metadata)), *animation.lost}
+        names = {*lost, *names_of(set(found) - set(metadata)), *animation.lost, *behind}
         palette = b""
         if mode == "P":
             palette, metadata = _palette(source, pixels, metadata, names)

@@ -120,8 +120,8 @@ class Png:
 
     data: the parts of its zlib stream. palette: of an image with colour type 3. transparency: the tRNS chunk, None for
     none. chunks: the first `MAX_CHUNKS` of all others that are not needed for the pixels, in the order of the file;
-    dropped: names of those behind these. frames: the chunks of an animation, None for none. trailing: bytes behind its
-    end.
+    dropped: names of those behind these, and of what the last chunk holds. frames: the chunks of an animation, None for
+    none. trailing: bytes behind its end.
     """
 
     width: int
@@ -211,7 +211,10 @@ def parse_png(data: bytes) -> Png:
             transparency = bytes(body)
         elif kind in _ANIMATION:
             animation.take(kind, position + 8, end, place)
-        elif kind != b"IEND":
+        elif kind == b"IEND":
+            if length:
+                dropped.add("data in the chunk of the end")
+        else:
             if not kind.isalpha():
                 raise ImageError("is damaged: it has a chunk without a name")
             if not kind[0] & 0x20:
@@ -318,15 +321,19 @@ def read_pixels(png: Png, left_out: set[str] | None = None) -> Pixels:
     pixels = np.empty((png.height, png.width, png.samples), dtype)
     stream = _Inflater(png.data)
     for left, top, right, down in png.passes:
-        _read_pass(png, stream, pixels[top::down, left::right])
+        if _read_pass(png, stream, pixels[top::down, left::right]) and left_out is not None:
+            left_out.add("unused bits of the rows")
     if left_out is not None and stream.has_more():
         left_out.add("data behind the pixels")
     pixels.flags.writeable = False
     return pixels[:, :, 0] if png.samples == 1 else pixels
 
 
-def _read_pass(png: Png, stream: _Inflater, target: Pixels) -> None:
+def _read_pass(png: Png, stream: _Inflater, target: Pixels) -> bool:
+    """Fills a part of the pixels. Returns whether bits are set behind the last pixel of a row."""
     height, width = target.shape[:2]
+    unused = -width * png.bit_depth * png.samples % 8
+    more = False
     row_bytes = png.row_bytes(width)
     rows = _band_rows(1 + row_bytes)
     before = bytes(1 + row_bytes)  # a row of black; later the last row of the band above, unfiltered
@@ -335,7 +342,9 @@ def _read_pass(png: Png, stream: _Inflater, target: Pixels) -> None:
         filtered = stream.read(count * (1 + row_bytes))
         band = _unfilter(before + filtered, count + 1, max(1, png.bit_depth * png.samples // 8))[1:]
         before = b"\0" + band[-1].tobytes()
+        more |= unused > 0 and bool((band[:, -1] & np.uint8((1 << unused) - 1)).any())
         target[top : top + count] = _samples(png, band, width)
+    return more
 
 
 def _unfilter(data: bytes | bytearray, rows: int, step: int) -> Bytes:

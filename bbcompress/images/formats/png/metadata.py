@@ -230,8 +230,11 @@ def names_of_frames(png: Png) -> tuple[str, ...]:
     frames = png.frames
     if frames is None:
         return ()
-    timed = any(frames.controls[20:24])
+    timed, disposed = any(frames.controls[20:24]), any(frames.controls[24:26])
     sound = not frames.fault and frames.total == len(frames.starts) == 1 and frames.shown
+    whole = struct.pack(">IIII", png.width, png.height, 0, 0)
+    sound = sound and frames.controls[4:20] == whole and frames.controls[24] <= 2 and frames.controls[25] <= 1
     if sound:
-        return ("times of the frames",) * timed + ("loop count",) * bool(frames.plays)
+        names = ("times of the frames",) * timed + ("disposal or blending",) * disposed
+        return names + ("loop count",) * bool(frames.plays)
     return ("animation",)
