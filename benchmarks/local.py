@@ -181,7 +181,7 @@ def net(entry: ModelEntry, images: NumpyArray, encoder: str = "rha") -> dict[str
     posterior = codec.posterior(strips)
     z = draw(posterior, np.random.default_rng(0))
     total = float(code_bits(codec, strips, posterior, z).sum())
-    likelihood = float(vae.lengths(codec.values(z), strips).sum()) / 2**30
+    likelihood = float(vae.lengths(codec.model.prior.values(z), strips).sum()) / 2**30
     nothing = float(vae.lengths(np.zeros_like(z), strips).sum()) / 2**30
     return {"net bits": total, "kl bits": total - likelihood, "without z bits": nothing}
 

@@ -588,7 +588,7 @@ class OfOneFunction:
     """A model for `refinements` whose encoder and gradient are given."""
 
     def __init__(self, mu: Any, rho: Any) -> None:
-        self.backend, self.bins = NumpyBackend(), EqualMassBins(8)
+        self.backend, self.prior = NumpyBackend(), EqualMassBins(8)
         self.weights = tiny_vae(latents=mu.shape[1])
         self.mu, self.rho = mu, rho
 

@@ -10,7 +10,7 @@ import numpy as np
 from bbcompress.codecs.refinement import refine
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import NormalPosterior
-from bbcompress.models.base import Model
+from bbcompress.models.base import Model, PixelLikelihood
 from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
@@ -20,12 +20,11 @@ NumpyArray = np.ndarray[Any, Any]
 class BitsBack:
     """A model as a codec of batches of images x; `push` and `pop` undo each other.
 
-    encoder: whose posterior is used. steps: K. learning_rate: of the
-    K steps, in units of 1e-6. compute_batch: how many images or strips go through the encoder at once; a choice of
-    speed that changes no number.
+    x are strips of a canvas. encoder: whose posterior is used. steps: K. learning_rate: of the K steps, in units of
+    1e-6. compute_batch: how many strips go through the encoder at once; a choice of speed that changes no number.
     """
 
-    vae: Model
+    model: Model
     encoder: str
     steps: int
     learning_rate: int
@@ -39,25 +38,24 @@ class BitsBack:
         """
         q = posterior or self.posterior(x)
         z = q.pop(message)  # draw z ~ q(z|x) from the stack
-        self.vae.push_pixels(message, self.values(z), x)  # encode x ~ p(x|z)
-        self.vae.bins.push_prior(message, z)  # encode z ~ p(z)
+        self.likelihood(z).push(message, x)  # encode x ~ p(x|z)
+        self.model.prior.push(message, z)  # encode z ~ p(z)
 
     def pop(self, message: Message, x: Strips) -> None:
         """Decompression into the strips x. Raises EmptyMessage where a message ends early."""
-        z = self.vae.bins.pop_prior(message, x.row_count, self.vae.weights.latents)  # decode z ~ p(z)
-        self.vae.pop_pixels(message, self.values(z), x)  # decode x ~ p(x|z)
+        z = self.model.prior.pop(message, x.row_count)  # decode z ~ p(z)
+        self.likelihood(z).pop(message, x)  # decode x ~ p(x|z)
         self.posterior(x).push(message, z)  # give z back: encode z ~ q(z|x)
 
     def posterior(self, x: Strips) -> NormalPosterior:
         """q(z|x) of images x, K steps from the encoder's output."""
         parts = [
-            refine(self.vae, x[start : start + self.compute_batch], self.encoder, self.steps, self.learning_rate)
+            refine(self.model, x[start : start + self.compute_batch], self.encoder, self.steps, self.learning_rate)
             for start in range(0, len(x), self.compute_batch)
         ]
         mu, sigma = np.concatenate([q.mu for q in parts]), np.concatenate([q.sigma for q in parts])
-        return NormalPosterior(self.vae.bins, mu, sigma)
+        return NormalPosterior(self.model.prior, mu, sigma)
 
-    def values(self, z: NumpyArray) -> NumpyArray:
-        """Values of bins z (rows, Z), in units of 2^-24."""
-        values: NumpyArray = self.vae.bins.medians(z)
-        return values
+    def likelihood(self, z: NumpyArray) -> PixelLikelihood:
+        """p(x|z) for bins z (rows, Z)."""
+        return self.model.likelihood(self.model.prior.values(z))

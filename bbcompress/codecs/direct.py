@@ -12,11 +12,10 @@ import numpy as np
 
 from bbcompress.codecs.refinement import Adam
 from bbcompress.coder.ans import Message
-from bbcompress.exact.distribution_kernels import pop_bits
-from bbcompress.exact.distributions import PRECISION
-from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray, bin_edges, bin_medians
+from bbcompress.exact.distributions import CoarseBins
+from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray
 from bbcompress.limits import ENCODERS
-from bbcompress.models.base import Model
+from bbcompress.models.base import Model, PixelLikelihood
 from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
@@ -31,35 +30,40 @@ GRADIENT_RATE = 20_000
 class DirectCodec:
     """A model as a codec of one strip x, with z on the coarse grid of its `direct_bits`."""
 
-    def __init__(self, vae: Model) -> None:
-        self.vae = vae
-        self._bits = np.array(vae.weights.direct_bits, np.int64)
-        self._grids = [bin_medians(int(bits)) for bits in self._bits]
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.prior = CoarseBins(model.weights.direct_bits)
+        self._row_bits = sum(model.weights.direct_bits)
 
     def push(self, message: Message, x: Strips) -> None:
         """Choose z and push x, then z."""
         self._push(message, self.choose(x), x)
 
     def _push(self, message: Message, z: IntArray, x: Strips) -> None:
-        bits = np.tile(self._bits, len(z))
-        self.vae.push_pixels(message, self._values(z), x)
-        message.push((z.reshape(-1) << (PRECISION - bits)), (1 << (PRECISION - bits)), PRECISION)
+        self.likelihood(z).push(message, x)
+        self.prior.push(message, z)
 
     def push_middle(self, message: Message, x: Strips) -> None:
         """Push strips x in one push, each z in the middle of the prior: without a search."""
-        self._push(message, self._nearest(np.zeros((x.row_count, len(self._bits)))), x)
+        self._push(message, self._middle(x), x)
 
     def middle_lengths(self, x: Strips) -> NumpyArray:
         """Bits that each tile of strips x takes in `push_middle`, float64 (rows,)."""
-        z = self._nearest(np.zeros((x.row_count, len(self._bits))))
-        bits: NumpyArray = self.vae.lengths(self._values(z), x) / float(1 << LOG2_BITS) + int(self._bits.sum())
+        bits: NumpyArray = self.likelihood(self._middle(x)).lengths(x) / float(1 << LOG2_BITS) + self._row_bits
         return bits
+
+    def _middle(self, x: Strips) -> IntArray:
+        """The grid points in the middle of the prior, (rows, Z)."""
+        return self.prior.nearest(np.zeros((x.row_count, self.model.weights.latents)))
 
     def pop(self, message: Message, x: Strips) -> None:
         """Pop into strips that were pushed at once. Raises EmptyMessage."""
-        bits = np.tile(self._bits, x.row_count)
-        z = message.pop_with(pop_bits, len(bits), bits).reshape(x.row_count, -1)
-        self.vae.pop_pixels(message, self._values(z), x)
+        z = self.prior.pop(message, x.row_count)
+        self.likelihood(z).pop(message, x)
+
+    def likelihood(self, z: IntArray) -> PixelLikelihood:
+        """p(x|z) for the grid's z (rows, Z)."""
+        return self.model.likelihood(self.prior.values(z))
 
     def choose(self, x: Strips) -> IntArray:
         """The grid's z, (rows, Z).
@@ -75,26 +79,24 @@ class DirectCodec:
         if self._is_searched(x):
             length = self._shortest(x)[1]
         else:
-            length = int(self.vae.lengths(self._values(self._start(x, ENCODERS[0])), x).sum())
-        return length / (1 << LOG2_BITS) + int(self._bits.sum()) * x.row_count
+            length = int(self.likelihood(self._start(x, ENCODERS[0])).lengths(x).sum())
+        return length / (1 << LOG2_BITS) + self._row_bits * x.row_count
 
     def _is_searched(self, x: Strips) -> bool:
         subpixels = x.pixel_count * x.canvas.channels
-        return x.whole_tile is not None and subpixels <= self.vae.weights.searched_subpixels
+        return x.whole_tile is not None and subpixels <= self.model.weights.searched_subpixels
 
     def _start(self, x: Strips, encoder: str) -> IntArray:
         """The grid points at the posterior means, (rows, Z)."""
-        mu, _ = self.vae.encode(self.vae.prepare(x), encoder)
-        return self._nearest(self.vae.backend.numpy(mu))
+        mu, _ = self.model.encode(self.model.prepare(x), encoder)
+        return self._nearest(self.model.backend.numpy(mu))
 
     def _nearest(self, points: NumpyArray) -> IntArray:
-        """The grid's cells in which points (rows, Z) lie, (rows, Z)."""
-        values = np.floor(points * 2.0**VALUE_BITS)
-        columns = [np.searchsorted(bin_edges(int(b)), v, "right") for b, v in zip(self._bits, values.T, strict=True)]
-        return np.stack(columns, axis=1).astype(np.int64)
+        """The grid points whose cells points (rows, Z), in units of 1, lie in."""
+        return self.prior.nearest(np.floor(points * 2.0**VALUE_BITS))
 
     def _shortest(self, x: Strips) -> tuple[IntArray, int]:
-        if len(self._bits) > DESCENT_LATENTS:
+        if self.model.weights.latents > DESCENT_LATENTS:
             ends = [self._follow_gradient(x, encoder) for encoder in ENCODERS]
         else:
             ends = [self._descend(self._start(x, encoder), x) for encoder in ENCODERS]
@@ -102,15 +104,15 @@ class DirectCodec:
 
     def _follow_gradient(self, x: Strips, encoder: str) -> tuple[IntArray, int]:
         """The best grid point that Adam comes by from the posterior mean, and its length in units of 2^-30 bits."""
-        backend, prepared = self.vae.backend, self.vae.prepare(x)
-        point, _ = self.vae.encode(prepared, encoder)
+        backend, prepared = self.model.backend, self.model.prepare(x)
+        point, _ = self.model.encode(prepared, encoder)
         adam = Adam(GRADIENT_RATE, point, backend)
         found: list[tuple[int, IntArray]] = []
         for step in range(GRADIENT_STEPS + 1):
             z = self._nearest(backend.numpy(point))
             found.append((int(self._lengths(z, x)[0]), z))
-            values = backend.asarray(self._values(z) * 2.0**-VALUE_BITS)
-            point = adam.step(point, self.vae.gradient(values, prepared, step))
+            values = backend.asarray(self.prior.values(z) * 2.0**-VALUE_BITS)
+            point = adam.step(point, self.model.gradient(values, prepared, step))
         length, z = min(found, key=lambda end: end[0])
         return z, length
 
@@ -129,16 +131,12 @@ class DirectCodec:
 
     def _neighbours(self, z: IntArray) -> IntArray:
         """All grid points, (N, Z), that differ from z (1, Z) by one step in one latent."""
-        steps = np.eye(len(self._bits), dtype=np.int64)
+        steps = np.eye(self.model.weights.latents, dtype=np.int64)
         neighbours = np.concatenate([z + steps, z - steps])
-        inside = ((neighbours >= 0) & (neighbours < 1 << self._bits)).all(axis=1)
+        inside = ((neighbours >= 0) & (neighbours < 1 << self.prior.bits)).all(axis=1)
         return neighbours[inside]
 
     def _lengths(self, z: IntArray, x: Strips) -> IntArray:
         """-log2 p(x|z) for one image x and each of z (N, Z), in units of 2^-30 bits; those of z are all the same."""
-        lengths: IntArray = self.vae.candidate_lengths(self._values(z), x)
+        lengths: IntArray = self.model.candidate_lengths(self.prior.values(z), x)
         return lengths
-
-    def _values(self, z: IntArray) -> IntArray:
-        """Values of grid points z (N, Z), in units of 2^-24."""
-        return np.stack([grid[z[:, latent]] for latent, grid in enumerate(self._grids)], axis=1)

@@ -48,7 +48,7 @@ def _encode(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tuple[Lay
     posterior = codec.posterior(x) if len(x) > 1 else None
     message, direct = Message.empty(lanes, check), 0
     while True:
-        DirectCodec(codec.vae).push(message, x[direct : direct + 1])
+        DirectCodec(codec.model).push(message, x[direct : direct + 1])
         direct += 1
         started = message.copy()
         batches = [] if posterior is None else _push_batches(codec, started, x, posterior, direct)
@@ -65,7 +65,7 @@ def encode_strips_together(
         posterior = codec.posterior(x)
         while True:
             message = Message.empty(lanes, check)
-            DirectCodec(codec.vae).push_middle(message, x[:direct])
+            DirectCodec(codec.model).push_middle(message, x[:direct])
             batches = _push_batches(codec, message, x, posterior, direct)
             if direct + sum(batches) == len(x):
                 return Layout(lanes, direct, tuple(batches), together=True), message
@@ -118,7 +118,7 @@ def _decode(codec: BitsBack, layout: Layout, message: Message, x: Strips) -> Non
     for size in reversed(layout.batches):
         codec.pop(message, x[end - size : end])
         end -= size
-    direct_codec = DirectCodec(codec.vae)
+    direct_codec = DirectCodec(codec.model)
     size = max(layout.direct, 1) if layout.together else 1
     for unit in reversed(range(0, layout.direct, size)):
         direct_codec.pop(message, x[unit : unit + size])

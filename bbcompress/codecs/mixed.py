@@ -119,7 +119,7 @@ def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSetting
     strips = _strips(images, vae.weights.tile)
     codec = codec_of(vae, GroupHeader(encoder=settings.encoder), settings.compute_batch)
     posterior = codec.posterior(strips)
-    means = np.searchsorted(bin_edges(vae.bins.bits), posterior.mu, "right")
+    means = np.searchsorted(bin_edges(vae.prior.bits), posterior.mu, "right")
     begins = strips.row_ends[strips.canvas.first_strips[:-1]]
     by_tile = code_bits(codec, strips, posterior, means), DirectCodec(vae).middle_lengths(strips)
     back, direct = (np.add.reduceat(bits, begins) for bits in by_tile)

@@ -30,8 +30,8 @@ def code_bits(codec: BitsBack, x: Strips, posterior: NormalPosterior, z: NumpyAr
     """-log2 p(x|z) - log2 p(z) + log2 q(z|x) of the tiles of x with bins z (rows, Z), float64 (rows,)."""
     _, frequencies = posterior.intervals(z)
     back = code_length(frequencies, PRECISION).reshape(len(z), -1).sum(axis=1)
-    forth = codec.vae.lengths(codec.values(z), x)
-    bits: NumpyArray = (forth - back) / float(1 << LOG2_BITS) + codec.vae.bins.bits * z.shape[1]
+    forth = codec.likelihood(z).lengths(x)
+    bits: NumpyArray = (forth - back) / float(1 << LOG2_BITS) + codec.model.prior.bits * z.shape[1]
     return bits
 
 

@@ -73,7 +73,7 @@ def posterior_of(vae: Model, mu: Array, rho: Array) -> NormalPosterior:
     limit = 16 << VALUE_BITS
     grid = backend.clip_(backend.floor_(mu * 2.0**VALUE_BITS + 0.5), -limit, limit)
     sigma = backend.lookup("softplus", _rho_index(rho, backend))
-    return NormalPosterior(vae.bins, backend.numpy(backend.integers(grid)), backend.numpy(sigma))
+    return NormalPosterior(vae.prior, backend.numpy(backend.integers(grid)), backend.numpy(sigma))
 
 
 class Adam:

@@ -7,6 +7,7 @@ refinement. The posterior q(z|x) and the prior p(z) live on the 2^P equal-mass b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -294,21 +295,50 @@ class ExactChannelLogistic:
 
 @dataclass(frozen=True)
 class EqualMassBins:
-    """The latents' grid: 2^bits bins of N(0, 1) of equal mass. The prior on it is uniform."""
+    """The prior p(z) of latents on their grid: 2^bits bins of N(0, 1) of equal mass, so a uniform distribution."""
 
     bits: int
+    latents: int = 1
 
-    def medians(self, z: NumpyArray) -> IntArray:
-        """Values of bins z, in units of 2^-24."""
+    def values(self, z: NumpyArray) -> IntArray:
+        """Values (medians) of bins z, in units of 2^-24."""
         return bin_medians(self.bits).take(z)
 
-    def push_prior(self, message: Message, z: NumpyArray) -> None:
-        """Push bins z (B, Z) under p(z)."""
+    def push(self, message: Message, z: NumpyArray) -> None:
+        """Push bins z (rows, Z)."""
         message.push_uniform(_flat(z), self.bits)
 
-    def pop_prior(self, message: Message, n: int, latents: int) -> IntArray:
-        """Pop bins, (n, latents), under p(z). Raises EmptyMessage."""
-        return message.pop_uniform(n * latents, self.bits).reshape(n, latents)
+    def pop(self, message: Message, rows: int) -> IntArray:
+        """Pop bins, (rows, Z). Raises EmptyMessage."""
+        return message.pop_uniform(rows * self.latents, self.bits).reshape(rows, self.latents)
+
+
+class CoarseBins:
+    """The prior p(z) of latents whose grids differ: 2^b bins of N(0, 1) of equal mass for a latent of b bits."""
+
+    def __init__(self, bits: Sequence[int]) -> None:
+        """bits: b of each latent, 0 to 24."""
+        self.bits = np.array(bits, np.int64)
+        self._medians = [bin_medians(int(b)) for b in self.bits]
+
+    def values(self, z: NumpyArray) -> IntArray:
+        """Values (medians) of bins z (rows, Z), in units of 2^-24."""
+        return np.stack([medians[z[:, latent]] for latent, medians in enumerate(self._medians)], axis=1)
+
+    def nearest(self, values: NumpyArray) -> IntArray:
+        """The bins in which values (rows, Z) in units of 2^-24 lie."""
+        columns = [np.searchsorted(bin_edges(int(b)), v, "right") for b, v in zip(self.bits, values.T, strict=True)]
+        return np.stack(columns, axis=1).astype(np.int64)
+
+    def push(self, message: Message, z: NumpyArray) -> None:
+        """Push bins z (rows, Z)."""
+        shift = PRECISION - np.tile(self.bits, len(z))
+        message.push(_flat(z) << shift, 1 << shift, PRECISION)
+
+    def pop(self, message: Message, rows: int) -> IntArray:
+        """Pop bins, (rows, Z). Raises EmptyMessage."""
+        bits = np.tile(self.bits, rows)
+        return message.pop_with(kernels.pop_bits, len(bits), bits).reshape(rows, -1)
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Array, Backend
+from bbcompress.exact.backend import Array, Backend, probe
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import EqualMassBins
 from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
+from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.strips import Strips
 
@@ -74,38 +77,95 @@ class ModelWeights(Protocol):
     def settings(self) -> dict[str, Any]: ...
 
 
-class Model(Protocol):
-    """A model on a backend, as codecs see it.
+class Model(ABC):
+    """A model on a backend, as codecs see it: encoders of q(z|x), `prior` p(z) and `likelihood` p(x|z).
 
     x are images: strips of a canvas. z, mu and rho have a row for each of their tiles, (rows, Z).
     """
 
     backend: Backend
-    bins: EqualMassBins
+
+    def __init__(self, weights: ModelWeights, backend: Backend) -> None:
+        """Raises ModelError if the backend's products are not exact."""
+        probe(backend)
+        self.backend = backend
+        self.prior = EqualMassBins(weights.prior_bits, weights.latents)
 
     @property
-    def weights(self) -> ModelWeights: ...
+    @abstractmethod
+    def weights(self) -> ModelWeights:
+        """The model's integers."""
 
+    def likelihood(self, values: NumpyArray) -> PixelLikelihood:
+        """p(x|z) for values of z, (rows, Z) in units of 2^-24."""
+        return PixelLikelihood(self, values)
+
+    @abstractmethod
     def prepare(self, x: Strips) -> Any:
         """x in the form that `encode` and `gradient` take."""
 
+    @abstractmethod
     def encode(self, x: Any, encoder: str) -> tuple[Array, Array]:
         """Mean (units of 1) and rho of q(z|x), float64 (rows, Z) both."""
 
+    @abstractmethod
     def gradient(self, z: Array, x: Any, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (rows, Z), for K step `step`."""
 
+    @abstractmethod
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push x under p(x|z), z (rows, Z) in units of 2^-24."""
 
+    @abstractmethod
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Pop x under p(x|z), z (rows, Z) in units of 2^-24, into its canvas. Raises EmptyMessage."""
 
+    @abstractmethod
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each row of z, in units of 2^-30 bits."""
 
+    @abstractmethod
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """The same for a whole image x of one tile and many z (N, Z), (N,)."""
+
+
+@dataclass(frozen=True)
+class PixelLikelihood:
+    """p(x|z) of a model for values of z, (rows, Z) in units of 2^-24; x are strips with a tile for each row."""
+
+    model: Model
+    values: NumpyArray
+
+    def push(self, message: Message, x: Strips) -> None:
+        """Push the pixels of x."""
+        self.model.push_pixels(message, self.values, x)
+
+    def pop(self, message: Message, x: Strips) -> None:
+        """Pop pixels into the canvas of x. Raises EmptyMessage."""
+        self.model.pop_pixels(message, self.values, x)
+
+    def lengths(self, x: Strips) -> IntArray:
+        """-log2 p(x|z) of each row, in units of 2^-30 bits."""
+        return self.model.lengths(self.values, x)
+
+
+class SharedWeights:
+    """What the weights of all models answer alike."""
+
+    @property
+    def latents(self: ModelWeights) -> int:
+        """Z, the number of latents of a tile."""
+        return len(self.direct_bits)
+
+    @property
+    def name(self: ModelWeights) -> str:
+        """The model's name, from its card."""
+        return str(self.card.get("name", self.id.hex()[:8]))
+
+    @cached_property
+    def id(self: ModelWeights) -> bytes:
+        """SHA-256 of every integer that coding depends on; a file names its model by the first bytes of it."""
+        return hash_of(self)
 
 
 def check_coding_settings(weights: ModelWeights) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Array, Backend, probe
-from bbcompress.exact.distributions import PRECISION, EqualMassBins
+from bbcompress.exact.backend import Array, Backend
+from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
-from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
@@ -27,11 +26,12 @@ from bbcompress.models.base import (
     Z_BITS,
     Z_LIMIT,
     Layers,
+    Model,
     NumpyArray,
+    SharedWeights,
     check_coding_settings,
     check_outputs,
     grid_of,
-    hash_of,
 )
 from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Strips
@@ -47,7 +47,7 @@ GRADIENT_TILES = 32
 
 
 @dataclass(frozen=True)
-class LocalWeights:
+class LocalWeights(SharedWeights):
     """The integers of a local model, proved to be exact when made.
 
     channels: 1 or 3. mixtures: components of the mixture of logistics; 0 for Bernoulli pixels of two levels. tile: side
@@ -151,11 +151,6 @@ class LocalWeights:
         return SEARCHED_SUBPIXELS
 
     @property
-    def latents(self) -> int:
-        """Z, the number of latents of a tile."""
-        return len(self.direct_bits)
-
-    @property
     def dimensions(self) -> int:
         """Sub-pixels of a whole tile."""
         return self.tile**2 * self.channels
@@ -164,16 +159,6 @@ class LocalWeights:
     def cells(self) -> int:
         """Cells a side of a tile."""
         return self.tile // self.cell
-
-    @property
-    def name(self) -> str:
-        """The model's name, from its card."""
-        return str(self.card.get("name", self.id.hex()[:8]))
-
-    @cached_property
-    def id(self) -> bytes:
-        """SHA-256 of every integer that coding depends on."""
-        return hash_of(self)
 
     def networks(self) -> list[tuple[str, Layers]]:
         """Name and layers of each network, in the order of the id."""
@@ -205,19 +190,22 @@ class LocalWeights:
         }
 
 
-class ExactLocalVAE:
+class ExactLocalVAE(Model):
     """A local model on a backend. Images are `Strips`; z, mu and rho have one row for each of their tiles."""
 
     def __init__(self, weights: LocalWeights, backend: Backend) -> None:
         """Raises ModelError if the backend's products are not exact."""
-        probe(backend)
-        self.weights = weights
-        self.backend = backend
-        self.bins = EqualMassBins(weights.prior_bits)
+        super().__init__(weights, backend)
+        self._weights = weights
         self.observation = weights.observation
         self.decoder = Network(weights.decoder, backend)
         self.network = PixelNetwork(weights.pixel_network, backend)
         self._encoders: dict[str, tuple[Network, Network]] = {}
+
+    @property
+    def weights(self) -> LocalWeights:
+        """The model's integers."""
+        return self._weights
 
     # The posterior
 

@@ -10,28 +10,27 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Array, Backend, probe
+from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.distributions import (
     LIKELIHOODS,
-    EqualMassBins,
     ExactLikelihood,
     negative_log_likelihood,
     push_likelihood,
 )
 from bbcompress.exact.layers import GRADIENT_BITS, Network, prove_network
 from bbcompress.exact.tables import IntArray
-from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
     Z_BITS,
     Z_LIMIT,
     Layers,
+    Model,
     NumpyArray,
+    SharedWeights,
     check_coding_settings,
     check_outputs,
     grid_of,
-    hash_of,
 )
 from bbcompress.models.strips import Strips
 
@@ -40,7 +39,7 @@ DECODE_BATCH = 128
 
 
 @dataclass(frozen=True)
-class MLPWeights:
+class MLPWeights(SharedWeights):
     """The integers of a model, proved to be exact when made.
 
     shape: (height, width) of its images. likelihood: name in `LIKELIHOODS`. prior_bits: log2 of the number of
@@ -80,11 +79,6 @@ class MLPWeights:
                 raise ModelError("an encoder's input is not on the grid of pixels")
 
     @property
-    def latents(self) -> int:
-        """Z, the number of latents of an image."""
-        return len(self.direct_bits)
-
-    @property
     def tile(self) -> int:
         """Side of a square that holds an image: each is one tile, and has a z of its own."""
         return max(self.shape)
@@ -109,16 +103,6 @@ class MLPWeights:
         """D, the number of sub-pixels of an image."""
         return self.shape[0] * self.shape[1]
 
-    @property
-    def name(self) -> str:
-        """The model's name, from its card."""
-        return str(self.card.get("name", self.id.hex()[:8]))
-
-    @cached_property
-    def id(self) -> bytes:
-        """SHA-256 of every integer that coding depends on; a file names its model by the first bytes of it."""
-        return hash_of(self)
-
     def networks(self) -> list[tuple[str, Layers]]:
         """Name and layers of each network, in the order of the id."""
         return [("decoder", self.decoder)] + [(f"encoder.{name}", self.encoders[name]) for name in ENCODERS]
@@ -135,18 +119,21 @@ class MLPWeights:
         }
 
 
-class ExactMLPVAE:
+class ExactMLPVAE(Model):
     """A model on a backend: encoder, decoder, likelihood and prior of Algorithms 1 and 2."""
 
     def __init__(self, weights: MLPWeights, backend: Backend) -> None:
         """Raises ModelError if the backend's products are not exact."""
-        probe(backend)
-        self.weights = weights
-        self.backend = backend
-        self.likelihood: ExactLikelihood = LIKELIHOODS[weights.likelihood]
-        self.bins = EqualMassBins(weights.prior_bits)
+        super().__init__(weights, backend)
+        self._weights = weights
+        self.distribution: ExactLikelihood = LIKELIHOODS[weights.likelihood]
         self.decoder = Network(weights.decoder, backend)
         self._encoders: dict[str, Network] = {}
+
+    @property
+    def weights(self) -> MLPWeights:
+        """The model's integers."""
+        return self._weights
 
     def prepare(self, x: Strips) -> Array:
         """Images x as the float64 (B, D) that networks take."""
@@ -170,26 +157,26 @@ class ExactMLPVAE:
         backend = self.backend
         grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
         params, tape = self.decoder.forward_with_tape(grid)
-        gradient = self.likelihood.gradient(params, x, backend)
+        gradient = self.distribution.gradient(params, x, backend)
         return self.decoder.backward(gradient, tape) * 2.0**-GRADIENT_BITS
 
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push images x under p(x|z), z (B, Z) in units of 2^-24."""
-        push_likelihood(message, self.likelihood, self._parameters(z), _rows(x))
+        push_likelihood(message, self.distribution, self._parameters(z), _rows(x))
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Pop images under p(x|z), z (B, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
         pixels = x.canvas.inner[x.first : x.last]
-        pixels[:] = self.likelihood.pop(message, self._parameters(z)).reshape(pixels.shape)
+        pixels[:] = self.distribution.pop(message, self._parameters(z)).reshape(pixels.shape)
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each image, (B,), in units of 2^-30 bits; z (B, Z) in units of 2^-24."""
-        return negative_log_likelihood(self.likelihood, self._parameters(z), _rows(x))
+        return negative_log_likelihood(self.distribution, self._parameters(z), _rows(x))
 
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of one image x for each z (N, Z), (N,), in units of 2^-30 bits."""
         rows = np.repeat(_rows(x), len(z), axis=0)
-        return negative_log_likelihood(self.likelihood, self._parameters(z), rows)
+        return negative_log_likelihood(self.distribution, self._parameters(z), rows)
 
     def _parameters(self, z: NumpyArray) -> NumpyArray:
         return np.concatenate([self.decode(z[i : i + DECODE_BATCH]) for i in range(0, len(z), DECODE_BATCH)])

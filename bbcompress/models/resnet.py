@@ -15,23 +15,23 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Array, Backend, probe
+from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.convolution import ConvolutionWeights, ResidualNetwork, prove_residual_network
-from bbcompress.exact.distributions import EqualMassBins, ExactChannelLogistic
+from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import GRADIENT_BITS
 from bbcompress.exact.tables import VALUE_BITS, IntArray
-from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
     SEARCHED_SUBPIXELS,
     Z_BITS,
     Z_LIMIT,
+    Model,
     NumpyArray,
+    SharedWeights,
     check_coding_settings,
     check_outputs,
     grid_of,
-    hash_of,
 )
 from bbcompress.models.strips import Canvas, Pixels, Strips
 
@@ -54,7 +54,7 @@ Convolutions = tuple[ConvolutionWeights, ...]
 
 
 @dataclass(frozen=True)
-class ResNetWeights:
+class ResNetWeights(SharedWeights):
     """The integers of a residual VAE, proved to be exact when made.
 
     tile: side, in pixels, of the square that one z describes. blocks: residual blocks in each network. prior_bits,
@@ -106,11 +106,6 @@ class ResNetWeights:
         return SEARCHED_SUBPIXELS
 
     @property
-    def latents(self) -> int:
-        """Z, the number of latents of a tile."""
-        return len(self.direct_bits)
-
-    @property
     def channels(self) -> int:
         """3: its images are RGB."""
         return CHANNELS
@@ -134,16 +129,6 @@ class ResNetWeights:
     def dimensions(self) -> int:
         """Sub-pixels of a whole tile."""
         return self.tile**2 * CHANNELS
-
-    @property
-    def name(self) -> str:
-        """The model's name, from its card."""
-        return str(self.card.get("name", self.id.hex()[:8]))
-
-    @cached_property
-    def id(self) -> bytes:
-        """SHA-256 of every integer that coding depends on."""
-        return hash_of(self)
 
     def networks(self) -> list[tuple[str, Convolutions]]:
         """Name and layers of each network, in the order of the id."""
@@ -197,18 +182,21 @@ class Tiles:
         return len(self.levels)
 
 
-class ExactResNetVAE:
+class ExactResNetVAE(Model):
     """A residual VAE on a backend. Images are `Strips`; z, mu and rho have one row for each of their tiles."""
 
     def __init__(self, weights: ResNetWeights, backend: Backend) -> None:
         """Raises ModelError if the backend's products are not exact."""
-        probe(backend)
-        self.weights = weights
-        self.backend = backend
-        self.bins = EqualMassBins(weights.prior_bits)
-        self.likelihood = ExactChannelLogistic()
+        super().__init__(weights, backend)
+        self._weights = weights
+        self.distribution = ExactChannelLogistic()
         self.decoder = ResidualNetwork(weights.decoder, weights.blocks, 1, backend)
         self._encoders: dict[str, ResidualNetwork] = {}
+
+    @property
+    def weights(self) -> ResNetWeights:
+        """The model's integers."""
+        return self._weights
 
     def prepare(self, x: Strips) -> Tiles:
         """What `encode` and `gradient` take."""
@@ -241,7 +229,7 @@ class ExactResNetVAE:
             params, tape = self.decoder.forward_with_tape(self._grid(grid[rows]))
             levels = backend.asarray(x.levels[rows].reshape(-1, CHANNELS).astype(np.float64))
             inside = backend.asarray(x.inside[rows].reshape(-1, 1).astype(np.float64))
-            by_params = self.likelihood.gradient(params.reshape(len(levels), -1), levels, backend) * inside
+            by_params = self.distribution.gradient(params.reshape(len(levels), -1), levels, backend) * inside
             by_z = self.decoder.backward(by_params.reshape(params.shape), tape)
             gradients[rows] = by_z.reshape(-1, self.weights.latents) * 2.0**-GRADIENT_BITS
         return gradients
@@ -249,19 +237,19 @@ class ExactResNetVAE:
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push x under p(x|z), z (tiles, Z) in units of 2^-24: the pixels inside, tile after tile, row by row."""
         pixels = _raster(x)
-        self.likelihood.push(message, self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
+        self.distribution.push(message, self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
         pixels = _raster(x)
-        levels = self.likelihood.pop(message, self._parameters(z)[pixels.cells])
+        levels = self.distribution.pop(message, self._parameters(z)[pixels.cells])
         for channel in range(CHANNELS):
             x.canvas.set_levels(pixels.indices, channel, levels[:, channel])
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""
         pixels = _raster(x)
-        lengths = self.likelihood.lengths(self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
+        lengths = self.distribution.lengths(self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
         totals = np.zeros(len(z), np.int64)
         np.add.at(totals, pixels.cells // self.weights.tile**2, lengths)
         return totals

@@ -38,13 +38,13 @@ def codec_of(likelihood: str = "bernoulli", steps: int = 0, encoder: str = "rha"
 def test_the_order_of_algorithm_1() -> None:
     """Pop z ~ q(z|x), push x ~ p(x|z), push z ~ p(z)."""
     codec = codec_of(steps=2)
-    x = sampled_images(codec.vae.weights, 4)
+    x = sampled_images(codec.model.weights, 4)
     message, plain = random_message(2), random_message(2)
     codec.push(message, x)
     z = codec.posterior(x).pop(plain)
-    assert isinstance(codec.vae, ExactMLPVAE)
-    push_likelihood(plain, codec.vae.likelihood, codec.vae.decode(codec.values(z)), rows_of(x))
-    plain.push_uniform(z.ravel(), codec.vae.weights.prior_bits)
+    assert isinstance(codec.model, ExactMLPVAE)
+    push_likelihood(plain, codec.model.distribution, codec.model.decode(codec.model.prior.values(z)), rows_of(x))
+    plain.push_uniform(z.ravel(), codec.model.weights.prior_bits)
     assert message == plain
 
 
@@ -53,19 +53,19 @@ def test_the_order_of_algorithm_1() -> None:
 def test_decode_batches_change_no_number(likelihood: str, compute_batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = codec_of(likelihood, 3, hidden=40)
     other = replace(codec, compute_batch=compute_batch)
-    x = sampled_images(codec.vae.weights, 10)
+    x = sampled_images(codec.model.weights, 10)
     one, two = codec.posterior(x), other.posterior(x)
     assert np.array_equal(one.mu, two.mu)
     assert np.array_equal(one.sigma, two.sigma)
     z = np.random.default_rng(0).integers(0, 256, (10, 4))
-    lengths = codec.vae.lengths(codec.values(z), x)
+    lengths = codec.model.lengths(codec.model.prior.values(z), x)
     monkeypatch.setattr(mlp_module, "DECODE_BATCH", compute_batch)
-    assert np.array_equal(other.vae.lengths(codec.values(z), x), lengths)
+    assert np.array_equal(other.model.lengths(codec.model.prior.values(z), x), lengths)
 
 
 def test_a_given_posterior_is_used() -> None:
     codec = codec_of(steps=2)
-    x = sampled_images(codec.vae.weights, 5)
+    x = sampled_images(codec.model.weights, 5)
     message, other = random_message(), random_message()
     codec.push(message, x[1:], codec.posterior(x)[1:])
     codec.push(other, x[1:])
@@ -75,7 +75,7 @@ def test_a_given_posterior_is_used() -> None:
 def test_settings_matter() -> None:
     """Otherwise the tests above would not see them ignored."""
     codec = codec_of(steps=2)
-    x = sampled_images(codec.vae.weights, 5)
+    x = sampled_images(codec.model.weights, 5)
     mus = [codec.posterior(x).mu]
     for change in ({"steps": 1}, {"steps": 3}, {"learning_rate": 5001}, {"encoder": "baseline"}):
         mus.append(replace(codec, **change).posterior(x).mu)
@@ -106,7 +106,7 @@ def strips_codec(name: str, steps: int = 0, encoder: str = "rha") -> BitsBack:
 
 
 def weights_of(codec: BitsBack) -> Any:
-    return codec.vae.weights
+    return codec.model.weights
 
 
 def empty_strips(codec: BitsBack, name: str) -> Strips:
@@ -120,7 +120,7 @@ def empty_strips(codec: BitsBack, name: str) -> Strips:
 def test_round_trip(name: str, encoder: str, steps: int, lanes: int) -> None:
     codec = strips_codec(name, steps, encoder)
     for draw in (noise_strips, sampled_strips):
-        x = draw(codec.vae.weights, *STRIPS[name][1])
+        x = draw(codec.model.weights, *STRIPS[name][1])
         check_round_trip(*coding(codec, x, random_message(lanes, words=9000)), pop_first=False)
 
 
@@ -147,7 +147,7 @@ def test_compute_batches_of_strips_change_no_number(name: str, compute_batch: in
     codec = strips_codec(name, 3)
     x = sampled_strips(weights_of(codec), *STRIPS[name][1])
     one, two = codec.posterior(x), replace(codec, compute_batch=compute_batch).posterior(x)
-    assert one.mu.shape == (x.row_count, codec.vae.weights.latents)
+    assert one.mu.shape == (x.row_count, codec.model.weights.latents)
     assert np.array_equal(one.mu, two.mu)
     assert np.array_equal(one.sigma, two.sigma)
 

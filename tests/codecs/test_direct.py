@@ -44,10 +44,10 @@ def codec_of(weights: MLPWeights) -> DirectCodec:
 
 def length(codec: DirectCodec, z: Any, x: Any) -> int:
     """-log2 p(x|z) for one z, by the public pieces alone, in units of 2^-20 bits."""
-    bits = codec.vae.weights.direct_bits
+    bits = codec.model.weights.direct_bits
     values = np.array([[bin_medians(b)[i] for b, i in zip(bits, z, strict=True)]])
-    assert isinstance(codec.vae, ExactMLPVAE)
-    return int(negative_log_likelihood(codec.vae.likelihood, codec.vae.decode(values), rows_of(x))[0])
+    assert isinstance(codec.model, ExactMLPVAE)
+    return int(negative_log_likelihood(codec.model.distribution, codec.model.decode(values), rows_of(x))[0])
 
 
 @likelihoods
@@ -117,8 +117,8 @@ def test_size_is_the_length_that_was_minimised(likelihood: str) -> None:
 @likelihoods
 def test_length(likelihood: str) -> None:
     codec = codec_of(tiny_vae(likelihood))
-    for x in singles(sampled_images(codec.vae.weights, 5)):
-        bits = length(codec, codec.choose(x)[0], x) / (1 << LOG2_BITS) + sum(codec.vae.weights.direct_bits)
+    for x in singles(sampled_images(codec.model.weights, 5)):
+        bits = length(codec, codec.choose(x)[0], x) / (1 << LOG2_BITS) + sum(codec.model.weights.direct_bits)
         assert codec.length(x) == pytest.approx(bits)
 
 
@@ -177,7 +177,7 @@ def test_round_trip_of_a_strip(name: str, lanes: int, direct_bits: tuple[int, ..
 @pytest.mark.parametrize("name", ["grey, searched", "rgb, one size"])
 def test_choice_for_a_small_image_is_a_local_optimum(name: str) -> None:
     codec = local_codec(name, direct_bits=2)
-    vae, bits = codec.vae, codec.vae.weights.direct_bits
+    vae, bits = codec.model, codec.model.weights.direct_bits
     grid = bin_medians(2)
     for seed in range(5):
         x = sampled_strips(vae.weights, 1, *LOCAL[name][1], seed=seed)
@@ -193,15 +193,15 @@ def test_choice_for_a_small_image_is_a_local_optimum(name: str) -> None:
 @pytest.mark.parametrize("name", ["rgb", "binary"])
 def test_of_larger_images_the_posterior_mean_is_taken(name: str) -> None:
     codec = local_codec(name)
-    x = sampled_strips(codec.vae.weights, 1, *LOCAL[name][1])[:1]
-    mu, _ = codec.vae.encode(x, "rha")
+    x = sampled_strips(codec.model.weights, 1, *LOCAL[name][1])[:1]
+    mu, _ = codec.model.encode(x, "rha")
     chosen = codec.choose(x)
     assert chosen.shape == (2, 3)
     means = np.floor(mu * 2.0**24)
     edges = [-(1 << 40), *bin_edges(3).tolist(), 1 << 40]
     for z, mean in zip(chosen.ravel(), means.ravel(), strict=True):
         assert edges[z] <= mean < edges[z + 1]
-    expected = codec.vae.lengths(bin_medians(3)[chosen], x).sum() / (1 << LOG2_BITS) + 2 * 9
+    expected = codec.model.lengths(bin_medians(3)[chosen], x).sum() / (1 << LOG2_BITS) + 2 * 9
     assert codec.length(x) == pytest.approx(expected)
 
 
@@ -225,7 +225,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start_lengths(codec: DirectCodec, x: Any) -> list[int]:
     """Code length of x at the grid point of each encoder's mean, in units of 2^-30 bits."""
-    vae, found = codec.vae, []
+    vae, found = codec.model, []
     for encoder in ENCODERS:
         mu, _ = vae.encode(vae.prepare(x), encoder)
         means = np.floor(vae.backend.numpy(mu) * 2.0**24)
@@ -258,7 +258,7 @@ def test_gradients_find_a_code_that_is_no_longer(name: str) -> None:
         z = codec.choose(x)
         assert z.shape == (1, 128)
         assert ((z >= 0) & (z < 1 << np.array(weights.direct_bits))).all()
-        found = int(codec.vae.lengths(medians(weights, z), x)[0])
+        found = int(codec.model.lengths(medians(weights, z), x)[0])
         assert found <= min(start_lengths(codec, x))
         assert codec.length(x) == pytest.approx(found / (1 << LOG2_BITS) + sum(weights.direct_bits))
 
@@ -276,7 +276,7 @@ def test_the_best_point_on_the_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(codec, "_lengths", measured)
     x = sampled_strips(MANY, 1, 19, 30)
-    found = int(codec.vae.lengths(medians(MANY, codec.choose(x)), x)[0])
+    found = int(codec.model.lengths(medians(MANY, codec.choose(x)), x)[0])
     ways = np.array(tried).reshape(len(ENCODERS), -1)
     assert found == ways.min()
     assert (ways[:, -1] > ways.min(axis=1)).all()
@@ -286,7 +286,7 @@ def test_gradients_find_a_code_that_is_much_shorter() -> None:
     """All steps of them, on an image of the model's own."""
     codec = DirectCodec(model_of(MANY, NumpyBackend()))
     x = sampled_strips(MANY, 1, 32, 32)
-    found = int(codec.vae.lengths(medians(MANY, codec.choose(x)), x)[0])
+    found = int(codec.model.lengths(medians(MANY, codec.choose(x)), x)[0])
     assert found < 0.95 * min(start_lengths(codec, x))
 
 
@@ -336,7 +336,7 @@ def test_number_of_latents_decides_how_to_search(
     called: list[str] = []
     for name in ("_descend", "_follow_gradient"):
         monkeypatch.setattr(codec, name, recorded(name, getattr(codec, name), called))
-    x = sampled_images(codec.vae.weights, 1)
+    x = sampled_images(codec.model.weights, 1)
     check_round_trip(*coding(codec, x), pop_first=False)
     assert set(called) == {"_follow_gradient" if by_gradients else "_descend"}
 

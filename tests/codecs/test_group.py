@@ -36,7 +36,7 @@ CONTEXT = b"a context"
 def decoded(codec: BitsBack, layout: Layout, message: Message, context: bytes, n: int | None = None) -> Any:
     """The images of a group of an MLP, (N, H, W, 1)."""
     count = layout.direct + sum(layout.batches) if n is None else n
-    found = empty_images(codec.vae.weights, count)
+    found = empty_images(codec.model.weights, count)
     decode_group(codec, layout, message, context, found)
     return found.canvas.images
 
@@ -54,7 +54,7 @@ def check_layout(layout: Layout, n: int, lanes: int) -> None:
 
 def test_the_same_images_give_the_same_message() -> None:
     codec = codec_of(steps=2)
-    x = sampled_images(codec.vae.weights, 17)
+    x = sampled_images(codec.model.weights, 17)
     layout, message = encode_group(codec, x, 2, CONTEXT)
     for compute_batch in (1, 3, 1000):
         again, other = encode_group(replace(codec, compute_batch=compute_batch), x, 2, CONTEXT)
@@ -64,7 +64,7 @@ def test_the_same_images_give_the_same_message() -> None:
 
 def test_batches_grow_with_the_message() -> None:
     codec = codec_of("discretised_logistic", steps=0)
-    x = sampled_images(codec.vae.weights, 100)
+    x = sampled_images(codec.model.weights, 100)
     layout, _ = encode_group(codec, x, 1, CONTEXT)
     check_layout(layout, 100, 1)
     assert layout.direct == 1
@@ -76,14 +76,14 @@ def test_batches_grow_with_the_message() -> None:
 def test_more_images_come_directly_where_the_first_batch_cannot_be_paid() -> None:
     # 2^14 bins and narrow posteriors take more bits than one small image leaves
     codec = codec_of(latents=8, prior_bits=14, direct_bits=1, steps=0)
-    x = sampled_images(codec.vae.weights, 40)
+    x = sampled_images(codec.model.weights, 40)
     layout, message = encode_group(codec, x, 1, CONTEXT)
     check_layout(layout, 40, 1)
     assert layout.direct > 1
     assert layout.batches
     pixels = x.canvas.images
     assert np.array_equal(decoded(codec, layout, message, CONTEXT), pixels)
-    some = strips_of(codec.vae.weights, pixels[: layout.direct])
+    some = strips_of(codec.model.weights, pixels[: layout.direct])
     few, message = encode_group(codec, some, 1, CONTEXT)
     assert few == Layout(1, layout.direct, ())
     assert np.array_equal(decoded(codec, few, message, CONTEXT), some.canvas.images)
@@ -91,9 +91,9 @@ def test_more_images_come_directly_where_the_first_batch_cannot_be_paid() -> Non
 
 def test_images_cost_less_together() -> None:
     codec = codec_of("discretised_logistic", steps=0)
-    x = sampled_images(codec.vae.weights, 40)
+    x = sampled_images(codec.model.weights, 40)
     together = len(encode_group(codec, x, 1, CONTEXT)[1].to_bytes())
-    images = [strips_of(codec.vae.weights, pixels[None]) for pixels in x.canvas.images]
+    images = [strips_of(codec.model.weights, pixels[None]) for pixels in x.canvas.images]
     alone = sum(len(encode_group(codec, image, 1, CONTEXT)[1].to_bytes()) for image in images)
     assert together < alone
 
@@ -104,7 +104,7 @@ def test_images_cost_less_together() -> None:
 @pytest.fixture(scope="module")
 def group() -> tuple[BitsBack, Any, Layout, Message]:
     codec = codec_of(steps=1)
-    x = sampled_images(codec.vae.weights, 6)
+    x = sampled_images(codec.model.weights, 6)
     layout, message = encode_group(codec, x, 2, CONTEXT)
     assert layout.batches
     return codec, x.canvas.images, layout, message
@@ -126,7 +126,7 @@ def test_another_codec(group: Group) -> None:
         replace(codec, encoder="baseline"),
         replace(codec, steps=2),
         replace(codec, learning_rate=6000),
-        replace(codec, vae=ExactMLPVAE(tiny_vae(seed=1), NumpyBackend())),
+        replace(codec, model=ExactMLPVAE(tiny_vae(seed=1), NumpyBackend())),
     ]
     for other in others:
         with pytest.raises(FormatError, match="damaged"):
@@ -194,7 +194,7 @@ def test_swapped_images_are_not_taken(group: Group) -> None:
     """The check is of the very pixels: a message of others with this one's check does not pass."""
     codec, x, _, _ = group
     for change in (x[::-1], np.where(np.arange(30).reshape(6, 5, 1) == 29, 1 - x, x)):
-        layout, message = encode_group(codec, strips_of(codec.vae.weights, change), 2, CONTEXT)
+        layout, message = encode_group(codec, strips_of(codec.model.weights, change), 2, CONTEXT)
         found = decoded(codec, layout, message, CONTEXT)
         assert not np.array_equal(found, x)
         assert np.array_equal(found, change)
@@ -224,7 +224,7 @@ def strips_codec(name: str, steps: int = 0) -> BitsBack:
 
 
 def weights_of(codec: BitsBack) -> Any:
-    return codec.vae.weights
+    return codec.model.weights
 
 
 def empty_strips(codec: BitsBack, name: str) -> Strips:
@@ -266,7 +266,7 @@ def test_every_layout_of_strips_decodes(name: str, direct: int, batches: tuple[i
     pixels = np.ascontiguousarray(x.canvas.images)
     message = Message.empty(2, group_module._check(x, 2, CONTEXT))
     for unit in range(direct):
-        DirectCodec(codec.vae).push(message, x[unit : unit + 1])
+        DirectCodec(codec.model).push(message, x[unit : unit + 1])
     done = direct
     for size in batches:
         codec.push(message, x[done : done + size])

@@ -19,7 +19,7 @@ from bbcompress.models.mlp import ExactMLPVAE
 @pytest.mark.parametrize("steps", [0, 5])
 def test_net_bits_are_what_a_message_grows_by(likelihood: str, steps: int) -> None:
     codec = BitsBack(ExactMLPVAE(tiny_vae(likelihood, hidden=20), NumpyBackend()), "rha", steps, 20_000)
-    x = sampled_images(codec.vae.weights, 200)
+    x = sampled_images(codec.model.weights, 200)
     totals = [net_bits(codec, x, seed=seed).sum() for seed in range(12)]
     growths = []
     for seed in range(6):
@@ -34,7 +34,7 @@ def test_net_bits_are_what_a_message_grows_by(likelihood: str, steps: int) -> No
 
 def test_samples_are_averaged() -> None:
     codec = BitsBack(ExactMLPVAE(tiny_vae(), NumpyBackend()), "rha", 0, 5000)
-    x = sampled_images(codec.vae.weights, 10)
+    x = sampled_images(codec.model.weights, 10)
     one, many = net_bits(codec, x), net_bits(codec, x, samples=200)
     assert one.shape == many.shape == (10,)
     assert one.dtype == np.float64
@@ -47,7 +47,7 @@ def test_samples_are_averaged() -> None:
 
 def test_code_bits_are_those_of_a_given_z() -> None:
     codec = BitsBack(ExactMLPVAE(tiny_vae(), NumpyBackend()), "rha", 1, 5000)
-    x = sampled_images(codec.vae.weights, 50)
+    x = sampled_images(codec.model.weights, 50)
     q = codec.posterior(x)
     message = random_message(words=2000)
     z = q.pop(message.copy())

@@ -137,7 +137,8 @@ def test_posterior_and_prior_round_trip(data: st.DataObject) -> None:
     message = random_message(data.draw(st.integers(1, 5)), words=40, seed=data.draw(st.integers(0, 99)))
     z = q.pop(message.copy())  # only what has been popped is pushed
     check_round_trip(message, q.push, NormalPosterior.pop.__get__(q), z, certain=True)
-    check_round_trip(message, bins.push_prior, lambda message: bins.pop_prior(message, n, latents), z)
+    prior = EqualMassBins(bins.bits, latents)
+    check_round_trip(message, prior.push, lambda message: prior.pop(message, n), z)
 
 
 @likelihoods
@@ -150,7 +151,7 @@ def test_empty_messages_raise_and_stay(likelihood: ExactLikelihood) -> None:
     with pytest.raises(EmptyMessage):
         posterior(10, np.zeros(20, np.int64), np.full(20, 1 << 24)).pop(message)
     with pytest.raises(EmptyMessage):
-        EqualMassBins(10).pop_prior(message, 1, 20)
+        EqualMassBins(10, 20).pop(message, 1)
     assert message == before
 
 

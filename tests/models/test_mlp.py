@@ -181,9 +181,9 @@ def test_networks_on_a_backend(likelihood: str) -> None:
     raw = vae.encode(vae.prepare(x), "baseline")[0] * (1 << Z_BITS)
     assert np.array_equal(raw, np.floor(raw))
     assert not np.array_equal(raw, mu * (1 << Z_BITS))  # the encoders are two
-    z = vae.bins.medians(np.random.default_rng(0).integers(0, 256, (9, 4)))
+    z = vae.prior.values(np.random.default_rng(0).integers(0, 256, (9, 4)))
     params = vae.decode(z)
-    assert params.shape == (9, 30 * vae.likelihood.parameters_per_pixel)
+    assert params.shape == (9, 30 * vae.distribution.parameters_per_pixel)
     assert np.array_equal(params, vae.decoder.forward(np.floor(z * 2.0**-8 + 0.5)))
     assert np.array_equal(vae.decode(z[3:4]), params[3:4])
 

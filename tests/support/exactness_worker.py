@@ -206,7 +206,7 @@ def states(folder: Path, device: str, compute_batch: int, x: Any, around: str) -
 
 def strips_of(codec: BitsBack, images: Any) -> Strips:
     """What the codec takes: the strips of images (N, H, W, C)."""
-    return Strips.all_of(Canvas.of(images, codec.vae.weights.tile))
+    return Strips.all_of(Canvas.of(images, codec.model.weights.tile))
 
 
 def code(folder: Path, device: str, compute_batch: int, write: bool, around: str) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def code(folder: Path, device: str, compute_batch: int, write: bool, around: str
         "message": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "layout": [layout.direct, *layout.batches],
-        "direct": digest(*(DirectCodec(codec.vae).choose(x[i : i + 1]) for i in (len(x) - 2, len(x) - 1))),
+        "direct": digest(*(DirectCodec(codec.model).choose(x[i : i + 1]) for i in (len(x) - 2, len(x) - 1))),
         "states": states(folder, device, compute_batch, x, around),
         "decoded": bool(np.array_equal(decoded.canvas.images, images)),
         "kept": kept,

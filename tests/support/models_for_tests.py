@@ -327,7 +327,7 @@ def sampled_strips(weights: ModelWeights, n: int, height: int, width: int, seed:
     rows = strips.row_count
     words = rows * weights.latents + n * height * width * weights.channels + 10
     message = random_message(words=words, seed=seed)
-    z = vae.bins.medians(vae.bins.pop_prior(message, rows, weights.latents))
+    z = vae.prior.values(vae.prior.pop(message, rows))
     vae.pop_pixels(message, z, strips)
     return strips
 

@@ -87,8 +87,8 @@ def rates_by_steps(weights: Any, x: Strips, encoder: str, rate: int, steps: int)
     totals = np.zeros(steps + 1)
     for start in range(0, len(x), codec.compute_batch):
         part = x[start : start + codec.compute_batch]
-        for k, state in enumerate(refinements(codec.vae, part, encoder, steps, rate)):
-            posterior: NormalPosterior = posterior_of(codec.vae, *state)
+        for k, state in enumerate(refinements(codec.model, part, encoder, steps, rate)):
+            posterior: NormalPosterior = posterior_of(codec.model, *state)
             for seed in range(2):
                 z = draw(posterior, np.random.default_rng([seed, start]))
                 totals[k] += code_bits(codec, part, posterior, z).sum() / 2

@@ -173,7 +173,7 @@ def finest(baseline: LocalVAE, rha: LocalVAE, x: Strips) -> LocalWeights:
         vae = ExactLocalVAE(weights, NumpyBackend())
         codec = BitsBack(vae, "baseline", 0, weights.learning_rate)
         z = draw(codec.posterior(x), np.random.default_rng(0))
-        return float(vae.lengths(codec.values(z), x).sum()), weights
+        return float(vae.lengths(codec.model.prior.values(z), x).sum()), weights
 
     finer = [0] * len(largest)
     best = measure(tuple(finer))
@@ -260,12 +260,12 @@ def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> di
         codec = BitsBack(vae, encoder, 0, weights.learning_rate)
         posterior = codec.posterior(x)
         z = draw(posterior, np.random.default_rng(0))
-        exact = vae.lengths(codec.values(z), x).sum() / 2**30
+        exact = vae.lengths(codec.model.prior.values(z), x).sum() / 2**30
         total = code_bits(codec, x, posterior, z).sum()
         found["net_rate"][encoder] = round(float(net_bits(codec, x, 4).sum()) * unit, 5)
         found["kl"][encoder] = round(float(total - exact) * unit, 5)
         if encoder == "baseline":
-            floating = float_bits(models[encoder], x, codec.values(z) * 2.0**-VALUE_BITS)
+            floating = float_bits(models[encoder], x, codec.model.prior.values(z) * 2.0**-VALUE_BITS)
             found["exact_arithmetic_loss"] = round(float(exact / floating - 1), 6)
         part = x[: max(1, len(x) // 4)]
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)

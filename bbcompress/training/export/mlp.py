@@ -81,7 +81,7 @@ def evaluation_figures(weights: MLPWeights, models: dict[str, MLPVAE], x: Strips
         posterior = codec.posterior(x)
         z = draw(posterior, np.random.default_rng(0))
         exact = code_bits(codec, x, posterior, z).mean()
-        values = vae.bins.medians(z) * 2.0**-VALUE_BITS
+        values = vae.prior.values(z) * 2.0**-VALUE_BITS
         floating = float_code_bits(models[encoder], x.canvas.images.reshape(len(x), -1), values).mean()
         figures["net_rate"][encoder] = round(float(net_bits(codec, x, 4).mean()) / weights.dimensions, 5)
         figures["exact_arithmetic_loss"][encoder] = round(float(exact / floating - 1), 6)

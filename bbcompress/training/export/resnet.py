@@ -221,12 +221,12 @@ def figures(weights: ResNetWeights, models: dict[str, ResNetVAE], x: Strips) -> 
         posterior = codec.posterior(x)
         z = draw(posterior, np.random.default_rng(0))
         exact = code_bits(codec, x, posterior, z)
-        likelihood = vae.lengths(codec.values(z), x) / 2.0**30
+        likelihood = vae.lengths(codec.model.prior.values(z), x) / 2.0**30
         found["net_rate"][encoder] = round(float(net_bits(codec, x, 4).sum()) * unit, 5)
         found["kl"][encoder] = round(float((exact - likelihood).sum()) * unit, 5)
         if canvas.height == canvas.width == weights.tile:
             rows = canvas.images.reshape(len(x), -1)
-            floating = float_code_bits(models[encoder], rows, codec.values(z) * 2.0**-VALUE_BITS)
+            floating = float_code_bits(models[encoder], rows, codec.model.prior.values(z) * 2.0**-VALUE_BITS)
             loss = float(exact.mean() / floating.mean() - 1)
             found.setdefault("exact_arithmetic_loss", {})[encoder] = round(loss, 6)
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)

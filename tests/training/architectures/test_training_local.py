@@ -354,7 +354,7 @@ def test_exact_code_lengths_are_those_in_float(kind: str, seed: int) -> None:
     size = (8, 8) if shape.image else (21, 19)
     x = Strips.all_of(Canvas.of(np.stack(smooth(shape, *[size] * 4)), 8))
     vae = ExactLocalVAE(weights, NumpyBackend())
-    z = vae.bins.medians(np.random.default_rng(seed).integers(0, 1 << weights.prior_bits, (x.row_count, 2)))
+    z = vae.prior.values(np.random.default_rng(seed).integers(0, 1 << weights.prior_bits, (x.row_count, 2)))
     exact = vae.lengths(z, x).sum() / 2**30
     assert exact == pytest.approx(float_bits(model, x, z * 2.0**-24), rel=0.01)
 

@@ -1,0 +1,152 @@
+"""What every model owes the codecs: one suite over all architectures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models_for_tests import coding, noise_strips, sampled_strips, tiny_local, tiny_resnet, tiny_vae
+from roundtrip import check_round_trip, random_message
+
+from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.direct import DirectCodec
+from bbcompress.errors import ModelError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.models.base import Model, ModelWeights
+from bbcompress.models.checkpoint import load, save
+from bbcompress.models.strips import Strips
+from bbcompress.models.zoo import model_of
+
+MODELS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
+    # a model, and images that suit it: count, height, width
+    "mlp, binary": (tiny_vae(), (5, 6, 5)),
+    "mlp, grey": (tiny_vae("discretised_logistic"), (5, 6, 5)),
+    "local, rgb": (tiny_local(), (2, 17, 9)),
+    "local, binary, one size": (tiny_local(channels=1, binary=True, image=(8, 8), cell=1), (5, 8, 8)),
+    "resnet": (tiny_resnet(), (2, 13, 21)),
+}
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def model_and_images(name: str, noise: bool = False) -> tuple[Model, Strips]:
+    weights, shape = MODELS[name]
+    return model_of(weights, NumpyBackend()), (noise_strips if noise else sampled_strips)(weights, *shape)
+
+
+def values_of(model: Model, x: Strips, seed: int = 0) -> Any:
+    bins = np.random.default_rng(seed).integers(0, 1 << model.prior.bits, (x.row_count, model.weights.latents))
+    return model.prior.values(bins)
+
+
+@every_model
+@pytest.mark.parametrize("noise", [False, True])
+def test_round_trip_of_the_likelihood(name: str, noise: bool) -> None:
+    """A message grows by the lengths that the model says."""
+    model, x = model_and_images(name, noise)
+    likelihood = model.likelihood(values_of(model, x))
+    message = random_message(2, words=9000)
+    before = message.content_bits
+    likelihood.push(message, x)
+    bits = likelihood.lengths(x).sum() / 2.0**30
+    assert abs(message.content_bits - before - bits) < 2 + 1e-3 * bits
+    check_round_trip(*coding(likelihood, x, random_message(3, words=9000)), pop_first=False)
+
+
+@every_model
+def test_round_trip_of_the_prior(name: str) -> None:
+    model, x = model_and_images(name)
+    z = np.random.default_rng(0).integers(0, 1 << model.prior.bits, (x.row_count, model.weights.latents))
+    check_round_trip(random_message(2), model.prior.push, lambda message: model.prior.pop(message, len(z)), z)
+
+
+@every_model
+@pytest.mark.parametrize("steps", [0, 2])
+def test_round_trip_of_the_codecs(name: str, steps: int) -> None:
+    model, x = model_and_images(name)
+    codec = BitsBack(model, "rha", steps, 20_000)
+    check_round_trip(*coding(codec, x), pop_first=False)
+    check_round_trip(*coding(DirectCodec(model), x[:1]), pop_first=False) if len(x) == 1 else None
+
+
+@every_model
+def test_no_number_depends_on_the_compute_batch(name: str) -> None:
+    model, x = model_and_images(name)
+    z = values_of(model, x)
+    ends, values = x.row_ends, z * 2.0**-24
+    together = [
+        *model.encode(model.prepare(x), "rha"),
+        model.gradient(values, model.prepare(x), 1),
+        model.lengths(z, x),
+    ]
+    for strip in range(len(x)):
+        part, rows = x[strip : strip + 1], slice(ends[strip], ends[strip + 1])
+        alone = [*model.encode(model.prepare(part), "rha"), model.gradient(values[rows], model.prepare(part), 1)]
+        for one, all_of_them in zip(alone, together, strict=False):
+            assert np.array_equal(one, all_of_them[rows])
+        assert np.array_equal(model.lengths(z[rows], part), together[3][rows])
+
+
+@every_model
+def test_gradient_against_finite_differences(name: str) -> None:
+    """The slope of the exact code lengths, every pixel counted, over a step that is large to the grid of features."""
+    model, x = model_and_images(name)
+    if getattr(model.weights, "stride", 1) > 1:
+        model = model_of(replace(model.weights, stride=1), NumpyBackend())  # type: ignore[type-var]
+    z = values_of(model, x)
+    gradient = model.gradient(z * 2.0**-24, model.prepare(x), 0)
+    step = 1 << 20
+    slopes = np.zeros(z.shape)
+    for latent in range(z.shape[1]):
+        moved = np.zeros_like(z)
+        moved[:, latent] = step
+        bits = (model.lengths(z + moved, x) - model.lengths(z - moved, x)) * 2.0**-30
+        slopes[:, latent] = bits * np.log(2) / (2 * step * 2.0**-24)
+    assert np.corrcoef(gradient.ravel(), slopes.ravel())[0, 1] > 0.98
+    assert 0.85 < (gradient * slopes).sum() / (slopes * slopes).sum() < 1.15
+
+
+def bound_breakers(weights: ModelWeights) -> list[dict[str, Any]]:
+    """Changes of a model, each of which takes sums of a layer out of the exact range."""
+    changes = []
+    for change in ({"bias": 1 << 53}, {"weight": (1 << 31) - 1}):
+        (field, value), decoder = *change.items(), list(weights.decoder)  # type: ignore[attr-defined]
+        decoder[0] = replace(decoder[0], **{field: np.full_like(getattr(decoder[0], field), value)})
+        changes.append({"decoder": tuple(decoder)})
+    return changes
+
+
+@every_model
+def test_weights_that_break_a_bound_are_refused(name: str) -> None:
+    weights: Any = MODELS[name][0]
+    for change in bound_breakers(weights):
+        with pytest.raises(ModelError, match="sums"):
+            replace(weights, **change)
+
+
+@every_model
+def test_checkpoint_keeps_every_integer(name: str, tmp_path: Path) -> None:
+    weights = MODELS[name][0]
+    save(weights, tmp_path)
+    again = load(tmp_path)
+    assert again.id == weights.id
+    assert type(again) is type(weights)
+    assert again.settings() == weights.settings()
+
+
+@every_model
+def test_id_is_of_all_that_coding_depends_on(name: str) -> None:
+    """Not of the card, and the same whenever it is asked for."""
+    weights: Any = MODELS[name][0]
+    assert replace(weights, card={"name": "other"}).id == weights.id
+    changes: list[dict[str, Any]] = [{"prior_bits": 9}, {"learning_rate": 5001}]
+    changes.append({"direct_bits": (2, *weights.direct_bits[1:])})
+    changes.append({"encoders": dict(zip(weights.encoders, reversed(weights.encoders.values()), strict=True))})
+    layers = list(weights.decoder)
+    nudged = layers[-1].bias.copy()
+    nudged[-1] += 1
+    changes.append({"decoder": (*layers[:-1], replace(layers[-1], bias=nudged))})
+    ids = {replace(weights, **change).id for change in changes}
+    assert len(ids | {weights.id}) == len(changes) + 1
