@@ -34,8 +34,9 @@ from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
 from bbcompress.limits import ENCODERS
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import ModelEntry, Zoo, model_of
+from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader

@@ -42,8 +42,9 @@ from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS
 from bbcompress.models.cache import Models
 from bbcompress.models.checkpoint import save
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo, model_of
+from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.training.datasets import load_cifar10

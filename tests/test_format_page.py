@@ -60,7 +60,7 @@ from bbcompress.images.metadata import TEXT, Record
 from bbcompress.images.read import read_image
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import load, save
-from bbcompress.models.zoo import model_of
+from bbcompress.models.registry import model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader

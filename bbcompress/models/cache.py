@@ -6,7 +6,8 @@ from typing import Any
 
 from bbcompress.exact.backend import Backend
 from bbcompress.models.base import Model
-from bbcompress.models.zoo import ModelEntry, Zoo, model_of
+from bbcompress.models.registry import model_of
+from bbcompress.models.zoo import ModelEntry, Zoo
 
 
 class Models:

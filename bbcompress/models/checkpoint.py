@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ import numpy as np
 from bbcompress.errors import ModelError
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
-from bbcompress.limits import ENCODERS
-from bbcompress.models import local, resnet
-from bbcompress.models.base import Layers, ModelWeights, NumpyArray
-from bbcompress.models.local import LocalWeights
-from bbcompress.models.mlp import MLPWeights
-from bbcompress.models.resnet import ResNetWeights
+from bbcompress.models import mlp
+from bbcompress.models.base import ModelWeights, NumpyArray
+from bbcompress.models.registry import ARCHITECTURES
 from bbcompress.system.signals import held_back
 
 WEIGHTS_FILE = "model.safetensors"
@@ -116,71 +112,38 @@ def _read(path: Path) -> tuple[dict[str, NumpyArray], dict[str, str]]:
 
 
 def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> ModelWeights:
-    def network(name: str) -> Layers:
-        layers = settings["networks"][name]
-        return tuple(_layer(layer, name, index, tensors) for index, layer in enumerate(layers))
+    name = settings.get("architecture", mlp.ARCHITECTURE)
+    if name not in ARCHITECTURES:
+        raise ModelError(f"a model of the architecture {name!r}, which this version does not know")
+    architecture = ARCHITECTURES[name]
 
-    if settings.get("architecture") == resnet.ARCHITECTURE:
-        return _assemble_resnet(settings, tensors, card)
-    shared: dict[str, Any] = {
+    def network(name: str) -> tuple[Any, ...]:
+        layers = settings["networks"][name]
+        return tuple(_layer(architecture.layer, layer, name, index, tensors) for index, layer in enumerate(layers))
+
+    shared = {
         "prior_bits": int(settings["prior_bits"]),
         "direct_bits": tuple(int(bits) for bits in settings["direct_bits"]),
         "learning_rate": int(settings["learning_rate"]),
         "decoder": network("decoder"),
         "card": card,
     }
-    if settings.get("architecture") == local.ARCHITECTURE:
-        return _assemble_local(settings, network, shared)
-    height, width = (int(side) for side in settings["shape"])
-    return MLPWeights(
-        shape=(height, width),
-        likelihood=str(settings["likelihood"]),
-        encoders={name: network(f"encoder.{name}") for name in ENCODERS},
-        **shared,
-    )
+    weights: ModelWeights = architecture.weights.from_settings(settings, network, shared)
+    return weights
 
 
-def _assemble_local(settings: dict[str, Any], network: Callable[[str], Layers], shared: dict[str, Any]) -> LocalWeights:
-    image = settings["image"]
-    names = ("channels", "mixtures", "tile", "cell", "features", "patch", "pool", "stride")
-    numbers: dict[str, Any] = {name: int(settings[name]) for name in names}
-    (heads,) = network("heads")
-    return LocalWeights(
-        **numbers,
-        image=None if image is None else (int(image[0]), int(image[1])),
-        centred=bool(settings["centred"]),
-        trunk=network("trunk"),
-        heads=heads,
-        outputs=network("outputs"),
-        encoders={name: (network(f"encoder.{name}.patch"), network(f"encoder.{name}.head")) for name in ENCODERS},
-        **shared,
-    )
-
-
-def _assemble_resnet(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> ResNetWeights:
-    def network(name: str) -> tuple[ConvolutionWeights, ...]:
-        layers = settings["networks"][name]
-        return tuple(_convolution(layer, name, index, tensors) for index, layer in enumerate(layers))
-
-    return ResNetWeights(
-        tile=int(settings["tile"]),
-        blocks=int(settings["blocks"]),
-        prior_bits=int(settings["prior_bits"]),
-        direct_bits=tuple(int(bits) for bits in settings["direct_bits"]),
-        learning_rate=int(settings["learning_rate"]),
-        decoder=network("decoder"),
-        encoders={name: network(f"encoder.{name}") for name in ENCODERS},
-        card=card,
-    )
-
-
-def _layer(grid: dict[str, Any], network: str, index: int, tensors: dict[str, NumpyArray]) -> LinearWeights:
-    return LinearWeights(**_integers(grid, network, index, tensors))
-
-
-def _convolution(grid: dict[str, Any], network: str, index: int, tensors: dict[str, NumpyArray]) -> ConvolutionWeights:
+def _layer(
+    kind: type[LinearWeights] | type[ConvolutionWeights],
+    grid: dict[str, Any],
+    network: str,
+    index: int,
+    tensors: dict[str, NumpyArray],
+) -> LinearWeights | ConvolutionWeights:
+    integers = _integers(grid, network, index, tensors)
+    if kind is LinearWeights:
+        return LinearWeights(**integers)
     return ConvolutionWeights(
-        **_integers(grid, network, index, tensors),
+        **integers,
         stride=int(grid["stride"]),
         padding=int(grid["padding"]),
         transposed=bool(grid["transposed"]),

@@ -6,7 +6,7 @@ channels before it. Encoding sees all pixels at once; decoding goes along a wave
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,6 +159,34 @@ class LocalWeights(SharedWeights):
     def cells(self) -> int:
         """Cells a side of a tile."""
         return self.tile // self.cell
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], network: Callable[[str], tuple[Any, ...]], shared: Mapping[str, Any]
+    ) -> LocalWeights:
+        """The weights of a checkpoint.
+
+        Args:
+            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments
+                that all architectures have.
+
+        Raises:
+            ModelError, or LookupError, TypeError or ValueError for settings that are none.
+        """
+        image = settings["image"]
+        names = ("channels", "mixtures", "tile", "cell", "features", "patch", "pool", "stride")
+        numbers: dict[str, Any] = {name: int(settings[name]) for name in names}
+        (heads,) = network("heads")
+        return cls(
+            **numbers,
+            image=None if image is None else (int(image[0]), int(image[1])),
+            centred=bool(settings["centred"]),
+            trunk=network("trunk"),
+            heads=heads,
+            outputs=network("outputs"),
+            encoders={name: (network(f"encoder.{name}.patch"), network(f"encoder.{name}.head")) for name in ENCODERS},
+            **shared,
+        )
 
     def networks(self) -> list[tuple[str, Layers]]:
         """Name and layers of each network, in the order of the id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from bbcompress.models.base import (
 )
 from bbcompress.models.strips import Strips
 
+ARCHITECTURE = "mlp"
 DECODE_BATCH = 128
 """Images that go through the decoder at once; a choice of speed that changes no number."""
 
@@ -102,6 +103,27 @@ class MLPWeights(SharedWeights):
     def dimensions(self) -> int:
         """D, the number of sub-pixels of an image."""
         return self.shape[0] * self.shape[1]
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], network: Callable[[str], tuple[Any, ...]], shared: Mapping[str, Any]
+    ) -> MLPWeights:
+        """The weights of a checkpoint.
+
+        Args:
+            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments
+                that all architectures have.
+
+        Raises:
+            ModelError, or LookupError, TypeError or ValueError for settings that are none.
+        """
+        height, width = (int(side) for side in settings["shape"])
+        return cls(
+            shape=(height, width),
+            likelihood=str(settings["likelihood"]),
+            encoders={name: network(f"encoder.{name}") for name in ENCODERS},
+            **shared,
+        )
 
     def networks(self) -> list[tuple[str, Layers]]:
         """Name and layers of each network, in the order of the id."""

@@ -7,7 +7,7 @@ the edge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,6 +129,26 @@ class ResNetWeights(SharedWeights):
     def dimensions(self) -> int:
         """Sub-pixels of a whole tile."""
         return self.tile**2 * CHANNELS
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], network: Callable[[str], tuple[Any, ...]], shared: Mapping[str, Any]
+    ) -> ResNetWeights:
+        """The weights of a checkpoint.
+
+        Args:
+            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments
+                that all architectures have.
+
+        Raises:
+            ModelError, or LookupError, TypeError or ValueError for settings that are none.
+        """
+        return cls(
+            tile=int(settings["tile"]),
+            blocks=int(settings["blocks"]),
+            encoders={name: network(f"encoder.{name}") for name in ENCODERS},
+            **shared,
+        )
 
     def networks(self) -> list[tuple[str, Convolutions]]:
         """Name and layers of each network, in the order of the id."""

@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bbcompress.errors import MissingModelError, ModelError
-from bbcompress.exact.backend import Backend
 from bbcompress.images.kinds import Kind
 from bbcompress.lazy import cached_property
-from bbcompress.models.base import Model, ModelWeights
+from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
-from bbcompress.models.local import ExactLocalVAE, LocalWeights
-from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
-from bbcompress.models.resnet import ExactResNetVAE, ResNetWeights
 from bbcompress.models.shipped import shipped_model_folders
 
 _log = logging.getLogger(__name__)
@@ -155,17 +151,6 @@ def _warn_of_no_model(place: str) -> None:
     """Once in a process."""
     what = "there is no model in it" if Path(place).is_dir() else "there is no such folder"
     _log.warning("%s names %s: %s", ENVIRONMENT_VARIABLE, place, what)
-
-
-def model_of(weights: ModelWeights, backend: Backend) -> Model:
-    """The model of its integers on a backend. Raises ModelError if the backend is not exact."""
-    if isinstance(weights, LocalWeights):
-        return ExactLocalVAE(weights, backend)
-    if isinstance(weights, ResNetWeights):
-        return ExactResNetVAE(weights, backend)
-    if isinstance(weights, MLPWeights):
-        return ExactMLPVAE(weights, backend)
-    raise ModelError("a model of a kind that this version does not know")
 
 
 def _folders(directory: Path) -> list[Path]:

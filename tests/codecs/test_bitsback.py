@@ -27,8 +27,8 @@ from bbcompress.limits import ENCODERS
 from bbcompress.models import mlp as mlp_module
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.mlp import ExactMLPVAE
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import model_of
 
 
 def codec_of(likelihood: str = "bernoulli", steps: int = 0, encoder: str = "rha", **settings: Any) -> BitsBack:

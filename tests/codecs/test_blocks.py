@@ -26,8 +26,8 @@ from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import COLOUR, GREY
 from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
+from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ResNetWeights
-from bbcompress.models.zoo import model_of
 from bbcompress.wire import ByteReader, varint
 
 Weights = LocalWeights | ResNetWeights

@@ -32,8 +32,8 @@ from bbcompress.exact.tables import LOG2_BITS, bin_edges, bin_medians
 from bbcompress.limits import ENCODERS
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import model_of
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 

@@ -27,8 +27,8 @@ from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.mlp import ExactMLPVAE
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import model_of
 
 CONTEXT = b"a context"
 

@@ -21,9 +21,9 @@ from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.limits import Limits
 from bbcompress.models.local import LocalWeights
+from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ResNetWeights
 from bbcompress.models.strips import MixedCanvas, Strips
-from bbcompress.models.zoo import model_of
 from bbcompress.wire import ByteReader
 
 Weights = LocalWeights | ResNetWeights

@@ -17,8 +17,8 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.checkpoint import load, save
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Strips
-from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
     # a model, and images that suit it: count, height, width

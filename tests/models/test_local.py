@@ -18,8 +18,8 @@ from bbcompress.limits import ENCODERS
 from bbcompress.models import local
 from bbcompress.models.base import RHO_BITS, Z_BITS
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     # settings, and images that suit them: count, height, width

@@ -22,9 +22,9 @@ from bbcompress.exact.tables import RHO_MIN, VALUE_BITS, table
 from bbcompress.limits import ENCODERS
 from bbcompress.models import resnet
 from bbcompress.models.base import RHO_BITS, Z_BITS, grid_of
+from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import PIXEL_BITS, STRIDE, UNIT_RHO, Convolutions, ExactResNetVAE, ResNetWeights, Tiles
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import model_of
 
 MODELS: dict[str, tuple[ResNetWeights, tuple[int, int, int]]] = {
     # a model, and images: count, height, width

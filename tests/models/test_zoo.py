@@ -20,8 +20,9 @@ from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import save
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.mlp import ExactMLPVAE
+from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ExactResNetVAE
-from bbcompress.models.zoo import ModelEntry, Zoo, model_of
+from bbcompress.models.zoo import ModelEntry, Zoo
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
 BINARY, GREY = MODELS / "tiny-binary", MODELS / "tiny-grey"

@@ -33,8 +33,8 @@ from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.models import resnet
 from bbcompress.models.checkpoint import load
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import model_of
 
 STEPS, RATE, LANES, CONTEXT = 3, 20_000, 3, b"exactness"
 LOCAL, RESNET = "local", "resnet"

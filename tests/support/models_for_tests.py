@@ -320,7 +320,7 @@ def sampled_strips(weights: ModelWeights, n: int, height: int, width: int, seed:
     from roundtrip import random_message
 
     from bbcompress.exact.backend import NumpyBackend
-    from bbcompress.models.zoo import model_of
+    from bbcompress.models.registry import model_of
 
     vae = model_of(weights, NumpyBackend())
     strips = Strips.all_of(Canvas(n, height, width, weights.channels, weights.tile))

@@ -17,8 +17,8 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
+from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Strips
-from bbcompress.models.zoo import model_of
 
 PRIOR_BITS = (7, 8, 9, 10, 11, 12, 13, 14)
 PRIOR_TOLERANCE = 1e-4  # of the rate: what fewer bits for the first images are worth
