@@ -13,6 +13,10 @@ MAX_LANES = 1024
 MAX_GROUP_IMAGES = 1 << 20
 MAX_LEARNING_RATE = 1_000_000
 """In units of 1e-6."""
+MAX_LEARNING_UNIT = 1 << 11
+MAX_LEARNING_STRIDE = 1 << 10
+_PASSES = 1
+"""Over each unit; other numbers are reserved."""
 
 LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4
@@ -21,7 +25,14 @@ GROUP_ID_BYTES = 4
 _FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
 
 
+_LEARNING = _FALLBACK | _BLOCKS
+"""Both together: the model learns; then there are no posteriors, and the flags of encoder, K and its rate are clear."""
+_NOT_LEARNING = _BASELINE | _STEPS | _RATE
+
+
 def _allowed(flags: int) -> bool:
+    if flags & _LEARNING == _LEARNING:
+        return not flags & _NOT_LEARNING
     if flags & _FALLBACK:
         return flags & ~_METADATA == _FALLBACK
     return not (flags & _RATE and not flags & _STEPS) and not (flags & _BLOCKS and not flags & _SIZE)
@@ -63,6 +74,39 @@ def decode_kind(reader: ByteReader) -> Kind:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """How a model learns while it codes.
+
+    rate: of Adam, in units of 1e-6, 1 .. 1000000. unit: least pixels between two steps, 1 .. 2^11. stride: in blocks of
+    an image but its first, every so manieth unit is learned from, 1 .. 2^10.
+    """
+
+    rate: int
+    unit: int
+    stride: int = 1
+
+    def validate(self) -> None:
+        """FormatError names the number that is out of range."""
+        _within("the rate of learning", self.rate, 1, MAX_LEARNING_RATE)
+        _within("the unit of learning", self.unit, 1, MAX_LEARNING_UNIT)
+        _within("the stride of learning", self.stride, 1, MAX_LEARNING_STRIDE)
+
+    def encode(self) -> bytes:
+        """Three varints, and the number of passes."""
+        return b"".join(map(varint, [self.rate, self.unit, self.stride, _PASSES]))
+
+    @staticmethod
+    def decode(reader: ByteReader) -> Learning:
+        """Read what `encode` wrote. FormatError."""
+        rate = _positive(reader, MAX_LEARNING_RATE, "the rate of learning")
+        unit = _positive(reader, MAX_LEARNING_UNIT, "the unit of learning")
+        stride = _positive(reader, MAX_LEARNING_STRIDE, "the stride of learning")
+        if reader.byte() != _PASSES:
+            raise FormatError(f"{reader.what} learns in a way that this version does not know")
+        return Learning(rate, unit, stride)
+
+
+@dataclass(frozen=True)
 class GroupHeader:
     """The header of one group; of a lone image too, which is a group of one directly coded image in one lane.
 
@@ -81,6 +125,7 @@ class GroupHeader:
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
         defaults then. Without a size the images have several, which the payload begins with (`codecs/mixed.py`).
     has_metadata: whether a block of the images' metadata stands before the payload.
+    learning: how the model learns, None where it does not. Then there are blocks, and the encoder is "rha" and K is 0.
     """
 
     count: int = 1
@@ -96,6 +141,7 @@ class GroupHeader:
     batches: tuple[int, ...] = ()
     blocks: bool = False
     has_metadata: bool = False
+    learning: Learning | None = None
 
     @property
     def is_mixed(self) -> bool:
@@ -120,6 +166,10 @@ class GroupHeader:
                 raise FormatError("a learning rate is given, but K is 0")
         if self.size is not None:
             check_size(self.size, limits)
+        if self.learning is not None:
+            self.learning.validate()
+            if not self.blocks or self.encoder != "rha" or self.steps:
+                raise FormatError("a model that learns codes blocks, without posteriors")
         if self.blocks:
             if (self.lanes, self.direct, self.batches) != (1, 0, ()):
                 raise FormatError("a group of blocks has no layout of its own")
@@ -184,7 +234,7 @@ class GroupHeader:
 
     def _flags(self) -> int:
         return (
-            _FALLBACK * self.fallback
+            _FALLBACK * (self.fallback or self.learning is not None)
             | _KIND * (self.kind is not None)
             | _BASELINE * (self.encoder == "baseline")
             | _STEPS * (self.steps > 0)
@@ -205,6 +255,8 @@ class GroupHeader:
             parts.append(varint(self.learning_rate))
         if self.size is not None:
             parts += map(varint, self.size)
+        if self.learning is not None:
+            parts.append(self.learning.encode())
         return b"".join(parts)
 
 
@@ -218,7 +270,10 @@ def check_size(size: tuple[int, int], limits: Limits = DEFAULT_LIMITS) -> None:
 
 def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits) -> GroupHeader:
     has_metadata = bool(flags & _METADATA)
-    if flags & _FALLBACK:
+    learns = flags & _LEARNING == _LEARNING
+    if learns and flags & _NOT_LEARNING:
+        raise FormatError(f"{reader.what} has flags that contradict each other")
+    if flags & _FALLBACK and not learns:
         if flags & ~_METADATA != _FALLBACK:
             raise FormatError(f"{reader.what} has flags that contradict each other")
         return GroupHeader(fallback=True, has_metadata=has_metadata)
@@ -234,6 +289,7 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
     if flags & _SIZE:
         size = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
         check_size(size, limits)
+    learning = Learning.decode(reader) if learns else None
     encoder = "baseline" if flags & _BASELINE else "rha"
     blocks = bool(flags & _BLOCKS)
     return GroupHeader(
@@ -245,6 +301,7 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
         size=size,
         blocks=blocks,
         has_metadata=has_metadata,
+        learning=learning,
     )
 
 

@@ -86,7 +86,11 @@ def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
         line = f"  {count_of(group['images'])} by {group['model']}{which}: {group['bytes']} bytes"
         if len(stored) > 1:
             line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
-        if "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
+        if "learning" in group:
+            size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
+            learning = group["learning"]
+            line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
+        elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
             size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
             line += f", {size}, encoder {group['encoder']}, K = {group['K']}"
         elif "encoder" in group:

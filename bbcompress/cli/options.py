@@ -96,6 +96,9 @@ _CODING_OPTIONS = (
                  help="Which of a model's encoders."),
     click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
                  help="Learning rate of the K steps. [default: the model's own]"),
+    click.option("--learn/--no-learn", default=None,
+                 help="Let models learn from the images as they go; decoding takes longer. [default: where that is "
+                 "smaller]"),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
     click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
     click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...)."),

@@ -48,6 +48,9 @@ MOST_LANES = 64
 MAX_SUBPIXELS = 1 << 24
 """Most sub-pixels of a model-coded group of several images, or of a block: what bounds a reader's memory."""
 
+MAX_LEARNED_PIXELS = 1 << 24
+"""Most pixels of a group of several images that learns: what stands between a reader and the last of them."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -110,7 +113,7 @@ def encode_blocks(
         return encode_layout(layout) + length + data
 
     parts = []
-    for block, part in zip(blocks, _at_once(encode, blocks), strict=True):
+    for block, part in zip(blocks, at_once(encode, blocks), strict=True):
         parts.append(part)
         if progress is not None:
             progress(len(images) * block.height * block.width)
@@ -152,13 +155,13 @@ def decode_blocks(
             block.of(image)[:] = pixels
         return block
 
-    for block in _at_once(decode, stored):
+    for block in at_once(decode, stored):
         if progress is not None:
             progress(header.count * block.height * block.width)
     return images
 
 
-def _at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
+def at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
     """The function's results for all parts, in order, computed by as many threads as there may be."""
     workers = min(len(parts), MOST_THREADS, threads())
     if workers == 1:

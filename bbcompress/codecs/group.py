@@ -44,7 +44,7 @@ def encode_group(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tupl
 
 
 def _encode(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tuple[Layout, Message]:
-    check = _check(x, lanes, context)
+    check = check_of(x, lanes, context)
     posterior = codec.posterior(x) if len(x) > 1 else None
     message, direct = Message.empty(lanes, check), 0
     while True:
@@ -60,7 +60,7 @@ def encode_strips_together(
     codec: BitsBack, x: Strips, direct: int, lanes: int, context: bytes
 ) -> tuple[Layout, Message]:
     """Code strips, at least the first `direct` (1 or more) of them directly, in one push and without a search."""
-    check = _check(x, lanes, context)
+    check = check_of(x, lanes, context)
     with exact_arithmetic():
         posterior = codec.posterior(x)
         while True:
@@ -105,7 +105,16 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images
         raise FormatError("damaged: the coded images do not fit their latent variables") from None
-    end = Message.empty(layout.lanes, _check(x, layout.lanes, context))
+    check_end(message, x, context)
+
+
+def check_end(message: Message, x: Strips, context: bytes) -> None:
+    """Check that a message from which the images x have been decoded ends at their check.
+
+    Raises:
+        FormatError: it does not. LeftOverError: it would, without the zeros at its end.
+    """
+    end = Message.empty(message.lanes, check_of(x, message.lanes, context))
     if message != end:
         left = message.words
         if left.size and np.array_equal(message.heads, end.heads):
@@ -124,7 +133,7 @@ def _decode(codec: BitsBack, layout: Layout, message: Message, x: Strips) -> Non
         direct_codec.pop(message, x[unit : unit + size])
 
 
-def _check(x: Strips, lanes: int, context: bytes) -> NumpyArray:
+def check_of(x: Strips, lanes: int, context: bytes) -> NumpyArray:
     """31 bits of a hash of pixels and context for each lane: the message starts, and decoding ends, with them."""
     digest = hashlib.shake_128(context + x.canvas.levels()).digest(4 * lanes)
     return np.frombuffer(digest, "<u4").astype(np.int64) & 0x7FFFFFFF

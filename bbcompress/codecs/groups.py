@@ -22,6 +22,7 @@ from bbcompress.codecs.blocks import (
 )
 from bbcompress.codecs.fallback import decode_item, encode_item, item_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
+from bbcompress.codecs.learned import chosen_learning, decode_learned, encode_learned
 from bbcompress.codecs.mixed import decode_mixed, encode_mixed
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -32,6 +33,7 @@ from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
+from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
 
 NumpyArray = np.ndarray[Any, Any]
@@ -81,6 +83,11 @@ def _encode_pixels(
         learning_rate=None if steps == 0 or rate in (None, weights.learning_rate) else rate,
         direct=len(images),
     )
+    if settings.learn is not False and isinstance(vae, ExactLocalVAE):
+        arrays = [kind.pixels(image) for image in images]
+        learning = chosen_learning(vae, arrays, settings.learn)
+        if learning is not None:
+            return encode_learned(vae, arrays, replace(header, learning=learning), settings, progress)
     if weights.shape is None:
         arrays = [kind.pixels(image) for image in images]
         if is_mixed(images):
@@ -192,6 +199,10 @@ def _decode_with(
     if header.blocks:
         if weights.shape is not None:
             raise FormatError("the file is damaged: its model does not code blocks")
+        if header.learning is not None:
+            if not isinstance(vae, ExactLocalVAE) or not vae.learns:
+                raise FormatError("the file is damaged: its model does not learn")
+            return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits)]
         if header.is_mixed:
             mixed = decode_mixed(vae, weights, group, compute_batch, progress, limits)
             return [kind.image(pixels) for pixels in mixed]

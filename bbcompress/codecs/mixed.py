@@ -12,6 +12,7 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.blocks import (
     BLOCK_SIDE,
+    MAX_LEARNED_PIXELS,
     MAX_SUBPIXELS,
     NumpyArray,
     codec_of,
@@ -28,7 +29,7 @@ from bbcompress.codecs.rate import code_bits
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.tables import bin_edges
-from bbcompress.limits import DEFAULT_LIMITS, Limits
+from bbcompress.limits import DEFAULT_LIMITS, MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import MixedCanvas, Strips
 from bbcompress.wire import ByteReader, pack, unpack, varint
@@ -46,8 +47,6 @@ SUBPIXEL_BITS = 2
 """Bits that a sub-pixel of an image gives the message, about. If it gives fewer, there is a batch more."""
 
 _LISTED, _PACKED = range(2)
-_SIZE_BYTES = 4
-"""The varints of a width and a height of at most `BLOCK_SIDE` are no longer."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -90,7 +89,7 @@ def decode_mixed(
 ) -> list[NumpyArray]:
     """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
     header, reader = group.header, ByteReader(group.payload, _WHAT)
-    sizes = _read_sizes(reader, header.count, limits)
+    sizes = read_sizes(reader, header, limits)
     context = context_of(weights, header) + group.payload[: reader.position]
     if sum(width * height for width, height in sizes) * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
@@ -110,7 +109,7 @@ _WHAT = "the file is damaged: a group of several sizes"
 
 def mixed_sizes(group: Group, limits: Limits = DEFAULT_LIMITS) -> list[Size]:
     """The sizes that such a group says its images have. Raises FormatError where they are damaged or above a limit."""
-    return _read_sizes(ByteReader(group.payload, _WHAT), group.header.count, limits)
+    return read_sizes(ByteReader(group.payload, _WHAT), group.header, limits)
 
 
 def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[NumpyArray, NumpyArray]:
@@ -175,17 +174,21 @@ def encode_sizes(sizes: Sequence[Size]) -> bytes:
     return min(bytes([_LISTED]) + listed, bytes([_PACKED]) + varint(len(packed)) + packed, key=len)
 
 
-def _read_sizes(reader: ByteReader, count: int, limits: Limits) -> list[Size]:
+def read_sizes(reader: ByteReader, header: GroupHeader, limits: Limits) -> list[Size]:
+    """The sizes that stand before a group's messages. Raises FormatError where they are damaged or above a limit."""
+    count, max_side, most, unit = header.count, BLOCK_SIDE, MAX_SUBPIXELS, "sub-pixels"
+    if header.learning is not None:
+        max_side, most, unit = MAX_SIDE, MAX_LEARNED_PIXELS, "pixels"
     if not 2 <= count <= MAX_MIXED_IMAGES:
         raise FormatError(f"{reader.what} has {count} images")
     form = reader.byte()
     if form == _PACKED:
         packed = reader.take(reader.varint(reader.remaining, "the length of the sizes"))
-        inner = ByteReader(unpack(packed, _SIZE_BYTES * count), reader.what)
-        sizes = _list_sizes(inner, count)
+        inner = ByteReader(unpack(packed, 2 * len(varint(max_side)) * count), reader.what)
+        sizes = _list_sizes(inner, count, max_side)
         inner.finish()
     elif form == _LISTED:
-        sizes = _list_sizes(reader, count)
+        sizes = _list_sizes(reader, count, max_side)
     else:
         raise FormatError(f"{reader.what} lists them in a form that this version does not know")
     if len(set(sizes)) < 2:
@@ -195,13 +198,13 @@ def _read_sizes(reader: ByteReader, count: int, limits: Limits) -> list[Size]:
             raise FormatError(f"{reader.what} has a side of 0")
         if width * height > limits.pixels:
             raise FormatError(f"an image of {width}x{height} is above the limit of {limits.pixels} pixels")
-    if sum(width * height for width, height in sizes) > MAX_SUBPIXELS:
-        raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
+    if sum(width * height for width, height in sizes) > most:
+        raise FormatError(f"the file is damaged: a group is above the limit of {most} {unit}")
     return sizes
 
 
-def _list_sizes(reader: ByteReader, count: int) -> list[Size]:
-    return [(reader.varint(BLOCK_SIDE, "a width"), reader.varint(BLOCK_SIDE, "a height")) for _ in range(count)]
+def _list_sizes(reader: ByteReader, count: int, max_side: int) -> list[Size]:
+    return [(reader.varint(max_side, "a width"), reader.varint(max_side, "a height")) for _ in range(count)]
 
 
 def _strips(images: Sequence[NumpyArray], tile: int) -> Strips:

@@ -67,9 +67,11 @@ class Kernel:
     not see it change.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], error_model: str = "python") -> None:
+        """error_model: numba's. With "numpy" a float divided by zero is infinity, so that loops can be vectorised."""
         functools.update_wrapper(self, function)
         self._function = function
+        self._error_model = error_model
         self._compiled: Callable[..., Any] | None = None
         self._interpreted = 0
 
@@ -77,7 +79,8 @@ class Kernel:
         """Run it compiled."""
         if self._compiled is None:
             _announce()
-            compiled = _numba().njit(nogil=True, fastmath=False)(_with_compiled_helpers(self._function))
+            decorate = _numba().njit(nogil=True, fastmath=False, error_model=self._error_model)
+            compiled = decorate(_with_compiled_helpers(self._function))
             if hasattr(compiled, "_cache"):  # else NUMBA_DISABLE_JIT is set
                 compiled._cache = _CompiledFiles(self._function)
             self._compiled = compiled
@@ -101,6 +104,11 @@ class Kernel:
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Make a `Kernel`; nothing is compiled before its first call."""
     return Kernel(function)
+
+
+def float_kernel(function: Callable[..., Any]) -> Kernel:
+    """The same for loops of floats whose divisors are never 0: they can be vectorised, without a check of each one."""
+    return Kernel(function, "numpy")
 
 
 def inline(function: _F) -> _F:

@@ -17,8 +17,10 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
+from bbcompress.exact.learning import Parameters
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
+from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
@@ -33,6 +35,7 @@ from bbcompress.models.base import (
     check_outputs,
     grid_of,
 )
+from bbcompress.models.learning_network import LearningCoder, learning_layers
 from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Strips
 
@@ -307,6 +310,24 @@ class ExactLocalVAE(Model):
                 lane = (lane + end - begin) % message.lanes
                 canvas.set_levels(indices, channel, levels)
                 network.add_channel(earlier, channel, levels, reference)
+
+    # Learning
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether the pixel network can learn while it codes images of any size."""
+        try:
+            return self.weights.image is None and bool(learning_layers(self.weights.pixel_network))
+        except ModelError:
+            return False
+
+    def parameters(self, rate: int) -> Parameters:
+        """The shipped weights, from which the pixel network learns; rate in units of 1e-6. Raises ModelError."""
+        return Parameters(learning_layers(self.weights.pixel_network), rate)
+
+    def learning_coder(self, parameters: Parameters, unit: int, stride: int = 1) -> LearningCoder:
+        """A coder of pixels with weights that begin as `parameters` are."""
+        return LearningCoder(self.weights.pixel_network, self.weights.cell, parameters, unit, stride)
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""

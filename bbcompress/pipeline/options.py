@@ -30,7 +30,8 @@ class Options:
     model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
     steps: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
     inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
-    the model's own. binary: refuse images of more than two levels. verify: decode what was written before it counts.
+    the model's own. learn: whether models that can learn from the images while they code them do so; None where that
+    makes them smaller. binary: refuse images of more than two levels. verify: decode what was written before it counts.
     device: `cpu` or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any
     number (a program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing`
     wants). max_pixels: of an image.
@@ -43,6 +44,7 @@ class Options:
     steps: int = DEFAULT_STEPS
     encoder: str = "rha"
     learning_rate: float | None = None
+    learn: bool | None = None
     binary: bool = False
     verify: bool = True
     device: str = "cpu"
@@ -59,6 +61,8 @@ class Options:
         }
         if self.learning_rate is not None:
             taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
+        if self.learn is not None:
+            taken["learn"] = arguments.flag("learn", self.learn)
         for name, value in taken.items():
             object.__setattr__(self, name, value)
         if self.encoder not in ENCODERS:
@@ -76,7 +80,7 @@ class Options:
     def coding(self) -> CodingSettings:
         """What the codecs need to know."""
         rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
-        return CodingSettings(self.encoder, self.steps, rate)
+        return CodingSettings(self.encoder, self.steps, rate, learn=self.learn)
 
 
 class OptionKeywords(TypedDict, total=False):
@@ -85,6 +89,7 @@ class OptionKeywords(TypedDict, total=False):
     model: str | Path | None
     encoder: str
     learning_rate: float | None
+    learn: bool | None
     binary: bool
     verify: bool
     device: str

@@ -403,7 +403,9 @@ class Reader:
         if header.fallback:
             items = group.items
             return {**description, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
-        coding = {"encoder": header.encoder, "K": header.steps}
+        coding: dict[str, Any] = {"encoder": header.encoder, "K": header.steps}
+        if header.learning is not None:
+            coding = {"learning": asdict(header.learning)}
         if header.blocks:
             if header.size is None:
                 return {**description, **coding}

@@ -264,7 +264,7 @@ def test_every_layout_of_strips_decodes(name: str, direct: int, batches: tuple[i
     codec = strips_codec(name, steps)
     x = drawn(codec, name)
     pixels = np.ascontiguousarray(x.canvas.images)
-    message = Message.empty(2, group_module._check(x, 2, CONTEXT))
+    message = Message.empty(2, group_module.check_of(x, 2, CONTEXT))
     for unit in range(direct):
         DirectCodec(codec.model).push(message, x[unit : unit + 1])
     done = direct

@@ -146,6 +146,7 @@ LONE: dict[str, Item] = {
     "lone-local-strips": local("middle-0")[0],
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
+    "lone-local-learned": local("long")[0],
     "lone-fallback-local-pixel": local("pixel")[0],
     "lone-resnet-tile": resnet("tile")[0],
     "lone-resnet-tiles": resnet("odd-0")[0],
@@ -176,6 +177,8 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "local-mixed": ({"steps": 1}, [[*local("middle-0", "long", "small", folder="a"), *digits("grey", range(2))]]),
     "local-several-sizes": ({}, [local("middle-0", "small", "middle-1", folder="a")]),
     "local-several-sizes-k2": ({"steps": 2, "encoder": "baseline"}, [local("small", "middle-2")]),
+    "local-learned": ({"learn": True}, [local("middle-0", "long", "small", folder="a")]),
+    "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
     "resnet-several-sizes": ({}, [resnet("odd-0", "tile", "odd-1")]),
     "resnet-k0-rha": ({}, [resnet("odd-0", "odd-1", "odd-2")]),
     "resnet-k0-baseline": ({"encoder": "baseline"}, [resnet("odd-1", "odd-2", "tile", folder="a")]),
@@ -210,6 +213,9 @@ def fingerprint(items: Iterable[Item]) -> str:
     return digest.hexdigest()
 
 
+LONE_OPTIONS: dict[str, dict[str, Any]] = {"lone-local-learned": {"learn": True}}
+
+
 def write(segments: list[list[Item]], lone: bool, options: dict[str, Any]) -> bytes:
     """The stream as this version makes it: a lone image, or archives of the segments, one behind the other."""
     compressor = Compressor(Options(model=DATA / "models", **options))
@@ -234,7 +240,9 @@ def digits_of(items: list[Item]) -> tuple[str, int, int] | None:
 def main() -> None:
     """Write the streams that are not there, and what they hold."""
     streams = {}
-    cases: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {name: ({}, [[item]]) for name, item in LONE.items()}
+    cases: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
+        name: (LONE_OPTIONS.get(name, {}), [[item]]) for name, item in LONE.items()
+    }
     cases |= ARCHIVES
     for name, (options, segments) in cases.items():
         path, lone = FOLDER / f"{name}.bbc", name in LONE

@@ -19,6 +19,15 @@ class Kind:
 
 
 @dataclass
+class Learning:
+    """Group header: how the model learns."""
+
+    rate: int
+    unit: int
+    stride: int
+
+
+@dataclass
 class Header:
     """Group header; what does not stand in it is None."""
 
@@ -29,12 +38,13 @@ class Header:
     steps: int = 0
     rate: int | None = None
     size: tuple[int, int] | None = None
+    learning: Learning | None = None
     checked: bytes = b""
     """The bytes behind the id, as far as they stand in the file: the message's check covers them."""
 
     @property
     def fallback(self) -> bool:
-        return bool(self.flags & 1)
+        return bool(self.flags & 1) and not self.blocks
 
     @property
     def blocks(self) -> bool:
@@ -65,6 +75,7 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
     if header.fallback:
         check(flags & 0x7E == 0, "flags of a fallback group")
         return header
+    check(not flags & 1 or flags & 0x1C == 0, "flags of a group that learns")
     header.model = cursor.take(id_bytes)
     start = cursor.at
     if flags & 2:
@@ -80,6 +91,9 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
         width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
         check(width * height <= 2**28, "too many pixels")
         header.size = width, height
+    if flags & 1:
+        header.learning = Learning(cursor.varint(1, 1000000), cursor.varint(1, 2**11), cursor.varint(1, 2**10))
+        check(cursor.byte() == 1, "a reserved number of passes")
     header.checked = cursor.data[start : cursor.at]
     return header
 

@@ -15,6 +15,7 @@ from .checkpoint import Checkpoint, read_checkpoint
 from .container import Group, read_container
 from .fallback import Picture, read_item
 from .header import Kind, read_prefix
+from .learning import read_learned
 from .local import Local
 from .message import Coding, Model, read_message
 from .metadata import Record
@@ -88,6 +89,12 @@ class FormatReader:
         rate = header.rate or settings["learning_rate"]
         coding = Coding(group.lanes, group.direct, group.batches, header.steps, rate)
         height, width = fixed or (header.size or (0, 0))[::-1]
+        if header.learning is not None:
+            sizes = None if header.size is None else [header.size[::-1]] * group.count
+            learned = read_learned(
+                group.payload, checkpoint, header.learning, sizes, group.count, channels(checkpoint), checked
+            )
+            return [picture(image, kind) for image in learned]
         if header.blocks and header.size is None:
             several = read_several_sizes(
                 group.payload, coding, checkpoint, model, group.count, channels(checkpoint), checked

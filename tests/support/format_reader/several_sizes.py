@@ -34,12 +34,12 @@ def read_several_sizes(
     return images
 
 
-def read_sizes(cursor: Cursor, count: int) -> list[tuple[int, int]]:
-    """Groups of several sizes: width and height of each image."""
+def read_sizes(cursor: Cursor, count: int, side: int = 1024, most: int = 4) -> list[tuple[int, int]]:
+    """Groups of several sizes: width and height of each image. most: bytes of a packed block for each."""
     form = cursor.byte()
     check(form <= 1, "a reserved form of sizes")
-    listed = Cursor(cursor.packed(4 * count)) if form == 1 else cursor
-    sizes = [(listed.varint(1, 1024), listed.varint(1, 1024)) for _ in range(count)]
+    listed = Cursor(cursor.packed(most * count)) if form == 1 else cursor
+    sizes = [(listed.varint(1, side), listed.varint(1, side)) for _ in range(count)]
     if form == 1:
         listed.end()
     return sizes

@@ -1,0 +1,231 @@
+"""Images coded by a model that learns from them as it goes. See docs/format.md, "Learning".
+
+The images of a group, and the blocks of each, are messages of their own. The first block of an image goes on from the
+weights at which the image before ended; the other blocks of an image go on from the end of its first one, at once.
+
+Each z is coded directly, on the model's coarse grid: the decoder's features are then a function of the pixels, and so
+are the weights, as they have to be: a writer pushes what a reader pops last, and could not learn from z that it draws
+meanwhile. A tile of 64 x 64 pixels has so many sub-pixels that its z hardly counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bbcompress.archive.group import Group
+from bbcompress.archive.header import MAX_LANES, GroupHeader, Learning
+from bbcompress.codecs.blocks import (
+    MAX_LEARNED_PIXELS,
+    Block,
+    at_once,
+    blocks_of,
+    codec_of,
+    context_of,
+    lanes_for,
+    message_of,
+)
+from bbcompress.codecs.group import check_end, check_of
+from bbcompress.codecs.mixed import encode_sizes, read_sizes
+from bbcompress.codecs.progress import Progress
+from bbcompress.codecs.settings import CodingSettings
+from bbcompress.coder.ans import EmptyMessage, Message
+from bbcompress.errors import FormatError
+from bbcompress.exact.arithmetic import exact_arithmetic
+from bbcompress.exact.distributions import CoarseBins
+from bbcompress.exact.learning import Parameters
+from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
+from bbcompress.models.local import ExactLocalVAE
+from bbcompress.models.strips import Canvas, Strips
+from bbcompress.wire import ByteReader, varint
+
+NumpyArray = np.ndarray[Any, Any]
+R = TypeVar("R")
+
+_WHAT = "the file is damaged: a group that learns"
+
+RATE, UNIT = 500, 128
+"""How the writer has models learn: chosen on crops of the training photographs, for their size and for time."""
+BUDGET_PIXELS = 1 << 22
+"""Of images with more pixels, `LARGE_STRIDE` is the stride of all blocks but the first."""
+LARGE_STRIDE = 4
+LEAST_PIXELS = 1 << 14
+"""Images that have fewer pixels in the mean are only learned from when that is asked for: each is a message."""
+SAMPLE_SIDE = 176
+"""Side of the square on which it is tried whether learning makes an image smaller."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A block of an image: the numbers of both, and the block's number in the group."""
+
+    image: int
+    number: int
+    block: Block
+
+    def stride(self, header: GroupHeader) -> int:
+        """Of the units that are learned from."""
+        assert header.learning is not None
+        return header.learning.stride if self.block.number else 1
+
+
+def _parts_of(sizes: Sequence[tuple[int, int]], tile: int) -> list[list[_Part]]:
+    """The blocks of each image of these sizes (height, width)."""
+    number, parts = 0, []
+    for image, (height, width) in enumerate(sizes):
+        blocks = list(blocks_of(height, width, tile))
+        parts.append([_Part(image, number + block.number, block) for block in blocks])
+        number += len(blocks)
+    return parts
+
+
+def chosen_learning(vae: ExactLocalVAE, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
+    """How a model is to learn from images, uint8 (H, W) or (H, W, C); None where it cannot or should not.
+
+    learn: whether it should, None where it makes the middle of one of them smaller.
+    """
+    if learn is False or not vae.learns:
+        return None
+    stride = LARGE_STRIDE if max(image.shape[0] * image.shape[1] for image in images) > BUDGET_PIXELS else 1
+    learning = Learning(RATE, UNIT, stride)
+    if learn:
+        return learning
+    if sum(image.shape[0] * image.shape[1] for image in images) < LEAST_PIXELS * len(images):
+        return None
+    return learning if _gains(vae, images[len(images) // 2], learning) else None
+
+
+def _gains(vae: ExactLocalVAE, image: NumpyArray, learning: Learning) -> bool:
+    """Whether learning makes the middle of an image smaller."""
+    height, width = min(image.shape[0], SAMPLE_SIDE), min(image.shape[1], SAMPLE_SIDE)
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    sample = image[top : top + height, left : left + width].reshape(1, height, width, -1)
+    with exact_arithmetic():
+        x = Strips.all_of(Canvas.of(sample, vae.weights.tile))
+        grid = CoarseBins(vae.weights.direct_bits)
+        z = grid.values(grid.nearest(vae.backend.numpy(vae.encode(x, ENCODERS[0])[0]) * 2.0**VALUE_BITS))
+        coder = vae.learning_coder(vae.parameters(learning.rate), learning.unit)
+        return coder.length(vae.features(z), x) < int(vae.lengths(z, x).sum())
+
+
+def encode_learned(
+    vae: ExactLocalVAE,
+    images: Sequence[NumpyArray],
+    header: GroupHeader,
+    settings: CodingSettings,
+    progress: Progress | None = None,
+) -> Group:
+    """Code images, uint8 (H, W) or (H, W, C), of any sizes by a model that learns as the header says.
+
+    header: what is known before, which is completed. progress: called with the number of pixels newly done.
+
+    Raises:
+        ModelError: the model cannot learn.
+    """
+    weights, learning = vae.weights, header.learning
+    if learning is None:
+        raise ValueError("the header does not say how the model learns")
+    tile = weights.tile
+    sizes = [(image.shape[0], image.shape[1]) for image in images]
+    same = len(set(sizes)) == 1
+    header = replace(
+        header, size=sizes[0][::-1] if same else None, blocks=True, encoder="rha", steps=0, learning_rate=None, direct=0
+    )
+    listed = b"" if same else encode_sizes([(width, height) for height, width in sizes])
+    codec = codec_of(vae, replace(header, encoder=settings.encoder, steps=settings.steps), settings.compute_batch)
+    grid, context = CoarseBins(weights.direct_bits), context_of(weights, header) + listed
+
+    def encode(part: _Part, parameters: Parameters) -> tuple[int, bytes]:
+        with exact_arithmetic():
+            pixels = part.block.of(images[part.image])
+            strips = Strips.all_of(Canvas.of(pixels.reshape(1, *pixels.shape[:2], -1), tile))
+            lanes = lanes_for(weights, pixels.size)
+            message = Message.empty(lanes, check_of(strips, lanes, context + varint(part.number)))
+            z = grid.nearest(codec.posterior(strips).mu)
+            coder = vae.learning_coder(parameters, learning.unit, part.stride(header))
+            coder.push(message, vae.features(grid.values(z)), strips)
+            grid.push(message, z)
+            if progress is not None:
+                progress(part.block.height * part.block.width)
+            return lanes, message.to_bytes()
+
+    found = _along(encode, _parts_of(sizes, tile), vae.parameters(learning.rate))
+    coded = [varint(lanes) + varint(len(data)) + data for lanes, data in found[:-1]]
+    lanes, data = found[-1]
+    return Group(header, b"".join([listed, *coded, varint(lanes), data]))
+
+
+def _along(
+    function: Callable[[_Part, Parameters], R], parts: Sequence[Sequence[_Part]], parameters: Parameters
+) -> list[R]:
+    """The function's results for the parts of each image, in order. It moves the parameters on that it gets."""
+    results: list[R] = []
+    for first, *others in parts:
+        results.append(function(first, parameters))
+        if others:
+            ends = [parameters.copy() for _ in others]
+            results += at_once(lambda pair: function(*pair), list(zip(others, ends, strict=True)))
+            parameters = ends[-1]
+    return results
+
+
+def decode_learned(
+    vae: ExactLocalVAE,
+    group: Group,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[NumpyArray]:
+    """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
+    weights, header, learning = vae.weights, group.header, group.header.learning
+    assert learning is not None
+    tile = weights.tile
+    reader = ByteReader(group.payload, _WHAT)
+    if header.size is None:
+        listed = read_sizes(reader, header, limits)
+        sizes = [(height, width) for width, height in listed]
+    else:
+        sizes = [header.size[::-1]] * header.count
+    if header.count > 1 and sum(height * width for height, width in sizes) > MAX_LEARNED_PIXELS:
+        raise FormatError(f"{_WHAT} is above the limit of {MAX_LEARNED_PIXELS} pixels")
+    context = context_of(weights, header) + group.payload[: reader.position]
+    parts = _parts_of(sizes, tile)
+    stored = _read_parts(reader, sum(map(len, parts)))
+    grid = CoarseBins(weights.direct_bits)
+    images = [np.empty((height, width, weights.channels), np.uint8) for height, width in sizes]
+
+    def decode(part: _Part, parameters: Parameters) -> None:
+        lanes, data = stored[part.number]
+        block = part.block
+        strips = Strips.all_of(Canvas(1, block.height, block.width, weights.channels, tile))
+        message = message_of(data, lanes)
+        with exact_arithmetic():
+            try:
+                z = grid.pop(message, strips.row_count)
+                coder = vae.learning_coder(parameters, learning.unit, part.stride(header))
+                coder.pop(message, vae.features(grid.values(z)), strips)
+            except EmptyMessage:
+                raise FormatError("damaged: the coded images end too early") from None
+        check_end(message, strips, context + varint(part.number))
+        block.of(images[part.image])[:] = strips.canvas.inner[0]
+        if progress is not None:
+            progress(block.height * block.width)
+
+    _along(decode, parts, vae.parameters(learning.rate))
+    return images
+
+
+def _read_parts(reader: ByteReader, count: int) -> list[tuple[int, bytes]]:
+    """Lanes and message of each block."""
+    stored = []
+    for number in range(count):
+        lanes = reader.varint(MAX_LANES, "the number of lanes")
+        if not lanes:
+            raise FormatError(f"{_WHAT}: the number of lanes is 0")
+        last = number == count - 1
+        data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
+        stored.append((lanes, data))
+    return stored

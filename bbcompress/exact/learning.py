@@ -1,0 +1,190 @@
+"""Layers whose weights learn while an image is coded, in arithmetic that every machine repeats to the bit.
+
+What decodes pixels may learn from them: after each unit of pixels that both sides know, the weights take a step of Adam
+along the gradient of the unit's code length. Reader and writer take the same steps, so that no bit is spent on them.
+
+*What is exact.* A layer's weights exist twice: as master weights, real numbers in float64, and as the integers
+floor(w 2^b + 1/2) on the checkpoint's grid, clamped to the layer's `clamp`. Whatever is coded, and every gradient,
+comes from the integers. A gradient by a weight is the sum over a unit's pixels of an integer gradient times an integer
+input, a matrix product. The step is a fixed chain of float64 operations on each weight, each rounded by itself.
+
+*The proof.* Let a layer have m outputs and n inputs of magnitudes at most a_1, ..., a_n, and let A = a_1 + ... + a_n.
+Gradients are clamped to G = 2^30 before each product, and a unit has at most N = 2^12 pixels.
+
+- Backwards: each partial sum is at most m clamp G. Forwards: clamp A + bias clamp. `weight_clamp` is the largest number
+  with which the first is at most 2^52 and the second, the bias clamp being 2^44, at most 2^52, too. So no partial
+  sum reaches 2^53, and the half that is added before rounding down is exact, whatever the weights are within the clamp.
+- Gradients by weights: each partial sum is at most N G max a_k. Layers have max a_k <= 2^10 (else the model does not
+  learn), so that is at most 2^52; by biases, whose input is 1, less.
+- Pixels, features and activations never exceed the a_k, because they are clamped or are levels.
+- The step: |first| / sqrt(second) is bounded, as for any Adam with beta1^2 < beta2, by
+  (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)) < 7.3. The corrections change that by less than a factor of 10.
+  So a weight moves by less than 73 learning rates a step: finitely far. Integers are clamped after that.
+
+So nothing leaves the exact range whatever the pixels are. float32 for a layer's forward product is a choice of speed:
+`Parameters` keeps the largest sum that the current integers allow, and a layer at or above 2^24 works in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bbcompress.errors import ModelError
+from bbcompress.exact.layers import GRADIENT_BITS, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
+from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_step
+from bbcompress.exact.tables import IntArray
+
+NumpyArray = np.ndarray[Any, Any]
+
+MAX_UNIT = 1 << 12
+"""Most pixels of a unit."""
+INPUT_LIMIT = 1 << 10
+"""The largest magnitude of an input of a layer that learns."""
+BIAS_CLAMP = 1 << 44
+RATE_UNIT = 1e-6
+"""Of learning rates in files."""
+_SUM_LIMIT = 1 << 52
+
+
+@dataclass(frozen=True)
+class LearningLayer:
+    """One layer as its checkpoint has it, and the largest magnitude of each of its inputs, int64 (inputs,).
+
+    Its matrix here is (outputs, inputs + 1): the last column is the bias, whose input is 1.
+
+    Raises:
+        ModelError: the layer cannot learn: an input may be too large, or a weight is beyond the clamp.
+    """
+
+    weights: LinearWeights
+    limits: IntArray
+
+    def __post_init__(self) -> None:
+        if int(self.limits.max()) > INPUT_LIMIT or self.weight_clamp < 1:
+            raise ModelError("the model cannot learn: its activations are too large")
+        if (np.abs(self.matrix) > self.clamps).any():
+            raise ModelError("the model cannot learn: its weights are too large")
+
+    @property
+    def weight_clamp(self) -> int:
+        """The largest magnitude of a weight with which no sum can leave the exact range."""
+        outputs = len(self.weights.weight)
+        forwards = (_SUM_LIMIT - BIAS_CLAMP) // int(self.limits.sum())
+        return min(forwards, _SUM_LIMIT // (outputs * GRADIENT_LIMIT))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of its matrix."""
+        outputs, inputs = self.weights.weight.shape
+        return outputs, inputs + 1
+
+    @property
+    def matrix(self) -> IntArray:
+        """The checkpoint's integers."""
+        return np.concatenate([self.weights.weight, self.weights.bias[:, None]], axis=1)
+
+    @property
+    def clamps(self) -> NumpyArray:
+        """The largest magnitude of each column's integers, float64."""
+        inputs = len(self.limits)
+        return np.append(np.full(inputs, float(self.weight_clamp)), float(BIAS_CLAMP))
+
+    @property
+    def scales(self) -> NumpyArray:
+        """Integers a unit of each column, float64: powers of two."""
+        bits = np.append(np.full(len(self.limits), self.weights.weight_bits), self.weights.weight_bits + self.in_bits)
+        scales: NumpyArray = np.ldexp(1.0, bits)
+        return scales
+
+    @property
+    def units(self) -> NumpyArray:
+        """What a unit of each column's integer gradient is, float64: powers of two."""
+        bits = np.append(np.full(len(self.limits), GRADIENT_BITS + self.in_bits), GRADIENT_BITS)
+        units: NumpyArray = np.ldexp(1.0, -bits)
+        return units
+
+    @property
+    def in_bits(self) -> int:
+        """Fractional bits of its inputs."""
+        return self.weights.in_bits
+
+
+class Parameters:
+    """The weights of some layers on their way: master weights, moments, and the integers of now.
+
+    exact, single: for each layer its integers (outputs, inputs + 1) in float64 and float32, the latter only to be used
+    where `is_single` says that. gradient: for each layer where a unit's integer gradient is to be put before `step`.
+    """
+
+    def __init__(self, layers: Sequence[LearningLayer], rate: int) -> None:
+        """rate: learning rate in units of 1e-6."""
+        self.layers = list(layers)
+        self.rate = rate
+        sizes = [rows * columns for rows, columns in (layer.shape for layer in layers)]
+        self._begins = [0, *np.cumsum(sizes).tolist()]
+        self._columns = [(layer.scales, layer.units, layer.clamps) for layer in layers]
+        self._limits = [np.append(layer.limits, 1) for layer in layers]
+        total = self._begins[-1]
+        self._exact, self._single = np.empty(total), np.empty(total, np.float32)
+        self._master, self._first, self._second, self._gradient = np.empty(total), *np.zeros((3, total))
+        self.exact, self.single, self.gradient = map(self._views, (self._exact, self._single, self._gradient))
+        self.is_single = [False] * len(layers)
+        self._beta1_power = self._beta2_power = 1.0
+        for number, layer in enumerate(layers):
+            matrix = layer.matrix
+            self.exact[number][:] = matrix
+            self.single[number][:] = matrix
+            self._views(self._master)[number][:] = matrix / layer.scales
+            self._measure(number, int((np.abs(matrix) * self._limits[number]).sum(axis=1).max()))
+
+    def _views(self, flat: NumpyArray) -> list[NumpyArray]:
+        """A matrix of each layer."""
+        return [
+            flat[begin : begin + layer.shape[0] * layer.shape[1]].reshape(layer.shape)
+            for begin, layer in zip(self._begins, self.layers, strict=False)
+        ]
+
+    def _measure(self, number: int, largest: int) -> None:
+        weights = self.layers[number].weights
+        shift = weights.in_bits + weights.weight_bits - weights.out_bits
+        # the half that is added before rounding down needs a bit
+        self.is_single[number] = largest < SINGLE_LIMIT and int(shift.min()) > 0
+
+    def copy(self) -> Parameters:
+        """Independent parameters of the same state."""
+        copy = object.__new__(Parameters)
+        copy.__dict__.update(self.__dict__)
+        copy._exact, copy._single, copy._master = self._exact.copy(), self._single.copy(), self._master.copy()
+        copy._first, copy._second, copy._gradient = self._first.copy(), self._second.copy(), self._gradient.copy()
+        copy.exact, copy.single, copy.gradient = map(copy._views, (copy._exact, copy._single, copy._gradient))
+        copy.is_single = list(self.is_single)
+        return copy
+
+    def step(self, pixels: int) -> None:
+        """One step of Adam against the gradients of a unit of so many pixels."""
+        self._beta1_power *= BETA1
+        self._beta2_power *= BETA2
+        share = 1.0 / pixels
+        rate = (self.rate * RATE_UNIT) / (1.0 - self._beta1_power)
+        correction = 1.0 / (1.0 - self._beta2_power)
+        for number, layer in enumerate(self.layers):
+            largest = adam_step(
+                self._master,
+                self._first,
+                self._second,
+                self._gradient,
+                self._exact,
+                self._single,
+                self._begins[number],
+                layer.shape[0],
+                *self._columns[number],
+                self._limits[number],
+                share,
+                rate,
+                correction,
+            )
+            self._measure(number, largest)

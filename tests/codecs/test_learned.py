@@ -1,0 +1,171 @@
+"""Images coded by a model that learns from them: round trips, that it learns, and that damage is never taken for
+pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models_for_tests import noise_strips, sampled_strips, tiny_local
+from PIL import Image
+
+from bbcompress.archive.group import Group
+from bbcompress.archive.header import GroupHeader, Learning
+from bbcompress.codecs import blocks, learned, mixed
+from bbcompress.codecs.learned import decode_learned, encode_learned
+from bbcompress.codecs.settings import CodingSettings
+from bbcompress.errors import FormatError, ModelError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.distributions import CoarseBins
+from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.models.local import ExactLocalVAE
+from bbcompress.models.strips import Canvas, Strips
+
+PHOTO = Path(__file__).resolve().parents[1] / "data" / "photos" / "landscape.png"
+MODELS = {
+    "rgb": tiny_local(),
+    "grey": tiny_local(channels=1),
+    "binary": tiny_local(channels=1, binary=True),
+    "float64": tiny_local(weight_bits=16),
+}
+VAES = {name: ExactLocalVAE(weights, NumpyBackend()) for name, weights in MODELS.items()}
+LEARNING = Learning(2_000, 16)
+
+
+def drawn(name: str, *sizes: tuple[int, int]) -> list[Any]:
+    """An image of the model of each size (height, width), the last one noise where there are several."""
+    images = [sampled_strips(MODELS[name], 1, *size, seed=n).canvas.images[0] for n, size in enumerate(sizes)]
+    if len(sizes) > 1:
+        images[-1] = noise_strips(MODELS[name], 1, *sizes[-1]).canvas.images[0]
+    return images
+
+
+def encoded(name: str, images: list[Any], learning: Learning = LEARNING, **settings: Any) -> Group:
+    header = GroupHeader(count=len(images), model=MODELS[name].id[:4], learning=learning)
+    return encode_learned(VAES[name], images, header, CodingSettings(**settings))
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("sizes", [[(1, 1)], [(40, 1)], [(9, 30)], [(20, 13), (20, 13)], [(8, 8), (3, 17), (25, 4)]])
+def test_round_trip(name: str, sizes: list[tuple[int, int]]) -> None:
+    images = drawn(name, *sizes)
+    group = encoded(name, images)
+    assert group.header.learning == LEARNING
+    assert group.header.is_mixed == (len(set(sizes)) > 1)
+    told: list[int] = []
+    found = decode_learned(VAES[name], group, told.append)
+    assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
+    assert sum(told) == sum(height * width for height, width in sizes)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks(monkeypatch: pytest.MonkeyPatch, stride: int, threads: int) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", 16)
+    monkeypatch.setattr(blocks, "threads", lambda: threads)
+    images = drawn("rgb", (35, 39), (8, 40))
+    learning = replace(LEARNING, stride=stride)
+    group = encoded("rgb", images, learning)
+    found = decode_learned(VAES["rgb"], group)
+    assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
+    monkeypatch.setattr(blocks, "threads", lambda: 3 - threads)
+    assert encoded("rgb", images, learning) == group
+
+
+@pytest.mark.parametrize("batch", [1, 128])
+@pytest.mark.parametrize(("encoder", "steps"), [("rha", 0), ("baseline", 0), ("rha", 3)])
+def test_how_z_is_found_is_the_affair_of_the_writer(encoder: str, steps: int, batch: int) -> None:
+    images = drawn("rgb", (24, 30))
+    group = encoded("rgb", images, encoder=encoder, steps=steps, compute_batch=batch)
+    assert (group.header.encoder, group.header.steps) == ("rha", 0)
+    assert np.array_equal(decode_learned(VAES["rgb"], group)[0], images[0])
+    assert group == encoded("rgb", images, encoder=encoder, steps=steps)
+
+
+def test_learning_makes_images_of_another_origin_smaller() -> None:
+    image = np.array(Image.open(PHOTO))[:120, :160]
+    frozen = encoded("rgb", [image], Learning(1, 1 << 11))
+    learned_group = encoded("rgb", [image], Learning(2_000, 128))
+    assert len(learned_group.payload) < 0.9 * len(frozen.payload)
+
+
+def test_the_weights_go_on_from_image_to_image() -> None:
+    image = np.array(Image.open(PHOTO))[:60, :80]
+    alone = encoded("rgb", [image], Learning(2_000, 64))
+    twice = encoded("rgb", [image, image[:, ::-1]], Learning(2_000, 64))
+    assert len(twice.payload) < 1.97 * len(alone.payload)
+
+
+@pytest.mark.parametrize("name", ["rgb", "grey", "binary"])
+def test_lengths_are_those_of_the_message(name: str) -> None:
+    image = drawn(name, (40, 45))[0]
+    weights, vae = MODELS[name], VAES[name]
+    x = Strips.all_of(Canvas.of(image[None], weights.tile))
+    grid = CoarseBins(weights.direct_bits)
+    z = grid.nearest(vae.encode(x, "rha")[0] * 2.0**VALUE_BITS)
+    coder = vae.learning_coder(vae.parameters(2_000), 32)
+    bits = coder.length(vae.features(grid.values(z)), x) / 2**30 + x.row_count * sum(weights.direct_bits)
+    group = encoded(name, [image], Learning(2_000, 32))
+    assert 8 * len(group.payload) == pytest.approx(bits + 40, abs=40)  # the head, in whole bytes
+
+
+def test_frozen_networks_say_the_same() -> None:
+    """A pixel network that learns codes as one that does not while it has learned nothing."""
+    for name, vae in VAES.items():
+        x = sampled_strips(MODELS[name], 1, 20, 22)
+        z = np.zeros((x.row_count, MODELS[name].latents), np.int64)
+        coder = vae.learning_coder(vae.parameters(1), 1 << 11)  # one unit
+        assert coder.length(vae.features(z), x) == vae.lengths(z, x).sum()
+
+
+def test_other_models_do_not_learn() -> None:
+    weights = tiny_local(image=(8, 8), tile=8)
+    assert not ExactLocalVAE(weights, NumpyBackend()).learns
+    large = replace(MODELS["rgb"].trunk[0], limit=1 << 11)
+    vae = ExactLocalVAE(replace(MODELS["rgb"], trunk=(large, *MODELS["rgb"].trunk[1:])), NumpyBackend())
+    assert not vae.learns
+    with pytest.raises(ModelError, match="cannot learn"):
+        vae.parameters(500)
+    assert all(vae.learns for vae in VAES.values())
+
+
+def test_damage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", 16)
+    group = encoded("rgb", drawn("rgb", (20, 30), (8, 9)))
+    payload, found = group.payload, 0
+    for place in range(0, len(payload), 7):
+        for change in (1, 0x80):
+            damaged = bytearray(payload)
+            damaged[place] ^= change
+            with pytest.raises(FormatError):
+                decode_learned(VAES["rgb"], replace(group, payload=bytes(damaged)))
+            found += 1
+    assert found > 100
+    for size in (0, 1, 5, len(payload) // 2, len(payload) - 1):
+        with pytest.raises(FormatError):
+            decode_learned(VAES["rgb"], replace(group, payload=payload[:size]))
+    with pytest.raises(FormatError):
+        decode_learned(VAES["rgb"], replace(group, payload=payload + bytes(4)))
+
+
+def test_another_header_is_found() -> None:
+    images = drawn("rgb", (20, 30))
+    group = encoded("rgb", images)
+    for other in (Learning(2_001, 16), Learning(2_000, 17), Learning(2_000, 16, 2)):
+        with pytest.raises(FormatError):
+            decode_learned(VAES["rgb"], replace(group, header=replace(group.header, learning=other)))
+
+
+def test_limits_of_several_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = encoded("rgb", drawn("rgb", (20, 30), (8, 9)))
+    same = encoded("rgb", drawn("rgb", (20, 30), (20, 30)))
+    lone = encoded("rgb", drawn("rgb", (20, 30)))
+    for module in (learned, mixed):
+        monkeypatch.setattr(module, "MAX_LEARNED_PIXELS", 599)
+    for one in (group, same):
+        with pytest.raises(FormatError, match="limit of 599 pixels"):
+            decode_learned(VAES["rgb"], one)
+    decode_learned(VAES["rgb"], lone)

@@ -1,0 +1,254 @@
+"""Layers that learn: that nothing leaves the exact range, Adam operation by operation, and its machine code."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models_for_tests import random_linear, tiny_local
+
+from bbcompress.coder.kernel_cache import Kernel, _with_compiled_helpers
+from bbcompress.errors import ModelError
+from bbcompress.exact import learning_kernels, mixture_kernels
+from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
+from bbcompress.exact.learning import BIAS_CLAMP, INPUT_LIMIT, MAX_UNIT, LearningLayer, Parameters
+from bbcompress.exact.learning_kernels import LEAST_MOMENT
+from bbcompress.exact.tables import table
+from bbcompress.models import learning_kernels as network_kernels
+from bbcompress.models.learning_network import learning_layers
+
+RATE = 500
+
+
+def layer(outputs: int = 5, inputs: int = 9, limit: int = 255, seed: int = 0) -> LearningLayer:
+    """A random layer with inputs up to limit."""
+    weights = random_linear(np.random.default_rng(seed), inputs, 6, np.full(outputs, 6), True, 0.5, 9)
+    return LearningLayer(replace(weights, limit=1023), np.full(inputs, limit, np.int64))
+
+
+def gradients(parameters: Parameters, random: np.random.Generator, largest: int) -> None:
+    """Integer gradients of up to `largest` in magnitude, a fifth of them 0."""
+    for gradient in parameters.gradient:
+        gradient[:] = random.integers(-largest, largest, gradient.shape, endpoint=True)
+        gradient[random.random(gradient.shape) < 0.2] = 0
+
+
+# The proof
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, INPUT_LIMIT))
+def test_no_sum_can_leave_the_exact_range(outputs: int, inputs: int, limit: int) -> None:
+    weights = LinearWeights(
+        np.zeros((outputs, inputs), np.int64), np.zeros(outputs, np.int64), 9, 6, np.full(outputs, 6), True, 1023
+    )
+    clamp = LearningLayer(weights, np.full(inputs, limit, np.int64)).weight_clamp
+    # Python's integers, at the worst weights, inputs and gradients there may be
+    assert inputs * limit * clamp + BIAS_CLAMP <= EXACT_LIMIT // 2
+    assert outputs * GRADIENT_LIMIT * clamp <= EXACT_LIMIT // 2
+    assert MAX_UNIT * GRADIENT_LIMIT * limit <= EXACT_LIMIT // 2
+    # and it is the largest such number
+    more = clamp + 1
+    assert max(inputs * limit * more + BIAS_CLAMP, outputs * GRADIENT_LIMIT * more) > EXACT_LIMIT // 2
+
+
+@pytest.mark.parametrize("rate", [1, RATE, 1_000_000])
+def test_weights_stay_within_their_clamps_whatever_the_gradients(rate: int) -> None:
+    one = layer(outputs=400)
+    parameters, random = Parameters([one], rate), np.random.default_rng(1)
+    largest = MAX_UNIT * GRADIENT_LIMIT * INPUT_LIMIT
+    direction = random.choice([-largest, largest], parameters.gradient[0].shape)
+    before = parameters._master.copy()
+    for step in range(60):
+        parameters.gradient[0][:] = direction if step % 20 else -direction
+        parameters.step(1 if step % 2 else MAX_UNIT)
+        assert (np.abs(parameters.exact[0]) <= one.clamps).all()
+        assert (parameters.exact[0] == np.floor(parameters.exact[0])).all()
+        assert np.isfinite(parameters._master).all()
+        moved = np.abs(parameters._master - before).max()
+        assert moved <= 73 * rate * 1e-6
+        before = parameters._master.copy()
+    assert (np.abs(parameters.exact[0]) == one.clamps).any() == (rate == 1_000_000)
+
+
+def test_models_beyond_the_clamps_do_not_learn() -> None:
+    good = layer()
+    with pytest.raises(ModelError, match="activations"):
+        LearningLayer(good.weights, np.full(9, INPUT_LIMIT + 1, np.int64))
+    weight = good.weights.weight.copy()
+    weight[2, 3] = -good.weight_clamp - 1
+    with pytest.raises(ModelError, match="weights"):
+        LearningLayer(replace(good.weights, weight=weight), good.limits)
+    weight[2, 3] = -good.weight_clamp
+    LearningLayer(replace(good.weights, weight=weight), good.limits)
+
+
+def test_single_precision_exactly_where_the_bound_allows_it() -> None:
+    parameters = Parameters([layer(limit=1000, seed=3)], 1_000_000)
+    random, seen = np.random.default_rng(2), set()
+    for _ in range(40):
+        gradients(parameters, random, 1 << 30)
+        parameters.step(100)
+        largest = int((np.abs(parameters.exact[0]) * np.append(np.full(9, 1000), 1)).sum(axis=1).max())
+        assert parameters.is_single[0] == (largest < SINGLE_LIMIT)
+        assert np.array_equal(parameters.single[0], parameters.exact[0].astype(np.float32))
+        seen.add(parameters.is_single[0])
+    assert seen == {True, False}
+
+
+# Adam
+
+
+def reference_step(state: dict[str, Any], gradient: list[int], pixels: int) -> None:
+    """docs/format.md, "Learning", in Python's floats, for one matrix given as lists by weight."""
+    state["p1"], state["p2"] = state["p1"] * 0.9, state["p2"] * 0.999
+    rate, correction = (RATE * 1e-6) / (1.0 - state["p1"]), 1.0 / (1.0 - state["p2"])
+    share = 1.0 / pixels
+    for k, total in enumerate(gradient):
+        g = (total * share) * state["unit"][k]
+        m = state["m"][k] * 0.9 + g * (1.0 - 0.9)
+        state["m"][k] = m = m if abs(m) >= 2.0**-100 else 0.0
+        state["v"][k] = v = state["v"][k] * 0.999 + (g * g) * (1.0 - 0.999)
+        state["w"][k] -= (m * rate) / (math.sqrt(v * correction) + 1e-8)
+
+
+def test_every_operation_is_the_one_of_the_format() -> None:
+    one = layer()
+    parameters, random = Parameters([one], RATE), np.random.default_rng(4)
+    rows, columns = one.shape
+    state: dict[str, Any] = {"p1": 1.0, "p2": 1.0, "m": [0.0] * rows * columns, "v": [0.0] * rows * columns}
+    state["w"] = (one.matrix / one.scales).reshape(-1).tolist()
+    state["unit"] = np.tile(one.units, rows).tolist()
+    for step in range(30):
+        gradients(parameters, random, 1 << (10 + step))
+        integers = [int(value) for value in parameters.gradient[0].reshape(-1)]
+        parameters.step(97 + step)
+        reference_step(state, integers, 97 + step)
+        assert parameters._master.tolist() == state["w"]
+        grid = [math.floor(w * s + 0.5) for w, s in zip(state["w"], np.tile(one.scales, rows).tolist(), strict=True)]
+        assert parameters.exact[0].reshape(-1).tolist() == grid
+
+
+def test_a_moment_that_only_fades_becomes_zero() -> None:
+    parameters = Parameters([layer()], RATE)
+    parameters.gradient[0][:] = 1
+    parameters.step(4096)
+    least = []
+    for _ in range(800):
+        parameters.gradient[0][:] = 0
+        parameters.step(4096)
+        least.append(float(np.abs(parameters._first).min()))
+    assert least[0] >= LEAST_MOMENT
+    assert least[-1] == 0.0
+    assert not any(0 < moment < LEAST_MOMENT for moment in least)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    layers = learning_layers(tiny_local().pixel_network)
+    parameters, random = Parameters(layers, RATE), np.random.default_rng(5)
+    gradients(parameters, random, 1 << 20)
+    parameters.step(128)
+    copy = parameters.copy()
+    kept = [matrix.copy() for matrix in parameters.exact]
+    gradients(copy, random, 1 << 20)
+    copy.step(128)
+    assert all(np.array_equal(a, b) for a, b in zip(parameters.exact, kept, strict=True))
+    for matrix, other in zip(parameters.gradient, copy.gradient, strict=True):
+        matrix[:] = 0
+        other[:] = 0
+    again = parameters.copy()
+    parameters.step(128)
+    again.step(128)
+    assert np.array_equal(parameters._master, again._master)
+    assert not np.array_equal(parameters._master, copy._master)
+
+
+# Machine code
+
+FLOATS, INTS = np.zeros(1), np.zeros(1, np.int64)
+MATRIX, SINGLES = np.zeros((1, 1)), np.zeros((1, 1), np.float32)
+KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
+    "adam_step": (
+        learning_kernels.adam_step,
+        (*[FLOATS] * 5, np.zeros(1, np.float32), 0, 1, *[FLOATS] * 3, INTS, 0.1, 0.1, 0.1),
+    ),
+    "mixture_gradient": (
+        mixture_kernels.mixture_gradient,
+        (INTS, INTS, np.zeros((1, 5)), table("sigmoid"), table("exp_negative"), np.zeros((1, 5))),
+    ),
+    "head_layer": (network_kernels.head_layer, (MATRIX, MATRIX, MATRIX, MATRIX, 0, 0, 0, 1, 1.0, 1.0)),
+    "backward_layer": (network_kernels.backward_layer, (MATRIX, MATRIX, 0, 0, 1, 1.0)),
+    "output_layer": (network_kernels.output_layer, (MATRIX, 0, 0, FLOATS, 1.0)),
+    "relu_double": (network_kernels.relu_double, (MATRIX, SINGLES, MATRIX, 0, 0, 1, 1.0, 1.0)),
+    "relu_single": (
+        network_kernels.relu_single,
+        (SINGLES, SINGLES, MATRIX, 0, 0, 1, np.float32(1), np.float32(1)),
+    ),
+}
+TARGETS = {
+    "haswell": "x86_64-unknown-linux-gnu",
+    "neoverse-n1": "aarch64-unknown-linux-gnu",
+    "apple-m1": "arm64-apple-darwin",
+}
+FUSED = re.compile(r"\b(fmadd|fmsub|fnmadd|fnmsub|fmla|fmls|vfn?m(?:add|sub)\w*)\b")
+
+
+def fused_operations(kernel: Kernel, arguments: tuple[Any, ...], fastmath: Any) -> dict[str, int]:
+    """How many fused multiply-adds the kernel's machine code has for each target."""
+    numba, llvm = importlib.import_module("numba"), importlib.import_module("llvmlite.binding")
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    compiled = numba.njit(nogil=True, error_model=kernel._error_model, fastmath=fastmath)(
+        _with_compiled_helpers(kernel._function)
+    )
+    compiled.compile(tuple(numba.typeof(argument) for argument in arguments))
+    code = next(iter(compiled.inspect_llvm().values()))
+    code = re.sub(r'target datalayout = ".*"\n|"target-(cpu|features)"="[^"]*"', "", code)
+    # counting references, in operations of the processor at hand
+    code = re.sub(r"(%\S+ = )(?:tail )?call i8 @llvm\.x86\.atomic[^\n]*", r"\1add i8 0, 0", code)
+    found = {}
+    for processor, triple in TARGETS.items():
+        module = llvm.parse_assembly(re.sub(r'target triple = ".*"', f'target triple = "{triple}"', code))
+        machine = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=3)
+        found[processor] = len(FUSED.findall(machine.emit_assembly(module)))
+    return found
+
+
+@pytest.mark.parametrize("name", list(KERNELS))
+def test_no_multiplication_is_fused_with_an_addition(name: str) -> None:
+    numba = importlib.import_module("numba")
+    if numba.config.DISABLE_JIT:
+        pytest.skip("nothing is compiled")
+    kernel, arguments = KERNELS[name]
+    assert not any(fused_operations(kernel, arguments, False).values())
+
+
+@pytest.mark.parametrize("name", ["adam_step", "mixture_gradient"])
+def test_control_of_fused_operations(name: str) -> None:
+    numba = importlib.import_module("numba")
+    if numba.config.DISABLE_JIT:
+        pytest.skip("nothing is compiled")
+    kernel, arguments = KERNELS[name]
+    assert all(fused_operations(kernel, arguments, {"contract"}).values())
+
+
+def test_interpreted_as_compiled() -> None:
+    results = []
+    for step in (learning_kernels.adam_step, learning_kernels.adam_step._function):
+        random = np.random.default_rng(6)
+        one = layer()
+        master, first, second = random.normal(0, 1, (3, 50)) * [[1], [1e-3], [0]]
+        second += first**2
+        gradient = np.floor(random.normal(0, 1e6, 50))
+        exact, single = np.empty(50), np.empty(50, np.float32)
+        limits = np.append(one.limits, 1)
+        columns = one.scales, one.units, one.clamps, limits
+        largest = step(master, first, second, gradient, exact, single, 0, 5, *columns, 1 / 97, 0.003, 1.7)
+        results.append([int(largest)] + [array.tobytes() for array in (master, first, second, exact, single)])
+    assert results[0] == results[1]
