@@ -199,6 +199,7 @@ def test_reference(run: Run) -> None:
         assert batches
         assert direct + sum(batches) == {LOCAL: 7 * 6, RESNET: TILES}.get(name, IMAGES)  # strips
         assert coded["decoded"]
+    assert answer["learned"]["decoded"]
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "numpy"])
@@ -207,6 +208,9 @@ def test_same_bytes_and_same_pixels(run: Run, name: str) -> None:
     assert all(coded["decoded"] for coded in answer["coded"].values())
     assert all(coded["kept"] for coded in answer["coded"].values())  # what the program around has set
     assert answer["coded"] == reference["coded"]
+    assert answer["learned"]["decoded"]
+    assert answer["learned"]["kept"]
+    assert answer["learned"] == reference["learned"]
 
 
 @pytest.mark.parametrize(

@@ -17,26 +17,32 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs import direct
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, decode_group, encode_group
+from bbcompress.codecs.learned import decode_learned, encode_learned
 from bbcompress.codecs.refinement import refinements
+from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import Message
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.models import resnet
 from bbcompress.models.checkpoint import load
+from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
 
 STEPS, RATE, LANES, CONTEXT = 3, 20_000, 3, b"exactness"
+LEARNING = Learning(2_000, 16)
 LOCAL, RESNET = "local", "resnet"
 MODELS = (*LIKELIHOODS, LOCAL, RESNET)
 SEARCH_STEPS = 8
@@ -238,6 +244,35 @@ def code(folder: Path, device: str, compute_batch: int, write: bool, around: str
     }
 
 
+def learned(folder: Path, device: str, compute_batch: int, write: bool, around: str) -> dict[str, Any]:
+    """Encode the local model's images as it learns from them, and decode the folder's payload."""
+    model = model_of(load(folder / LOCAL), backend_of(device))
+    assert isinstance(model, ExactLocalVAE)
+    images = list(np.load(folder / LOCAL / "images.npy"))
+    header = GroupHeader(count=len(images), model=model.weights.id[:4], learning=LEARNING)
+    settings = CodingSettings(steps=STEPS, learning_rate=RATE, compute_batch=compute_batch)
+    x = Strips.all_of(Canvas.of(np.stack(images), model.weights.tile))
+    with contextmanager(AROUND[around])():
+        before = settings_now()
+        group = encode_learned(model, images, header, settings)
+        if write:
+            (folder / LOCAL / "learned").write_bytes(group.payload)
+        stored = replace(group, payload=(folder / LOCAL / "learned").read_bytes())
+        decoded = decode_learned(model, stored)
+        parameters = model.parameters(LEARNING.rate)
+        with exact_arithmetic():
+            z = np.zeros((x.row_count, model.weights.latents), np.int64)
+            length = model.learning_coder(parameters, LEARNING.unit).length(model.features(z), x)
+        kept = before == settings_now()
+    return {
+        "payload": hashlib.sha256(group.payload).hexdigest(),
+        "decoded": all(np.array_equal(found, image) for found, image in zip(decoded, images, strict=True)),
+        "length": length,
+        "weights": digest(parameters._master, parameters._first, parameters._second, *parameters.exact),
+        "kept": kept,
+    }
+
+
 def operands() -> tuple[Any, Any]:
     """A batch of 40 images and a layer of 500 units that are no integers."""
     random = np.random.default_rng(0)
@@ -310,11 +345,14 @@ def main() -> None:
     result: dict[str, Any] = {
         name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags, around) for name in MODELS
     }
+    of_learning = learned(Path(folder), device, int(compute_batch), "--write" in flags, around)
     with contextmanager(AROUND[around])():
         controls = numpy_controls() if device == "numpy" else torch_controls(device)
     if "--numba" in flags:
         controls["numba"] = numba_control()
-    json.dump({"coded": result, "controls": controls, "torch": "torch" in sys.modules}, sys.stdout)
+    json.dump(
+        {"coded": result, "learned": of_learning, "controls": controls, "torch": "torch" in sys.modules}, sys.stdout
+    )
 
 
 if __name__ == "__main__":
