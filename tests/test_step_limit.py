@@ -18,7 +18,8 @@ from PIL import Image
 
 import bbcompress as bbc
 from bbcompress.archive.container import parse_lone
-from bbcompress.bench.measure import Schedule, load_data, measure
+from bbcompress.bench.measure import load_data, measure
+from bbcompress.bench.schedule import Schedule
 from bbcompress.cli import main
 from bbcompress.codecs.groups import decode_images
 from bbcompress.integrations.torch_data import pixels_tensor

@@ -14,7 +14,7 @@ from bbcompress.cli.options import force_option, model_option, path_argument, qu
 from bbcompress.cli.progress import set_up_notices
 
 if TYPE_CHECKING:
-    from bbcompress.bench.measure import Row
+    from bbcompress.bench.report import Row
 
 
 @main.command()
@@ -56,22 +56,25 @@ def bench(
     Each PATH is an image or a folder of images. All of them are written to one archive, which is read back and
     compared; times are of a process that has loaded models and kernels.
     """
-    from bbcompress.bench import measure as bench
+    from bbcompress.bench.measure import load_data, measure
+    from bbcompress.bench.outputs import check_targets, write
+    from bbcompress.bench.report import format_report
+    from bbcompress.bench.schedule import Schedule, parse_encoders, parse_steps
 
-    schedule = bench.Schedule(bench.parse_encoders(encoders), bench.parse_steps(steps), model, lr, repeat)
-    bench.check_targets(json_file, plots, force)
+    schedule = Schedule(parse_encoders(encoders), parse_steps(steps), model, lr, repeat)
+    check_targets(json_file, plots, force)
     set_up_notices(quiet)
     outputs = [*([] if json_file is None else [json_file]), *plots]
-    loaded = bench.load_data(paths, data, data_dir, images, quiet, outputs)
+    loaded = load_data(paths, data, data_dir, images, quiet, outputs)
     watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    report = bench.measure(loaded, schedule, _echo_row if watched else None)
-    bench.write(report, json_file, plots, force)
+    report = measure(loaded, schedule, _echo_row if watched else None)
+    write(report, json_file, plots, force)
     if not quiet:
-        for line in bench.format_report(report).splitlines():
+        for line in format_report(report).splitlines():
             say(line)
 
 
 def _echo_row(row: Row) -> None:
-    from bbcompress.bench.measure import format_row
+    from bbcompress.bench.report import format_row
 
     say(format_row(row), err=True)

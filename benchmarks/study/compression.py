@@ -18,6 +18,8 @@ import numpy as np
 from study import LR, Study, main
 
 from bbcompress.bench import measure as bench
+from bbcompress.bench.report import Data
+from bbcompress.bench.schedule import Schedule
 from bbcompress.images.image import PixelImage
 from bbcompress.models.zoo import Zoo
 from bbcompress.training.checkpoints.log import save_json
@@ -93,11 +95,11 @@ def _measure(study: Study, pixels: str, folder: Path) -> dict[str, Any]:
     if path.exists():
         return dict(json.loads(path.read_text()))
     steps = QUICK_STEPS if study.quick else STEPS
-    schedule = bench.Schedule(
+    schedule = Schedule(
         tuple(ENCODERS), steps, str(folder), STEP_RATE, repeats=study.length(REPEATS) if steps == STEPS else 1
     )
     with MODELS_ALONE:
-        report = bench.measure(bench.Data(TITLES[pixels], _images(study, pixels, count)), schedule)
+        report = bench.measure(Data(TITLES[pixels], _images(study, pixels, count)), schedule)
     found = report.as_json()
     found["schedule"]["model"] = entry.name  # where it lies on one machine is nobody else's business
     found["card"] = entry.card

@@ -22,7 +22,10 @@ from PIL import Image
 
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.bench import measure as bench
-from bbcompress.bench.measure import Data, Report, Row, Schedule, load_data, measure, parse_encoders, parse_steps
+from bbcompress.bench.measure import load_data, measure
+from bbcompress.bench.plot import plot
+from bbcompress.bench.report import NET_SAMPLES, Data, Report, Row, format_findings, format_report, format_row
+from bbcompress.bench.schedule import Schedule, parse_encoders, parse_steps
 from bbcompress.cli import main
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
@@ -219,7 +222,7 @@ def test_json(description: dict[str, Any]) -> None:
     }  # fmt: skip
     assert description["schedule"] == {
         "encoders": ["baseline", "rha"], "K": [0, 1, 2], "model": None, "learning_rate": 0.01, "repeats": 2,
-        "net_samples": bench.NET_SAMPLES,
+        "net_samples": NET_SAMPLES,
     }  # fmt: skip
     assert set(description["machine"]) == {
         "processor", "machine", "cores", "system", "python", "packages", "load_average"
@@ -311,7 +314,7 @@ def test_progress_and_kernels_compiled_before() -> None:
     assert [row.compress[0] for row in report.rows] == [row.compress[0] for row in seen[:2]]
     assert re.fullmatch(
         r"rha, K = 0: \d+ bytes, \d\.\d{4} bits/dim, [\d.]+ ms an image to compress, [\d.]+ to decompress",
-        bench.format_row(seen[0]),
+        format_row(seen[0]),
     )
 
 
@@ -369,7 +372,7 @@ def test_mixed_images(work: Path) -> None:
         codec = item_codec(encode_item(read_image(folder / "colour.png")))
         assert row.coders == {f"fallback {codec}": 1, "tiny-binary": 3, "tiny-grey": 1}
         assert row.size == archive_size(data.images, Options(encoder=row.encoder, steps=row.steps))
-    text = bench.format_report(report)
+    text = format_report(report)
     assert " net " not in text
     assert "note: the fallback took 1 of 5 images; encoder and K are nothing to it" in text
     assert "note: 1 of 5 images, alone of their size, were coded without encoder and K" in text
@@ -417,40 +420,40 @@ def made_report(*rows: Row) -> Report:
 def test_findings() -> None:
     baseline = [made_row("baseline", *values) for values in ((0, 200, 1, 2), (1, 190, 2, 3), (2, 150, 4, 5))]
     report = made_report(*baseline, made_row("rha", 0, 190, 1, 2), made_row("rha", 2, 152, 3, 3))
-    assert bench.format_findings(report) == [
+    assert format_findings(report) == [
         "baseline: -25.00% bytes with K = 2 against K = 0",
         "rha: -20.00% bytes with K = 2 against K = 0",
         "baseline reaches rha's size at K = 0, 190 bytes, with K = 1: +100.0% time to compress, +50.0% to decompress",
     ]
     assert report.gain("rha") == pytest.approx(0.2)
     never = made_report(*baseline, made_row("rha", 0, 149, 1, 2), made_row("rha", 2, 149, 1, 2))
-    assert bench.format_findings(never)[1:] == [
+    assert format_findings(never)[1:] == [
         "rha: +0.00% bytes with K = 2 against K = 0",
         "baseline does not reach rha's size at K = 0, 149 bytes",
     ]
     assert never.as_json()["baseline_reaches_rha_at_K_0"] is None
     alone = made_report(baseline[0])
-    assert bench.format_findings(alone) == []
+    assert format_findings(alone) == []
     assert "baseline_reaches_rha_at_K_0" not in alone.as_json()
 
 
 def test_a_note_of_the_fallback_in_some_rows() -> None:
     rows = [replace(made_row("rha", k, 100, 1, 1), coders={"fallback PNG": k} if k else {"m": 1}) for k in (0, 1)]
-    assert "note: the fallback took 0 to 1 of 1 images" in "\n".join(bench.format_findings(made_report(*rows)))
+    assert "note: the fallback took 0 to 1 of 1 images" in "\n".join(format_findings(made_report(*rows)))
 
 
 def test_a_note_of_a_busy_machine() -> None:
     rows = [replace(made_row("rha", k, 100, 1, 1), load=load) for k, load in enumerate((3.5, None))]
     note = "note: the load average was up to 3.5 on 2 cores: times are those of a busy machine"
-    assert bench.format_findings(made_report(*rows))[-1] == note
-    assert note not in bench.format_findings(made_report(rows[1]))
-    assert len(bench.format_findings(made_report(replace(rows[0], load=3.0)))) == 0
+    assert format_findings(made_report(*rows))[-1] == note
+    assert note not in format_findings(made_report(rows[1]))
+    assert len(format_findings(made_report(replace(rows[0], load=3.0)))) == 0
 
 
 def test_an_svg_is_reproducible() -> None:
     report = made_report(made_row("rha", 0, 200, 1, 2), made_row("rha", 1, 190, 2, 3))
-    svg = bench.plot(report, "svg")
-    assert svg == bench.plot(report, "svg")
+    svg = plot(report, "svg")
+    assert svg == plot(report, "svg")
     assert b"1 image; Abacus $1$ 2_3<" in svg  # no mathematics
 
 

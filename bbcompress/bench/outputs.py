@@ -1,0 +1,36 @@
+"""The files that a report is written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bbcompress.bench.plot import FORMATS, figure_class, plot
+from bbcompress.bench.report import Report
+from bbcompress.errors import BBCError
+from bbcompress.system import output
+
+
+def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool) -> None:
+    """Raises BBCError where what shall be written at the end could not be, so that nothing is measured in vain."""
+    targets = [*([] if json_file is None else [json_file]), *plots]
+    for path in targets:
+        if path in plots and path.suffix.lower() not in FORMATS:
+            raise BBCError(f"{path}: a plot's name ends with {' or '.join(FORMATS)}")
+        if not path.parent.is_dir():
+            raise BBCError(f"{path}: there is no folder {path.parent}")
+        output.refuse_existing(path, force)
+    if len(set(targets)) < len(targets):
+        raise BBCError("each file needs a name of its own")
+    if plots:
+        figure_class()
+
+
+def write(report: Report, json_file: Path | None, plots: Sequence[Path], force: bool) -> None:
+    """Write the report as JSON and as plots, PNG or SVG by their names. Raises BBCError."""
+    contents = {path: plot(report, path.suffix.lower()[1:]) for path in plots}
+    if json_file is not None:
+        contents[json_file] = (json.dumps(report.as_json(), indent=1) + "\n").encode()
+    for path, data in contents.items():
+        output.write_file(path, data, force)

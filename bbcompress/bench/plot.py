@@ -1,0 +1,54 @@
+"""Plots of a report, as files."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from bbcompress.bench.report import Report, heading
+from bbcompress.errors import NEEDS_MATPLOTLIB, BBCError
+
+FORMATS = (".png", ".svg")
+SVG_SALT = "bbc"
+"""Of the ids inside an SVG, which would be random without it."""
+
+
+def plot(report: Report, kind: str) -> bytes:
+    """BPD over the time to compress and over that to decompress an image, a line an encoder, as a file.
+
+    kind: png or svg; an SVG of the same report has the same bytes. Raises BBCError where matplotlib is missing.
+    """
+    make_figure = figure_class()
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": SVG_SALT, "svg.fonttype": "none"}):
+        figure = make_figure(figsize=(11, 4.5), layout="constrained")
+        figure.suptitle(heading(report), parse_math=False)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, direction in zip(panels, ("compress", "decompress"), strict=True):
+            for encoder in report.schedule.encoders:
+                rows = [row for row in report.rows if row.encoder == encoder]
+                x = [1000 * min(getattr(row, direction)) for row in rows]
+                y = [row.bpd for row in rows]
+                axes.plot(x, y, marker="o", markersize=4, label=encoder)
+                for row, place in zip(rows, zip(x, y, strict=True), strict=True):
+                    axes.annotate(f"K={row.steps}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axes.set_xlabel(f"milliseconds an image to {direction}")
+            axes.set_xlim(left=0)
+            axes.grid(alpha=0.3)
+        panels[0].set_ylabel("whole-file bits per dimension")
+        panels[0].legend()
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return out.getvalue()
+
+
+def figure_class() -> Any:
+    """matplotlib's Figure. Raises BBCError where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "matplotlib":
+            raise
+        raise BBCError(f"a plot {NEEDS_MATPLOTLIB}") from None
+    return Figure
