@@ -33,6 +33,7 @@ error is one line on stderr.
         ("1", "an error: nothing is written, and what was there is as it was"),
         ("1", "a part is done, and a line names each thing that is not: `compress` and `add` skipped files that cannot "
               "be read, `decompress --keep-going` left out what is damaged"),
+        ("1", "of several files some failed, or `--rm` left one there: a line names each, and the others are done"),
         ("1", "`test` found damage"),
         ("2", "the command was used wrongly"),
         ("129", "SIGHUP came, the terminal was closed; nothing is left behind"),

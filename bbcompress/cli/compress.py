@@ -10,60 +10,174 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.inputs import about, echo_notes
-from bbcompress.cli.messages import say, tell
+from bbcompress.cli.inputs import about, count_of, echo_notes
+from bbcompress.cli.messages import human, say, tell
 from bbcompress.cli.options import (
     coding_options,
-    compressor_and_loader,
+    compressor_of,
     force_option,
+    loader_of,
+    one_output,
+    output_folder_option,
     output_option,
     path_argument,
     quiet_option,
+    refuse_unsafe_removal,
+    remove_option,
     skip_option,
+    stdout_option,
 )
 from bbcompress.cli.progress import progress, set_up_notices
+from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
 
 if TYPE_CHECKING:
+    from bbcompress.pipeline.compressor import Compressor
     from bbcompress.pipeline.options import Summary
+    from bbcompress.pipeline.targets import Outputs
+
+NAMED = 3
+"""Paths that a line names, of all that it counts."""
 
 
 @main.command()
 @path_argument("inputs", "INPUT...", nargs=-1, required=True)
-@output_option("The file to write; - is stdout. [default: image.bbc beside one image]")
+@output_option(
+    "The file to write, an archive of several images; - is stdout. An existing folder is as of --output-dir."
+)
+@output_folder_option
+@stdout_option
+@remove_option
 @skip_option
 @coding_options
 @force_option
 @quiet_option
 def compress(
-    inputs: tuple[str, ...], output: str | None, skip: bool | None, force: bool, quiet: bool, **coding: Any
+    inputs: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
+    to_stdout: bool,
+    remove: bool,
+    skip: bool | None,
+    force: bool,
+    quiet: bool,
+    **coding: Any,
 ) -> None:
-    """Compress an image, or folders and several images into one archive.
+    """Compress images, each into a file beside it, and folders, each into an archive.
 
-    Each INPUT is an image, a folder of images, or - for an image on stdin. The images of one folder are named by their
-    paths in it; those of several inputs begin with the folder's own name, and with those above it where two folders
-    have the same.
+    Each INPUT is an image, a folder of images, or - for an image on stdin: a.png becomes a.bbc, the folder set becomes
+    set.bbc. With -o OUT.bbc all inputs become one file, an archive where they are several images or a folder. The
+    images of one folder are named by their paths in it; those of several inputs begin with the folder's own name, and
+    with those above it where two folders have the same.
+
+    --rm leaves what cannot be deleted safely, and says why: symbolic links, files that changed meanwhile, and files of
+    which more than pixels and metadata would be lost, such as JPEGs. Folders are never deleted.
     """
-    from bbcompress.pipeline.packing import Packing, check_output, is_lone
-    from bbcompress.system.output import write_standard_output
+    from bbcompress.pipeline.packing import check_output
+    from bbcompress.pipeline.targets import Outputs, made_folder, packed_target, plan, refuse_foreign_suffix
 
-    if not is_lone(inputs) and output is None:
-        raise click.UsageError("several images and folders need -o OUT.bbc")
+    output = one_output(output, output_dir, to_stdout)
     if len(inputs) > 1 and "-" in inputs:
         raise click.UsageError("- cannot be one of several inputs")
-    target = _compress_target(inputs[0], output)
-    check_output(inputs, target, force)
-    set_up_notices(quiet)
-    packing = Packing(inputs, target, *compressor_and_loader(**coding), skip, force)
-    with progress("compress", quiet, packing.expected_pixels) as advance:
-        summary = packing.write(advance)
-    if packing.data is not None:
-        write_standard_output(packing.data)
-    if not quiet:
-        echo_notes(packing.notes(summary))
-        line = _compressed(inputs, target, packing.size, summary)
-        say(f"{line}{_count_skipped(packing.skipped)}", err=target is None)
-    _tell_of_skipped(packing.skipped)
+    if inputs == ("-",) and output is None and output_dir is None:
+        output = "-"
+    if remove:
+        refuse_unsafe_removal(output, inputs, no_verify=coding["no_verify"], strip=coding["strip"])
+    if output is not None and output != "-":
+        if Path(output).is_dir():
+            output, output_dir = None, output
+        elif output.endswith(("/", os.sep)):
+            raise BBCError(f"{output} is a folder: name the file to write")
+        else:
+            check_output(inputs, Path(output), force)
+            refuse_foreign_suffix(output)
+    if output is not None:
+        work = _Compression(inputs, skip, force, quiet, remove, coding)
+        work.compress(inputs, None if output == "-" else Path(output))
+        work.several.end()
+        return
+    folder = None if output_dir is None else Path(output_dir)
+    if inputs == ("-",):
+        raise click.UsageError("say with -o which file to write")
+    work = _Compression(inputs, skip, force, quiet, remove, coding)
+    sources = work.several.that_allow(lambda source: packed_target(source, folder))
+    jobs, repeated = plan(sources, lambda source: packed_target(source, folder))
+    outputs = Outputs(inputs)
+    if repeated and not quiet:
+        tell(f"note: {count_of(len(repeated), 'input')} given again and taken once: {', '.join(repeated[:NAMED])}")
+    with made_folder(folder):
+        for source, target in jobs:
+            with work.several.one(source):
+                work.compress([source], target, outputs)
+    if len(jobs) > 1 and not quiet:
+        work.say_total()
+    work.several.end()
+
+
+class _Compression:
+    """Files that a command writes: what they have in common."""
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        skip: bool | None,
+        force: bool,
+        quiet: bool,
+        remove: bool,
+        coding: dict[str, Any],
+    ) -> None:
+        """Raises BBCError where an option cannot be met."""
+        self.several = Several(inputs)
+        self._skip, self._force, self._quiet, self._remove = skip, force, quiet, remove
+        self._coding = coding
+        self._compressor: Compressor | None = None
+        self._written = self._before = self._after = 0
+
+    def compress(self, inputs: Sequence[str], target: Path | None, outputs: Outputs | None = None) -> None:
+        """Write one file, say so, and delete what it was made of where that is asked for. Raises BBCError."""
+        from bbcompress.pipeline.packing import Packing, check_output
+        from bbcompress.system.output import write_standard_output
+
+        check_output(inputs, target, self._force)
+        if outputs is not None and target is not None:
+            outputs.check(target)
+        set_up_notices(self._quiet)
+        loader = loader_of(**self._coding)
+        if self._compressor is None:
+            self._compressor = compressor_of(**self._coding)
+        packing = Packing(inputs, target, self._compressor, loader, self._skip, self._force)
+        with progress("compress", self._quiet, packing.expected_pixels) as advance:
+            summary = packing.write(advance)
+        if outputs is not None and target is not None:
+            outputs.written(target)
+        if packing.data is not None:
+            write_standard_output(packing.data)
+        self._written += 1
+        self._before += packing.size
+        self._after += summary.size
+        if not self._quiet:
+            echo_notes(self._named(packing.notes(summary), inputs))
+            line = _compressed(inputs, target, packing.size, summary)
+            say(f"{line}{_count_skipped(packing.skipped)}", err=target is None)
+        if _tell_of_skipped(packing.skipped):
+            self.several.fail()
+        if self._remove:
+            for line in packing.remove_sources():
+                tell(f"not deleted: {line}")
+                self.several.fail()
+
+    def say_total(self) -> None:
+        """A line on all files that were written."""
+        if self._written:
+            sizes = f"{self._before} -> {self._after} bytes"
+            say(f"{self._written} files  {sizes}{human(self._before, self._after)}  {self._before / self._after:.2f}x")
+
+    def _named(self, notes: Sequence[str], inputs: Sequence[str]) -> list[str]:
+        """Notes, with the name of what they are about where the command has several."""
+        if self.several.alone or len(inputs) > 1:
+            return list(notes)
+        kinds = (note.partition(": ") for note in notes)
+        return [f"{kind}: {inputs[0]}: {text}" for kind, _, text in kinds]
 
 
 @main.command()
@@ -87,7 +201,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
-    compressor, loader = compressor_and_loader(**coding)
+    compressor, loader = compressor_of(**coding), loader_of(**coding)
     reading = find(inputs, loader, skip, Path(archive))
     with open_to_add(Path(archive)) as file:
         with about(archive):
@@ -111,21 +225,11 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     if not quiet:
         echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
         say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{_count_skipped(reading.skipped)}")
-    _tell_of_skipped(reading.skipped)
+    if _tell_of_skipped(reading.skipped):
+        click.get_current_context().exit(1)
 
 
-def _compress_target(source: str, output: str | None) -> Path | None:
-    """Where to write; None is stdout."""
-    from bbcompress.archive.signature import SUFFIX
-
-    if output == "-" or (output is None and source == "-"):
-        return None
-    if output is not None and output.endswith(("/", os.sep)):
-        raise BBCError(f"{output} is a folder: name the file to write")
-    return Path(output) if output is not None else Path(source).with_suffix(SUFFIX)
-
-
-def _compressed(inputs: tuple[str, ...], target: Path | None, size: int, summary: Summary) -> str:
+def _compressed(inputs: Sequence[str], target: Path | None, size: int, summary: Summary) -> str:
     """The one line that compress prints."""
     what = inputs[0] if len(inputs) == 1 else f"{len(inputs)} inputs"
     coders = ", ".join(
@@ -133,7 +237,8 @@ def _compressed(inputs: tuple[str, ...], target: Path | None, size: int, summary
     )
     ratio = f"{size / summary.size:.2f}x"
     rate = f"{summary.bits_per_dimension:.4f} bits/dim"
-    return f"{what} -> {target or 'stdout'}  {size} -> {summary.size} bytes  {ratio}  {rate}  ({coders})"
+    sizes = f"{size} -> {summary.size} bytes{human(size, summary.size)}"
+    return f"{what} -> {target or 'stdout'}  {sizes}  {ratio}  {rate}  ({coders})"
 
 
 def _count_skipped(reasons: Sequence[str]) -> str:
@@ -141,9 +246,8 @@ def _count_skipped(reasons: Sequence[str]) -> str:
     return f"  {len(reasons)} file{'s' * (len(reasons) != 1)} skipped" if reasons else ""
 
 
-def _tell_of_skipped(reasons: Sequence[str]) -> None:
-    """A line for each file that could not be read; if there is one, the command ends with status 1."""
+def _tell_of_skipped(reasons: Sequence[str]) -> bool:
+    """A line for each file that could not be read; whether there is one: the command ends with status 1 then."""
     for reason in reasons:
         tell(f"skipped: {reason}")
-    if reasons:
-        click.get_current_context().exit(1)
+    return bool(reasons)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, count_of, echo_notes, open_file, tell_of_damage
-from bbcompress.cli.messages import say
+from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import (
     device_option,
     force_option,
@@ -18,26 +21,33 @@ from bbcompress.cli.options import (
     max_pixels_option,
     max_steps_option,
     model_option,
+    one_output,
     only_option,
+    output_folder_option,
     output_option,
     path_argument,
     quiet_option,
+    refuse_unsafe_removal,
+    remove_option,
+    stdout_option,
 )
 from bbcompress.cli.progress import progress
+from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
 from bbcompress.images.formats.registry import kind_of, written_kinds
 
 if TYPE_CHECKING:
     from bbcompress.images.image import PixelImage
     from bbcompress.pipeline.reader import GroupResult, Reader
-
-WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
-"""As in `writers`, which takes numpy and Pillow."""
+    from bbcompress.pipeline.targets import Outputs
 
 
 @main.command()
-@path_argument("file", "FILE.bbc")
-@output_option("The image, or for an archive the folder, to write; - is stdout.")
+@path_argument("files", "FILE.bbc...", nargs=-1, required=True)
+@output_option("The image, or for an archive the folder, to write; - is stdout. An image goes into an existing folder.")
+@output_folder_option
+@stdout_option
+@remove_option
 @click.option("--format", "form", type=click.Choice(tuple(written_kinds())),
               help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
@@ -51,73 +61,182 @@ WRITTEN_FORMATS = ("png", "tiff", "webp", "bmp", "gif", "ppm", "pgm", "pbm")
 @force_option
 @quiet_option
 def decompress(
-    file: str,
+    files: tuple[str, ...],
     output: str | None,
-    form: str | None,
-    strip: bool,
+    output_dir: str | None,
+    to_stdout: bool,
+    remove: bool,
     only: tuple[str, ...],
     keep_going: bool,
-    model: str | None,
-    device: str,
-    jobs: int | None,
-    max_pixels: int,
-    max_steps: int,
-    force: bool,
-    quiet: bool,
+    **options: Any,
 ) -> None:
-    """Bring back the images of a file; a format that would lose anything of one is refused."""
-    from bbcompress.pipeline.extraction import Extraction, as_file, attributes_of, suffix_of
-    from bbcompress.pipeline.loader import Stripped
-    from bbcompress.pipeline.sources import SameFile
-    from bbcompress.system.output import refuse_existing, write_file, write_standard_output
+    """Bring back the images of files; a format that would lose anything of one is refused.
 
-    with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going) as reader:
-        if not reader.is_archive:
-            if only:
-                raise BBCError(f"{file}: --only is for archives, and this is a lone image")
-            target = _decompress_target(file, output, "" if output is not None else suffix_of(reader, 0, form))
-            if output is not None and target is not None:
-                form = _format_of(target, form)
-            if target is not None:
-                if SameFile(target)(Path(file)):
-                    raise OutputExistsError(f"{target} is the file, and the output")
-                refuse_existing(target, force)
-            with progress("decompress", quiet, reader.expected_pixels) as advance:
-                _, image = next(reader.images(advance))
-                with about(file, ImageError):
-                    data, suffix, left_out = as_file(image, form, strip)
-                stripped = Stripped()
-                stripped.add(left_out)
-            if target is None:
-                write_standard_output(data)
+    a.bbc becomes a.png, or the folder a where it is an archive. --rm deletes only a file all of whose images are
+    written, and read back as they were.
+    """
+    from bbcompress.pipeline.sources import STANDARD_STREAM
+    from bbcompress.pipeline.targets import Outputs, made_folder, plan
+
+    output = one_output(output, output_dir, to_stdout)
+    if len(files) > 1 and output is not None:
+        raise click.UsageError("of several files the images go beside them, or into --output-dir DIR")
+    if len(files) > 1 and STANDARD_STREAM in files:
+        raise click.UsageError("- cannot be one of several files")
+    if files == (STANDARD_STREAM,) and output is None and output_dir is None:
+        output = STANDARD_STREAM
+    if remove:
+        unsafe = {"only": bool(only), "strip": options["strip"], "keep_going": keep_going}
+        refuse_unsafe_removal(output, files, **unsafe)
+    folder = None if output_dir is None else Path(output_dir)
+    if output is not None:
+        _Decompression(files, remove, only, keep_going, **options).decompress(files[0], output, None)
+        return
+    work = _Decompression(files, remove, only, keep_going, **options)
+    jobs, repeated = plan(work.several.that_allow(_check_suffix), lambda file: _beside(file, folder))
+    outputs = Outputs(files)
+    if repeated and not options["quiet"]:
+        tell(f"note: {count_of(len(repeated), 'file')} given again and taken once")
+    with made_folder(folder):
+        for file, place in jobs:
+            with work.several.one(file):
+                work.decompress(file, None, place, outputs)
+    work.several.end()
+
+
+class _Decompression:
+    """Files whose images a command brings back: what they have in common."""
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        remove: bool,
+        only: tuple[str, ...],
+        keep_going: bool,
+        form: str | None,
+        strip: bool,
+        model: str | None,
+        device: str,
+        jobs: int | None,
+        max_pixels: int,
+        max_steps: int,
+        force: bool,
+        quiet: bool,
+    ) -> None:
+        self.several = Several(files)
+        self._remove, self._only, self._keep_going, self._form, self._strip = remove, only, keep_going, form, strip
+        self._jobs, self._device, self._force, self._quiet = jobs, device, force, quiet
+        self._open = partial(
+            open_file,
+            model=model,
+            device=device,
+            quiet=quiet,
+            max_pixels=max_pixels,
+            max_steps=max_steps,
+            keep_going=keep_going,
+        )
+
+    def decompress(self, file: str, output: str | None, place: Path | None, outputs: Outputs | None = None) -> None:
+        """Write the images of a file, say so, and delete it where that is asked for.
+
+        output: as of -o. place: without it, of the image but for its suffix, or of an archive's folder. Raises
+        BBCError.
+        """
+        from bbcompress.pipeline.removal import Removal
+
+        removal = Removal()
+        if self._remove:
+            with suppress(OSError):  # which comes up again where it is opened
+                removal.take(Path(file))
+        with self._open(file) as reader:
+            if reader.is_archive:
+                damaged = self._archive(reader, file, output, place, outputs)
             else:
-                if output is None:
-                    target = target.with_suffix(suffix)
-                write_file(target, data, force, *attributes_of(file))
-            if not quiet:
-                echo_notes(stripped.notes())
-                say(
-                    f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}",
-                    err=target is None,
-                )
-            return
-        folder = _decompress_target(file, output, "")
-        if folder is None:
+                self._lone(reader, file, output, place, outputs)
+                damaged = False
+            tail = reader.tail.size
+        if damaged:
+            self.several.fail()
+            self.several.end_if_alone()
+        elif self._remove:
+            path = Path(file)
+            kept = {path: f"has {tail} bytes behind its images"} if tail else {}
+            for line in removal.remove([path], kept):
+                tell(f"not deleted: {line}")
+                self.several.fail()
+                self.several.end_if_alone()
+
+    def _lone(self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None) -> None:
+        from bbcompress.pipeline.extraction import as_file, attributes_of, suffix_of
+        from bbcompress.pipeline.loader import Stripped
+        from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
+        from bbcompress.system.output import refuse_existing, write_file, write_standard_output
+
+        if self._only:
+            raise BBCError(f"{file}: --only is for archives, and this is a lone image")
+        form = self._form
+        if output is not None and output != STANDARD_STREAM and Path(output).is_dir():
+            place, output = Path(output) / Path("image" if file == STANDARD_STREAM else file).stem, None
+        if output is not None:
+            target = None if output == STANDARD_STREAM else Path(output)
+            if target is not None:
+                form = _format_of(target, form)
+        else:
+            assert place is not None
+            target = _with_suffix(place, suffix_of(reader, 0, form))
+        if target is not None:
+            if SameFile(target)(Path(file)):
+                raise OutputExistsError(f"{target} is the file, and the output")
+            refuse_existing(target, self._force)
+            if outputs is not None:
+                outputs.check(target)
+        with progress("decompress", self._quiet, reader.expected_pixels) as advance:
+            _, image = next(reader.images(advance))
+            with about(file, ImageError):
+                data, suffix, left_out = as_file(image, form, self._strip, self._remove)
+            stripped = Stripped()
+            stripped.add(left_out)
+        if target is None:
+            write_standard_output(data)
+        else:
+            if output is None and place is not None:
+                target = _with_suffix(place, suffix)
+            write_file(target, data, self._force, *attributes_of(file))
+            if outputs is not None:
+                outputs.written(target)
+        if not self._quiet:
+            echo_notes(stripped.notes())
+            say(f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}", err=target is None)
+
+    def _archive(
+        self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None
+    ) -> bool:
+        """Whether anything was damaged."""
+        from bbcompress.pipeline.extraction import Extraction
+        from bbcompress.pipeline.sources import STANDARD_STREAM
+
+        if output == STANDARD_STREAM:
             raise click.UsageError("say with -o which folder to write")
+        folder = place if output is None else Path(output)
+        assert folder is not None
+        if outputs is not None:
+            outputs.check(folder)
         with about(file, BBCError):
-            extraction = Extraction(reader, folder, file, form, only, strip, force)
-        with progress("decompress", quiet, reader.expected_pixels) as advance:
-            extraction.write(advance, jobs_for(jobs, device), keep_going)
-        if not quiet:
+            extraction = Extraction(
+                reader, folder, file, self._form, self._only, self._strip, self._force, self._remove
+            )
+        with progress("decompress", self._quiet, reader.expected_pixels) as advance:
+            extraction.write(advance, jobs_for(self._jobs, self._device), self._keep_going)
+        if outputs is not None:
+            outputs.written(folder)
+        if not self._quiet:
             echo_notes([f"note: {note}" for note in extraction.notes()])
             say(f"{file} -> {folder}  {count_of(len(extraction.written))}")
-        damaged = tell_of_damage(reader, extraction.lost)
-    if damaged:
-        click.get_current_context().exit(1)
+        return tell_of_damage(reader, extraction.lost)
 
 
 @main.command()
-@path_argument("file", "FILE.bbc")
+@path_argument("files", "FILE.bbc...", nargs=-1, required=True)
 @model_option
 @device_option
 @jobs_option
@@ -125,35 +244,52 @@ def decompress(
 @max_steps_option
 @quiet_option
 def test(
-    file: str, model: str | None, device: str, jobs: int | None, max_pixels: int, max_steps: int, quiet: bool
+    files: tuple[str, ...],
+    model: str | None,
+    device: str,
+    jobs: int | None,
+    max_pixels: int,
+    max_steps: int,
+    quiet: bool,
 ) -> None:
-    """Decode a file and check it, group by group; nothing is written.
+    """Decode files and check them, group by group; nothing is written.
 
     Exit with 1 if anything is damaged, or if there are bytes behind the last image that are not all zero.
     """
+    several = Several(files)
+    for file in files:
+        with (
+            several.one(file),
+            open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader,
+        ):
+            _test(reader, file, jobs_for(jobs, device), quiet)
+    several.end()
+
+
+def _test(reader: Reader, file: str, jobs: int, quiet: bool) -> None:
+    """Decode all of a file. Raises BBCError if anything is damaged."""
     from bbcompress.archive.search import TailKind
 
     lost: list[GroupResult[Any]] = []
     good: list[GroupResult[Any]] = []
-    with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader:
-        with progress("test", quiet, reader.expected_pixels) as advance:
-            for done in reader.each(_nothing, None, jobs_for(jobs, device), advance):
-                about_all = not reader.is_archive or isinstance(done.error, ModelError | LimitError)
-                if done.error is not None and about_all:
-                    raise done.error
-                (good if done.error is None else lost).append(done)
-        if reader.is_archive and not quiet:
-            for done in good:
-                say(f"group {done.number}: {count_of(len(done.positions))}, as they were")
-        damaged = tell_of_damage(reader, lost)
-        if damaged:
-            raise BBCError(f"{file}: damaged: {_what_is_damaged(reader, len(lost))}")
-        size, unfinished = reader.tail.size, reader.tail.kind is TailKind.UNFINISHED
-        if size and reader.tail.kind is not TailKind.PADDING:
-            what = "of an unfinished addition" if unfinished else "behind them that are not bbc's"
-            raise BBCError(f"{file}: all images are as they were, but there are {size} bytes {what}")
-        if not quiet:
-            say(f"{file}: {count_of(reader.image_count)}, all as they were")
+    with progress("test", quiet, reader.expected_pixels) as advance:
+        for done in reader.each(_nothing, None, jobs, advance):
+            about_all = not reader.is_archive or isinstance(done.error, ModelError | LimitError)
+            if done.error is not None and about_all:
+                raise done.error
+            (good if done.error is None else lost).append(done)
+    if reader.is_archive and not quiet:
+        for done in good:
+            say(f"group {done.number}: {count_of(len(done.positions))}, as they were")
+    damaged = tell_of_damage(reader, lost)
+    if damaged:
+        raise BBCError(f"{file}: damaged: {_what_is_damaged(reader, len(lost))}")
+    size, unfinished = reader.tail.size, reader.tail.kind is TailKind.UNFINISHED
+    if size and reader.tail.kind is not TailKind.PADDING:
+        what = "of an unfinished addition" if unfinished else "behind them that are not bbc's"
+        raise BBCError(f"{file}: all images are as they were, but there are {size} bytes {what}")
+    if not quiet:
+        say(f"{file}: {count_of(reader.image_count)}, all as they were")
 
 
 def _what_is_damaged(reader: Reader, lost: int) -> str:
@@ -182,14 +318,19 @@ def _format_of(target: Path, form: str | None) -> str | None:
     return form or named
 
 
-def _decompress_target(source: str, output: str | None, suffix: str) -> Path | None:
+def _check_suffix(file: str) -> None:
+    """Raises UsageError where a name does not say what the image is to be called."""
     from bbcompress.archive.signature import SUFFIX
 
-    if output == "-" or (output is None and source == "-"):
-        return None
-    if output is not None:
-        return Path(output)
-    path = Path(source)
-    if path.suffix.lower() != SUFFIX:
-        raise click.UsageError(f"{source} does not end with {SUFFIX}; say with -o what to write")
-    return path.with_suffix(suffix)
+    if Path(file).suffix.lower() != SUFFIX:
+        raise click.UsageError(f"{file} does not end with {SUFFIX}; say with -o what to write")
+
+
+def _beside(file: str, folder: Path | None) -> Path:
+    """Where the image of a file goes, but for its suffix, or the images of an archive: beside it or into a folder."""
+    path = Path(file)
+    return (path.parent if folder is None else folder) / path.stem
+
+
+def _with_suffix(place: Path, suffix: str) -> Path:
+    return place.with_name(place.name + suffix)

@@ -107,6 +107,6 @@ def echo_notes(notes: list[str]) -> None:
         tell(note)
 
 
-def count_of(count: int) -> str:
+def count_of(count: int, what: str = "image") -> str:
     """1 image, 2 images."""
-    return f"{count} image{'s' * (count != 1)}"
+    return f"{count} {what}{'s' * (count != 1)}"

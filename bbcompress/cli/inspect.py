@@ -4,52 +4,72 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, count_of, open_file
-from bbcompress.cli.messages import say, tell
+from bbcompress.cli.messages import human, say, tell
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
 from bbcompress.cli.progress import set_up_notices
+from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
+
+if TYPE_CHECKING:
+    from bbcompress.pipeline.reader import Reader
 
 
 @main.command("list")
-@path_argument("file", "FILE.bbc")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@path_argument("files", "FILE.bbc...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, an entry for each.")
 @only_option
 @model_option
 @max_pixels_option
-def list_images(file: str, as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int) -> None:
-    """List the images of a file: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
+def list_images(
+    files: tuple[str, ...], as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int
+) -> None:
+    """List the images of files: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
 
     What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
     PNG and WebP stores the image.
     """
+    several = Several(files)
+    found = []
+    for file in files:
+        with several.one(file), open_file(file, model, "cpu", False, max_pixels) as reader:
+            if not as_json and not several.alone:
+                say(f"{file}:")
+            rows = _rows(reader, file, only, as_json)
+            found.append({"file": file, "images": rows})
+    if as_json and found:
+        click.echo(json.dumps(found[0]["images"] if several.alone else found, indent=2))
+    several.end()
+
+
+def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> list[dict[str, Any]]:
+    """The images of a file, printed a line each; or given back, for JSON."""
     from bbcompress.pipeline.names import list_names, select
 
-    with open_file(file, model, "cpu", False, max_pixels) as reader:
-        with about(file, BBCError):
-            list_names(reader.names)  # raises where there are too many; entries are told one by one
-            wanted = select(reader.names, only)
-        chosen = None if wanted is None else frozenset(wanted)
-        rows = []
-        for position, entry in enumerate(reader.entries()):
-            if chosen is not None and position not in chosen:
-                continue
-            size = "?" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
-            time = None if entry.time is None else _utc(entry.time)
-            if as_json:
-                width, height = entry.size or (None, None)
-                rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
-                             "coder": entry.coder, "K": entry.steps, "time": time})  # fmt: skip
-                continue
-            name = f"(image {position})" if entry.name is None else entry.name
-            coder = f"{entry.coder or '(damaged)'}{f', K = {entry.steps}' if entry.steps else ''}"
-            say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
+    with about(file, BBCError):
+        list_names(reader.names)  # raises where there are too many; entries are told one by one
+        wanted = select(reader.names, only)
+    chosen = None if wanted is None else frozenset(wanted)
+    rows = []
+    for position, entry in enumerate(reader.entries()):
+        if chosen is not None and position not in chosen:
+            continue
+        size = "?" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
+        time = None if entry.time is None else _utc(entry.time)
         if as_json:
-            click.echo(json.dumps(rows, indent=2))
+            width, height = entry.size or (None, None)
+            rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
+                         "coder": entry.coder, "K": entry.steps, "time": time})  # fmt: skip
+            continue
+        name = f"(image {position})" if entry.name is None else entry.name
+        coder = f"{entry.coder or '(damaged)'}{f', K = {entry.steps}' if entry.steps else ''}"
+        say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
+    return rows
 
 
 def _utc(seconds: int) -> str:
@@ -58,26 +78,37 @@ def _utc(seconds: int) -> str:
 
 
 @main.command()
-@path_argument("file", "FILE.bbc")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@path_argument("files", "FILE.bbc...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, a list.")
 @model_option
 @max_pixels_option
-def info(file: str, as_json: bool, model: str | None, max_pixels: int) -> None:
-    """Say what is in a file and what each part cost in bytes; no image is decoded.
+def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: int) -> None:
+    """Say what is in files and what each part cost in bytes; no image is decoded.
 
     Of images that the fallback stores it says how many are raw, PNG and WebP: "stored" in the JSON.
     """
     from bbcompress.pipeline.names import list_names
 
-    with open_file(file, model, "cpu", False, max_pixels) as reader:
-        with about(file, BBCError):
-            names = list_names(reader.names) if as_json else []
-        description = reader.describe()
-        if as_json:
-            click.echo(json.dumps({"file": file, **description, "names": names}, indent=2))
-            return
+    several = Several(files)
+    found = []
+    for file in files:
+        with several.one(file), open_file(file, model, "cpu", False, max_pixels) as reader:
+            with about(file, BBCError):
+                names = list_names(reader.names) if as_json else []
+            description = reader.describe()
+            if as_json:
+                found.append({"file": file, **description, "names": names})
+            else:
+                _say_info(file, description)
+    if as_json and found:
+        click.echo(json.dumps(found[0] if several.alone else found, indent=2))
+    several.end()
+
+
+def _say_info(file: str, description: dict[str, Any]) -> None:
     kind = "archive" if description["archive"] else "lone image"
-    say(f"{file}: {kind}, {count_of(description['images'])}, {description['bytes']} bytes")
+    size = description["bytes"]
+    say(f"{file}: {kind}, {count_of(description['images'])}, {size} bytes{human(size)}")
     for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in description["groups"]:

@@ -15,3 +15,17 @@ def say(text: str, err: bool = False) -> None:
 def tell(text: str) -> None:
     """A line of bbc on stderr."""
     say(f"bbc: {text}", err=True)
+
+
+def size_of(size: float) -> str:
+    """A size as people read it: 999 B, 1.2 kB, 34 kB, 5.6 MB; powers of a thousand, as of `ls --si`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5 or unit == "GB":
+            return f"{size:.1f} {unit}" if unit != "B" and size < 9.95 else f"{size:.0f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def human(*sizes: int) -> str:
+    """Behind a size in bytes, or one that became another: the same as people read it; empty below 1000 bytes."""
+    return f" ({' -> '.join(map(size_of, sizes))})" if max(sizes) >= 1000 else ""

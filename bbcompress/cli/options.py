@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from bbcompress.pipeline.compressor import Compressor
     from bbcompress.pipeline.loader import ImageLoader
+
+STANDARD_STREAM = "-"
 
 
 def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -74,8 +76,17 @@ force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
 
-jobs_option = click.option("-j", "--jobs", metavar="N", type=click.IntRange(1),
-                            help="Processes that share an archive's groups. [default: processors, to 8]")  # fmt: skip
+jobs_option = click.option("-j", "-T", "--jobs", metavar="N", type=click.IntRange(0),
+                            help="Processes that share an archive's groups; 0 is the default. "
+                            "[default: processors, to 8]")  # fmt: skip
+output_folder_option = click.option("--output-dir", "output_dir", metavar="DIR", shell_complete=complete_path,
+                                     callback=not_empty,
+                                     help="The folder to write into, in place of those of the inputs; it is made "
+                                     "where it is missing.")  # fmt: skip
+stdout_option = click.option("-c", "--stdout", "to_stdout", is_flag=True, help="Write to stdout, as -o - does.")
+remove_option = click.option("--rm/--keep", " /-k", "remove", default=False,
+                              help="Delete each input once what was made of it is checked and on the disk, or keep "
+                              "it. [default: keep]")  # fmt: skip
 max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=MAX_PIXELS,
                                   show_default=True, help="Refuse images of more pixels.")  # fmt: skip
 max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(0), default=READER_STEPS,
@@ -107,7 +118,8 @@ _CODING_OPTIONS = (
     jobs_option,
     max_pixels_option,
     click.option("-v", "--verbose", is_flag=True,
-                 help="Also note what says only how a file packs its pixels, as the order of a GIF's rows."),
+                 help="Say which codings were tried and why one was taken; also note what says only how a file packs "
+                 "its pixels, as the order of a GIF's rows."),
 )  # fmt: skip
 
 
@@ -118,17 +130,41 @@ def coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def compressor_and_loader(
+def compressor_of(
     frames: bool, strip: bool, no_verify: bool, jobs: int | None, verbose: bool, **options: Any
-) -> tuple[Compressor, ImageLoader]:
-    """What compresses and what reads, by these options."""
+) -> Compressor:
+    """What compresses, by these options."""
     from bbcompress.pipeline.compressor import Compressor
-    from bbcompress.pipeline.loader import ImageLoader
     from bbcompress.pipeline.options import Options
 
-    jobs = jobs_for(jobs, options["device"])
-    loader = ImageLoader(strip, frames, options["max_pixels"], verbose)
-    return Compressor(Options(verify=not no_verify, jobs=jobs, **options)), loader
+    return Compressor(Options(verify=not no_verify, jobs=jobs_for(jobs, options["device"]), **options))
+
+
+def loader_of(frames: bool, strip: bool, verbose: bool, max_pixels: int, **_: Any) -> ImageLoader:
+    """What reads images and counts them, by these options."""
+    from bbcompress.pipeline.loader import ImageLoader
+
+    return ImageLoader(strip, frames, max_pixels, verbose)
+
+
+def one_output(output: str | None, output_dir: str | None, to_stdout: bool) -> str | None:
+    """What `-o` says, or `-c`. Raises UsageError where two of the options say where to write."""
+    if sum((output is not None, output_dir is not None, to_stdout)) > 1:
+        raise click.UsageError("-o, --output-dir and -c exclude each other")
+    return STANDARD_STREAM if to_stdout else output
+
+
+def refuse_unsafe_removal(output: str | None, inputs: Sequence[str], **unsafe: bool) -> None:
+    """Raises UsageError where `--rm` would delete what is in no file that was checked.
+
+    unsafe: whether each of these options is given, with which nothing may be deleted.
+    """
+    if output == STANDARD_STREAM:
+        raise click.UsageError("--rm needs a file that is written: what goes to stdout may never arrive")
+    if STANDARD_STREAM in inputs:
+        raise click.UsageError("--rm deletes files, and stdin is none")
+    for name in (name for name, given in unsafe.items() if given):
+        raise click.UsageError(f"--rm and --{name.replace('_', '-')} exclude each other: something would be lost")
 
 
 def jobs_for(asked: int | None, device: str) -> int:

@@ -23,6 +23,7 @@ from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.limits import READER_STEPS, Limits
 from bbcompress.models.cache import Models
 from bbcompress.pipeline.options import Item, Options, Summary, is_fallback, open_models
+from bbcompress.pipeline.reader import Reader
 from bbcompress.system.jobs import Work, Workers
 from bbcompress.system.signals import held_back
 
@@ -60,6 +61,10 @@ class Compressor:
         self._note_of_model(summary, int(not fit.entries))
         _note_of_steps(summary, coded.group.header.steps)
         return data, summary
+
+    def reader(self, file: BinaryIO) -> Reader:
+        """A reader of what was written, by the same models and limits. Raises FormatError."""
+        return Reader(file, self._models, self._limits)
 
     def archive(
         self,

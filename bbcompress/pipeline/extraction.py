@@ -13,6 +13,7 @@ from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, Out
 from bbcompress.images.formats.registry import default_kind
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import names_of
+from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 from bbcompress.pipeline.loader import Stripped
 from bbcompress.pipeline.names import NameLimits, image_names, select, simple_name
@@ -40,9 +41,11 @@ class Extraction:
         only: Sequence[str] = (),
         strip: bool = False,
         force: bool = False,
+        check: bool = False,
     ) -> None:
         """file: the path of the reader's file, or `-`. form: of the images, None for the default of each. only:
-        patterns of names, as `select` takes them. force: files that are there are overwritten.
+        patterns of names, as `select` takes them. force: files that are there are overwritten. check: read each file
+        back before it is written, as `as_file` does.
 
         Raises BBCError where a pattern fits no image.
         """
@@ -52,7 +55,7 @@ class Extraction:
         self._names: Sequence[str | None] = reader.names if reader.is_archive else [Path(file).stem]
         self._wanted = select(self._names, only)
         self._file_names = _FileNames(reader, self._names, form, NameLimits.of(folder))
-        self._as_file = partial(_as_file_or_why_not, form=form, strip=strip)
+        self._as_file = partial(_as_file_or_why_not, form=form, strip=strip, check=check)
         self._stripped = Stripped()
 
     def write(self, progress: Progress | None = None, jobs: int = 1, keep_going: bool = False) -> None:
@@ -163,18 +166,25 @@ class _FileNames:
                 new.check([self(position, suffix)])
 
 
-def as_file(image: PixelImage, form: str | None, strip: bool) -> tuple[bytes, str, tuple[str, ...]]:
-    """An image as the bytes of a file, its suffix, and the names of the metadata that is left out."""
-    if strip:
-        return (*write_image(image.without_metadata(), form), names_of(image.metadata))
-    return (*write_image(image, form), ())
+def as_file(
+    image: PixelImage, form: str | None, strip: bool, check: bool = False
+) -> tuple[bytes, str, tuple[str, ...]]:
+    """An image as the bytes of a file, its suffix, and the names of the metadata that is left out.
+
+    check: read the bytes back, where the image must come out as it was. Raises ImageError.
+    """
+    kept, left_out = (image.without_metadata(), names_of(image.metadata)) if strip else (image, ())
+    data, suffix = write_image(kept, form)
+    if check and read_image(data, "the file", image.width * image.height) != kept:
+        raise ImageError(f"the image did not come back from its {suffix} file; nothing was written or deleted")
+    return data, suffix, left_out
 
 
 def _as_file_or_why_not(
-    image: PixelImage, form: str | None, strip: bool
+    image: PixelImage, form: str | None, strip: bool, check: bool
 ) -> tuple[bytes, str, tuple[str, ...]] | ImageError:
     """The same, or the error: which image it is of is not known here."""
     try:
-        return as_file(image, form, strip)
+        return as_file(image, form, strip, check)
     except ImageError as error:
         return error

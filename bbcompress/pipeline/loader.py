@@ -39,7 +39,8 @@ class Stripped:
 class ImageLoader:
     """Reads images, and counts.
 
-    size: bytes of the files read so far. pixels: of their images.
+    size: bytes of the files read so far. pixels: of their images. more_than_kept: of files that hold more than is kept
+    of them, by their labels, what that is.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ImageLoader:
         self._lost: Counter[str] = Counter()
         self._stripped = Stripped()
         self._jpegs: list[str] = []
+        self.more_than_kept: dict[str, str] = {}
 
     def read(self, source: Path | bytes, label: str) -> Iterator[PixelImage]:
         """The image of a file, or all of its images where these are wanted. label: what errors call it.
@@ -70,7 +72,10 @@ class ImageLoader:
                 self.size += len(data)
                 if data.startswith(_JPEG_START):
                     self._jpegs.append(label)
+                    self.more_than_kept[label] = "is a JPEG, of which only the pixels are kept"
             self.pixels += image.width * image.height
+            if lost := [name for name in image.lost if name not in self._unsaid]:
+                self.more_than_kept.setdefault(label, f"has more than is kept ({', '.join(lost)})")
             if self._strip:
                 self._stripped.add({*names_of(image.metadata), *image.lost} - self._unsaid)
                 yield image.without_metadata()

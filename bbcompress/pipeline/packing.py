@@ -9,12 +9,13 @@ from itertools import chain
 from pathlib import Path
 
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.errors import BBCError, FormatError, ImageError, OutputExistsError
 from bbcompress.images.read import load_file
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.names import odd_names
 from bbcompress.pipeline.options import Item, Summary
+from bbcompress.pipeline.removal import Removal
 from bbcompress.pipeline.sources import (
     STANDARD_STREAM,
     LeftOut,
@@ -69,6 +70,7 @@ class Packing:
             among the images.
         """
         self.data: bytes | None = None
+        self._lone_data: bytes | None = None
         self._inputs, self._target, self._force = inputs, target, force
         self._compressor, self._loader = compressor, loader
         self._lone = is_lone(inputs)
@@ -117,12 +119,28 @@ class Packing:
         if self._target is None:
             self.data = data
         else:
+            self._lone_data = data
             write_file(self._target, data, self._force, self._reading.permissions, self._reading.times)
         return summary
 
     def notes(self, summary: Summary) -> list[str]:
         """What the user should know, a line each."""
         return [*self._reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)]
+
+    def remove_sources(self) -> list[str]:
+        """Delete the files whose images are in the file that was written; a line for each that is not deleted.
+
+        What was written is read from the disk before: its checksums are to be right there. Raises FormatError.
+        """
+        if self._target is None:
+            raise BBCError("sources are not deleted where the output is not a file")
+        if self._lone_data is not None:  # of which the file alone has no checksum
+            if self._target.read_bytes() != self._lone_data:
+                raise FormatError(f"{self._target}: is not on the disk as it was written")
+        else:
+            with self._target.open("rb") as file:
+                self._compressor.reader(file).describe()
+        return self._reading.remove()
 
 
 def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: Path | None) -> Reading:
@@ -160,6 +178,8 @@ class Reading:
         self._skipped, self._given = skipped, given
         self.permissions: Permissions | None = None
         self.times: Times | None = None
+        self._removal = Removal()
+        self._whole: list[tuple[Path, str]] = []  # files of which all images were read, and their labels
 
     def __iter__(self) -> Iterator[Item]:
         count = 0
@@ -175,6 +195,8 @@ class Reading:
                     self._skipped.take(error, label in self._given, but)
                     break
                 if item is None:
+                    if isinstance(source, Path):
+                        self._whole.append((source, label))
                     break
                 taken += 1
                 yield item
@@ -184,6 +206,9 @@ class Reading:
 
     def _items(self, name: str, source: Path | bytes, label: str) -> Iterator[Item]:
         """The images of one file."""
+        if isinstance(source, Path):
+            with suppress(OSError):  # which comes up again where it is read
+                self._removal.take(source)
         for its_name, image in self._loader.read_named(name, source, label):
             time = None
             try:
@@ -203,6 +228,11 @@ class Reading:
         """Take up the permissions and times of a file. Raises OSError."""
         self.permissions = shared(self.permissions, permissions_of(source))
         self.times = times_of(source)
+
+    def remove(self) -> list[str]:
+        """Delete the files that were read to their ends; a line for each that is not deleted, which says why."""
+        kept = {path: more for path, label in self._whole if (more := self._loader.more_than_kept.get(label))}
+        return self._removal.remove([path for path, _ in self._whole], kept)
 
     def tightening(self, archive: Tightened) -> Iterator[Item]:
         """The images; before each is there, the archive has no permissions that its file has not."""

@@ -83,7 +83,7 @@ class SameFile:
     """Whether paths lead to one file, which need not be there yet, however they are written and through any link."""
 
     def __init__(self, path: Path) -> None:
-        self._place = _place_of(path)
+        self._place = place_of(path)
         try:
             self._there: os.stat_result | None = os.stat(path)
         except OSError:
@@ -92,14 +92,14 @@ class SameFile:
     def __call__(self, path: Path) -> bool:
         """Whether this path does."""
         if self._there is None:
-            return path.name == self._place[1] and _place_of(path) == self._place
+            return path.name == self._place[1] and place_of(path) == self._place
         try:
             return os.path.samestat(self._there, os.stat(path))
         except OSError:
             return False
 
 
-def _place_of(path: Path, known: dict[Path, str] | None = None) -> tuple[str, str]:
+def place_of(path: Path, known: dict[Path, str] | None = None) -> tuple[str, str]:
     """The folder of a path, without links, and its name in that folder, which may itself be a link. known: what was
     found of folders before."""
     if path.name in ("", ".."):
@@ -139,7 +139,7 @@ def find_images(
     known: dict[Path, str] = {}
     places: dict[tuple[str, str], str] = {}
     for name in inputs:
-        place = _place_of(Path(name), known)
+        place = place_of(Path(name), known)
         if place in places:
             (left_out.folders if Path(name).is_dir() else left_out.repeated).append(name)
         places.setdefault(place, name)
@@ -153,7 +153,7 @@ def find_images(
                 raise ImageError(f"{name!r} cannot have its name in an archive: it {fault}")
             inside = _images_in(path, left_out, skipped, is_output)
             sources = [Source(prefix + within, one, False) for within, one in inside]
-            keys = [_place_of(one, known) for _, one in inside]
+            keys = [place_of(one, known) for _, one in inside]
         elif path.exists():
             sources, keys = [Source(label, path, True)], [place]
         else:

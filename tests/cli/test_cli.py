@@ -192,7 +192,7 @@ def test_commands() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["compress"], ["decompress"], ["info"], ["test"], ["info", "a", "b"], ["compress", "-x"]],
+    [["nonsense"], ["compress"], ["decompress"], ["info"], ["test"], ["models", "a"], ["compress", "-x"]],
 )
 def test_wrong_use(arguments: list[str]) -> None:
     misuse(*arguments)
@@ -423,7 +423,8 @@ def test_nothing_is_overwritten_without_force() -> None:
     Path("digit.bbc").write_bytes(b"precious")
     assert "digit.bbc exists" in fail("compress", "digit.png")
     assert "digit.png is the image, and the output" in fail("compress", "digit.png", "-o", "digit.png")
-    assert "is a folder" in fail("compress", "digit.png", "-o", ".")
+    assert "digit.bbc exists" in fail("compress", "digit.png", "-o", ".")
+    assert "noise.jxl: bbc compress writes files of bbc" in fail("compress", "digit.png", "-o", "noise.jxl")
     succeed("compress", "digit.png", "--force")
     succeed("compress", "digit.png", "-f")
     assert listing()["digit.bbc"] != b"precious"
@@ -993,7 +994,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     "the output is one of the images": (
         put_folder,
         ["compress", "set/1.png", "set/2.png", "-o", "set/../set/2.png", "-f"],
-        "set/2.png is one of the images, and the output",
+        "set/2.png: bbc compress writes files of bbc",
     ),
     "the plot is one of the images": (
         put_folder,
@@ -1177,8 +1178,14 @@ MISUSED: dict[str, tuple[list[str], str]] = {
     "K no number": (["compress", "digit.png", "-K", "x"], "'x'"),
     "rate": (["compress", "digit.png", "--lr", "0"], "--lr"),
     "encoder": (["compress", "digit.png", "--encoder", "x"], "'x'"),
-    "several inputs": (["compress", "digit.png", "digit.png"], "-o OUT.bbc"),
-    "folder": (["compress", "."], "-o OUT.bbc"),
+    "several files to one": (["decompress", "x.bbc", "y.bbc", "-o", "x"], "--output-dir DIR"),
+    "stdout and a file": (["compress", "digit.png", "-c", "-o", "x"], "exclude each other"),
+    "stdout, then deleted": (["compress", "digit.png", "-c", "--rm"], "may never arrive"),
+    "stdin, deleted": (["compress", "-", "-o", "x", "--rm"], "stdin is none"),
+    "not verified, then deleted": (["compress", "digit.png", "--rm", "--no-verify"], "--rm and --no-verify"),
+    "stripped, then deleted": (["compress", "digit.png", "--rm", "--strip"], "--rm and --strip"),
+    "some, then deleted": (["decompress", "set.bbc", "--rm", "--only", "1*"], "--rm and --only"),
+    "damaged, then deleted": (["decompress", "set.bbc", "--rm", "--keep-going"], "--rm and --keep-going"),
     "stdin among several": (["compress", "digit.png", "-", "-o", "x"], "one of several"),
     "other suffix": (["decompress", "x.data"], "does not end with .bbc"),
     "empty output": (["compress", "digit.png", "-o", ""], "the path is empty"),

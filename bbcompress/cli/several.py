@@ -1,0 +1,60 @@
+"""Several files in one command: what goes wrong with one does not stop the others, and the exit status says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from bbcompress.cli.messages import tell
+from bbcompress.errors import BBCError
+
+
+class Several:
+    """The files of a command, one after the other."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._files = files
+        self.alone = len(files) == 1
+        self._failed = False
+
+    @contextmanager
+    def one(self, file: str) -> Iterator[None]:
+        """What goes wrong with this file is told, and its block ends there; where it is alone it is raised."""
+        try:
+            yield
+        except (BBCError, click.UsageError) as error:
+            if self.alone:
+                raise
+            line = error.for_command_line if isinstance(error, BBCError) else error.format_message()
+            tell(f"error: {line if file in line else f'{file}: {line}'}")
+            self.fail()
+        except MemoryError:
+            if self.alone:
+                raise
+            tell(f"error: {file}: there is not enough memory")
+            self.fail()
+
+    def that_allow(self, check: Callable[[str], object]) -> list[str]:
+        """The files of which a check raises nothing."""
+        good = []
+        for file in self._files:
+            with self.one(file):
+                check(file)
+                good.append(file)
+        return good
+
+    def fail(self) -> None:
+        """The exit status of the command will be 1."""
+        self._failed = True
+
+    def end_if_alone(self) -> None:
+        """End the command where this was its only file: a usage of one file is one of the whole command."""
+        if self.alone:
+            self.end()
+
+    def end(self) -> None:
+        """End the command."""
+        if self._failed:
+            click.get_current_context().exit(1)
