@@ -55,7 +55,7 @@ BUDGET_PIXELS = 1 << 22
 LARGE_STRIDE = 4
 LEAST_PIXELS = 1 << 14
 """Images that have fewer pixels in the mean are only learned from when that is asked for: each is a message."""
-SAMPLE_SIDE = 176
+SAMPLE_SIDE = 192
 """Side of the square on which it is tried whether learning makes an image smaller."""
 
 
@@ -94,13 +94,17 @@ def chosen_learning(vae: ExactLocalVAE, images: Sequence[NumpyArray], learn: boo
     learning = Learning(RATE, UNIT, stride)
     if learn:
         return learning
-    if sum(image.shape[0] * image.shape[1] for image in images) < LEAST_PIXELS * len(images):
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
+    if pixels < LEAST_PIXELS * len(images):
         return None
-    return learning if _gains(vae, images[len(images) // 2], learning) else None
+    return learning if _gain(vae, images[len(images) // 2], learning, pixels) > 0 else None
 
 
-def _gains(vae: ExactLocalVAE, image: NumpyArray, learning: Learning) -> bool:
-    """Whether learning makes the middle of an image smaller."""
+def _gain(vae: ExactLocalVAE, image: NumpyArray, learning: Learning, pixels: int) -> float:
+    """About how much shorter images of so many pixels become by learning, in units of 2^-30 bits.
+
+    The middle of one of them is coded both ways. The rest is taken to gain as much as the second half of it.
+    """
     height, width = min(image.shape[0], SAMPLE_SIDE), min(image.shape[1], SAMPLE_SIDE)
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     sample = image[top : top + height, left : left + width].reshape(1, height, width, -1)
@@ -108,8 +112,11 @@ def _gains(vae: ExactLocalVAE, image: NumpyArray, learning: Learning) -> bool:
         x = Strips.all_of(Canvas.of(sample, vae.weights.tile))
         grid = CoarseBins(vae.weights.direct_bits)
         z = grid.values(grid.nearest(vae.backend.numpy(vae.encode(x, ENCODERS[0])[0]) * 2.0**VALUE_BITS))
-        coder = vae.learning_coder(vae.parameters(learning.rate), learning.unit)
-        return coder.length(vae.features(z), x) < int(vae.lengths(z, x).sum())
+        features, parameters = vae.features(z), vae.parameters(learning.rate)
+        frozen = vae.learning_coder(parameters, learning.unit, 0).lengths(features, x)
+        gains = frozen - vae.learning_coder(parameters, learning.unit).lengths(features, x)
+    later = gains[len(gains) // 2 :].sum() / (0.5 * height * width)
+    return float(gains.sum() + later * (pixels - height * width))
 
 
 def encode_learned(

@@ -225,7 +225,8 @@ class LearningCoder:
     """The pixels of strips under a pixel network that learns from each unit of them.
 
     A unit is as few steps of the wavefront as have `unit` pixels together; where the wavefront ends it is what is left.
-    From unit 0, `stride`, 2 `stride`, ... the network learns, once its pixels are known: `parameters` move on.
+    From unit 0, `stride`, 2 `stride`, ... the network learns, once its pixels are known: `parameters` move on. With a
+    stride of 0 it does not learn.
     """
 
     def __init__(
@@ -241,7 +242,7 @@ class LearningCoder:
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
     def _learn(self, network: UnitNetwork, number: int, pixels: int) -> None:
-        if number % self._stride == 0:
+        if self._stride and number % self._stride == 0:
             network.backward(self.parameters, pixels)
             self.parameters.step(pixels)
 
@@ -281,13 +282,13 @@ class LearningCoder:
                 frequencies[place] = wide
         message.push(starts, frequencies, PRECISION)
 
-    def length(self, features: NumpyArray, x: Strips) -> int:
-        """-log2 p of all pixels of x in units of 2^-30 bits."""
-        return sum(
-            int(code_length(frequencies, PRECISION).sum())
+    def lengths(self, features: NumpyArray, x: Strips) -> IntArray:
+        """-log2 p of the pixels of each unit of x, (units,), in units of 2^-30 bits."""
+        lengths = [
+            sum(int(code_length(frequencies, PRECISION).sum()) for _, frequencies in parts)
             for _, parts in self._known(features, x)
-            for _, frequencies in parts
-        )
+        ]
+        return np.array(lengths, np.int64)
 
     def pop(self, message: Message, features: NumpyArray, x: Strips) -> None:
         """Pop the pixels of x into its canvas. Raises EmptyMessage."""

@@ -15,7 +15,7 @@ from PIL import Image
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs import blocks, learned, mixed
-from bbcompress.codecs.learned import decode_learned, encode_learned
+from bbcompress.codecs.learned import LARGE_STRIDE, RATE, UNIT, chosen_learning, decode_learned, encode_learned
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError, ModelError
 from bbcompress.exact.backend import NumpyBackend
@@ -107,7 +107,7 @@ def test_lengths_are_those_of_the_message(name: str) -> None:
     grid = CoarseBins(weights.direct_bits)
     z = grid.nearest(vae.encode(x, "rha")[0] * 2.0**VALUE_BITS)
     coder = vae.learning_coder(vae.parameters(2_000), 32)
-    bits = coder.length(vae.features(grid.values(z)), x) / 2**30 + x.row_count * sum(weights.direct_bits)
+    bits = int(coder.lengths(vae.features(grid.values(z)), x).sum()) / 2**30 + x.row_count * sum(weights.direct_bits)
     group = encoded(name, [image], Learning(2_000, 32))
     assert 8 * len(group.payload) == pytest.approx(bits + 40, abs=40)  # the head, in whole bytes
 
@@ -118,7 +118,7 @@ def test_frozen_networks_say_the_same() -> None:
         x = sampled_strips(MODELS[name], 1, 20, 22)
         z = np.zeros((x.row_count, MODELS[name].latents), np.int64)
         coder = vae.learning_coder(vae.parameters(1), 1 << 11)  # one unit
-        assert coder.length(vae.features(z), x) == vae.lengths(z, x).sum()
+        assert coder.lengths(vae.features(z), x).sum() == vae.lengths(z, x).sum()
 
 
 def test_other_models_do_not_learn() -> None:
@@ -169,3 +169,19 @@ def test_limits_of_several_images(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(FormatError, match="limit of 599 pixels"):
             decode_learned(VAES["rgb"], one)
     decode_learned(VAES["rgb"], lone)
+
+
+def test_the_choice_of_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default a sample decides: a photograph of another origin is learned from."""
+    vae, photo = VAES["rgb"], np.array(Image.open(PHOTO))[:130, :130]
+    assert chosen_learning(vae, [photo], None) == Learning(RATE, UNIT)
+    assert chosen_learning(vae, [photo], False) is None
+    assert chosen_learning(vae, [photo[:30], photo[:40]], None) is None  # too small
+    fixed = ExactLocalVAE(tiny_local(image=(8, 8), tile=8), NumpyBackend())
+    assert chosen_learning(fixed, [photo], True) is None
+    monkeypatch.setattr(learned, "BUDGET_PIXELS", 130**2 - 1)
+    assert chosen_learning(vae, [photo], None) == Learning(RATE, UNIT, LARGE_STRIDE)
+    # a rate at which it learns nothing of use
+    monkeypatch.setattr(learned, "RATE", 1_000_000)
+    assert chosen_learning(vae, [photo], None) is None
+    assert chosen_learning(vae, [photo], True) == Learning(1_000_000, UNIT, LARGE_STRIDE)

@@ -262,7 +262,7 @@ def learned(folder: Path, device: str, compute_batch: int, write: bool, around: 
         parameters = model.parameters(LEARNING.rate)
         with exact_arithmetic():
             z = np.zeros((x.row_count, model.weights.latents), np.int64)
-            length = model.learning_coder(parameters, LEARNING.unit).length(model.features(z), x)
+            length = model.learning_coder(parameters, LEARNING.unit).lengths(model.features(z), x).tolist()
         kept = before == settings_now()
     return {
         "payload": hashlib.sha256(group.payload).hexdigest(),
