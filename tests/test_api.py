@@ -23,6 +23,7 @@ from bbcompress.codecs import blocks, choose, fallback
 from bbcompress.codecs.choose import FALLBACK
 from bbcompress.codecs.fallback import encode_item, item_codec
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
+from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
 from bbcompress.models.checkpoint import load, save
@@ -755,7 +756,8 @@ def test_arrays_of_any_size() -> None:
 @pytest.mark.usefixtures("local_models")
 def test_a_lone_image_has_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """However large the images of a model for one size are: a lone image's header does not speak of lanes."""
-    monkeypatch.setattr(blocks, "LANE_SUBPIXELS", {"logistic_mixture": 50, "bernoulli": 50, "discretised_logistic": 50})
+    for distribution in DISTRIBUTIONS.values():
+        monkeypatch.setattr(distribution, "lane_subpixels", 50)
     chosen = Compressor(Options(model="one-size"))
     image = drawn(ONE_SIZE, 8, 8)
     data, summary = chosen.lone(image)

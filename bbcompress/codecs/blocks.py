@@ -17,6 +17,7 @@ from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
+from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
@@ -33,14 +34,6 @@ MOST_THREADS = 8
 
 BLOCK_SIDE = 1024
 """Longest side of a block, in pixels."""
-
-LANE_SUBPIXELS = {
-    "bernoulli": 1 << 18,
-    "discretised_logistic": 1 << 15,
-    "logistic_mixture": 1 << 16,
-    "channel_logistic": 1 << 15,
-}
-"""Sub-pixels for which a message gets a lane more; a choice of the writer."""
 
 MOST_LANES = 64
 """Most lanes that the writer gives a message."""
@@ -197,7 +190,7 @@ def read_layout(reader: ByteReader, strips: int) -> Layout:
 
 def lanes_for(weights: ModelWeights, subpixels: int) -> int:
     """Lanes of a message of so many sub-pixels: about one for each 4 to 20 KiB."""
-    return min(MOST_LANES, max(1, subpixels // LANE_SUBPIXELS[weights.likelihood]))
+    return min(MOST_LANES, max(1, subpixels // DISTRIBUTIONS[weights.likelihood].lane_subpixels))
 
 
 def message_of(data: bytes, lanes: int) -> Message:

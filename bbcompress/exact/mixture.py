@@ -64,6 +64,7 @@ class LogisticMixture:
 
     name = "logistic_mixture"
     levels = 256
+    lane_subpixels = 1 << 16
 
     def __post_init__(self) -> None:
         if not 1 <= self.components <= MAX_COMPONENTS:

@@ -12,13 +12,21 @@ from torch import Tensor
 MIN_LOG_SCALE = -1.5  # of a logistic, in pixel levels
 MAX_LOG_SCALE = 7.0
 
+Affine = tuple[tuple[float, float], ...]
+"""Gain and offset of each of a pixel's parameters."""
+
 
 class Likelihood(Protocol):
-    """What a model needs of its observation distribution over D sub-pixels, whose parameters are params (B, ...)."""
+    """What a model needs of its observation distribution over D sub-pixels, whose parameters are params (B, ...).
+
+    to_exact: gain and offset of each of a pixel's parameters, which turn it into that of the exact twin, the one of the
+    same name in `exact/registry.py`.
+    """
 
     name: str
     parameters_per_pixel: int
     max_level: int
+    to_exact: Affine
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """log p(x|z) in nats, (B,), for levels x (B, D) of any dtype."""
@@ -33,6 +41,7 @@ class Bernoulli:
     name = "bernoulli"
     parameters_per_pixel = 1
     max_level = 1
+    to_exact: Affine = ((1.0, 0.0),)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """log p(x|z) in nats, (B,), for logits (B, D) and x (B, D) in {0, 1}."""
@@ -57,6 +66,7 @@ class DiscretisedLogistic:
     name = "discretised_logistic"
     parameters_per_pixel = 2
     max_level = 255
+    to_exact: Affine = ((255 / 256, 0.0), (1.0, math.log(255)))  # mean = 256 o, and the scale in levels
 
     def mean_and_log_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of each pixel, (B, D) both, in pixel levels."""
@@ -93,6 +103,11 @@ class ChannelLogistic:
     max_level = 255
     MEAN_UNIT = 64.0
     FIRST_LOG_SCALE = math.log(20)
+    to_exact: Affine = (
+        *((MEAN_UNIT / 256, 127.5 / 256),) * 3,  # mean = 256 o
+        *((1.0, FIRST_LOG_SCALE),) * 3,
+        *((1.0, 0.0),) * 3,
+    )
 
     def __init__(self, image: tuple[int, int]) -> None:
         """image: height and width."""
@@ -122,6 +137,61 @@ class ChannelLogistic:
         means, log_scales, coefficients = params.chunk(3, dim=1)
         log_scales = (log_scales + self.FIRST_LOG_SCALE).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
         return 127.5 + self.MEAN_UNIT * means, log_scales, coefficients
+
+
+class LogisticMixture:
+    """Levels 0..255 of single sub-pixels under mixtures of discretised logistics (Salimans et al., 2017), with point
+    masses at 0 and 255 and a floor for every level.
+
+    params: (N, 3 M + 2): logits of M components and of point masses at 0 and 255; means less `reference` (N,) in units
+    of 64 levels; logarithms of the scales in units of 2^-5 levels. They are those of the exact twin.
+    """
+
+    name = "logistic_mixture"
+    MEAN_UNIT = 64.0
+    LOG_SCALE_TOP = 10.0
+    SMALLEST_SCALE = 2.0**-5  # levels
+    LOG_FLOOR = -24 * math.log(2.0)  # the exact distribution gives every level 2^-24 at least
+
+    @staticmethod
+    def log_prob(params: Tensor, reference: Tensor, level: Tensor) -> Tensor:
+        """log p of levels (N,) in nats, (N,)."""
+        m = (params.shape[1] - 2) // 3
+        log_pi = torch.log_softmax(params[:, : m + 2], dim=1)
+        inverse = (
+            torch.exp(-params[:, 2 * m + 2 :].clamp(0, LogisticMixture.LOG_SCALE_TOP)) / LogisticMixture.SMALLEST_SCALE
+        )
+        centred = (level - reference)[:, None] - LogisticMixture.MEAN_UNIT * params[:, m + 2 : 2 * m + 2]
+        upper = F.softplus((-0.5 - centred) * inverse)  # -log S(b)
+        lower = F.softplus((centred - 0.5) * inverse)  # -log S(-a)
+        width = torch.log(-torch.expm1(-inverse))
+        lowest, highest = (level == 0)[:, None], (level == 255)[:, None]
+        zero = torch.zeros(())
+        log_p = torch.where(lowest | highest, zero, width)
+        log_p = log_p - torch.where(highest, zero, upper) - torch.where(lowest, zero, lower)
+        never = torch.full((), -1e4)
+        edges = torch.where(torch.cat([lowest, highest], dim=1), log_pi[:, m:], never)
+        floor = torch.full((len(level), 1), LogisticMixture.LOG_FLOOR)
+        return torch.logsumexp(torch.cat([log_pi[:, :m] + log_p, edges, floor], dim=1), dim=1)
+
+    @staticmethod
+    def sample(params: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
+        """One draw for each row of params, float (N,)."""
+        noise = torch.rand(len(params), generator=generator)
+        m = (params.shape[1] - 2) // 3
+        picked = torch.multinomial(torch.softmax(params[:, : m + 2], 1), 1, generator=generator)
+        component = picked.clamp_max(m - 1)
+        mean = reference + LogisticMixture.MEAN_UNIT * params[:, m + 2 : 2 * m + 2].gather(1, component)[:, 0]
+        scale = LogisticMixture.SMALLEST_SCALE * torch.exp(
+            params[:, 2 * m + 2 :].clamp(0, LogisticMixture.LOG_SCALE_TOP).gather(1, component)[:, 0]
+        )
+        level = torch.round(mean + scale * torch.logit(noise, eps=1e-7)).clamp(0, 255)
+        level = torch.where(picked[:, 0] == m, torch.zeros(()), level)
+        return torch.where(picked[:, 0] == m + 1, torch.full((), 255.0), level)
+
+
+LIKELIHOODS = {kind.name: kind for kind in (Bernoulli, DiscretisedLogistic, ChannelLogistic, LogisticMixture)}
+"""By the name that each shares with its exact twin in `exact/registry.py`."""
 
 
 def log_mass(level: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from bbcompress.codecs.groups import decode_images, encode_images
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.mixture import LogisticMixture
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import COLOUR, GREY
 from bbcompress.models.base import Model
@@ -178,7 +179,7 @@ def test_lanes() -> None:
 
 
 def test_lanes_stand_in_the_payload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "LANE_SUBPIXELS", {"logistic_mixture": 100})
+    monkeypatch.setattr(LogisticMixture, "lane_subpixels", 100)
     images = drawn(RGB, 2, 17, 9)
     header, payload = encoded("rgb", images)
     assert payload[0] == 2 * 16 * 9 * 3 // 100

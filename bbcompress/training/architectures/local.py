@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, UPPER
 from bbcompress.training.architectures.mlp import initialise_linear, linear
+from bbcompress.training.likelihoods import LogisticMixture
 
 Array = npt.NDArray[np.uint8]
 
@@ -28,10 +29,7 @@ ACTIVATION_TOP = 15.984375
 FEATURE_LIMIT = 8.0
 """Features of z are clamped to +-this."""
 PIXEL_UNIT = 64.0
-"""Levels a unit of the networks' inputs and of the mixture's means."""
-LOG_SCALE_TOP = 10.0
-SMALLEST_SCALE = 2.0**-5  # levels
-LOG_FLOOR = -24 * math.log(2.0)  # the exact distribution gives every level 2^-24 at least
+"""Levels a unit of the networks' inputs."""
 CONSTANT_MIDDLE = 128
 
 
@@ -155,7 +153,7 @@ class LocalVAE(nn.Module):
             layer.bias[m : m + 2] = -4.0
             spread = torch.linspace(-1, 1, m)
             layer.bias[m + 2 : 2 * m + 2] = 0.1 * spread if s.centred else 2 + 1.5 * spread
-            layer.bias[2 * m + 2 :] = math.log((4 if s.centred else 30) / SMALLEST_SCALE)
+            layer.bias[2 * m + 2 :] = math.log((4 if s.centred else 30) / LogisticMixture.SMALLEST_SCALE)
             if channel:
                 layer.weight[m + 2 : 2 * m + 2, -1] += 0.8 if s.centred else 0.0
 
@@ -212,7 +210,7 @@ class LocalVAE(nn.Module):
             if self.shape.binary:
                 total = total - F.binary_cross_entropy_with_logits(params[:, 0], levels[:, 0].float(), reduction="none")
             else:
-                total = total + mixture_log_prob(params, references[:, channel], levels[:, channel].float())
+                total = total + LogisticMixture.log_prob(params, references[:, channel], levels[:, channel].float())
         return total
 
     def _chain(self, network: nn.Sequential, x: Tensor) -> Tensor:
@@ -237,29 +235,6 @@ def _layers(*widths: int) -> nn.Sequential:
     for inputs, outputs in pairwise(widths):
         layers += [linear(inputs, outputs), Clamp()]
     return nn.Sequential(*layers[:-1])
-
-
-def mixture_log_prob(params: Tensor, reference: Tensor, level: Tensor) -> Tensor:
-    """log p of levels (N,) in nats under mixtures of discretised logistics (Salimans et al. 2017), (N,).
-
-    params: (N, 3 M + 2): logits of M components and of point masses at 0 and 255; means less `reference` in units of
-    64 levels; logarithms of the scales in units of 2^-5 levels.
-    """
-    m = (params.shape[1] - 2) // 3
-    log_pi = torch.log_softmax(params[:, : m + 2], dim=1)
-    inverse = torch.exp(-params[:, 2 * m + 2 :].clamp(0, LOG_SCALE_TOP)) / SMALLEST_SCALE
-    centred = (level - reference)[:, None] - PIXEL_UNIT * params[:, m + 2 : 2 * m + 2]
-    upper = F.softplus((-0.5 - centred) * inverse)  # -log S(b)
-    lower = F.softplus((centred - 0.5) * inverse)  # -log S(-a)
-    width = torch.log(-torch.expm1(-inverse))
-    lowest, highest = (level == 0)[:, None], (level == 255)[:, None]
-    zero = torch.zeros(())
-    log_p = torch.where(lowest | highest, zero, width)
-    log_p = log_p - torch.where(highest, zero, upper) - torch.where(lowest, zero, lower)
-    never = torch.full((), -1e4)
-    edges = torch.where(torch.cat([lowest, highest], dim=1), log_pi[:, m:], never)
-    floor = torch.full((len(level), 1), LOG_FLOOR)
-    return torch.logsumexp(torch.cat([log_pi[:, :m] + log_p, edges, floor], dim=1), dim=1)
 
 
 def gather(images: Images, number: Tensor, y: Tensor, x: Tensor, shape: LocalShape) -> tuple[Tensor, Tensor, Tensor]:
@@ -341,14 +316,7 @@ def _sample_batch(model: LocalVAE, features: Tensor, generator: torch.Generator)
 
 def _sample_levels(params: Tensor, reference: Tensor, binary: bool, generator: torch.Generator) -> Tensor:
     """One draw for each row of params, float (N,)."""
-    noise = torch.rand(len(params), generator=generator)
     if binary:
+        noise = torch.rand(len(params), generator=generator)
         return (noise < torch.sigmoid(params[:, 0])).float()
-    m = (params.shape[1] - 2) // 3
-    picked = torch.multinomial(torch.softmax(params[:, : m + 2], 1), 1, generator=generator)
-    component = picked.clamp_max(m - 1)
-    mean = reference + PIXEL_UNIT * params[:, m + 2 : 2 * m + 2].gather(1, component)[:, 0]
-    scale = SMALLEST_SCALE * torch.exp(params[:, 2 * m + 2 :].clamp(0, LOG_SCALE_TOP).gather(1, component)[:, 0])
-    level = torch.round(mean + scale * torch.logit(noise, eps=1e-7)).clamp(0, 255)
-    level = torch.where(picked[:, 0] == m, torch.zeros(()), level)
-    return torch.where(picked[:, 0] == m + 1, torch.full((), 255.0), level)
+    return LogisticMixture.sample(params, reference, generator)

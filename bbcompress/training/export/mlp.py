@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import LIKELIHOODS, ExactDiscretisedLogistic, ExactLikelihood
+from bbcompress.exact.distributions import LIKELIHOODS, ExactLikelihood
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import RHO_BITS, Z_BITS, Layers
@@ -32,6 +31,7 @@ from bbcompress.training.export.quantise import (
     float_code_bits,
     linears_of,
     quantise_network,
+    to_exact,
 )
 
 CALIBRATION_IMAGES = 1000
@@ -99,13 +99,7 @@ def quantise(baseline: MLPVAE, rha: MLPVAE, name: str = "") -> MLPWeights:
     shape, latents, dimensions = baseline.shape, baseline.latents, baseline.dimensions
     likelihood = LIKELIHOODS[baseline.likelihood.name]
     decoder = linears_of(baseline.decoder)
-    if isinstance(
-        likelihood, ExactDiscretisedLogistic
-    ):  # o of mean = 255 o becomes that of mean = 256 o, u is in levels
-        weight, bias = decoder[-1]
-        weight[:dimensions] *= 255 / 256
-        bias[:dimensions] *= 255 / 256
-        bias[dimensions:] += math.log(255)
+    to_exact(*decoder[-1], baseline.likelihood)
     return MLPWeights(
         shape=shape,
         likelihood=likelihood.name,

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, LinearWeights
 from bbcompress.models.base import Layers
+from bbcompress.training.likelihoods import Likelihood
 from bbcompress.training.objectives import ImageVAE
 
 NumpyArray = np.ndarray[Any, Any]
@@ -36,16 +38,46 @@ def quantise_linear(
 ) -> LinearWeights:
     """Nearest integers of a layer's float64 weights, 16 bits each, on the finest grid where the largest fits and where
     the backward sums stay exact."""
-    weight_bits = finest_weight_bits(weight)
-    return LinearWeights(
-        weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
-        bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
-        weight_bits=weight_bits,
-        in_bits=in_bits,
-        out_bits=out_bits.astype(np.int64),
+    return LinearWeights(**_integers(weight, bias, in_bits, out_bits), relu=relu, limit=limit)
+
+
+def quantise_convolution(
+    weight: NumpyArray,
+    bias: NumpyArray,
+    module: nn.Conv2d | nn.ConvTranspose2d,
+    in_bits: int,
+    out_bits: NumpyArray,
+    relu: bool,
+) -> ConvolutionWeights:
+    """The same of a convolution's weights (outputs, inputs, k, k). module: says stride, padding and direction."""
+    return ConvolutionWeights(
+        **_integers(weight, bias, in_bits, out_bits),
         relu=relu,
-        limit=limit,
+        stride=int(module.stride[0]),
+        padding=int(module.padding[0]),
+        transposed=isinstance(module, nn.ConvTranspose2d),
     )
+
+
+def _integers(weight: NumpyArray, bias: NumpyArray, in_bits: int, out_bits: NumpyArray) -> dict[str, Any]:
+    """What layers of both kinds have, with weights on their finest grid."""
+    weight_bits = finest_weight_bits(weight)
+    return {
+        "weight": np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
+        "bias": np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
+        "weight_bits": weight_bits,
+        "in_bits": in_bits,
+        "out_bits": out_bits.astype(np.int64),
+    }
+
+
+def to_exact(weight: NumpyArray, bias: NumpyArray, likelihood: Likelihood) -> None:
+    """Have a decoder's last layer, changed in place, give the parameters of the likelihood's exact twin: the outputs
+    are all pixels' first parameters, then their second ones, and so on."""
+    gain, offset = np.repeat(np.array(likelihood.to_exact), len(bias) // len(likelihood.to_exact), axis=0).T
+    weight *= gain.reshape(-1, *[1] * (weight.ndim - 1))
+    bias *= gain
+    bias += offset
 
 
 def quantise_network(

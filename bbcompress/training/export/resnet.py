@@ -14,7 +14,6 @@ from torch import nn
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS
 from bbcompress.exact.tables import VALUE_BITS
@@ -32,11 +31,11 @@ from bbcompress.training.export.card import coding_settings
 from bbcompress.training.export.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_PRIOR_BITS,
-    finest_weight_bits,
     float_code_bits,
+    quantise_convolution,
+    to_exact,
 )
 from bbcompress.training.export.samples import calibration_strips, measured_strips
-from bbcompress.training.likelihoods import ChannelLogistic
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -123,10 +122,7 @@ def _encoder(model: ResNetVAE) -> Convolutions:
 def _decoder(model: ResNetVAE) -> Convolutions:
     layers = list(folded(model.decoder))
     weight, bias, *_ = layers[-1]
-    unit = ChannelLogistic.MEAN_UNIT / 256  # o of mean = 127.5 + 64 o becomes that of mean = 256 o
-    weight[:3] *= unit
-    bias[:3] = bias[:3] * unit + 127.5 / 256
-    bias[3:6] += ChannelLogistic.FIRST_LOG_SCALE
+    to_exact(weight, bias, model.likelihood)
     return _quantise_chain(layers, Z_BITS, ExactChannelLogistic().out_bits())
 
 
@@ -176,30 +172,6 @@ def _quantise_chain(layers: list[Folded], in_bits: int, out_bits: NumpyArray) ->
         exact.append(quantise_convolution(weight, bias, module, in_bits, bits, relu))
         in_bits = ACTIVATION_BITS
     return tuple(exact)
-
-
-def quantise_convolution(
-    weight: NumpyArray,
-    bias: NumpyArray,
-    module: nn.Conv2d | nn.ConvTranspose2d,
-    in_bits: int,
-    out_bits: NumpyArray,
-    relu: bool,
-) -> ConvolutionWeights:
-    """Nearest integers of a convolution's float64 weights, 16 bits each, on the finest grid where the largest fits and
-    where the backward sums stay exact. module: says stride, padding and direction."""
-    weight_bits = finest_weight_bits(weight)
-    return ConvolutionWeights(
-        weight=np.rint(np.ldexp(weight, weight_bits)).astype(np.int64),
-        bias=np.rint(np.ldexp(bias, weight_bits + in_bits)).astype(np.int64),
-        weight_bits=weight_bits,
-        in_bits=in_bits,
-        out_bits=out_bits.astype(np.int64),
-        relu=relu,
-        stride=int(module.stride[0]),
-        padding=int(module.padding[0]),
-        transposed=isinstance(module, nn.ConvTranspose2d),
-    )
 
 
 def figures(weights: ResNetWeights, models: dict[str, ResNetVAE], x: Strips) -> dict[str, Any]:

@@ -24,11 +24,11 @@ from bbcompress.training.architectures.local import (
     LocalVAE,
     crops,
     gather,
-    mixture_log_prob,
     sample_tiles,
 )
 from bbcompress.training.architectures.local_presets import preset
 from bbcompress.training.export.local import float_bits, quantise_local
+from bbcompress.training.likelihoods import LogisticMixture as Mixture
 
 SHAPE = LocalShape(
     channels=3, binary=False, tile=8, image=None, latents=2, cell=4, features=3, decoder=(6,), trunk=(8, 7), head=5,
@@ -172,13 +172,13 @@ def test_mixture_is_the_exact_one(m: int) -> None:
     exact = frequencies.reshape(n, 256) / 2.0**24
     units = np.ldexp(1.0, -LogisticMixture(m).out_bits())
     values = torch.from_numpy(params * units)[torch.from_numpy(rows)]
-    log_p = mixture_log_prob(values, torch.from_numpy(reference[rows]).double(), torch.from_numpy(levels).double())
+    log_p = Mixture.log_prob(values, torch.from_numpy(reference[rows]).double(), torch.from_numpy(levels).double())
     found = log_p.exp().numpy().reshape(n, 256)
     assert np.abs(found - exact).max() < 3e-5
     likely = exact > 1e-3
     assert np.abs(np.log(found[likely] / exact[likely])).max() < 0.02
     assert np.abs(found.sum(axis=1) - 1).max() < 2e-5  # each level has a floor of 2^-24
-    single = mixture_log_prob(
+    single = Mixture.log_prob(
         values.float(), torch.from_numpy(reference[rows]).float(), torch.from_numpy(levels).float()
     )
     torch.testing.assert_close(single.double(), log_p, atol=2e-3, rtol=2e-3)
@@ -189,7 +189,7 @@ def test_mixture_has_a_gradient_everywhere() -> None:
     params.requires_grad_()
     random = torch.Generator().manual_seed(0)
     level, reference = (torch.randint(256, (400,), generator=random).float() for _ in range(2))
-    log_p = mixture_log_prob(params, reference, level)
+    log_p = Mixture.log_prob(params, reference, level)
     (gradient,) = torch.autograd.grad(log_p.sum(), params)
     assert torch.isfinite(log_p).all() and torch.isfinite(gradient).all()
     assert log_p.min() >= -24 * math.log(2) - 1e-3
@@ -205,7 +205,7 @@ def test_samples_have_the_mixtures_masses(level: int | None, bias: tuple[float, 
     params, reference = row.expand(n, -1), torch.full((n,), 100.0)
     draws = local._sample_levels(params, reference, False, torch.Generator().manual_seed(0))
     share = torch.bincount(draws.long(), minlength=256) / n
-    p = mixture_log_prob(params[:256], reference[:256], torch.arange(256).float()).exp()
+    p = Mixture.log_prob(params[:256], reference[:256], torch.arange(256).float()).exp()
     assert (share - p).abs().max() < 0.01
     if level is not None:
         assert share[level] > 0.98
@@ -257,7 +257,7 @@ def entropy(shape: LocalShape, params: torch.Tensor, references: torch.Tensor) -
         p = torch.sigmoid(params[:, 0].double())
         return float(-(p * p.log() + (1 - p) * (1 - p).log()).mean())
     levels = torch.arange(256).float().repeat(len(params))
-    log_p = mixture_log_prob(params.repeat_interleave(256, 0), references.repeat_interleave(256), levels)
+    log_p = Mixture.log_prob(params.repeat_interleave(256, 0), references.repeat_interleave(256), levels)
     return float(-(log_p.exp() * log_p).sum() / len(params))
 
 

@@ -19,10 +19,10 @@ from bbcompress.training.checkpoints.checkpoint import save_checkpoint
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.export import resnet as export_resnet
 from bbcompress.training.export.card import training_command
+from bbcompress.training.export.quantise import quantise_convolution
 from bbcompress.training.export.resnet import (
     figures,
     folded,
-    quantise_convolution,
     quantise_resnet,
     test_curve,
     training_log,
