@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from models_for_tests import (
     coding,
     noise_strips,
@@ -19,6 +18,7 @@ from models_for_tests import (
     tiny_vae,
 )
 from roundtrip import check_round_trip
+from torch_for_tests import needs_torch, torch
 
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
@@ -112,6 +112,7 @@ def float_refine(vae: ExactMLPVAE, x: Strips, steps: int, rate: int) -> tuple[An
     return mu.detach().numpy(), torch.nn.functional.softplus(rho).detach().numpy()
 
 
+@needs_torch
 @likelihoods
 @pytest.mark.parametrize(("steps", "rate"), [(1, 5000), (2, 20_000), (10, 20_000)])
 def test_agrees_with_float_adam(likelihood: str, steps: int, rate: int) -> None:
@@ -129,6 +130,7 @@ def test_agrees_with_float_adam(likelihood: str, steps: int, rate: int) -> None:
     assert np.median(np.abs(q.mu - start.mu)) * 2.0**-24 > 0.3 * moved
 
 
+@needs_torch
 def test_adam_is_adam() -> None:
     random = np.random.default_rng(0)
     start = random.normal(size=(3, 5))

@@ -615,7 +615,8 @@ def test_a_full_disk_and_a_killed_process(tmp_path: Path) -> None:
     directory = tmp_path.resolve() / "bbcompress" / kernel_cache._directory_name()
     _, where, data = finish(full, told.format(directory))
     assert where == directory
-    assert killed.wait(300) == -signal.SIGKILL
+    killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL
     (unfinished,) = files_in(tmp_path)
     assert ".nbc.tmp." in unfinished.name
     assert finish(start(**base), COMPILING) == (True, directory, data)

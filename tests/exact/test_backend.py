@@ -7,25 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from models_for_tests import sampled_images, tiny_vae
+from torch_for_tests import every_backend, torch_backends
 
 from bbcompress.codecs.refinement import refine
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend, probe
+from bbcompress.exact.backend import Backend, NumpyBackend, probe
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.exact.layers import Network
 from bbcompress.exact.tables import table
 from bbcompress.models.mlp import ExactMLPVAE
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 NUMPY: Backend = NumpyBackend()
-BACKENDS: list[Backend] = [NUMPY, *map(TorchBackend, DEVICES)]
 TABLES = ["sigmoid", "normal_cdf", "softplus", "sigmoid_of_rho", "inverse_scale", "scale_slope", "log2"]
-torch_backends = pytest.mark.parametrize("backend", BACKENDS[1:], ids=DEVICES)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", *DEVICES])
+@every_backend
 def test_exact_backends_pass_the_probe(backend: Backend) -> None:
     probe(backend)
 
@@ -97,7 +94,7 @@ def test_lookup(backend: Backend, name: str) -> None:
         assert np.array_equal(found, table(name)[index])
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", *DEVICES])
+@every_backend
 def test_zeros(backend: Backend) -> None:
     zeros = backend.zeros((2, 3, 1))
     zeros[:, 1:] += backend.asarray(np.ones((2, 2, 1)))

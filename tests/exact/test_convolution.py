@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch_for_tests import BACKENDS, TORCH_BACKENDS, needs_torch, torch, torch_backends
 
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
+from bbcompress.exact.backend import Backend, NumpyBackend
 from bbcompress.exact.convolution import (
     ConvolutionWeights,
     ExactConvolution,
@@ -24,9 +23,7 @@ from bbcompress.exact.convolution import (
 )
 from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_BITS, GRADIENT_LIMIT
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 NUMPY: Backend = NumpyBackend()
-torch_backends = pytest.mark.parametrize("backend", [TorchBackend(device) for device in DEVICES], ids=DEVICES)
 Ints = Any
 
 
@@ -132,7 +129,7 @@ def test_agrees_with_plain_integers(
     expected = plain_forward(weights, x)
     assert expected.shape == (batch, *y_sides, outputs)
     back = plain_backward(weights, gradient, expected, sides)
-    for backend in (NUMPY, TorchBackend()):
+    for backend in BACKENDS.values():
         convolution = ExactConvolution(weights, backend)
         y = convolution.forward(backend.asarray(x.astype(float)))
         assert backend.numpy(y).dtype == np.float64
@@ -150,9 +147,9 @@ def torch_convolution(weights: ConvolutionWeights, x: torch.Tensor) -> torch.Ten
     weight = torch.from_numpy(weights.weight).double() * scale
     bias = torch.from_numpy(weights.bias).double() * scale * 2.0**-weights.in_bits
     if weights.transposed:
-        y = F.conv_transpose2d(x, weight.transpose(0, 1), bias, weights.stride, weights.padding)
+        y = torch.nn.functional.conv_transpose2d(x, weight.transpose(0, 1), bias, weights.stride, weights.padding)
     else:
-        y = F.conv2d(x, weight, bias, weights.stride, weights.padding)
+        y = torch.nn.functional.conv2d(x, weight, bias, weights.stride, weights.padding)
     return torch.relu(y) if weights.relu else y
 
 
@@ -164,6 +161,7 @@ def channels_last(x: torch.Tensor) -> Any:
     return x.detach().permute(0, 2, 3, 1).numpy()
 
 
+@needs_torch
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(
@@ -224,9 +222,9 @@ def test_fold_is_the_adjoint_of_unfold(
     assert unfolded.shape == patches.shape
     assert folded.shape == x.shape
     assert (unfolded * patches).sum() == (x * folded).sum()
-    backend = TorchBackend()
-    assert np.array_equal(backend.numpy(unfold(backend.asarray(x), k, stride, padding, backend)), unfolded)
-    assert np.array_equal(backend.numpy(fold(backend.asarray(patches), *fine, k, stride, padding, backend)), folded)
+    for backend in TORCH_BACKENDS.values():
+        assert np.array_equal(backend.numpy(unfold(backend.asarray(x), k, stride, padding, backend)), unfolded)
+        assert np.array_equal(backend.numpy(fold(backend.asarray(patches), *fine, k, stride, padding, backend)), folded)
 
 
 def test_taps_that_meet_no_pixel() -> None:
@@ -415,6 +413,7 @@ def torch_network(layers: Layers, blocks: int, first_block: int, x: torch.Tensor
     return x
 
 
+@needs_torch
 @pytest.mark.parametrize("decoder", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("blocks", [0, 1, 2])
 def test_residual_network_agrees_with_torch(decoder: bool, blocks: int) -> None:
@@ -539,6 +538,7 @@ def fixed_point_case(decoder: bool, batch: int) -> tuple[Layers, int, Any]:
     return layers, first_block, random.integers(low, limit + 1, shape).astype(float)
 
 
+@needs_torch
 @pytest.mark.parametrize("decoder", [False, True], ids=["encoder", "decoder"])
 def test_residual_network_is_close_to_real_numbers(decoder: bool) -> None:
     layers, first_block, x = fixed_point_case(decoder, 20)

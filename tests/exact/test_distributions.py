@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from roundtrip import check_round_trip, random_message
+from torch_for_tests import BACKENDS, needs_torch, torch
 
 from bbcompress.coder.ans import EmptyMessage, Message
-from bbcompress.exact.backend import NumpyBackend, TorchBackend
+from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import (
     LIKELIHOODS,
     PRECISION,
@@ -405,6 +405,7 @@ def channel_lengths(o: torch.Tensor, u: torch.Tensor, c: torch.Tensor, x: torch.
     return torch.where(below, upper, 0.0) + torch.where(above, lower, 0.0) - torch.where(above & below, width, 0.0)
 
 
+@needs_torch
 def test_channel_gradient_is_that_of_torch() -> None:
     params, x = moderate_pixels(3000)
     before = params.copy()
@@ -463,7 +464,7 @@ def test_channel_gradient_does_not_overflow(params: tuple[int, ...], x: tuple[in
         g_blue * red // (1 << 18),
         g_blue * green // (1 << 18),
     ]
-    for backend in (NumpyBackend(), TorchBackend()):
+    for backend in BACKENDS.values():
         rows, levels = (backend.asarray(np.array([values], np.float64)) for values in (params, x))
         gradient = backend.numpy(CHANNELS.gradient(rows, levels, backend))
         assert gradient.dtype == np.float64

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from exactness_worker import LOCAL, MODELS, RESNET
 from models_for_tests import sampled_strips, tiny_local, tiny_resnet, tiny_vae
 from PIL import Image
+from torch_for_tests import BACKENDS, TORCH_BACKENDS, torch
 
 from bbcompress.models.checkpoint import save
 from bbcompress.models.local import LocalWeights
@@ -48,6 +48,7 @@ def cpu_features() -> tuple[list[str], list[str]]:
 
 DISPATCHED, FEATURES = cpu_features()
 OPENBLAS = X86 and "openblas" in str(np.show_config(mode="dicts"))
+HAS_MKL = torch is not None and all(library.is_available() for library in (torch.backends.mkl, torch.backends.mkldnn))
 WIDE = X86 and "AVX2" in FEATURES
 
 
@@ -105,7 +106,7 @@ SETTINGS = {
         batch=ALL,
         controls=("elementwise", "product 40", "convolution"),
         against="torch",
-        certain=WIDE and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+        certain=WIDE and HAS_MKL,
     ),
     "upwards": Setting(around="upwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True),
     "downwards": Setting(around="downwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True),
@@ -121,7 +122,7 @@ SETTINGS = {
     "torch defaults": Setting(
         device="cpu", around="torch defaults", controls=("defaults",), against="torch", certain=True
     ),
-    "cuda": Setting(device="cuda", possible=torch.cuda.is_available(), controls=("product 40",), against="torch"),
+    "cuda": Setting(device="cuda", possible="cuda" in TORCH_BACKENDS, controls=("product 40",), against="torch"),
 }
 
 Run = Callable[[str], dict[str, Any]]
@@ -166,7 +167,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     @functools.cache
     def result(name: str) -> dict[str, Any]:
         setting = SETTINGS[name]
-        if not setting.possible:
+        if not setting.possible or setting.device not in BACKENDS:
             pytest.skip("this machine does not have it")
         kept = {
             key: value for key, value in os.environ.items() if key == "NUMBA_CACHE_DIR" or not key.startswith(SWITCHES)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import random_layers
+from torch_for_tests import needs_torch, torch
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
@@ -260,6 +260,7 @@ def test_later_layers_take_clamped_activations() -> None:
 # Gradients
 
 
+@needs_torch
 def test_backward_is_the_gradient() -> None:
     random = np.random.default_rng(3)
     out_bits = np.full(5, 10)
