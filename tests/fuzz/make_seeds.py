@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,9 +19,33 @@ sys.path.insert(0, str(TESTS / "support"))
 from damage_for_tests import DATA, FILES, grown, one_cache  # noqa: E402
 
 MAX_BYTES = 3000
-MODES = {"BMP": "1 L P RGB", "GIF": "1 L P", "JPEG": "L RGB CMYK", "PPM": "1 L RGB", "WEBP": "RGB RGBA"}
+MODES = {"BMP": "1 L P RGB RGBA", "GIF": "1 L P", "JPEG": "L RGB CMYK", "PPM": "1 L RGB", "WEBP": "RGB RGBA"}
 MODES["TIFF"] = "1 L P RGB RGBA CMYK I;16"
-COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate")
+COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "lzma", "zstd")
+FAX = ("tiff_ccitt", "group3", "group4")
+WAYS: dict[str, list[dict[str, Any]]] = {
+    "JPEG": [
+        {},
+        {"progressive": True, "exif": b"Exif\0\0II*\0\0\0\0\0"},
+        {"restart_marker_blocks": 1, "comment": b"seed"},
+    ],
+    "GIF": [{"interlace": 0}, {"interlace": 1, "comment": b"seed", "transparency": 1}],
+    "WEBP": [{"lossless": True}, {"quality": 50, "xmp": b"<x/>", "exif": b"Exif\0\0II*\0\0\0\0\0"}],
+    "TIFF": [{"compression": name} for name in COMPRESSIONS]
+    + [{"big_tiff": True}, {"compression": "jpeg"}]
+    + [{"compression": name} for name in FAX],
+}
+"""Options that files of a format are written with; TIFF has some that only some modes can have."""
+
+
+def saved(image: Image.Image, form: str, **ways: Any) -> bytes:
+    """A file of Pillow's; empty where the format cannot hold the image in that way."""
+    out = io.BytesIO()
+    try:
+        image.save(out, form, **ways)
+    except (OSError, ValueError, RuntimeError, KeyError):
+        return b""
+    return out.getvalue()
 
 
 def main() -> None:
@@ -33,15 +58,17 @@ def main() -> None:
     for form, modes in MODES.items():
         for mode in modes.split():
             image = Image.fromarray(picture).convert("L" if mode == "I;16" else mode).convert(mode)
-            for compression in COMPRESSIONS if form == "TIFF" else [None]:
-                out = io.BytesIO()
-                image.save(out, form, lossless=True, compression=compression)
-                images.append(out.getvalue())
-    for form in ("GIF", "PNG", "TIFF", "WEBP"):
-        out = io.BytesIO()
-        first, second = Image.fromarray(picture), Image.fromarray(255 - picture)
-        first.save(out, form, save_all=True, append_images=[second])
-        images.append(out.getvalue())
+            images += [data for ways in WAYS.get(form, [{}]) if (data := saved(image, form, **ways))]
+    first, second = Image.fromarray(picture), Image.fromarray(255 - picture).crop((1, 1, 5, 6))
+    images += [saved(first, form, save_all=True, append_images=[second]) for form in ("GIF", "PNG", "TIFF")]
+    images.append(saved(first, "WEBP", save_all=True, append_images=[Image.fromarray(255 - picture)], loop=2))
+    frames = [first.convert("RGBA"), Image.new("RGBA", first.size, (1, 2, 3, 128))]
+    images.append(saved(frames[0], "PNG", save_all=True, append_images=frames[1:], disposal=2, blend=1))
+    for kind, samples in (("BLACKANDWHITE", 1), ("GRAYSCALE_ALPHA", 2), ("RGB", 3), ("RGB_ALPHA", 4)):
+        most = 1 if kind == "BLACKANDWHITE" else 255
+        start = b"P7\n# seed\nWIDTH 3\nHEIGHT 2\nDEPTH %d\nMAXVAL %d\nTUPLTYPE %b\nENDHDR\n"
+        images.append(start % (samples, most, kind.encode()) + bytes(i % (most + 1) for i in range(6 * samples)))
+    images += [b"P1 # seed\n3 2\n101 010\n", b"P2\n3 2 15\n1 2 3 4 5 15\n", b"P3\n1 2 65535\n1 2 3\n4 5 65535\n"]
     for name, seeds in (("container", files), ("decode", files), ("images", images)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(seeds):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from PIL import WebPImagePlugin
 
 from bbcompress.errors import ImageError
+from bbcompress.images.canvas import without_alpha
 from bbcompress.images.decoders import check_size, opened
 from bbcompress.images.formats.registry import Pictures
-from bbcompress.images.formats.webp.file import parse_webp
+from bbcompress.images.formats.webp.codes import has_more
+from bbcompress.images.formats.webp.file import Picture, parse_webp
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import EXIF, ICC, XMP
 from bbcompress.images.pillow import bare_pillow, image_of
@@ -31,14 +34,36 @@ def read(data: bytes, max_pixels: int) -> Pictures:
     source = parse_webp(data)
     check_size(source.width, source.height, max_pixels)
 
-    def pictures() -> Iterator[PixelImage]:
-        with opened(WebPImagePlugin.WebPImageFile, _SlowStart(source.image), max_pixels) as file:
-            lost = tuple(sorted({*source.lost, *(["times of the frames"] if source.frames > 1 else [])}))
-            for number in range(source.frames):
-                file.seek(number)
-                yield replace(image_of(file), metadata=source.metadata, lost=lost)
+    def decode(picture: Picture) -> bytes | None:
+        try:
+            with opened(WebPImagePlugin.WebPImageFile, _SlowStart(picture.file(alpha=True)), max_pixels) as file:
+                return _digest(image_of(file))
+        except (OSError, EOFError, ValueError, SyntaxError):
+            return None
 
-    return Pictures(source.frames, pictures())
+    def pictures() -> Iterator[PixelImage]:
+        with opened(WebPImagePlugin.WebPImageFile, _SlowStart(source.image()), max_pixels) as file:
+            for number in range(source.count):
+                lost = {*source.lost, *(["times of the frames"] if source.count > 1 else [])}
+                file.seek(number)
+                image = image_of(file)
+                known = _digest(image) if source.single is not None and image.mode == "RGBA" else None
+                if has_more(source.picture(number), decode, known):
+                    lost.add("data behind the pixels")
+                if not source.says_alpha and image.mode == "RGBA":
+                    opaque = without_alpha(image.pixels)
+                    if opaque is not None:
+                        image = replace(image, mode="RGB", pixels=opaque)
+                    else:
+                        lost.add("flag that nothing is transparent")
+                yield replace(image, metadata=source.metadata, lost=tuple(sorted(lost)))
+
+    return Pictures(source.count, pictures())
+
+
+def _digest(image: PixelImage) -> bytes:
+    """Equal for equal pixels."""
+    return blake2b(image.pixels.data).digest()
 
 
 def write(image: PixelImage) -> bytes:
