@@ -31,9 +31,11 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     ],
     "GIF": [{"interlace": 0}, {"interlace": 1, "comment": b"seed", "transparency": 1}],
     "WEBP": [{"lossless": True}, {"quality": 50, "xmp": b"<x/>", "exif": b"Exif\0\0II*\0\0\0\0\0"}],
-    "TIFF": [{"compression": name} for name in COMPRESSIONS]
-    + [{"big_tiff": True}, {"compression": "jpeg"}]
-    + [{"compression": name} for name in FAX],
+    "TIFF": [
+        *({"compression": name} for name in (*COMPRESSIONS, *FAX)),
+        {"big_tiff": True},
+        {"compression": "jpeg"},
+    ],
 }
 """Options that files of a format are written with; TIFF has some that only some modes can have."""
 
