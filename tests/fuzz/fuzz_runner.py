@@ -21,8 +21,13 @@ MAX_BYTES = 1 << 14
 
 TESTS = Path(__file__).resolve().parents[1]
 
-# What Numba compiles must stay as it is.
-KERNELS = ("ans_kernels", "exact.distribution_kernels", "exact.mixture_kernels", "models.network_kernels")
+PACKAGE = TESTS.parent / "bbcompress"
+
+
+def kernels() -> list[str]:
+    """The modules of what Numba compiles, which must stay as it is."""
+    paths = (path.relative_to(PACKAGE.parent) for path in sorted(PACKAGE.rglob("*kernels.py")))
+    return [".".join(path.with_suffix("").parts) for path in paths]
 
 
 def fuzz(target: str, mutated: str) -> None:
@@ -30,7 +35,7 @@ def fuzz(target: str, mutated: str) -> None:
     import atheris
 
     sys.path.insert(0, str(TESTS / "support"))
-    with atheris.instrument_imports(["bbcompress"], [f"bbcompress.{name}" for name in KERNELS]):
+    with atheris.instrument_imports(["bbcompress"], kernels()):
         targets, structure, damage = map(import_module, ("fuzz_targets", "fuzz_structure", "damage_for_tests"))
     change: Callable[..., bytes] = getattr(structure, mutated)
 

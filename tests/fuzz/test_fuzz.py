@@ -14,6 +14,7 @@ from random import Random
 
 import pytest
 from damage_for_tests import FILES, grown, one_cache
+from fuzz_runner import PACKAGE, kernels
 from fuzz_structure import mutated_file, mutated_png, take_apart
 from fuzz_targets import TARGETS, container
 
@@ -94,6 +95,14 @@ def test_a_target_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz_targets.build_lone", lambda *_: b"")
     with pytest.raises(AssertionError, match="the same"):
         container(data)
+
+
+def test_what_numba_compiles_is_not_instrumented() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        if "\n@kernel\n" in path.read_text(encoding="utf-8"):
+            assert name in kernels()
+    assert {"bbcompress.coder.ans_kernels", "bbcompress.images.formats.tiff.fax_kernels"} <= set(kernels())
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed (pip install --group fuzz)")

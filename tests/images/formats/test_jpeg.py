@@ -313,3 +313,44 @@ def test_interpreted_and_compiled_loops_agree(monkeypatch: pytest.MonkeyPatch) -
         results.append([found(data) for data in files])
     assert results[0] == results[1]
     assert len({str(result) for result in results[0]}) > 2
+
+
+def test_tables_and_intervals_that_cannot_be_are_refused() -> None:
+    """libjpeg refuses them without a word of its own."""
+    data = saved()
+    scan = data.index(b"\xff\xda")
+    start = data.index(b"\xff\xdb")
+    stop = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    quantisation = data[start:stop]
+    for changed, words in (
+        (data.replace(b"\xff\xdb", b"\xff\xfe"), "lacks a table of quantisation"),
+        (
+            data.replace(quantisation, quantisation[:3] + bytes([quantisation[3] - 1]) + quantisation[4:-1]),
+            "quantisation",
+        ),
+        (data.replace(quantisation, quantisation[:4] + b"\7" + quantisation[5:]), "quantisation"),
+        (data[:scan] + b"\xff\xc4\0\x14\7\1" + bytes(16) + data[scan:], "tables of codes"),
+        (data[:scan] + b"\xff\xdd\0\3\0" + data[scan:], "restart interval"),
+        (data[:scan] + b"\xff\xdd\0\2" + data[scan:], "restart interval"),
+        (data[:scan] + b"\xff\xdd\0\6\0\0\0\0" + data[scan:], "restart interval"),
+    ):
+        with pytest.raises(ImageError, match=f"is damaged.*{words}"):
+            read_image(changed)
+
+
+def test_what_huffman_codes_have_no_use_for_is_named() -> None:
+    """Conditioning of arithmetic codes, a reserved segment, another height, markers that stand alone."""
+    data = saved()
+    image, scan = read_image(data), data.index(b"\xff\xda")
+    height = image.height.to_bytes(2, "big")
+    for changed, lost in (
+        (data[:scan] + b"\xff\xcc\0\4\0\0" + data[scan:], ("segments of unknown kinds",)),
+        (data[:scan] + b"\xff\xc8\0\5one" + data[scan:], ("segments of unknown kinds",)),
+        (data[:-2] + b"\xff\xdc\0\4" + height + data[-2:], ()),
+        (data[:-2] + b"\xff\xdc\0\4\0\1" + data[-2:], ("segments of unknown kinds",)),
+        (data[:scan] + b"\xff\x01" + data[scan:], ("data between the segments",)),
+        (data[:scan] + b"\xff\xd3\xff\xd5" + data[scan:], ("data between the segments",)),
+        (data[:2] + data, ("data between the segments",)),
+    ):
+        named = read_image(changed)
+        assert named == image and named.lost == lost

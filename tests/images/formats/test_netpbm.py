@@ -189,3 +189,12 @@ def test_plain_samples_over_the_edges_of_blocks(monkeypatch: pytest.MonkeyPatch)
     assert read_image(b"P2 300 1 255 " + text).pixels[0].tolist() == values.tolist()
     bits = b"".join(b"%d" % (value % 2) for value in values)
     assert read_image(b"P1 300 1 " + bits).pixels[0].tolist() == [value % 2 == 0 for value in values]
+
+
+def test_headers_of_pam() -> None:
+    """Words are apart by any white space, and the last line is one word."""
+    usual = b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n\7"
+    for other in (usual.replace(b" ", b"\t"), usual.replace(b" ", b" \t  "), usual.replace(b"\n", b"\r\n")):
+        assert read_image(other) == read_image(usual)
+    with pytest.raises(ImageError, match="a header that is not known"):
+        read_image(usual.replace(b"ENDHDR", b"ENDHDR more"))

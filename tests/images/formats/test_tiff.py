@@ -177,6 +177,8 @@ REFUSED: list[tuple[npt.NDArray[Any], Tags, str]] = [
     (GREY, {317: (3, [2])}, "predictor 2 with compression 1"),
     (GREY, {259: (3, [32773]), 317: (3, [2])}, "predictor 2 with compression 32773"),
     (GREY, {258: (3, [1]), 259: (3, [8]), 317: (3, [2])}, "predictor 2 with compression 8 and 1 bits"),
+    (GREY, {32997: (4, [3])}, "a volume, of several images in depth"),
+    (GREY, {32998: (4, [2])}, "a volume, of several images in depth"),
     (GREY, {270: (2, b"ImageJ=1.53t\nimages=12\nslices=12\n\0")}, r"an ImageJ stack \(12 images"),
 ]  # fmt: skip
 
@@ -767,13 +769,24 @@ def test_strips_that_are_cut_are_refused_and_what_is_behind_them_is_named(size: 
             assert read_image(file(strip + bytes(9))).lost == ()
             longer = read_image(file(strip + b"hidden"))
             assert longer == image and longer.lost == BEHIND
-            if name != "zstd":  # whose frames need not say how long they are
-                lower = read_image(file(strip, height - 1))
-                assert lower == from_array(pixels[:-1]) and lower.lost == BEHIND
+            lower = read_image(file(strip, height - 1))
+            assert lower == from_array(pixels[:-1]) and lower.lost == BEHIND
             for end in (len(strip) - 4, len(strip) // 2, 7):
                 with pytest.raises(ImageError, match="damaged"):
                     read_image(file(strip[:end]))
     assert done >= {"tiff_lzw", "packbits", "tiff_deflate"}
+
+
+def test_many_frames_of_zstd_are_not_all_asked_for_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that libtiff writes do not say how many bytes they hold."""
+    row = np.arange(30, dtype=np.uint8)[None]
+    strip = strip_of(Image.fromarray(row), "zstd")
+    if strip is None:
+        pytest.skip("this Pillow has no zstd")
+    data = made(np.repeat(row, 3, axis=0)[:, :, None], {259: (3, [50000]), 278: (3, [1])}, strips=3 * [strip])
+    assert read_image(data).lost == ()
+    monkeypatch.setattr("bbcompress.images.formats.tiff.codes._MOST_ASKED", 2)
+    assert read_image(data).lost == ("data that strips may hold behind the pixels",)
 
 
 def test_fax_that_lacks_rows_is_refused_and_what_is_behind_it_is_named() -> None:
@@ -819,6 +832,9 @@ def test_more_strips_than_needed_are_named() -> None:
     assert read_image(made(GREY, {273: (4, [8, 0]), 279: (4, [35, 0])})).lost == ()
 
 
+BESIDE = ("data beside its JPEG tables",)
+
+
 def test_jpegs_of_strips_are_followed() -> None:
     """A strip that lacks pixels is refused, as libtiff fills it up with grey; what it holds beside them is named."""
     pixels = np.resize(RGB, (40, 48, 3))
@@ -836,6 +852,15 @@ def test_jpegs_of_strips_are_followed() -> None:
     for more, name in ((strip + b"more", "data behind the image"), (comment, "text")):
         named = read_image(made(pixels, tags, strips=[more]))
         assert named == image and named.lost == (name,)
+    for segment in (b"\xff\xf0\0\5one", b"\xff\xfd\0\5one", b"\xff\xc8\0\5one"):  # which libjpeg refuses
+        named = read_image(made(pixels, tags, strips=[strip[:20] + segment + strip[20:]]))
+        assert named == image and named.lost == ("segments of unknown kinds",)
+    named = read_image(made(pixels, tags, strips=[strip[:2] + strip]))
+    assert named == image and named.lost == ("data between the segments",)
+    tables = b"\xff\xd8\xff\xdb\0\x43\3" + bytes(range(1, 65)) + b"\xff\xd9"
+    for content, lost in ((tables, ()), (comment[:9] + tables[2:], BESIDE), (tables + b"more", BESIDE)):
+        named = read_image(made(pixels, {**tags, 347: (7, list(content))}, strips=[strip]))
+        assert named == image and named.lost == lost
     assert read_image(made(pixels[:-3], tags, strips=[strip])).lost == BEHIND
     for other in (pixels[:, :-1], np.concatenate((pixels, pixels[:3]))):
         with pytest.raises(ImageError, match=r"another size than it should have|more pixels than"):

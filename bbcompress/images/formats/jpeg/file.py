@@ -35,7 +35,7 @@ _MPF_START = b"MPF\0"
 _MPF_PICTURES = 0xB002
 _LONGEST_START = 40
 
-_EOI, _SOS, _DHP, _EXP, _COM, _JPEG_LS = 0xD9, 0xDA, 0xDE, 0xDF, 0xFE, 0xF7
+_EOI, _SOS, _DNL, _DHP, _EXP, _COM, _JPEG_LS = 0xD9, 0xDA, 0xDC, 0xDE, 0xDF, 0xFE, 0xF7
 _APP0, _APP15 = 0xE0, 0xEF
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 """Markers without a segment: TEM, RST0 to RST7, SOI."""
@@ -50,6 +50,12 @@ _ARITHMETIC = frozenset((0xC9, 0xCA))
 
 _OF_PIXELS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD))
 """Segments that a decoder needs."""
+
+_TABLES = frozenset((0xC4, 0xDB, 0xDD, _EOI))
+"""What a JPEG without an image needs: DHT, DQT, DRI."""
+
+_WITHOUT_USE = frozenset((0xC8, 0xCC, 0xDC))
+"""JPG, which is reserved, DAC and DNL, which a decoder of Huffman codes and known heights has no use for."""
 
 _END = bytes((0xFF, _EOI))
 MISSING_END = "what may be missing at the file's end"
@@ -97,13 +103,15 @@ def parse_jpeg(data: bytes, max_pixels: int, tables: bytes = b"", samples: Colle
     found = _Found(samples)
     used = array("Q", [0, 2])  # starts and ends of what a decoder needs
     end, view = len(data), memoryview(data)
-    for marker, _, body, stop in _segments(tables, Collector()):
+    for marker, _, body, stop in _segments(tables, found.collector) if tables else ():
         found.scans.segment(marker, memoryview(tables)[body:stop])
+        if marker not in _TABLES or (marker == _EOI and stop < len(tables)):
+            found.collector.lose("data beside its JPEG tables")
     for marker, start, body, stop in _segments(data, found.collector):
-        needed = marker in (*_OF_PIXELS, _EOI) or _is_needed(data, marker, body, stop)
+        needed = marker in (*(_OF_PIXELS - _WITHOUT_USE), _EOI) or _is_needed(data, marker, body, stop)
         if marker == _EOI:
             end = stop
-        elif marker in _OF_PIXELS:
+        elif marker in _OF_PIXELS - _WITHOUT_USE:
             _check(data, marker, body, stop, max_pixels, found)
             found.scans.segment(marker, view[body:stop])
         elif marker in (_DHP, _EXP):
@@ -112,7 +120,7 @@ def parse_jpeg(data: bytes, max_pixels: int, tables: bytes = b"", samples: Colle
             raise ImageError("is a JPEG-LS image, which is not supported")
         elif _APP0 <= marker <= _APP15 or marker == _COM:
             _take(data, marker, body, stop, found)
-        else:
+        elif marker != _DNL or data[body:stop] != struct.pack(">H", found.size[1] if found.size else 0):
             found.collector.lose("segments of unknown kinds")
         if needed and used[-1] == start:
             used[-1] = stop
@@ -160,6 +168,7 @@ def _segments(data: bytes, collector: Collector) -> Iterator[tuple[int, int, int
             yield marker, start, place, place
             return
         if marker in _ALONE:
+            collector.lose("data between the segments")
             continue
         length = int.from_bytes(data[place : place + 2], "big")
         if length < 2 or place + length > len(data):

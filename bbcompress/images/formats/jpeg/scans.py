@@ -18,7 +18,9 @@ from bbcompress.coder.kernel_cache import Kernel
 from bbcompress.errors import ImageError
 from bbcompress.images.formats.jpeg.kernels import SPARE_BYTES, TABLE_SIZE, follow_ac, follow_dc, follow_sequential
 
-_DHT, _DRI, _SOS, _SOF2 = 0xC4, 0xDD, 0xDA, 0xC2
+_DHT, _DQT, _DRI, _SOS, _SOF2 = 0xC4, 0xDB, 0xDD, 0xDA, 0xC2
+_CODE_TABLES = frozenset((0x00, 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13))
+_QUANTISATION_TABLES = 4
 _MOST_BLOCKS = 10
 """Of an MCU of several components."""
 _NEVER = -1
@@ -43,11 +45,13 @@ _USUAL = {
 
 
 class _Component(NamedTuple):
-    """A component of a frame: its blocks across and down in an MCU, and in a scan of it alone."""
+    """A component of a frame: its blocks across and down in an MCU, and in a scan of it alone; the number of its table
+    of quantisation."""
 
     across: int
     down: int
     blocks: int
+    quantisation: int
 
 
 class ScanReader:
@@ -59,6 +63,7 @@ class ScanReader:
     def __init__(self) -> None:
         self.extra = False
         self._tables = {number: bytes.fromhex(table) for number, table in _USUAL.items()}
+        self._quantisation: set[int] = set()
         self._interval = 0
         self._progressive = False
         self._components: dict[int, _Component] = {}
@@ -74,7 +79,11 @@ class ScanReader:
         """
         if marker == _DHT:
             self._take_tables(body)
+        elif marker == _DQT:
+            self._take_quantisation(body)
         elif marker == _DRI:
+            if len(body) != 2:
+                raise ImageError("is damaged: its restart interval is of a length that cannot be")
             self._interval = int.from_bytes(body[:2], "big")
         elif marker == _SOS:
             self._scan(body)
@@ -82,8 +91,9 @@ class ScanReader:
     def frame(self, marker: int, width: int, height: int, components: memoryview) -> None:
         """The frame: its size, and three bytes for each component."""
         self._progressive = marker == _SOF2
-        factors = {components[at]: (components[at + 1] >> 4, components[at + 1] & 15)
-                   for at in range(0, len(components) - 2, 3)}  # fmt: skip
+        starts = range(0, len(components) - 2, 3)
+        factors = {components[at]: (components[at + 1] >> 4, components[at + 1] & 15) for at in starts}
+        quantisation = {components[at]: components[at + 2] for at in starts}
         fits = len(factors) == len(components) // 3 > 0
         if not fits or not all(1 <= factor <= 4 for pair in factors.values() for factor in pair):
             raise ImageError("is damaged: the components of its frame are none that can be")
@@ -91,7 +101,7 @@ class ScanReader:
         self._mcus = -(-width // (8 * across)) * -(-height // (8 * down))
         for name, (h, v) in factors.items():
             blocks = -(-width * h // (8 * across)) * -(-height * v // (8 * down))
-            self._components[name] = _Component(h, v, blocks)
+            self._components[name] = _Component(h, v, blocks, quantisation[name])
             self._seen[name] = [_NEVER] * 64
 
     def finish(self) -> bool:
@@ -108,9 +118,18 @@ class ScanReader:
         at = 0
         while at < len(body):
             size = 17 + sum(body[at + 1 : at + 17])
-            if at + size > len(body):
-                raise ImageError("is damaged: one of its tables of codes is too short")
+            if at + size > len(body) or body[at] not in _CODE_TABLES:
+                raise ImageError("is damaged: one of its tables of codes is too short, or of a number that cannot be")
             self._tables[body[at]] = bytes(body[at + 1 : at + size])
+            at += size
+
+    def _take_quantisation(self, body: memoryview) -> None:
+        at = 0
+        while at < len(body):
+            size = 65 if body[at] < 16 else 129
+            if body[at] >> 4 > 1 or body[at] & 15 >= _QUANTISATION_TABLES or at + size > len(body):
+                raise ImageError("is damaged: one of its tables of quantisation is none that can be")
+            self._quantisation.add(body[at] & 15)
             at += size
 
     def _scan(self, body: memoryview) -> None:
@@ -122,6 +141,8 @@ class ScanReader:
         if not names or len(set(names)) < count or not set(names) <= self._components.keys():
             raise ImageError("is damaged: a scan is of components that there are not")
         parts = [self._components[name] for name in names]
+        if not {part.quantisation for part in parts} <= self._quantisation:
+            raise ImageError("is damaged: it lacks a table of quantisation")
         mcus, sizes = (
             (parts[0].blocks, [1]) if count == 1 else (self._mcus, [part.across * part.down for part in parts])
         )

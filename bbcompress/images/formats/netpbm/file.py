@@ -164,10 +164,10 @@ def _parse_pam(data: bytes, place: int, collector: Collector) -> Netpbm:
         if line is None or len(fields) > 5:
             raise ImageError("is cut short or damaged: its header does not end")
         text, place = line[0].strip(), line.end()
-        name, _, value = text[:256].partition(b" ")
+        name, value = (*text[:256].split(None, 1), b"", b"")[:2]
         if text.startswith(b"#"):
             collector.add(Record(TEXT, _COMMENT_KEY + line[0].rstrip(b"\r\n").lstrip()[1:]))
-        elif text and (name not in _FIELDS or name in fields):
+        elif text and (name not in _FIELDS or name in fields or (name == b"ENDHDR" and text != name)):
             raise ImageError("is damaged, or a PAM of a header that is not known")
         elif text:
             fields[name] = value.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,27 @@ from bbcompress.images.formats.tiff.kernels import SPARE_BYTES, follow_lzw, foll
 LZW, PACKBITS, LZMA, ZSTD = 5, 32773, 34925, 50000
 _ZSTD_START = b"\x28\xb5\x2f\xfd"
 _RUN = 1  # a kind of zstd's blocks
+_MOST_ASKED = 1 << 12
+"""Frames of zstd without a stated size that are decompressed once more: that takes long for small ones."""
 _AT_ONCE = 1 << 20
 
 
-def is_more(compression: int, strips: list[bytes], sizes: list[int]) -> bool:
+Holds = Callable[[bytes, int], bool]
+"""Whether a strip, as a library decompresses it, holds so many bytes."""
+
+
+def is_more_to_ask(compression: int, strips: list[bytes]) -> bool:
+    """Whether there are more strips than `is_more` asks for, of those that only a library knows the length of."""
+    return compression == ZSTD and sum(not _counted(strip) for strip in strips) > _MOST_ASKED
+
+
+def _counted(strip: bytes) -> int:
+    """Bytes in which a frame of zstd says how many it holds."""
+    flags = strip[4]
+    return (flags >> 5 & 1, 2, 4, 8)[flags >> 6]
+
+
+def is_more(compression: int, strips: list[bytes], sizes: list[int], holds: Holds) -> bool:
     """Whether strips that a library has decompressed hold more, other than zeros, than so many bytes in each.
 
     Raises:
@@ -29,7 +47,14 @@ def is_more(compression: int, strips: list[bytes], sizes: list[int]) -> bool:
     if compression == LZMA:
         return any([_is_more_lzma(strip, size) for strip, size in zip(strips, sizes, strict=True)])
     if compression == ZSTD:
-        return any([_is_more_zstd(strip, size) for strip, size in zip(strips, sizes, strict=True)])
+        asked = 0
+        more = False
+        for strip, size in zip(strips, sizes, strict=True):
+            more |= _is_more_zstd(strip, size)
+            if not _counted(strip) and asked < _MOST_ASKED:
+                asked += 1
+                more |= holds(strip, size + 1)
+        return more
     if compression == LZW:
         chosen = [number for number, strip in enumerate(strips) if not _is_old_lzw(strip)]
         strips, sizes = [strips[number] for number in chosen], [sizes[number] for number in chosen]
@@ -87,13 +112,13 @@ def _is_more_lzma(strip: bytes, size: int) -> bool:
 
 
 def _is_more_zstd(strip: bytes, size: int) -> bool:
-    """Of a frame of zstd; one that does not say how many bytes it holds may hold more."""
+    """Of a frame of zstd, as far as it says how many bytes it holds."""
     if not strip.startswith(_ZSTD_START) or len(strip) < 6:
         raise ImageError("is damaged: a strip or tile cannot be decompressed")
     flags = strip[4]
     single = flags >> 5 & 1
     at = 5 + (1 - single) + (0, 1, 2, 4)[flags & 3]
-    counted = (single, 2, 4, 8)[flags >> 6]
+    counted = _counted(strip)
     content = int.from_bytes(strip[at : at + counted], "little") + (256 if counted == 2 else 0)
     at += counted
     while at + 3 <= len(strip):

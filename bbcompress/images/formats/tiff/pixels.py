@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bbcompress.errors import ImageError
 from bbcompress.images.formats.jpeg.file import MISSING_END, Jpeg, parse_jpeg
 from bbcompress.images.formats.tiff import libtiff
-from bbcompress.images.formats.tiff.codes import is_more, is_more_fax
+from bbcompress.images.formats.tiff.codes import is_more, is_more_fax, is_more_to_ask
 from bbcompress.images.formats.tiff.directory import (
     LONG,
     SHORT,
@@ -41,6 +41,7 @@ FAX_3, FAX_4, PREDICTOR, COLOUR_MAP = 292, 293, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, INK_SET = 322, 323, 324, 325, 332
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, SUBSAMPLING, POSITIONING = 338, 339, 347, 530, 531
 SUBFILE_TYPE = 254
+IMAGE_DEPTH, TILE_DEPTH = 32997, 32998
 _PLACES_OF_OLD_JPEG = {513, 514, 519, 520, 521}
 OF_OLD_JPEG = frozenset((512, 515, 517, 518)) | _PLACES_OF_OLD_JPEG
 """Tags of compression 6 alone, which newer JPEGs do without."""
@@ -192,6 +193,8 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
         raise ImageError("is damaged: it is empty")
     if width * height > max_pixels:
         raise ImageError(f"has more pixels than the limit of {max_pixels}")
+    if number(IMAGE_DEPTH, 1) > 1 or number(TILE_DEPTH, 1) > 1:
+        raise _refused("a volume, of several images in depth")
     samples = number(SAMPLES, 1)
     bits = _several(file, directory, BITS, [1], 1 << 16)
     if not 1 <= samples <= 1 << 16 or len(bits) not in (1, samples):
@@ -465,8 +468,21 @@ def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) 
         PREDICTOR: 1,
     }
     mode, pixels = _decoded(file, layout, chunks, tags, layout.row_bytes)
-    if is_more(layout.compression, _strips(file, layout, chunks), (_rows_of(layout) * layout.row_bytes).tolist()):
+
+    def holds(strip: bytes, size: int) -> bool:
+        one = Chunks(np.zeros(1, np.int64), np.array([len(strip)], np.int64))
+        row = {**tags, WIDTH: size, HEIGHT: 1, FILL_ORDER: 1}
+        try:
+            _decoded(file, replace(layout, chunk=(size, 1), tiled=False), one, row, size, iter([strip]))
+        except ImageError:
+            return False
+        return True
+
+    sizes, strips = (_rows_of(layout) * layout.row_bytes).tolist(), _strips(file, layout, chunks)
+    if is_more(layout.compression, strips, sizes, holds):
         lost.add(_MORE)
+    if is_more_to_ask(layout.compression, strips):
+        lost.add("data that strips may hold behind the pixels")
     if mode != "L" or pixels.shape != (height, across * layout.row_bytes):
         raise ImageError("is of a kind that Pillow does not decode as it should")
     return pixels
@@ -513,25 +529,34 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, 
         if tables is None:
             raise ImageError("is damaged: its JPEG tables are missing")
         tags[JPEG_TABLES] = tables
+    strips = None
     if layout.compression == _JPEG:
-        _check_jpegs(file, layout, chunks, tags.get(JPEG_TABLES, b""), lost)
+        strips = _check_jpegs(file, layout, chunks, tags.get(JPEG_TABLES, b""), lost)
     if layout.compression == OLD_JPEG:
         tags |= {tag: _several(file, directory, tag, [], 1 << 8) for tag in OF_OLD_JPEG & directory.entries.keys()}
         place = [_several(file, directory, tag, [0], 1)[0] for tag in _STREAM_OF_OLD_JPEG]
         _check_old_jpeg(file, layout, chunks, place[0], sum(place), lost)
-    mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0])
+    mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0], strips)
     expected = (layout.height, layout.width, layout.samples)[: 2 + (layout.samples > 1)]
     if mode != layout.mode or pixels.shape != expected:
         raise ImageError("is of a kind that Pillow does not decode as it should")
     return pixels
 
 
-def _check_jpegs(file: TiffFile, layout: Layout, chunks: Chunks, tables: Any, lost: set[str]) -> None:
+def _check_jpegs(file: TiffFile, layout: Layout, chunks: Chunks, tables: Any, lost: set[str]) -> Iterator[bytes] | None:
     """ImageError for strips or tiles that lack pixels, which a decoder fills up. lost: gets names of what else is in
-    them."""
+    them. Returns the strips without that, if there is any: a decoder may refuse what has no meaning."""
     most = 4 * layout.chunk[0] * layout.chunk[1]  # some have a last strip that is as high as the others
-    for (start, end), rows in zip(chunks.places(), _rows_of(layout).tolist(), strict=True):
-        _check_jpeg(parse_jpeg(file.data[start:end], most, tables, (layout.samples,)), layout.chunk[0], rows, lost)
+
+    def found() -> Iterator[Jpeg]:
+        for start, end in chunks.places():
+            yield parse_jpeg(file.data[start:end], most, tables, (layout.samples,))
+
+    beside = False
+    for jpeg, rows in zip(found(), _rows_of(layout).tolist(), strict=True):
+        _check_jpeg(jpeg, layout.chunk[0], rows, lost)
+        beside |= bool(set(jpeg.lost) - {MISSING_END})
+    return (jpeg.image for jpeg in found()) if beside else None
 
 
 def _check_old_jpeg(file: TiffFile, layout: Layout, chunks: Chunks, start: int, end: int, lost: set[str]) -> None:
@@ -554,13 +579,27 @@ def _check_jpeg(found: Jpeg, width: int, rows: int, lost: set[str]) -> None:
 
 
 def _decoded(
-    file: TiffFile, layout: Layout, chunks: Chunks, tags: dict[int, Any], chunk_width: int
+    file: TiffFile,
+    layout: Layout,
+    chunks: Chunks,
+    tags: dict[int, Any],
+    chunk_width: int,
+    strips: Iterator[bytes] | None = None,
 ) -> tuple[str, Pixels]:
-    """What libtiff makes of the strips or tiles, under these tags, which stand in a directory behind them."""
+    """What libtiff makes of the strips or tiles, under these tags, which stand in a directory behind them. strips: what
+    it gets in place of those of the file."""
+    lengths = chunks.lengths
     out = bytearray(b"II*\0" + bytes(4))
     if _PLACES_OF_OLD_JPEG & tags.keys():  # which name places in the file
         out += file.data[8:]
         offsets = chunks.offsets
+    elif strips is not None:
+        sizes = []
+        for strip in strips:
+            out += strip
+            sizes.append(len(strip))
+        lengths = np.array(sizes, np.int64)
+        offsets = 8 + np.cumsum(lengths) - lengths
     else:  # the strips alone: of many pages each costs no more than itself
         out += b"".join(file.data[start:end] for start, end in chunks.places())
         offsets = 8 + np.cumsum(chunks.lengths) - chunks.lengths
@@ -580,7 +619,7 @@ def _decoded(
             tree.tags[tag] = (LONG, struct.pack("<I", value)) if tag in (WIDTH, HEIGHT, ROWS_PER_STRIP, TILE_WIDTH,
                 TILE_HEIGHT, FAX_3, FAX_4) else (SHORT, struct.pack("<H", value))  # fmt: skip
     pair = (TILE_OFFSETS, TILE_BYTES) if layout.tiled else (STRIP_OFFSETS, STRIP_BYTES)
-    for tag, numbers in zip(pair, (offsets, chunks.lengths), strict=True):
+    for tag, numbers in zip(pair, (offsets, lengths), strict=True):
         tree.tags[tag] = (LONG, numbers.astype("<u4").tobytes())
     if len(out) >= 1 << 31:
         raise ImageError("is a compressed TIFF of more than 2 GiB, which is not supported")
