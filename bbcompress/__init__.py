@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         FormatError,
         ImageError,
         LimitError,
+        MissingFileError,
+        MissingImageError,
         MissingModelError,
         ModelError,
         OutputExistsError,
@@ -54,6 +56,8 @@ __all__ = [
     "GroupBatchSampler",
     "ImageError",
     "LimitError",
+    "MissingFileError",
+    "MissingImageError",
     "MissingModelError",
     "ModelError",
     "Options",
@@ -77,8 +81,8 @@ __all__ = [
 ]
 
 _ERRORS = (
-    "BBCError", "CallError", "DataError", "FormatError", "ImageError", "LimitError", "MissingModelError", "ModelError",
-    "OutputExistsError", "TrainingError",
+    "BBCError", "CallError", "DataError", "FormatError", "ImageError", "LimitError", "MissingFileError",
+    "MissingImageError", "MissingModelError", "ModelError", "OutputExistsError", "TrainingError",
 )  # fmt: skip
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from bbcompress import arguments
-from bbcompress.errors import BBCError, FormatError
+from bbcompress.errors import BBCError, FormatError, MissingFileError
 from bbcompress.escaping import escaped
 from bbcompress.images.formats.registry import kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
@@ -176,7 +176,8 @@ def extract(
     try:
         file = source.open("rb")
     except OSError as error:
-        raise BBCError(f"{source}: cannot be read: {error.strerror or error}") from error
+        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
+        raise kind(f"{source}: cannot be read: {error.strerror or error}") from error
     with file:
         reader = Reader(file, open_models(arguments.model(model), device), limits)
         extraction = Extraction(reader, target, str(source), form, patterns, *flags)

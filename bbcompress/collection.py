@@ -13,7 +13,7 @@ from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image, limits_of
 from bbcompress.archive.container import ArchiveReader
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
-from bbcompress.errors import BBCError, ImageError
+from bbcompress.errors import BBCError, ImageError, MissingFileError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
 from bbcompress.limits import DEFAULT_STEPS, MAX_PIXELS, READER_STEPS, Limits
@@ -67,7 +67,8 @@ class Archive(Mapping[str, PixelImage]):
             try:
                 file = self._own = arguments.path("file", file).open("rb")
             except OSError as error:
-                raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from error
+                kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
+                raise kind(f"{file}: cannot be read: {error.strerror or error}") from error
         self._file: BinaryIO = arguments.binary_file(file)
         try:
             self._reader = Reader(self._file, open_models(arguments.model(model), device), limits)
@@ -88,7 +89,12 @@ class Archive(Mapping[str, PixelImage]):
         return isinstance(name, str) and self._find(name) is not None
 
     def __getitem__(self, name: str) -> PixelImage:
-        """Raises KeyError if there is none of the name; FormatError, ModelError, LimitError as :meth:`read`."""
+        """Raises KeyError if there is none of the name; FormatError, ModelError, LimitError as :meth:`read`.
+
+        For a number the KeyError says how an image is read by its position.
+        """
+        if isinstance(name, int):  # which mypy knows that it is not
+            raise KeyError(f"{name}: an archive is indexed by names; archive.read({name}) reads by position")
         position = self._find(name) if isinstance(name, str) else None
         if position is None:
             raise KeyError(name)
@@ -269,6 +275,8 @@ def _checked(entries: Iterable[Any]) -> Iterator[Item]:
             if time and time[0] is not None:
                 time = [arguments.integer("the time of an image", time[0], FIRST_TIME, LAST_TIME)]
             yield Item(name, as_image(image), *time)
+    except BBCError:
+        raise
     except OSError as error:  # of what makes the images: it may open files
         place = "an image" if error.filename is None else error.filename
         raise ImageError(f"{place}: cannot be read: {error.strerror or error}") from error

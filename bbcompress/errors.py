@@ -55,6 +55,10 @@ class MissingModelError(ModelError):
     """The model that a file names is not installed."""
 
 
+class MissingFileError(BBCError, FileNotFoundError):
+    """A file that is to be read is not there."""
+
+
 class FormatError(BBCError):
     """A file is damaged or is not a file of bbc."""
 
@@ -65,6 +69,10 @@ class LimitError(BBCError):
 
 class ImageError(BBCError):
     """An image cannot be read or is of a kind that is not supported."""
+
+
+class MissingImageError(ImageError, MissingFileError):
+    """An image file that is to be read is not there."""
 
 
 class OutputExistsError(BBCError):

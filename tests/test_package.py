@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -76,3 +77,28 @@ def test_types_as_a_program_has_them(tmp_path: Path) -> None:
         assert list(lone) == ["image"]
     with pytest.raises(bbc.BBCError):
         bbc.compress(np.zeros(3), 0)
+
+
+def test_a_missing_file_is_both_errors(tmp_path: Path) -> None:
+    missing = tmp_path / "no.bbc"
+    for call in (lambda: bbc.open(missing), lambda: bbc.extract(missing, tmp_path / "out")):
+        with pytest.raises(FileNotFoundError, match=r"no\.bbc: cannot be read: No such file") as caught:
+            call()
+        assert isinstance(caught.value, bbc.MissingFileError)
+    for read in (lambda: bbc.read_image(missing), lambda: bbc.pack([missing], tmp_path / "out.bbc")):
+        with pytest.raises(bbc.MissingImageError) as caught_image:
+            read()
+        assert isinstance(caught_image.value, FileNotFoundError) and isinstance(caught_image.value, bbc.ImageError)
+    assert str(pickle.loads(pickle.dumps(caught_image.value))) == str(caught_image.value)
+
+
+def test_images_are_arrays_and_say_little_of_themselves(tmp_path: Path) -> None:
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    bbc.write(tmp_path / "set.bbc", {"a.png": pixels})
+    with bbc.open(tmp_path / "set.bbc") as archive:
+        image = archive["a.png"]
+        assert np.array_equal(np.asarray(image), pixels) and np.asarray(image).dtype == np.uint8
+        assert np.asarray(image, dtype=float).dtype == float and np.array(image).flags.writeable
+        assert repr(image) == "<PixelImage 4x3 L>"
+        with pytest.raises(KeyError, match=r"indexed by names; archive.read\(0\)"):
+            archive[0]  # type: ignore[index]

@@ -75,7 +75,10 @@ def test_wheel_holds_all_that_is_needed(wheel: Path) -> None:
 
 def test_wheel_holds_nothing_else(wheel: Path) -> None:
     roots = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {root for root in roots if not root.endswith(".dist-info")} == {"bbcompress"}
+    (data,) = (root for root in roots if root.endswith(".data"))
+    assert {root for root in roots if not root.endswith(".dist-info")} == {"bbcompress", data}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert [name for name in names if name.startswith(data)] == [f"{data}/data/share/man/man1/bbc.1"]
 
 
 def test_only_training_needs_torch(wheel: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from bbcompress.cli import main as bbc
+from bbcompress.cli.help import EXIT_STATUSES, SECTIONS, groups_of
 
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 
@@ -21,26 +22,12 @@ HEAD = """# The commands of bbc
 
 <!-- Made by tools/make_cli_docs.py. Change the commands (bbcompress/cli) and run it again. -->
 
-`bbc COMMAND --help` says the same. `bbc completion` makes a shell complete commands, options, models and files. An
-error is one line on stderr.
+`bbc help COMMAND` says the same, and so does the manual page. `bbc completion` makes a shell complete commands,
+options, models and files. An error is one line on stderr.
 
 | exit status | |
 |---|---|
-""" + "\n".join(
-    f"| {status} | {meaning} |"
-    for status, meaning in (
-        ("0", "all that was asked for is done"),
-        ("1", "an error: nothing is written, and what was there is as it was"),
-        ("1", "a part is done, and a line names each thing that is not: `compress` and `add` skipped files that cannot "
-              "be read, `decompress --keep-going` left out what is damaged"),
-        ("1", "of several files some failed, or `--rm` left one there: a line names each, and the others are done"),
-        ("1", "`test` found damage"),
-        ("2", "the command was used wrongly"),
-        ("129", "SIGHUP came, the terminal was closed; nothing is left behind"),
-        ("130", "Ctrl-C (SIGINT) came; nothing is left behind"),
-        ("143", "SIGTERM came; nothing is left behind"),
-    )
-)  # fmt: skip
+""" + "\n".join(f"| {status} | {meaning} |" for status, meaning in EXIT_STATUSES)
 
 
 def main() -> None:
@@ -56,8 +43,10 @@ def page() -> Iterator[str]:
     with click.Context(bbc, info_name="bbc", **bbc.context_settings) as context:
         names = bbc.list_commands(context)
         commands = [(name, command) for name in names if (command := bbc.get_command(context, name)) is not None]
-        lines = [(name, command.get_short_help_str(limit=1000)) for name, command in commands]
-        yield "\n".join(f"* [`{name}`](#bbc-{name}): {escaped(line)}" for name, line in lines)
+        lines = {name: command.get_short_help_str(limit=1000) for name, command in commands}
+        for heading, members in SECTIONS.items():
+            yield f"{heading}:"
+            yield "\n".join(f"* [`{name}`](#bbc-{name}): {escaped(lines[name])}" for name in members)
         for name, command in commands:
             with click.Context(command, info_name=name, parent=context) as inner:
                 yield from section(command, inner)
@@ -72,9 +61,9 @@ def section(command: click.Command, context: click.Context) -> Iterator[str]:
             yield "\n".join(f"    {line}" for line in paragraph.splitlines()[1:])
         else:
             yield escaped(paragraph)
-    options = (parameter for parameter in command.get_params(context) if isinstance(parameter, click.Option))
-    records = (option.get_help_record(context) for option in options)
-    yield "\n".join(f"* `{names}`: {escaped(text)}" for names, text in filter(None, records))
+    for heading, records in groups_of(command, context):
+        yield f"{heading}:"
+        yield "\n".join(f"* `{names}`: {escaped(text)}" for names, text in records)
 
 
 def escaped(text: str) -> str:

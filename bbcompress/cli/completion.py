@@ -1,4 +1,4 @@
-"""bbc completion."""
+"""bbc completion and bbc help: of the commands themselves."""
 
 from __future__ import annotations
 
@@ -24,3 +24,19 @@ def completion(shell: str) -> None:
     if made is None:
         raise BBCError(f"there is no completion for {shell} in this version of click")
     click.echo(made(main, {}, "bbc", "_BBC_COMPLETE").source())
+
+
+@main.command("help")
+@click.argument("command", metavar="[COMMAND]", required=False)
+@click.pass_context
+def show_help(context: click.Context, command: str | None) -> None:
+    """Show the help of bbc, or of one of its commands."""
+    parent = context.parent
+    assert parent is not None
+    if command is None:
+        click.echo(main.get_help(parent))
+        return
+    name, found, _ = main.resolve_command(parent, [command])
+    assert found is not None
+    with click.Context(found, info_name=name, parent=parent) as inner:
+        click.echo(found.get_help(inner))

@@ -156,7 +156,8 @@ class _Compression:
         self._before += packing.size
         self._after += summary.size
         if not self._quiet:
-            echo_notes(self._named(packing.notes(summary), inputs))
+            notes = [*packing.notes(summary), *(f"tried: {line}" for line in summary.tried if self._coding["verbose"])]
+            echo_notes(self._named(notes, inputs))
             line = _compressed(inputs, target, packing.size, summary)
             say(f"{line}{_count_skipped(packing.skipped)}", err=target is None)
         if _tell_of_skipped(packing.skipped):
@@ -224,6 +225,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
             tell(f"note: {note}")
     if not quiet:
         echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
+        echo_notes([f"tried: {line}" for line in summary.tried if coding["verbose"]])
         say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{_count_skipped(reading.skipped)}")
     if _tell_of_skipped(reading.skipped):
         click.get_current_context().exit(1)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
+from bbcompress.cli.help import EXAMPLES, EXIT_STATUSES, SECTIONS, Command, near
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
 from bbcompress.system.interrupt import SIGNALLED
@@ -22,6 +23,34 @@ from bbcompress.version import __version__
 
 class Group(click.Group):
     """Reports errors as one line on stderr and an exit status; docs/cli.md has the list."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the help; a command without a place there stands last."""
+        known = [name for names in SECTIONS.values() for name in names if name in self.commands]
+        return [*known, *sorted(set(self.commands) - set(known))]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            ctx.fail(f"there is no command {args[0]!r}{near(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, lines in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:10}", line) for name, line in lines.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for command, meaning in EXAMPLES:
+                formatter.write(f"{'':{formatter.current_indent}}{command}\n")
+                with formatter.indentation():
+                    formatter.write_text(meaning)
+        with formatter.section("Exit status"):
+            formatter.write_dl([(status, meaning.replace("`", "")) for status, meaning in EXIT_STATUSES])
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
         with _reported():
@@ -121,7 +150,10 @@ def _forget_what_cannot_be_written() -> None:
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="bbc")
 def main() -> None:
-    """Compress images without loss by variational auto-encoders and bits-back coding."""
+    """Compress images without loss by variational auto-encoders and bits-back coding.
+
+    `bbc help COMMAND` says all of a command.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that its encoding lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
-from bbcompress.errors import BBCError, FormatError, LimitError, MissingModelError
+from bbcompress.errors import BBCError, FormatError, LimitError, MissingFileError, MissingModelError
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.reader import GroupResult, Reader
@@ -60,7 +60,8 @@ def open_file(
     try:
         stream = files.open_input(file)
     except OSError as error:
-        raise BBCError(f"{file}: cannot be read: {error.strerror or error}") from None
+        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
+        raise kind(f"{file}: cannot be read: {error.strerror or error}") from None
     set_up_notices(quiet)
     with stream, about(file):
         yield Reader(stream, open_models(model, device), Limits(max_pixels, max_steps), keep_going)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -69,11 +69,15 @@ def fit_of(image: PixelImage, models: Models) -> Fit:
 
 @dataclass(frozen=True)
 class Coded:
-    """Images as a group: what coded them, and the order in which it holds those that were given, by their indices."""
+    """Images as a group: what coded them, and the order in which it holds those that were given, by their indices.
+
+    tried: what was tried and with what result, a few words each.
+    """
 
     coder: str
     group: Group
     indices: Sequence[int]
+    tried: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -169,19 +173,25 @@ def choose(
     """
     passes = Passes(images, None) if passes is None else passes
     ways = candidates(fit, models, settings)
+    tried = [] if fit.entries else ["no model fits"]
     if len(fit.entries) > 1 and len(images) > SAMPLE:
         sample = images[:: len(images) // SAMPLE]
-        ways = [min(ways[:-1], key=lambda way: way.encode(sample, _untold).size), ways[-1]]
+        sizes = [way.encode(sample, _untold).size for way in ways[:-1]]
+        tried += [f"{way.coder} {size} bytes for {len(sample)} of them" for way, size in zip(ways, sizes, strict=False)]
+        ways = [ways[sizes.index(min(sizes))], ways[-1]]
     for way in ways:
         passes.plan(way.cost)
     best: Coded | None = None
     for way in ways:
         if best is None or way.may_win(images, best.size):
             coded = way.encode(images, passes.of(way.cost))
+            tried.append(f"{coded.coder} {coded.size} bytes")
             if best is None or coded.size < best.size:
                 best = coded
+        else:
+            tried.append(f"{way.coder} not tried, as a quick look says that it is larger")
     assert best is not None  # there is the fallback
-    return best
+    return replace(best, tried=tuple(tried))
 
 
 def split(

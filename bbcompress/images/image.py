@@ -173,6 +173,16 @@ class PixelImage:
         """Whether mode and pixels are all that there is: neither palette nor transparency beside them."""
         return not (self.palette or self.transparency)
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Pixels:
+        """The pixels, for `np.asarray`: read-only, unless a copy is asked for; a palette image's are indices."""
+        if copy is False and dtype is not None and np.dtype(dtype) != self.pixels.dtype:
+            raise ValueError(f"pixels of {self.pixels.dtype} become {np.dtype(dtype)} only by a copy")
+        return np.array(self.pixels, dtype) if copy else np.asarray(self.pixels, dtype)
+
+    def __repr__(self) -> str:
+        metadata = f", {len(self.metadata)} metadata records" if self.metadata else ""
+        return f"<PixelImage {self.width}x{self.height} {self.mode}{metadata}>"
+
     def without_metadata(self) -> PixelImage:
         """The image alone."""
         return replace(self, metadata=(), lost=()) if self.metadata or self.lost else self

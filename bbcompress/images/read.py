@@ -10,7 +10,7 @@ from os import PathLike
 from typing import BinaryIO
 
 from bbcompress import arguments
-from bbcompress.errors import BBCError, ImageError
+from bbcompress.errors import BBCError, ImageError, MissingImageError
 from bbcompress.images.formats.registry import Pictures, image_formats
 from bbcompress.images.image import PixelImage
 from bbcompress.images.signatures import START_BYTES, format_of, why_not
@@ -97,8 +97,11 @@ def load_file(source: AnySource, name: str | None = None) -> tuple[bytes, str]:
         else:
             raise ImageError(f"source must be a path, bytes or a binary file, not a {type(source).__name__}")
     except (OSError, ValueError) as error:
+        if isinstance(error, BBCError):
+            raise
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name}: cannot be read: {reason}") from error
+        kind = MissingImageError if isinstance(error, FileNotFoundError) else ImageError
+        raise kind(f"{name}: cannot be read: {reason}") from error
     if not data:
         raise ImageError(f"{name}: is empty")
     return data, name

@@ -111,7 +111,8 @@ def is_fallback(coder: str) -> bool:
 class Summary:
     """What was written: images, sub-pixels, bytes, how many images each coder took, and what else there is to say.
 
-    coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`. notes: a line each.
+    coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`. notes: a line each. tried: of
+    each group a line on what was tried.
     """
 
     images: int = 0
@@ -119,6 +120,7 @@ class Summary:
     size: int = 0
     coders: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
 
     @property
     def bits_per_dimension(self) -> float:
@@ -130,6 +132,8 @@ class Summary:
         group = coded.group
         self.images += group.header.count
         self.subpixels += subpixels
+        images = f"{group.header.count} image{'s' * (group.header.count != 1)}"
+        self.tried.append(f"{images}: {'; '.join(coded.tried)}; {coded.coder} is taken")
         for name in map(stored_by, group.items) if group.header.fallback else [coded.coder] * group.header.count:
             self.coders[name] = self.coders.get(name, 0) + 1
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from bbcompress.archive.names import new_name_fault
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
-from bbcompress.errors import BBCError, ImageError, OutputExistsError
+from bbcompress.errors import BBCError, ImageError, MissingImageError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.system.temporary import is_temporary
 
@@ -157,7 +157,7 @@ def find_images(
         elif path.exists():
             sources, keys = [Source(label, path, True)], [place]
         else:
-            skipped.take(ImageError(f"{name}: no such file"), True)
+            skipped.take(MissingImageError(f"{name}: no such file"), True)
             continue
         for source, key in zip(sources, keys, strict=True):
             if key in seen:
@@ -270,7 +270,8 @@ def read_file(path: Path, label: str) -> bytes:
             data = file.read()
             after = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
-        raise ImageError(f"{label}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        kind = MissingImageError if isinstance(error, FileNotFoundError) else ImageError
+        raise kind(f"{label}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if stat.S_ISREG(after.st_mode) and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ImageError(f"{label}: was changed while it was read")
     return data

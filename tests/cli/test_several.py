@@ -243,3 +243,16 @@ def test_what_was_never_looked_at_stays() -> None:
     put("a.png")
     assert Removal().remove([Path("a.png")], {}) == ["a.png: was changed after it was read"]
     assert Path("a.png").exists()
+
+
+def test_verbose_says_what_was_tried() -> None:
+    put("a.png", "b.png")
+    Image.new("RGBA", (5, 5), (1, 2, 3, 4)).save("c.png")
+    lines = errors(run("compress", "a.png", "c.png", "-v"))
+    assert lines[0].startswith("bbc: tried: a.png: 1 image: tiny-binary ") and lines[0].endswith(
+        "; tiny-binary is taken"
+    )
+    assert "fallback" in lines[0] and " bytes" in lines[0]
+    assert lines[1].startswith("bbc: tried: c.png: 1 image: no model fits; fallback ")
+    run("compress", "a.png", "-o", "set.bbc")
+    assert errors(run("compress", "b.png", "-q", "-v")) == errors(run("compress", "a.png", "-f")) == []
