@@ -85,9 +85,11 @@ def _utc(seconds: int) -> str:
 def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: int) -> None:
     """Say what is in files and what each part cost in bytes; no image is decoded.
 
-    Of images that the fallback stores it says how many are raw, PNG and WebP: "stored" in the JSON.
+    The ratio is that of the pixels without compression to the file. Of images that the fallback stores it says how many
+    are raw, PNG and WebP: "stored" in the JSON.
     """
     from bbcompress.pipeline.names import list_names
+    from bbcompress.pipeline.totals import totals_of
 
     several = Several(files)
     found = []
@@ -96,6 +98,7 @@ def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: i
             with about(file, BBCError):
                 names = list_names(reader.names) if as_json else []
             description = reader.describe()
+            description |= {"totals": totals_of(reader, description["bytes"])}
             if as_json:
                 found.append({"file": file, **description, "names": names})
             else:
@@ -109,6 +112,13 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
     kind = "archive" if description["archive"] else "lone image"
     size = description["bytes"]
     say(f"{file}: {kind}, {count_of(description['images'])}, {size} bytes{human(size)}")
+    totals = description["totals"]
+    if totals["ratio"] is not None:
+        raw = totals["raw_bytes"]
+        rate = f"{totals['bits_per_dimension']:.4f} bits/dim"
+        say(f"  without compression {raw} bytes{human(raw)}: {totals['ratio']:.2f}x, {rate}")
+    if totals["metadata"]:
+        say(f"  metadata: {', '.join(f'{name} of {count_of(count)}' for name, count in totals['metadata'].items())}")
     for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in description["groups"]:

@@ -256,3 +256,22 @@ def test_verbose_says_what_was_tried() -> None:
     assert lines[1].startswith("bbc: tried: c.png: 1 image: no model fits; fallback ")
     run("compress", "a.png", "-o", "set.bbc")
     assert errors(run("compress", "b.png", "-q", "-v")) == errors(run("compress", "a.png", "-f")) == []
+
+
+def test_info_says_how_much_smaller() -> None:
+    """Than the pixels: a bit each of two levels, eight and sixteen of others."""
+    put("set/a.png")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (5, 7, 3)).astype(np.uint8)).save("set/b.png", dpi=(300, 300))
+    Image.fromarray(rng.integers(0, 65536, (3, 4)).astype(np.uint16)).save("set/c.png")
+    run("compress", "set")
+    size = Path("set.bbc").stat().st_size
+    totals = json.loads(run("info", "set.bbc", "--json").stdout)["totals"]
+    first = read_image("set/a.png")
+    bits = first.samples * (1 if first.mode == "1" else 8) + 5 * 7 * 3 * 8 + 12 * 16
+    assert totals["raw_bytes"] == (bits + 7) // 8 and totals["ratio"] == pytest.approx(bits / 8 / size)
+    assert totals["bits_per_dimension"] == pytest.approx(8 * size / (784 + 105 + 12))
+    (name,) = totals["metadata"]
+    assert totals["metadata"][name] == 1
+    text = run("info", "set.bbc").stdout
+    assert f"{totals['ratio']:.2f}x, " in text and f"  metadata: {name} of 1 image\n" in text
