@@ -186,7 +186,7 @@ class ArchiveWriter:
         positions: Sequence[int] = range(self._image_count)
         if self._positions is not None:
             if not is_permutation(self._positions):
-                raise ValueError("the positions are not each of 0, 1, ... once")
+                raise ValueError("the positions must be 0, 1, 2, ... in any order, each once")
             positions = self._positions
             order = sorted(range(self._image_count), key=positions.__getitem__)
             names = None if names is None else [names[index] for index in order]
@@ -391,7 +391,7 @@ class ArchiveReader:
             raise FormatError(f"{what} holds {header.count} images, the index says {entry.count}")
         length = reader.varint(reader.remaining, "the length of the payload")
         if length != reader.remaining:
-            raise FormatError(f"{what} does not end with its payload")
+            raise FormatError(f"{what} has a payload of another length than it says")
         metadata = take_block(reader) if header.has_metadata else b""
         return Group(header, reader.rest(), metadata)
 

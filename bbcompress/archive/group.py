@@ -26,7 +26,7 @@ class Group:
 
     def __post_init__(self) -> None:
         if self.header.has_metadata != bool(self.metadata):
-            raise ValueError("a group has metadata where its header says so")
+            raise ValueError("the header must say whether the group has metadata")
 
     @staticmethod
     def of_items(items: Sequence[bytes]) -> Group:

@@ -153,7 +153,7 @@ class GroupHeader:
         _within("the number of images", self.count, 1, MAX_GROUP_IMAGES)
         if self.fallback:
             if self != GroupHeader(count=self.count, fallback=True, has_metadata=self.has_metadata):
-                raise FormatError("a fallback group has no model, kind, size or batches")
+                raise FormatError("a fallback group cannot have a model, kind, size or batches")
             return
         if len(self.model) < LONE_ID_BYTES:
             raise FormatError("a group needs the id of its model")
@@ -206,7 +206,7 @@ class GroupHeader:
         if first == _LONE_WITH_METADATA:
             flags = reader.byte()
             if not flags & _METADATA:
-                raise FormatError(f"{reader.what} has no metadata where it says so")
+                raise FormatError(f"{reader.what} says that it has metadata, but has none")
         elif first & 1:
             raise FormatError(f"{reader.what} is not a lone image")
         header = _decode_shared(reader, flags, LONE_ID_BYTES, limits)

@@ -71,7 +71,7 @@ def decode_index(data: bytes, budget: Budget) -> Index:
         length = reader.varint(name="the length of a group")
         sizes.append((length, reader.varint(MAX_GROUP_IMAGES, "the number of images")))
     if not sizes or any(length < MIN_GROUP_BYTES or images < 1 for length, images in sizes):
-        raise FormatError("the archive has no groups, or one without images")
+        raise FormatError("the archive has no groups, or it has a group without images")
     image_count = sum(images for _, images in sizes)
     start = reader.position
     names = decode_names(reader, image_count, budget)
@@ -119,7 +119,7 @@ def _encode_positions(positions: Sequence[int]) -> bytes:
     if positions == range(len(positions)) or all(place == index for index, place in enumerate(positions)):
         return bytes([_IN_ORDER])
     if len(positions) > MAX_LISTED:
-        raise FormatError(f"{len(positions)} images are too many to stand in an order of their own")
+        raise FormatError(f"{len(positions)} images are too many for an archive that stores their order")
     expected = [0, *(position + 1 for position in positions)]
     listed = b"".join(varint(zigzag(here - there)) for here, there in zip(positions, expected, strict=False))
     packed = pack(listed)

@@ -105,7 +105,7 @@ class Tail:
 def refuse_unknown(tail: Tail) -> None:
     """Raises BBCError where nothing may be written in the place of what is behind an archive."""
     if tail.kind is TailKind.UNKNOWN:
-        raise BBCError(f"{tail.size} bytes behind the archive are of no kind that is known; nothing is added over them")
+        raise BBCError(f"behind the archive stand {tail.size} bytes that bbc does not know; nothing is added over them")
 
 
 @dataclass

@@ -186,7 +186,7 @@ def format_findings(report: Report) -> list[str]:
     if any(by_fallback):
         lowest, highest = min(by_fallback), max(by_fallback)
         some = str(lowest) if lowest == highest else f"{lowest} to {highest}"
-        lines.append(f"note: the fallback took {some} of {count} images; encoder and K are nothing to it")
+        lines.append(f"note: the fallback took {some} of {count} images; encoder and K do not change its size or time")
     alone = max(_images_alone(row) for row in report.rows)
     if alone:
         lines.append(f"note: {alone} of {count} images, alone of their size, were coded without encoder and K")

@@ -97,7 +97,7 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
         LeftOverError: it would end there, without some bytes at its end.
     """
     if layout.direct + sum(layout.batches) != len(x):
-        raise FormatError("damaged: the coded images are of another number")
+        raise FormatError("damaged: it has not as many coded images as its header says")
     try:
         with exact_arithmetic():
             _decode(codec, layout, message, x)
@@ -119,7 +119,7 @@ def check_end(message: Message, x: Strips, context: bytes) -> None:
         left = message.words
         if left.size and np.array_equal(message.heads, end.heads):
             raise LeftOverError(left.nbytes, is_zero=not left.any())
-        raise FormatError("damaged: the images do not agree with their checksum")
+        raise FormatError("damaged: the checksum of its pixels does not match")
 
 
 def _decode(codec: BitsBack, layout: Layout, message: Message, x: Strips) -> None:

@@ -163,7 +163,9 @@ def _check_stored(items: Sequence[bytes]) -> None:
         width, height = item_size(item)
         left -= width * height
         if left < 0:
-            raise FormatError(f"the file is damaged: a group has more than {MAX_STORED_PIXELS} pixels before its last")
+            raise FormatError(
+                f"the file is damaged: a group has more than {MAX_STORED_PIXELS} pixels before its last image"
+            )
 
 
 def _decode_by_model(

@@ -180,7 +180,7 @@ def read_sizes(reader: ByteReader, header: GroupHeader, limits: Limits) -> list[
     if header.learning is not None:
         max_side, most, unit = MAX_SIDE, MAX_LEARNED_PIXELS, "pixels"
     if not 2 <= count <= MAX_MIXED_IMAGES:
-        raise FormatError(f"{reader.what} has {count} images")
+        raise FormatError(f"{reader.what} are those of {count} images, not of 2 to {MAX_MIXED_IMAGES}")
     form = reader.byte()
     if form == _PACKED:
         packed = reader.take(reader.varint(reader.remaining, "the length of the sizes"))
@@ -190,12 +190,12 @@ def read_sizes(reader: ByteReader, header: GroupHeader, limits: Limits) -> list[
     elif form == _LISTED:
         sizes = _list_sizes(reader, count, max_side)
     else:
-        raise FormatError(f"{reader.what} lists them in a form that this version does not know")
+        raise FormatError(f"{reader.what} are listed in a form that this version does not know")
     if len(set(sizes)) < 2:
-        raise FormatError(f"{reader.what} has only one")
+        raise FormatError(f"{reader.what} are all the same")
     for width, height in sizes:
         if not width or not height:
-            raise FormatError(f"{reader.what} has a side of 0")
+            raise FormatError(f"{reader.what} hold a side of 0")
         if width * height > limits.pixels:
             raise FormatError(f"an image of {width}x{height} is above the limit of {limits.pixels} pixels")
     if sum(width * height for width, height in sizes) > most:

@@ -211,7 +211,9 @@ def from_array(array: Pixels) -> PixelImage:
     ImageError for others.
     """
     if isinstance(array, np.ma.MaskedArray):
-        raise ImageError("a masked array is no image: its mask would be lost; its filled() has none")
+        raise ImageError(
+            "a masked array is no image, for its mask would be lost; its filled() gives an array without one"
+        )
     if isinstance(array, str | bytes | PathLike):
         raise ImageError(f"{array!r:.60} is no image; bbcompress.read_image() reads a file")
     what = f"a {type(array).__name__}"

@@ -374,7 +374,7 @@ def test_mixed_images(work: Path) -> None:
         assert row.size == archive_size(data.images, Options(encoder=row.encoder, steps=row.steps))
     text = format_report(report)
     assert " net " not in text
-    assert "note: the fallback took 1 of 5 images; encoder and K are nothing to it" in text
+    assert "note: the fallback took 1 of 5 images; encoder and K do not change its size or time" in text
     assert "note: 1 of 5 images, alone of their size, were coded without encoder and K" in text
 
 

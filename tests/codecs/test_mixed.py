@@ -118,7 +118,7 @@ def test_sizes() -> None:
     [
         (encode_sizes([(3, 2), (4, 4)]), 3, "cut short"),
         (encode_sizes([(3, 2)]), 1, "1 images"),
-        (encode_sizes([(3, 2)] * 2), 2, "only one"),
+        (encode_sizes([(3, 2)] * 2), 2, "all the same"),
         (encode_sizes([(3, 0), (1, 1)]), 2, "side of 0"),
         (encode_sizes([(1025, 1), (1, 1)]), 2, "limit is 1024"),
         (encode_sizes([(101, 100), (1, 1)]), 2, "limit of 10000 pixels"),

@@ -154,7 +154,10 @@ def test_one_frame_is_an_image() -> None:
     ("chunks", "reason"),
     [
         ((animation(2), control(0), (b"IDAT", pixels(*RED, *RED))), "2 pictures there are 1"),
-        ((animation(2), control(0), (b"IDAT", pixels(*RED, *RED)), control(2), frames(3, *RED)), "not in order"),
+        (
+            (animation(2), control(0), (b"IDAT", pixels(*RED, *RED)), control(2), frames(3, *RED)),
+            "missing or in a wrong order",
+        ),
         ((animation(2), control(0), (b"IDAT", pixels(*RED, *RED)), control(1, 2, 1), frames(2, *RED)), "outside"),
         ((animation(2), control(0), (b"IDAT", pixels(*RED, *RED)), control(1), frames(2, *RED)), "cut short"),
         ((animation(2), control(0), (b"IDAT", pixels(*RED, *RED)), control(1, disposal=3), frames(2, *RED)), "outside"),

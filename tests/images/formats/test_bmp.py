@@ -229,7 +229,7 @@ def test_runs() -> None:
     for end in range(1, len(RUNS_8) - 2):
         with pytest.raises(ImageError, match="is cut short"):
             read_image(made(RUNS_8[:end], 8, compression=1, colours=COLOURS))
-    with pytest.raises(ImageError, match="go on above the image"):
+    with pytest.raises(ImageError, match="do not end at the last row"):
         read_image(made(b"\0\2\0\4" + RUNS_8, 8, compression=1, colours=COLOURS))
 
 

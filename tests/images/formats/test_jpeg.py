@@ -241,21 +241,21 @@ def test_scans_that_do_not_fit_each_other_are_refused() -> None:
     ((start, stop),) = scans(grey)
     scan = grey[start - 10 : stop]
     cases = {
-        grey[:stop] + scan + grey[stop:]: "a part twice",
+        grey[:stop] + scan + grey[stop:]: "part of the image twice",
         grey[: start - 10] + grey[stop:]: "no scan of one of its components",
-        grey[: start - 5] + b"\x07" + grey[start - 4 :]: "a scan is of components",
+        grey[: start - 5] + b"\x07" + grey[start - 4 :]: "a scan names components",
         grey[: start - 4] + b"\x22" + grey[start - 3 :]: "lacks a table",
         grey[: start - 8] + b"\0\x03\0" + grey[start:]: "header of a scan",
         grey[:2] + segment(0xC4, b"\0" + bytes(15) + b"\5ab") + grey[2:]: "tables of codes is too short",
-        grey[: start - 10]
-        + segment(0xC4, b"\0\3" + bytes(15) + b"abc")
-        + grey[start - 10 :]: "more codes than there can be",
+        grey[: start - 10] + segment(0xC4, b"\0\3" + bytes(15) + b"abc") + grey[start - 10 :]: "too many codes",
         frame_of(grey, b"\1\x55\0"): "components of its frame",
-        frame_of(grey, b"\1\x11\0\0"): "frame is of a length",
+        frame_of(grey, b"\1\x11\0\0"): "frame has a wrong length",
     }
     first, *_, last = scans(progressive)
-    cases[progressive[: last[1]] + progressive[last[0] - 10 : last[1]] + progressive[last[1] :]] = "a part twice"
-    cases[progressive[: first[0] - 10] + progressive[first[1] :]] = "in an order that cannot be"
+    cases[progressive[: last[1]] + progressive[last[0] - 10 : last[1]] + progressive[last[1] :]] = (
+        "part of the image twice"
+    )
+    cases[progressive[: first[0] - 10] + progressive[first[1] :]] = "in a wrong order"
     for data, reason in cases.items():
         with pytest.raises(ImageError, match=f"damaged: .*{reason}"):
             read_image(data)

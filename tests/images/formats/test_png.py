@@ -69,7 +69,7 @@ def test_output_that_waits_when_the_input_is_used_up(step: int, monkeypatch: pyt
         assert not read_pixels(parsed).any()
     for rows in (301, 400):
         parsed = parse_png(make(1000, rows, 0, stream))
-        with pytest.raises(ImageError, match="less data than pixels"):
+        with pytest.raises(ImageError, match="before its last pixel"):
             read_pixels(parsed)
 
 
@@ -81,7 +81,7 @@ def test_cut_short(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = zlib.compress(rows.tobytes())
     read_pixels(parse_png(make(11, 9, colour, stream[:-4])))  # the stream's own checksum is not looked at
     for end in range(2, len(stream) - 8):
-        with pytest.raises(ImageError, match="less data than pixels"):
+        with pytest.raises(ImageError, match="before its last pixel"):
             read_pixels(parse_png(make(11, 9, colour, stream[:end])))
 
 
@@ -138,12 +138,12 @@ def test_every_kind(colour: int, depth: int, interlaced: int, monkeypatch: pytes
 
 
 def test_refused() -> None:
-    for colour, depth, reason in ((5, 8, "no known kind of colour"), (2, 4, "4 bits a sample"), (0, 3, "3 bits")):
+    for colour, depth, reason in ((5, 8, "kind of colour is unknown"), (2, 4, "4 bits a sample"), (0, 3, "3 bits")):
         with pytest.raises(ImageError, match=reason):
             parse_png(make(3, 3, colour, b"", depth=depth))
     for kind in (5, 255):
         for colour, depth in ((0, 8), (2, 16)):
-            with pytest.raises(ImageError, match="no known filter"):
+            with pytest.raises(ImageError, match="unknown filter"):
                 read_pixels(parse_png(make(1, 1, colour, zlib.compress(bytes([kind, *bytes(8)])), depth=depth)))
     with pytest.raises(ImageError, match="cannot be inflated"):
         read_pixels(parse_png(make(1, 1, 0, b"no zlib")))
@@ -193,7 +193,7 @@ def test_chunks_out_of_place(parts: list[bytes], reason: str) -> None:
 def test_pixels_that_so_few_data_cannot_be() -> None:
     """Nothing is allocated for them."""
     parsed = parse_png(make(1 << 30, 1 << 30, 6, zlib.compress(bytes(5)), depth=16))
-    with pytest.raises(ImageError, match="less data than pixels"):
+    with pytest.raises(ImageError, match="before its last pixel"):
         read_pixels(parsed)
 
 

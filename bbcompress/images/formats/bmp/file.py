@@ -304,7 +304,7 @@ def _runs(data: bytes, header: _Header, lost: set[str]) -> tuple[Pixels, int]:
             at += 2
             continue
         if y >= height:
-            raise ImageError("is damaged: its runs go on above the image")
+            raise ImageError("is damaged: its runs do not end at the last row of the image")
         fit = min(count, width - x)
         place = y * width + x
         out[place : place + fit] = run[:fit]

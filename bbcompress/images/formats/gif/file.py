@@ -97,7 +97,7 @@ class Gif:
             done, fault = decoder.decode(bytes((1, content[used])))
             used += 1
         if done >= 0 or fault:
-            raise ImageError("is cut short or damaged: a picture has not all of its pixels")
+            raise ImageError("is cut short or damaged: a picture lacks pixels")
         return np.asarray(image), _has_more(content[used - 1 :], bits)
 
 

@@ -191,7 +191,7 @@ def _is_needed(data: bytes, marker: int, body: int, stop: int) -> bool:
 def _check(data: bytes, marker: int, body: int, stop: int, max_pixels: int, found: _Found) -> None:
     """Refuse the frames that are not supported; take the size of the one that is. Refuse headers of a wrong length."""
     if marker == _SOS and int.from_bytes(data[body - 2 : body], "big") != 6 + 2 * data[body]:
-        raise ImageError("is damaged: the header of a scan is of a length that cannot be")
+        raise ImageError("is damaged: the header of a scan has a wrong length")
     if not 0xC0 <= marker <= 0xCF or marker in _NO_FRAME:
         return
     if found.size is not None:
@@ -214,7 +214,7 @@ def _check(data: bytes, marker: int, body: int, stop: int, max_pixels: int, foun
         raise ImageError(f"is a JPEG of {components} samples a pixel, which is not supported")
     check_size(width, height, max_pixels)
     if stop - body != 6 + 3 * components:
-        raise ImageError("is damaged: its frame is of a length that cannot be")
+        raise ImageError("is damaged: the header of its frame has a wrong length")
     found.size = width, height
     found.scans.frame(marker, width, height, memoryview(data)[body + 6 : stop])
 

@@ -96,7 +96,7 @@ class ScanReader:
         quantisation = {components[at]: components[at + 2] for at in starts}
         fits = len(factors) == len(components) // 3 > 0
         if not fits or not all(1 <= factor <= 4 for pair in factors.values() for factor in pair):
-            raise ImageError("is damaged: the components of its frame are none that can be")
+            raise ImageError("is damaged: the components of its frame have wrong names or sampling factors")
         across, down = (max(pair[axis] for pair in factors.values()) for axis in (0, 1))
         self._mcus = -(-width // (8 * across)) * -(-height // (8 * down))
         for name, (h, v) in factors.items():
@@ -139,7 +139,7 @@ class ScanReader:
         first, last, shifts = body[1 + 2 * count : 4 + 2 * count]
         codes = body[4 + 2 * count :]
         if not names or len(set(names)) < count or not set(names) <= self._components.keys():
-            raise ImageError("is damaged: a scan is of components that there are not")
+            raise ImageError("is damaged: a scan names components that its frame does not have")
         parts = [self._components[name] for name in names]
         if not {part.quantisation for part in parts} <= self._quantisation:
             raise ImageError("is damaged: it lacks a table of quantisation")
@@ -147,7 +147,7 @@ class ScanReader:
             (parts[0].blocks, [1]) if count == 1 else (self._mcus, [part.across * part.down for part in parts])
         )
         if count > 1 and sum(sizes) > _MOST_BLOCKS:
-            raise ImageError("is damaged: a scan has too many blocks in one")
+            raise ImageError("is damaged: a scan puts too many blocks into one unit")
         of_block = [number for number, size in enumerate(sizes) for _ in range(size)]
         if not self._progressive:
             first, last, shifts = 0, 63, 0
@@ -185,7 +185,7 @@ class ScanReader:
             if fits:
                 seen[first : last + 1] = [after] * (last + 1 - first)
         if not fits:
-            raise ImageError("is damaged: its scans have a part twice, or in an order that cannot be")
+            raise ImageError("is damaged: its scans hold a part of the image twice or in a wrong order")
 
     def _parts(self, codes: memoryview, mcus: int) -> tuple[Any, Any, Any]:
         """The bytes of a scan without stuffing, fill bytes and restart markers; where its parts between these are."""
@@ -208,7 +208,7 @@ class ScanReader:
 
     def _table(self, number: int) -> npt.NDArray[np.int32]:
         if number not in self._tables:
-            raise ImageError("is damaged: it lacks a table of codes")
+            raise ImageError("is damaged: it lacks a table of codes that a scan needs that a scan needs")
         return _expanded(self._tables[number])
 
 
@@ -232,7 +232,7 @@ def _expanded(table: bytes) -> npt.NDArray[np.int32]:
     lengths = np.repeat(np.arange(1, 17), np.frombuffer(table[:16], np.uint8))
     spans = 1 << (16 - lengths)
     if spans.sum() > TABLE_SIZE:
-        raise ImageError("is damaged: one of its tables has more codes than there can be")
+        raise ImageError("is damaged: one of its tables has too many codes")
     entries = (lengths << 8 | np.frombuffer(table[16:], np.uint8)).astype(np.int32)
     expanded = np.zeros(TABLE_SIZE, np.int32)
     expanded[: spans.sum()] = np.repeat(entries, spans)

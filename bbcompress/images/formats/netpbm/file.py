@@ -134,7 +134,7 @@ class _Header:
         if not token:
             raise ImageError("is cut short")
         if not token.isdigit() or len(token) > _TOKEN_BYTES:
-            raise ImageError("is damaged: its header has something that is no number")
+            raise ImageError("is damaged: its header has something else in the place of a number")
         while data[self.place : self.place + 1] == b"#":
             self._comment()
         return int(token)
@@ -168,12 +168,12 @@ def _parse_pam(data: bytes, place: int, collector: Collector) -> Netpbm:
         if text.startswith(b"#"):
             collector.add(Record(TEXT, _COMMENT_KEY + line[0].rstrip(b"\r\n").lstrip()[1:]))
         elif text and (name not in _FIELDS or name in fields or (name == b"ENDHDR" and text != name)):
-            raise ImageError("is damaged, or a PAM of a header that is not known")
+            raise ImageError("is damaged, or it is a PAM whose header has an unknown line")
         elif text:
             fields[name] = value.strip()
     numbers = [fields.get(name, b"") for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")]
     if not all(number.isdigit() and len(number) <= _TOKEN_BYTES for number in numbers):
-        raise ImageError("is damaged: its header has something that is no number")
+        raise ImageError("is damaged: its header has something else in the place of a number")
     width, height, depth, maximum = map(int, numbers)
     tuple_type = fields.get(b"TUPLTYPE", b"")
     samples, mode = _TUPLE_TYPES.get(tuple_type, (0, ""))
@@ -283,7 +283,7 @@ def _digits(block: Pixels, most: int) -> tuple[Pixels, bool]:
     characters = block[~_is_space(block)]
     digits = characters[:most] - np.uint8(48)
     if digits.size and digits.max() > 1:
-        raise ImageError("is damaged: it has something that is no sample")
+        raise ImageError("is damaged: it has something else in the place of a sample")
     return digits, len(characters) > most
 
 
@@ -299,7 +299,7 @@ def _numbers(block: Pixels, most: int) -> tuple[Pixels, bool]:
     digits = np.where(space, 48, block)[: ends[-1]].astype(np.int64) - 48
     lengths = ends - starts
     if digits.min() < 0 or digits.max() > 9 or lengths.max() > _PLAIN_DIGITS:
-        raise ImageError("is damaged: it has something that is no sample")
+        raise ImageError("is damaged: it has something else in the place of a sample")
     values = np.zeros(len(starts), np.int64)
     for place in range(int(lengths.max())):
         has = lengths > place

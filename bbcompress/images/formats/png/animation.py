@@ -64,7 +64,7 @@ def parse_apng(source: Png) -> Apng | None:
     frames = source.frames
     if frames is None or not 0 < frames.total < 1 << 31 or frames.fault:
         if frames is not None and (frames.total > 1 or len(frames.starts) > 1):
-            raise ImageError("is damaged: its animation is not in order")
+            raise ImageError("is damaged: the chunks of its animation are missing or in a wrong order")
         return None
     if frames.total == 1 and (frames.shown or not frames.starts):
         return None
@@ -74,7 +74,9 @@ def parse_apng(source: Png) -> Apng | None:
         right, bottom = control.left + control.width, control.top + control.height
         sound = control.width and control.height and right <= source.width and bottom <= source.height
         if not sound or control.disposal > 2 or control.blend > 1:
-            raise ImageError("is damaged: a picture of its animation lies outside of it")
+            raise ImageError(
+                "is damaged: a picture of its animation lies outside the image, or is put there in an unknown way"
+            )
     names = ["times of the frames"] + ["loop count"] * bool(frames.plays)
     return Apng(source, frames, frames.total + (not frames.shown), tuple(names))
 
@@ -139,7 +141,7 @@ def _pixels(source: Png, native: bool, names: set[str]) -> Pixels:
     alpha = np.full(colours.shape[:2], most, np.uint16)
     if source.transparency is not None:
         if len(source.transparency) != 2 * source.samples:
-            raise ImageError("is damaged: its transparent colour is not one")
+            raise ImageError("is damaged: its transparency chunk does not hold a colour of its kind")
         values = struct.unpack(f">{source.samples}H", source.transparency)
         alpha[(colours == [(value & (1 << source.bit_depth) - 1) * source.scale for value in values]).all(axis=2)] = 0
     if source.mode == "1":

@@ -88,7 +88,7 @@ def _transparency(source: Png, colours: int) -> tuple[bytes, tuple[str, ...]]:
     if mode not in KEY_BYTES:
         return b"", ("transparent colour beside alpha",)
     if len(stored) != KEY_BYTES[mode]:
-        raise ImageError("is damaged: its transparent colour is not one")
+        raise ImageError("is damaged: its transparency chunk does not hold a colour of its kind")
     found = struct.unpack(f">{len(stored) // 2}H", stored)
     values = [value & (1 << source.bit_depth) - 1 for value in found]
     unused = ("unused bits of the transparency",) if list(found) != values else ()

@@ -195,7 +195,7 @@ def parse_png(data: bytes) -> Png:
             fields = _parse_header(body)
         elif kind == b"PLTE":
             if palette or place == AFTER_PIXELS or not 3 <= length <= 768 or length % 3 or fields[3] in (0, 4):
-                raise ImageError("is damaged: its palette is not one")
+                raise ImageError("is damaged: its palette has a wrong length or place, or it has two")
             if fields[3] == 3:
                 palette, place = bytes(body), BEFORE_PIXELS
             else:  # a suggestion for screens of few colours
@@ -294,14 +294,14 @@ class _FramesParser:
 def _parse_header(body: memoryview) -> tuple[int, ...]:
     """Width, height, bit depth, colour type, interlacing."""
     if len(body) != 13:
-        raise ImageError("is damaged: its header has not 13 bytes")
+        raise ImageError("is damaged: its header does not have 13 bytes")
     width, height, bit_depth, colour_type, compression, filtering, interlaced = struct.unpack(">IIBBBBB", body)
     if colour_type not in _SAMPLES:
-        raise ImageError("is damaged: it has no known kind of colour")
+        raise ImageError("is damaged: its kind of colour is unknown")
     if bit_depth not in _DEPTHS[colour_type]:
-        raise ImageError(f"is damaged: it has {bit_depth} bits a sample")
+        raise ImageError(f"is damaged: it has {bit_depth} bits a sample, which its kind of colour does not allow")
     if compression or filtering or interlaced > 1:
-        raise ImageError("is of a compression, filtering or interlacing that is not known")
+        raise ImageError("has an unknown method of compression, filtering or interlacing")
     if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
         raise ImageError("is damaged: it has no size")
     return width, height, bit_depth, colour_type, interlaced
@@ -317,7 +317,7 @@ def read_pixels(png: Png, left_out: set[str] | None = None) -> Pixels:
     """
     dtype = np.bool_ if png.mode == "1" else np.uint16 if png.bit_depth == 16 else np.uint8
     if png.height * png.row_bytes(png.width) > _MOST_INFLATED * (1 + png.data.size):
-        raise ImageError("is cut short: it has less data than pixels")
+        raise ImageError("is cut short: its data end before its last pixel")
     pixels = np.empty((png.height, png.width, png.samples), dtype)
     stream = _Inflater(png.data)
     for left, top, right, down in png.passes:
@@ -359,7 +359,7 @@ def _unfilter(data: bytes | bytearray, rows: int, step: int) -> Bytes:
         mode = _WORD_MODES[step]
         halves = [Image.frombytes(mode, size, stream, "zip", f"{mode};16{half}", 0) for half in "BL"]
     except ValueError as fault:
-        raise ImageError("is damaged: a row has no known filter") from fault
+        raise ImageError("is damaged: a row has an unknown filter") from fault
     return np.stack([np.asarray(half).reshape(rows, -1) for half in halves], axis=2).reshape(rows, -1)
 
 
@@ -502,7 +502,7 @@ class _Inflater:
             except zlib.error as fault:
                 raise ImageError("is damaged: its pixels cannot be inflated") from fault
             if not (more or self._left) or (self._stream.eof and len(out) + len(more) < size):
-                raise ImageError("is cut short: it has less data than pixels")
+                raise ImageError("is cut short: its data end before its last pixel")
             out += more
             self._left = self._stream.unconsumed_tail
         return out

@@ -76,14 +76,14 @@ class TiffFile:
         self.big = _BIG in data[2:4]
         self._form = "Q" if self.big else "I"
         if self.big and data[4:8] != struct.pack(f"{self.order}HH", 8, 0):
-            raise ImageError("is a BigTIFF of a kind that is not known")
+            raise ImageError("is a BigTIFF of an unknown kind")
         (self._first,) = self._unpack(self._form, 8 if self.big else 4)
 
     def charge(self, size: int) -> None:
         """Count bytes that are read. ImageError for more than a file can need."""
         self._left -= size
         if self._left < 0:
-            raise ImageError("is damaged: its directories or strips share their bytes too often")
+            raise ImageError("is damaged: too many of its directories or strips share the same bytes")
 
     def places(self) -> Iterator[int]:
         """Where the directories stand, one image in each. A chain that comes back to one of them ends there."""
@@ -146,7 +146,7 @@ class TiffFile:
     def _unpack(self, form: str, place: int) -> tuple[Any, ...]:
         form = self.order + form
         if place + struct.calcsize(form) > len(self.data):
-            raise ImageError("is cut short or damaged: it points behind its end")
+            raise ImageError("is cut short or damaged: it points to bytes behind its end")
         return struct.unpack_from(form, self.data, place)
 
 

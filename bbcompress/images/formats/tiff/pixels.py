@@ -162,7 +162,7 @@ def _number(file: TiffFile, directory: Directory, tag: int, default: int | None,
         return default
     values = file.numbers(entry)
     if values is None or len(values) != 1 or int(values[0]) > most:
-        raise ImageError(f"is damaged: its TIFF tag {tag} is not a number that can be")
+        raise ImageError(f"is damaged: its TIFF tag {tag} holds a number that it cannot have")
     return int(values[0])
 
 
@@ -172,7 +172,7 @@ def _several(file: TiffFile, directory: Directory, tag: int, default: list[int],
         return default
     values = file.numbers(entry) if entry.length <= most else None
     if values is None:
-        raise ImageError(f"is damaged: its TIFF tag {tag} is none of numbers, or of too many")
+        raise ImageError(f"is damaged: its TIFF tag {tag} does not hold numbers, or too many of them")
     return [int(value) for value in values]
 
 
@@ -211,7 +211,7 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
         raise _refused("inks that are not CMYK")
     fill_order, planar, predictor = number(FILL_ORDER, 1), number(PLANAR, 1), number(PREDICTOR, 1)
     if fill_order not in (1, 2) or planar not in (1, 2):
-        raise ImageError("is damaged: the order of its samples is none that there is")
+        raise ImageError("is damaged: the order of its samples (PlanarConfiguration) is unknown")
     if compression in (*_FAX, *_JPEGS):  # to which the tag means nothing
         predictor = 1
     if predictor != 1 and compression not in _WITH_PREDICTOR:  # some programs take differences then, and some do not
@@ -224,7 +224,7 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
     if tiled:
         chunk = number(TILE_WIDTH), number(TILE_HEIGHT)
         if not min(chunk) or chunk[0] * bits[0] % 8:
-            raise ImageError("is damaged: its tiles are of a size that cannot be")
+            raise ImageError("is damaged: its tiles have a size that they cannot have")
     else:
         chunk = width, min(height, number(ROWS_PER_STRIP, height) or height)
     layout = Layout(
@@ -484,7 +484,7 @@ def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) 
     if is_more_to_ask(layout.compression, strips):
         lost.add("data that strips may hold behind the pixels")
     if mode != "L" or pixels.shape != (height, across * layout.row_bytes):
-        raise ImageError("is of a kind that Pillow does not decode as it should")
+        raise ImageError("is of a kind that Pillow decodes wrongly")
     return pixels
 
 
@@ -506,7 +506,7 @@ def _fax(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, l
     if is_more_fax(kind, layout.chunk[0], _strips(file, layout, chunks), _rows_of(layout).tolist()):
         lost.add(_MORE)
     if mode != "1" or pixels.shape != (layout.height, layout.width):
-        raise ImageError("is of a kind that Pillow does not decode as it should")
+        raise ImageError("is of a kind that Pillow decodes wrongly")
     if layout.mode == "P":
         return pixels.view(np.uint8)
     return pixels
@@ -539,7 +539,7 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, 
     mode, pixels = _decoded(file, layout, chunks, tags, layout.chunk[0], strips)
     expected = (layout.height, layout.width, layout.samples)[: 2 + (layout.samples > 1)]
     if mode != layout.mode or pixels.shape != expected:
-        raise ImageError("is of a kind that Pillow does not decode as it should")
+        raise ImageError("is of a kind that Pillow decodes wrongly")
     return pixels
 
 
