@@ -210,8 +210,8 @@ def test_kinds_that_are_not_kept_are_refused_by_name() -> None:
 
 DAMAGED: list[tuple[Tags | tuple[int, ...], str]] = [
     ({256: (4, [0])}, "it is empty"),
-    ({256: (5, [1, 1])}, "tag 256 is not a number"),
-    ({256: (3, [5, 5])}, "tag 256 is not a number"),
+    ({256: (5, [1, 1])}, "tag 256 does not hold a single whole number"),
+    ({256: (3, [5, 5])}, "tag 256 does not hold a single whole number"),
     ({258: (3, [8, 8])}, "does not say how many bits"),
     ({277: (3, [2])}, "more than its colours"),
     ({277: (3, [3]), 262: (3, [5])}, "fewer samples a pixel than its colours"),

@@ -162,7 +162,7 @@ def _number(file: TiffFile, directory: Directory, tag: int, default: int | None,
         return default
     values = file.numbers(entry)
     if values is None or len(values) != 1 or int(values[0]) > most:
-        raise ImageError(f"is damaged: its TIFF tag {tag} holds a number that it cannot have")
+        raise ImageError(f"is damaged: its TIFF tag {tag} does not hold a single whole number")
     return int(values[0])
 
 
@@ -211,7 +211,7 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
         raise _refused("inks that are not CMYK")
     fill_order, planar, predictor = number(FILL_ORDER, 1), number(PLANAR, 1), number(PREDICTOR, 1)
     if fill_order not in (1, 2) or planar not in (1, 2):
-        raise ImageError("is damaged: the order of its samples (PlanarConfiguration) is unknown")
+        raise ImageError("is damaged: the order of its samples or of their bits is unknown")
     if compression in (*_FAX, *_JPEGS):  # to which the tag means nothing
         predictor = 1
     if predictor != 1 and compression not in _WITH_PREDICTOR:  # some programs take differences then, and some do not
