@@ -41,7 +41,11 @@ def checked_class(made: _Class) -> _Class:
 
 
 def integer(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
-    """A whole number within limits, of Python or numpy. Raises BBCError."""
+    """A whole number within limits, of Python or numpy.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     limits = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
     wanted = f"a whole number{limits}"
     try:
@@ -56,7 +60,11 @@ def integer(name: str, value: object, low: int | None = None, high: int | None =
 
 
 def number(name: str, value: object, low: float, high: float) -> float:
-    """A number within limits. Raises BBCError."""
+    """A number within limits.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     try:
         if isinstance(value, bool | str | bytes):
             raise TypeError
@@ -69,14 +77,22 @@ def number(name: str, value: object, low: float, high: float) -> float:
 
 
 def flag(name: str, value: object) -> bool:
-    """True or False, of Python or numpy. Raises BBCError."""
+    """True or False, of Python or numpy.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
         return bool(value)
     raise BBCError(f"{name} must be True or False, not {shown(value)}")
 
 
 def path(name: str, value: object) -> Path:
-    """The path of a file. Raises BBCError."""
+    """The path of a file.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     if isinstance(value, str | os.PathLike):
         text = os.fspath(value)
         if isinstance(text, str) and text and "\0" not in text:
@@ -85,7 +101,11 @@ def path(name: str, value: object) -> Path:
 
 
 def model(value: Any) -> str | Path | None:
-    """A model's name or path, or None. Raises BBCError."""
+    """A model's name or path, or None.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     if value is not None:
         path("model", value)
     found: str | Path | None = value
@@ -93,7 +113,11 @@ def model(value: Any) -> str | Path | None:
 
 
 def image_name(value: object) -> str | None:
-    """The name of an image in an archive: text, or a path, which is written with `/`. Raises BBCError."""
+    """The name of an image in an archive: text, or a path, which is written with `/`.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, PurePath):
@@ -115,7 +139,11 @@ def no_text_file(name: str, value: object) -> None:
 
 
 def binary_file(value: Any) -> Any:
-    """A file that can be read at any place. Raises BBCError."""
+    """A file that can be read at any place.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     if isinstance(value, bytes | bytearray | memoryview):
         raise BBCError("file must be a path or a binary file, not bytes; of what these hold io.BytesIO(...) makes one")
     no_text_file("file", value)
@@ -136,7 +164,11 @@ def binary_file(value: Any) -> Any:
 
 
 def data(value: Any) -> bytes:
-    """Bytes. Raises BBCError."""
+    """Bytes.
+
+    Raises:
+        BBCError: the value is not allowed.
+    """
     if isinstance(value, str | os.PathLike):
         raise BBCError(f"data must be the bytes of a file, not {shown(value)}; bbcompress.open() opens a path")
     try:

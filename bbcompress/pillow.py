@@ -1,4 +1,4 @@
-"""`import bbcompress.pillow` lets Pillow open and save .bbc files; so does :func:`bbcompress.register_pillow`."""
+"""`import bbcompress.pillow` lets Pillow open and save .bbc files; so does `bbcompress.register_pillow`."""
 
 from bbcompress.integrations.pillow import register_pillow
 

@@ -34,7 +34,7 @@ def zigzag(value: int) -> int:
 
 
 def unzigzag(value: int) -> int:
-    """The inverse of :func:`zigzag`."""
+    """The inverse of `zigzag`."""
     return value >> 1 if value & 1 == 0 else -(value >> 1) - 1
 
 
@@ -58,7 +58,7 @@ def pack(data: bytes) -> bytes:
 
 
 def unpack(packed: bytes, limit: int) -> bytes:
-    """What :func:`pack` was given; FormatError for more than `limit` bytes, before these are produced."""
+    """What `pack` was given; FormatError for more than `limit` bytes, before these are produced."""
     stream = bz2.BZ2Decompressor()
     try:
         data = stream.decompress(_BZIP2_START + packed, limit + 1)

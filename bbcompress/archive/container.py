@@ -67,7 +67,11 @@ def is_archive(data: bytes) -> bool:
 
 
 def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The file of one image, of a group of one. FormatError for a bad header."""
+    """The file of one image, of a group of one.
+
+    Raises:
+        FormatError: the header is bad.
+    """
     group = group.alone()
     start = MAGIC + group.header.encode_lone(limits) + group.metadata
     return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
@@ -76,7 +80,10 @@ def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
 def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
     """The group of the file of one image.
 
-    A fallback's checksum is verified; a message carries its own. FormatError for anything else.
+    A fallback's checksum is verified; a message carries its own.
+
+    Raises:
+        FormatError: the bytes are no file of one image.
     """
     check_magic(data)
     if is_archive(data):
@@ -101,7 +108,7 @@ def lone_accounting(size: int, group: Group) -> Accounting:
 class ArchiveWriter:
     """Writes one segment of an archive, front to back: alone an archive, behind an archive an addition to it.
 
-    The file is complete once :meth:`close` has returned; it is neither flushed nor closed here. Only an addition's is
+    The file is complete once `close` has returned; it is neither flushed nor closed here. Only an addition's is
     seeked: its first bytes say that it is being added, until all of it is on the disk.
     """
 
@@ -263,10 +270,14 @@ class ArchiveReader:
     """
 
     def __init__(self, file: BinaryIO, limits: Limits = DEFAULT_LIMITS, keep_going: bool = False) -> None:
-        """keep_going: where the file is damaged as a whole, salvage what groups are found. Names may occur twice.
+        """Names may occur twice.
 
-        FormatError where the file is not an archive from its first byte on, to which was added: where it is damaged,
-        or holds something else.
+        Args:
+            keep_going: where the file is damaged as a whole, salvage what groups are found.
+
+        Raises:
+            FormatError: the file is not an archive from its first byte on, to which was added: where it is damaged, or
+                holds something else.
         """
         self._file = file
         self._limits = limits
@@ -306,7 +317,11 @@ class ArchiveReader:
         self._folder_finder: FolderFinder | None = None
 
     def _open(self) -> list[Segment]:
-        """The segments, and `tail` and `budget`. Raises FormatError."""
+        """The segments, and `tail` and `budget`.
+
+        Raises:
+            FormatError: the file is damaged or above a limit.
+        """
         try:
             return read_segments(self._file, self._end, self.budget)
         except FormatError as fault:
@@ -378,7 +393,11 @@ class ArchiveReader:
         return self._first_groups[number] + group, index
 
     def read_group(self, number: int) -> Group:
-        """One of `groups`, its checksum verified. FormatError if it is damaged."""
+        """One of `groups`, its checksum verified.
+
+        Raises:
+            FormatError: the file is damaged.
+        """
         entry = self.groups[number]
         what = f"group {number}"
         data = self._read(entry.offset, entry.length)
@@ -396,7 +415,11 @@ class ArchiveReader:
         return Group(header, reader.rest(), metadata)
 
     def read_header(self, number: int) -> GroupHeader:
-        """The header of one of `groups`, without its payload, and so without a check. FormatError if it is damaged."""
+        """The header of one of `groups`, without its payload, and so without a check.
+
+        Raises:
+            FormatError: the file is damaged.
+        """
         entry = self.groups[number]
         for size in HEADER_BYTES:
             head = self._read(entry.offset, min(size, entry.length))
@@ -408,7 +431,11 @@ class ArchiveReader:
         raise FormatError(f"group {number} is damaged")
 
     def accounting(self) -> Accounting:
-        """The bytes of the file by what they are for; reads every group. FormatError where one is damaged."""
+        """The bytes of the file by what they are for; reads every group.
+
+        Raises:
+            FormatError: a group is damaged.
+        """
         payloads = metadata = 0
         for number in range(len(self.groups)):
             group = self.read_group(number)

@@ -13,10 +13,14 @@ from bbcompress.wire import ByteReader, varint
 class Group:
     """A group of an archive, or the only one of a lone image, as bytes.
 
-    header: how the images are coded. payload: the coded images. metadata: the block of the images' metadata, empty
-    where they have none. lone: whether it is that of a lone image, whose fallback has an item without its length.
+    Attributes:
+        header: how the images are coded.
+        payload: the coded images.
+        metadata: the block of the images' metadata, empty where they have none.
+        lone: whether it is that of a lone image, whose fallback has an item without its length.
 
-    Raises ValueError where the header does not say whether there is metadata.
+    Raises:
+        ValueError: the header does not say whether there is metadata.
     """
 
     header: GroupHeader
@@ -35,7 +39,11 @@ class Group:
 
     @property
     def items(self) -> list[bytes]:
-        """The items of a group of the fallback, one of each image. FormatError where the payload is not just these."""
+        """The items of a group of the fallback, one of each image.
+
+        Raises:
+            FormatError: the payload is not just these.
+        """
         return [self.payload] if self.lone else split_items(self.payload, self.header.count)
 
     def described(self, metadata: bytes) -> Group:
@@ -54,7 +62,11 @@ def join_items(items: Sequence[bytes]) -> bytes:
 
 
 def split_items(payload: bytes, count: int) -> list[bytes]:
-    """The `count` items of a fallback group's payload. FormatError where it does not hold just these."""
+    """The `count` items of a fallback group's payload.
+
+    Raises:
+        FormatError: the payload does not hold exactly these.
+    """
     reader = ByteReader(payload, "a fallback group")
     items = []
     for _ in range(count):

@@ -50,7 +50,11 @@ _KINDS = {0: BINARY, 1: BILEVEL, 3: GREY, 4: COLOUR}
 
 
 def encode_kind(kind: Kind) -> bytes:
-    """The mode code, with the levels where it takes any. FormatError for a kind that has no code."""
+    """The mode code, with the levels where it takes any.
+
+    Raises:
+        FormatError: the kind has no code.
+    """
     for code, known in _KINDS.items():
         if known == kind:
             return bytes([code])
@@ -77,8 +81,10 @@ def decode_kind(reader: ByteReader) -> Kind:
 class Learning:
     """How a model learns while it codes.
 
-    rate: of Adam, in units of 1e-6, 1 .. 1000000. unit: least pixels between two steps, 1 .. 2^11. stride: in blocks of
-    an image but its first, every so manieth unit is learned from, 1 .. 2^10.
+    Attributes:
+        rate: of Adam, in units of 1e-6, 1 .. 1000000.
+        unit: least pixels between two steps, 1 .. 2^11.
+        stride: in blocks of an image but its first, every so manieth unit is learned from, 1 .. 2^10.
     """
 
     rate: int
@@ -200,7 +206,11 @@ class GroupHeader:
 
     @staticmethod
     def decode_lone(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> GroupHeader:
-        """Read what :meth:`encode_lone` wrote. FormatError where it breaks a rule of the format."""
+        """Read what `encode_lone` wrote.
+
+        Raises:
+            FormatError: the header breaks a rule of the format.
+        """
         first = reader.byte()
         flags = first >> 1
         if first == _LONE_WITH_METADATA:
@@ -216,7 +226,11 @@ class GroupHeader:
 
     @staticmethod
     def decode_group(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> GroupHeader:
-        """Read what :meth:`encode_group` wrote. FormatError where it breaks a rule of the format."""
+        """Read what `encode_group` wrote.
+
+        Raises:
+            FormatError: the header breaks a rule of the format.
+        """
         header = _decode_shared(reader, reader.byte(), GROUP_ID_BYTES, limits)
         count = _positive(reader, MAX_GROUP_IMAGES, "the number of images")
         if header.is_mixed and count < 2:

@@ -23,10 +23,11 @@ _POSITION_BYTES = 4  # a position's varint is no longer: twice MAX_LISTED is bel
 class Index:
     """What a segment says of itself.
 
-    sizes: of each group, in the order of the file: its bytes, its images.
-    positions: of each image in the segment, group by group; every one of 0, 1, ... once.
-    names, times: in the order of the positions, None where the segment has none.
-    name_bytes, time_bytes: what these take in the file.
+    Attributes:
+        sizes: of each group, in the order of the file: its bytes, its images.
+        positions: of each image in the segment, group by group; every one of 0, 1, ... once.
+        names, times: in the order of the positions, None where the segment has none.
+        name_bytes, time_bytes: what these take in the file.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -60,7 +61,11 @@ def encode_index(
 
 
 def decode_index(data: bytes, budget: Budget) -> Index:
-    """Read a whole index. Names are checked, but not for duplicates. FormatError for what is damaged or too much."""
+    """Read a whole index. Names are checked, but not for duplicates.
+
+    Raises:
+        FormatError: the index is damaged or too large.
+    """
     reader = ByteReader(data, "the index")
     count = reader.varint(reader.remaining, "the number of groups")
     if count > budget.groups:
@@ -90,7 +95,7 @@ def possible_indexes(
     times, and with them, if there are some.
 
     Raises:
-        CutShortError: the reader's bytes end before the index. FormatError: it breaks a rule of the format.
+        CutShortError: the reader's bytes end before the index. FormatError: the header breaks a rule of the format.
     """
     image_count = sum(images for _, images in sizes)
     start = reader.position
@@ -127,7 +132,11 @@ def _encode_positions(positions: Sequence[int]) -> bytes:
 
 
 def _decode_positions(reader: ByteReader, count: int, budget: Budget) -> Sequence[int]:
-    """The position of each of the segment's `count` images, group by group. FormatError if no permutation."""
+    """The position of each of the segment's `count` images, group by group.
+
+    Raises:
+        FormatError: the positions are no permutation.
+    """
     form = reader.byte()
     if form == _IN_ORDER:
         return range(count)

@@ -42,7 +42,11 @@ class OtherBytesError(FormatError):
 
 @dataclass(frozen=True)
 class LoneImage:
-    """The file of one image, parsed. tail: what stands behind it, as far as that can be said without decoding it."""
+    """The file of one image, parsed.
+
+    Attributes:
+        tail: what stands behind it, as far as that can be said without decoding it.
+    """
 
     group: Group
     size: int
@@ -52,7 +56,8 @@ class LoneImage:
     def parse(data: bytes, limits: Limits = DEFAULT_LIMITS) -> LoneImage:
         """From the bytes of a file. One of the fallback ends where its checksum fits; other bytes may follow.
 
-        FormatError as from `parse_lone`.
+        Raises:
+            FormatError: as from `parse_lone`.
         """
         try:
             return LoneImage(parse_lone(data, limits), len(data), Tail())
@@ -68,8 +73,10 @@ class LoneImage:
         """The file, and what `decode` makes of its group. Zeros behind a message are seen only here, and are in the
         `tail` then: the message is whole without them.
 
-        FormatError as from `decode`, of the whole group. OtherBytesError where bytes that are not all zero are behind
-        the message, and their number is a multiple of 4, the size of a word; of another number it cannot be said.
+        Raises:
+            FormatError: as from `decode`, of the whole group.
+            OtherBytesError: bytes that are not all zero are behind the message, and their number is a multiple of 4,
+                the size of a word; of another number it cannot be said.
         """
         try:
             return self, decode(self.group)
@@ -95,10 +102,13 @@ class LoneImage:
 def _without_padding(group: Group, error: FormatError, decode: Callable[[Group], T]) -> tuple[Group, T] | None:
     """The group whose message has zeros behind it, and what `decode` makes of it; None where there is no such message.
 
-    error: what `decode` said of the whole group. Mostly a message's last byte is the last that is not zero. Else
-    `decode` leaves zeros over if their number is a multiple of 4, the size of a word, which one of four ends makes it.
-    A message begins with a check of 31 bits or more, and at most five ends are tried: of damaged files that end with
-    zeros, less than one in 2^28 is taken for one with padding.
+    Mostly a message's last byte is the last that is not zero. Else `decode` leaves zeros over if their number is a
+    multiple of 4, the size of a word, which one of four ends makes it. A message begins with a check of 31 bits or
+    more, and at most five ends are tried: of damaged files that end with zeros, less than one in 2^28 is taken for one
+    with padding.
+
+    Args:
+        error: what `decode` said of the whole group.
     """
     payload = group.payload
     size, least = len(payload), len(payload.rstrip(b"\0"))

@@ -32,9 +32,12 @@ _Group = tuple[int, int, int]
 class Salvage:
     """What is left of a damaged archive.
 
-    segments: in the order of the file. nameless: numbers of those whose index is lost. unchecked: numbers of those
-    whose index is there, but not its checksum, so that nothing tells a wrong name or time. unread: bytes of which
-    nothing could be made.
+    Attributes:
+        segments: in the order of the file.
+        nameless: numbers of those whose index is lost.
+        unchecked: numbers of those whose index is there, but not its checksum, so that nothing tells a wrong name or
+            time.
+        unread: bytes of which nothing could be made.
     """
 
     segments: list[Segment]
@@ -48,7 +51,10 @@ def salvage(file: BinaryIO, end: int, limits: Limits = DEFAULT_LIMITS) -> Salvag
     it says, counted from its end; of those whose footer alone is damaged the groups that stand before their index; of
     others the groups, without names.
 
-    Checksums tell which groups are as they were. Raises FormatError where that takes too much effort.
+    Checksums tell which groups are as they were.
+
+    Raises:
+        FormatError: the search takes too much effort.
     """
     search = Search(file, end, limits)
     last = next((stop for stop in search.ends(0) if search.has_index_before(stop, 0)), end)
@@ -136,9 +142,10 @@ def _placed(
     themselves does not tell whether they are of this segment or of one before it, so they get no names. A group in the
     right place gets none either where it has another number, counted from the beginning.
 
-    numbers: of the groups that were found from the beginning, by their offsets.
-
     Gives the segment, the offsets of the groups that are as they were, and their bytes.
+
+    Args:
+        numbers: of the groups that were found from the beginning, by their offsets.
     """
     offsets: list[int] = []
     sizes: list[tuple[int, int]] = []

@@ -95,7 +95,11 @@ class TailKind(Enum):
 
 @dataclass(frozen=True)
 class Tail:
-    """What stands behind the last whole segment. images: of an unfinished addition, as far as its groups are there."""
+    """What stands behind the last whole segment.
+
+    Attributes:
+        images: of an unfinished addition, as far as its groups are there.
+    """
 
     kind: TailKind = TailKind.NOTHING
     size: int = 0
@@ -112,9 +116,12 @@ def refuse_unknown(tail: Tail) -> None:
 class Walk:
     """Groups one behind the other behind a prefix, as far as they say themselves how long they are.
 
-    groups: offset, length and images of each. sizes: what their index would list. end: where the last one ends.
-    indexed: the number of groups behind which something begins as their index does, which is not whole. segment: the
-    whole segment that they make, if their index and footer follow.
+    Attributes:
+        groups: offset, length and images of each.
+        sizes: what their index would list.
+        end: where the last one ends.
+        indexed: the number of groups behind which something begins as their index does, which is not whole.
+        segment: the whole segment that they make, if their index and footer follow.
     """
 
     groups: list[tuple[int, int, int]] = field(default_factory=list)
@@ -153,8 +160,11 @@ class _IndexState(Enum):
 class FoundIndex:
     """An index behind the groups that it lists; without times, where these are not there as a whole.
 
-    size: its bytes. footer: the one that would fit. there: what stands in its place, as far as the file goes. budget:
-    what is left of it.
+    Attributes:
+        size: its bytes.
+        footer: the one that would fit.
+        there: what stands in its place, as far as the file goes.
+        budget: what is left of it.
     """
 
     index: Index
@@ -275,7 +285,11 @@ class Search:
         return start
 
     def walk(self, start: int) -> Walk:
-        """The groups of the segment that begins there. Raises FormatError where that takes too much effort."""
+        """The groups of the segment that begins there.
+
+        Raises:
+            FormatError: the search takes too much effort.
+        """
         found = Walk(end=start + len(PREFIX))
         while True:
             if found.groups:
@@ -343,7 +357,11 @@ class Search:
         return found
 
     def list_groups(self, count: int) -> None:
-        """Take so many groups from the budget. Raises FormatError where it has less."""
+        """Take so many groups from the budget.
+
+        Raises:
+            FormatError: the budget has fewer.
+        """
         self.budget.groups -= count
         if self.budget.groups < 0:
             raise FormatError(f"the archive has more than {MAX_LISTED} groups")
@@ -503,11 +521,14 @@ def _listed(budget: Budget) -> int:
 
 
 def open_segments(file: BinaryIO, end: int, limits: Limits, budget: Budget) -> tuple[list[Segment], Tail]:
-    """The segments of an archive that does not end as one, and what is behind them. budget: what they list is taken
-    from it.
+    """The segments of an archive that does not end as one, and what is behind them.
 
-    Raises FormatError where it is damaged: where no segment is whole, or behind the last whole one is what may be left
-    of another that was finished.
+    Args:
+        budget: what they list is taken from it.
+
+    Raises:
+        FormatError: the archive is damaged: no segment is whole, or behind the last whole one is what may be left of
+            another that was finished.
     """
     search = Search(file, end, limits)
     for last in search.ends(0):

@@ -37,11 +37,12 @@ HEADER_BYTES = tuple(1 << bits for bits in (6, 9, 12, 15, 18, 21, 23))
 class GroupEntry:
     """What the index says of a group.
 
-    offset, length: where its bytes stand in the file.
-    count: its images.
-    names: theirs, None where the segment has no names.
-    positions: of its images in the archive, counted from 0.
-    times: when they were modified, seconds since 1970; None where the segment has no times.
+    Attributes:
+        offset, length: where its bytes stand in the file.
+        count: its images.
+        names: theirs, None where the segment has no names.
+        positions: of its images in the archive, counted from 0.
+        times: when they were modified, seconds since 1970; None where the segment has no times.
     """
 
     offset: int
@@ -111,7 +112,11 @@ def _shift(positions: Sequence[int], by: int) -> Sequence[int]:
 
 
 def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:
-    """So many bytes of a file. Raises FormatError where it ends before them."""
+    """So many bytes of a file.
+
+    Raises:
+        FormatError: the file ends before them.
+    """
     file.seek(offset)
     data = file.read(size)
     if len(data) != size:
@@ -120,8 +125,11 @@ def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def read_segment(file: BinaryIO, end: int, budget: Budget, floor: int = 0) -> Segment:
-    """The segment whose last byte stands before `end`, from its footer. Raises FormatError, too where it would begin
-    before `floor`."""
+    """The segment whose last byte stands before `end`, from its footer.
+
+    Raises:
+        FormatError: there is no such segment, or it would begin before `floor`.
+    """
     found = read_index_at(file, end, floor + len(PREFIX))
     if found is None:
         raise FormatError("the archive is damaged, cut short or followed by other data", command=ADVICE)
@@ -134,7 +142,11 @@ def read_segment(file: BinaryIO, end: int, budget: Budget, floor: int = 0) -> Se
 
 
 def read_segments(file: BinaryIO, end: int, budget: Budget) -> list[Segment]:
-    """The segments that lie one behind the other from the first byte up to `end`. Raises FormatError."""
+    """The segments that lie one behind the other from the first byte up to `end`.
+
+    Raises:
+        FormatError: the file is damaged or above a limit.
+    """
     segments: list[Segment] = []
     while end:
         segments.append(read_segment(file, end, budget))

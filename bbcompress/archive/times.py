@@ -56,7 +56,8 @@ def encode_times(times: Sequence[int] | None) -> bytes:
 def decode_times(reader: ByteReader, count: int, budget: Budget) -> Sequence[int] | None:
     """Read the times section of a segment with `count` images; None where the index ends before it.
 
-    FormatError for what is damaged or above the limits.
+    Raises:
+        FormatError: the section is damaged or above the limits.
     """
     if not reader.remaining:
         return None

@@ -28,7 +28,11 @@ def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool) ->
 
 
 def write(report: Report, json_file: Path | None, plots: Sequence[Path], force: bool) -> None:
-    """Write the report as JSON and as plots, PNG or SVG by their names. Raises BBCError."""
+    """Write the report as JSON and as plots, PNG or SVG by their names.
+
+    Raises:
+        BBCError: an argument is not allowed, or the work cannot be done.
+    """
     contents = {path: plot(report, path.suffix.lower()[1:]) for path in plots}
     if json_file is not None:
         contents[json_file] = (json.dumps(report.as_json(), indent=1) + "\n").encode()

@@ -16,7 +16,11 @@ SVG_SALT = "bbc"
 def plot(report: Report, kind: str) -> bytes:
     """BPD over the time to compress and over that to decompress an image, a line an encoder, as a file.
 
-    kind: png or svg; an SVG of the same report has the same bytes. Raises BBCError where matplotlib is missing.
+    Args:
+        kind: png or svg; an SVG of the same report has the same bytes.
+
+    Raises:
+        BBCError: matplotlib is missing.
     """
     make_figure = figure_class()
     from matplotlib import rc_context
@@ -44,7 +48,11 @@ def plot(report: Report, kind: str) -> bytes:
 
 
 def figure_class() -> Any:
-    """matplotlib's Figure. Raises BBCError where matplotlib is missing."""
+    """matplotlib's Figure.
+
+    Raises:
+        BBCError: matplotlib is missing.
+    """
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

@@ -22,7 +22,12 @@ NamedImages = Sequence[tuple[str, PixelImage]]
 
 @dataclass(frozen=True)
 class Data:
-    """What is measured on. name: what it is, for headings. images: with their names, in the archive's order."""
+    """What is measured on.
+
+    Attributes:
+        name: what it is, for headings.
+        images: with their names, in the archive's order.
+    """
 
     name: str
     images: NamedImages
@@ -37,10 +42,14 @@ class Data:
 class Row:
     """One encoder with one K.
 
-    size: bytes of the file. bpd, net_bpd: whole-file and net bits per sub-pixel; the latter None where several models,
-    the fallback or images of several sizes were at work. compress, decompress: seconds an image, a number a repeat.
-    coders: images by what coded them. groups: what the headers of the file's groups say. load: the machine's load
-    average after it, the highest of the repeats.
+    Attributes:
+        size: bytes of the file.
+        bpd, net_bpd: whole-file and net bits per sub-pixel; the latter None where several models, the fallback or
+            images of several sizes were at work.
+        compress, decompress: seconds an image, a number a repeat.
+        coders: images by what coded them.
+        groups: what the headers of the file's groups say.
+        load: the machine's load average after it, the highest of the repeats.
     """
 
     encoder: str

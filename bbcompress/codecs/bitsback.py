@@ -20,8 +20,13 @@ NumpyArray = np.ndarray[Any, Any]
 class BitsBack:
     """A model as a codec of batches of images x; `push` and `pop` undo each other.
 
-    x are strips of a canvas. encoder: whose posterior is used. steps: K. learning_rate: of the K steps, in units of
-    1e-6. compute_batch: how many strips go through the encoder at once; a choice of speed that changes no number.
+    x are strips of a canvas.
+
+    Attributes:
+        encoder: whose posterior is used.
+        steps: K.
+        learning_rate: of the K steps, in units of 1e-6.
+        compute_batch: how many strips go through the encoder at once; a choice of speed that changes no number.
     """
 
     model: Model
@@ -42,7 +47,11 @@ class BitsBack:
         self.model.prior.push(message, z)  # encode z ~ p(z)
 
     def pop(self, message: Message, x: Strips) -> None:
-        """Decompression into the strips x. Raises EmptyMessage where a message ends early."""
+        """Decompression into the strips x.
+
+        Raises:
+            EmptyMessage: a message ends early.
+        """
         z = self.model.prior.pop(message, x.row_count)  # decode z ~ p(z)
         self.likelihood(z).pop(message, x)  # decode x ~ p(x|z)
         self.posterior(x).push(message, z)  # give z back: encode z ~ q(z|x)

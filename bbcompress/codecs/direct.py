@@ -57,7 +57,11 @@ class DirectCodec:
         return self.prior.nearest(np.zeros((x.row_count, self.model.weights.latents)))
 
     def pop(self, message: Message, x: Strips) -> None:
-        """Pop into strips that were pushed at once. Raises EmptyMessage."""
+        """Pop into strips that were pushed at once.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         z = self.prior.pop(message, x.row_count)
         self.likelihood(z).pop(message, x)
 

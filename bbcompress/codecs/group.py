@@ -24,7 +24,8 @@ NumpyArray = np.ndarray[Any, Any]
 class Layout:
     """How a group's message is made: its lanes, how many strips come directly, and the batches after them.
 
-    together: whether those that come directly are popped at once, and not one by one.
+    Attributes:
+        together: whether those that come directly are popped at once, and not one by one.
     """
 
     lanes: int
@@ -36,8 +37,11 @@ class Layout:
 def encode_group(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tuple[Layout, Message]:
     """Code all strips of a canvas.
 
-    context: whatever else the group's check shall cover. Strips are coded directly until the message holds the bits
-    of another one's z; each batch is as large as the message allows.
+    Strips are coded directly until the message holds the bits of another one's z; each batch is as large as the message
+    allows.
+
+    Args:
+        context: whatever else the group's check shall cover.
     """
     with exact_arithmetic():
         return _encode(codec, x, lanes, context)

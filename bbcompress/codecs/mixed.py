@@ -64,8 +64,10 @@ def encode_mixed(
     """Code images of at least two sizes, uint8 (H, W) or (H, W, C), none with a side above `BLOCK_SIDE`, by a model for
     any size.
 
-    header: what is known before, which is completed. progress: called with the number of pixels newly done. direct: how
-    many of the first images are coded directly, at least.
+    Args:
+        header: what is known before, which is completed.
+        progress: called with the number of pixels newly done.
+        direct: how many of the first images are coded directly, at least.
     """
     header = replace(header, size=None, blocks=True, direct=0)
     strips = _strips(images, weights.tile)
@@ -87,7 +89,11 @@ def decode_mixed(
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> list[NumpyArray]:
-    """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
+    """The images of such a group, uint8 (H, W, C).
+
+    Raises:
+        FormatError: the group is damaged or above the limits.
+    """
     header, reader = group.header, ByteReader(group.payload, _WHAT)
     sizes = read_sizes(reader, header, limits)
     context = context_of(weights, header) + group.payload[: reader.position]
@@ -108,7 +114,11 @@ _WHAT = "the file is damaged: a group of several sizes"
 
 
 def mixed_sizes(group: Group, limits: Limits = DEFAULT_LIMITS) -> list[Size]:
-    """The sizes that such a group says its images have. Raises FormatError where they are damaged or above a limit."""
+    """The sizes that such a group says its images have.
+
+    Raises:
+        FormatError: the sizes are damaged or above a limit.
+    """
     return read_sizes(ByteReader(group.payload, _WHAT), group.header, limits)
 
 
@@ -126,7 +136,7 @@ def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSetting
 
 
 def arrange(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[list[int], int]:
-    """In which order the images are best coded by :func:`encode_mixed`, and how many of the first directly.
+    """In which order the images are best coded by `encode_mixed`, and how many of the first directly.
 
     Directly come the smallest images, as many as give all others their z, so that these are one batch: a reader goes
     along its wavefront once. Tiny ones whose posterior is so poor that it is shorter come directly, too; where a sample
@@ -175,7 +185,11 @@ def encode_sizes(sizes: Sequence[Size]) -> bytes:
 
 
 def read_sizes(reader: ByteReader, header: GroupHeader, limits: Limits) -> list[Size]:
-    """The sizes that stand before a group's messages. Raises FormatError where they are damaged or above a limit."""
+    """The sizes that stand before a group's messages.
+
+    Raises:
+        FormatError: the sizes are damaged or above a limit.
+    """
     count, max_side, most, unit = header.count, BLOCK_SIDE, MAX_SUBPIXELS, "sub-pixels"
     if header.learning is not None:
         max_side, most, unit = MAX_SIDE, MAX_LEARNED_PIXELS, "pixels"

@@ -43,7 +43,8 @@ class Message:
     def __init__(self, heads: ArrayLike, words: ArrayLike = ()) -> None:
         """Message of the given heads, and words with the newest last; both are copied.
 
-        Raises ValueError for heads outside [2^31, 2^63), words outside [0, 2^32) or a bad number of lanes.
+        Raises:
+            ValueError: a head is outside [2^31, 2^63), a word outside [0, 2^32), or the number of lanes is bad.
         """
         heads = np.asarray(heads)
         if heads.ndim != 1 or heads.dtype.kind not in "iu":
@@ -59,7 +60,8 @@ class Message:
     def empty(cls, lanes: int, seeds: ArrayLike | None = None) -> Message:
         """Message with no words; `seeds` (31-bit integers, one per lane, default 0) are the heads' low bits.
 
-        Raises ValueError for lanes outside 1..1024 or bad seeds.
+        Raises:
+            ValueError: the number of lanes is outside 1..1024, or seeds are bad.
         """
         _check_lanes(lanes)
         low = np.zeros(lanes, np.int64) if seeds is None else _as_ints(seeds, "seeds")
@@ -113,8 +115,11 @@ class Message:
     def push(self, starts: ArrayLike, freqs: ArrayLike, precision: int) -> None:
         """Push N symbols by their intervals [start, start + freq) of [0, 2^precision).
 
-        starts, freqs: integers, shape (N,). Raises ValueError unless 1 <= precision <= 24 and every interval
-        is non-empty and inside.
+        Args:
+            starts, freqs: integers, shape (N,).
+
+        Raises:
+            ValueError: the precision is outside 1..24, or an interval is empty or leaves [0, 2^precision).
         """
         precision = _check_precision(precision)
         starts, freqs = _as_ints(starts, "starts"), _as_ints(freqs, "freqs")
@@ -136,7 +141,8 @@ class Message:
     def push_bernoulli(self, symbols: ArrayLike, freq1: ArrayLike, precision: int) -> None:
         """Push bits, shape (N,), that are 1 with probability freq1 / 2^precision; see `pop_bernoulli`.
 
-        Raises ValueError for symbols other than 0 and 1, and for a symbol whose probability is 0.
+        Raises:
+            ValueError: a symbol is neither 0 nor 1, or its probability is 0.
         """
         precision = _check_precision(precision)
         symbols = _as_ints(symbols, "symbols")
@@ -171,14 +177,26 @@ class Message:
         return int(missing[0]) if missing.size else n
 
     def pop_uniform(self, n: int, bits: int) -> NDArray[np.int64]:
-        """Pop n integers in [0, 2^bits), 1 <= bits <= 24. Raises EmptyMessage, ValueError."""
+        """Pop n integers in [0, 2^bits), 1 <= bits <= 24.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+            ValueError: an argument is out of range.
+        """
         return self.pop_with(kernels.pop_uniform, n, _check_precision(bits))
 
     def pop_bernoulli(self, freq1: ArrayLike, precision: int, first_lane: int = 0) -> NDArray[np.int64]:
         """Pop bits that are 1 with probability freq1 / 2^precision.
 
-        freq1: integers in [0, 2^precision], shape (N,). Symbol 0 has the interval [0, 2^precision - freq1),
-        symbol 1 the rest. Bit i is on lane (first_lane + i) mod lanes. Raises EmptyMessage, ValueError.
+        Symbol 0 has the interval [0, 2^precision - freq1), symbol 1 the rest. Bit i is on lane (first_lane + i) mod
+        lanes.
+
+        Args:
+            freq1: integers in [0, 2^precision], shape (N,).
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+            ValueError: an argument is out of range.
         """
         precision = _check_precision(precision)
         freq1 = _check_freq1(freq1, None, precision)
@@ -188,9 +206,11 @@ class Message:
     def pop_cdf(self, cdfs: ArrayLike, precision: int, n: int | None = None) -> NDArray[np.int64]:
         """Pop symbols of an alphabet of size A by tables of cumulative frequencies.
 
-        cdfs: integers, a row per symbol, shape (N, A + 1), or one row for all of n symbols, shape (A + 1,).
         Rows increase strictly from 0 to 2^precision; symbol s has the interval [cdf[s], cdf[s + 1]). Raises
         EmptyMessage, and ValueError for other tables and where n is missing for a shared one.
+
+        Args:
+            cdfs: integers, a row per symbol, shape (N, A + 1), or one row for all of n symbols, shape (A + 1,).
         """
         precision = _check_precision(precision)
         table = np.asarray(cdfs)
@@ -311,7 +331,11 @@ def _fold(head: int, words: list[int], other: int) -> int:
 
 
 def _unfold(head: int, words: list[int]) -> tuple[int, int]:
-    """Undo `_fold`; returns both heads. Raises ValueError where the words run out."""
+    """Undo `_fold`; returns both heads.
+
+    Raises:
+        ValueError: the words run out.
+    """
     head, length = _pop_bits(head, words, _LENGTH_BITS)
     payload, other = length + 31, 1
     for shift in reversed(range(0, payload, _CHUNK)):

@@ -25,10 +25,14 @@ MAX_STRIDE = 4
 class ConvolutionWeights:
     """The integers of one convolution, y = clamp(round(W * x + b)).
 
-    weight: (outputs, inputs, k, k) integers in units of 2^-weight_bits, also where `transposed`. bias: (outputs,) in
-    units of 2^-(in_bits + weight_bits). in_bits: fractional bits of the input. out_bits: (outputs,) fractional bits of
-    each output. relu: whether outputs are clamped at 0 from below. limit: the magnitude at which outputs are clamped,
-    in units of their grid. stride, padding, transposed: as in torch's conv2d and conv_transpose2d.
+    Attributes:
+        weight: (outputs, inputs, k, k) integers in units of 2^-weight_bits, also where `transposed`.
+        bias: (outputs,) in units of 2^-(in_bits + weight_bits).
+        in_bits: fractional bits of the input.
+        out_bits: (outputs,) fractional bits of each output.
+        relu: whether outputs are clamped at 0 from below.
+        limit: the magnitude at which outputs are clamped, in units of their grid.
+        stride, padding, transposed: as in torch's conv2d and conv_transpose2d.
     """
 
     weight: npt.NDArray[np.int64]
@@ -77,8 +81,10 @@ class ConvolutionWeights:
 def unfold(x: Array, k: int, stride: int, padding: int, backend: Backend) -> Array:
     """The k x k patch of an image under each place of a convolution's grid.
 
-    x: (B, H, W, C). Returns (B, H', W', k k C), H' = (H + 2 padding - k) / stride + 1; the order in a patch is row,
-    column, channel.
+    Returns (B, H', W', k k C), H' = (H + 2 padding - k) / stride + 1; the order in a patch is row, column, channel.
+
+    Args:
+        x: (B, H, W, C).
 
     Raises:
         ValueError: a side of x is too small, or has pixels left over at its end that no patch covers.
@@ -260,8 +266,11 @@ class ResidualNetwork:
         self._stages += [ExactConvolution(weights, backend) for weights in behind]
 
     def forward(self, x: Array) -> Array:
-        """(B, H, W, inputs) -> (B, H', W', outputs), integers in float64 on the first layer's input and the last
-        one's grids. Raises ValueError as `Convolution.forward`.
+        """(B, H, W, inputs) -> (B, H', W', outputs), integers in float64 on the first layer's input and the last one's
+        grids.
+
+        Raises:
+            ValueError: as `Convolution.forward`.
         """
         for stage in self._stages:
             x, _ = stage.forward_with_tape(x)

@@ -36,10 +36,13 @@ InputLimit = int | npt.NDArray[np.int64]
 class LinearWeights:
     """The integers of one linear layer, y = clamp(round(W x + b)).
 
-    weight: (outputs, inputs) integers in units of 2^-weight_bits. bias: (outputs,) in units of
-    2^-(in_bits + weight_bits). in_bits: fractional bits of the input. out_bits: (outputs,) fractional bits of each
-    output. relu: whether outputs are clamped at 0 from below. limit: the magnitude at which outputs are clamped, in
-    units of their grid.
+    Attributes:
+        weight: (outputs, inputs) integers in units of 2^-weight_bits.
+        bias: (outputs,) in units of 2^-(in_bits + weight_bits).
+        in_bits: fractional bits of the input.
+        out_bits: (outputs,) fractional bits of each output.
+        relu: whether outputs are clamped at 0 from below.
+        limit: the magnitude at which outputs are clamped, in units of their grid.
     """
 
     weight: npt.NDArray[np.int64]

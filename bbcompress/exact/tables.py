@@ -82,7 +82,10 @@ def bin_edges(bits: int) -> IntArray:
 def code_length(frequencies: IntArray, precision: int) -> IntArray:
     """-log2(frequency / 2^precision) in units of 2^-30 bits, elementwise, from integers alone.
 
-    frequencies: at least 1 and at most 2^24. The table is interpolated linearly: within 3e-8 bits of the truth.
+    The table is interpolated linearly: within 3e-8 bits of the truth.
+
+    Args:
+        frequencies: at least 1 and at most 2^24.
     """
     frequencies = np.asarray(frequencies, np.int64)
     exponent = np.frexp(frequencies.astype(np.float64))[1].astype(np.int64) - 1

@@ -51,7 +51,11 @@ KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
 
 
 def samples_of(mode: str) -> int:
-    """Samples of each pixel of a mode. KeyError if there is no such mode."""
+    """Samples of each pixel of a mode.
+
+    Raises:
+        KeyError: there is no such mode.
+    """
     return MODES[mode][1]
 
 
@@ -68,7 +72,8 @@ class PixelImage:
     metadata: what the source said beside the pixels, ordered by kind.
     lost: names of metadata that the source had and that are not kept; left out when images are compared.
 
-    ImageError where these do not fit each other, or a side is 0 or above 2^24.
+    Raises:
+        ImageError: the parts do not fit each other, or a side is 0 or above 2^24.
     """
 
     mode: str
@@ -208,7 +213,9 @@ def from_array(array: Pixels) -> PixelImage:
     """An image from an array (h, w) or (h, w, samples), of any byte order and strides.
 
     bool is mode 1; uint8 is L, with 2, 3 or 4 samples LA, RGB or RGBA; uint16 is I;16, LA;16, RGB;16 or RGBA;16.
-    ImageError for others.
+
+    Raises:
+        ImageError: the array is no image.
     """
     if isinstance(array, np.ma.MaskedArray):
         raise ImageError(

@@ -87,8 +87,8 @@ class Record(NamedTuple):
 
     kind: ICC: name, NUL, profile (the name is empty for `ICC Profile`). EXIF: its TIFF structure. XMP: the packet.
         TEXT: keyword, NUL, text, both Latin-1; a comment of JPEG or GIF has the keyword `Comment`. INTERNATIONAL_TEXT:
-        keyword in Latin-1, NUL, language, NUL, keyword, NUL, text in UTF-8. RESOLUTION: see :func:`resolution`.
-        LEVELS: see :func:`levels_record`. The others: the name of a PNG chunk, four bytes, and its content.
+        keyword in Latin-1, NUL, language, NUL, keyword, NUL, text in UTF-8. RESOLUTION: see `resolution`.
+        LEVELS: see `levels_record`. The others: the name of a PNG chunk, four bytes, and its content.
     """
 
     kind: int
@@ -242,7 +242,11 @@ def resolution(unit: int, x: tuple[int, int], y: tuple[int, int]) -> Record | No
 
 
 def parse_resolution(record: Record) -> tuple[int, tuple[int, int], tuple[int, int]]:
-    """The arguments of :func:`resolution`. FormatError for other bytes."""
+    """The arguments of `resolution`.
+
+    Raises:
+        FormatError: the bytes are no such record.
+    """
     reader = ByteReader(record.data, "a resolution")
     unit, x_over, x_under, y_over, y_under = (reader.varint(_MAX_RATIO) for _ in range(5))
     reader.finish()
@@ -265,7 +269,11 @@ def levels_record(mode: str, maximum: int) -> Record | None:
 
 
 def levels_of(record: Record) -> int:
-    """The largest sample that the file of a record of :func:`levels_record` can have. FormatError for other bytes."""
+    """The largest sample that the file of a record of `levels_record` can have.
+
+    Raises:
+        FormatError: the bytes are no such record.
+    """
     reader = ByteReader(record.data, "a number of levels")
     maximum = reader.varint(65535)
     reader.finish()
@@ -330,7 +338,11 @@ def encode_metadata(images: Sequence[Metadata]) -> bytes:
 
 
 def take_block(reader: ByteReader) -> bytes:
-    """The bytes of the block that begins there, not looked into. FormatError where it is cut short."""
+    """The bytes of the block that begins there, not looked into.
+
+    Raises:
+        FormatError: the block is cut short.
+    """
     start = reader.position
     reader.take(reader.varint(2 * reader.remaining + 1, "the length of the metadata") >> 1)
     reader.take(_CRC_BYTES)
@@ -338,7 +350,11 @@ def take_block(reader: ByteReader) -> bytes:
 
 
 def decode_metadata(block: bytes, count: int) -> tuple[Metadata, ...]:
-    """The records of each of `count` images. FormatError where the block is damaged or breaks a rule of the format."""
+    """The records of each of `count` images.
+
+    Raises:
+        FormatError: the block is damaged or breaks a rule of the format.
+    """
     reader = ByteReader(block, "the metadata")
     length = reader.varint(2 * reader.remaining + 1, "its length")
     data = reader.take(length >> 1)

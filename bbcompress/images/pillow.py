@@ -52,7 +52,11 @@ _CHUNK_UNIT = 100_000  # of PNG's gamma and chromaticities
 
 
 def bare_pillow(image: PixelImage) -> Image.Image:
-    """Pixels and palette as an image of Pillow. ValueError for modes that it lacks."""
+    """Pixels and palette as an image of Pillow.
+
+    Raises:
+        ValueError: Pillow lacks the image's mode.
+    """
     if image.mode == "1":
         return Image.frombytes("1", image.size, np.packbits(image.pixels, axis=1))
     little_endian = image.pixels.astype(image.pixels.dtype.newbyteorder("<"), copy=False)
@@ -103,7 +107,8 @@ def from_pillow(image: Image.Image, given: Mapping[str, Any] | None = None) -> P
     Of several frames it is the current one. Pillow loads PNGs of 16 bits a channel as 8; one that is not loaded yet is
     refused, and `read_image` reads it exactly.
 
-    given: under the names of `info`, what counts in place of what `info` says; None leaves it out.
+    Args:
+        given: under the names of `info`, what counts in place of what `info` says; None leaves it out.
 
     Raises:
         ImageError: the mode, palette or transparency is of a kind that is not supported, or Pillow cannot load the
@@ -125,7 +130,11 @@ def from_pillow(image: Image.Image, given: Mapping[str, Any] | None = None) -> P
 
 
 def _load(image: Image.Image) -> None:
-    """Let Pillow read the pixels of a file that it has only opened. ImageError where it cannot."""
+    """Let Pillow read the pixels of a file that it has only opened.
+
+    Raises:
+        ImageError: Pillow cannot read them.
+    """
     try:
         image.load()
     except (BBCError, MemoryError):

@@ -36,12 +36,13 @@ def read_image(
 ) -> PixelImage:
     """Read an image file exactly.
 
-    source: its path, its bytes, or an open binary file, of which the rest is read.
-    name: what errors call it; the path where None.
-    formats: Pillow's names of those allowed; None for all that are read.
-
     ImageError, one line, for what cannot be read, is damaged, animated, of several pages, above `max_pixels`
     or of a kind that would not be kept exactly. BBCError: another argument is wrong.
+
+    Args:
+        source: its path, its bytes, or an open binary file, of which the rest is read.
+        name: what errors call it; the path where None.
+        formats: Pillow's names of those allowed; None for all that are read.
     """
     most = arguments.integer("max_pixels", max_pixels, 1)
     known = [form.name for form in image_formats()]
@@ -56,7 +57,7 @@ def read_image(
 def read_frames(source: AnySource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[PixelImage]:
     """Read all pages of a TIFF, or all pictures of an animation as they are seen, one by one; of other files the image.
 
-    The arguments, and ImageError, are as of :func:`read_image`, but for animations and pages.
+    The arguments, and ImageError, are as of `read_image`, but for animations and pages.
     """
     most = arguments.integer("max_pixels", max_pixels, 1)
     data, name = load_file(source, name)

@@ -16,7 +16,7 @@ def write_image(image: PixelImage, kind: str | None = None) -> tuple[bytes, str]
 
     Args:
         image: it is not changed.
-        kind: one of :func:`registry.written_kinds`, None for the default.
+        kind: one of `registry.written_kinds`, None for the default.
 
     Raises:
         ImageError: the format would lose anything of the image, metadata included; one line that says what.

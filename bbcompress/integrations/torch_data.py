@@ -69,8 +69,13 @@ class ArchiveDataset(Dataset[Any]):
         return self._count
 
     def __getitem__(self, position: int) -> Any:
-        """Raises IndexError if there is none; FormatError, ModelError, LimitError as `Archive.read`. ImageError:
-        there is a transform, and Pillow has no images of the mode."""
+        """An image, transformed.
+
+        Raises:
+            ImageError: there is a transform, and Pillow has no images of the mode.
+            IndexError: there is no such image.
+            FormatError, ModelError, LimitError: as `Archive.read`.
+        """
         archive = self.archive
         image = archive.read(position)
         item = pixels_tensor(image) if self.transform is None else self.transform(to_pillow(image))

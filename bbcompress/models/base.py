@@ -118,7 +118,11 @@ class Model(ABC):
 
     @abstractmethod
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
-        """Pop x under p(x|z), z (rows, Z) in units of 2^-24, into its canvas. Raises EmptyMessage."""
+        """Pop x under p(x|z), z (rows, Z) in units of 2^-24, into its canvas.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
 
     @abstractmethod
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
@@ -141,7 +145,11 @@ class PixelLikelihood:
         self.model.push_pixels(message, self.values, x)
 
     def pop(self, message: Message, x: Strips) -> None:
-        """Pop pixels into the canvas of x. Raises EmptyMessage."""
+        """Pop pixels into the canvas of x.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         self.model.pop_pixels(message, self.values, x)
 
     def lengths(self, x: Strips) -> IntArray:

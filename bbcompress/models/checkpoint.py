@@ -29,7 +29,9 @@ def save(weights: ModelWeights, folder: Path) -> None:
     """Write a checkpoint; weights are stored in 8 or 16 bits where they fit.
 
     Weights and card get their names when both are written whole: what ends it before leaves the folder's old ones.
-    Raises OSError.
+
+    Raises:
+        OSError: the operating system reports an error.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -85,7 +87,11 @@ def load(folder: Path) -> ModelWeights:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The model's card, empty if it has none. Raises ModelError if it is damaged."""
+    """The model's card, empty if it has none.
+
+    Raises:
+        ModelError: the model is damaged.
+    """
     path = folder / CARD_FILE
     try:
         if path.stat().st_size > MAX_CARD_BYTES:

@@ -53,15 +53,21 @@ GRADIENT_TILES = 32
 class LocalWeights(SharedWeights):
     """The integers of a local model, proved to be exact when made.
 
-    channels: 1 or 3. mixtures: components of the mixture of logistics; 0 for Bernoulli pixels of two levels. tile: side
-    of the square that one z describes. image: (height, width) where all images have one size, that of a tile; None for
-    any size. cell: side of the squares of a tile that share features; features: how many each has. patch: side of the
-    encoder's patches; pool: the means of pool x pool fields of patches go on. centred: whether neighbours and means
-    are relative to the pixel's reference. stride: a K step's gradient looks at every stride-th row and column of
-    large images. prior_bits, direct_bits, learning_rate, card: as in `MLPWeights`.
-
-    decoder: z to features. trunk, heads, outputs: see `PixelNetwork`. encoders: by name, the layers for patches and
-    those behind the means.
+    Attributes:
+        channels: 1 or 3.
+        mixtures: components of the mixture of logistics; 0 for Bernoulli pixels of two levels.
+        tile: side of the square that one z describes.
+        image: (height, width) where all images have one size, that of a tile; None for any size.
+        cell: side of the squares of a tile that share features.
+        features: how many each has.
+        patch: side of the encoder's patches.
+        pool: the means of pool x pool fields of patches go on.
+        centred: whether neighbours and means are relative to the pixel's reference.
+        stride: a K step's gradient looks at every stride-th row and column of large images.
+        prior_bits, direct_bits, learning_rate, card: as in `MLPWeights`.
+        decoder: z to features.
+        trunk, heads, outputs: see `PixelNetwork`.
+        encoders: by name, the layers for patches and those behind the means.
 
     Raises:
         ModelError: a part is missing, does not fit, or breaks a bound of exact arithmetic.
@@ -170,8 +176,8 @@ class LocalWeights(SharedWeights):
         """The weights of a checkpoint.
 
         Args:
-            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments
-                that all architectures have.
+            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments that
+                all architectures have.
 
         Raises:
             ModelError, or LookupError, TypeError or ValueError for settings that are none.
@@ -294,7 +300,11 @@ class ExactLocalVAE(Model):
         message.push(starts, frequencies, PRECISION)
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
-        """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
+        """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         wave = x.wavefront(self.weights.cell)
         features = self.features(z)
         lane, canvas, network = 0, x.canvas, self.network
@@ -322,7 +332,11 @@ class ExactLocalVAE(Model):
             return False
 
     def parameters(self, rate: int) -> Parameters:
-        """The shipped weights, from which the pixel network learns; rate in units of 1e-6. Raises ModelError."""
+        """The shipped weights, from which the pixel network learns; rate in units of 1e-6.
+
+        Raises:
+            ModelError: the model cannot learn.
+        """
         return Parameters(learning_layers(self.weights.pixel_network), rate)
 
     def learning_coder(self, parameters: Parameters, unit: int, stride: int = 1) -> LearningCoder:

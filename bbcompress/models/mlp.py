@@ -43,10 +43,14 @@ DECODE_BATCH = 128
 class MLPWeights(SharedWeights):
     """The integers of a model, proved to be exact when made.
 
-    shape: (height, width) of its images. likelihood: name in `LIKELIHOODS`. prior_bits: log2 of the number of
-    equal-mass bins of each latent. direct_bits: the same for each latent of a directly coded image. learning_rate: of
-    K-step refinement, in units of 1e-6. encoders: by name, pixels to (mu, rho). card: what people should know of the
-    model; no part of its id.
+    Attributes:
+        shape: (height, width) of its images.
+        likelihood: name in `LIKELIHOODS`.
+        prior_bits: log2 of the number of equal-mass bins of each latent.
+        direct_bits: the same for each latent of a directly coded image.
+        learning_rate: of K-step refinement, in units of 1e-6.
+        encoders: by name, pixels to (mu, rho).
+        card: what people should know of the model; no part of its id.
 
     Raises:
         ModelError: a part is missing, does not fit, or breaks a bound of exact arithmetic.
@@ -111,8 +115,8 @@ class MLPWeights(SharedWeights):
         """The weights of a checkpoint.
 
         Args:
-            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments
-                that all architectures have.
+            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments that
+                all architectures have.
 
         Raises:
             ModelError, or LookupError, TypeError or ValueError for settings that are none.
@@ -187,7 +191,11 @@ class ExactMLPVAE(Model):
         push_likelihood(message, self.distribution, self._parameters(z), _rows(x))
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
-        """Pop images under p(x|z), z (B, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
+        """Pop images under p(x|z), z (B, Z) in units of 2^-24, into the canvas of x.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         pixels = x.canvas.inner[x.first : x.last]
         pixels[:] = self.distribution.pop(message, self._parameters(z)).reshape(pixels.shape)
 

@@ -32,7 +32,11 @@ ARCHITECTURES = {
 
 
 def model_of(weights: ModelWeights, backend: Backend) -> Model:
-    """The model of its integers on a backend. Raises ModelError if the backend is not exact."""
+    """The model of its integers on a backend.
+
+    Raises:
+        ModelError: the backend is not exact.
+    """
     for architecture in ARCHITECTURES.values():
         if isinstance(weights, architecture.weights):
             return architecture.model(weights, backend)

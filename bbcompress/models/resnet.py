@@ -57,10 +57,14 @@ Convolutions = tuple[ConvolutionWeights, ...]
 class ResNetWeights(SharedWeights):
     """The integers of a residual VAE, proved to be exact when made.
 
-    tile: side, in pixels, of the square that one z describes. blocks: residual blocks in each network. prior_bits,
-    direct_bits, learning_rate, card: as in `MLPWeights`. decoder: a 1x1 convolution, the blocks, two transposed
-    convolutions. encoders: by name, two convolutions, the blocks, a 1x1 convolution. The latents of a tile are in the
-    order of positions, row by row, and at each of its channels.
+    The latents of a tile are in the order of positions, row by row, and at each of its channels.
+
+    Attributes:
+        tile: side, in pixels, of the square that one z describes.
+        blocks: residual blocks in each network.
+        prior_bits, direct_bits, learning_rate, card: as in `MLPWeights`.
+        decoder: a 1x1 convolution, the blocks, two transposed convolutions.
+        encoders: by name, two convolutions, the blocks, a 1x1 convolution.
 
     Raises:
         ModelError: a part is missing, does not fit, or breaks a bound of exact arithmetic.
@@ -137,8 +141,8 @@ class ResNetWeights(SharedWeights):
         """The weights of a checkpoint.
 
         Args:
-            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments
-                that all architectures have.
+            settings: as `settings` gives them. network: the layers of a network by its name. shared: the arguments that
+                all architectures have.
 
         Raises:
             ModelError, or LookupError, TypeError or ValueError for settings that are none.
@@ -260,7 +264,11 @@ class ExactResNetVAE(Model):
         self.distribution.push(message, self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
-        """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x. Raises EmptyMessage."""
+        """Pop x under p(x|z), z (tiles, Z) in units of 2^-24, into the canvas of x.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         pixels = _raster(x)
         levels = self.distribution.pop(message, self._parameters(z)[pixels.cells])
         for channel in range(CHANNELS):

@@ -120,7 +120,11 @@ class MixedCanvas(Canvas):
     room unused whatever the sizes are; all rows of the canvas have one length, as neighbours are found by it."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]], channels: int, tile: int) -> None:
-        """sizes: (height, width) of each image. All pixels 0."""
+        """All pixels 0.
+
+        Args:
+            sizes: (height, width) of each image.
+        """
         area = sum((height + RADIUS) * (width + 2 * RADIUS) for height, width in sizes)
         pitch = max(isqrt(area), max(width for _, width in sizes) + 2 * RADIUS)
         origins = np.empty(len(sizes), np.int64)
@@ -153,8 +157,9 @@ class MixedCanvas(Canvas):
 class Pixels:
     """Pixels of a canvas: `indices` in it and their `cells` (tile * cells^2 + cell in the tile), (N,) both.
 
-    bounds: (steps + 1,) where the steps of a wavefront begin, and their end. stride: they are of every stride-th row
-    and column.
+    Attributes:
+        bounds: (steps + 1,) where the steps of a wavefront begin, and their end.
+        stride: they are of every stride-th row and column.
     """
 
     indices: IntArray

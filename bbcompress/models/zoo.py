@@ -72,7 +72,10 @@ class ModelEntry:
     def input_spec(self) -> dict[str, Any]:
         """What images the model takes: `shape` (height, width) or None for all, `channels`, `likelihood`.
 
-        As the card says, else as the weights do. Raises ModelError.
+        As the card says, else as the weights do.
+
+        Raises:
+            ModelError: a model is missing or damaged.
         """
         spec = {"channels": 1, **self.card}
         if not all(name in spec for name in ("shape", "likelihood")):
@@ -82,7 +85,11 @@ class ModelEntry:
 
     @property
     def kind(self) -> Kind:
-        """The kind of its images where a file names none. Raises ModelError."""
+        """The kind of its images where a file names none.
+
+        Raises:
+            ModelError: a model is missing or damaged.
+        """
         spec = self.input_spec
         return Kind.default(spec["channels"], 2 if spec["likelihood"] == BERNOULLI else 256)
 

@@ -28,8 +28,9 @@ PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "safetensors", "torch")
 def examine(model: str | Path | None = None, gpu: bool = False) -> dict[str, Any]:
     """Look at everything; the answer can be written as JSON.
 
-    model: as for `Zoo`, to look at models that are not installed as well. gpu: look at GPUs, too, for which torch is
-    imported.
+    Args:
+        model: as for `Zoo`, to look at models that are not installed as well.
+        gpu: look at GPUs, too, for which torch is imported.
 
     Returns:
         `bbc`, `python`, `packages`, `system`, `processor`, `processors` (that may be used, of how many), `blas`,

@@ -39,12 +39,20 @@ class ListEntry:
 
 
 def stored_info(items: Sequence[bytes]) -> list[ImageInfo]:
-    """Size and mode of the images of a fallback group, as its items say. Raises FormatError where one says none."""
+    """Size and mode of the images of a fallback group, as its items say.
+
+    Raises:
+        FormatError: an item does not say its size and mode.
+    """
     return [(item_size(item), item_mode(item)) for item in items]
 
 
 def mixed_info(group: Group, zoo: Zoo, limits: Limits) -> list[ImageInfo]:
-    """Size and mode of the images of a group of several sizes. Raises FormatError where it is damaged."""
+    """Size and mode of the images of a group of several sizes.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
     _, mode = coded_info(group.header, zoo)
     return [(size, mode) for size in mixed_sizes(group, limits)]
 

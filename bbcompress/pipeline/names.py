@@ -52,7 +52,11 @@ class NameLimits:
 
 
 def list_names(names: Sequence[str | None]) -> list[str | None]:
-    """The names, in memory. Raises BBCError for so many as only a forged archive claims; a few bytes can."""
+    """The names, in memory.
+
+    Raises:
+        BBCError: there are so many as only a forged archive claims.
+    """
     if len(names) > MAX_NAMES:
         raise BBCError(f"there are {len(names)} images; at most {MAX_NAMES} can be listed")
     return list(names)
@@ -70,7 +74,11 @@ def _called(names: Sequence[str | None]) -> list[str]:
 
 def select(names: Sequence[str | None], patterns: Sequence[str]) -> list[int] | None:
     """Positions of the images whose name, its last part or, of one without a name, number fits one of the patterns (as
-    a shell has them: `*`, `?`, `[a-z]`; case counts). None for no patterns. Raises BBCError where one fits nothing."""
+    a shell has them: `*`, `?`, `[a-z]`; case counts). None for no patterns.
+
+    Raises:
+        BBCError: a pattern fits no name.
+    """
     if not patterns:
         return None
     called = _called(names)
@@ -142,8 +150,12 @@ def _is_free(name: str, suffix: str, limits: NameLimits, folders: _Folders) -> b
 
 
 def _candidates(name: str, suffix: str, limits: NameLimits, numbers: Counter[str]) -> Iterator[str]:
-    """Names for a file that cannot have its own, without end. numbers: how many a base has been given, so that many
-    files that would have the same name do not try the same numbers again and again."""
+    """Names for a file that cannot have its own, without end.
+
+    Args:
+        numbers: how many a base has been given, so that many files that would have the same name do not try the same
+            numbers again and again.
+    """
     folder, slash, last = name.rpartition("/")
     room = min(limits.part, limits.whole - len(os.fsencode(folder + slash)))
     base = _without_suffix(last)

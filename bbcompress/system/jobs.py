@@ -94,7 +94,8 @@ class Workers(Generic[Task, Result]):
     def map(self, tasks: Iterable[Task], progress: Progress | None = None) -> Iterator[Result]:
         """The results of the tasks, in their order; tasks are taken as processes become free.
 
-        progress: called with what the work tells.
+        Args:
+            progress: called with what the work tells.
 
         Raises:
             What the work raised, when its turn comes. BBCError where a process has gone.
@@ -203,7 +204,8 @@ def _serve(
 ) -> None:
     """What a process does: task after task, until nobody is there to send one.
 
-    kernels: where the process that started this one keeps compiled kernels; it may be a temporary directory.
+    Args:
+        kernels: where the process that started this one keeps compiled kernels; it may be a temporary directory.
     """
     from threadpoolctl import threadpool_limits
 

@@ -192,7 +192,9 @@ def remove_unused(base: Path, pattern: re.Pattern[str]) -> None:
 def _renewed(path: Path) -> Path:
     """The private directory, a new one where what is there is not private but lies in a private directory itself.
 
-    Raises NotPrivateError and OSError, as `private_directory` does.
+    Raises:
+        NotPrivateError: as `private_directory` does.
+        OSError: as `private_directory` does.
     """
     try:
         return private_directory(path)

@@ -113,8 +113,10 @@ def new_file(
     Whenever the process is killed, or the power fails, the name stands for the whole new file or for what it stood for
     before; for the new one, and on the disk, when this has ended. Errors of other files in the block stay as they are.
 
-    permissions: of the file, or what gives them in the end; None for what the process's umask allows. Before the end
-    only its owner may read it where there are any. times: of the file; None for now.
+    Args:
+        permissions: of the file, or what gives them in the end; None for what the process's umask allows. Before the
+            end only its owner may read it where there are any.
+        times: of the file; None for now.
 
     Raises:
         OutputExistsError: as `refuse_existing`. BBCError: it cannot be written.
@@ -170,7 +172,12 @@ def _publish_file(temporary: Path, path: Path, force: bool) -> None:
 
 
 def _give_name(temporary: Path, path: Path, force: bool) -> None:
-    """Rename a file; what has the name is replaced by force alone. Raises OSError, OutputExistsError."""
+    """Rename a file; what has the name is replaced by force alone.
+
+    Raises:
+        OSError: the operating system reports an error.
+        OutputExistsError: an output exists and may not be overwritten.
+    """
     if not force:
         try:
             os.link(temporary, path)  # which replaces nothing, as a rename would
@@ -185,8 +192,12 @@ def _give_name(temporary: Path, path: Path, force: bool) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The names of the files in a folder are on the disk. Raises OSError where the disk has an error; file systems that
-    cannot sync a folder, and folders that may not be read, are none."""
+    """The names of the files in a folder are on the disk.
+
+    Raises:
+        OSError: the disk has an error; file systems that cannot sync a folder, and folders that may not be read, are
+            none.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except OSError:
@@ -201,7 +212,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _sync_file(path: Path) -> None:
-    """What is in a file is on the disk. Raises OSError."""
+    """What is in a file is on the disk.
+
+    Raises:
+        OSError: the operating system reports an error.
+    """
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -210,7 +225,11 @@ def _sync_file(path: Path) -> None:
 
 
 def _sync_files(paths: Sequence[Path]) -> None:
-    """What is in some files is on the disk. Raises OSError."""
+    """What is in some files is on the disk.
+
+    Raises:
+        OSError: the operating system reports an error.
+    """
     if not paths:
         return
     pool = ThreadPoolExecutor(min(_SYNCING_THREADS, len(paths)))
@@ -264,8 +283,11 @@ class NewFolder:
 
     def write(self, name: str, data: bytes, time: int | None = None) -> str:
         """Add a file; `name` is a relative path that the archive has checked, `time` when it was modified, in seconds
-        since 1970. Gives its name in the folder: another one where the system takes `name` for that of a file written
-        before (as it does where case does not count), or cannot hold it. Raises BBCError.
+        since 1970. Gives its name in the folder: another one where the system takes `name` for that of a file
+        written before (as it does where case does not count), or cannot hold it.
+
+        Raises:
+            BBCError: an argument is not allowed, or the work cannot be done.
         """
         if name in self._written:
             raise BBCError(f"{self._folder / name}: there are two files of this name")
@@ -470,7 +492,11 @@ class Tightened:
         self._because: str | None = None
 
     def to(self, permissions: Permissions | None, because: str) -> None:
-        """Take what these do not allow. because: what needs that; the last for which something changed is kept."""
+        """Take what these do not allow.
+
+        Args:
+            because: what needs that; the last for which something changed is kept.
+        """
         if tighten(self._file.fileno(), permissions, self._path):
             self._because = because
             self._mode = stat.S_IMODE(os.fstat(self._file.fileno()).st_mode)
@@ -491,7 +517,11 @@ class Tightened:
 
 
 def write_standard_output(data: bytes) -> None:
-    """Bytes to stdout. Raises BBCError where it cannot be written."""
+    """Bytes to stdout.
+
+    Raises:
+        BBCError: it cannot be written.
+    """
     if sys.stdout is None:
         raise BBCError("standard output is closed")
     try:

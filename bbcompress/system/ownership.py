@@ -69,8 +69,9 @@ def is_private_file(info: os.stat_result) -> bool:
 def _checked(path: Path, own: bool) -> Path:
     """The path of an existing directory without symbolic links.
 
-    own: the directory has to be this user's, and nobody else may write in it; otherwise it may be root's or sticky, as
-    those that it lies in.
+    Args:
+        own: the directory has to be this user's, and nobody else may write in it; otherwise it may be root's or sticky,
+            as those that it lies in.
 
     Raises:
         NotPrivateError: others could write what lies there.

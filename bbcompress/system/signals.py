@@ -24,7 +24,11 @@ SIGNALS = (SIGINT, *_ENDING)
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP came; to be treated as a KeyboardInterrupt is. number: of the signal."""
+    """SIGTERM or SIGHUP came; to be treated as a KeyboardInterrupt is.
+
+    Args:
+        number: of the signal.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -55,7 +55,11 @@ class TemporaryFile:
         raise FileExistsError(f"no temporary file can be made in {folder}")
 
     def remove(self) -> None:
-        """Remove it, unless it has another name by now. Raises OSError."""
+        """Remove it, unless it has another name by now.
+
+        Raises:
+            OSError: the operating system reports an error.
+        """
         self.path.unlink(missing_ok=True)
 
 
@@ -129,7 +133,11 @@ def remove_left_behind(folder: Path) -> None:
 
 
 def _removed(path: Path) -> bool:
-    """Remove a temporary file or folder if nobody works on it. Raises OSError."""
+    """Remove a temporary file or folder if nobody works on it.
+
+    Raises:
+        OSError: the operating system reports an error.
+    """
     found = path.lstat()
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
         return False
@@ -145,8 +153,11 @@ def _removed(path: Path) -> bool:
 
 
 def _removed_unlocked(path: Path, first: Callable[[], object]) -> bool:
-    """Do something, then remove a file, if nobody has locked it; what comes first is done with it locked. Raises
-    OSError."""
+    """Do something, then remove a file, if nobody has locked it; what comes first is done with it locked.
+
+    Raises:
+        OSError: the operating system reports an error.
+    """
     if os.name == "nt":  # there an open file cannot be removed, which is as good as a lock
         path.unlink()
         first()

@@ -23,17 +23,25 @@ OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "
 class TrainingConfig:
     """The options of a training run.
 
-    architecture: `mlp` or `resnet` (the paper's) or `local`; data: `mnist`, `cifar10` or a directory; any_size, grey:
-    of a directory's images, see `load`; latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a
-    resnet; hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model; blocks:
-    residual blocks in each network of a resnet, None is 2; objective: one of `OBJECTIVES`, of phase rha, but wake-sleep
-    is of phase vae; samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training
-    images; alpha: share of model samples (of wake-sleep in phase rha), or of noisy images in denoising, None is 0.5;
-    sigma: of the noise in denoising, for pixels scaled to [0, 1], None is 0.1; both are None where the objective does
-    not have them; keep_every: after so many epochs of phase vae a copy of
-    the checkpoint is kept, 0 is never; part_size: most MiB in each part of a checkpoint, 0 is one file; average: decay
-    a step of the averaged weights, 0 is off; decay: let the learning rates fall to nothing, which local models need;
-    compile: use torch.compile; threads: None leaves torch's choice; evaluate_every: epochs, 0 is never.
+    Attributes:
+        architecture: `mlp` or `resnet` (the paper's) or `local`.
+        data: `mnist`, `cifar10` or a directory.
+        any_size, grey: of a directory's images, see `load`.
+        latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a resnet.
+        hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model.
+        blocks: residual blocks in each network of a resnet, None is 2.
+        objective: one of `OBJECTIVES`, of phase rha, but wake-sleep is of phase vae.
+        samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training images.
+        alpha: share of model samples (of wake-sleep in phase rha), or of noisy images in denoising, None is 0.5.
+        sigma: of the noise in denoising, for pixels scaled to [0, 1], None is 0.1; both are None where the objective
+            does not have them.
+        keep_every: after so many epochs of phase vae a copy of the checkpoint is kept, 0 is never.
+        part_size: most MiB in each part of a checkpoint, 0 is one file.
+        average: decay a step of the averaged weights, 0 is off.
+        decay: let the learning rates fall to nothing, which local models need.
+        compile: use torch.compile.
+        threads: None leaves torch's choice.
+        evaluate_every: epochs, 0 is never.
     """
 
     architecture: str = "mlp"
@@ -67,7 +75,11 @@ class TrainingConfig:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Fill in what follows from the rest. Raises TrainingError for values that make no sense."""
+        """Fill in what follows from the rest.
+
+        Raises:
+            TrainingError: a value makes no sense.
+        """
         if self.architecture not in ARCHITECTURES:
             raise TrainingError(f"--architecture cannot be {self.architecture}")
         if self.objective not in OBJECTIVES:
@@ -109,7 +121,11 @@ class TrainingConfig:
                     raise TrainingError(f"{option(name)} is for --architecture {other.name}")
 
     def _complete_objective(self) -> None:
-        """Fill in the options that the objective has. Raises TrainingError for others."""
+        """Fill in the options that the objective has.
+
+        Raises:
+            TrainingError: an option is one of another objective.
+        """
         usual = OBJECTIVES[self.objective].options
         for name in OBJECTIVE_OPTIONS:
             if name not in usual:
@@ -136,7 +152,11 @@ def option(field: str) -> str:
 
 
 def usual_name(config: TrainingConfig, only_encoder: bool) -> str:
-    """The name of a model that is given none. only_encoder: it has the decoder of another run."""
+    """The name of a model that is given none.
+
+    Args:
+        only_encoder: it has the decoder of another run.
+    """
     data = config.data if config.data in ("mnist", "cifar10") else Path(config.data).resolve().name
     parts = {
         f"-{config.architecture}": config.architecture != "mlp",
@@ -148,7 +168,11 @@ def usual_name(config: TrainingConfig, only_encoder: bool) -> str:
 
 
 def config_from_dict(values: dict[str, Any], source: Path) -> TrainingConfig:
-    """The configuration stored in `source`. Raises ModelError if it is not one of this version."""
+    """The configuration stored in `source`.
+
+    Raises:
+        ModelError: the configuration is not one of this version.
+    """
     try:
         return TrainingConfig(**values)
     except TypeError as error:

@@ -41,9 +41,10 @@ HELD_OUT_EVERY = 10
 class Dataset:
     """Training and held-out images.
 
-    train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour; of images of any size lists
-    of (H, W) or (H, W, 3).
-    binary: the pixels are 0 and 1 (else levels 0..255).
+    Attributes:
+        train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour; of images of any size lists
+            of (H, W) or (H, W, 3).
+        binary: the pixels are 0 and 1 (else levels 0..255).
     """
 
     name: str
@@ -77,9 +78,13 @@ def load(
 ) -> Dataset:
     """Read `mnist` (from data_dir, downloaded when it is not there), `cifar10` (from data_dir) or a directory.
 
-    binary: x = 1 where the grey level is above 127, else 0. any_size: the directory's images may differ in size.
-    grey: colour images of a directory become grey.
-    Raises DataError when the data cannot be found, read or used.
+    Args:
+        binary: x = 1 where the grey level is above 127, else 0.
+        any_size: the directory's images may differ in size.
+        grey: colour images of a directory become grey.
+
+    Raises:
+        DataError: the data cannot be found, read or used.
     """
     if name_or_dir == "mnist":
         data = load_mnist(data_dir, quiet)
@@ -104,9 +109,11 @@ def binarise(data: Dataset) -> Dataset:
 def load_mnist(data_dir: str | Path, quiet: bool = False) -> Dataset:
     """MNIST in LeCun's IDX layout, (60000, 28, 28) and (10000, 28, 28) grey.
 
-    Looked for, with or without .gz, in data_dir, data_dir/mnist and data_dir/MNIST/raw. What is missing is
-    downloaded into data_dir/mnist from BBC_MNIST_MIRROR or a public mirror, and its SHA-256 checked.
-    Raises DataError.
+    Looked for, with or without .gz, in data_dir, data_dir/mnist and data_dir/MNIST/raw. What is missing is downloaded
+    into data_dir/mnist from BBC_MNIST_MIRROR or a public mirror, and its SHA-256 checked.
+
+    Raises:
+        DataError: the data cannot be read.
     """
     root = Path(data_dir)
     train, test = (read_idx(_find_mnist(root, name) or _download_mnist(root, name, quiet)) for name in MNIST_SHA256)
@@ -196,7 +203,10 @@ def _fetch(url: str, quiet: bool) -> bytes:
 def load_cifar10(data_dir: str | Path) -> Dataset:
     """CIFAR-10 in its binary layout, (50000, 32, 32, 3) and (10000, 32, 32, 3), RGB.
 
-    Looked for in data_dir and data_dir/cifar-10-batches-bin. Raises DataError.
+    Looked for in data_dir and data_dir/cifar-10-batches-bin.
+
+    Raises:
+        DataError: the data cannot be read.
     """
     root = Path(data_dir)
     folder = next((f for f in (root, root / "cifar-10-batches-bin") if (f / "test_batch.bin").is_file()), None)
@@ -226,9 +236,15 @@ def load_directory(folder: Path, any_size: bool = False, grey: bool = False) -> 
     """8-bit grey or RGB images in a directory and those below it, in the order of their paths; every 10th is held out.
 
     They are found and read as `bbc compress` does it. What is no image, or leads out of the directory, is left out, and
-    a line logged says so. any_size: they may differ in size. grey: RGB images become grey.
-    Raises DataError for a missing directory, too few images, an image that cannot be read or is of another kind, mixed
-    sizes (unless asked for) and mixed kinds.
+    a line logged says so.
+
+    Args:
+        any_size: they may differ in size.
+        grey: RGB images become grey.
+
+    Raises:
+        DataError: a missing directory, too few images, an image that cannot be read or is of another kind, mixed sizes
+            (unless asked for) and mixed kinds.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data set or directory (data sets: mnist, cifar10)")
@@ -258,7 +274,11 @@ def load_directory(folder: Path, any_size: bool = False, grey: bool = False) -> 
 
 
 def _read_image(path: Path, grey: bool) -> Pixels:
-    """The pixels of an 8-bit grey or RGB image. DataError for any other: none is cut down to these."""
+    """The pixels of an 8-bit grey or RGB image.
+
+    Raises:
+        DataError: the image is of another kind; none is cut down to these.
+    """
     from PIL import Image
 
     try:

@@ -80,9 +80,13 @@ ALONE = Share()
 def joined(device: str) -> Iterator[Share]:
     """Within it the processes that torchrun started are one group; gives this one's share, ALONE without torchrun.
 
-    device: `cpu` or `cuda`, which is this process's own card within the block. A group that there is already is used
-    and left open.
-    Raises TrainingError if the processes cannot meet, or one of them has gone.
+    A group that there is already is used and left open.
+
+    Args:
+        device: `cpu` or `cuda`, which is this process's own card within the block.
+
+    Raises:
+        TrainingError: the processes cannot meet, or one of them has gone.
     """
     if dist.is_available() and dist.is_initialized():
         yield Share(dist.get_rank(), dist.get_world_size())

@@ -21,13 +21,22 @@ EXPORTED = "model.safetensors"
 
 
 def stored_config(run: Path) -> TrainingConfig:
-    """The configuration of a run: a directory or a checkpoint in it. Raises ModelError, TrainingError."""
+    """The configuration of a run: a directory or a checkpoint in it.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+        TrainingError: the options do not fit each other.
+    """
     path = checkpoint_in(run)
     return config_from_dict(load_checkpoint(path)["config"], path)
 
 
 def checkpoint_in(path: Path) -> Path:
-    """The checkpoint meant by a file or the directory of a run. Raises ModelError."""
+    """The checkpoint meant by a file or the directory of a run.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+    """
     found = next((path / name for name in CHECKPOINTS if (path / name).exists()), None) if path.is_dir() else path
     if found is not None and found.name != EXPORTED:
         return found
@@ -42,7 +51,10 @@ def checkpoint_in(path: Path) -> Path:
 def load_trained(out_dir: str | Path) -> tuple[Any, Any, TrainingConfig, dict[str, Any]]:
     """A finished run: the model with the baseline encoder, that with the rha encoder, options and figures.
 
-    Both models have the same decoder, float32 on the CPU. Raises ModelError.
+    Both models have the same decoder, float32 on the CPU.
+
+    Raises:
+        ModelError: a model is missing or damaged.
     """
     path = Path(out_dir) / "training.pt"
     state = load_checkpoint(path)
@@ -57,7 +69,11 @@ def load_trained(out_dir: str | Path) -> tuple[Any, Any, TrainingConfig, dict[st
 
 
 def state_of(config: TrainingConfig, source: str, shape: Any, seconds: dict[str, float]) -> dict[str, Any]:
-    """What every checkpoint of a run says. source: the checkpoint that its decoder is from, or nothing."""
+    """What every checkpoint of a run says.
+
+    Args:
+        source: the checkpoint that its decoder is from, or nothing.
+    """
     return {"format": FORMAT, "config": asdict(config), "source": source, "shape": shape, "seconds": seconds}
 
 
@@ -70,7 +86,11 @@ def save_finished(
     metrics: dict[str, Any],
     seconds: dict[str, float],
 ) -> None:
-    """Write metrics.json and training.pt of a finished run. networks: the weights of `decoder`, `baseline`, `rha`."""
+    """Write metrics.json and training.pt of a finished run.
+
+    Args:
+        networks: the weights of `decoder`, `baseline`, `rha`.
+    """
     save_json(metrics, out / "metrics.json")
     state = {**state_of(config, source, shape, seconds), **networks, "metrics": metrics}
     save_checkpoint(state, out / "training.pt", config.part_size)

@@ -147,7 +147,9 @@ def fast_products() -> Iterator[None]:
 class StackedTrainer(Trainer):
     """A trainer of the encoders, or of all of a stack: each member takes the images in an order of its own.
 
-    data: the images (N, D) that all see. loss: as of one model, for rows as `StackedVAE` has them.
+    Args:
+        data: the images (N, D) that all see.
+        loss: as of one model, for rows as `StackedVAE` has them.
     """
 
     def __init__(
@@ -330,7 +332,8 @@ def optimal_encoders(
 ) -> list[MLPVAE]:
     """Optimal inference (paper Eq. 9) for several models at once: copies as `optimal_encoder` makes each.
 
-    Raises TrainingError if the loss is not finite.
+    Raises:
+        TrainingError: the loss is not finite.
     """
     stack = StackedVAE(models)
     stack.decoder.requires_grad_(False)

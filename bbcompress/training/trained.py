@@ -143,8 +143,11 @@ class TileVAE:
 class TrainedRun:
     """A checkpoint of a run, and images.
 
-    models: by encoder, `baseline` and, where there is one, `rha`, with the same decoder. phase: `vae` or `rha`, in
-    which the checkpoint was written, or `finished`; epoch: of that phase. train, test: rows for the models.
+    Attributes:
+        models: by encoder, `baseline` and, where there is one, `rha`, with the same decoder.
+        phase: `vae` or `rha`, in which the checkpoint was written, or `finished`.
+        epoch: of that phase.
+        train, test: rows for the models.
     """
 
     checkpoint: Path
@@ -169,9 +172,16 @@ def open_run(
 ) -> TrainedRun:
     """The models of a run and images for them, on the device.
 
-    path: the directory of a run, or a checkpoint in it, be it one within phase `vae`. data, data_dir: None is the run's
-    own; dataset: these data, if they are loaded already. images: at most so many of each part, the first ones.
-    Raises ModelError for what is no checkpoint of a run, DataError, TrainingError.
+    Args:
+        path: the directory of a run, or a checkpoint in it, be it one within phase `vae`.
+        data, data_dir: None is the run's own.
+        dataset: these data, if they are loaded already.
+        images: at most so many of each part, the first ones.
+
+    Raises:
+        ModelError: there is no checkpoint of a run.
+        DataError: the images cannot be read.
+        TrainingError: the images are of another size.
     """
     checkpoint = checkpoint_in(Path(path))
     state = load_checkpoint(checkpoint)

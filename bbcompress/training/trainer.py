@@ -106,7 +106,8 @@ class Trainer:
     def run_epoch(self, reporter: Reporter) -> float:
         """Train for one epoch; returns the mean loss in the reported unit.
 
-        Raises TrainingError if it is not finite.
+        Raises:
+            TrainingError: the loss is not finite.
         """
         self.epoch += 1
         generator = self._generator()
@@ -261,7 +262,11 @@ def weights_of(module: Any) -> list[Tensor]:
 
 @torch.no_grad()
 def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """Copy tensors into tensors of the same shapes. Raises ModelError where they are not."""
+    """Copy tensors into tensors of the same shapes.
+
+    Raises:
+        ModelError: their shapes differ.
+    """
     if [t.shape for t in targets] != [s.shape for s in sources]:
         raise ModelError("the checkpoint belongs to a model of another shape")
     for target, source in zip(targets, sources, strict=True):

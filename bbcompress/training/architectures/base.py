@@ -56,8 +56,10 @@ class RunOptions(Protocol):
 class Task(ABC):
     """What a run trains, on one of several processes or the only one.
 
-    config: the options of the run. data: the rows that a trainer shuffles. unit: from nats of a loss to bits per
-    dimension.
+    Attributes:
+        config: the options of the run.
+        data: the rows that a trainer shuffles.
+        unit: from nats of a loss to bits per dimension.
     """
 
     config: RunOptions

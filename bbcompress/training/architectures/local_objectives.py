@@ -42,7 +42,11 @@ class TileELBO:
     def terms(
         self, rows: Tensor, generator: torch.Generator, dropout: float = 0.0, move: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """-log p(x|z) and KL(q || p) in nats, (B,) both. move: shift the tiles of large images at random."""
+        """-log p(x|z) and KL(q || p) in nats, (B,) both.
+
+        Args:
+            move: shift the tiles of large images at random.
+        """
         shape, tile = self.model.shape, self.model.shape.tile
         number, y, x = self.images.locate(rows, tile, generator if move and shape.image is None else None)
         mu, sigma = self.model.encode(crops(self.images, number, y, x, tile))

@@ -24,7 +24,11 @@ def preset(
 ) -> Preset:
     """The preset for images of one size (height, width), or of any size (None), with the widths asked for.
 
-    width: of the per-pixel network's hidden layers. Raises TrainingError for images that no preset fits.
+    Args:
+        width: of the per-pixel network's hidden layers.
+
+    Raises:
+        TrainingError: no preset fits the images.
     """
     if binary and channels != 1:
         raise TrainingError("binary images have one channel")

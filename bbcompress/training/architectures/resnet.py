@@ -29,8 +29,11 @@ BATCH_NORM_MOMENTUM = 0.05
 class ResNetShape:
     """The sizes of a residual VAE.
 
-    image: (height, width) of the training images, multiples of 4. width: C, channels of the hidden layers. latents:
-    channels of z at each of its (height / 4) x (width / 4) positions. blocks: residual blocks in each network.
+    Attributes:
+        image: (height, width) of the training images, multiples of 4.
+        width: C, channels of the hidden layers.
+        latents: channels of z at each of its (height / 4) x (width / 4) positions.
+        blocks: residual blocks in each network.
     """
 
     image: tuple[int, int]

@@ -16,7 +16,9 @@ from bbcompress.training.checkpoints.parts import is_manifest, read_parts, remov
 def save_checkpoint(state: dict[str, Any], path: Path, part_size: int = 0) -> None:
     """Write a checkpoint such that `path` is always a whole one, the old or the new.
 
-    part_size: in MiB; then it is cut into parts of at most that size and `path` names them (see `parts`). 0: one file.
+    Args:
+        part_size: in MiB; then it is cut into parts of at most that size and `path` names them (see `parts`). 0: one
+            file.
     """
     try:
         if part_size:
@@ -47,7 +49,8 @@ def _remove_left_over(path: Path) -> None:
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint, whole or in parts.
 
-    Raises ModelError if it or a part is missing, damaged or something else, or cannot be read.
+    Raises:
+        ModelError: the checkpoint or a part of it is missing, damaged, something else or unreadable.
     """
     try:
         source = read_parts(path) if is_manifest(path) else path

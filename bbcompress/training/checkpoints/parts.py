@@ -36,7 +36,11 @@ def write_parts(path: Path, content: memoryview, size: int) -> str:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether the file is no checkpoint itself but may be a manifest. Raises OSError."""
+    """Whether the file is no checkpoint itself but may be a manifest.
+
+    Raises:
+        OSError: the operating system reports an error.
+    """
     with path.open("rb") as file:
         return file.read(1) == b"{"
 
@@ -44,7 +48,8 @@ def is_manifest(path: Path) -> bool:
 def read_parts(path: Path) -> io.BytesIO:
     """The content of the file whose manifest stands at `path`.
 
-    Raises ModelError if that is no manifest, or a part is missing or damaged.
+    Raises:
+        ModelError: the file is no manifest, or a part is missing or damaged.
     """
     content = io.BytesIO()
     for part in _named_in(path):

@@ -34,8 +34,10 @@ def calibrate(
 ) -> W:
     """The same networks with prior_bits, direct_bits and learning_rate measured on strips x.
 
-    direct: how many of them are coded directly to choose direct_bits. rates: those to choose the learning rate from;
-    refined: on how many of them, None is all.
+    Args:
+        direct: how many of them are coded directly to choose direct_bits.
+        rates: those to choose the learning rate from.
+        refined: on how many of them, None is all.
     """
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
     weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:direct]))

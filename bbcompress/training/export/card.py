@@ -114,8 +114,10 @@ def training_commands(run: Path) -> list[str]:
 def training_command(config: TrainingConfig, source: str = "", out: str = "", keeps: bool = False) -> str:
     """The command line of one run: the options that differ from the defaults.
 
-    source: what `--from` named; out: the run's directory, none is `runs/NAME`, or another one if the source is there;
-    keeps: whether the copies of its checkpoint are needed.
+    Args:
+        source: what `--from` named.
+        out: the run's directory, none is `runs/NAME`, or another one if the source is there.
+        keeps: whether the copies of its checkpoint are needed.
     """
     start = _portable(source)
     out = out or _folder(config, start)

@@ -26,7 +26,8 @@ EXPORTERS: dict[str, Callable[..., ModelWeights]] = {
 def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights:
     """Turn a finished run into an exact checkpoint in the same folder, calibrated, with its card.
 
-    data_dir: where mnist or cifar10 lie now; None is where they lay in training.
+    Args:
+        data_dir: where mnist or cifar10 lie now; None is where they lay in training.
 
     Raises:
         ModelError: the run is not finished, or a network cannot be made exact. DataError: its data are gone.

@@ -67,8 +67,15 @@ def export_local(
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last held-out images of one size, or on training crops where images have any size;
-    figures are those of the first held-out images. run: the run's directory. about: what the card says beside figures.
-    Raises ModelError, DataError.
+    figures are those of the first held-out images.
+
+    Args:
+        run: the run's directory.
+        about: what the card says beside figures.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+        DataError: the data cannot be read.
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     strips = calibration_strips(data, baseline.shape.tile)
@@ -95,9 +102,11 @@ def quantise_local(
 ) -> LocalWeights:
     """The exact model of a generative part with its two encoders, with uncalibrated coding settings.
 
-    largest: see `largest_activations`; with it hidden units are scaled to fill their range, which lets the weights
-    behind them have a finer grid. finer: for each hidden layer, by how many bits its own weights' grid shall be finer
-    than its largest unit would have it; units whose sums are too large for that are scaled down.
+    Args:
+        largest: see `largest_activations`; with it hidden units are scaled to fill their range, which lets the weights
+            behind them have a finer grid.
+        finer: for each hidden layer, by how many bits its own weights' grid shall be finer than its largest unit would
+            have it; units whose sums are too large for that are scaled down.
     """
     s = baseline.shape
     likelihood: LocalLikelihood = LocalBernoulli() if s.binary else LogisticMixture(s.mixtures)

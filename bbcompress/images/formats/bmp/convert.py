@@ -11,7 +11,7 @@ from bbcompress.images.image import PixelImage
 
 
 def read(data: bytes, max_pixels: int) -> Pictures:
-    """As :meth:`ImageFormat.read`."""
+    """As `ImageFormat.read`."""
 
     def pictures() -> Iterator[PixelImage]:
         found = read_image(data, max_pixels)
@@ -21,7 +21,11 @@ def read(data: bytes, max_pixels: int) -> Pictures:
 
 
 def write(image: PixelImage) -> bytes:
-    """A BMP. ImageError for what it cannot hold."""
+    """A BMP.
+
+    Raises:
+        ImageError: the format cannot hold the image.
+    """
     if image.mode not in ("1", "L", "P", "RGB", "RGBA") or image.transparency:
         raise ImageError(f"BMP cannot hold {image.mode}" + " with a transparency" * bool(image.transparency))
     return write_image(image.mode, image.pixels, image.palette, image.metadata)

@@ -12,7 +12,7 @@ from bbcompress.images.image import PixelImage
 
 
 def read(data: bytes, max_pixels: int) -> Pictures:
-    """As :meth:`ImageFormat.read`."""
+    """As `ImageFormat.read`."""
     source = parse_gif(data)
     check_size(source.width, source.height, max_pixels)
 
@@ -26,7 +26,11 @@ def read(data: bytes, max_pixels: int) -> Pictures:
 
 
 def write(image: PixelImage) -> bytes:
-    """A GIF of one frame. ImageError for what it cannot hold."""
+    """A GIF of one frame.
+
+    Raises:
+        ImageError: the format cannot hold the image.
+    """
     if image.mode not in ("P", "L"):
         raise ImageError(f"GIF cannot hold {image.mode}")
     return write_picture(image.mode, image.pixels, image.palette, image.transparency, image.metadata)

@@ -52,10 +52,14 @@ Pixels = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Gif:
-    """The parts of a GIF. width, height: of its screen, or of all pictures where these go beyond it.
+    """The parts of a GIF.
 
-    pictures: where the descriptor of each starts; ends: where its data ends; controls: 256 times the transparent index
-    and 1 if there is one, with the disposal in bits 2 to 4. metadata, lost: as an image has them; a single one.
+    Attributes:
+        width, height: of its screen, or of all pictures where these go beyond it.
+        pictures: where the descriptor of each starts.
+        ends: where the data of each ends.
+        controls: 256 times the transparent index and 1 if there is one, with the disposal in bits 2 to 4.
+        metadata, lost: as an image has them; a single one.
     """
 
     data: bytes
@@ -82,8 +86,11 @@ class Gif:
         return control >> 8 if control & 1 else None
 
     def indices(self, number: int) -> tuple[Bytes, bool]:
-        """The pixels of a picture by itself, (height, width), and whether there is more in its data. ImageError for
-        damage."""
+        """The pixels of a picture by itself, (height, width), and whether there is more in its data.
+
+        Raises:
+            ImageError: the file is damaged.
+        """
         box, place = self.box(number), self.pictures[number] + 9
         start = place + 1 + _palette_bytes(self.data[place])
         content, bits = b"".join(_blocks(self.data, start + 1)), self.data[start]
@@ -124,7 +131,11 @@ class Picture(NamedTuple):
 
 
 def parse_gif(data: bytes) -> Gif:
-    """The parts of a GIF, as far as its blocks can be followed. ImageError for damage."""
+    """The parts of a GIF, as far as its blocks can be followed.
+
+    Raises:
+        ImageError: the file is damaged.
+    """
     if len(data) < 13:
         raise ImageError("is cut short")
     pictures, ends, controls = array("Q"), array("Q"), array("q")
@@ -195,7 +206,11 @@ def _name_of_control(flags: int, collector: Collector) -> None:
 
 
 def _take(data: bytes, label: int, start: int, end: int, once: set[bytes], collector: Collector) -> None:
-    """An extension as metadata, or its name among the lost. once: names of those of which there is only one."""
+    """An extension as metadata, or its name among the lost.
+
+    Args:
+        once: names of those of which there is only one.
+    """
     name = data[start + 1 : start + 12] if data[start - 1 : start + 1] == _APPLICATION_START else b""
     if label == _COMMENT:
         collector.add(Record(TEXT, _COMMENT_KEY + b"".join(_blocks(data, start))))
@@ -248,7 +263,10 @@ def _finish(
 def read_pictures(gif: Gif) -> Iterator[Picture]:
     """What is seen after each picture: of mode P or L as long as indices of one palette say it, else RGB or RGBA.
 
-    ImageError for damage. The caller has checked the size.
+    The caller has checked the size.
+
+    Raises:
+        ImageError: the file is damaged.
     """
     screen = Box(0, 0, gif.width, gif.height)
     alone = len(gif.pictures) == 1
@@ -289,7 +307,11 @@ def _coloured(canvas: Canvas) -> Canvas:
 
 
 def _of_indices(pixels: Bytes, palette: bytes, key: int | None, always: bool) -> Picture:
-    """An image of indices. always: its transparency is kept where no pixel has it, too."""
+    """An image of indices.
+
+    Args:
+        always: its transparency is kept where no pixel has it, too.
+    """
     used = int(pixels.max()) + 1
     if key is not None and not always and not bool((pixels == key).any()):
         key = None
@@ -322,8 +344,11 @@ def _is_grey(palette: bytes) -> bool:
 def write_picture(mode: str, pixels: Pixels, palette: bytes, transparency: bytes, metadata: Metadata) -> bytes:
     """A GIF of one picture, of modes L and P, with what it can hold of the records.
 
-    palette, transparency: as `PixelImage` has them; of an alpha of mode P the last colour is taken as transparent.
-    ImageError for a size, a number of colours or a packet that it cannot hold.
+    Args:
+        palette, transparency: as `PixelImage` has them; of an alpha of mode P the last colour is taken as transparent.
+
+    Raises:
+        ImageError: a GIF cannot hold the size, the number of colours or a packet.
     """
     height, width = pixels.shape
     colours = _ALL_GREYS if mode == "L" else palette

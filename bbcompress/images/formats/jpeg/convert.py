@@ -16,7 +16,7 @@ from bbcompress.images.pillow import image_of
 
 
 def read(data: bytes, max_pixels: int) -> Pictures:
-    """As :attr:`ImageFormat.read`."""
+    """As `ImageFormat.read`."""
     source = parse_jpeg(data, max_pixels)
 
     def pictures() -> Iterator[PixelImage]:

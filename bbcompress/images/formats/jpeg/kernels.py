@@ -30,7 +30,11 @@ def peek(data: Any, bit: int) -> int:
 def follow_sequential(
     data: Any, starts: Any, ends: Any, interval: int, mcus: int, dc: Any, ac: Any, tables: Any
 ) -> int:
-    """A scan of a sequential JPEG. dc, ac: of each block of an MCU, where its tables begin."""
+    """A scan of a sequential JPEG.
+
+    Args:
+        dc, ac: of each block of an MCU, where its tables begin.
+    """
     extra = 0
     for part in range(len(starts)):
         bit = starts[part] * 8
@@ -65,7 +69,11 @@ def follow_sequential(
 
 @kernel
 def follow_dc(data: Any, starts: Any, ends: Any, interval: int, mcus: int, dc: Any, refines: int, tables: Any) -> int:
-    """A scan of the first coefficients of a progressive JPEG. refines: 1 where it adds a bit to each, else 0."""
+    """A scan of the first coefficients of a progressive JPEG.
+
+    Args:
+        refines: 1 where it adds a bit to each, else 0.
+    """
     extra = 0
     for part in range(len(starts)):
         bit = starts[part] * 8
@@ -96,8 +104,10 @@ def follow_ac(
 ) -> int:  # fmt: skip
     """A scan of the coefficients `first` to `last` of a component of a progressive JPEG.
 
-    refines: 1 where it adds a bit to each, else 0. known: of each block (int64) the coefficients that are not 0 yet,
-    coefficient k as bit k - 1; those of this scan are added.
+    Args:
+        refines: 1 where it adds a bit to each, else 0.
+        known: of each block (int64) the coefficients that are not 0 yet, coefficient k as bit k - 1; those of this scan
+            are added.
     """
     extra = 0
     number = 0

@@ -13,7 +13,7 @@ from bbcompress.images.metadata import names_of
 
 
 def read(data: bytes, max_pixels: int) -> Pictures:
-    """As :meth:`ImageFormat.read`."""
+    """As `ImageFormat.read`."""
     starts, behind = parse_netpbm(data)
 
     def pictures() -> Iterator[PixelImage]:
@@ -32,7 +32,11 @@ _HELD = {"pbm": ("1",), "pgm": ("L", "I;16"), "ppm": ("RGB", "RGB;16")}
 
 
 def write(image: PixelImage, kind: str) -> bytes:
-    """A PBM, PGM or PPM. ImageError for what it cannot hold."""
+    """A PBM, PGM or PPM.
+
+    Raises:
+        ImageError: the format cannot hold the image.
+    """
     if image.mode not in _HELD[kind]:
         raise ImageError(f"{kind.upper()} cannot hold {image.mode}")
     others = [record for record in image.metadata if not can_hold(record)]

@@ -42,8 +42,12 @@ class _Control(NamedTuple):
 
 @dataclass(frozen=True)
 class Apng:
-    """An animation. count: of its pictures, with the image itself where it is none of its frames. lost: names of what
-    its pictures do not keep."""
+    """An animation.
+
+    Attributes:
+        count: of its pictures, with the image itself where it is none of its frames.
+        lost: names of what its pictures do not keep.
+    """
 
     source: Png
     frames: Frames
@@ -60,7 +64,11 @@ class Apng:
 
 
 def parse_apng(source: Png) -> Apng | None:
-    """The animation of a PNG, None for an image. ImageError where its chunks do not fit each other."""
+    """The animation of a PNG, None for an image.
+
+    Raises:
+        ImageError: its chunks do not fit each other.
+    """
     frames = source.frames
     if frames is None or not 0 < frames.total < 1 << 31 or frames.fault:
         if frames is not None and (frames.total > 1 or len(frames.starts) > 1):
@@ -86,11 +94,14 @@ def _controls(frames: Frames) -> Iterator[_Control]:
 
 
 def read_pictures(animation: Apng) -> Iterator[tuple[Pixels, bool, set[str]]]:
-    """What is seen, picture after picture: as :func:`read_pixels` of a PNG has it, and then True; else the pixels of
+    """What is seen, picture after picture: as `read_pixels` of a PNG has it, and then True; else the pixels of
     grey or RGB, with alpha or without. Then the names of what its own data hold beside the pixels. The image itself,
     where it is none of the frames, comes first.
 
-    ImageError for damage. The caller has checked the size.
+    The caller has checked the size.
+
+    Raises:
+        ImageError: the file is damaged.
     """
     source, frames = animation.source, animation.frames
     native = animation.native
@@ -130,7 +141,11 @@ def _may_be_transparent(source: Png) -> bool:
 
 
 def _pixels(source: Png, native: bool, names: set[str]) -> Pixels:
-    """The pixels of a picture; unless native, grey or RGB with alpha. names: as of :func:`read_pixels`."""
+    """The pixels of a picture; unless native, grey or RGB with alpha.
+
+    Args:
+        names: as of `read_pixels`.
+    """
     pixels = png.read_pixels(source, names)
     if native or source.colour_type in (4, 6):
         return pixels

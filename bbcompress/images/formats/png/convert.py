@@ -21,7 +21,7 @@ from bbcompress.images.pillow import bare_pillow, filled_up
 
 
 def read(data: bytes, max_pixels: int) -> Pictures:
-    """As :meth:`ImageFormat.read`."""
+    """As `ImageFormat.read`."""
     source = parse_png(data)
     check_size(source.width, source.height, max_pixels)
     animation = parse_apng(source)
@@ -64,7 +64,11 @@ def _image(source: Png) -> PixelImage:
 
 
 def _palette(source: Png, pixels: Pixels, metadata: Metadata, names: set[str]) -> tuple[bytes, Metadata]:
-    """The palette, filled up where pixels use more, and the metadata that fits it. names: gets what is not kept."""
+    """The palette, filled up where pixels use more, and the metadata that fits it.
+
+    Args:
+        names: gets what is not kept.
+    """
     palette, filled = filled_up(source.palette, pixels)
     if filled:
         names.add("number of colours")
@@ -105,7 +109,11 @@ def _mode_of(pixels: Pixels) -> str:
 def write_png(image: PixelImage, optimize: bool = False) -> bytes:
     """A PNG that reads back as the same image; the same bytes each time.
 
-    optimize: smaller and slower; needs more memory. ImageError for CMYK.
+    Args:
+        optimize: smaller and slower; needs more memory.
+
+    Raises:
+        ImageError: the image is CMYK.
     """
     if image.mode == "CMYK":
         raise ImageError("PNG cannot hold CMYK")

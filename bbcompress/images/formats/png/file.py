@@ -100,9 +100,13 @@ class Parts:
 class Frames:
     """The chunks of an animation.
 
-    total, plays: of acTL. controls: the contents of fcTL, one after the other. starts: of each the number of the first
-    part of its data. parts: these. shown: whether the image itself is the first frame. fault: whether they are not in
-    order.
+    Attributes:
+        total, plays: of acTL.
+        controls: the contents of fcTL, one after the other.
+        starts: of each the number of the first part of its data.
+        parts: these.
+        shown: whether the image itself is the first frame.
+        fault: whether they are not in order.
     """
 
     total: int
@@ -118,10 +122,14 @@ class Frames:
 class Png:
     """A PNG whose chunks are sound.
 
-    data: the parts of its zlib stream. palette: of an image with colour type 3. transparency: the tRNS chunk, None for
-    none. chunks: the first `MAX_CHUNKS` of all others that are not needed for the pixels, in the order of the file;
-    dropped: names of those behind these, and of what the last chunk holds. frames: the chunks of an animation, None for
-    none. trailing: bytes behind its end.
+    Attributes:
+        data: the parts of its zlib stream.
+        palette: of an image with colour type 3.
+        transparency: the tRNS chunk, None for none.
+        chunks: the first `MAX_CHUNKS` of all others that are not needed for the pixels, in the order of the file.
+        dropped: names of those behind these, and of what the last chunk holds.
+        frames: the chunks of an animation, None for none.
+        trailing: bytes behind its end.
     """
 
     width: int
@@ -153,7 +161,7 @@ class Png:
 
     @property
     def scale(self) -> int:
-        """What the samples of :func:`read_pixels` have been multiplied by: grey of 2 and 4 bits comes in 8."""
+        """What the samples of `read_pixels` have been multiplied by: grey of 2 and 4 bits comes in 8."""
         return 255 // ((1 << self.bit_depth) - 1) if self.mode == "L" else 1
 
     @property
@@ -167,7 +175,11 @@ class Png:
 
 
 def parse_png(data: bytes) -> Png:
-    """The parts of a PNG. ImageError for damage, wherever: Pillow overlooks some."""
+    """The parts of a PNG.
+
+    Raises:
+        ImageError: the file is damaged anywhere, also where Pillow overlooks it.
+    """
     view = memoryview(data)
     position = len(PNG_SIGNATURE)
     fields: tuple[int, ...] = ()
@@ -266,7 +278,11 @@ class _FramesParser:
         self.parts = Parts(self.data)
 
     def take(self, kind: bytes, start: int, end: int, place: int) -> None:
-        """One more chunk. start, end: of its content."""
+        """One more chunk.
+
+        Args:
+            start, end: of its content.
+        """
         self.met = True
         if kind == b"acTL":
             self.fault |= self.total is not None or place == AFTER_PIXELS or end - start != 8
@@ -311,9 +327,11 @@ def read_pixels(png: Png, left_out: set[str] | None = None) -> Pixels:
     """The pixels, (height, width) or (height, width, samples), read-only: bool for 1 bit of grey, uint16 for 16 bits,
     else uint8; grey of 2 and 4 bits times `scale`.
 
-    left_out: gets a name where there is more in the data than the pixels.
+    Args:
+        left_out: gets a name where there is more in the data than the pixels.
 
-    ImageError where there are fewer data than pixels, or they are damaged.
+    Raises:
+        ImageError: the data end before the last pixel, or they are damaged.
     """
     dtype = np.bool_ if png.mode == "1" else np.uint16 if png.bit_depth == 16 else np.uint8
     if png.height * png.row_bytes(png.width) > _MOST_INFLATED * (1 + png.data.size):
@@ -348,7 +366,11 @@ def _read_pass(png: Png, stream: _Inflater, target: Pixels) -> bool:
 
 
 def _unfilter(data: bytes | bytearray, rows: int, step: int) -> Bytes:
-    """The bytes (rows, bytes) of rows that each begin with the number of a filter. step: bytes of a pixel."""
+    """The bytes (rows, bytes) of rows that each begin with the number of a filter.
+
+    Args:
+        step: bytes of a pixel.
+    """
     stream = zlib.compress(data, 0)
     size = ((len(data) // rows - 1) // step, rows)
     try:
@@ -375,17 +397,20 @@ def _samples(png: Png, band: Bytes, width: int) -> Pixels:
 
 
 def can_write(mode: str) -> bool:
-    """Whether :func:`write_pixels` writes images of that mode."""
+    """Whether `write_pixels` writes images of that mode."""
     return mode in _WRITTEN
 
 
 def write_pixels(
     mode: str, pixels: Pixels, transparency: bytes, level: int = 6, depth: int | None = None, palette: bytes = b""
 ) -> bytes:
-    """A PNG of the samples; of 8 bits the one that Pillow would write. transparency: the tRNS chunk, empty for none.
+    """A PNG of the samples; of 8 bits the one that Pillow would write.
 
-    level: zlib's. depth: for mode L 2 or 4, where the pixels are so many times 85 or 17; for mode P any of its own.
-    palette: of mode P.
+    Args:
+        transparency: the tRNS chunk, empty for none.
+        level: zlib's.
+        depth: for mode L 2 or 4, where the pixels are so many times 85 or 17; for mode P any of its own.
+        palette: of mode P.
     """
     height, width = pixels.shape[:2]
     colour_type, bit_depth = _WRITTEN.get(mode, (3, 8))
@@ -456,7 +481,11 @@ def _filter(samples: Bytes, step: int) -> Bytes:
 
 
 def add_chunks(data: bytes, chunks: Iterable[Chunk]) -> bytes:
-    """A PNG with further chunks, each in its place behind those that are there. data: a PNG made here or by Pillow."""
+    """A PNG with further chunks, each in its place behind those that are there.
+
+    Args:
+        data: a PNG made here or by Pillow.
+    """
     starts = [len(PNG_SIGNATURE) + 25]  # behind the header
     while data[starts[-1] + 4 : starts[-1] + 8] != b"IDAT":
         starts.append(starts[-1] + 12 + int.from_bytes(data[starts[-1] : starts[-1] + 4], "big"))
@@ -493,7 +522,11 @@ class _Inflater:
                 yield part[place : place + _INFLATE_BYTES]
 
     def read(self, size: int) -> bytearray:
-        """The next `size` bytes. ImageError where there are fewer or they are damaged."""
+        """The next `size` bytes.
+
+        Raises:
+            ImageError: the data end early or are damaged.
+        """
         out = bytearray()
         while len(out) < size:
             self._left = self._left or next(self._pieces, b"")

@@ -60,7 +60,11 @@ def read_metadata(png: Png) -> tuple[Metadata, tuple[str, ...]]:
 
 
 def _records(png: Png, lost: set[str]) -> Iterator[Record]:
-    """The records one by one: what unpacks to too much is gone before the next is unpacked. lost: gets names."""
+    """The records one by one: what unpacks to too much is gone before the next is unpacked.
+
+    Args:
+        lost: gets names.
+    """
     resolutions: list[Record] = []
     levels = _levels_of_depth(png)
     for chunk in png.chunks:
@@ -136,9 +140,10 @@ def _understood(chunk: Chunk) -> Record | None:
 
 
 def chunks_of(metadata: Sequence[Record], depth: int | None = None) -> Iterator[Chunk]:
-    """The chunks for a PNG, from which :func:`read_metadata` reads the same.
+    """The chunks for a PNG, from which `read_metadata` reads the same.
 
-    depth: of :func:`depth_of`, which by itself says the number of levels; else a chunk does.
+    Args:
+        depth: of `depth_of`, which by itself says the number of levels; else a chunk does.
     """
     for record in metadata:
         if record.kind == RESOLUTION:

@@ -9,7 +9,7 @@ from bbcompress.images.image import PixelImage
 
 
 def read(data: bytes, max_pixels: int) -> Pictures:
-    """As :meth:`ImageFormat.read`."""
+    """As `ImageFormat.read`."""
     source = TiffReader(data, max_pixels)
     return Pictures(len(source), (_as_image(source.read(number)) for number in range(len(source))))
 
@@ -19,7 +19,11 @@ def _as_image(page: TiffImage) -> PixelImage:
 
 
 def write(image: PixelImage) -> bytes:
-    """A deflated TIFF. ImageError for a transparency, and for what TIFF or its readers do not know."""
+    """A deflated TIFF.
+
+    Raises:
+        ImageError: the image has a transparency, or something that TIFF or its readers do not know.
+    """
     if image.transparency:
         raise ImageError("TIFF cannot hold the transparency")
     if not can_write(image.mode):

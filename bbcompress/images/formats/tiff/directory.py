@@ -54,8 +54,12 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """The tags of an image in a TIFF. twice: tags that stand there again; the first counts; the others are `again`.
-    place: its bytes."""
+    """The tags of an image in a TIFF.
+
+    Attributes:
+        twice: tags that stand there again; the first counts; the others are `again`.
+        place: its bytes.
+    """
 
     entries: Mapping[int, Entry]
     twice: frozenset[int]
@@ -80,7 +84,11 @@ class TiffFile:
         (self._first,) = self._unpack(self._form, 8 if self.big else 4)
 
     def charge(self, size: int) -> None:
-        """Count bytes that are read. ImageError for more than a file can need."""
+        """Count bytes that are read.
+
+        Raises:
+            ImageError: more bytes are read than a file can need.
+        """
         self._left -= size
         if self._left < 0:
             raise ImageError("is damaged: too many of its directories or strips share the same bytes")
@@ -178,7 +186,10 @@ class Tree:
 def write_directory(out: bytearray, tree: Tree) -> int:
     """Append a directory to a file, with its values and the directories that it points to; return its place.
 
-    The file is a classic TIFF in little-endian order. ImageError where it becomes larger than that allows.
+    The file is a classic TIFF in little-endian order.
+
+    Raises:
+        ImageError: the file becomes larger than the format allows.
     """
     out += bytes(len(out) % 2)
     place = len(out)

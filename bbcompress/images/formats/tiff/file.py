@@ -168,7 +168,11 @@ class TiffReader:
         return len(self._places)
 
     def read(self, number: int) -> TiffImage:
-        """One of the images. ImageError for damage, and for every kind that would not be kept, which it names."""
+        """One of the images.
+
+        Raises:
+            ImageError: the file is damaged, or of a kind that would not be kept; the message names the kind.
+        """
         file = self._file
         directory = file.directory(self._places[number])
         layout = read_layout(file, directory, self._max_pixels)
@@ -189,9 +193,12 @@ class TiffReader:
         return TiffImage(layout.mode, pixels, palette, kept, tuple(sorted({*lost, *too_much})))
 
     def _check_stack(self, directory: Directory, layout: Layout) -> None:
-        """ImageError for a stack of images of which all but the first stand in the file without a directory.
+        """Refuse stacks of ImageJ in one directory.
 
         ImageJ does not compress those. So a TIFF that is written of one of several images can keep its description.
+
+        Raises:
+            ImageError: the file is a stack of images of which all but the first have no directory.
         """
         entry = directory.entries.get(_DESCRIPTION)
         text = b"" if entry is None else self._file.data[entry.place : entry.place + min(entry.length, _IMAGEJ_BYTES)]
@@ -320,7 +327,12 @@ def _extents(file: TiffFile, offsets: Entry, lengths: Entry | None) -> tuple[Any
 def _read_metadata(
     file: TiffFile, directory: Directory, layout: Layout, keep_map: bool, lost: set[str]
 ) -> list[Record]:
-    """The records of an image. keep_map: whether its colour map is one of what they tell. lost: gets names."""
+    """The records of an image.
+
+    Args:
+        keep_map: whether its colour map is one of what they tell.
+        lost: gets names.
+    """
     left_out = set(LAYOUT) | (set() if keep_map else {COLOUR_MAP})
     if layout.scaled:
         left_out |= _OF_SAMPLES
@@ -366,7 +378,11 @@ def _is_part(part: Tree, whole: Tree) -> bool:
 
 
 def _read_tree(file: TiffFile, directory: Directory, left_out: Collection[int], bits: int, lost: set[str]) -> Tree:
-    """The tags of a directory that can stand in another file. lost: gets names of those that cannot."""
+    """The tags of a directory that can stand in another file.
+
+    Args:
+        lost: gets names of those that cannot.
+    """
     tree = Tree()
     lost |= {_name_of(tag) for tag in directory.twice if tag not in left_out}
     for tag, entry in directory.entries.items():
@@ -535,13 +551,19 @@ _STRIP_BYTES = 1 << 20
 
 
 def can_write(mode: str) -> bool:
-    """Whether :func:`write_pixels` writes images of that mode."""
+    """Whether `write_pixels` writes images of that mode."""
     return mode in _WRITTEN
 
 
 def write_pixels(mode: str, pixels: Pixels, palette: bytes, metadata: Metadata) -> bytes:
-    """A deflated TIFF. palette: the colours, for mode P. ImageError for more than 4 GiB, and for a palette of a number
-    of colours that no depth has."""
+    """A deflated TIFF.
+
+    Args:
+        palette: the colours, for mode P.
+
+    Raises:
+        ImageError: the file would exceed 4 GiB, or the palette has a number of colours that no depth has.
+    """
     photometric, extra = _WRITTEN[mode]
     height, width = pixels.shape[:2]
     samples = pixels.size // (height * width)

@@ -38,7 +38,11 @@ def follow_packbits(data: Any, starts: Any, ends: Any, sizes: Any, stops: Any) -
 
 @kernel
 def follow_lzw(data: Any, starts: Any, ends: Any, sizes: Any, stops: Any, lengths: Any) -> None:
-    """LZW with the first bit of a byte first. lengths: room for the lengths of all `_CODES` strings."""
+    """LZW with the first bit of a byte first.
+
+    Args:
+        lengths: room for the lengths of all `_CODES` strings.
+    """
     for strip in range(len(starts)):
         bit = starts[strip] * 8
         end = ends[strip] * 8
