@@ -22,7 +22,7 @@ from bbcompress.codecs.blocks import (
 )
 from bbcompress.codecs.fallback import decode_item, encode_item, item_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
-from bbcompress.codecs.learned import chosen_learning, decode_learned, encode_learned
+from bbcompress.codecs.learned import chosen_learning, decode_learned, encode_learned, frozen_bits
 from bbcompress.codecs.mixed import decode_mixed, encode_mixed
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -87,7 +87,9 @@ def _encode_pixels(
         arrays = [kind.pixels(image) for image in images]
         learning = chosen_learning(vae, arrays, settings.learn)
         if learning is not None:
-            return encode_learned(vae, arrays, replace(header, learning=learning), settings, progress)
+            learned = encode_learned(vae, arrays, replace(header, learning=learning), settings, progress)
+            if settings.learn or 8 * len(learned.payload) <= frozen_bits(vae, arrays):
+                return learned
     if weights.shape is None:
         arrays = [kind.pixels(image) for image in images]
         if is_mixed(images):

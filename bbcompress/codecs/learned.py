@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bbcompress.archive.group import Group
-from bbcompress.archive.header import MAX_LANES, GroupHeader, Learning
+from bbcompress.archive.header import MAX_LANES, MAX_LEARNING_UNIT, GroupHeader, Learning
 from bbcompress.codecs.blocks import (
     MAX_LEARNED_PIXELS,
     Block,
@@ -37,7 +38,7 @@ from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.learning import Parameters
-from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS
 from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
@@ -57,6 +58,8 @@ LEAST_PIXELS = 1 << 14
 """Images that have fewer pixels in the mean are only learned from when that is asked for: each is a message."""
 SAMPLE_SIDE = 192
 """Side of the square on which it is tried whether learning makes an image smaller."""
+SAMPLED_IMAGES = 4
+"""Most images that share such a square."""
 
 
 @dataclass(frozen=True)
@@ -97,26 +100,52 @@ def chosen_learning(vae: ExactLocalVAE, images: Sequence[NumpyArray], learn: boo
     pixels = sum(image.shape[0] * image.shape[1] for image in images)
     if pixels < LEAST_PIXELS * len(images):
         return None
-    return learning if _gain(vae, images[len(images) // 2], learning, pixels) > 0 else None
+    return learning if _gain(vae, images, learning, pixels) > 0 else None
 
 
-def _gain(vae: ExactLocalVAE, image: NumpyArray, learning: Learning, pixels: int) -> float:
+def _gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], learning: Learning, pixels: int) -> float:
     """About how much shorter images of so many pixels become by learning, in units of 2^-30 bits.
 
-    The middle of one of them is coded both ways. The rest is taken to gain as much as the second half of it.
+    The middle of one of them, or smaller pieces of several one after the other, is coded both ways. What is not coded
+    is taken to gain as much as the second half of it.
     """
-    height, width = min(image.shape[0], SAMPLE_SIDE), min(image.shape[1], SAMPLE_SIDE)
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    sample = image[top : top + height, left : left + width].reshape(1, height, width, -1)
+    count = min(len(images), SAMPLED_IMAGES)
+    side = SAMPLE_SIDE if count == 1 else SAMPLE_SIDE // isqrt(SAMPLED_IMAGES)
+    grid, parameters = CoarseBins(vae.weights.direct_bits), vae.parameters(learning.rate)
+    start, gains, sampled = parameters.copy(), [], 0
     with exact_arithmetic():
-        x = Strips.all_of(Canvas.of(sample, vae.weights.tile))
-        grid = CoarseBins(vae.weights.direct_bits)
-        z = grid.values(grid.nearest(vae.backend.numpy(vae.encode(x, ENCODERS[0])[0]) * 2.0**VALUE_BITS))
-        features, parameters = vae.features(z), vae.parameters(learning.rate)
-        frozen = vae.learning_coder(parameters, learning.unit, 0).lengths(features, x)
-        gains = frozen - vae.learning_coder(parameters, learning.unit).lengths(features, x)
-    later = gains[len(gains) // 2 :].sum() / (0.5 * height * width)
-    return float(gains.sum() + later * (pixels - height * width))
+        for number in range(count):
+            piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
+            sampled += piece.shape[0] * piece.shape[1]
+            x = Strips.all_of(Canvas.of(piece.reshape(1, *piece.shape[:2], -1), vae.weights.tile))
+            mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
+            features = vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
+            frozen = vae.learning_coder(start, learning.unit, 0).lengths(features, x)
+            gains.append(frozen - vae.learning_coder(parameters, learning.unit).lengths(features, x))
+    gain = np.concatenate(gains)
+    later = gain[len(gain) // 2 :].sum() / (0.5 * sampled)
+    return float(gain.sum() + later * (pixels - sampled))
+
+
+def frozen_bits(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
+    """About the bits that images take without learning: each tile with the z nearest to its mean."""
+    grid, parameters, bits = CoarseBins(vae.weights.direct_bits), vae.parameters(RATE), 0.0
+    with exact_arithmetic():
+        for image in images:
+            for block in blocks_of(image.shape[0], image.shape[1], vae.weights.tile):
+                pixels = block.of(image)
+                x = Strips.all_of(Canvas.of(pixels.reshape(1, *pixels.shape[:2], -1), vae.weights.tile))
+                mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
+                features = vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
+                coder = vae.learning_coder(parameters, MAX_LEARNING_UNIT, 0)
+                bits += int(coder.lengths(features, x).sum()) / (1 << LOG2_BITS)
+    return bits
+
+
+def _middle(image: NumpyArray, side: int) -> NumpyArray:
+    """A square, or less, from the middle of an image."""
+    top, left = max(image.shape[0] - side, 0) // 2, max(image.shape[1] - side, 0) // 2
+    return image[top : top + side, left : left + side]
 
 
 def encode_learned(

@@ -15,12 +15,15 @@ from PIL import Image
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs import blocks, learned, mixed
+from bbcompress.codecs.groups import encode_images
 from bbcompress.codecs.learned import LARGE_STRIDE, RATE, UNIT, chosen_learning, decode_learned, encode_learned
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError, ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.images.image import PixelImage
+from bbcompress.images.kinds import COLOUR
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
 
@@ -185,3 +188,15 @@ def test_the_choice_of_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learned, "RATE", 1_000_000)
     assert chosen_learning(vae, [photo], None) is None
     assert chosen_learning(vae, [photo], True) == Learning(1_000_000, UNIT, LARGE_STRIDE)
+
+
+def test_what_turns_out_larger_is_coded_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample may mislead: then the whole image decides."""
+    pixels = np.array(Image.open(PHOTO).convert("RGB"))[:130, :130]
+    image = PixelImage("RGB", pixels)
+    assert encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=None)).header.learning is not None
+    monkeypatch.setattr(learned, "_gain", lambda *_: 1.0)
+    monkeypatch.setattr(learned, "RATE", 1_000_000)
+    frozen = encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=None))
+    assert frozen == encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=False))
+    assert encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=True)).header.learning is not None
