@@ -110,6 +110,9 @@ _CODING_OPTIONS = (
     click.option("--learn/--no-learn", default=None,
                  help="Let models learn from the images as they go; decoding takes longer. [default: where that is "
                  "smaller]"),
+    click.option("--solid", is_flag=True,
+                 help="Learn from up to 16 megapixels of an archive in a row, not 4: smaller, but to reach an image "
+                 "all before it are decoded."),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
     click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
     click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...)."),

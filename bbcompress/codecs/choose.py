@@ -12,6 +12,7 @@ from bbcompress.archive.group import Group
 from bbcompress.codecs.blocks import BLOCK_SIDE
 from bbcompress.codecs.fallback import encode_item, least_size, png_item
 from bbcompress.codecs.groups import encode_fallback, encode_images, is_mixed
+from bbcompress.codecs.learned import can_learn, learning_for
 from bbcompress.codecs.mixed import arrange, model_bits
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -36,6 +37,9 @@ PLAIN_BITS = 3.0
 PROBED_PIXELS = 10_000
 """Images of more pixels, in the mean, are probed before the fallback is tried on them."""
 
+SOLID_IMAGE_PIXELS = 1 << 22
+"""Larger images do not join solid groups: their blocks are coded at once."""
+
 MIXED_PIXELS = 1 << 16
 """Images of at most so many pixels join a group of several sizes: alone, each would take far longer than its pixels."""
 
@@ -44,27 +48,40 @@ MIXED_PIXELS = 1 << 16
 class Fit:
     """What images share that may be coded together: what they are to models, the models that fit them, their size.
 
-    entries: none means the fallback. shape: height and width; None where they may have several.
+    entries: none means the fallback. shape: height and width; None where they may have several. solid: the models learn
+    from one image after the other.
     """
 
     kind: Kind
     entries: tuple[ModelEntry, ...]
     shape: tuple[int, int] | None
+    solid: bool = False
 
 
 STORED = Fit(GREY, (), None)
 """Of images that no model codes."""
 
 
-def fit_of(image: PixelImage, models: Models) -> Fit:
-    """What decides with which others an image is coded. Raises ModelError where a model is damaged."""
-    shape = (image.height, image.width)
+def fit_of(image: PixelImage, models: Models, settings: CodingSettings | None = None) -> Fit:
+    """What decides with which others an image is coded. Raises ModelError where a model is damaged.
+
+    settings: with them, images from which models may learn join solid groups.
+    """
+    shape, pixels = (image.height, image.width), image.width * image.height
+    may_learn = settings is not None and settings.learn is not False and MIXED_PIXELS < pixels <= SOLID_IMAGE_PIXELS
     for kind in kinds_of(image):
         if entries := models.zoo.candidates(shape, kind):
-            mixed = image.width * image.height <= MIXED_PIXELS and max(shape) <= BLOCK_SIDE
-            several = mixed and all(entry.input_spec["shape"] is None for entry in entries)
+            any_size = all(entry.input_spec["shape"] is None for entry in entries)
+            if any_size and may_learn and learners(entries, models):
+                return Fit(kind, tuple(entries), None, solid=True)
+            several = any_size and pixels <= MIXED_PIXELS and max(shape) <= BLOCK_SIDE
             return Fit(kind, tuple(entries), None if several else shape)
     return STORED
+
+
+def learners(entries: Sequence[ModelEntry], models: Models) -> list[ModelEntry]:
+    """Those of the models that can learn from images."""
+    return [entry for entry in entries if can_learn(models.model(entry))]
 
 
 @dataclass(frozen=True)
@@ -130,7 +147,8 @@ class ByModel:
         """In the order in which it best takes them."""
         model = self.models.model(self.entry)
         indices, direct = list(range(len(images))), 1
-        if model.weights.shape is None and is_mixed(images):
+        learns = self.settings.learn is True and can_learn(model)
+        if model.weights.shape is None and is_mixed(images) and not learns:
             indices, direct = arrange(model, [self.kind.pixels(image) for image in images], self.settings)
         ordered = [images[index] for index in indices]
         return Coded(self.coder, encode_images(model, ordered, self.kind, self.settings, progress, direct), indices)
@@ -157,6 +175,8 @@ class ByFallback:
 
 def candidates(fit: Fit, models: Models, settings: CodingSettings) -> list[Candidate]:
     """The ways to code images of a fit, in the order they are tried in; the fallback costs little beside models."""
+    if fit.solid:
+        settings = replace(settings, learn=True)
     by_models = [ByModel(entry, models, fit.kind, settings) for entry in fit.entries]
     return [*by_models, ByFallback(cost=0 if by_models else 1)]
 
@@ -198,13 +218,33 @@ def split(
     images: Sequence[PixelImage], fit: Fit, models: Models, settings: CodingSettings
 ) -> list[tuple[Sequence[int], Fit]]:
     """Which of images of a fit, by their indices, are coded together: all, or of small images of several sizes those
-    for which the fallback is better by themselves."""
+    for which the fallback is better by themselves, or of solid groups that are better frozen those of one size."""
     everything = range(len(images))
+    if fit.solid:
+        entries = learners(fit.entries, models)
+        arrays = [fit.kind.pixels(image) for image in images]
+        if learning_for(models.model(entries[0]), arrays, settings.learn) is not None:
+            return [(everything, replace(fit, entries=tuple(entries)))]
+        return _by_shape(images, fit)
     if not fit.entries or not is_mixed(images):
         return [(everything, fit)]
     wins = fallback_wins(models.model(fit.entries[0]), images, fit.kind, settings)
     parts = [([index for index in everything if wins[index] == stored]) for stored in (False, True)]
     return [(part, its_fit) for part, its_fit in zip(parts, (fit, STORED), strict=True) if part]
+
+
+def _by_shape(images: Sequence[PixelImage], fit: Fit) -> list[tuple[Sequence[int], Fit]]:
+    """The images in groups of one size, of about `SOLID_IMAGE_PIXELS` sub-pixels, the first of which come first."""
+    parts: list[tuple[list[int], Fit]] = []
+    filling: dict[tuple[int, int], list[int]] = {}
+    for index, image in enumerate(images):
+        shape = image.height, image.width
+        part = filling.get(shape)
+        if part is None or sum(images[at].samples for at in part) >= SOLID_IMAGE_PIXELS:
+            part = filling[shape] = []
+            parts.append((part, replace(fit, shape=shape, solid=False)))
+        part.append(index)
+    return list(parts)
 
 
 def fallback_wins(model: Model, images: Sequence[PixelImage], kind: Kind, settings: CodingSettings) -> list[bool]:

@@ -40,6 +40,7 @@ from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS
 from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
+from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.wire import ByteReader, varint
@@ -84,6 +85,16 @@ def _parts_of(sizes: Sequence[tuple[int, int]], tile: int) -> list[list[_Part]]:
         parts.append([_Part(image, number + block.number, block) for block in blocks])
         number += len(blocks)
     return parts
+
+
+def can_learn(model: Model) -> bool:
+    """Whether a model can learn from the images that it codes."""
+    return isinstance(model, ExactLocalVAE) and model.learns
+
+
+def learning_for(model: Model, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
+    """`chosen_learning` of any model."""
+    return chosen_learning(model, images, learn) if isinstance(model, ExactLocalVAE) else None
 
 
 def chosen_learning(vae: ExactLocalVAE, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:

@@ -15,7 +15,8 @@ from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lon
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.search import refuse_unknown
-from bbcompress.codecs.choose import Coded, Fit, choose, fit_of, split
+from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
+from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Coded, Fit, choose, fit_of, split
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
@@ -29,6 +30,10 @@ from bbcompress.system.signals import held_back
 
 GROUP_SUBPIXELS = 1 << 22
 """A group is written once its images have so many sub-pixels, bytes of metadata included."""
+
+SOLID_PIXELS = {False: 1 << 22, True: MAX_LEARNED_PIXELS - SOLID_IMAGE_PIXELS}
+"""The same in pixels of groups that learn from image to image, by whether they are to be `solid`: with the last image
+they stay below what the format allows."""
 
 WAITING_SUBPIXELS = 1 << 26
 """Where the images of all groups that wait have so many, the largest is written: what bounds memory."""
@@ -49,7 +54,7 @@ class Compressor:
 
     def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
         """The file of one image. Raises ImageError where nothing can keep it exactly."""
-        fit = self._fit(image)
+        fit = replace(self._fit(image), solid=False)
 
         def decode(group: Group, progress: Progress) -> list[PixelImage]:
             return self._decode(parse_lone(build_lone(group, self._limits), self._limits), progress)
@@ -179,7 +184,8 @@ class Compressor:
             cost = item.image.samples + sum(record.cost for record in item.image.metadata)
             sizes[fit] = sizes.get(fit, 0) + cost
             total += cost
-            full = sizes[fit] >= GROUP_SUBPIXELS or len(group) == MAX_GROUP_IMAGES
+            most = SOLID_PIXELS[self.options.solid] * fit.kind.channels if fit.solid else GROUP_SUBPIXELS
+            full = sizes[fit] >= most or len(group) == MAX_GROUP_IMAGES
             if full or total >= WAITING_SUBPIXELS:
                 largest = fit if full else max(sizes, key=sizes.__getitem__)
                 total -= sizes.pop(largest)
@@ -193,7 +199,7 @@ class Compressor:
         if self.options.binary and binary_view(image) is None:
             message = f"{name or 'the image'} is not grey of two levels"
             raise ImageError(message, python="binary=True allows no others", command="--binary allows no others")
-        return fit_of(image, self._models)
+        return fit_of(image, self._models, self.options.coding)
 
     def _code(self, waited: tuple[Sequence[PixelImage], Fit], progress: Progress | None) -> list[Coded]:
         """Images that wait together, as one group, or as two where the fallback is better for some of small images of

@@ -31,7 +31,8 @@ class Options:
     steps: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
     inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
     the model's own. learn: whether models that can learn from the images while they code them do so; None where that
-    makes them smaller. binary: refuse images of more than two levels. verify: decode what was written before it counts.
+    makes them smaller. solid: learn from up to 2^24 pixels of an archive in a row, not 2^22; so many have to be decoded
+    to reach an image. binary: refuse images of more than two levels. verify: decode what was written before it counts.
     device: `cpu` or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any
     number (a program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing`
     wants). max_pixels: of an image.
@@ -45,6 +46,7 @@ class Options:
     encoder: str = "rha"
     learning_rate: float | None = None
     learn: bool | None = None
+    solid: bool = False
     binary: bool = False
     verify: bool = True
     device: str = "cpu"
@@ -54,6 +56,7 @@ class Options:
     def __post_init__(self) -> None:
         taken: dict[str, object] = {
             "steps": arguments.integer("K", self.steps, 0, MAX_STEPS),
+            "solid": arguments.flag("solid", self.solid),
             "binary": arguments.flag("binary", self.binary),
             "verify": arguments.flag("verify", self.verify),
             "jobs": arguments.integer("jobs", self.jobs, 1),
@@ -90,6 +93,7 @@ class OptionKeywords(TypedDict, total=False):
     encoder: str
     learning_rate: float | None
     learn: bool | None
+    solid: bool
     binary: bool
     verify: bool
     device: str

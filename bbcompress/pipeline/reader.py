@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-CACHED_SUBPIXELS = 1 << 24
+CACHED_SUBPIXELS = 1 << 26
 """Most sub-pixels of the groups that a reader keeps decoded, beside the one read last: a byte or two each."""
 
 
