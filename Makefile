@@ -17,11 +17,12 @@ FUZZ_SECONDS ?= 600
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) $(PIP_OPTIONS)
 
-.PHONY: help demo test test-oldest test-prerelease check bench fuzz dist clean
+.PHONY: help demo test coverage test-oldest test-prerelease check bench fuzz dist clean
 
 help:
 	@echo "make demo    compress and decompress the sample digits, show the sizes"
 	@echo "make test    run the tests"
+	@echo "make coverage  run the tests, and report which lines and branches they reach"
 	@echo "make check   run the linter, the type checker and the check of layers"
 	@echo "make dist    build the sdist and the wheel into dist/"
 	@echo "make bench   run the benchmarks"
@@ -33,6 +34,14 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_OPTIONS)
+
+# A report of lines and branches, in build/coverage too. It is no part of `make test`, since counting takes half as
+# long again. Compiled loops, and the processes that tests start, are not counted.
+coverage: $(VENV)/.installed-test
+	@mkdir -p build
+	@$(BIN)/python -m coverage run -m pytest $(PYTEST_OPTIONS)
+	@$(BIN)/python -m coverage html --quiet --directory build/coverage
+	@$(BIN)/python -m coverage report
 
 # The tests with the lowest versions that pyproject.toml allows, and with the newest, pre-releases among them.
 test-oldest:
