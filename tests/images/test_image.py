@@ -264,7 +264,7 @@ def test_what_is_no_image_is_refused() -> None:
     refused(b"", "is empty")
     refused(b"hello", "not an image")
     refused(b"\x89PNG\r\n\x1a\n", "cut short")
-    refused(saved(Image.new("L", (3, 3)), "ICO"), "an icon")
+    refused(saved(Image.new("L", (16, 16)), "ICO"), "an icon")  # smaller ones Pillow 11.0 leaves out of the file
     refused(png(0, 5, 8, 0, b""), ".")
     refused(png(2, 2, 8, 0, b"\0\0\0"), ".")
     refused(write_png(from_array(noise("L"))), "not an image", formats=("WEBP",))
