@@ -1,4 +1,4 @@
-"""How far the fallback's probe is from the whole fallback: what `may_be_smaller` in codecs/fallback.py rests on.
+"""How far the fallback's probe is from the whole fallback: what `may_be_smaller` in codecs/fallback/probe.py rests on.
 
     python benchmarks/fallback_probe.py [--photos DIR] [--count N] [-o FILE.json]
 
@@ -24,7 +24,8 @@ import numpy.typing as npt
 from machine import environment
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from bbcompress.codecs.fallback import PROBE_MARGIN, SIMPLE_BITS, encode_item, may_be_smaller, probe
+from bbcompress.codecs.fallback.items import encode_item
+from bbcompress.codecs.fallback.probe import PROBE_MARGIN, SIMPLE_BITS, may_be_smaller, probe
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
 

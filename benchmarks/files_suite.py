@@ -28,7 +28,7 @@ import numpy as np
 from machine import environment
 
 from bbcompress.archive.container import parse_lone
-from bbcompress.codecs import fallback
+from bbcompress.codecs.fallback import codecs as fallback
 from bbcompress.errors import BBCError
 from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.images.image import PixelImage

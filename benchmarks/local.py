@@ -35,7 +35,7 @@ from PIL import Image
 
 from bbcompress.codecs import blocks
 from bbcompress.codecs.bitsback import BitsBack
-from bbcompress.codecs.fallback import encode_item
+from bbcompress.codecs.fallback.items import encode_item
 from bbcompress.codecs.rate import code_bits, draw
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage

@@ -19,9 +19,10 @@ from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resn
 from bbcompress.api import compress, decompress
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs import blocks, choose, fallback
+from bbcompress.codecs import blocks, choose
 from bbcompress.codecs.choose import FALLBACK
-from bbcompress.codecs.fallback import encode_item, item_codec
+from bbcompress.codecs.fallback import items
+from bbcompress.codecs.fallback.items import encode_item, item_codec
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.images.image import PixelImage, from_array
@@ -300,8 +301,8 @@ def test_progress_tells_of_each_pixel_once(image: PixelImage, verify: bool) -> N
 
 def test_progress_of_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Band by band, first for coding, then for verification."""
-    monkeypatch.setattr(fallback, "MAX_ITEM_PIXELS", 800)
-    monkeypatch.setattr(fallback, "BAND_PIXELS", 500)
+    monkeypatch.setattr(items, "MAX_ITEM_PIXELS", 800)
+    monkeypatch.setattr(items, "BAND_PIXELS", 500)
     told: list[int] = []
     data, _ = Compressor().lone(photo(), told.append)
     assert told == [250] * 8

@@ -35,8 +35,9 @@ from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 
 from bbcompress.archive.container import ArchiveWriter
 from bbcompress.codecs import blocks as package_blocks
-from bbcompress.codecs import fallback as package_fallback
 from bbcompress.codecs import groups as package_groups
+from bbcompress.codecs.fallback import codecs as package_fallback
+from bbcompress.codecs.fallback import items as package_items
 from bbcompress.codecs.groups import encode_fallback, encode_images
 from bbcompress.codecs.refinement import noise, posterior_of, refinements
 from bbcompress.codecs.settings import CodingSettings
@@ -424,7 +425,7 @@ def test_every_codec_of_every_mode() -> None:
                 picture = fallback.read_item(item)
                 assert same(ReadImage(None, None, picture, []), None, None, image)
     flat = from_array(np.full((4, 3, 3), 0x1717, np.uint16))
-    item = package_fallback._encode_bytes(flat)
+    item = package_items._encode_bytes(flat)
     assert item[0] == fallback.DIFFERENCES
     assert np.array_equal(fallback.read_item(item).samples, flat.pixels)
     assert {codec for codec, _, _ in seen} == {fallback.RAW, fallback.PNG, fallback.WEBP, fallback.BYTES}
@@ -458,7 +459,7 @@ def test_pngs_of_every_depth(interlaced: bool) -> None:
         item = png_item(mode, colour, depth, samples % (1 << depth), interlaced, bytes(768) if mode == "P" else b"")
         if mode == "P" and depth < 8:
             item = png_item(mode, colour, depth, samples % (1 << depth), interlaced, bytes(3 << depth))
-        assert same(ReadImage(None, None, fallback.read_item(item), []), None, None, package_fallback.decode_item(item))
+        assert same(ReadImage(None, None, fallback.read_item(item), []), None, None, package_items.decode_item(item))
 
 
 def test_bands() -> None:
@@ -466,11 +467,11 @@ def test_bands() -> None:
     rows = 4095
     data = b"".join(
         varint(len(item)) + item
-        for item in (package_fallback._encode_raw(PixelImage("1", part)) for part in (bits[:rows], bits[rows:]))
+        for item in (package_fallback.encode_raw(PixelImage("1", part)) for part in (bits[:rows], bits[rows:]))
     )
     item = bytes([fallback.BANDS, 0]) + b"".join(map(varint, (4097, 4097, rows))) + data
     assert np.array_equal(fallback.read_item(item).samples, bits)
-    assert np.array_equal(package_fallback.decode_item(item).pixels, bits)
+    assert np.array_equal(package_items.decode_item(item).pixels, bits)
 
 
 # Arithmetic

@@ -10,7 +10,8 @@ import numpy as np
 
 from bbcompress.archive.group import Group
 from bbcompress.codecs.blocks import BLOCK_SIDE
-from bbcompress.codecs.fallback import encode_item, least_size, png_item
+from bbcompress.codecs.fallback.items import encode_item, png_item
+from bbcompress.codecs.fallback.probe import least_size
 from bbcompress.codecs.groups import encode_fallback, encode_images, is_mixed
 from bbcompress.codecs.learned import can_learn, learning_for
 from bbcompress.codecs.mixed import arrange, model_bits

@@ -20,7 +20,7 @@ from bbcompress.codecs.blocks import (
     lanes_for,
     message_of,
 )
-from bbcompress.codecs.fallback import decode_item, encode_item, item_size
+from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.learned import chosen_learning, decode_learned, encode_learned, frozen_bits
 from bbcompress.codecs.mixed import decode_mixed, encode_mixed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs.fallback import item_mode, item_size
+from bbcompress.codecs.fallback.items import item_mode, item_size
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.errors import ModelError
 from bbcompress.limits import Limits

@@ -12,7 +12,7 @@ import numpy as np
 
 from bbcompress import arguments
 from bbcompress.codecs.choose import FALLBACK, Coded
-from bbcompress.codecs.fallback import item_codec
+from bbcompress.codecs.fallback.items import item_codec
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend

@@ -21,7 +21,7 @@ from bbcompress.archive.lone import LoneImage, OtherBytesError
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.choose import FALLBACK
-from bbcompress.codecs.fallback import item_codec, item_size
+from bbcompress.codecs.fallback.items import item_codec, item_size
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.progress import Progress

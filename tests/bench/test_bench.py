@@ -27,7 +27,7 @@ from bbcompress.bench.plot import plot
 from bbcompress.bench.report import NET_SAMPLES, Data, Report, Row, format_findings, format_report, format_row
 from bbcompress.bench.schedule import Schedule, parse_encoders, parse_steps
 from bbcompress.cli import main
-from bbcompress.codecs.fallback import encode_item, item_codec
+from bbcompress.codecs.fallback.items import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import BBCError, FormatError

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.names import name_fault
 from bbcompress.cli import main, progress
-from bbcompress.codecs.fallback import encode_item, item_codec
+from bbcompress.codecs.fallback.codecs import CODECS, PNG
+from bbcompress.codecs.fallback.items import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.images.image import PixelImage, from_array
@@ -1634,8 +1636,8 @@ def test_long_work_that_is_interrupted(number: signal.Signals) -> None:
 def test_unpacking_that_is_interrupted(number: signal.Signals, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     large_image("large.png")
     file = io.BytesIO()
-    monkeypatch.setattr("bbcompress.codecs.fallback.BAND_PIXELS", 1 << 24)
-    monkeypatch.setattr("bbcompress.codecs.fallback._encode_png", lambda image: b"x" * 99_999_999)
+    monkeypatch.setattr("bbcompress.codecs.fallback.items.BAND_PIXELS", 1 << 24)
+    monkeypatch.setitem(CODECS, PNG, replace(CODECS[PNG], encode=lambda image: b"x" * 99_999_999))
     Compressor(Options(verify=False)).archive([("a/large.png", read_image("large.png"))], file)
     Path("large.bbc").write_bytes(file.getvalue())
     Path("old").mkdir()

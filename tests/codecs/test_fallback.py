@@ -16,22 +16,11 @@ from PIL import Image
 
 from bbcompress.archive.container import build_lone
 from bbcompress.archive.group import Group
-from bbcompress.codecs import fallback
-from bbcompress.codecs.fallback import (
-    BANDS,
-    BYTE_DIFFERENCES,
-    BYTES,
-    MODE_CODES,
-    PNG,
-    RAW,
-    WEBP,
-    _windows,
-    decode_item,
-    encode_item,
-    item_size,
-    may_be_smaller,
-    probe,
-)
+from bbcompress.codecs.fallback import items
+from bbcompress.codecs.fallback import probe as probing
+from bbcompress.codecs.fallback.codecs import BANDS, BYTE_DIFFERENCES, BYTES, MODE_CODES, PNG, RAW, WEBP, encode_png
+from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
+from bbcompress.codecs.fallback.probe import _windows, may_be_smaller, probe
 from bbcompress.errors import FormatError
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage, from_array
@@ -107,15 +96,15 @@ def test_16_bits_as_bytes(mode: str) -> None:
     image = PixelImage(mode, image.pixels // 2 + chance.integers(0, 256, image.pixels.shape, dtype=np.uint16))
     item = encode_item(image)
     assert item[0] == BYTES
-    assert len(item) < 0.9 * len(fallback._encode_png(image))
+    assert len(item) < 0.9 * len(encode_png(image))
     assert decode_item(item) == image
     spread = PixelImage(mode, smooth(mode).pixels // 300 * 257)
     item = encode_item(spread)
     assert item[0] in (PNG, BYTE_DIFFERENCES)
-    item = fallback._encode_bytes(spread)
+    item = items._encode_bytes(spread)
     assert item[0] == BYTE_DIFFERENCES
     assert decode_item(item) == spread
-    other = bytes([BYTE_DIFFERENCES]) + fallback._encode_bytes(image)[1:]
+    other = bytes([BYTE_DIFFERENCES]) + items._encode_bytes(image)[1:]
     high = image.pixels >> 8
     assert decode_item(other) == PixelImage(mode, high << 8 | (image.pixels + high) & 0xFF)
     assert item_size(item) == spread.size
@@ -269,8 +258,8 @@ def test_max_pixels(mode: str) -> None:
 
 
 def small_bands(monkeypatch: pytest.MonkeyPatch, item: int = 600, band: int = 240) -> None:
-    monkeypatch.setattr(fallback, "MAX_ITEM_PIXELS", item)
-    monkeypatch.setattr(fallback, "BAND_PIXELS", band)
+    monkeypatch.setattr(items, "MAX_ITEM_PIXELS", item)
+    monkeypatch.setattr(items, "BAND_PIXELS", band)
 
 
 def bands(*items: bytes, width: int = 80, height: int = 60, rows: int = 20, mode: int = 1) -> bytes:
@@ -503,10 +492,10 @@ def test_large_images_are_probed_in_bands(pixels: int, bands: int, monkeypatch: 
         looked.append(band.size // 3)
         return _windows(band)
 
-    monkeypatch.setattr(fallback, "PROBE_PIXELS", pixels)
-    monkeypatch.setattr(fallback, "PROBE_BANDS", bands)
+    monkeypatch.setattr(probing, "PROBE_PIXELS", pixels)
+    monkeypatch.setattr(probing, "PROBE_BANDS", bands)
     with monkeypatch.context() as patch:
-        patch.setattr(fallback, "_windows", look)
+        patch.setattr(probing, "_windows", look)
         probed = probe(image)
     assert probed is not None and whole is not None
     assert sum(looked) <= max(pixels, bands * image.width)

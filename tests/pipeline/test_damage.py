@@ -42,7 +42,7 @@ from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import MAX_GROUP_IMAGES, MAX_LANES, GroupHeader
 from bbcompress.archive.search import TailKind
 from bbcompress.archive.signature import ADDING, PREFIX
-from bbcompress.codecs.fallback import encode_item
+from bbcompress.codecs.fallback.items import encode_item
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array

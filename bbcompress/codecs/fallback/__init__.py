@@ -1,0 +1,1 @@
+"""The fallback: images stored by raw, PNG or lossless WebP, whichever is the smallest."""
