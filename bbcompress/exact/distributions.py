@@ -39,7 +39,8 @@ NumpyArray = np.ndarray[Any, Any]
 class ExactLikelihood(Protocol):
     """An observation distribution over D pixels of `levels` levels, `parameters_per_pixel` * D outputs.
 
-    lane_subpixels: sub-pixels for which the writer gives a message a lane more: about one for each 4 to 20 KiB.
+    Attributes:
+        lane_subpixels: sub-pixels for which the writer gives a message a lane more: about one for each 4 to 20 KiB.
     """
 
     name: str
@@ -54,7 +55,11 @@ class ExactLikelihood(Protocol):
         """Starts and frequencies, (B * D,) each, of pixels x (B, D) out of 2^24."""
 
     def pop(self, message: Message, params: NumpyArray) -> NumpyArray:
-        """Pop pixels, uint8 (B, D). Raises EmptyMessage."""
+        """Pop pixels, uint8 (B, D).
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
 
     def gradient(self, params: Array, x: Array, backend: Backend) -> Array:
         """d(-log p(x|z))/d(params) in nats and units of 2^-20, (B, outputs); x is (B, D) in float64."""
@@ -316,7 +321,11 @@ class EqualMassBins:
         message.push_uniform(_flat(z), self.bits)
 
     def pop(self, message: Message, rows: int) -> IntArray:
-        """Pop bins, (rows, Z). Raises EmptyMessage."""
+        """Pop bins, (rows, Z).
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         return message.pop_uniform(rows * self.latents, self.bits).reshape(rows, self.latents)
 
 
@@ -343,7 +352,11 @@ class CoarseBins:
         message.push(_flat(z) << shift, 1 << shift, PRECISION)
 
     def pop(self, message: Message, rows: int) -> IntArray:
-        """Pop bins, (rows, Z). Raises EmptyMessage."""
+        """Pop bins, (rows, Z).
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         bits = np.tile(self.bits, rows)
         return message.pop_with(kernels.pop_bits, len(bits), bits).reshape(rows, -1)
 
@@ -363,7 +376,11 @@ class NormalPosterior:
         return bin_edges(self.bins.bits), table("normal_cdf")
 
     def pop(self, message: Message) -> IntArray:
-        """Pop one bin for each latent, (B, Z). Raises EmptyMessage."""
+        """Pop one bin for each latent, (B, Z).
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
         z = message.pop_with(kernels.pop_normal, self.mu.size, _flat(self.mu), _flat(self.sigma), *self._tables())
         return z.reshape(self.mu.shape)
 

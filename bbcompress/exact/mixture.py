@@ -42,7 +42,11 @@ class LocalLikelihood(Protocol):
         """Starts and frequencies, (N,) each, of levels x out of 2^24."""
 
     def pop(self, message: Message, first_lane: int, params: NumpyArray, references: NumpyArray) -> IntArray:
-        """Pop N levels, int64 (N,), the i-th from lane (first_lane + i) mod lanes. Raises EmptyMessage."""
+        """Pop N levels, int64 (N,), the i-th from lane (first_lane + i) mod lanes.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
 
     def gradient(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> NumpyArray:
         """d(-log p(x))/d(params) in nats and units of 2^-20, float64 (N, outputs): by the outputs as real numbers,

@@ -73,8 +73,11 @@ def component(params: Floats, i: int, m: int, reference: int, exp_negative: Ints
 def prepare(params: Floats, i: int, reference: int, exp_negative: Ints, exps: Ints, packed: Ints) -> tuple[int, int]:
     """Fill `packed` with weight, mean and exp(-t) of each of row i's components that has a weight at all.
 
-    Weights are out of 2^24 - 256, rounded down; what they leave goes to level 255 with its own point mass. exps:
-    scratch, (M + 2,). Returns the filled size of `packed` (3 M,) and the weight of level 0's point mass.
+    Weights are out of 2^24 - 256, rounded down; what they leave goes to level 255 with its own point mass. Returns the
+    filled size of `packed` (3 M,) and the weight of level 0's point mass.
+
+    Args:
+        exps: scratch, (M + 2,).
     """
     components = exps.size - 2
     total = exponentials(params, i, exp_negative, exps)

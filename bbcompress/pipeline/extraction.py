@@ -61,7 +61,8 @@ class Extraction:
     def write(self, progress: Progress | None = None, jobs: int = 1, keep_going: bool = False) -> None:
         """Decode and write; the files have their names when all of them are on the disk.
 
-        keep_going: bring out what is not damaged, as long as that is anything.
+        Args:
+            keep_going: bring out what is not damaged, as long as that is anything.
 
         Raises:
             FormatError, ModelError, LimitError: a group cannot be decoded. ImageError: the format does not hold an
@@ -115,7 +116,11 @@ def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
 
 
 def suffix_of(reader: Reader, position: int, form: str | None) -> str:
-    """The suffix of the file that the image at a position becomes; it is not decoded. Raises FormatError."""
+    """The suffix of the file that the image at a position becomes; it is not decoded.
+
+    Raises:
+        FormatError: the file is damaged or above a limit.
+    """
     if form is None:
         (_, mode), _ = reader.image_info(position)
         form = default_kind(mode)
@@ -171,7 +176,11 @@ def as_file(
 ) -> tuple[bytes, str, tuple[str, ...]]:
     """An image as the bytes of a file, its suffix, and the names of the metadata that is left out.
 
-    check: read the bytes back, where the image must come out as it was. Raises ImageError.
+    Args:
+        check: read the bytes back, where the image must come out as it was.
+
+    Raises:
+        ImageError: the format cannot hold the image.
     """
     kept, left_out = (image.without_metadata(), names_of(image.metadata)) if strip else (image, ())
     data, suffix = write_image(kept, form)

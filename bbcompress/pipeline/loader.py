@@ -57,7 +57,10 @@ class ImageLoader:
         self.more_than_kept: dict[str, str] = {}
 
     def read(self, source: Path | bytes, label: str) -> Iterator[PixelImage]:
-        """The image of a file, or all of its images where these are wanted. label: what errors call it.
+        """The image of a file, or all of its images where these are wanted.
+
+        Args:
+            label: what errors call it.
 
         Raises:
             ImageError: as `read_image`, and where the file changes while it is read.
@@ -98,7 +101,11 @@ class ImageLoader:
             yield f"{name}/{number:04}.png", image
 
     def notes(self, size: int) -> list[str]:
-        """What the user should know, a line each. size: of the .bbc file, in bytes."""
+        """What the user should know, a line each.
+
+        Args:
+            size: of the .bbc file, in bytes.
+        """
         lines = [f"note: {kind} of {_images(count)} not kept" for kind, count in self._lost.items()]
         lines += self._stripped.notes()
         if self._jpegs and size > self.size:

@@ -94,7 +94,14 @@ class Packing:
         return self._reading.skipped
 
     def write(self, progress: Progress | None = None) -> Summary:
-        """Read, compress and write all. Raises ImageError, ModelError, OutputExistsError, BBCError."""
+        """Read, compress and write all.
+
+        Raises:
+            ImageError: an image cannot be read or is not supported.
+            ModelError: a model is missing or damaged.
+            OutputExistsError: an output exists and may not be overwritten.
+            BBCError: the file cannot be written, or what was coded does not come back.
+        """
         reading, images = self._reading, iter(self._reading)
         if self._lone:  # but with all pictures of a file it may be several images
             first, second = next(images), next(images, None)
@@ -130,7 +137,10 @@ class Packing:
     def remove_sources(self) -> list[str]:
         """Delete the files whose images are in the file that was written; a line for each that is not deleted.
 
-        What was written is read from the disk before: its checksums are to be right there. Raises FormatError.
+        What was written is read from the disk before: its checksums are to be right there.
+
+        Raises:
+            FormatError: what was written is damaged.
         """
         if self._target is None:
             raise BBCError("sources are not deleted where the output is not a file")
@@ -144,7 +154,11 @@ class Packing:
 
 
 def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: Path | None) -> Reading:
-    """The images of files and folders, which the output cannot be among. skip: as of `Skipped`."""
+    """The images of files and folders, which the output cannot be among.
+
+    Args:
+        skip: as of `Skipped`.
+    """
     left_out = LeftOut()
     skipped = Skipped(skip)
     found = find_images(inputs, left_out, skipped, output)
@@ -169,11 +183,15 @@ class Reading:
         skipped: Skipped | None = None,
         given: Container[str] = (),
     ) -> None:
-        """found: the name, source and label of each file. size: bytes of all files; None for a single one. notes: a
-        line for each thing that is odd about them. skipped: gets those that cannot be read; without it that is an
-        error. given: labels of those that were given by themselves.
+        """`permissions` are those that the files read so far share, `times` those of the last one.
 
-        `permissions` are those that the files read so far share, `times` those of the last one."""
+        Args:
+            found: the name, source and label of each file.
+            size: bytes of all files; None for a single one.
+            notes: a line for each thing that is odd about them.
+            skipped: gets those that cannot be read; without it that is an error.
+            given: labels of those that were given by themselves.
+        """
         self.found, self._size, self._loader, self._notes = found, size, loader, notes
         self._skipped, self._given = skipped, given
         self.permissions: Permissions | None = None
@@ -225,7 +243,11 @@ class Reading:
         return [] if self._skipped is None else self._skipped.reasons
 
     def _look_at(self, source: Path) -> None:
-        """Take up the permissions and times of a file. Raises OSError."""
+        """Take up the permissions and times of a file.
+
+        Raises:
+            OSError: the operating system reports an error.
+        """
         self.permissions = shared(self.permissions, permissions_of(source))
         self.times = times_of(source)
 
@@ -241,7 +263,11 @@ class Reading:
             yield item
 
     def notes(self, size: int) -> list[str]:
-        """What the user should know, a line each. size: of what was written, in bytes."""
+        """What the user should know, a line each.
+
+        Args:
+            size: of what was written, in bytes.
+        """
         return [*(f"note: {note}" for note in self._notes), *self._loader.notes(size)]
 
     def expected_pixels(self) -> int | None:

@@ -60,7 +60,12 @@ class Skipped:
         self.reasons: list[str] = []
 
     def take(self, error: ImageError, given: bool, but: str = "") -> None:
-        """Note a file that cannot be read, or raise the error. given: by itself. but: what else there is to say."""
+        """Note a file that cannot be read, or raise the error.
+
+        Args:
+            given: by itself.
+            but: what else there is to say.
+        """
         if self._asked is False or (given and not self._asked):
             raise error
         self.reasons.append(f"{error.for_command_line}{but}")
@@ -100,8 +105,11 @@ class SameFile:
 
 
 def place_of(path: Path, known: dict[Path, str] | None = None) -> tuple[str, str]:
-    """The folder of a path, without links, and its name in that folder, which may itself be a link. known: what was
-    found of folders before."""
+    """The folder of a path, without links, and its name in that folder, which may itself be a link.
+
+    Args:
+        known: what was found of folders before.
+    """
     if path.name in ("", ".."):
         folder, name = os.path.split(os.path.realpath(path))
         return folder, name
@@ -125,9 +133,11 @@ def find_images(
     the first of them has it. Links are followed where they are given by themselves, and in a folder where they lead to
     a file of that folder.
 
-    left_out: gets what is not among the images. skipped: gets what cannot be read; without it that is an error. output:
-    the file that is to be written, which can be no image; where a folder holds it under a name that no image has, it is
-    left out and not told of.
+    Args:
+        left_out: gets what is not among the images.
+        skipped: gets what cannot be read; without it that is an error.
+        output: the file that is to be written, which can be no image; where a folder holds it under a name that no
+            image has, it is left out and not told of.
 
     Raises:
         ImageError: an input does not exist, a folder cannot be read or holds no image, or a name cannot stand in an
@@ -189,7 +199,8 @@ def _labels(places: Sequence[tuple[str, str]]) -> list[str]:
 def _images_in(folder: Path, left_out: LeftOut, skipped: Skipped, is_output: SameFile | None) -> list[tuple[str, Path]]:
     """The images in a folder and those below it, by their paths relative to it, in sorted order.
 
-    Raises ImageError where there is none, nor any that cannot be read.
+    Raises:
+        ImageError: the folder holds no images and no files that cannot be read.
     """
     before = len(skipped.reasons)
     images = []
@@ -237,7 +248,11 @@ def _walk(folder: Path, left_out: LeftOut, skipped: Skipped) -> Iterator[Path]:
 
 
 def _with_good_names(found: Sequence[Source], skipped: Skipped) -> list[Source]:
-    """The files whose names can stand in an archive. Raises ImageError where two cannot stand there together."""
+    """The files whose names can stand in an archive.
+
+    Raises:
+        ImageError: the names of two files exclude each other.
+    """
     taken: dict[str, Path] = {}
     good = []
     for source in found:
@@ -260,9 +275,13 @@ def _with_good_names(found: Sequence[Source], skipped: Skipped) -> list[Source]:
 
 
 def read_file(path: Path, label: str) -> bytes:
-    """The bytes of a file that is to be an image. label: what errors call it.
+    """The bytes of a file that is to be an image.
 
-    Raises ImageError where it cannot be read or is being written.
+    Args:
+        label: what errors call it.
+
+    Raises:
+        ImageError: the file cannot be read or is being written.
     """
     try:
         with path.open("rb") as file:
@@ -278,12 +297,21 @@ def read_file(path: Path, label: str) -> bytes:
 
 
 def modified(path: Path) -> int:
-    """When a file was modified: whole seconds since 1970, the nearest that an archive can say. Raises OSError."""
+    """When a file was modified: whole seconds since 1970, the nearest that an archive can say.
+
+    Raises:
+        OSError: the operating system reports an error.
+    """
     return min(max(path.stat().st_mtime_ns // 10**9, FIRST_TIME), LAST_TIME)
 
 
 def open_input(name: str) -> BinaryIO:
-    """A seekable binary file; - is stdin. Raises OSError, BBCError."""
+    """A seekable binary file; - is stdin.
+
+    Raises:
+        OSError: the operating system reports an error.
+        BBCError: stdin is closed.
+    """
     if name == STANDARD_STREAM:
         return io.BytesIO(read_standard_input())
     file = Path(name).open("rb")  # noqa: SIM115
@@ -294,12 +322,20 @@ def open_input(name: str) -> BinaryIO:
 
 
 def read_standard_input() -> bytes:
-    """All of stdin. Raises BBCError where it is closed."""
+    """All of stdin.
+
+    Raises:
+        BBCError: stdin is closed.
+    """
     return open_standard_input().read()
 
 
 def open_standard_input() -> BinaryIO:
-    """Stdin, from which whoever knows how much it needs reads. Raises BBCError where it is closed."""
+    """Stdin, from which whoever knows how much it needs reads.
+
+    Raises:
+        BBCError: stdin is closed.
+    """
     if sys.stdin is None:  # so Python has it when it was closed at the start
         raise BBCError("standard input is closed")
     return sys.stdin.buffer

@@ -19,8 +19,9 @@ Affine = tuple[tuple[float, float], ...]
 class Likelihood(Protocol):
     """What a model needs of its observation distribution over D sub-pixels, whose parameters are params (B, ...).
 
-    to_exact: gain and offset of each of a pixel's parameters, which turn it into that of the exact twin, the one of the
-    same name in `exact/registry.py`.
+    Attributes:
+        to_exact: gain and offset of each of a pixel's parameters, which turn it into that of the exact twin, the one of
+            the same name in `exact/registry.py`.
     """
 
     name: str

@@ -42,8 +42,15 @@ def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig,
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
-    that figures for the first thousand rest on no choice made with them. run: the run's directory. about: what the card
-    says beside figures. Raises ModelError, DataError.
+    that figures for the first thousand rest on no choice made with them.
+
+    Args:
+        run: the run's directory.
+        about: what the card says beside figures.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+        DataError: the data cannot be read.
     """
     data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):

@@ -49,7 +49,11 @@ def quantise_convolution(
     out_bits: NumpyArray,
     relu: bool,
 ) -> ConvolutionWeights:
-    """The same of a convolution's weights (outputs, inputs, k, k). module: says stride, padding and direction."""
+    """The same of a convolution's weights (outputs, inputs, k, k).
+
+    Args:
+        module: says stride, padding and direction.
+    """
     return ConvolutionWeights(
         **_integers(weight, bias, in_bits, out_bits),
         relu=relu,

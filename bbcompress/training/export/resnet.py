@@ -52,8 +52,15 @@ def export_resnet(
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
-    Settings are calibrated on the last held-out images, figures are those of the first. run: the run's directory.
-    about: what the card says beside figures. Raises ModelError, DataError.
+    Settings are calibrated on the last held-out images, figures are those of the first.
+
+    Args:
+        run: the run's directory.
+        about: what the card says beside figures.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+        DataError: the data cannot be read.
     """
     data = load(config.data, config.data_dir, quiet=True)
     shape = baseline.shape
