@@ -119,7 +119,7 @@ def pack(
     skip = None if skip_unreadable is None else arguments.flag("skip_unreadable", skip_unreadable)
     flags = arguments.flag("strip", strip), arguments.flag("frames", frames)
     check_output(inputs, target, force)
-    compressor = Compressor(Options.of(k, options))
+    compressor = Compressor(Options.of(k, options, ("overwrite", "skip_unreadable", "frames", "strip")))
     loader = ImageLoader(*flags, compressor.options.max_pixels)
     packing = Packing(inputs, target, compressor, loader, skip, force)
     summary = packing.write()
@@ -133,7 +133,9 @@ def _inputs(paths: Any) -> list[str]:
     """The paths of a Python program. Raises BBCError."""
     if isinstance(paths, str | PathLike):
         paths = [paths]
-    if isinstance(paths, bytes) or not isinstance(paths, Sequence) or not paths:
+    if isinstance(paths, Sequence) and not paths:
+        raise BBCError("paths is empty: it must have one or more images or folders")
+    if isinstance(paths, bytes) or not isinstance(paths, Sequence):
         raise BBCError(f"paths must be those of one or more images or folders, not {arguments.shown(paths)}")
     return [str(arguments.path("a path", path)) for path in paths]
 

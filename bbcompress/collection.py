@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
@@ -86,16 +86,17 @@ class Archive(Mapping[str, PixelImage]):
 
     def __contains__(self, name: object) -> bool:
         _ = self._open_reader
-        return isinstance(name, str) and self._find(name) is not None
+        return self._position(name) is not None
 
-    def __getitem__(self, name: str) -> PixelImage:
-        """Raises KeyError if there is none of the name; FormatError, ModelError, LimitError as :meth:`read`.
+    def __getitem__(self, name: str | PurePath) -> PixelImage:
+        """The image of a name, which may be a path, as where it is written.
 
-        For a number the KeyError says how an image is read by its position.
+        Raises KeyError if there is none of the name; FormatError, ModelError, LimitError as :meth:`read`. For a number
+        the KeyError says how an image is read by its position.
         """
         if isinstance(name, int):  # which mypy knows that it is not
             raise KeyError(f"{name}: an archive is indexed by names; archive.read({name}) reads by position")
-        position = self._find(name) if isinstance(name, str) else None
+        position = self._position(name)
         if position is None:
             raise KeyError(name)
         return self.read(position)
@@ -140,6 +141,12 @@ class Archive(Mapping[str, PixelImage]):
     def groups(self) -> Sequence[Sequence[int]]:
         """The positions of the images that are coded together, for each group in the order of the file."""
         return self._open_reader.groups
+
+    def _position(self, name: object) -> int | None:
+        """Where the image of a name stands, None if there is none."""
+        if isinstance(name, PurePath):
+            name = arguments.image_name(name)
+        return self._find(name) if isinstance(name, str) else None
 
     def _find(self, name: str) -> int | None:
         reader = self._open_reader
@@ -222,7 +229,7 @@ def write(
         not allowed, an option is out of range, or the file cannot be written.
     """
     place, force = arguments.path("path", path), arguments.flag("overwrite", overwrite)
-    compressor, items = Compressor(Options.of(k, options)), _items(images)
+    compressor, items = Compressor(Options.of(k, options, ("overwrite",))), _items(images)
     with output.new_file(place, force) as file:
         summary = compressor.archive(items, file)
     return _warned(summary)

@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
+from bbcompress.limits import Limits
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.mlp import MLPWeights
 from bbcompress.pipeline import compressor
@@ -918,6 +919,16 @@ def test_decompress_has_a_limit() -> None:
     data = compress(photo())
     with pytest.raises(FormatError, match="pixels"):
         decompress(data, max_pixels=photo().width * photo().height - 1)
+
+
+@pytest.mark.parametrize("make", [compress, lambda image: build(unnamed([image] * 3))[0]])
+def test_the_limit_holds_for_sizes_that_only_the_model_says(make: Callable[[PixelImage], bytes]) -> None:
+    """A header leaves out the size that the model is made for."""
+    (digit,) = digits("binary", 0)
+    data, pixels = make(digit), digit.width * digit.height
+    assert all(image == digit for _, image in Reader(io.BytesIO(data), limits=Limits(pixels)).images())
+    with pytest.raises(FormatError, match=f"limit of {pixels - 1} pixels"):
+        list(Reader(io.BytesIO(data), limits=Limits(pixels - 1)).images())
 
 
 def test_a_group_is_worth_its_subpixels(monkeypatch: pytest.MonkeyPatch) -> None:

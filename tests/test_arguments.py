@@ -210,6 +210,19 @@ def test_names_and_numbers_of_arguments() -> None:
         any_(bbc.Options, *range(20))()
 
 
+def test_options_that_are_named_instead_are_all() -> None:
+    """Those that are arguments of the function, too: whoever looks for K finds k."""
+    for call, others in (
+        (any_(bbc.compress, GREY, steps=1), ""),
+        (any_(bbc.write, "new.bbc", {"a.png": GREY}, force=True), "overwrite, "),
+        (any_(bbc.pack, ["a.png"], "new.bbc", force=True), "overwrite, skip_unreadable, frames, strip, "),
+    ):
+        with pytest.raises(bbc.CallError, match=f"there are k, {others}model, encoder, "):
+            call()
+    with pytest.raises(bbc.BBCError, match="paths is empty"):
+        bbc.pack([], "new.bbc")
+
+
 def test_errors_of_type_inside_stay_what_they_are() -> None:
     def images() -> Iterator[tuple[str, Any]]:
         raise TypeError("mine")
@@ -243,7 +256,7 @@ def wrong_options() -> Wrong:
     given: list[tuple[dict[str, Any], str]] = [
         *(({"k": k}, "K must be a whole number from 0 to 1000") for k in
           ("4", 1.5, -1, 1001, True, None, [4])),
-        ({"modle": "x"}, "no option 'modle'; there are model, encoder"),
+        ({"modle": "x"}, "no option 'modle'; there are k, model, encoder"),
         ({"steps": 3}, "no option 'steps'"),
         ({"encoder": 3}, "no encoder 3"),
         ({"learning_rate": "x"}, "learning_rate must be a number"),
@@ -381,6 +394,13 @@ def test_names_that_are_paths(some_files: None) -> None:
     bbc.write("paths.bbc", {pathlib.Path("a") / "b.png": GREY, pathlib.PureWindowsPath("c\\d.png"): GREY})  # type: ignore[dict-item]
     with bbc.open(pathlib.Path("paths.bbc")) as archive:
         assert list(archive) == ["a/b.png", "c/d.png"]
+        for name in (pathlib.PurePosixPath("a/b.png"), pathlib.PureWindowsPath("c\\d.png")):
+            assert any_(archive.__contains__, name)()
+            assert np.array_equal(archive[name].pixels, GREY)
+            assert any_(archive.get, name)() is not None
+        assert not any_(archive.__contains__, pathlib.Path("e.png"))()
+        with pytest.raises(KeyError):
+            archive[pathlib.Path("e.png")]
         with pytest.raises(KeyError):
             archive["e.png"]
         with pytest.raises(KeyError):

@@ -48,8 +48,10 @@ def name_fault(name: str) -> str | None:
         return f"is longer than {MAX_NAME_BYTES} bytes"
     if "\0" in name or "\\" in name:
         return "has a NUL or a backslash"
-    if name.startswith("/") or re.match("[A-Za-z]:", name):
+    if name.startswith("/"):
         return "is an absolute path"
+    if re.match("[A-Za-z]:", name):
+        return "begins as a drive of Windows"
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "has a part that is empty, '.' or '..'"
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.archive.group import Group
-from bbcompress.archive.header import GROUP_ID_BYTES, GroupHeader
+from bbcompress.archive.header import GROUP_ID_BYTES, GroupHeader, check_size
 from bbcompress.archive.lone import LeftOverError
 from bbcompress.codecs.blocks import (
     MAX_SUBPIXELS,
@@ -137,8 +137,8 @@ def decode_images(
 ) -> list[PixelImage]:
     """The images of a group.
 
-    progress: called with the number of pixels newly done. The limit of pixels is that of a stored image, and of those
-    of several sizes; others are checked where headers are read.
+    progress: called with the number of pixels newly done. The limit of pixels is that of each image; sizes in headers
+    are checked where these are read.
 
     Raises:
         FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
@@ -216,9 +216,10 @@ def _decode_with(
         raise FormatError("the file is damaged: its images are not of the model's size")
     if header.count * weights.dimensions > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
+    height, width = weights.shape
+    check_size((width, height), limits)  # which the header leaves out where it is the model's own
     layout = Layout(header.lanes, header.direct, header.batches)
     codec = codec_of(vae, header, compute_batch)
-    height, width = weights.shape
     canvas = Canvas(header.count, height, width, weights.channels, weights.tile)
     message, context = message_of(group.payload, header.lanes), context_of(weights, header)
     decode_group(codec, layout, message, context, Strips.all_of(canvas))

@@ -3,7 +3,7 @@ what was written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -74,9 +74,13 @@ class Options:
             arguments.path("model", self.model)
 
     @staticmethod
-    def of(k: object, given: Mapping[str, Any]) -> Options:
-        """The options that functions of Python take: `k` is `steps`. Raises BBCError, also for names that are none."""
-        arguments.options(given, [field.name for field in fields(Options) if field.name != "steps"])
+    def of(k: object, given: Mapping[str, Any], others: Sequence[str] = ()) -> Options:
+        """The options that functions of Python take: `k` is `steps`. Raises BBCError, also for names that are none.
+
+        others: arguments of the function that are no options, to be named where a name is none.
+        """
+        names = [field.name for field in fields(Options) if field.name != "steps"]
+        arguments.options(given, ["k", *others, *names])
         return Options(steps=k, **given)  # type: ignore[arg-type]
 
     @property

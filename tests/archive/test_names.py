@@ -110,6 +110,11 @@ def test_names_not_allowed(name: str) -> None:
             decode(section, 1)
 
 
+def test_a_name_with_a_colon_is_no_absolute_path() -> None:
+    assert name_fault("a:b.png") == "begins as a drive of Windows"
+    assert name_fault("/b.png") == "is an absolute path"
+
+
 @pytest.mark.parametrize("name", ["a", "a b.png", "...", "..a", "ab:c", "12:30.png", "é", "a\nb", "é" * 2048])
 def test_names_allowed(name: str) -> None:
     assert name_fault(name) is None

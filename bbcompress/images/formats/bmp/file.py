@@ -82,12 +82,6 @@ class _Header(NamedTuple):
     masks: tuple[int, int, int, int] | None
 
 
-def is_bmp(data: bytes) -> bool:
-    """Whether a file begins as a BMP, or as an array of them."""
-    start = 14 if data[:2] == b"BA" else 0
-    return data[start : start + 2] == b"BM" and 12 <= int.from_bytes(data[start + 14 : start + 18], "little") <= 1024
-
-
 def _refused(kind: str) -> ImageError:
     return ImageError(f"is a BMP of {kind}, which is not supported")
 
