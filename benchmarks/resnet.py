@@ -63,7 +63,7 @@ PAPER = {
 }
 """Net rates of the paper's code by K, where the project has them."""
 PAPER_SECONDS = {"K=0": 0.244, "K=10": 0.417}
-WITHOUT_FALLBACK = mock.patch("bbcompress.pipeline.compressor.prefers_fallback", lambda *_: False)
+WITHOUT_FALLBACK = mock.patch("bbcompress.codecs.choose.ByFallback.may_win", lambda *_: False)
 NumpyArray = np.ndarray[Any, Any]
 Named = list[tuple[str, PixelImage]]
 

@@ -410,15 +410,16 @@ def random_picture(mode: str, transparent: bool) -> PixelImage:
 
 
 def test_every_codec_of_every_mode() -> None:
+    encoders = [codec.encode for codec in package_fallback.CODECS.values()] + [package_items._encode_bytes]
     seen = set()
     for mode, code in package_fallback.MODE_CODES.items():
         for transparent in (False, True):
             if transparent and mode in ("LA", "RGBA", "CMYK", "LA;16", "RGBA;16"):
                 continue
             image = random_picture(mode, transparent)
-            for encode in ("_encode_raw", "_encode_png", "_encode_webp", "_encode_bytes"):
+            for encode in encoders:
                 try:
-                    item = getattr(package_fallback, encode)(image)
+                    item = encode(image)
                 except ValueError:
                     continue
                 seen.add((item[0], code, transparent))

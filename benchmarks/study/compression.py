@@ -39,7 +39,7 @@ CIFAR = Path(__file__).resolve().parents[1] / "results" / "resnet.json"
 PIXELS = (*SHIPPED, "cifar10")
 TITLES = {"binary": "binary MNIST", "grey": "grey MNIST", "cifar10": "CIFAR-10"}
 ENCODERS = {"baseline": "VAE", "rha": "reverse half-asleep"}
-MODELS_ALONE = mock.patch("bbcompress.pipeline.compressor.prefers_fallback", lambda *_: False)
+MODELS_ALONE = mock.patch("bbcompress.codecs.choose.ByFallback.may_win", lambda *_: False)
 """What is measured is the models, also where lossless WebP would be smaller."""
 
 

@@ -366,7 +366,7 @@ def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("bbcompress.pipeline.sources.modified", vanished)
+        patch.setattr("bbcompress.pipeline.packing.modified", vanished)
         assert fail(command, *target) == "bbc: error: more/10.png: cannot be read: No such file or directory"
     read = ImageLoader.read
 

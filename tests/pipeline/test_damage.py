@@ -408,11 +408,15 @@ def model_id(levels: int = 2) -> bytes:
     return Zoo(MODELS).candidates((28, 28), Kind.default(1, levels))[0].id
 
 
-def forged_archive(payload: bytes, metadata: Any = b"", **fields: Any) -> bytes:
-    """An archive of one group with a header that claims anything."""
+def forged_archive(payload: bytes, metadata: Any = None, **fields: Any) -> bytes:
+    """An archive of one group with a header that claims anything; metadata: a block, which may be empty."""
     file = io.BytesIO()
     writer = ArchiveWriter(file)
-    writer.add_group(Group(GroupHeader(**fields), payload).described(metadata))
+    group = Group(GroupHeader(**fields), payload)
+    if metadata is not None:  # a group itself refuses an empty one
+        object.__setattr__(group, "header", replace(group.header, has_metadata=True))
+        object.__setattr__(group, "metadata", metadata)
+    writer.add_group(group)
     writer.close()
     return file.getvalue()
 

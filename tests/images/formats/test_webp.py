@@ -168,7 +168,7 @@ def test_data_behind_the_pixels() -> None:
     )
     assert read_image(riff(*(chunk(*part) for part in raw.items()))).lost == ()
     for found, name, content in (
-        (lossless, b"VP8L", lossless[b"VP8L"] + b"hi"),
+        (lossless, b"VP8L", lossless[b"VP8L"] + b"hid"),
         (lossy, b"VP8 ", body + b"hide"),
         (lossy, b"VP8 ", longer),
         (lossy, b"ALPH", lossy[b"ALPH"] + b"hid"),

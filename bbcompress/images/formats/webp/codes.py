@@ -13,7 +13,7 @@ from dataclasses import replace
 from bbcompress.errors import ImageError
 from bbcompress.images.formats.webp.file import Picture
 
-_SPARE = {b"VP8 ": 3, b"VP8L": 1, b"ALPH": 2}
+_SPARE = {b"VP8 ": 3, b"VP8L": 2, b"ALPH": 2}
 """Bytes that libwebp's encoder may write behind the last that is needed (most that was seen of some 1500 pictures)."""
 
 _TAG_BYTES, _START_BYTES = 3, 10
