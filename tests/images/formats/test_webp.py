@@ -179,7 +179,7 @@ def test_data_behind_the_pixels() -> None:
         assert (image.mode, image.lost) == ("RGBA", ("data behind the pixels",))
         np.testing.assert_array_equal(image.pixels, np.asarray(Image.open(io.BytesIO(sound))))
     animated = EXTENDED[:8] + b"\2" + EXTENDED[9:]
-    data = riff(animated, ANIM, anmf(STREAM), anmf(chunk(b"VP8L", parts(saved())[b"VP8L"] + b"hi")))
+    data = riff(animated, ANIM, anmf(STREAM), anmf(chunk(b"VP8L", parts(saved())[b"VP8L"] + b"hid")))
     images = list(read_frames(data))
     assert [image.lost for image in images] == [
         ("times of the frames",), ("data behind the pixels", "times of the frames")]  # fmt: skip
