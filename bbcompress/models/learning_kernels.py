@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from bbcompress.coder.ans_kernels import Ints
 from bbcompress.coder.kernel_cache import kernel
 from bbcompress.exact.layers import GRADIENT_LIMIT
+from bbcompress.models.network_kernels import Levels, Singles, gather_pixel
 
 Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Levels = NDArray[np.int16]
 
 _LIMIT = float(GRADIENT_LIMIT)
 
@@ -42,27 +41,8 @@ def gather_inputs(
     pixels = neighbours * channels + (channels if centred else 0)
     last = inputs.shape[1] - 1
     for i in range(begin, end):
-        place, r = indices[i], row + i - begin
-        for c in range(channels):
-            reference = 0
-            if centred:
-                a = int(flat[place + offsets[left] + c])
-                b = int(flat[place + offsets[upper] + c])
-                if a >= 0 and b >= 0:
-                    reference = (a + b + 1) >> 1
-                elif a >= 0:
-                    reference = a
-                elif b >= 0:
-                    reference = b
-                else:
-                    reference = middle
-                inputs[r, neighbours * channels + c] = reference - middle
-            references[c, r] = reference
-        for k in range(neighbours):
-            where = place + offsets[k]
-            for c in range(channels):
-                value = int(flat[where + c])
-                inputs[r, k * channels + c] = (value - references[c, r]) * gain if value >= 0 else 0
+        r = row + i - begin
+        gather_pixel(flat, indices[i], offsets, centred, gain, left, upper, middle, inputs, references, r)
         cell = cells[i]
         for j in range(last - pixels):
             inputs[r, pixels + j] = features[cell, j]

@@ -271,15 +271,12 @@ class LearningCoder:
         wave, channels = x.wavefront(self._cell), self._weights.channels
         total = len(wave.indices)
         starts, frequencies = np.empty(total * channels, np.int64), np.empty(total * channels, np.int64)
-        sizes = np.diff(wave.bounds)
-        first, size = np.repeat(wave.bounds[:-1], sizes), np.repeat(sizes, sizes)
-        places = first * channels + np.arange(total) - first
+        popped = wave.popped(channels)
         for begin, parts in self._known(features, x):
             for channel, (begun, wide) in enumerate(parts):
-                rows = slice(begin, begin + len(wide))
-                place = places[rows] + channel * size[rows]
-                starts[place] = begun
-                frequencies[place] = wide
+                order = popped[channel, begin : begin + len(wide)]
+                starts[order] = begun
+                frequencies[order] = wide
         message.push(starts, frequencies, PRECISION)
 
     def lengths(self, features: NumpyArray, x: Strips) -> IntArray:

@@ -365,16 +365,11 @@ class ExactLocalVAE(Model):
         wave, channels = x.wavefront(self.weights.cell), self.weights.channels
         count = len(wave.indices)
         starts, frequencies = np.empty(count * channels, np.int64), np.empty(count * channels, np.int64)
-        sizes = np.diff(wave.bounds)
-        first = np.repeat(wave.bounds[:-1], sizes)
-        size = np.repeat(sizes, sizes)
-        within = np.arange(count) - first
+        popped = wave.popped(channels)
         for rows, begun, wide in self._chunks(z, x):
-            for channel in range(channels):
-                index = first[rows] * channels + channel * size[rows] + within[rows]
-                n = len(index)
-                starts[index] = begun[channel * n : (channel + 1) * n]
-                frequencies[index] = wide[channel * n : (channel + 1) * n]
+            order = popped[:, rows].ravel()
+            starts[order] = begun
+            frequencies[order] = wide
         return starts, frequencies
 
     def _chunks(self, z: NumpyArray, x: Strips) -> Any:

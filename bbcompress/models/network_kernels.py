@@ -6,10 +6,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bbcompress.coder.ans_kernels import Ints
-from bbcompress.coder.kernel_cache import kernel
+from bbcompress.coder.kernel_cache import inline, kernel
 
 Singles = NDArray[np.float32]
 Levels = NDArray[np.int16]
+
+
+@inline
+def gather_pixel(
+    flat: Levels,
+    index: int,
+    offsets: Ints,
+    centred: int,
+    gain: int,
+    left: int,
+    upper: int,
+    middle: int,
+    inputs: Singles,
+    references: Ints,
+    row: int,
+) -> None:
+    """Fill in a row of inputs and a column of references, as `gather` has them, of the pixel at `index`."""
+    channels, neighbours = references.shape[0], offsets.size
+    for c in range(channels):
+        reference = 0
+        if centred:
+            a = int(flat[index + offsets[left] + c])
+            b = int(flat[index + offsets[upper] + c])
+            if a >= 0 and b >= 0:
+                reference = (a + b + 1) >> 1
+            elif a >= 0:
+                reference = a
+            elif b >= 0:
+                reference = b
+            else:
+                reference = middle
+            inputs[row, neighbours * channels + c] = reference - middle
+        references[c, row] = reference
+        for k in range(neighbours):
+            value = int(flat[index + offsets[k] + c])
+            if value >= 0:
+                inputs[row, k * channels + c] = (value - reference) * gain
+            else:
+                inputs[row, k * channels + c] = 0
 
 
 @kernel
@@ -30,31 +69,8 @@ def gather(
     Inputs are neighbour after neighbour with their channels, less the reference and times the gain, then, if centred,
     the references less `middle`. left, upper: the numbers of these two neighbours.
     """
-    channels = references.shape[0]
-    neighbours = offsets.size
     for i in range(indices.size):
-        index = indices[i]
-        for c in range(channels):
-            reference = 0
-            if centred:
-                a = int(flat[index + offsets[left] + c])
-                b = int(flat[index + offsets[upper] + c])
-                if a >= 0 and b >= 0:
-                    reference = (a + b + 1) >> 1
-                elif a >= 0:
-                    reference = a
-                elif b >= 0:
-                    reference = b
-                else:
-                    reference = middle
-                inputs[i, neighbours * channels + c] = reference - middle
-            references[c, i] = reference
-            for k in range(neighbours):
-                value = int(flat[index + offsets[k] + c])
-                if value >= 0:
-                    inputs[i, k * channels + c] = (value - reference) * gain
-                else:
-                    inputs[i, k * channels + c] = 0
+        gather_pixel(flat, indices[i], offsets, centred, gain, left, upper, middle, inputs, references, i)
 
 
 @kernel

@@ -167,6 +167,14 @@ class Pixels:
     bounds: IntArray
     stride: int = 1
 
+    def popped(self, channels: int) -> IntArray:
+        """When each sub-pixel of a wavefront is popped, (C, N): all pixels of a step by their first channel, then by
+        the second, and so on."""
+        sizes = np.diff(self.bounds)
+        first, size = np.repeat(self.bounds[:-1], sizes), np.repeat(sizes, sizes)
+        order: IntArray = np.arange(channels)[:, None] * size + (first * (channels - 1) + np.arange(len(first)))
+        return order
+
 
 @dataclass(frozen=True)
 class Strips:
