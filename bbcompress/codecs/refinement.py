@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.distributions import NormalPosterior
+from bbcompress.exact.learning import RATE_UNIT
+from bbcompress.exact.learning_kernels import BETA1, BETA2, EPSILON
 from bbcompress.exact.tables import (
     QUANTILE_BITS,
     RHO_MAX,
@@ -26,8 +28,6 @@ from bbcompress.exact.tables import (
 from bbcompress.models.base import RHO_BITS, Model
 from bbcompress.models.strips import Strips
 
-LEARNING_RATE_UNIT = 1e-6
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 _NOISE_BITS = QUANTILE_BITS - 1
 
 
@@ -81,7 +81,7 @@ class Adam:
 
     def __init__(self, learning_rate: int, like: Array, backend: Backend) -> None:
         self._backend = backend
-        self._rate = learning_rate * LEARNING_RATE_UNIT
+        self._rate = learning_rate * RATE_UNIT
         self._first = like * 0.0
         self._second = like * 0.0
         self._beta1_power = self._beta2_power = 1.0
