@@ -13,7 +13,7 @@ from bbcompress.codecs.blocks import BLOCK_SIDE
 from bbcompress.codecs.fallback.items import encode_item, png_item
 from bbcompress.codecs.fallback.probe import least_size
 from bbcompress.codecs.groups import encode_fallback, encode_images, is_mixed
-from bbcompress.codecs.learned import can_learn, learning_for
+from bbcompress.codecs.learned import can_learn, chosen_learning
 from bbcompress.codecs.mixed import arrange, model_bits
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -224,7 +224,7 @@ def split(
     if fit.solid:
         entries = learners(fit.entries, models)
         arrays = [fit.kind.pixels(image) for image in images]
-        if learning_for(models.model(entries[0]), arrays, settings.learn) is not None:
+        if chosen_learning(models.model(entries[0]), arrays, settings.learn) is not None:
             return [(everything, replace(fit, entries=tuple(entries)))]
         return _by_shape(images, fit)
     if not fit.entries or not is_mixed(images):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -87,22 +87,17 @@ def _parts_of(sizes: Sequence[tuple[int, int]], tile: int) -> list[list[_Part]]:
     return parts
 
 
-def can_learn(model: Model) -> bool:
+def can_learn(model: Model) -> TypeGuard[ExactLocalVAE]:
     """Whether a model can learn from the images that it codes."""
     return isinstance(model, ExactLocalVAE) and model.learns
 
 
-def learning_for(model: Model, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
-    """`chosen_learning` of any model."""
-    return chosen_learning(model, images, learn) if isinstance(model, ExactLocalVAE) else None
-
-
-def chosen_learning(vae: ExactLocalVAE, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
+def chosen_learning(model: Model, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
     """How a model is to learn from images, uint8 (H, W) or (H, W, C); None where it cannot or should not.
 
     learn: whether it should, None where it makes the middle of one of them smaller.
     """
-    if learn is False or not vae.learns:
+    if learn is False or not can_learn(model):
         return None
     stride = LARGE_STRIDE if max(image.shape[0] * image.shape[1] for image in images) > BUDGET_PIXELS else 1
     learning = Learning(RATE, UNIT, stride)
@@ -111,7 +106,7 @@ def chosen_learning(vae: ExactLocalVAE, images: Sequence[NumpyArray], learn: boo
     pixels = sum(image.shape[0] * image.shape[1] for image in images)
     if pixels < LEAST_PIXELS * len(images):
         return None
-    return learning if _gain(vae, images, learning, pixels) > 0 else None
+    return learning if _gain(model, images, learning, pixels) > 0 else None
 
 
 def _gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], learning: Learning, pixels: int) -> float:
@@ -122,15 +117,13 @@ def _gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], learning: Learning, 
     """
     count = min(len(images), SAMPLED_IMAGES)
     side = SAMPLE_SIDE if count == 1 else SAMPLE_SIDE // isqrt(SAMPLED_IMAGES)
-    grid, parameters = CoarseBins(vae.weights.direct_bits), vae.parameters(learning.rate)
+    parameters = vae.parameters(learning.rate)
     start, gains, sampled = parameters.copy(), [], 0
     with exact_arithmetic():
         for number in range(count):
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
-            x = Strips.all_of(Canvas.of(piece.reshape(1, *piece.shape[:2], -1), vae.weights.tile))
-            mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
-            features = vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
+            x, features = _quickly(vae, piece)
             frozen = vae.learning_coder(start, learning.unit, 0).lengths(features, x)
             gains.append(frozen - vae.learning_coder(parameters, learning.unit).lengths(features, x))
     gain = np.concatenate(gains)
@@ -140,17 +133,26 @@ def _gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], learning: Learning, 
 
 def frozen_bits(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
     """About the bits that images take without learning: each tile with the z nearest to its mean."""
-    grid, parameters, bits = CoarseBins(vae.weights.direct_bits), vae.parameters(RATE), 0.0
+    parameters, bits = vae.parameters(RATE), 0.0
     with exact_arithmetic():
         for image in images:
             for block in blocks_of(image.shape[0], image.shape[1], vae.weights.tile):
-                pixels = block.of(image)
-                x = Strips.all_of(Canvas.of(pixels.reshape(1, *pixels.shape[:2], -1), vae.weights.tile))
-                mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
-                features = vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
+                x, features = _quickly(vae, block.of(image))
                 coder = vae.learning_coder(parameters, MAX_LEARNING_UNIT, 0)
                 bits += int(coder.lengths(features, x).sum()) / (1 << LOG2_BITS)
     return bits
+
+
+def _strips(pixels: NumpyArray, tile: int) -> Strips:
+    """Pixels (H, W) or (H, W, C) as one image."""
+    return Strips.all_of(Canvas.of(pixels.reshape(1, *pixels.shape[:2], -1), tile))
+
+
+def _quickly(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray]:
+    """Strips of pixels, and the features of the z nearest to the encoder's mean of each tile."""
+    x, grid = _strips(pixels, vae.weights.tile), CoarseBins(vae.weights.direct_bits)
+    mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
+    return x, vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
 
 
 def _middle(image: NumpyArray, side: int) -> NumpyArray:
@@ -189,7 +191,7 @@ def encode_learned(
     def encode(part: _Part, parameters: Parameters) -> tuple[int, bytes]:
         with exact_arithmetic():
             pixels = part.block.of(images[part.image])
-            strips = Strips.all_of(Canvas.of(pixels.reshape(1, *pixels.shape[:2], -1), tile))
+            strips = _strips(pixels, tile)
             lanes = lanes_for(weights, pixels.size)
             message = Message.empty(lanes, check_of(strips, lanes, context + varint(part.number)))
             z = grid.nearest(codec.posterior(strips).mu)
