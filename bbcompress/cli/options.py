@@ -111,7 +111,7 @@ _CODING_OPTIONS = (
                  help="Let models learn from the images as they go; decoding takes longer. [default: where that is "
                  "smaller]"),
     click.option("--solid", is_flag=True,
-                 help="Learn from up to 16 megapixels of an archive in a row, not 4: smaller, but to reach an image "
+                 help="Learn from up to 16 megapixels of an archive in a row, not 8: smaller, but to reach an image "
                  "all before it are decoded."),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
     click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),

@@ -95,7 +95,7 @@ def can_learn(model: Model) -> TypeGuard[ExactLocalVAE]:
 def chosen_learning(model: Model, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
     """How a model is to learn from images, uint8 (H, W) or (H, W, C); None where it cannot or should not.
 
-    learn: whether it should, None where it makes the middle of one of them smaller.
+    learn: whether it should, None where a trial on the middle of one or some of them says that it makes all smaller.
     """
     if learn is False or not can_learn(model):
         return None
