@@ -23,6 +23,7 @@ from bbcompress.exact.learning_kernels import LEAST_MOMENT
 from bbcompress.exact.tables import table
 from bbcompress.models import learning_kernels as network_kernels
 from bbcompress.models.learning_network import learning_layers
+from bbcompress.models.network_kernels import relu_requantise
 
 RATE = 500
 
@@ -190,6 +191,7 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
         network_kernels.relu_single,
         (SINGLES, SINGLES, MATRIX, 0, 0, 1, np.float32(1), np.float32(1)),
     ),
+    "relu_requantise": (relu_requantise, (SINGLES, np.zeros(1, np.float32), np.float32(1), np.float32(1))),
 }
 TARGETS = {
     "haswell": "x86_64-unknown-linux-gnu",
