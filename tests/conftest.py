@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from process_state import STATES
+from process_state import logger_state, process_kept, set_logger_state
 
 # A machine may be slow, and a first call may compile a kernel: no property depends on time.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
+if hasattr(signal, "SIGHUP"):  # under nohup it is ignored, and bbc would leave it so
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+LOGGER_AS_IMPORTED = logger_state()
+
 
 @pytest.fixture(autouse=True)
 def process_as_it_was() -> Iterator[None]:
-    """What a test changes of its process, and does not undo, is undone. Warnings are pytest's own to undo."""
-    before = [read() for read, _ in STATES]
-    yield
-    for (read, write), state in zip(STATES, before, strict=True):
-        if state != {} and read() != state:
-            write(state)
+    """What a test changes of its process, and does not undo, is undone. Warnings are pytest's own to undo.
+
+    The logger of the package is as its import leaves it, whatever commands a fixture of a whole module has run.
+    """
+    set_logger_state(LOGGER_AS_IMPORTED)
+    with process_kept():
+        yield

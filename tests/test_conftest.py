@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
-from process_state import STATES
+from process_state import STATES, process_kept
 from threadpoolctl import threadpool_limits
 
 from bbcompress.cli.progress import set_up_notices
@@ -31,26 +31,34 @@ def test_notices_are_told_after_it(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["is told"]
 
 
-BEFORE = [read() for read, _ in STATES]
+def test_what_a_test_changes_is_undone(tmp_path: Path) -> None:
+    before = [read() for read, _ in STATES]
+    with process_kept():
+        set_up_notices(quiet=True)
+        os.chdir(tmp_path)
+        os.umask(0o123)
+        os.environ["LEFT_BEHIND"] = "x"
+        os.environ.pop("PATH", None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Image.MAX_IMAGE_PIXELS = 7
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        np.seterr(all="ignore")
+        random.seed(1)
+        np.random.seed(1)
+        sys.path.append("left behind")
+        threadpool_limits(1)
+        assert [read() for read, _ in STATES] != before
+    assert [read() for read, _ in STATES] == before
 
 
-def test_a_test_changes_its_process(tmp_path: Path) -> None:
-    os.chdir(tmp_path)
-    os.umask(0o123)
-    os.environ["LEFT_BEHIND"] = "x"
-    os.environ.pop("PATH", None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Image.MAX_IMAGE_PIXELS = 7
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    np.seterr(all="ignore")
-    random.seed(1)
-    np.random.seed(1)
-    sys.path.append("left behind")
-    threadpool_limits(1)
+@pytest.fixture(scope="module")
+def silenced() -> None:
+    """A command that a whole module needs once."""
+    set_up_notices(quiet=True)
 
 
-def test_it_is_as_it_was() -> None:
-    for (read, _), before in zip(STATES, BEFORE, strict=True):
-        if before != {}:
-            assert read() == before
+@pytest.mark.usefixtures("silenced")
+def test_fixtures_of_a_module_silence_no_test(caplog: pytest.LogCaptureFixture) -> None:
+    LOGGER.warning("is told")
+    assert caplog.messages == ["is told"]

@@ -9,7 +9,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ from bbcompress.system import kernel_files
 from bbcompress.system.signals import SIGNALS
 
 
-def _logger() -> tuple[Any, ...]:
+def logger_state() -> tuple[Any, ...]:
     logger = logging.getLogger("bbcompress")
     return list(logger.handlers), logger.level, logger.propagate, logger.disabled
 
 
-def _set_logger(state: tuple[Any, ...]) -> None:
+def set_logger_state(state: tuple[Any, ...]) -> None:
     """`setLevel` also empties the logger's memory of which levels are enabled; an assignment to `level` does not."""
     logger = logging.getLogger("bbcompress")
     logger.handlers, level, logger.propagate, logger.disabled = state
@@ -124,7 +125,7 @@ def _set_random_of_numpy(state: tuple[Any, ...]) -> None:
 
 
 STATES: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
-    (_logger, _set_logger),
+    (logger_state, set_logger_state),
     (_folder, _set_folder),
     (_umask, os.umask),
     (_environment, _set_environment),
@@ -140,3 +141,13 @@ STATES: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
     (lambda: kernel_files._shared, kernel_files.share),
 ]
 """How a state of the process is read, and how it is set."""
+
+
+@contextmanager
+def process_kept() -> Iterator[None]:
+    """What is changed of the process within the block, and is not undone there, is undone behind it."""
+    before = [read() for read, _ in STATES]
+    yield
+    for (read, write), state in zip(STATES, before, strict=True):
+        if state != {} and read() != state:
+            write(state)
