@@ -35,7 +35,7 @@ def _allowed(flags: int) -> bool:
         return not flags & _NOT_LEARNING
     if flags & _FALLBACK:
         return flags & ~_METADATA == _FALLBACK
-    return not (flags & _RATE and not flags & _STEPS) and not (flags & _BLOCKS and not flags & _SIZE)
+    return bool(flags & _STEPS) or not flags & _RATE
 
 
 GROUP_FLAGS = bytes(flags for flags in range(256) if _allowed(flags))
@@ -285,14 +285,10 @@ def check_size(size: tuple[int, int], limits: Limits = DEFAULT_LIMITS) -> None:
 def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits) -> GroupHeader:
     has_metadata = bool(flags & _METADATA)
     learns = flags & _LEARNING == _LEARNING
-    if learns and flags & _NOT_LEARNING:
+    if not _allowed(flags):
         raise FormatError(f"{reader.what} has flags that contradict each other")
     if flags & _FALLBACK and not learns:
-        if flags & ~_METADATA != _FALLBACK:
-            raise FormatError(f"{reader.what} has flags that contradict each other")
         return GroupHeader(fallback=True, has_metadata=has_metadata)
-    if flags & _RATE and not flags & _STEPS:
-        raise FormatError(f"{reader.what} has a learning rate, but K is 0")
     model = reader.take(id_bytes)
     kind = decode_kind(reader) if flags & _KIND else None
     steps, rate, size = 0, None, None

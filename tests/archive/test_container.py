@@ -574,6 +574,23 @@ def test_salvage_brings_out_every_group_that_is_whole() -> None:
                 assert names == (None if entry.names is None else list(entry.names))
 
 
+def test_groups_of_several_sizes_that_do_not_learn_are_found() -> None:
+    """The search knows them as groups: in whole segments with other bytes behind, in the rest, and in damaged files."""
+    header = GroupHeader(model=b"abcd", count=2, blocks=True)
+    assert header.is_mixed
+    part = write((header, b"payload", ["a", "b"], None))
+    for tail, kind in ((b"hello", TailKind.UNKNOWN), (being_added(part)[:-1], TailKind.UNFINISHED)):
+        reader = ArchiveReader(io.BytesIO(part + tail))
+        assert reader.tail.kind is kind
+        assert reader.read_group(0).payload == b"payload"
+    cut = ArchiveReader(io.BytesIO(part[:-FOOTER_BYTES]), keep_going=True)
+    assert cut.read_group(0).payload == b"payload"
+    group = part[len(PREFIX) : len(PREFIX) + ArchiveReader(io.BytesIO(part)).groups[0].length]
+    for rest in (group, b"other" + PREFIX + group):  # what is left of a finished segment, or may be
+        with pytest.raises(FormatError, match="damaged"):
+            ArchiveReader(io.BytesIO(small_archive() + rest))
+
+
 def test_an_index_names_the_groups_that_stand_before_it() -> None:
     """Bytes were lost, or came in, in one of several groups. Those behind that place have their names; those before it
     may be of another segment, and have none; the others are told of."""

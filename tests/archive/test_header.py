@@ -1,5 +1,6 @@
 """Group headers of lone images and of archives."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.header import GROUP_FLAGS, GroupHeader, Learning
 from bbcompress.errors import FormatError
 from bbcompress.images.kinds import BILEVEL, BINARY, COLOUR, GREY, Kind
 from bbcompress.limits import Limits
@@ -77,6 +78,23 @@ def test_any_bytes_give_a_header_or_an_error(data: bytes) -> None:
         except FormatError:
             continue
         assert encode(header) == data[: reader.position]
+
+
+def test_a_search_knows_groups_by_all_flags_that_they_may_begin_with() -> None:
+    """Also those of groups of several sizes that do not learn."""
+    mixed = GroupHeader(model=b"abcd", count=3, blocks=True)
+    headers = [GroupHeader(count=3, fallback=True)]
+    for blocks in (mixed, replace(mixed, size=(3, 3)), replace(mixed, blocks=False, direct=3),
+                   replace(mixed, blocks=False, direct=3, size=(3, 3))):  # fmt: skip
+        for kind in (None, GREY):
+            with suppress(FormatError):  # only blocks learn
+                learning = replace(blocks, kind=kind, learning=Learning(1, 1))
+                headers += [learning] if learning.encode_group() else []
+            for steps, rate in ((0, None), (1, None), (1, 1)):
+                for encoder in ("rha", "baseline"):
+                    headers.append(replace(blocks, kind=kind, encoder=encoder, steps=steps, learning_rate=rate))
+    every = [replace(header, has_metadata=has) for header in headers for has in (False, True)]
+    assert sorted({header.encode_group()[0] for header in every}) == list(GROUP_FLAGS)
 
 
 def test_fallback() -> None:
