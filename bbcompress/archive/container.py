@@ -109,7 +109,8 @@ class ArchiveWriter:
     """Writes one segment of an archive, front to back: alone an archive, behind an archive an addition to it.
 
     The file is complete once `close` has returned; it is neither flushed nor closed here. Only an addition's is
-    seeked: its first bytes say that it is being added, until all of it is on the disk.
+    seeked: its first bytes say that it is being added, until all of it is on the disk. Whole segments before it that
+    still say so get their prefix first.
     """
 
     def __init__(
@@ -136,6 +137,9 @@ class ArchiveWriter:
         self._image_count = 0
         self._closed = False
         self._start = 0 if after is None else file.tell()
+        if after is not None and after.being_added:
+            self._finish(after.being_added)
+            sync()
         file.write(PREFIX if after is None else ADDING)
         sync()
 
@@ -207,12 +211,17 @@ class ArchiveWriter:
         self._sync()
         self._file.write(index + size + crc32(PREFIX, index, size))
         if self._after is not None:
-            end = self._file.tell()
             self._sync()
-            self._file.seek(self._start)
-            self._file.write(PREFIX)
-            self._file.seek(end)
+            self._finish([self._start])
         self._closed = True
+
+    def _finish(self, starts: Iterable[int]) -> None:
+        """Write the prefix of the segments that begin there, and are whole."""
+        end = self._file.tell()
+        for start in starts:
+            self._file.seek(start)
+            self._file.write(PREFIX)
+        self._file.seek(end)
 
     def _check_lists(
         self,
@@ -341,6 +350,11 @@ class ArchiveReader:
     def content_end(self) -> int:
         """Where an addition begins: behind the last whole segment."""
         return self._end - self.tail.size
+
+    @property
+    def being_added(self) -> list[int]:
+        """Where those whole segments begin that say that they are being added: they lack their last write."""
+        return [segment.start for segment in self._segments if not segment.is_finished]
 
     @property
     def without_index(self) -> list[range]:

@@ -57,6 +57,7 @@ class GroupEntry:
 class Segment:
     """A segment: its first byte and its index, of `index_bytes` bytes in the file.
 
+    is_finished: whether it begins with the prefix; else what added it ended before its last write.
     offsets: where its groups stand in the file of a damaged one; None where they stand one behind the other, behind the
         prefix.
     """
@@ -65,6 +66,7 @@ class Segment:
     index: Index
     index_bytes: int
     offsets: tuple[int, ...] | None = None
+    is_finished: bool = True
 
     @cached_property
     def _firsts(self) -> list[int]:
@@ -136,9 +138,10 @@ def read_segment(file: BinaryIO, end: int, budget: Budget, floor: int = 0) -> Se
     data, index_start = found
     index = decode_index(data, budget)
     start = index_start - index.group_bytes - len(PREFIX)
-    if start < floor or read_exactly(file, start, len(PREFIX)) not in (PREFIX, ADDING):
+    begin = b"" if start < floor else read_exactly(file, start, len(PREFIX))
+    if begin not in (PREFIX, ADDING):
         raise FormatError("the archive is damaged: a segment does not begin where its index says", command=ADVICE)
-    return Segment(start, index, len(data))
+    return Segment(start, index, len(data), is_finished=begin == PREFIX)
 
 
 def read_segments(file: BinaryIO, end: int, budget: Budget) -> list[Segment]:

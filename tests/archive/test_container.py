@@ -532,6 +532,23 @@ def test_a_segment_is_added_to_what_is_there() -> None:
     assert list(ArchiveReader(file).names)[8:] == ["new", "3.png", "n", "o", "p"]
 
 
+def test_adding_finishes_what_lacks_only_its_last_write() -> None:
+    """The prefix is on the disk before anything is added, so a later cut is damage, and no addition that broke off."""
+    first, second = small_archive(), write((GROUP, b"q", None, None))
+    file = io.BytesIO(first + being_added(second) + being_added(second))
+    reader = ArchiveReader(file)
+    file.seek(0, io.SEEK_END)
+    synced: list[bytes] = []
+    writer = ArchiveWriter(file, after=reader, sync=lambda: synced.append(file.getvalue()))
+    assert synced == [first + second + second, first + second + second + ADDING]
+    writer.add_group(Group(GROUP, b"q"))
+    writer.close()
+    assert file.getvalue() == first + second + second + second
+    assert ArchiveReader(file).being_added == []
+    with pytest.raises(FormatError, match="damaged"):
+        ArchiveReader(io.BytesIO(synced[0][:-1]))
+
+
 def test_limits_are_those_of_the_whole_file() -> None:
     file = io.BytesIO(small_archive())
     reader = ArchiveReader(file)

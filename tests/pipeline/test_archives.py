@@ -460,6 +460,20 @@ def test_an_unfinished_addition_is_left_out_and_then_replaced() -> None:
         assert Path("set.bbc").read_bytes() == whole
 
 
+def test_an_addition_that_fails_leaves_the_one_before_finished() -> None:
+    put_folder()
+    put_folder("more", 6)
+    succeed("compress", "set", "-o", "set.bbc")
+    before = len(Path("set.bbc").read_bytes())
+    succeed("add", "set.bbc", "more")
+    whole = Path("set.bbc").read_bytes()
+    Path("set.bbc").write_bytes(whole[:before] + ADDING + whole[before + 3 :])
+    Path("last").mkdir()
+    Path("last/bad.png").write_bytes(b"\x89PNG")
+    assert run("add", "set.bbc", "last").exit_code == 1
+    assert Path("set.bbc").read_bytes() == whole
+
+
 def test_a_finished_addition_that_is_cut_is_damage() -> None:
     """It is refused with a line that says what is concerned, nothing is added over it, and what is there comes out."""
     put_folder()
