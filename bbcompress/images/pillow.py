@@ -13,7 +13,8 @@ from PIL import Image, PngImagePlugin
 
 from bbcompress import arguments
 from bbcompress.errors import BBCError, ImageError
-from bbcompress.images.image import MODES, PixelImage, Pixels, band_rows
+from bbcompress.images.decoders import pixels_in
+from bbcompress.images.image import MODES, PixelImage, Pixels
 from bbcompress.images.metadata import (
     CHUNK_BEFORE_PALETTE,
     CHUNKS,
@@ -284,7 +285,7 @@ def image_of(file: Image.Image) -> PixelImage:
     """The image of a file that Pillow has opened, without its metadata."""
     if file.mode not in MODES:
         raise ImageError(f"is of mode {file.mode}, which is not supported")
-    return _with_colours(file, file.mode, _array(file, MODES[file.mode][0]))
+    return _with_colours(file, file.mode, pixels_in(file, MODES[file.mode][0]))
 
 
 def pixels_of(image: Image.Image) -> PixelImage:
@@ -295,7 +296,7 @@ def pixels_of(image: Image.Image) -> PixelImage:
     mode = "I;16" if image.mode.startswith("I;16") else image.mode
     if mode not in MODES:
         raise ImageError(f"images of mode {mode} are not supported; Pillow's convert() makes others of them")
-    return _with_colours(image, mode, _array(image, MODES[mode][0]))
+    return _with_colours(image, mode, pixels_in(image, MODES[mode][0]))
 
 
 def _with_colours(file: Image.Image, mode: str, pixels: Pixels) -> PixelImage:
@@ -303,28 +304,6 @@ def _with_colours(file: Image.Image, mode: str, pixels: Pixels) -> PixelImage:
     palette = _palette(file, pixels) if mode == "P" else b""
     transparency = _transparency(mode, file.info.get("transparency"), len(palette) // 3)
     return PixelImage(mode, pixels, palette, transparency)
-
-
-def _array(file: Image.Image, dtype: type[np.generic]) -> Pixels:
-    """The pixels of an opened file, read-only; numpy gets those of a large one in bands."""
-    file.load()
-    rows = band_rows(file.width)
-    if file.height <= rows:
-        pixels = np.asarray(file).astype(dtype, copy=False)
-    else:
-        first = _band_of(file, 0, rows)
-        pixels = np.empty((file.height, *first.shape[1:]), dtype)
-        pixels[:rows] = first
-        for top in range(rows, file.height, rows):
-            pixels[top : top + rows] = _band_of(file, top, min(top + rows, file.height))
-    pixels.flags.writeable = False
-    return pixels
-
-
-def _band_of(file: Image.Image, top: int, bottom: int) -> Pixels:
-    """Rows of a loaded file. It is `crop` that compares them with Pillow's limit; this copies the same pixels."""
-    size, box = (file.width, bottom - top), (0, top, file.width, bottom)
-    return np.asarray(file.resize(size, Image.Resampling.NEAREST, box))
 
 
 def _palette(file: Image.Image, pixels: Pixels) -> bytes:

@@ -111,3 +111,5 @@ def test_bands_of_large_images_are_copied_exactly(monkeypatch: pytest.MonkeyPatc
     pixels = np.asarray(PICTURE)
     assert read_image(saved("WEBP", lossless=True)) == from_array(pixels)
     assert read_image(write_png(from_array(pixels))) == from_array(pixels)
+    for compression in ("tiff_lzw", "packbits"):
+        assert read_image(saved("TIFF", compression=compression)) == from_array(pixels)

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, TiffImagePlugin, _imaging
+from PIL import ImageFile, TiffImagePlugin, _imaging
 
 from bbcompress.errors import ImageError
+from bbcompress.images.decoders import pixels_in
 
-_BAND_BYTES = 1 << 22
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -37,7 +36,7 @@ def decode(data: bytes) -> tuple[str, npt.NDArray[Any]]:
     with _errors_of_libtiff() as errors:
         try:
             file = _Strips(io.BytesIO(data))
-            pixels = _array(file)
+            pixels = pixels_in(file)
             mode = file.mode
         except MemoryError:
             raise
@@ -46,19 +45,6 @@ def decode(data: bytes) -> tuple[str, npt.NDArray[Any]]:
     if errors:
         raise ImageError("is damaged: its pixels cannot be decoded")
     return mode, pixels
-
-
-def _array(file: Image.Image) -> npt.NDArray[Any]:
-    """The pixels of an opened file; numpy gets those of a large one in bands."""
-    file.load()
-    rows = max(1, _BAND_BYTES // file.width)
-    if file.height <= rows:
-        return np.asarray(file)
-    first = np.asarray(file.crop((0, 0, file.width, 1)))
-    pixels = np.empty((file.height, *first.shape[1:]), first.dtype)
-    for top in range(0, file.height, rows):
-        pixels[top : top + rows] = np.asarray(file.crop((0, top, file.width, min(top + rows, file.height))))
-    return pixels
 
 
 class _Silence:
