@@ -115,6 +115,32 @@ def _compressed_images_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
     return frames(file.getvalue())
 
 
+def _jpegs_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
+    """So many strips, and as many tables that count for each of them."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG")
+    strip = file.getvalue()
+    tables = b"\xff\xd8" + n * (b"\xff\xdb\0\x43\0" + bytes([1]) * 64) + b"\xff\xd9"
+    places, lengths = 8 + len(strip) * np.arange(n, dtype="<u4"), np.full(n, len(strip), "<u4")
+    data = n * strip + places.tobytes() + lengths.tobytes() + tables
+    start = 8 + n * len(strip)
+    directory = _directory(
+        [
+            (256, 4, 1, 8),
+            (257, 4, 1, 8 * n),
+            (258, 3, 1, 8),
+            (259, 3, 1, 7),
+            (262, 3, 1, 1),
+            (273, 4, n, start),
+            (277, 3, 1, 1),
+            (278, 4, 1, 8),
+            (279, 4, n, start + 4 * n),
+            (347, 7, len(tables), start + 8 * n),
+        ]
+    )
+    return reading(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+
+
 def _strips_of_a_tiff(n: int, _: Path) -> Callable[[], object]:
     """Rows that stand in the file in the wrong order, so that each is read by itself."""
     places, lengths = np.arange(8 + n - 1, 7, -1, dtype="<u4"), np.ones(n, "<u4")
@@ -419,6 +445,7 @@ WORKLOADS = [
     Workload("TIFF, images", 500, "images", _directories_of_a_tiff),
     Workload("TIFF, images that share their bytes", 500, "images", _shared_directories_of_a_tiff),
     Workload("TIFF, strips", 50_000, "strips", _strips_of_a_tiff),
+    Workload("TIFF, JPEG strips and tables", 1_000, "strips", _jpegs_of_a_tiff),
     Workload("TIFF, compressed images", 100, "images", _compressed_images_of_a_tiff),
     Workload("BMP, runs", 500, "rows of 256 runs", _runs_of_a_bmp),
 ]

@@ -76,6 +76,14 @@ class Jpeg:
     lost: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class JpegTables:
+    """What a JPEG without an image says for others. scans: follows none yet. lost: names of what else it holds."""
+
+    scans: ScanReader
+    lost: tuple[str, ...]
+
+
 @dataclass
 class _Found:
     """What is gathered on the way through the segments."""
@@ -90,11 +98,26 @@ class _Found:
     further: list[tuple[int, int]] = field(default_factory=list)
 
 
-def parse_jpeg(data: bytes, max_pixels: int, tables: bytes = b"", samples: Collection[int] = (1, 3, 4)) -> Jpeg:
+def parse_tables(data: bytes) -> JpegTables:
+    """The tables of a JPEG without an image, which many may share.
+
+    Raises:
+        ImageError: one is damaged.
+    """
+    scans, collector = ScanReader(), Collector()
+    for marker, _, body, stop in _segments(data, collector):
+        scans.segment(marker, memoryview(data)[body:stop])
+        if marker not in _TABLES or (marker == _EOI and stop < len(data)):
+            collector.lose("data beside its JPEG tables")
+    return JpegTables(scans, collector.names)
+
+
+def parse_jpeg(
+    data: bytes, max_pixels: int, tables: JpegTables | None = None, samples: Collection[int] = (1, 3, 4)
+) -> Jpeg:
     """The parts of a JPEG whose scans have all pixels, which no decoder needs to make up.
 
-    tables: a JPEG without an image, whose tables of codes count for this one, too. samples: how many of a pixel are
-        supported.
+    tables: those that count for this one, too. samples: how many of a pixel are supported.
 
     Raises:
         ImageError: it is damaged or cut short, has more than `max_pixels`, or is of a kind that is not supported,
@@ -103,10 +126,9 @@ def parse_jpeg(data: bytes, max_pixels: int, tables: bytes = b"", samples: Colle
     found = _Found(samples)
     used = array("Q", [0, 2])  # starts and ends of what a decoder needs
     end, view = len(data), memoryview(data)
-    for marker, _, body, stop in _segments(tables, found.collector) if tables else ():
-        found.scans.segment(marker, memoryview(tables)[body:stop])
-        if marker not in _TABLES or (marker == _EOI and stop < len(tables)):
-            found.collector.lose("data beside its JPEG tables")
+    if tables is not None:
+        found.scans = tables.scans.with_tables()
+        found.collector.lost.update(tables.lost)
     for marker, start, body, stop in _segments(data, found.collector):
         needed = marker in (*(_OF_PIXELS - _WITHOUT_USE), _EOI) or _is_needed(data, marker, body, stop)
         if marker == _EOI:

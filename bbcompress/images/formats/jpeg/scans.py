@@ -71,6 +71,13 @@ class ScanReader:
         self._seen: dict[int, list[int]] = {}
         self._known: dict[int, npt.NDArray[np.int64]] = {}
 
+    def with_tables(self) -> ScanReader:
+        """A reader at the beginning of another JPEG for which the tables and the restart interval count, too."""
+        other = ScanReader()
+        other._tables, other._quantisation = dict(self._tables), set(self._quantisation)
+        other._interval = self._interval
+        return other
+
     def segment(self, marker: int, body: memoryview) -> None:
         """A table, a restart interval, or a scan with its codes behind its header. Others say nothing of the scans.
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import ImageError
-from bbcompress.images.formats.jpeg.file import MISSING_END, Jpeg, parse_jpeg
+from bbcompress.images.formats.jpeg.file import MISSING_END, Jpeg, parse_jpeg, parse_tables
 from bbcompress.images.formats.tiff import libtiff
 from bbcompress.images.formats.tiff.codes import is_more, is_more_fax, is_more_to_ask
 from bbcompress.images.formats.tiff.directory import (
@@ -473,7 +473,7 @@ def _by_libtiff(file: TiffFile, layout: Layout, chunks: Chunks, lost: set[str]) 
         one = Chunks(np.zeros(1, np.int64), np.array([len(strip)], np.int64))
         row = {**tags, WIDTH: size, HEIGHT: 1, FILL_ORDER: 1}
         try:
-            _decoded(file, replace(layout, chunk=(size, 1), tiled=False), one, row, size, iter([strip]))
+            _decoded(file, replace(layout, chunk=(size, 1), tiled=False), one, row, size, [strip])
         except ImageError:
             return False
         return True
@@ -543,20 +543,19 @@ def _jpeg(file: TiffFile, directory: Directory, layout: Layout, chunks: Chunks, 
     return pixels
 
 
-def _check_jpegs(file: TiffFile, layout: Layout, chunks: Chunks, tables: Any, lost: set[str]) -> Iterator[bytes] | None:
+def _check_jpegs(file: TiffFile, layout: Layout, chunks: Chunks, tables: Any, lost: set[str]) -> list[bytes] | None:
     """ImageError for strips or tiles that lack pixels, which a decoder fills up. lost: gets names of what else is in
     them. Returns the strips without that, if there is any: a decoder may refuse what has no meaning."""
     most = 4 * layout.chunk[0] * layout.chunk[1]  # some have a last strip that is as high as the others
-
-    def found() -> Iterator[Jpeg]:
-        for start, end in chunks.places():
-            yield parse_jpeg(file.data[start:end], most, tables, (layout.samples,))
-
+    shared = parse_tables(tables) if tables else None
+    strips = []
     beside = False
-    for jpeg, rows in zip(found(), _rows_of(layout).tolist(), strict=True):
+    for (start, end), rows in zip(chunks.places(), _rows_of(layout).tolist(), strict=True):
+        jpeg = parse_jpeg(file.data[start:end], most, shared, (layout.samples,))
         _check_jpeg(jpeg, layout.chunk[0], rows, lost)
         beside |= bool(set(jpeg.lost) - {MISSING_END})
-    return (jpeg.image for jpeg in found()) if beside else None
+        strips.append(jpeg.image)
+    return strips if beside else None
 
 
 def _check_old_jpeg(file: TiffFile, layout: Layout, chunks: Chunks, start: int, end: int, lost: set[str]) -> None:
@@ -566,7 +565,7 @@ def _check_old_jpeg(file: TiffFile, layout: Layout, chunks: Chunks, start: int, 
     if int(parts[0].min()) < start or int(parts[1].max()) > end or file.data[start : start + 2] != b"\xff\xd8":
         lost.add("what may be missing in its JPEG data")
         return
-    found = parse_jpeg(file.data[start:end], 4 * layout.width * layout.height, b"", (layout.samples,))
+    found = parse_jpeg(file.data[start:end], 4 * layout.width * layout.height, None, (layout.samples,))
     _check_jpeg(found, layout.width, layout.height, lost)
 
 
@@ -584,7 +583,7 @@ def _decoded(
     chunks: Chunks,
     tags: dict[int, Any],
     chunk_width: int,
-    strips: Iterator[bytes] | None = None,
+    strips: list[bytes] | None = None,
 ) -> tuple[str, Pixels]:
     """What libtiff makes of the strips or tiles, under these tags, which stand in a directory behind them. strips: what
     it gets in place of those of the file."""
@@ -594,11 +593,8 @@ def _decoded(
         out += file.data[8:]
         offsets = chunks.offsets
     elif strips is not None:
-        sizes = []
-        for strip in strips:
-            out += strip
-            sizes.append(len(strip))
-        lengths = np.array(sizes, np.int64)
+        out += b"".join(strips)
+        lengths = np.array([len(strip) for strip in strips], np.int64)
         offsets = 8 + np.cumsum(lengths) - lengths
     else:  # the strips alone: of many pages each costs no more than itself
         out += b"".join(file.data[start:end] for start, end in chunks.places())
