@@ -55,7 +55,7 @@ from bbcompress.exact.distributions import (
 from bbcompress.exact.layers import EXACT_LIMIT as EXACT
 from bbcompress.exact.layers import ExactLinear, LinearWeights
 from bbcompress.exact.mixture import LogisticMixture
-from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.image import PixelImage, from_array, samples_of
 from bbcompress.images.kinds import kinds_of
 from bbcompress.images.metadata import TEXT, Record
 from bbcompress.images.read import read_image
@@ -397,7 +397,7 @@ def test_the_end_of_an_archive() -> None:
 
 def random_picture(mode: str, transparent: bool) -> PixelImage:
     random = np.random.default_rng(len(mode))
-    samples = package_fallback._SAMPLES.get(mode, 1)
+    samples = samples_of(mode)
     shape = (5, 7) if samples == 1 else (5, 7, samples)
     dtype, end = (np.uint16, 1 << 16) if mode.endswith(";16") else (np.uint8, 11 if mode == "P" else 256)
     pixels = random.integers(0, 2, shape).astype(bool) if mode == "1" else random.integers(0, end, shape).astype(dtype)

@@ -17,7 +17,7 @@ from PIL import Image
 from bbcompress.errors import FormatError
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.formats.png.file import PNG_SIGNATURE
-from bbcompress.images.image import PixelImage
+from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import LEVELS
 from bbcompress.images.read import read_image
 from bbcompress.limits import MAX_SIDE
@@ -53,7 +53,6 @@ _OF_CODING = frozenset(
 
 _WEBP_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
 _IEND = bytes.fromhex("0000000049454e44ae426082")
-_SAMPLES = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,12 @@ def encode_raw(image: PixelImage) -> bytes:
 
 def decode_raw(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
     """Raises FormatError, ImageError."""
-    width, height = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
+    width, height = _raw_size(reader)
     check_pixels(width, height, max_pixels)
     palette = reader.take(3 * reader.varint(256, "the number of colours")) if mode == "P" else b""
     transparency = reader.take(reader.varint(256, "the length of the transparency")) if transparent else b""
     data = reader.rest()
-    samples = _SAMPLES.get(mode, 1)
+    samples = samples_of(mode)
     bits = width * height * samples * (1 if mode == "1" else 16 if mode.endswith(";16") else 8)
     if len(data) != (bits + 7) // 8:
         raise FormatError(f"a stored image of {width}x{height} pixels has {len(data)} bytes")

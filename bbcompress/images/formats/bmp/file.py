@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import ImageError
+from bbcompress.images.decoders import check_size
 from bbcompress.images.metadata import (
     ICC,
     MAX_IMAGE_BYTES,
@@ -89,8 +90,7 @@ def _refused(kind: str) -> ImageError:
 def read_image(data: bytes, max_pixels: int) -> BmpImage:
     """The image. ImageError for damage, and for every kind that would not be kept, which it names."""
     header = _read_header(data)
-    if header.width * header.height > max_pixels:
-        raise ImageError(f"has more pixels than the limit of {max_pixels}")
+    check_size(header.width, header.height, max_pixels)
     lost: set[str] = set()
     palette, palette_end = _read_palette(data, header, lost)
     if header.compression in (_RLE8, _RLE4):

@@ -39,7 +39,6 @@ from bbcompress.images.formats.tiff.directory import (
     write_directory,
     write_structure,
 )
-from bbcompress.images.formats.tiff.directory import is_tiff as is_tiff
 from bbcompress.images.formats.tiff.pixels import (
     BITS,
     COLOUR_MAP,

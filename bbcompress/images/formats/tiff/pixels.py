@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bbcompress.errors import ImageError
+from bbcompress.images.decoders import check_size
 from bbcompress.images.formats.jpeg.file import MISSING_END, Jpeg, parse_jpeg, parse_tables
 from bbcompress.images.formats.tiff import libtiff
 from bbcompress.images.formats.tiff.codes import is_more, is_more_fax, is_more_to_ask
@@ -191,8 +192,7 @@ def read_layout(file: TiffFile, directory: Directory, max_pixels: int) -> Layout
     width, height = number(WIDTH), number(HEIGHT)
     if not width or not height:
         raise ImageError("is damaged: it is empty")
-    if width * height > max_pixels:
-        raise ImageError(f"has more pixels than the limit of {max_pixels}")
+    check_size(width, height, max_pixels)
     if number(IMAGE_DEPTH, 1) > 1 or number(TILE_DEPTH, 1) > 1:
         raise _refused("a volume, of several images in depth")
     samples = number(SAMPLES, 1)
