@@ -746,6 +746,16 @@ NUMBERS = {"tiff_lzw": 5, "packbits": 32773, "tiff_deflate": 8, "lzma": 34925, "
 BEHIND = ("data behind the pixels",)
 
 
+def test_old_lzw_may_hold_more_behind_its_pixels() -> None:
+    """Its codes have the last bit of a byte first, and only libtiff follows them: so it is named that there may be."""
+    pixels = np.arange(60, dtype=np.uint8).reshape(6, 10, 1)
+    codes = [256, *range(60), 7, 8, 257]
+    strip = sum(code << 9 * number for number, code in enumerate(codes)).to_bytes(9 * len(codes) // 8 + 1, "little")
+    image = read_image(made(pixels, {259: (3, [5])}, strips=[strip]))
+    assert image == from_array(pixels)
+    assert image.lost == ("data that strips may hold behind the pixels",)
+
+
 @pytest.mark.parametrize("size", [(20, 30), (300, 200)])
 def test_strips_that_are_cut_are_refused_and_what_is_behind_them_is_named(size: tuple[int, int]) -> None:
     """Small ones are followed by the interpreter, large ones by compiled loops."""

@@ -28,7 +28,12 @@ Holds = Callable[[bytes, int], bool]
 
 
 def is_more_to_ask(compression: int, strips: list[bytes]) -> bool:
-    """Whether there are more strips than `is_more` asks for, of those that only a library knows the length of."""
+    """Whether there are strips that `is_more` does not ask for, of those that only a library knows the length of.
+
+    These are all of the old LZW, and more than so many of zstd.
+    """
+    if compression == LZW:
+        return any(map(_is_old_lzw, strips))
     return compression == ZSTD and sum(not _counted(strip) for strip in strips) > _MOST_ASKED
 
 
