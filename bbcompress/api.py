@@ -18,7 +18,7 @@ from bbcompress.escaping import escaped
 from bbcompress.images.formats.registry import kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
-from bbcompress.limits import DEFAULT_STEPS, MAX_PIXELS, READER_STEPS, Limits
+from bbcompress.limits import DEFAULT_K, MAX_PIXELS, READER_K, Limits
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.extraction import Extraction
 from bbcompress.pipeline.loader import ImageLoader
@@ -47,7 +47,7 @@ def limits_of(max_pixels: object, max_steps: object) -> Limits:
 
 
 @arguments.checked
-def compress(image: AnyImage, k: int = DEFAULT_STEPS, **options: Unpack[OptionKeywords]) -> bytes:
+def compress(image: AnyImage, k: int = DEFAULT_K, **options: Unpack[OptionKeywords]) -> bytes:
     """The bytes of the file of one image.
 
     image: an image of Pillow; or an array (height, width) or (height, width, samples) of bool, uint8 or uint16, as
@@ -71,7 +71,7 @@ def decompress(
     model: str | Path | None = None,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
-    max_steps: int = READER_STEPS,
+    max_steps: int = READER_K,
 ) -> NumpyArray:
     """The pixels of the file of one image: (height, width), or (height, width, samples); bool, uint8 or uint16.
 
@@ -98,7 +98,7 @@ def pack(
     skip_unreadable: bool | None = None,
     frames: bool = False,
     strip: bool = False,
-    k: int = DEFAULT_STEPS,
+    k: int = DEFAULT_K,
     **options: Unpack[OptionKeywords],
 ) -> Summary:
     """Compress files and folders as `bbc compress` does: an image alone into the file of one image, folders and several
@@ -152,7 +152,7 @@ def extract(
     model: str | Path | None = None,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
-    max_steps: int = READER_STEPS,
+    max_steps: int = READER_K,
 ) -> list[Path]:
     """Write the images of a file of bbc into a folder, as `bbc decompress` does; the paths of their files, by position.
 

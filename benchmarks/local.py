@@ -123,10 +123,10 @@ def photographs(folder: Path, grey: bool) -> dict[str, Any]:
     columns = [name for name in rows[0] if name not in ("name", "width", "height")]
     total = {name: 8 * sum(row[name] for row in rows) / subpixels for name in columns if not name.endswith("bits")}
     total |= {name[:-5]: sum(row[name] for row in rows) / subpixels for name in columns if name.endswith("bits")}
-    for steps in (0, 10):
-        total[f"rha K={steps} against JPEG XL"] = total[f"rha K={steps}"] / total["JPEG XL effort 9"] - 1
-        worse = [row["name"] for row in rows if row[f"rha K={steps}"] > row["JPEG XL effort 9"]]
-        total[f"rha K={steps}, larger than JPEG XL"] = worse
+    for k in (0, 10):
+        total[f"rha K={k} against JPEG XL"] = total[f"rha K={k}"] / total["JPEG XL effort 9"] - 1
+        worse = [row["name"] for row in rows if row[f"rha K={k}"] > row["JPEG XL effort 9"]]
+        total[f"rha K={k}, larger than JPEG XL"] = worse
     return {"model": entry.id.hex(), "bits_per_subpixel": total, "photographs": rows}
 
 
@@ -137,10 +137,10 @@ def photograph(path: Path, grey: bool) -> dict[str, Any]:
     if grey:
         image = PixelImage("L", np.asarray(Image.fromarray(image.pixels).convert("L")))
     row: dict[str, Any] = {"name": path.name, "width": image.width, "height": image.height}
-    for encoder, steps in CODINGS:
-        data, _ = Compressor(Options(model=entry.folder, steps=steps, encoder=encoder, verify=False)).lone(image)
+    for encoder, k in CODINGS:
+        data, _ = Compressor(Options(model=entry.folder, k=k, encoder=encoder, verify=False)).lone(image)
         verify(data, image)
-        row[f"{encoder} K={steps}"] = len(data)
+        row[f"{encoder} K={k}"] = len(data)
     return row | peers(image) | net(entry, image.pixels[None])
 
 
@@ -207,20 +207,20 @@ def archive_sizes(
 ) -> dict[str, Any]:
     """One archive of all images for each encoder and K, read back: bytes, bits per sub-pixel, seconds."""
     rates: dict[str, Any] = {}
-    for encoder, steps in codings:
+    for encoder, k in codings:
         out = io.BytesIO()
         begin = time.perf_counter()
-        Compressor(Options(model=entry.folder, steps=steps, encoder=encoder, verify=False)).archive(images, out)
+        Compressor(Options(model=entry.folder, k=k, encoder=encoder, verify=False)).archive(images, out)
         middle = time.perf_counter()
         check(out.getvalue(), images)
         end = time.perf_counter()
-        rates[f"{encoder} K={steps}"] = {
+        rates[f"{encoder} K={k}"] = {
             "bytes": len(out.getvalue()),
             "whole_file": 8 * len(out.getvalue()) / x.size,
             "seconds_compress": round(middle - begin, 2),
             "seconds_decompress": round(end - middle, 2),
         }
-        print(encoder, steps, rates[f"{encoder} K={steps}"], flush=True)
+        print(encoder, k, rates[f"{encoder} K={k}"], flush=True)
     return rates
 
 

@@ -107,14 +107,14 @@ def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, Pixe
     result: dict[str, Any] = {"rates": {}}
     for encoder in ENCODERS:
         rows = []
-        for steps in range(K_MAX + 1):
-            codec = BitsBack(vae, encoder, steps, rate)
+        for k in range(K_MAX + 1):
+            codec = BitsBack(vae, encoder, k, rate)
             net = float(net_bits(codec, strips, NET_SAMPLES).mean()) / entry.weights.dimensions
-            data = archive(entry, images, steps, encoder)
+            data = archive(entry, images, k, encoder)
             check(data, images)
             whole = 8 * len(data) / x.size
-            rows.append({"K": steps, "bytes": len(data), "whole_file": whole, "net": net, "overhead": whole / net - 1})
-            print(f"  {encoder} K={steps}: {len(data)} bytes, {whole:.5f} whole file, {net:.5f} net", flush=True)
+            rows.append({"K": k, "bytes": len(data), "whole_file": whole, "net": net, "overhead": whole / net - 1})
+            print(f"  {encoder} K={k}: {len(data)} bytes, {whole:.5f} whole file, {net:.5f} net", flush=True)
         result["rates"][encoder] = rows
     lone = [len(Compressor(Options(model=entry.folder)).lone(image)[0]) for _, image in images[:LONE_IMAGES]]
     result["lone_images"] = {
@@ -128,11 +128,11 @@ def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, Pixe
 
 
 def archive(
-    entry: ModelEntry, images: list[tuple[str, PixelImage]], steps: int, encoder: str, verify: bool = False
+    entry: ModelEntry, images: list[tuple[str, PixelImage]], k: int, encoder: str, verify: bool = False
 ) -> bytes:
     """The archive of the images, as `bbc compress` writes it."""
     out = io.BytesIO()
-    Compressor(Options(model=entry.folder, steps=steps, encoder=encoder, verify=verify)).archive(images, out)
+    Compressor(Options(model=entry.folder, k=k, encoder=encoder, verify=verify)).archive(images, out)
     return out.getvalue()
 
 
@@ -144,11 +144,11 @@ def check(data: bytes, images: list[tuple[str, PixelImage]]) -> None:
         sys.exit("the images did not come back as they were")
 
 
-def times(entry: ModelEntry, images: list[tuple[str, PixelImage]], steps: int) -> dict[str, float]:
+def times(entry: ModelEntry, images: list[tuple[str, PixelImage]], k: int) -> dict[str, float]:
     """Milliseconds an image, best of some runs, in this process with the model loaded and kernels compiled."""
-    plain = Compressor(Options(model=entry.folder, steps=steps, verify=False))
-    verified = Compressor(Options(model=entry.folder, steps=steps, verify=True))
-    data = archive(entry, images, steps, "rha")
+    plain = Compressor(Options(model=entry.folder, k=k, verify=False))
+    verified = Compressor(Options(model=entry.folder, k=k, verify=True))
+    data = archive(entry, images, k, "rha")
     reader = Reader(io.BytesIO(data), open_models(entry.folder))
 
     def best(action: Callable[[], Any]) -> float:

@@ -119,9 +119,9 @@ def rates(entry: ModelEntry, x: NumpyArray, rate: int, ks: Sequence[int]) -> dic
     found: dict[str, Any] = {"learning_rate": rate / 1e6, "by_encoder": {}}
     for encoder in ENCODERS:
         rows = found["by_encoder"][encoder] = []
-        for steps in ks:
-            net = float(net_bits(BitsBack(vae, encoder, steps, rate), strips, NET_SAMPLES).sum()) / x.size
-            row = {"K": steps, "net": net, **archive(entry.folder, named(x), steps, encoder, rate)}
+        for k in ks:
+            net = float(net_bits(BitsBack(vae, encoder, k, rate), strips, NET_SAMPLES).sum()) / x.size
+            row = {"K": k, "net": net, **archive(entry.folder, named(x), k, encoder, rate)}
             row["whole_file"] = 8 * row["bytes"] / x.size
             row["overhead"] = row["whole_file"] / net - 1
             rows.append(row)
@@ -134,11 +134,11 @@ def rates(entry: ModelEntry, x: NumpyArray, rate: int, ks: Sequence[int]) -> dic
     return found
 
 
-def archive(model: Path, images: Named, steps: int, encoder: str, rate: int) -> dict[str, Any]:
+def archive(model: Path, images: Named, k: int, encoder: str, rate: int) -> dict[str, Any]:
     """One archive of the images, read back: bytes and seconds an image. The verified time is of K = 0 and 10 only."""
 
     def compress(verified: bool) -> tuple[bytes, float]:
-        options = Options(model=model, steps=steps, encoder=encoder, learning_rate=rate / 1e6, verify=verified)
+        options = Options(model=model, k=k, encoder=encoder, learning_rate=rate / 1e6, verify=verified)
         out = io.BytesIO()
         begin = time.perf_counter()
         with WITHOUT_FALLBACK:
@@ -153,7 +153,7 @@ def archive(model: Path, images: Named, steps: int, encoder: str, rate: int) -> 
         "seconds_compress": round(seconds, 5),
         "seconds_decompress": round((time.perf_counter() - begin) / len(images), 5),
     }
-    if steps in (0, K_MAX):
+    if k in (0, K_MAX):
         row["seconds_compress_verified"] = round(compress(True)[1], 5)
     return row
 
@@ -212,11 +212,11 @@ def full_size(x: NumpyArray) -> dict[str, Any]:
         save(quantise_resnet(vae, vae), Path(folder))
         found["checkpoint_bytes"] = sum(path.stat().st_size for path in Path(folder).iterdir())
         archive(Path(folder), named(x[:8]), 1, "rha", PAPER_RATE)
-        for steps in (0, K_MAX):
-            repeats = range(1 if steps else REPEATS)
-            runs = [archive(Path(folder), named(x), steps, "rha", PAPER_RATE) for _ in repeats]
+        for k in (0, K_MAX):
+            repeats = range(1 if k else REPEATS)
+            runs = [archive(Path(folder), named(x), k, "rha", PAPER_RATE) for _ in repeats]
             best = min(runs, key=lambda row: float(row["seconds_compress"]))
-            found["seconds_per_image"][f"K={steps}"] = {k: v for k, v in best.items() if k.startswith("seconds")}
+            found["seconds_per_image"][f"K={k}"] = {k: v for k, v in best.items() if k.startswith("seconds")}
             print(found, flush=True)
     return found
 

@@ -142,8 +142,8 @@ def groups(data: bytes) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "options",
     [
-        {"steps": -1},
-        {"steps": 1001},
+        {"k": -1},
+        {"k": 1001},
         {"encoder": "other"},
         {"learning_rate": 0.0},
         {"learning_rate": 1e-7},
@@ -157,10 +157,10 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("steps", "rate"), [(0, None), (1000, 1e-6), (3, 1.0)])
-def test_options_in_range(steps: int, rate: float | None) -> None:
-    coding = Options(steps=steps, learning_rate=rate).coding
-    assert coding.steps == steps
+@pytest.mark.parametrize(("k", "rate"), [(0, None), (1000, 1e-6), (3, 1.0)])
+def test_options_in_range(k: int, rate: float | None) -> None:
+    coding = Options(k=k, learning_rate=rate).coding
+    assert coding.k == k
     assert coding.learning_rate == (None if rate is None else round(rate * 1e6))
 
 
@@ -407,7 +407,7 @@ def test_names_for_some_images_are_refused(images: list[Named]) -> None:
 
 def test_same_images_same_bytes() -> None:
     images: list[Named] = [(f"{n}", image) for n, image in enumerate([*digits("binary", 0, 1, 2, 3), photo()])]
-    assert build(images, steps=1) == build(images, steps=1)
+    assert build(images, k=1) == build(images, k=1)
     compressor = Compressor()
     assert compressor.lone(GREY_DIGIT)[0] == compressor.lone(GREY_DIGIT)[0] == Compressor().lone(GREY_DIGIT)[0]
     assert build(images, verify=False) == build(images, verify=True)
@@ -420,17 +420,17 @@ def header_of(data: bytes) -> GroupHeader:
 
 
 @pytest.mark.parametrize("encoder", ["rha", "baseline"])
-@pytest.mark.parametrize(("steps", "rate"), [(0, None), (2, None), (2, 0.25), (0, 0.25), (2, 0.001)])
-def test_encoder_and_steps_are_recorded(encoder: str, steps: int, rate: float | None) -> None:
+@pytest.mark.parametrize(("k", "rate"), [(0, None), (2, None), (2, 0.25), (0, 0.25), (2, 0.001)])
+def test_encoder_and_steps_are_recorded(encoder: str, k: int, rate: float | None) -> None:
     images = unnamed(digits("binary", *range(12)))
-    data, _ = build(images, encoder=encoder, steps=steps, learning_rate=rate)
+    data, _ = build(images, encoder=encoder, k=k, learning_rate=rate)
     check_archive(data, images)
     (group,) = groups(data)
-    assert (group["encoder"], group["K"], group["lanes"]) == (encoder, steps, 1)
+    assert (group["encoder"], group["K"], group["lanes"]) == (encoder, k, 1)
     assert group["direct"] + sum(group["batches"]) == 12
     assert group["batches"]  # else the encoder had no part in it
     # A rate without steps means nothing, and 0.001 is the model's own.
-    assert header_of(data).learning_rate == (250_000 if steps and rate == 0.25 else None)
+    assert header_of(data).learning_rate == (250_000 if k and rate == 0.25 else None)
 
 
 def test_encoder_and_steps_change_the_file() -> None:
@@ -438,9 +438,9 @@ def test_encoder_and_steps_change_the_file() -> None:
     choices: list[dict[str, Any]] = [
         {},
         {"encoder": "baseline"},
-        {"steps": 1},
-        {"steps": 2},
-        {"steps": 2, "learning_rate": 0.25},
+        {"k": 1},
+        {"k": 2},
+        {"k": 2, "learning_rate": 0.25},
     ]
     files = [build(images, **options)[0] for options in choices]
     assert len(set(files)) == len(files)
@@ -672,7 +672,7 @@ LOCAL_SIZES = [(1, 1), (1, 9), (9, 1), (3, 5), (16, 16), (17, 33)]
 def test_lone_image_of_any_size(name: str, height: int, width: int) -> None:
     image = drawn(LOCAL[name], height, width)
     told: list[int] = []
-    data, summary = Compressor(Options(steps=1)).lone(image, told.append)
+    data, summary = Compressor(Options(k=1)).lone(image, told.append)
     assert total(told) == width * height
     reader, told = Reader(io.BytesIO(data)), []
     assert [image for _, image in reader.images(told.append)] == [image]
@@ -694,8 +694,8 @@ def test_noise_of_any_size_is_stored() -> None:
 
 
 @pytest.mark.usefixtures("local_models")
-@pytest.mark.parametrize("steps", [0, 2])
-def test_archive_of_mixed_sizes_and_kinds(steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 2])
+def test_archive_of_mixed_sizes_and_kinds(k: int) -> None:
     """Groups of one kind, in any order; of two kinds of RGB images those that suit the model."""
     kinds = [
         drawn(RGB, 20, 9), drawn(GREY, 20, 9), DIGIT, drawn(RGB, 9, 20), drawn(RGB, 20, 9, seed=1), GREY_DIGIT, photo(),
@@ -704,7 +704,7 @@ def test_archive_of_mixed_sizes_and_kinds(steps: int) -> None:
     images: list[Named] = [(f"{index}.png", image) for index, image in enumerate(kinds)]
     told: list[int] = []
     file = io.BytesIO()
-    summary = Compressor(Options(steps=steps)).archive(images, file, told.append)
+    summary = Compressor(Options(k=k)).archive(images, file, told.append)
     assert total(told) == sum(image.width * image.height for image in kinds)
     data = file.getvalue()
     check_archive(data, images)
@@ -713,7 +713,7 @@ def test_archive_of_mixed_sizes_and_kinds(steps: int) -> None:
     assert ("any-grey", 2, 9, 20) in found
     assert ("tiny-binary", 2, None, None) in found
     assert {"any-rgb", "any-grey", "tiny-binary", FALLBACK} <= set(by_kind(summary))
-    assert build(images, steps=steps) == (data, summary)
+    assert build(images, k=k) == (data, summary)
 
 
 @pytest.mark.usefixtures("local_models")
@@ -827,7 +827,7 @@ def crops(count: int, height: int, width: int) -> list[PixelImage]:
 def test_lone_image_of_a_residual_vae(height: int, width: int, resnet_folder: Path) -> None:
     image = drawn(RESNET, height, width)
     told: list[int] = []
-    data, summary = Compressor(Options(model=resnet_folder, steps=2)).lone(image, told.append)
+    data, summary = Compressor(Options(model=resnet_folder, k=2)).lone(image, told.append)
     assert total(told) == width * height
     reader, told = Reader(io.BytesIO(data), open_models(resnet_folder)), []
     assert [found for _, found in reader.images(told.append)] == [image]
@@ -843,12 +843,12 @@ def test_lone_image_of_a_residual_vae(height: int, width: int, resnet_folder: Pa
 
 @pytest.mark.usefixtures("small_blocks", "no_fallback")
 @pytest.mark.parametrize("encoder", ["rha", "baseline"])
-@pytest.mark.parametrize("steps", [0, 2])
-def test_archive_of_a_residual_vae(encoder: str, steps: int, resnet_folder: Path) -> None:
+@pytest.mark.parametrize("k", [0, 2])
+def test_archive_of_a_residual_vae(encoder: str, k: int, resnet_folder: Path) -> None:
     """Photographs of one odd size, and others of other sizes."""
     kinds = [*crops(3, 13, 21), *crops(1, 35, 20), *crops(2, 8, 8), drawn(RESNET, 13, 21), *crops(1, 1, 1)]
     images: list[Named] = [(f"{index}.png", image) for index, image in enumerate(kinds)]
-    data, summary = build(images, model=resnet_folder, encoder=encoder, steps=steps)
+    data, summary = build(images, model=resnet_folder, encoder=encoder, k=k)
     assert summary.coders == {"resnet": len(images)}
     reader = Reader(io.BytesIO(data), open_models(resnet_folder))
     assert list(reader.names) == [name for name, _ in images]
@@ -856,11 +856,11 @@ def test_archive_of_a_residual_vae(encoder: str, steps: int, resnet_folder: Path
     assert [found[position] for position in range(len(images))] == kinds
     (group,) = reader.describe()["groups"]
     assert group["images"] == len(images)
-    assert (group["encoder"], group["K"]) == (encoder, steps)
+    assert (group["encoder"], group["K"]) == (encoder, k)
     sizes = [(image.width, image.height) for image in kinds]
     assert [entry.size for entry in reader.entries()] == [reader.image_info(place)[0][0] for place in range(8)] == sizes
-    assert build(images, model=resnet_folder, encoder=encoder, steps=steps) == (data, summary)
-    assert build(images, model=resnet_folder, encoder=encoder, steps=steps + 1)[0] != data
+    assert build(images, model=resnet_folder, encoder=encoder, k=k) == (data, summary)
+    assert build(images, model=resnet_folder, encoder=encoder, k=k + 1)[0] != data
 
 
 def test_a_residual_vae_that_is_not_chosen_is_not_tried(monkeypatch: pytest.MonkeyPatch, resnet_folder: Path) -> None:

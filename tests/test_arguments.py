@@ -204,7 +204,7 @@ def test_names_and_numbers_of_arguments() -> None:
                 call()
             assert isinstance(caught.value, TypeError), function
             assert "__init__" not in str(caught.value)
-    with pytest.raises(bbc.BBCError, match="no option 'stesp'; there are model, steps, encoder"):
+    with pytest.raises(bbc.BBCError, match="no option 'stesp'; there are model, k, encoder"):
         any_(bbc.Options, stesp=1)()
     with pytest.raises(bbc.BBCError, match=r"Options.. takes"):
         any_(bbc.Options, *range(20))()
@@ -247,7 +247,7 @@ def test_a_type_checker_sees_misspelt_options() -> None:
     ):
         with pytest.raises(bbc.BBCError):
             call()
-    assert {field.name: field.type for field in dataclasses.fields(bbc.Options) if field.name != "steps"} == (
+    assert {field.name: field.type for field in dataclasses.fields(bbc.Options) if field.name != "k"} == (
         {name: kind.__forward_arg__ for name, kind in OptionKeywords.__annotations__.items()}
     )
 

@@ -220,26 +220,26 @@ FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
     "every layer's gradient clamp": (
         "mnist-grey",
         lambda: digits("grey", range(3)),
-        {"steps": 60, "learning_rate": 1_000_000},
+        {"k": 60, "learning_rate": 1_000_000},
     ),
     "mnist-grey, K = 0": ("mnist-grey", lambda: digits("grey", range(5)), {}),
     "mode code 1": ("tiny-binary", lambda: [from_array(i.pixels > 127) for i in digits("binary", range(4))], {}),
-    "mode code 2": ("tiny-binary", lambda: two_levels(90, 91), {"steps": 1}),
+    "mode code 2": ("tiny-binary", lambda: two_levels(90, 91), {"k": 1}),
     "mode code 2, one level": ("tiny-binary", lambda: two_levels(8, 8), {}),
-    "lanes and batches": ("tiny-binary", lambda: digits("binary", range(40)), {"lanes": 5, "steps": 2}),
-    "bits, of one size": ("mnist-binary-local", lambda: digits("binary", range(3)), {"steps": 2}),
-    "bits": ("bits", lambda: [cut(i) for i in two_levels(0, 255)], {"steps": 6, "lanes": 2}),
-    "centred bits": ("centred bits", lambda: [cut(i) for i in two_levels(0, 255)], {"steps": 6}),
-    "levels, not centred": ("levels, not centred", lambda: [photo(26, 15, 1)], {"steps": 5, "encoder": "baseline"}),
-    "fields of patches": ("fields", lambda: [photo(8, 8, 3, seed) for seed in range(6)], {"steps": 3, "lanes": 3}),
+    "lanes and batches": ("tiny-binary", lambda: digits("binary", range(40)), {"lanes": 5, "k": 2}),
+    "bits, of one size": ("mnist-binary-local", lambda: digits("binary", range(3)), {"k": 2}),
+    "bits": ("bits", lambda: [cut(i) for i in two_levels(0, 255)], {"k": 6, "lanes": 2}),
+    "centred bits": ("centred bits", lambda: [cut(i) for i in two_levels(0, 255)], {"k": 6}),
+    "levels, not centred": ("levels, not centred", lambda: [photo(26, 15, 1)], {"k": 5, "encoder": "baseline"}),
+    "fields of patches": ("fields", lambda: [photo(8, 8, 3, seed) for seed in range(6)], {"k": 3, "lanes": 3}),
     "strips, tiles, lanes": (
         "tiny-local",
         lambda: [photo(25, 17, 3, 1), photo(25, 17, 3, 2)],
-        {"steps": 9, "lanes": 2},
+        {"k": 9, "lanes": 2},
     ),
-    "sums of gradients": ("strong local", lambda: [photo(25, 17, 1)], {"steps": 4}),
-    "gradients of blocks": ("strong residual", lambda: [photo(25, 17, 3)], {"steps": 4}),
-    "residual, lanes": ("tiny-resnet", lambda: [photo(17, 9, 3)], {"steps": 3, "lanes": 2, "learning_rate": 900_000}),
+    "sums of gradients": ("strong local", lambda: [photo(25, 17, 1)], {"k": 4}),
+    "gradients of blocks": ("strong residual", lambda: [photo(25, 17, 3)], {"k": 4}),
+    "residual, lanes": ("tiny-resnet", lambda: [photo(17, 9, 3)], {"k": 3, "lanes": 2, "learning_rate": 900_000}),
 }
 
 
@@ -704,7 +704,7 @@ def test_kinds_modes_and_limits_are_the_code_s() -> None:
     codes = re.findall(r"^\| (\d) \| (?:grey|bilevel|RGB)", PAGE, re.M)
     assert set(map(int, codes)) == {*header._KINDS, header._LEVELS_FOLLOW}
     for text in (
-        f"K: varint, 1 .. {limits.MAX_STEPS};",
+        f"K: varint, 1 .. {limits.MAX_K};",
         f"1 .. {header.MAX_LEARNING_RATE};",
         f"lanes, 1 .. {header.MAX_LANES} |",
         f"images, 1 .. 2^{header.MAX_GROUP_IMAGES.bit_length() - 1} |",

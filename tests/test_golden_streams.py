@@ -88,7 +88,7 @@ def test_the_very_bytes_are_written(name: str, maker: ModuleType) -> None:
 
 def test_the_streams_use_all_of_the_format() -> None:
     headers = [group.header for name in STREAMS for group in model_coded(stream(name))]
-    assert {(header.encoder, header.steps > 0) for header in headers} == {
+    assert {(header.encoder, header.k > 0) for header in headers} == {
         ("rha", False),
         ("rha", True),
         ("baseline", False),
@@ -101,12 +101,12 @@ def test_the_streams_use_all_of_the_format() -> None:
     assert {None if header.kind is None else header.kind.mode for header in headers} == {None, "1", "L"}
     blocks = [header for header in headers if header.blocks]
     assert {header.size for header in blocks} >= {(30, 20), (1030, 2)}
-    assert {header.steps > 0 for header in blocks} == {False, True}
+    assert {header.k > 0 for header in blocks} == {False, True}
     assert any(header.count > 1 for header in blocks)
     models = {id_prefix: Zoo(DATA / "models").named(id_prefix)[0].name for id_prefix in {h.model for h in headers}}
     assert set(models.values()) == {"tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet"}
     residual = [header for header in blocks if models[header.model] == "tiny-resnet"]
-    assert {(header.encoder, header.steps > 0) for header in residual} == {
+    assert {(header.encoder, header.k > 0) for header in residual} == {
         ("rha", False),
         ("rha", True),
         ("baseline", False),

@@ -23,15 +23,15 @@ from bbcompress.bench.schedule import Schedule
 from bbcompress.cli import main
 from bbcompress.codecs.groups import decode_images
 from bbcompress.integrations.torch_data import pixels_tensor
-from bbcompress.limits import MAX_STEPS, READER_STEPS
+from bbcompress.limits import MAX_K, READER_K
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
 
 DATA = Path(__file__).resolve().parent / "data"
 DIGITS = DATA / "digits" / "binary"
-STEPS = READER_STEPS + 1
-LINE = f"K is {STEPS}, above the limit of {READER_STEPS} refinement steps"
+STEPS = READER_K + 1
+LINE = f"K is {STEPS}, above the limit of {READER_K} refinement steps"
 IN_PYTHON = f"{LINE}; max_steps={STEPS}, as of bbcompress.open, allows it"
 IN_A_COMMAND = f"{LINE}; --max-steps {STEPS} allows it"
 
@@ -73,7 +73,7 @@ def one_of_two_groups() -> dict[str, bbc.PixelImage]:
     """Put down set.bbc with a group within the limit behind one above it."""
     with pytest.warns(UserWarning, match=f"K is {STEPS}: "):
         bbc.write("set.bbc", digits(0, 3), k=STEPS)
-    bbc.add("set.bbc", digits(3, 5), k=READER_STEPS)
+    bbc.add("set.bbc", digits(3, 5), k=READER_K)
     return digits(0, 5)
 
 
@@ -98,7 +98,7 @@ def test_from_python(make: Callable[[], tuple[bytes, dict[str, bbc.PixelImage]]]
     with bbc.open("file.bbc", max_steps=STEPS) as opened:
         assert dict(opened.images()) == images
         assert opened.read(0) == next(iter(images.values()))
-    assert [listed.steps for listed in Reader(io.BytesIO(data)).entries()] == [STEPS] * len(images)
+    assert [listed.k for listed in Reader(io.BytesIO(data)).entries()] == [STEPS] * len(images)
     refused, dataset = bbc.ArchiveDataset("file.bbc"), bbc.ArchiveDataset("file.bbc", max_steps=STEPS)
     with pytest.raises(bbc.LimitError, match=re.escape(IN_PYTHON)):
         refused[0]
@@ -184,7 +184,7 @@ def test_what_is_not_read_is_not_said_to_be_damaged() -> None:
     assert {path.name: bbc.read_image(path) for path in Path("set").iterdir()} == digits(3, 5)
     result = run("decompress", "set.bbc", "--only", "[34].png", "-o", "some")
     assert (result.exit_code, lines(result)) == (0, [])
-    result = run("decompress", "set.bbc", "-o", "all", "--max-steps", str(MAX_STEPS))
+    result = run("decompress", "set.bbc", "-o", "all", "--max-steps", str(MAX_K))
     assert (result.exit_code, lines(result)) == (0, [])
     assert {path.name: bbc.read_image(path) for path in Path("all").iterdir()} == images
 
@@ -200,7 +200,7 @@ def test_a_damaged_group_beside_one_that_is_not_read() -> None:
 
 def test_what_is_written_above_the_limit_is_noted() -> None:
     note = f"K is {STEPS}: those who read it have to allow so many steps, by --max-steps {STEPS}, from Python by " + (
-        f"max_steps={STEPS}; without it the limit is {READER_STEPS}"
+        f"max_steps={STEPS}; without it the limit is {READER_K}"
     )
     image = local("middle-0")
     with pytest.warns(UserWarning, match=f"^{re.escape(note)}$"):
@@ -222,20 +222,20 @@ def test_what_is_written_above_the_limit_is_noted() -> None:
 def test_what_has_no_steps_is_not_noted() -> None:
     """A small image by itself is coded directly, and the fallback has none."""
     for image in (digits(0, 1)["0.png"], bbc.from_array(np.zeros((3, 4, 4), np.uint8))):
-        data, summary = Compressor(Options(steps=STEPS)).lone(image)
+        data, summary = Compressor(Options(k=STEPS)).lone(image)
         assert summary.notes == []
         assert np.array_equal(bbc.decompress(data, max_steps=0), image.pixels)
-    _, summary = Compressor(Options("tiny-local", READER_STEPS)).lone(local("small"))
+    _, summary = Compressor(Options("tiny-local", READER_K)).lone(local("small"))
     assert summary.notes == []
 
 
 def test_bench_measures_any_number() -> None:
     data = load_data([str(DIGITS)], None, "", 3)
     (row,) = measure(data, Schedule(("rha",), (STEPS,), "tiny-binary")).rows
-    assert row.steps == STEPS
+    assert row.k == STEPS
 
 
 def test_the_default_of_the_commands() -> None:
     for command in ("decompress", "test"):
         (option,) = (option for option in main.commands[command].params if option.name == "max_steps")
-        assert option.default == READER_STEPS
+        assert option.default == READER_K

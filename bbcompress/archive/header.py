@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bbcompress.errors import FormatError
 from bbcompress.images.kinds import BILEVEL, BINARY, COLOUR, GREY, Kind
-from bbcompress.limits import DEFAULT_LIMITS, MAX_SIDE, MAX_STEPS, Limits
+from bbcompress.limits import DEFAULT_LIMITS, MAX_K, MAX_SIDE, Limits
 from bbcompress.wire import ByteReader, varint
 
 MAX_LANES = 1024
@@ -22,12 +22,12 @@ LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4
 """Bytes of the model's id that a lone image and a group of an archive name."""
 
-_FALLBACK, _KIND, _BASELINE, _STEPS, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
+_FALLBACK, _KIND, _BASELINE, _K, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
 
 
 _LEARNING = _FALLBACK | _BLOCKS
 """Both together: the model learns; then there are no posteriors, and the flags of encoder, K and its rate are clear."""
-_NOT_LEARNING = _BASELINE | _STEPS | _RATE
+_NOT_LEARNING = _BASELINE | _K | _RATE
 
 
 def _allowed(flags: int) -> bool:
@@ -35,7 +35,7 @@ def _allowed(flags: int) -> bool:
         return not flags & _NOT_LEARNING
     if flags & _FALLBACK:
         return flags & ~_METADATA == _FALLBACK
-    return bool(flags & _STEPS) or not flags & _RATE
+    return bool(flags & _K) or not flags & _RATE
 
 
 GROUP_FLAGS = bytes(flags for flags in range(256) if _allowed(flags))
@@ -123,7 +123,7 @@ class GroupHeader:
         decoding gives just these.
     kind: None stands for the model's default (BINARY, GREY or COLOUR).
     encoder: "rha" or "baseline".
-    steps: K.
+    k: K, how many steps refine the posteriors.
     learning_rate: in units of 1e-6; None stands for the model's own.
     size: width and height in pixels; None stands for the size that the model is made for.
     lanes: interleaved ANS lanes, 1 .. 1024.
@@ -139,7 +139,7 @@ class GroupHeader:
     model: bytes = b""
     kind: Kind | None = None
     encoder: str = "rha"
-    steps: int = 0
+    k: int = 0
     learning_rate: int | None = None
     size: tuple[int, int] | None = None
     lanes: int = 1
@@ -165,16 +165,16 @@ class GroupHeader:
             raise FormatError("a group needs the id of its model")
         if self.encoder not in ("rha", "baseline"):
             raise FormatError(f"there is no encoder {self.encoder!r}")
-        _within("K", self.steps, 0, MAX_STEPS)
+        _within("K", self.k, 0, MAX_K)
         if self.learning_rate is not None:
             _within("the learning rate", self.learning_rate, 1, MAX_LEARNING_RATE)
-            if self.steps == 0:
+            if self.k == 0:
                 raise FormatError("a learning rate is given, but K is 0")
         if self.size is not None:
             check_size(self.size, limits)
         if self.learning is not None:
             self.learning.validate()
-            if not self.blocks or self.encoder != "rha" or self.steps:
+            if not self.blocks or self.encoder != "rha" or self.k:
                 raise FormatError("a model that learns codes blocks, without posteriors")
         if self.blocks:
             if (self.lanes, self.direct, self.batches) != (1, 0, ()):
@@ -251,7 +251,7 @@ class GroupHeader:
             _FALLBACK * (self.fallback or self.learning is not None)
             | _KIND * (self.kind is not None)
             | _BASELINE * (self.encoder == "baseline")
-            | _STEPS * (self.steps > 0)
+            | _K * (self.k > 0)
             | _RATE * (self.learning_rate is not None)
             | _SIZE * (self.size is not None)
             | _BLOCKS * self.blocks
@@ -263,8 +263,8 @@ class GroupHeader:
         parts = [self.model[:id_bytes]]
         if self.kind is not None:
             parts.append(encode_kind(self.kind))
-        if self.steps:
-            parts.append(varint(self.steps))
+        if self.k:
+            parts.append(varint(self.k))
         if self.learning_rate is not None:
             parts.append(varint(self.learning_rate))
         if self.size is not None:
@@ -291,9 +291,9 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
         return GroupHeader(fallback=True, has_metadata=has_metadata)
     model = reader.take(id_bytes)
     kind = decode_kind(reader) if flags & _KIND else None
-    steps, rate, size = 0, None, None
-    if flags & _STEPS:
-        steps = _positive(reader, MAX_STEPS, "K")
+    k, rate, size = 0, None, None
+    if flags & _K:
+        k = _positive(reader, MAX_K, "K")
     if flags & _RATE:
         rate = _positive(reader, MAX_LEARNING_RATE, "the learning rate")
     if flags & _SIZE:
@@ -306,7 +306,7 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
         model=model,
         kind=kind,
         encoder=encoder,
-        steps=steps,
+        k=k,
         learning_rate=rate,
         size=size,
         blocks=blocks,

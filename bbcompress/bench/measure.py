@@ -33,7 +33,7 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.images.kinds import kinds_of
 from bbcompress.images.read import read_image
-from bbcompress.limits import MAX_STEPS, Limits
+from bbcompress.limits import MAX_K, Limits
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
 from bbcompress.models.strips import Canvas, Strips
@@ -100,13 +100,13 @@ def measure(data: Data, schedule: Schedule, progress: Callable[[Row], None] | No
     rows: list[Row] = []
     with _kernels_compiled_at_once():
         bench.warm_up()
-        for repeat, (number, (encoder, steps)) in product(
-            range(schedule.repeats), enumerate(product(schedule.encoders, schedule.steps))
+        for repeat, (number, (encoder, k)) in product(
+            range(schedule.repeats), enumerate(product(schedule.encoders, schedule.k))
         ):
             if repeat:
                 rows[number] = bench.repeat(rows[number])
             else:
-                rows.append(bench.row(encoder, steps))
+                rows.append(bench.row(encoder, k))
             if progress is not None:
                 progress(rows[number])
     return Report(data, schedule, machine, rows)
@@ -118,13 +118,13 @@ class _Bench:
     def __init__(self, data: Data, schedule: Schedule) -> None:
         self._images, self._schedule = data.images, schedule
         self._subpixels = data.subpixels
-        self._compressor = Compressor(schedule.options(schedule.encoders[0], schedule.steps[0]))
+        self._compressor = Compressor(schedule.options(schedule.encoders[0], schedule.k[0]))
         self._models = Models(Zoo(schedule.model), NumpyBackend())
 
     def warm_up(self) -> None:
         """Load all models that fit the images and whatever coding with and without K steps needs."""
-        steps = [k for k in self._schedule.steps if k]
-        few = sorted({min(self._schedule.steps), *steps[:1]})
+        refined = [k for k in self._schedule.k if k]
+        few = sorted({min(self._schedule.k), *refined[:1]})
         for images in self._samples():
             for encoder, k in product(self._schedule.encoders, few):
                 with tempfile.TemporaryFile() as file:  # has no name that could be left behind
@@ -146,18 +146,18 @@ class _Bench:
                 sample.append((name, image))
         return iter(kinds.values())
 
-    def row(self, encoder: str, steps: int) -> Row:
+    def row(self, encoder: str, k: int) -> Row:
         """Measure one row. Raises BBCError where the images do not come back."""
         with tempfile.TemporaryFile() as file:
-            compress, decompress, summary = self._times(encoder, steps, file)
+            compress, decompress, summary = self._times(encoder, k, file)
             size = os.fstat(file.fileno()).st_size
             groups = self._describe_groups(file)
         return Row(
             encoder,
-            steps,
+            k,
             size,
             8 * size / self._subpixels,
-            self._net_rate(groups, encoder, steps),
+            self._net_rate(groups, encoder, k),
             (compress,),
             (decompress,),
             dict(sorted(summary.coders.items())),
@@ -168,7 +168,7 @@ class _Bench:
     def repeat(self, row: Row) -> Row:
         """The row with the times of another archive beside its own. Raises BBCError as `row`."""
         with tempfile.TemporaryFile() as file:
-            compress, decompress, _ = self._times(row.encoder, row.steps, file)
+            compress, decompress, _ = self._times(row.encoder, row.k, file)
         loads = [load for load in (row.load, _load_average()) if load is not None]
         return replace(
             row,
@@ -177,15 +177,15 @@ class _Bench:
             load=max(loads, default=None),
         )
 
-    def _times(self, encoder: str, steps: int, file: BinaryIO) -> tuple[float, float, Summary]:
+    def _times(self, encoder: str, k: int, file: BinaryIO) -> tuple[float, float, Summary]:
         """Seconds an image for an archive of all images and back, through an empty file."""
-        compress, summary = self._compress(self._images, encoder, steps, file)
-        decompress = self._read_back(self._images, f"{encoder}, K = {steps}", file)
+        compress, summary = self._compress(self._images, encoder, k, file)
+        decompress = self._read_back(self._images, f"{encoder}, K = {k}", file)
         return compress / len(self._images), decompress / len(self._images), summary
 
-    def _compress(self, images: NamedImages, encoder: str, steps: int, file: BinaryIO) -> tuple[float, Summary]:
+    def _compress(self, images: NamedImages, encoder: str, k: int, file: BinaryIO) -> tuple[float, Summary]:
         """Seconds that writing the archive took, and what was written."""
-        self._compressor.options = self._schedule.options(encoder, steps)
+        self._compressor.options = self._schedule.options(encoder, k)
         begin = time.perf_counter()
         summary = self._compressor.archive(images, file)
         file.flush()
@@ -200,7 +200,7 @@ class _Bench:
             same = list(reader.names) == [name for name, _ in images]
             for number, entry in enumerate(reader.groups):
                 begin = time.perf_counter()
-                decoded = decode_images(reader.read_group(number), self._models, Limits(steps=MAX_STEPS))
+                decoded = decode_images(reader.read_group(number), self._models, Limits(k=MAX_K))
                 seconds += time.perf_counter() - begin
                 same = same and decoded == [images[position][1] for position in entry.positions]
         except FormatError:
@@ -228,21 +228,21 @@ class _Bench:
                     "images": header.count,
                     "bytes": size,
                     "encoder": header.encoder,
-                    "K": header.steps,
-                    "learning_rate": rate / 1e6 if header.steps else None,
+                    "K": header.k,
+                    "learning_rate": rate / 1e6 if header.k else None,
                     **({} if header.blocks else {"direct": header.direct, "batches": list(header.batches)}),
                 }
             )
         return groups
 
-    def _net_rate(self, groups: list[dict[str, Any]], encoder: str, steps: int) -> float | None:
+    def _net_rate(self, groups: list[dict[str, Any]], encoder: str, k: int) -> float | None:
         """Net bits per sub-pixel, where one model coded all images and they are of one size."""
         ids = {group.get("id") for group in groups}
         if len(ids) > 1 or None in ids or len({image.pixels.shape for _, image in self._images}) > 1:
             return None
         vae = self._models.model(self._models.zoo.named(bytes.fromhex(groups[0]["id"]))[0])
-        rate = self._schedule.options(encoder, steps).coding.learning_rate or vae.weights.learning_rate
-        codec = BitsBack(vae, encoder, steps, rate)
+        rate = self._schedule.options(encoder, k).coding.learning_rate or vae.weights.learning_rate
+        codec = BitsBack(vae, encoder, k, rate)
         total = 0.0
         for x in _model_inputs(vae, [image for _, image in self._images]):
             for start in range(0, len(x), codec.compute_batch):  # bounds the memory

@@ -36,7 +36,7 @@ def plot(report: Report, kind: str) -> bytes:
                 y = [row.bpd for row in rows]
                 axes.plot(x, y, marker="o", markersize=4, label=encoder)
                 for row, place in zip(rows, zip(x, y, strict=True), strict=True):
-                    axes.annotate(f"K={row.steps}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+                    axes.annotate(f"K={row.k}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
             axes.set_xlabel(f"milliseconds an image to {direction}")
             axes.set_xlim(left=0)
             axes.grid(alpha=0.3)

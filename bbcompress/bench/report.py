@@ -53,7 +53,7 @@ class Row:
     """
 
     encoder: str
-    steps: int
+    k: int
     size: int
     bpd: float
     net_bpd: float | None
@@ -68,7 +68,7 @@ class Row:
         times = {"compress_seconds_per_image": self.compress, "decompress_seconds_per_image": self.decompress}
         return {
             "encoder": self.encoder,
-            "K": self.steps,
+            "K": self.k,
             "bytes": self.size,
             "bits_per_subpixel": self.bpd,
             **({} if self.net_bpd is None else {"net_bits_per_subpixel": self.net_bpd}),
@@ -91,14 +91,14 @@ class Report:
     machine: dict[str, Any]
     rows: list[Row]
 
-    def row(self, encoder: str, steps: int) -> Row | None:
+    def row(self, encoder: str, k: int) -> Row | None:
         """The row of an encoder and K, None where it was not measured."""
-        return next((row for row in self.rows if (row.encoder, row.steps) == (encoder, steps)), None)
+        return next((row for row in self.rows if (row.encoder, row.k) == (encoder, k)), None)
 
     def gain(self, encoder: str) -> float | None:
         """By which share of the file at K = 0 that of the largest K is smaller; None where one of them is missing."""
-        first, last = self.row(encoder, 0), self.row(encoder, max(self.schedule.steps))
-        return None if first is None or last is None or last.steps == 0 else 1 - last.size / first.size
+        first, last = self.row(encoder, 0), self.row(encoder, max(self.schedule.k))
+        return None if first is None or last is None or last.k == 0 else 1 - last.size / first.size
 
     def catching_up(self) -> tuple[Row, Row | None] | None:
         """The row of `rha` at K = 0 and the row of the smallest K with which `baseline` gives no larger file, None
@@ -107,7 +107,7 @@ class Report:
         if target is None or "baseline" not in self.schedule.encoders:
             return None
         reached = (row for row in self.rows if row.encoder == "baseline" and row.size <= target.size)
-        return target, min(reached, key=lambda row: row.steps, default=None)
+        return target, min(reached, key=lambda row: row.k, default=None)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -123,7 +123,7 @@ class Report:
             },
             "schedule": {
                 "encoders": list(schedule.encoders),
-                "K": list(schedule.steps),
+                "K": list(schedule.k),
                 "model": schedule.model,
                 "learning_rate": schedule.learning_rate,
                 "repeats": schedule.repeats,
@@ -135,7 +135,7 @@ class Report:
         }
         if (found := self.catching_up()) is not None:
             target, row = found
-            reached = None if row is None else {"K": row.steps, **_extra_times(target, row)}
+            reached = None if row is None else {"K": row.k, **_extra_times(target, row)}
             result["baseline_reaches_rha_at_K_0"] = reached
         return result
 
@@ -143,7 +143,7 @@ class Report:
 def format_row(row: Row) -> str:
     """A row as a line."""
     return (
-        f"{row.encoder}, K = {row.steps}: {row.size} bytes, {row.bpd:.4f} bits/dim, "
+        f"{row.encoder}, K = {row.k}: {row.size} bytes, {row.bpd:.4f} bits/dim, "
         f"{_milliseconds(row.compress)} ms an image to compress, {_milliseconds(row.decompress)} to decompress"
     )
 
@@ -163,7 +163,7 @@ def format_report(report: Report, width: int = 160) -> str:
             times = [f"{best} ({1000 * statistics.median(seconds):.3f})"
                      for best, seconds in zip(times, (row.compress, row.decompress), strict=True)]  # fmt: skip
         coders = ", ".join(f"{count} by {name}" for name, count in row.coders.items())
-        table.add_row(row.encoder, str(row.steps), str(row.size), f"{row.bpd:.4f}", *net, *times, coders)
+        table.add_row(row.encoder, str(row.k), str(row.size), f"{row.bpd:.4f}", *net, *times, coders)
     console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
@@ -174,7 +174,7 @@ def format_report(report: Report, width: int = 160) -> str:
 def format_findings(report: Report) -> list[str]:
     """What follows from the rows, and what a reader has to know of them, as lines."""
     lines = []
-    largest = max(report.schedule.steps)
+    largest = max(report.schedule.k)
     for encoder in report.schedule.encoders:
         gain = report.gain(encoder)
         if gain is not None:
@@ -187,7 +187,7 @@ def format_findings(report: Report) -> list[str]:
         else:
             extra = _extra_times(target, row)
             lines.append(
-                f"baseline reaches {size}, with K = {row.steps}: {extra['compress_extra']:+.1%} time to compress, "
+                f"baseline reaches {size}, with K = {row.k}: {extra['compress_extra']:+.1%} time to compress, "
                 f"{extra['decompress_extra']:+.1%} to decompress"
             )
     count = len(report.data.images)
@@ -207,7 +207,7 @@ def format_findings(report: Report) -> list[str]:
 
 def _images_alone(row: Row) -> int:
     """Images that were coded directly, without the row's encoder and K, as no other was in their group."""
-    asked = row.encoder, row.steps
+    asked = row.encoder, row.k
     return sum(
         group["images"] for group in row.groups if "encoder" in group and (group["encoder"], group["K"]) != asked
     )

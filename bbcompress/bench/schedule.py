@@ -1,4 +1,4 @@
-"""What is measured: which encoders, with which numbers of K steps, how often."""
+"""What is measured: which encoders, with which K, how often."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from itertools import product
 
 from bbcompress.errors import BBCError
-from bbcompress.limits import ENCODERS, MAX_STEPS
+from bbcompress.limits import ENCODERS, MAX_K
 from bbcompress.pipeline.options import Options
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is measured: each of `encoders` with each number of `steps` K, `repeats` times; the rest as in `Options`.
+    """What is measured: each of `encoders` with each K of `k`, `repeats` times; the rest as in `Options`.
 
     Raises:
         BBCError: a value is out of range.
     """
 
     encoders: tuple[str, ...] = ("baseline", "rha")
-    steps: tuple[int, ...] = tuple(range(11))
+    k: tuple[int, ...] = tuple(range(11))
     model: str | None = None
     learning_rate: float | None = None
     repeats: int = 1
@@ -28,15 +28,15 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise BBCError("the number of repeats must be at least 1")
-        for encoder, steps in product(self.encoders, self.steps):
-            self.options(encoder, steps)
+        for encoder, k in product(self.encoders, self.k):
+            self.options(encoder, k)
 
-    def options(self, encoder: str, steps: int) -> Options:
+    def options(self, encoder: str, k: int) -> Options:
         """How the archive of one row is compressed."""
-        return Options(self.model, steps, encoder, self.learning_rate, verify=False)
+        return Options(self.model, k, encoder, self.learning_rate, verify=False)
 
 
-def parse_steps(text: str) -> tuple[int, ...]:
+def parse_k(text: str) -> tuple[int, ...]:
     """The numbers of a list of numbers and ranges such as `0..10,20`, ascending, each once. Raises BBCError."""
     found: set[int] = set()
     for part in text.split(","):
@@ -47,8 +47,8 @@ def parse_steps(text: str) -> tuple[int, ...]:
         last = first if match[2] is None else int(match[2])
         if last < first:
             raise BBCError(f"-K {text}: the range {part.strip()} ends before it begins")
-        if last > MAX_STEPS:
-            raise BBCError(f"-K {text}: K must be 0 to {MAX_STEPS}")
+        if last > MAX_K:
+            raise BBCError(f"-K {text}: K must be 0 to {MAX_K}")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
 

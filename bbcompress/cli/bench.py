@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--data-dir", metavar="DIR", default="data", show_default=True, help="Where data sets lie.")
 @click.option("--images", metavar="N", type=click.IntRange(1),
               help="Take only the first N. [default: 1000 of a data set, else all]")  # fmt: skip
-@click.option("-K", "--steps", metavar="LIST", default="0..10", show_default=True,
+@click.option("-K", "--steps", "k", metavar="LIST", default="0..10", show_default=True,
               help="Numbers and ranges of refinement steps, such as 0,1,5 or 0..10,20.")  # fmt: skip
 @click.option("--encoders", metavar="LIST", default="baseline,rha", show_default=True, help="Of rha and baseline.")
 @model_option
@@ -41,7 +41,7 @@ def bench(
     data: str | None,
     data_dir: str,
     images: int | None,
-    steps: str,
+    k: str,
     encoders: str,
     model: str | None,
     lr: float | None,
@@ -59,9 +59,9 @@ def bench(
     from bbcompress.bench.measure import load_data, measure
     from bbcompress.bench.outputs import check_targets, write
     from bbcompress.bench.report import format_report
-    from bbcompress.bench.schedule import Schedule, parse_encoders, parse_steps
+    from bbcompress.bench.schedule import Schedule, parse_encoders, parse_k
 
-    schedule = Schedule(parse_encoders(encoders), parse_steps(steps), model, lr, repeat)
+    schedule = Schedule(parse_encoders(encoders), parse_k(k), model, lr, repeat)
     check_targets(json_file, plots, force)
     set_up_notices(quiet)
     outputs = [*([] if json_file is None else [json_file]), *plots]

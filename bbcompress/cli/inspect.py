@@ -64,10 +64,10 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
         if as_json:
             width, height = entry.size or (None, None)
             rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
-                         "coder": entry.coder, "K": entry.steps, "time": time})  # fmt: skip
+                         "coder": entry.coder, "K": entry.k, "time": time})  # fmt: skip
             continue
         name = f"(image {position})" if entry.name is None else entry.name
-        coder = f"{entry.coder or '(damaged)'}{f', K = {entry.steps}' if entry.steps else ''}"
+        coder = f"{entry.coder or '(damaged)'}{f', K = {entry.k}' if entry.k else ''}"
         say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
     return rows
 

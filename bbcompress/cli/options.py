@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.errors import BBCError
-from bbcompress.limits import DEFAULT_STEPS, ENCODERS, MAX_PIXELS, MAX_STEPS, READER_STEPS
+from bbcompress.limits import DEFAULT_K, ENCODERS, MAX_K, MAX_PIXELS, READER_K
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -89,7 +89,7 @@ remove_option = click.option("--rm/--keep", " /-k", "remove", default=False,
                               "it. [default: keep]")  # fmt: skip
 max_pixels_option = click.option("--max-pixels", metavar="N", type=click.IntRange(1), default=MAX_PIXELS,
                                   show_default=True, help="Refuse images of more pixels.")  # fmt: skip
-max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(0), default=READER_STEPS,
+max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(0), default=READER_K,
                                  show_default=True,
                                  help="Refuse images of more refinement steps, which take time.")  # fmt: skip
 only_option = click.option("--only", metavar="PATTERN", multiple=True,
@@ -101,7 +101,7 @@ skip_option = click.option("--skip-unreadable/--no-skip-unreadable", "skip", def
 
 _CODING_OPTIONS = (
     model_option,
-    click.option("-K", "--steps", type=click.IntRange(0, MAX_STEPS), default=DEFAULT_STEPS, show_default=True,
+    click.option("-K", "--steps", "k", type=click.IntRange(0, MAX_K), default=DEFAULT_K, show_default=True,
                  help="Refinement steps of the posterior: smaller and slower."),
     click.option("--encoder", type=click.Choice(ENCODERS), default=ENCODERS[0], show_default=True,
                  help="Which of a model's encoders."),

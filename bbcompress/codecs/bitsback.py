@@ -24,14 +24,14 @@ class BitsBack:
 
     Attributes:
         encoder: whose posterior is used.
-        steps: K.
+        k: K, how many steps refine the posterior.
         learning_rate: of the K steps, in units of 1e-6.
         compute_batch: how many strips go through the encoder at once; a choice of speed that changes no number.
     """
 
     model: Model
     encoder: str
-    steps: int
+    k: int
     learning_rate: int
     compute_batch: int = 128
 
@@ -59,7 +59,7 @@ class BitsBack:
     def posterior(self, x: Strips) -> NormalPosterior:
         """q(z|x) of images x, K steps from the encoder's output."""
         parts = [
-            refine(self.model, x[start : start + self.compute_batch], self.encoder, self.steps, self.learning_rate)
+            refine(self.model, x[start : start + self.compute_batch], self.encoder, self.k, self.learning_rate)
             for start in range(0, len(x), self.compute_batch)
         ]
         mu, sigma = np.concatenate([q.mu for q in parts]), np.concatenate([q.sigma for q in parts])

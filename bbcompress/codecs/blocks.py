@@ -93,7 +93,7 @@ def encode_blocks(
     header = replace(header, size=(width, height), blocks=True, direct=0)
     blocks = list(blocks_of(height, width, tile))
     if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
-        header = replace(header, encoder="rha", steps=0, learning_rate=None)
+        header = replace(header, encoder="rha", k=0, learning_rate=None)
     codec = codec_of(vae, header, settings.compute_batch)
 
     def encode(block: Block) -> bytes:
@@ -204,7 +204,7 @@ def message_of(data: bytes, lanes: int) -> Message:
 def codec_of(vae: Model, header: GroupHeader, compute_batch: int) -> BitsBack:
     """The codec that a header names."""
     rate = header.learning_rate or vae.weights.learning_rate
-    return BitsBack(vae, header.encoder, header.steps, rate, compute_batch)
+    return BitsBack(vae, header.encoder, header.k, rate, compute_batch)
 
 
 def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:

@@ -138,7 +138,7 @@ class ByModel:
     @property
     def cost(self) -> int:
         """Each of K steps goes through the decoder forward and back."""
-        return 1 + self.settings.steps
+        return 1 + self.settings.k
 
     def may_win(self, images: Sequence[PixelImage], size: int) -> bool:
         """Nobody knows before."""

@@ -73,14 +73,14 @@ def _encode_pixels(
     direct: int,
 ) -> Group:
     weights = vae.weights
-    steps, rate = settings.steps, settings.learning_rate
+    k, rate = settings.k, settings.learning_rate
     header = GroupHeader(
         count=len(images),
         model=weights.id[:GROUP_ID_BYTES],
         kind=None if kind == Kind.default(weights.channels, weights.levels) else kind,
         encoder=settings.encoder,
-        steps=steps,
-        learning_rate=None if steps == 0 or rate in (None, weights.learning_rate) else rate,
+        k=k,
+        learning_rate=None if k == 0 or rate in (None, weights.learning_rate) else rate,
         direct=len(images),
     )
     if settings.learn is not False and can_learn(vae):
@@ -96,7 +96,7 @@ def _encode_pixels(
             return encode_mixed(vae, weights, arrays, header, settings, progress, direct)
         return encode_blocks(vae, weights, arrays, header, settings, progress)
     if len(images) == 1:  # coded directly, without an encoder
-        header = replace(header, encoder="rha", steps=0, learning_rate=None)
+        header = replace(header, encoder="rha", k=0, learning_rate=None)
     pixels = np.stack([kind.pixels(image) for image in images])
     lanes = 1 if len(images) == 1 else lanes_for(weights, pixels.size)  # a lone image's header has no room for lanes
     x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
@@ -144,12 +144,12 @@ def decode_images(
         FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
         is above the limit.
     """
-    steps = group.header.steps
-    if steps > limits.steps:
+    k = group.header.k
+    if k > limits.k:
         raise LimitError(
-            f"K is {steps}, above the limit of {limits.steps} refinement steps",
-            python=f"max_steps={steps}, as of bbcompress.open, allows it",
-            command=f"--max-steps {steps} allows it",
+            f"K is {k}, above the limit of {limits.k} refinement steps",
+            python=f"max_steps={k}, as of bbcompress.open, allows it",
+            command=f"--max-steps {k} allows it",
         )
     if group.header.fallback:
         items = group.items

@@ -182,10 +182,10 @@ def encode_learned(
     sizes = [(image.shape[0], image.shape[1]) for image in images]
     same = len(set(sizes)) == 1
     header = replace(
-        header, size=sizes[0][::-1] if same else None, blocks=True, encoder="rha", steps=0, learning_rate=None, direct=0
+        header, size=sizes[0][::-1] if same else None, blocks=True, encoder="rha", k=0, learning_rate=None, direct=0
     )
     listed = b"" if same else encode_sizes([(width, height) for height, width in sizes])
-    codec = codec_of(vae, replace(header, encoder=settings.encoder, steps=settings.steps), settings.compute_batch)
+    codec = codec_of(vae, replace(header, encoder=settings.encoder, k=settings.k), settings.compute_batch)
     grid, context = CoarseBins(weights.direct_bits), context_of(weights, header) + listed
 
     def encode(part: _Part, parameters: Parameters) -> tuple[int, bytes]:

@@ -144,7 +144,7 @@ def arrange(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) 
     """
     poor: list[int] = []
     tiny = [number for number, image in enumerate(images) if image.size <= vae.weights.searched_subpixels]
-    if tiny and not settings.steps:
+    if tiny and not settings.k:
         sample = tiny[:: max(1, len(tiny) // SAMPLE)]
         poor, gain = _shorter_directly(vae, images, sample, settings)
         if gain > LEAST_GAIN:

@@ -31,25 +31,25 @@ from bbcompress.models.strips import Strips
 _NOISE_BITS = QUANTILE_BITS - 1
 
 
-def refine(vae: Model, x: Strips, encoder: str, steps: int, learning_rate: int) -> NormalPosterior:
+def refine(vae: Model, x: Strips, encoder: str, k: int, learning_rate: int) -> NormalPosterior:
     """q(z|x) of images x after K Adam steps up the ELBO from the encoder's output.
 
     Args:
-        steps: K, 0 for the encoder's own posterior.
+        k: K, 0 for the encoder's own posterior.
         learning_rate: in units of 1e-6.
     """
-    (last,) = deque(refinements(vae, x, encoder, steps, learning_rate), maxlen=1)
+    (last,) = deque(refinements(vae, x, encoder, k, learning_rate), maxlen=1)
     return posterior_of(vae, *last)
 
 
-def refinements(vae: Model, x: Strips, encoder: str, steps: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
+def refinements(vae: Model, x: Strips, encoder: str, k: int, learning_rate: int) -> Iterator[tuple[Array, Array]]:
     """(mu, rho), float64 (rows, Z) both, of q(z|x) after 0, 1, ..., K steps; sigma = softplus(rho)."""
     backend = vae.backend
     prepared = vae.prepare(x)
     mu, rho = vae.encode(prepared, encoder)
     yield mu, rho
     adam_mu, adam_rho = Adam(learning_rate, mu, backend), Adam(learning_rate, rho, backend)
-    for step in range(1, steps + 1):
+    for step in range(1, k + 1):
         epsilon = backend.asarray(noise(step, vae.weights.latents))
         index = _rho_index(rho, backend)
         sigma = backend.floats(backend.lookup("softplus", index)) * 2.0**-VALUE_BITS

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 class CodingSettings:
     """How images are coded.
 
-    steps: K. learning_rate: of the K steps, in units of 1e-6, None for the model's own. learn: whether models that can
-    learn from the images do, None where that makes them smaller.
+    k: K, how many steps refine the posteriors. learning_rate: of the K steps, in units of 1e-6, None for the model's
+    own. learn: whether models that can learn from the images do, None where that makes them smaller.
     """
 
     encoder: str = "rha"
-    steps: int = 0
+    k: int = 0
     learning_rate: int | None = None
     compute_batch: int = 128
     learn: bool | None = False

@@ -18,7 +18,6 @@ from bbcompress.errors import FormatError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import bare_pillow, check_mode, from_pillow, info_of, texts_of, transparency_of
-from bbcompress.limits import DEFAULT_STEPS
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, Summary
 from bbcompress.pipeline.reader import Reader
@@ -26,7 +25,7 @@ from bbcompress.pipeline.reader import Reader
 _METADATA = ("icc_profile", "exif", "xmp", "dpi", "comment")
 """Options of `save` that stand for what `info` says."""
 
-_OPTIONS = tuple(field.name for field in fields(Options) if field.name not in ("steps", "binary"))
+_OPTIONS = tuple(field.name for field in fields(Options) if field.name != "binary")
 
 
 def register_pillow() -> None:
@@ -125,7 +124,7 @@ class BBCImageFile(ImageFile.ImageFile):
 def save(image: Image.Image, file: IO[bytes], name: str | bytes = "") -> None:
     """The file of one image, of several frames the current one.
 
-    Options of Pillow's `save`: `k` (0), and those of `Options` by their names, such as `model` and `encoder`;
+    Options of Pillow's `save`: those of `Options` by their names, such as `k`, `model` and `encoder`;
     `icc_profile`, `exif`, `xmp`, `dpi` and `comment` in place of what `info` says, None for none.
     """
     given = image.encoderinfo
@@ -154,7 +153,7 @@ def _frames(image: Image.Image) -> Iterator[Image.Image]:
 
 def _compressor(given: Mapping[str, Any]) -> Compressor:
     options = {name: given[name] for name in _OPTIONS if name in given}
-    return Compressor(Options.of(given.get("k", DEFAULT_STEPS), options))
+    return Compressor(Options(**options))
 
 
 def _taken(image: Image.Image, given: Mapping[str, Any]) -> PixelImage:

@@ -18,7 +18,7 @@ from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import to_pillow
-from bbcompress.limits import MAX_PIXELS, READER_STEPS
+from bbcompress.limits import MAX_PIXELS, READER_K
 
 
 @arguments.checked_class
@@ -37,7 +37,7 @@ class ArchiveDataset(Dataset[Any]):
         model: str | Path | None = None,
         device: str = "cpu",
         max_pixels: int = MAX_PIXELS,
-        max_steps: int = READER_STEPS,
+        max_steps: int = READER_K,
     ) -> None:
         """transform: what makes an item of an image of Pillow, as for torchvision's data sets; None gives the pixels
         as a tensor (samples, height, width) of bool, uint8 or uint16, of palette images the indices.

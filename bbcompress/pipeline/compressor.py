@@ -21,7 +21,7 @@ from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.image import PixelImage, binary_view
-from bbcompress.limits import READER_STEPS, Limits
+from bbcompress.limits import READER_K, Limits
 from bbcompress.models.cache import Models
 from bbcompress.pipeline.options import Item, Options, Summary, is_fallback, open_models
 from bbcompress.pipeline.reader import Reader
@@ -50,7 +50,7 @@ class Compressor:
         Raises ModelError if the chosen model does not exist, BBCError for a bad device."""
         self.options = options or Options()
         self._models = models or open_models(self.options.model, self.options.device)
-        self._limits = Limits(self.options.max_pixels, self.options.steps)
+        self._limits = Limits(self.options.max_pixels, self.options.k)
 
     def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
         """The file of one image. Raises ImageError where nothing can keep it exactly."""
@@ -64,7 +64,7 @@ class Compressor:
         summary = Summary(size=len(data))
         summary.count(coded, image.samples)
         self._note_of_model(summary, int(not fit.entries))
-        _note_of_steps(summary, coded.group.header.steps)
+        _note_of_k(summary, coded.group.header.k)
         return data, summary
 
     def reader(self, file: BinaryIO) -> Reader:
@@ -126,7 +126,7 @@ class Compressor:
     ) -> Summary:
         summary = Summary()
         sent: deque[_Sent] = deque()
-        unfit = steps = 0
+        unfit = k = 0
 
         def tasks() -> Iterator[tuple[list[PixelImage], Fit]]:
             for fit, group in self._groups(images):
@@ -140,14 +140,14 @@ class Compressor:
                 for coded in parts:
                     part, group = waited.part(coded.indices), coded.group
                     writer.add_group(group, part.names, part.positions, part.times)
-                    steps = max(steps, group.header.steps)
+                    k = max(k, group.header.k)
                     summary.count(coded, sum(part.subpixels))
                 unfit += 0 if waited.fits else len(waited.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
         writer.close()
         self._note_of_model(summary, unfit)
-        _note_of_steps(summary, steps)
+        _note_of_k(summary, k)
         return summary
 
     def _note_of_model(self, summary: Summary, unfit: int) -> None:
@@ -220,7 +220,7 @@ class Compressor:
     ) -> Coded:
         """The smallest group of the images, verified: `decode`, if not that of groups, has given them again."""
         passes = Passes(images, progress)
-        cost = 1 + self.options.steps * bool(fit.entries)
+        cost = 1 + self.options.k * bool(fit.entries)
         if self.options.verify:
             passes.plan(cost)
         coded = choose(images, fit, self._models, self.options.coding, passes)
@@ -233,12 +233,12 @@ class Compressor:
         return decode_images(group, self._models, self._limits, progress)
 
 
-def _note_of_steps(summary: Summary, steps: int) -> None:
+def _note_of_k(summary: Summary, k: int) -> None:
     """Say where K, or the largest of several, is above what readers take by themselves."""
-    if steps > READER_STEPS:
+    if k > READER_K:
         summary.notes.append(
-            f"K is {steps}: those who read it have to allow so many steps, by --max-steps {steps}, from Python by "
-            f"max_steps={steps}; without it the limit is {READER_STEPS}"
+            f"K is {k}: those who read it have to allow so many steps, by --max-steps {k}, from Python by "
+            f"max_steps={k}; without it the limit is {READER_K}"
         )
 
 

@@ -26,7 +26,7 @@ class ListEntry:
         not installed could tell, or where the group is damaged.
     coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`;
         None where the group is damaged.
-    steps: K of its group; 0 where there are none.
+    k: K of its group; 0 where there are none.
     time: when it was modified, in seconds since 1970; None if the file does not say.
     """
 
@@ -34,7 +34,7 @@ class ListEntry:
     size: tuple[int, int] | None
     mode: str | None
     coder: str | None
-    steps: int
+    k: int
     time: int | None
 
 

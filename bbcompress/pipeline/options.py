@@ -17,7 +17,7 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import DEFAULT_STEPS, ENCODERS, MAX_PIXELS, MAX_STEPS
+from bbcompress.limits import DEFAULT_K, ENCODERS, MAX_K, MAX_PIXELS
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
 
@@ -28,7 +28,7 @@ class Options:
     """How to compress.
 
     model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
-    steps: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
+    k: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
     inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
     the model's own. learn: whether models that can learn from the images while they code them do so; None where that
     makes them smaller. solid: learn from up to 2^24 pixels of an archive in a row, not 2^23; so many have to be decoded
@@ -42,7 +42,7 @@ class Options:
     """
 
     model: str | Path | None = None
-    steps: int = DEFAULT_STEPS
+    k: int = DEFAULT_K
     encoder: str = "rha"
     learning_rate: float | None = None
     learn: bool | None = None
@@ -55,7 +55,7 @@ class Options:
 
     def __post_init__(self) -> None:
         taken: dict[str, object] = {
-            "steps": arguments.integer("K", self.steps, 0, MAX_STEPS),
+            "k": arguments.integer("K", self.k, 0, MAX_K),
             "solid": arguments.flag("solid", self.solid),
             "binary": arguments.flag("binary", self.binary),
             "verify": arguments.flag("verify", self.verify),
@@ -75,23 +75,23 @@ class Options:
 
     @staticmethod
     def of(k: object, given: Mapping[str, Any], others: Sequence[str] = ()) -> Options:
-        """The options that functions of Python take: `k` is `steps`. Raises BBCError, also for names that are none.
+        """The options that functions of Python take. Raises BBCError, also for names that are none.
 
         others: arguments of the function that are no options, to be named where a name is none.
         """
-        names = [field.name for field in fields(Options) if field.name != "steps"]
+        names = [field.name for field in fields(Options) if field.name != "k"]
         arguments.options(given, ["k", *others, *names])
-        return Options(steps=k, **given)  # type: ignore[arg-type]
+        return Options(k=k, **given)  # type: ignore[arg-type]
 
     @property
     def coding(self) -> CodingSettings:
         """What the codecs need to know."""
         rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
-        return CodingSettings(self.encoder, self.steps, rate, learn=self.learn)
+        return CodingSettings(self.encoder, self.k, rate, learn=self.learn)
 
 
 class OptionKeywords(TypedDict, total=False):
-    """The keyword arguments of functions of Python that have them besides `k`: the fields of `Options` but `steps`."""
+    """The keyword arguments of functions of Python that have them besides `k`: the other fields of `Options`."""
 
     model: str | Path | None
     encoder: str

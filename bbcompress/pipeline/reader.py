@@ -322,7 +322,7 @@ class Reader:
             group, header = self._group(0), self._group(0).header
             (image_info,) = stored_info([group.payload]) if header.fallback else [coded_info(header, self._models.zoo)]
             coder = stored_by(group.payload) if header.fallback else self.model_name(header)
-            yield ListEntry(None, *image_info, coder, header.steps, None)
+            yield ListEntry(None, *image_info, coder, header.k, None)
             return
         groups: dict[int, tuple[list[str] | str | None, int, list[ImageInfo] | ImageInfo]] = {}
         names, times = self.archive.names, self.archive.times
@@ -330,10 +330,10 @@ class Reader:
             number, index = self.archive.locate(position)
             if number not in groups:
                 groups[number] = self._group_info(self.archive, number)
-            coders, steps, info = groups[number]
+            coders, k, info = groups[number]
             its_coder = coders[index] if isinstance(coders, list) else coders
             size, mode = info[index] if isinstance(info, list) else info
-            yield ListEntry(names[position], size, mode, its_coder, steps, times[position])
+            yield ListEntry(names[position], size, mode, its_coder, k, times[position])
 
     def _group_info(
         self, archive: ArchiveReader, number: int
@@ -342,11 +342,11 @@ class Reader:
         try:
             header = archive.read_header(number)
             if not header.fallback and not header.is_mixed:
-                return self.model_name(header), header.steps, coded_info(header, self._models.zoo)
+                return self.model_name(header), header.k, coded_info(header, self._models.zoo)
             group = archive.read_group(number)
             if header.is_mixed:
                 looks = mixed_info(group, self._models.zoo, self._limits)
-                return self.model_name(header), header.steps, looks
+                return self.model_name(header), header.k, looks
             items = group.items
             return list(map(stored_by, items)), 0, stored_info(items)
         except FormatError:
@@ -403,7 +403,7 @@ class Reader:
         if header.fallback:
             items = group.items
             return {**description, "stored": dict(sorted(Counter(map(item_codec, items)).items()))}
-        coding: dict[str, Any] = {"encoder": header.encoder, "K": header.steps}
+        coding: dict[str, Any] = {"encoder": header.encoder, "K": header.k}
         if header.learning is not None:
             coding = {"learning": asdict(header.learning)}
         if header.blocks:

@@ -54,7 +54,7 @@ def content(data: bytes) -> Any:
 
 
 def small_archive() -> bytes:
-    header = replace(GROUP, kind=Kind("L", (3, 200)), steps=4, learning_rate=5000, size=(28, 28))
+    header = replace(GROUP, kind=Kind("L", (3, 200)), k=4, learning_rate=5000, size=(28, 28))
     return write(
         (header, b"payload", [f"{n}.png" for n in (0, 2, 4, 6, 7)], [0, 2, 4, 6, 7]),
         (GroupHeader(count=3, fallback=True), join_items([b"a", b"", b"cc"]), ["x", "y/z", "é"], [5, 1, 3]),
@@ -66,7 +66,7 @@ def small_archive() -> bytes:
     [
         (LONE, b"message"),
         (LONE, b""),
-        (replace(LONE, steps=4, size=(3, 4)), b"m"),
+        (replace(LONE, k=4, size=(3, 4)), b"m"),
         (FALLBACK, b"item"),
         (FALLBACK, b""),
     ],
@@ -85,7 +85,7 @@ def test_lone_round_trip(header: GroupHeader, payload: bytes) -> None:
 
 def test_lone_overhead() -> None:
     assert build_lone(Group(LONE, b"message")) == b"\xbb\xc1\x00abcmessage"
-    costly = replace(LONE, kind=Kind("L", (3, 200)), encoder="baseline", steps=1000)
+    costly = replace(LONE, kind=Kind("L", (3, 200)), encoder="baseline", k=1000)
     assert len(build_lone(Group(costly, b""))) <= 14
     assert len(build_lone(Group.of_items([b""]))) == 7
 
@@ -475,7 +475,7 @@ def test_times_come_back_by_position() -> None:
 
 def test_a_file_without_times_is_as_it_was() -> None:
     assert small_archive() == write(
-        (replace(GROUP, kind=Kind("L", (3, 200)), steps=4, learning_rate=5000, size=(28, 28)), b"payload",
+        (replace(GROUP, kind=Kind("L", (3, 200)), k=4, learning_rate=5000, size=(28, 28)), b"payload",
          [f"{n}.png" for n in (0, 2, 4, 6, 7)], [0, 2, 4, 6, 7], None),
         (GroupHeader(count=3, fallback=True), join_items([b"a", b"", b"cc"]), ["x", "y/z", "é"], [5, 1, 3], None),
     )  # fmt: skip

@@ -30,8 +30,8 @@ shared: dict[str, Any] = {
 @st.composite
 def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
     values: dict[str, Any] = {name: draw(values) for name, values in shared.items()}
-    steps = draw(st.sampled_from([0, 1, 4, 127, 128, 1000]))
-    rate = draw(st.none() | st.integers(1, 1_000_000)) if steps else None
+    k = draw(st.sampled_from([0, 1, 4, 127, 128, 1000]))
+    rate = draw(st.none() | st.integers(1, 1_000_000)) if k else None
     blocks = draw(st.booleans()) if values["size"] is not None else False
     direct = 1 if lone else draw(st.integers(0, 100))
     batches = () if lone else tuple(draw(st.lists(st.integers(1, 1000), min_size=not direct, max_size=9)))
@@ -42,7 +42,7 @@ def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
         count=count,
         blocks=blocks,
         model=draw(st.binary(min_size=3 if lone else 4, max_size=3 if lone else 4)),
-        steps=steps,
+        k=k,
         learning_rate=rate,
         lanes=1 if lone or blocks else draw(st.integers(1, 1024)),
         direct=direct,
@@ -90,9 +90,9 @@ def test_a_search_knows_groups_by_all_flags_that_they_may_begin_with() -> None:
             with suppress(FormatError):  # only blocks learn
                 learning = replace(blocks, kind=kind, learning=Learning(1, 1))
                 headers += [learning] if learning.encode_group() else []
-            for steps, rate in ((0, None), (1, None), (1, 1)):
+            for k, rate in ((0, None), (1, None), (1, 1)):
                 for encoder in ("rha", "baseline"):
-                    headers.append(replace(blocks, kind=kind, encoder=encoder, steps=steps, learning_rate=rate))
+                    headers.append(replace(blocks, kind=kind, encoder=encoder, k=k, learning_rate=rate))
     every = [replace(header, has_metadata=has) for header in headers for has in (False, True)]
     assert sorted({header.encode_group()[0] for header in every}) == list(GROUP_FLAGS)
 
@@ -124,9 +124,9 @@ GROUP = GroupHeader(model=b"abcd", count=5, direct=2, batches=(1, 2))
 
 def test_defaults_cost_a_flag_byte_and_the_id() -> None:
     assert LONE.encode_lone() == b"\x00abc"
-    assert replace(LONE, steps=4).encode_lone() == b"\x10abc\x04"
+    assert replace(LONE, k=4).encode_lone() == b"\x10abc\x04"
     assert GROUP.encode_group() == b"\x00abcd\x05\x01\x02\x01\x02"
-    everything = replace(LONE, kind=Kind("L", (1, 9)), encoder="baseline", steps=10, learning_rate=128, size=(28, 300))
+    everything = replace(LONE, kind=Kind("L", (1, 9)), encoder="baseline", k=10, learning_rate=128, size=(28, 300))
     assert everything.encode_lone().hex() == "7c" + b"abc".hex() + "020109" + "0a" + "8001" + "1c" + "ac02"
 
 
@@ -137,11 +137,11 @@ def test_defaults_cost_a_flag_byte_and_the_id() -> None:
         {"count": (1 << 20) + 1, "direct": (1 << 20) + 1, "batches": ()},
         {"model": b""},
         {"encoder": "other"},
-        {"steps": 1001},
-        {"steps": -1},
+        {"k": 1001},
+        {"k": -1},
         {"learning_rate": 5000},
-        {"steps": 1, "learning_rate": 0},
-        {"steps": 1, "learning_rate": 1_000_001},
+        {"k": 1, "learning_rate": 0},
+        {"k": 1, "learning_rate": 1_000_001},
         {"size": (0, 1)},
         {"size": (1, (1 << 24) + 1)},
         {"size": (1 << 15, 1 << 14)},
@@ -219,9 +219,7 @@ def test_refused_on_reading(data: bytes) -> None:
 def test_a_group_of_blocks_has_no_layout() -> None:
     blocks = replace(GROUP, blocks=True, size=(300, 7), direct=0, batches=())
     assert blocks.encode_group() == b"\x60abcd\xac\x02\x07\x05"
-    assert replace(blocks, kind=COLOUR, steps=3, encoder="baseline").encode_group() == (
-        b"\x6eabcd\x04\x03\xac\x02\x07\x05"
-    )
+    assert replace(blocks, kind=COLOUR, k=3, encoder="baseline").encode_group() == (b"\x6eabcd\x04\x03\xac\x02\x07\x05")
     lone = replace(blocks, model=b"abc", count=1)
     assert lone.encode_lone() == b"\xc0abc\xac\x02\x07"
     assert GroupHeader.decode_lone(ByteReader(lone.encode_lone())) == lone

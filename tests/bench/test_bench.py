@@ -25,7 +25,7 @@ from bbcompress.bench import measure as bench
 from bbcompress.bench.measure import load_data, measure
 from bbcompress.bench.plot import plot
 from bbcompress.bench.report import NET_SAMPLES, Data, Report, Row, format_findings, format_report, format_row
-from bbcompress.bench.schedule import Schedule, parse_encoders, parse_steps
+from bbcompress.bench.schedule import Schedule, parse_encoders, parse_k
 from bbcompress.cli import main
 from bbcompress.codecs.fallback.items import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
@@ -33,7 +33,7 @@ from bbcompress.coder import kernel_cache
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
-from bbcompress.limits import MAX_STEPS
+from bbcompress.limits import MAX_K
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.sources import find_images
@@ -101,14 +101,14 @@ def archive_size(images: Any, options: Options) -> int:
     ],
 )
 def test_steps(text: str, steps: Any) -> None:
-    assert parse_steps(text) == tuple(steps)
+    assert parse_k(text) == tuple(steps)
 
 
-@given(st.lists(st.tuples(st.integers(0, MAX_STEPS), st.integers(0, 30)), min_size=1, max_size=5))
+@given(st.lists(st.tuples(st.integers(0, MAX_K), st.integers(0, 30)), min_size=1, max_size=5))
 def test_steps_of_any_ranges(ranges: list[tuple[int, int]]) -> None:
-    pairs = [(first, min(first + more, MAX_STEPS)) for first, more in ranges]
+    pairs = [(first, min(first + more, MAX_K)) for first, more in ranges]
     text = ",".join(f"{first}..{last}" if last > first else str(first) for first, last in pairs)
-    assert parse_steps(text) == tuple(sorted({k for first, last in pairs for k in range(first, last + 1)}))
+    assert parse_k(text) == tuple(sorted({k for first, last in pairs for k in range(first, last + 1)}))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_encoders() -> None:
 
 def test_schedules_are_checked() -> None:
     bad: dict[str, Any]
-    for bad in ({"repeats": 0}, {"learning_rate": 2.0}, {"steps": (MAX_STEPS + 1,)}, {"encoders": ("none",)}):
+    for bad in ({"repeats": 0}, {"learning_rate": 2.0}, {"k": (MAX_K + 1,)}, {"encoders": ("none",)}):
         with pytest.raises(BBCError):
             Schedule(**bad)
 
@@ -204,7 +204,7 @@ def test_sizes_are_those_of_files(description: dict[str, Any]) -> None:
     images = [(name, read_image(path)) for name, path, _ in find_images([str(DIGITS)])[:IMAGES]]
     assert [(row["encoder"], row["K"]) for row in description["results"]] == ROWS
     for row in description["results"]:
-        options = Options(encoder=row["encoder"], steps=row["K"], learning_rate=0.01)
+        options = Options(encoder=row["encoder"], k=row["K"], learning_rate=0.01)
         assert row["bytes"] == archive_size(images, options)
         assert row["bits_per_subpixel"] == 8 * row["bytes"] / (784 * IMAGES)
     assert len({row["bytes"] for row in description["results"]}) > 2  # the options do matter
@@ -302,12 +302,12 @@ def test_progress_and_kernels_compiled_before() -> None:
         seen.append(row)
         limits.append(kernel_cache.MAX_INTERPRETED)
 
-    report = measure(digits(3), Schedule(steps=(0, 1)), watch)
+    report = measure(digits(3), Schedule(k=(0, 1)), watch)
     assert seen == report.rows
     assert limits == [-1] * 4
     seen = []
     report = measure(digits(3), Schedule(("rha",), (0, 1), repeats=2), lambda row: seen.append(row))
-    assert [(row.steps, len(row.compress), len(row.decompress)) for row in seen] == [
+    assert [(row.k, len(row.compress), len(row.decompress)) for row in seen] == [
         (0, 1, 1), (1, 1, 1), (0, 2, 2), (1, 2, 2)
     ]  # fmt: skip
     assert seen[2:] == report.rows
@@ -365,13 +365,13 @@ def test_mixed_images(work: Path) -> None:
     Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(folder / "colour.png")
     shutil.copy(DATA / "digits" / "grey" / "0000.png", folder / "grey.png")
     data = load_data(["set"], None, "")
-    report = measure(data, Schedule(steps=(0, 1)))
+    report = measure(data, Schedule(k=(0, 1)))
     for row in report.rows:
         assert row.net_bpd is None
         assert "net_bits_per_subpixel" not in row.as_json()
         codec = item_codec(encode_item(read_image(folder / "colour.png")))
         assert row.coders == {f"fallback {codec}": 1, "tiny-binary": 3, "tiny-grey": 1}
-        assert row.size == archive_size(data.images, Options(encoder=row.encoder, steps=row.steps))
+        assert row.size == archive_size(data.images, Options(encoder=row.encoder, k=row.k))
     text = format_report(report)
     assert " net " not in text
     assert "note: the fallback took 1 of 5 images; encoder and K do not change its size or time" in text
@@ -412,7 +412,7 @@ def made_row(encoder: str, steps: int, size: int, compress: float, decompress: f
 
 def made_report(*rows: Row) -> Report:
     schedule = Schedule(
-        encoders=tuple(dict.fromkeys(row.encoder for row in rows)), steps=tuple(sorted({row.steps for row in rows}))
+        encoders=tuple(dict.fromkeys(row.encoder for row in rows)), k=tuple(sorted({row.k for row in rows}))
     )
     return Report(digits(1), schedule, {"processor": "Abacus $1$ 2_3", "cores": 2}, list(rows))
 

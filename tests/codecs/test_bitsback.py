@@ -31,13 +31,13 @@ from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
 
 
-def codec_of(likelihood: str = "bernoulli", steps: int = 0, encoder: str = "rha", **settings: Any) -> BitsBack:
-    return BitsBack(ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend()), encoder, steps, 5000)
+def codec_of(likelihood: str = "bernoulli", k: int = 0, encoder: str = "rha", **settings: Any) -> BitsBack:
+    return BitsBack(ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend()), encoder, k, 5000)
 
 
 def test_the_order_of_algorithm_1() -> None:
     """Pop z ~ q(z|x), push x ~ p(x|z), push z ~ p(z)."""
-    codec = codec_of(steps=2)
+    codec = codec_of(k=2)
     x = sampled_images(codec.model.weights, 4)
     message, plain = random_message(2), random_message(2)
     codec.push(message, x)
@@ -64,7 +64,7 @@ def test_decode_batches_change_no_number(likelihood: str, compute_batch: int, mo
 
 
 def test_a_given_posterior_is_used() -> None:
-    codec = codec_of(steps=2)
+    codec = codec_of(k=2)
     x = sampled_images(codec.model.weights, 5)
     message, other = random_message(), random_message()
     codec.push(message, x[1:], codec.posterior(x)[1:])
@@ -74,10 +74,10 @@ def test_a_given_posterior_is_used() -> None:
 
 def test_settings_matter() -> None:
     """Otherwise the tests above would not see them ignored."""
-    codec = codec_of(steps=2)
+    codec = codec_of(k=2)
     x = sampled_images(codec.model.weights, 5)
     mus = [codec.posterior(x).mu]
-    for change in ({"steps": 1}, {"steps": 3}, {"learning_rate": 5001}, {"encoder": "baseline"}):
+    for change in ({"k": 1}, {"k": 3}, {"learning_rate": 5001}, {"encoder": "baseline"}):
         mus.append(replace(codec, **change).posterior(x).mu)
     assert len({mu.tobytes() for mu in mus}) == 5
 
@@ -101,8 +101,8 @@ STRIPS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
 }
 
 
-def strips_codec(name: str, steps: int = 0, encoder: str = "rha") -> BitsBack:
-    return BitsBack(model_of(STRIPS[name][0], NumpyBackend()), encoder, steps, 20_000)
+def strips_codec(name: str, k: int = 0, encoder: str = "rha") -> BitsBack:
+    return BitsBack(model_of(STRIPS[name][0], NumpyBackend()), encoder, k, 20_000)
 
 
 def weights_of(codec: BitsBack) -> Any:
@@ -116,19 +116,19 @@ def empty_strips(codec: BitsBack, name: str) -> Strips:
 
 @pytest.mark.parametrize("name", STRIPS)
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize(("steps", "lanes"), [(0, 1), (2, 3)])
-def test_round_trip(name: str, encoder: str, steps: int, lanes: int) -> None:
-    codec = strips_codec(name, steps, encoder)
+@pytest.mark.parametrize(("k", "lanes"), [(0, 1), (2, 3)])
+def test_round_trip(name: str, encoder: str, k: int, lanes: int) -> None:
+    codec = strips_codec(name, k, encoder)
     for draw in (noise_strips, sampled_strips):
         x = draw(codec.model.weights, *STRIPS[name][1])
         check_round_trip(*coding(codec, x, random_message(lanes, words=9000)), pop_first=False)
 
 
 @pytest.mark.parametrize("name", ["mlp, grey", "rgb", "binary", "rgb, one size", "resnet", "resnet, one tile"])
-@pytest.mark.parametrize("steps", [0, 2])
-def test_batches_of_strips_are_popped_in_the_other_order(name: str, steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 2])
+def test_batches_of_strips_are_popped_in_the_other_order(name: str, k: int) -> None:
     """Each with the pixels above it decoded before, whatever the compute batch is."""
-    codec = strips_codec(name, steps)
+    codec = strips_codec(name, k)
     x = sampled_strips(weights_of(codec), *STRIPS[name][1])
     message = random_message(2, words=9000)
     before = message.copy()

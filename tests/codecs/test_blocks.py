@@ -66,7 +66,7 @@ coloured = pytest.mark.parametrize("name", ["rgb", "resnet"])
 
 def encoded(name: str, images: list[Any], told: list[int] | None = None, **settings: Any) -> tuple[GroupHeader, bytes]:
     coding = CodingSettings(**settings)
-    header = header_of(MODELS[name], len(images), encoder=coding.encoder, steps=coding.steps)
+    header = header_of(MODELS[name], len(images), encoder=coding.encoder, k=coding.k)
     progress = None if told is None else told.append
     group = encode_blocks(VAES[name], MODELS[name], images, header, coding, progress)
     return group.header, group.payload
@@ -123,13 +123,13 @@ def test_sides_are_even_where_tiles_allow(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("count", [1, 3])
 def test_round_trip(name: str, height: int, width: int, count: int) -> None:
     images = drawn(MODELS[name], count, height, width)
-    steps = 2 if height < 20 else 0
+    k = 2 if height < 20 else 0
     told: list[int] = []
-    header, payload = encoded(name, images, told, steps=steps)
+    header, payload = encoded(name, images, told, k=k)
     assert (header.size, header.blocks, header.count) == ((width, height), True, count)
     pieces = len(list(blocks_of(height, width, 8)))
     assert (len(told), sum(told)) == (pieces, count * height * width)
-    assert header.steps == (steps if count > 1 or height > 8 else 0)
+    assert header.k == (k if count > 1 or height > 8 else 0)
     told.clear()
     found = decoded(name, header, payload, 1, told)
     assert found.dtype == np.uint8
@@ -137,7 +137,7 @@ def test_round_trip(name: str, height: int, width: int, count: int) -> None:
     assert (len(told), sum(told)) == (pieces, count * height * width)
     assert GroupHeader.decode_group(ByteReader(header.encode_group())) == header
     flat = [image[:, :, 0] for image in images] if MODELS[name].channels == 1 else images
-    assert encoded(name, flat, steps=steps, compute_batch=1) == (header, payload)
+    assert encoded(name, flat, k=k, compute_batch=1) == (header, payload)
 
 
 @coloured
@@ -145,8 +145,8 @@ def test_round_trip(name: str, height: int, width: int, count: int) -> None:
 def test_settings_matter(name: str, encoder: str) -> None:
     images = drawn(MODELS[name], 2, 20, 9)
     plain = encoded(name, images)
-    header, payload = encoded(name, images, encoder=encoder, steps=1)
-    assert (header.encoder, header.steps) == (encoder, 1)
+    header, payload = encoded(name, images, encoder=encoder, k=1)
+    assert (header.encoder, header.k) == (encoder, 1)
     assert payload != plain[1]
     assert np.array_equal(decoded(name, header, payload), np.stack(images))
 
@@ -155,18 +155,18 @@ def test_settings_matter(name: str, encoder: str) -> None:
 def test_a_lone_strip_has_no_encoder(name: str) -> None:
     """Blocks of one strip are coded directly: their header does not speak of an encoder."""
     (image,) = drawn(MODELS[name], 1, 8, 40)
-    header, _ = encoded(name, [image], encoder="baseline", steps=3)
-    assert (header.encoder, header.steps, header.learning_rate) == ("rha", 0, None)
-    assert encoded(name, [image], encoder="baseline", steps=3) == encoded(name, [image])
+    header, _ = encoded(name, [image], encoder="baseline", k=3)
+    assert (header.encoder, header.k, header.learning_rate) == ("rha", 0, None)
+    assert encoded(name, [image], encoder="baseline", k=3) == encoded(name, [image])
 
 
-@pytest.mark.parametrize(("count", "encoder", "steps"), [(1, "rha", 0), (3, "rha", 2), (3, "baseline", 2)])
-def test_photographs(count: int, encoder: str, steps: int) -> None:
+@pytest.mark.parametrize(("count", "encoder", "k"), [(1, "rha", 0), (3, "rha", 2), (3, "baseline", 2)])
+def test_photographs(count: int, encoder: str, k: int) -> None:
     """Which the random models code badly, but as they are."""
     photo = np.array(Image.open(PHOTO))
     images = [photo[50 * i : 50 * i + 35, 20 : 20 + 39] for i in range(count)]
     for name in ("rgb", "resnet"):
-        header, payload = encoded(name, images, encoder=encoder, steps=steps)
+        header, payload = encoded(name, images, encoder=encoder, k=k)
         assert np.array_equal(decoded(name, header, payload, 1), np.stack(images))
 
 
@@ -287,7 +287,7 @@ def test_swapped_blocks(group: Blocks) -> None:
         {"count": 1},
         {"count": 3},
         {"count": 1 << 20},
-        {"steps": 1},
+        {"k": 1},
         {"encoder": "baseline"},
         {"kind": GREY},
     ],

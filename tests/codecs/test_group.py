@@ -41,8 +41,8 @@ def decoded(codec: BitsBack, layout: Layout, message: Message, context: bytes, n
     return found.canvas.images
 
 
-def codec_of(likelihood: str = "bernoulli", steps: int = 1, **settings: Any) -> BitsBack:
-    return BitsBack(ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend()), "rha", steps, 5000)
+def codec_of(likelihood: str = "bernoulli", k: int = 1, **settings: Any) -> BitsBack:
+    return BitsBack(ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend()), "rha", k, 5000)
 
 
 def check_layout(layout: Layout, n: int, lanes: int) -> None:
@@ -53,7 +53,7 @@ def check_layout(layout: Layout, n: int, lanes: int) -> None:
 
 
 def test_the_same_images_give_the_same_message() -> None:
-    codec = codec_of(steps=2)
+    codec = codec_of(k=2)
     x = sampled_images(codec.model.weights, 17)
     layout, message = encode_group(codec, x, 2, CONTEXT)
     for compute_batch in (1, 3, 1000):
@@ -63,7 +63,7 @@ def test_the_same_images_give_the_same_message() -> None:
 
 
 def test_batches_grow_with_the_message() -> None:
-    codec = codec_of("discretised_logistic", steps=0)
+    codec = codec_of("discretised_logistic", k=0)
     x = sampled_images(codec.model.weights, 100)
     layout, _ = encode_group(codec, x, 1, CONTEXT)
     check_layout(layout, 100, 1)
@@ -75,7 +75,7 @@ def test_batches_grow_with_the_message() -> None:
 
 def test_more_images_come_directly_where_the_first_batch_cannot_be_paid() -> None:
     # 2^14 bins and narrow posteriors take more bits than one small image leaves
-    codec = codec_of(latents=8, prior_bits=14, direct_bits=1, steps=0)
+    codec = codec_of(latents=8, prior_bits=14, direct_bits=1, k=0)
     x = sampled_images(codec.model.weights, 40)
     layout, message = encode_group(codec, x, 1, CONTEXT)
     check_layout(layout, 40, 1)
@@ -90,7 +90,7 @@ def test_more_images_come_directly_where_the_first_batch_cannot_be_paid() -> Non
 
 
 def test_images_cost_less_together() -> None:
-    codec = codec_of("discretised_logistic", steps=0)
+    codec = codec_of("discretised_logistic", k=0)
     x = sampled_images(codec.model.weights, 40)
     together = len(encode_group(codec, x, 1, CONTEXT)[1].to_bytes())
     images = [strips_of(codec.model.weights, pixels[None]) for pixels in x.canvas.images]
@@ -103,7 +103,7 @@ def test_images_cost_less_together() -> None:
 
 @pytest.fixture(scope="module")
 def group() -> tuple[BitsBack, Any, Layout, Message]:
-    codec = codec_of(steps=1)
+    codec = codec_of(k=1)
     x = sampled_images(codec.model.weights, 6)
     layout, message = encode_group(codec, x, 2, CONTEXT)
     assert layout.batches
@@ -124,7 +124,7 @@ def test_another_codec(group: Group) -> None:
     codec, _, layout, message = group
     others = [
         replace(codec, encoder="baseline"),
-        replace(codec, steps=2),
+        replace(codec, k=2),
         replace(codec, learning_rate=6000),
         replace(codec, model=ExactMLPVAE(tiny_vae(seed=1), NumpyBackend())),
     ]
@@ -219,8 +219,8 @@ STRIPS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
 }
 
 
-def strips_codec(name: str, steps: int = 0) -> BitsBack:
-    return BitsBack(model_of(STRIPS[name][0], NumpyBackend()), "rha", steps, 20_000)
+def strips_codec(name: str, k: int = 0) -> BitsBack:
+    return BitsBack(model_of(STRIPS[name][0], NumpyBackend()), "rha", k, 20_000)
 
 
 def weights_of(codec: BitsBack) -> Any:
@@ -236,9 +236,9 @@ def drawn(codec: BitsBack, name: str, noise: bool = False) -> Strips:
 
 
 @pytest.mark.parametrize("name", STRIPS)
-@pytest.mark.parametrize(("steps", "lanes"), [(0, 1), (2, 1), (0, 3)])
-def test_round_trip(name: str, steps: int, lanes: int) -> None:
-    codec = strips_codec(name, steps)
+@pytest.mark.parametrize(("k", "lanes"), [(0, 1), (2, 1), (0, 3)])
+def test_round_trip(name: str, k: int, lanes: int) -> None:
+    codec = strips_codec(name, k)
     for noise in (False, True):
         x = drawn(codec, name, noise)
         layout, message = encode_group(codec, x, lanes, CONTEXT)
@@ -258,10 +258,10 @@ LAYOUTS = [(10, ()), (4, (6,)), (3, (1, 6)), (7, (1, 1, 1)), (2, (3, 3, 2))]
 
 @pytest.mark.parametrize("name", ["rgb", "resnet"])
 @pytest.mark.parametrize(("direct", "batches"), LAYOUTS)
-@pytest.mark.parametrize("steps", [0, 2])
-def test_every_layout_of_strips_decodes(name: str, direct: int, batches: tuple[int, ...], steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 2])
+def test_every_layout_of_strips_decodes(name: str, direct: int, batches: tuple[int, ...], k: int) -> None:
     """What another writer may choose: the batches cut images, tops and bottoms join."""
-    codec = strips_codec(name, steps)
+    codec = strips_codec(name, k)
     x = drawn(codec, name)
     pixels = np.ascontiguousarray(x.canvas.images)
     message = Message.empty(2, group_module.check_of(x, 2, CONTEXT))

@@ -79,13 +79,13 @@ def test_blocks(monkeypatch: pytest.MonkeyPatch, stride: int, threads: int) -> N
 
 
 @pytest.mark.parametrize("batch", [1, 128])
-@pytest.mark.parametrize(("encoder", "steps"), [("rha", 0), ("baseline", 0), ("rha", 3)])
-def test_how_z_is_found_is_the_affair_of_the_writer(encoder: str, steps: int, batch: int) -> None:
+@pytest.mark.parametrize(("encoder", "k"), [("rha", 0), ("baseline", 0), ("rha", 3)])
+def test_how_z_is_found_is_the_affair_of_the_writer(encoder: str, k: int, batch: int) -> None:
     images = drawn("rgb", (24, 30))
-    group = encoded("rgb", images, encoder=encoder, steps=steps, compute_batch=batch)
-    assert (group.header.encoder, group.header.steps) == ("rha", 0)
+    group = encoded("rgb", images, encoder=encoder, k=k, compute_batch=batch)
+    assert (group.header.encoder, group.header.k) == ("rha", 0)
     assert np.array_equal(decode_learned(VAES["rgb"], group)[0], images[0])
-    assert group == encoded("rgb", images, encoder=encoder, steps=steps)
+    assert group == encoded("rgb", images, encoder=encoder, k=k)
 
 
 def test_learning_makes_images_of_another_origin_smaller() -> None:

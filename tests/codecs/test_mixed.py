@@ -55,7 +55,7 @@ def header_of(weights: Weights, **settings: Any) -> GroupHeader:
 def test_round_trip(name: str, settings: CodingSettings, direct: int) -> None:
     weights = MODELS[name]
     vae, images = model_of(weights, NumpyBackend()), drawn(weights)
-    header = header_of(weights, encoder=settings.encoder, steps=settings.steps, learning_rate=settings.learning_rate)
+    header = header_of(weights, encoder=settings.encoder, k=settings.k, learning_rate=settings.learning_rate)
     told: list[int] = []
     group = encode_mixed(vae, weights, images, header, settings, told.append, direct)
     assert sum(told) == sum(height * width for height, width in SIZES)

@@ -26,7 +26,7 @@ from bbcompress.codecs.refinement import Adam, noise, refine
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import LIKELIHOODS, NormalPosterior
 from bbcompress.exact.tables import RHO_MAX, RHO_MIN, VALUE_BITS, table
-from bbcompress.limits import MAX_STEPS
+from bbcompress.limits import MAX_K
 from bbcompress.models.base import Z_BITS, Layers
 from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.models.resnet import UNIT_RHO, ExactResNetVAE
@@ -39,8 +39,8 @@ def vae_of(likelihood: str = "bernoulli", **settings: Any) -> ExactMLPVAE:
     return ExactMLPVAE(tiny_vae(likelihood, **settings), NumpyBackend())
 
 
-def refined(vae: ExactMLPVAE, x: Any, steps: int, rate: int = 5000, encoder: str = "rha") -> NormalPosterior:
-    return refine(vae, x, encoder, steps, rate)
+def refined(vae: ExactMLPVAE, x: Any, k: int, rate: int = 5000, encoder: str = "rha") -> NormalPosterior:
+    return refine(vae, x, encoder, k, rate)
 
 
 def equal(one: NormalPosterior, other: NormalPosterior) -> bool:
@@ -60,15 +60,15 @@ def test_zero_steps_are_the_encoders_output(likelihood: str) -> None:
 
 
 @likelihoods
-@pytest.mark.parametrize("steps", [1, 4])
-def test_each_image_is_refined_as_if_alone(likelihood: str, steps: int) -> None:
+@pytest.mark.parametrize("k", [1, 4])
+def test_each_image_is_refined_as_if_alone(likelihood: str, k: int) -> None:
     vae = vae_of(likelihood, hidden=40)
     x = sampled_images(vae.weights, 11)
-    together = refined(vae, x, steps)
+    together = refined(vae, x, k)
     others = random_images(vae.weights, 7).canvas.images
-    neighbours = refined(vae, strips_of(vae.weights, np.concatenate([others, x.canvas.images[::-1]])), steps)
+    neighbours = refined(vae, strips_of(vae.weights, np.concatenate([others, x.canvas.images[::-1]])), k)
     for row in range(11):
-        alone = refined(vae, x[row : row + 1], steps)
+        alone = refined(vae, x[row : row + 1], k)
         assert equal(alone, together[row : row + 1])
         assert equal(alone, neighbours[17 - row : 18 - row])
 
@@ -97,11 +97,11 @@ def float_length(weights: MLPWeights, params: torch.Tensor, x: torch.Tensor) -> 
     return torch.where(x == 0, softplus(-b), torch.where(x == 255, softplus(a), inner)).sum()
 
 
-def float_refine(vae: ExactMLPVAE, x: Strips, steps: int, rate: int) -> tuple[Any, Any]:
+def float_refine(vae: ExactMLPVAE, x: Strips, k: int, rate: int) -> tuple[Any, Any]:
     start = vae.encode(vae.prepare(x), "rha")
     mu, rho = (torch.from_numpy(np.array(part)).requires_grad_() for part in start)
     adam = torch.optim.Adam([mu, rho], lr=rate * 1e-6)
-    for step in range(1, steps + 1):
+    for step in range(1, k + 1):
         adam.zero_grad()
         sigma = torch.nn.functional.softplus(rho)
         z = mu + sigma * torch.from_numpy(noise(step, vae.weights.latents))
@@ -114,13 +114,13 @@ def float_refine(vae: ExactMLPVAE, x: Strips, steps: int, rate: int) -> tuple[An
 
 @needs_torch
 @likelihoods
-@pytest.mark.parametrize(("steps", "rate"), [(1, 5000), (2, 20_000), (10, 20_000)])
-def test_agrees_with_float_adam(likelihood: str, steps: int, rate: int) -> None:
+@pytest.mark.parametrize(("k", "rate"), [(1, 5000), (2, 20_000), (10, 20_000)])
+def test_agrees_with_float_adam(likelihood: str, k: int, rate: int) -> None:
     vae = vae_of(likelihood, hidden=20)
     x = sampled_images(vae.weights, 40)
-    q = refined(vae, x, steps, rate)
-    mu, sigma = float_refine(vae, x, steps, rate)
-    moved = steps * rate * 1e-6
+    q = refined(vae, x, k, rate)
+    mu, sigma = float_refine(vae, x, k, rate)
+    moved = k * rate * 1e-6
     errors = np.concatenate([q.mu * 2.0**-24 - mu, q.sigma * 2.0**-24 - sigma], axis=1)
     # rho counts in units of 2^-10; a gradient near 0 may have the other sign: one step's difference, rarely
     assert np.median(np.abs(errors)) < 0.01 * moved + 2**-11
@@ -149,7 +149,7 @@ def test_adam_is_adam() -> None:
 def test_the_elbo_gets_better_with_every_k(likelihood: str) -> None:
     vae = vae_of(likelihood, latents=6, hidden=20)
     x = sampled_images(vae.weights, 60)
-    rates = [net_bits(BitsBack(vae, "rha", steps, 20_000), x, samples=8).mean() for steps in (0, 5, 20, 60)]
+    rates = [net_bits(BitsBack(vae, "rha", k, 20_000), x, samples=8).mean() for k in (0, 5, 20, 60)]
     assert (np.diff(rates) < 0).all(), rates
     assert rates[-1] < 0.97 * rates[0], rates
 
@@ -171,7 +171,7 @@ def test_wild_steps_stay_in_range(likelihood: str, seed: int) -> None:
 def test_many_steps_are_allowed() -> None:
     vae = vae_of()
     x = sampled_images(vae.weights, 1)
-    assert refined(vae, x, MAX_STEPS).sigma.min() >= 1
+    assert refined(vae, x, MAX_K).sigma.min() >= 1
 
 
 # Tiles of a residual VAE
@@ -181,18 +181,18 @@ def resnet(**settings: Any) -> ExactResNetVAE:
     return ExactResNetVAE(tiny_resnet(**settings), NumpyBackend())
 
 
-@pytest.mark.parametrize("steps", [0, 3])
-def test_each_tile_is_refined_as_if_alone(steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 3])
+def test_each_tile_is_refined_as_if_alone(k: int) -> None:
     """Of images that are whole tiles each is an image of its own as well."""
     vae = resnet()
     images = sampled_strips(vae.weights, 2, 16, 24).canvas.images
-    together = refine(vae, strips_of(vae.weights, images), "rha", steps, 20_000)
+    together = refine(vae, strips_of(vae.weights, images), "rha", k, 20_000)
     row = 0
     for image in images:
         for top in (8, 0):  # strips from the bottom to the top
             for left in (0, 8, 16):
                 tile = image[None, top : top + 8, left : left + 8]
-                alone = refine(vae, strips_of(vae.weights, tile), "rha", steps, 20_000)
+                alone = refine(vae, strips_of(vae.weights, tile), "rha", k, 20_000)
                 assert equal(alone, together[row : row + 1])
                 row += 1
     assert row == len(together.mu)
@@ -202,7 +202,7 @@ def test_places_beyond_the_image_start_at_the_prior() -> None:
     """And the gradient moves them: pixels of the image are near."""
     vae = resnet()
     x = noise_strips(vae.weights, 1, 5, 3)
-    start, moved = (refine(vae, x, "rha", steps, 20_000) for steps in (0, 2))
+    start, moved = (refine(vae, x, "rha", k, 20_000) for k in (0, 2))
     beyond = np.array([False, True, False, True]).repeat(2)
     assert (start.mu[0, beyond] == 0).all()
     assert (start.sigma[0, beyond] == table("softplus")[UNIT_RHO - RHO_MIN]).all()
@@ -213,7 +213,7 @@ def test_places_beyond_the_image_start_at_the_prior() -> None:
 def test_the_elbo_of_a_residual_vae_gets_better() -> None:
     vae = resnet()
     x = sampled_strips(vae.weights, 2, 13, 21)
-    rates = [net_bits(BitsBack(vae, "rha", steps, 20_000), x, samples=8).mean() for steps in (0, 5, 20)]
+    rates = [net_bits(BitsBack(vae, "rha", k, 20_000), x, samples=8).mean() for k in (0, 5, 20)]
     assert (np.diff(rates) < 0).all(), rates
     assert rates[-1] < 0.97 * rates[0], rates
 
@@ -229,7 +229,7 @@ FIXED_NOISE = [  # of steps 1, 2, 3 and 1000, in units of 2^-24: every file with
 
 
 def test_noise_is_fixed() -> None:
-    assert [(noise(step, 4) * (1 << 24)).tolist() for step in (1, 2, 3, MAX_STEPS)] == FIXED_NOISE
+    assert [(noise(step, 4) * (1 << 24)).tolist() for step in (1, 2, 3, MAX_K)] == FIXED_NOISE
 
 
 def test_noise_is_a_function_of_step_and_latent() -> None:

@@ -104,7 +104,7 @@ def _steps(reader: Reader, data: bytes) -> int:
         with _refusals():
             archive = reader.archive
             header = parse_lone(data, LIMITS).header if archive is None else archive.read_header(number)
-            steps += header.steps * header.count
+            steps += header.k * header.count
     return steps
 
 

@@ -63,10 +63,10 @@ def test_round_trip_of_the_prior(name: str) -> None:
 
 
 @every_model
-@pytest.mark.parametrize("steps", [0, 2])
-def test_round_trip_of_the_codecs(name: str, steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 2])
+def test_round_trip_of_the_codecs(name: str, k: int) -> None:
     model, x = model_and_images(name)
-    codec = BitsBack(model, "rha", steps, 20_000)
+    codec = BitsBack(model, "rha", k, 20_000)
     check_round_trip(*coding(codec, x), pop_first=False)
     check_round_trip(*coding(DirectCodec(model), x[:1]), pop_first=False) if len(x) == 1 else None
 

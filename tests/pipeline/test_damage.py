@@ -48,7 +48,7 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.kinds import GREY, Kind
 from bbcompress.images.metadata import EXIF, MAX_IMAGE_BYTES, RECORD_COST
-from bbcompress.limits import MAX_STEPS
+from bbcompress.limits import MAX_K
 from bbcompress.models.cache import Models
 from bbcompress.models.checkpoint import save
 from bbcompress.models.zoo import Zoo
@@ -317,11 +317,11 @@ def test_damage_by_blocks(shape: dict[str, int]) -> None:
     assert not counts[CUT] and not counts[NOTED]
 
 
-@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("k", [0, 2])
 @pytest.mark.parametrize("mask", MASKS)
-def test_forged_checksums_are_found_out_by_the_messages(steps: int, mask: int) -> None:
+def test_forged_checksums_are_found_out_by_the_messages(k: int, mask: int) -> None:
     """Every byte of a model-coded group flipped, and its CRC made to fit: the message itself is a check."""
-    data = archive(steps)
+    data = archive(k)
     expected = content(data)
     reader = Reader(io.BytesIO(data)).archive
     assert reader is not None
@@ -434,11 +434,11 @@ MOST = (1 << 24) // 784
         {"count": MOST + 1, "direct": MOST + 1},
         {"count": MOST, "direct": MOST},
         {"count": MOST, "batches": (MOST,)},
-        {"count": MOST, "batches": (MOST,), "steps": MAX_STEPS},
-        {"count": MOST, "direct": 1, "batches": (MOST - 1,), "steps": MAX_STEPS, "encoder": "baseline"},
-        {"count": 1000, "batches": (1,) * 1000, "steps": 1},
+        {"count": MOST, "batches": (MOST,), "k": MAX_K},
+        {"count": MOST, "direct": 1, "batches": (MOST - 1,), "k": MAX_K, "encoder": "baseline"},
+        {"count": 1000, "batches": (1,) * 1000, "k": 1},
         {"count": 10, "direct": 10, "lanes": MAX_LANES},
-        {"count": 10, "batches": (10,), "lanes": MAX_LANES, "steps": MAX_STEPS},
+        {"count": 10, "batches": (10,), "lanes": MAX_LANES, "k": MAX_K},
         {"count": 10, "direct": 10, "size": (1 << 14, 1 << 14)},
         {"count": 10, "direct": 10, "kind": GREY},
         {"count": 10, "direct": 10, "kind": Kind("L", (7, 7))},
@@ -459,13 +459,13 @@ def test_the_limit_of_a_group(count: int, reason: str) -> None:
 @pytest.mark.parametrize("batches", [(MOST,), (1,) * 20], ids=["one batch", "many batches"])
 def test_grey_headers_that_claim_much(batches: tuple[int, ...]) -> None:
     fields = {"model": model_id(256)[:4], "count": sum(batches), "batches": batches}
-    bounded(forged_archive(NOISE, steps=10, **fields))
+    bounded(forged_archive(NOISE, k=10, **fields))
 
 
-@pytest.mark.parametrize("steps", [0, MAX_STEPS])
+@pytest.mark.parametrize("k", [0, MAX_K])
 @pytest.mark.parametrize("size", [0, 4, 5000])
-def test_lone_headers_that_claim_much(steps: int, size: int) -> None:
-    header = GroupHeader(model=model_id()[:3], steps=steps, direct=1)
+def test_lone_headers_that_claim_much(k: int, size: int) -> None:
+    header = GroupHeader(model=model_id()[:3], k=k, direct=1)
     bounded(build_lone(Group(header, NOISE[:size])))
     bounded(build_lone(Group(replace(header, size=(1 << 14, 1 << 14)), NOISE[:size])))
 
@@ -562,7 +562,7 @@ def local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"size": (1 << 14, 1 << 14)},
         {"size": (1 << 24, 16)},
         {"size": (16, 1 << 24)},
-        {"size": (1024, 1024), "steps": MAX_STEPS, "encoder": "baseline"},
+        {"size": (1024, 1024), "k": MAX_K, "encoder": "baseline"},
         {"size": (1, 1), "count": MAX_GROUP_IMAGES},
         {"size": (64, 64), "count": 1365},
         {"size": (64, 64), "count": 1366},
@@ -576,11 +576,11 @@ def test_block_headers_that_claim_much(fields: dict[str, Any], payload: bytes) -
 
 
 @pytest.mark.usefixtures("local_cache")
-@pytest.mark.parametrize("steps", [0, 3])
-def test_blocks_that_claim_many_lanes(steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 3])
+def test_blocks_that_claim_many_lanes(k: int) -> None:
     layout = b"".join(map(varint, [MAX_LANES, 1, 1]))
     for message in (b"", NOISE[:100], NOISE, NOISE * 4):
-        fields = {"model": LOCAL.id[:4], "blocks": True, "size": (9, 16), "steps": steps}
+        fields = {"model": LOCAL.id[:4], "blocks": True, "size": (9, 16), "k": k}
         bounded(forged_archive(layout + message, **fields))
 
 

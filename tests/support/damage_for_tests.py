@@ -70,13 +70,13 @@ def annotated(image: PixelImage, text: bytes) -> PixelImage:
     return replace(image, metadata=(Record(EXIF, b"MM\0*"), Record(TEXT, b"Comment\0" + text)))
 
 
-def archive(steps: int = 0) -> bytes:
+def archive(k: int = 0) -> bytes:
     """Five binary digits, one image that no model fits, names."""
     file = io.BytesIO()
     images = [*digits("binary", *range(3)), from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))]
     images += digits("binary", 3, 4)
     named = [(f"{number}.png" if number else "first é.png", image) for number, image in enumerate(images)]
-    Compressor(Options(steps=steps)).archive(named, file)
+    Compressor(Options(k=k)).archive(named, file)
     return file.getvalue()
 
 

@@ -250,7 +250,7 @@ def learned(folder: Path, device: str, compute_batch: int, write: bool, around: 
     assert isinstance(model, ExactLocalVAE)
     images = list(np.load(folder / LOCAL / "images.npy"))
     header = GroupHeader(count=len(images), model=model.weights.id[:4], learning=LEARNING)
-    settings = CodingSettings(steps=STEPS, learning_rate=RATE, compute_batch=compute_batch)
+    settings = CodingSettings(k=STEPS, learning_rate=RATE, compute_batch=compute_batch)
     x = Strips.all_of(Canvas.of(np.stack(images), model.weights.tile))
     with contextmanager(AROUND[around])():
         before = settings_now()

@@ -18,7 +18,7 @@ from bbcompress.pipeline.reader import Reader
 
 
 def main() -> None:
-    compressor = Compressor(Options(steps=int(sys.argv[1]), verify=False))
+    compressor = Compressor(Options(k=int(sys.argv[1]), verify=False))
     image = read_image(Path(__file__).parents[1] / "data" / "photos" / "landscape.png")
     compressor.lone(from_array(image.pixels[:8, :8]))  # compiled, and loaded
     image = from_array(image.pixels[:120])

@@ -81,11 +81,11 @@ def test_blas_threads_are_given_back_in_a_fork(two_blas_threads: None) -> None:
         assert blas_threads() == {1}
 
 
-def seconds(steps: int, **environment: str) -> list[float]:
+def seconds(k: int, **environment: str) -> list[float]:
     """Processor seconds of coding an image of one block, and of decoding it, in a process of its own."""
     kept = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
     path = os.pathsep.join([str(HERE.parent), *filter(None, [kept.get("PYTHONPATH")])])
-    worker = [sys.executable, str(HERE / "support" / "threads_worker.py"), str(steps)]
+    worker = [sys.executable, str(HERE / "support" / "threads_worker.py"), str(k)]
     output = subprocess.check_output(worker, env={**kept, **environment, "PYTHONPATH": path}, text=True, timeout=300)
     *times, coder = output.split()
     assert coder == "photo"
@@ -93,11 +93,11 @@ def seconds(steps: int, **environment: str) -> list[float]:
 
 
 @pytest.mark.skipif(processors() < 2, reason="a single processor has no threads to spare")
-@pytest.mark.parametrize("steps", [0, 8])
-def test_blas_threads_cost_nothing(steps: int) -> None:
+@pytest.mark.parametrize("k", [0, 8])
+def test_blas_threads_cost_nothing(k: int) -> None:
     """Coding and decoding take hardly more processor time than where BLAS is told to have one thread."""
     for _ in range(3):  # a busy machine may disturb one of the two
-        with_threads, without = seconds(steps), seconds(steps, OPENBLAS_NUM_THREADS="1")
+        with_threads, without = seconds(k), seconds(k, OPENBLAS_NUM_THREADS="1")
         if all(more < 2 * less for more, less in zip(with_threads, without, strict=True)):
             return
     pytest.fail(f"coding and decoding: {with_threads} s with threads, {without} s without")

@@ -149,7 +149,7 @@ def test_images_of_any_size(tmp_path: Path) -> None:
     assert weights.card["shape"] is None
     assert abs(weights.card["exact_arithmetic_loss"]) < 0.01
     for pixels in (np.asarray(Image.open(folder / "02.png")), np.asarray(Image.open(folder / "01.png"))[:9, :20]):
-        data, _ = Compressor(Options(model=out, steps=1)).lone(from_array(pixels))
+        data, _ = Compressor(Options(model=out, k=1)).lone(from_array(pixels))
         assert np.array_equal(decompress(data, out), pixels)
 
 
