@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ settings.load_profile("any-machine")
 
 if hasattr(signal, "SIGHUP"):  # under nohup it is ignored, and bbc would leave it so
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Threads of OpenMP that wait leave the processors to others: for PyTorch, which is imported later, and in processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 LOGGER_AS_IMPORTED = logger_state()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from PIL import Image, ImageFile
 from process_state import STATES, process_kept
 from threadpoolctl import threadpool_limits
@@ -62,3 +63,33 @@ def silenced() -> None:
 def test_fixtures_of_a_module_silence_no_test(caplog: pytest.LogCaptureFixture) -> None:
     LOGGER.warning("is told")
     assert caplog.messages == ["is told"]
+
+
+@one_test_of("number", [1, 2, 3])
+@one_test_of(("word", "size"), [("a", 1), ("bc", 2)])
+def test_cases_of_one_test(tmp_path: Path, number: int, word: str, size: int) -> None:
+    """Each once, with the fixtures that pytest gives."""
+    assert len(word) == size
+    with (tmp_path / "seen").open("a+") as file:
+        file.write(f"{number}{word} ")
+        file.seek(0)
+        seen = file.read().split()
+    assert len(seen) == len(set(seen)) == 2 * (number - 1) + size
+
+
+def test_every_case_that_fails_is_named() -> None:
+    @one_test_of("divisor", [2, 0, 4, 3])
+    def halves(divisor: int) -> None:
+        if divisor == 3:
+            pytest.fail("not allowed")
+        assert 8 / divisor == 4, "not a half"
+
+    with pytest.raises(AssertionError, match="3 of 4 cases fail") as caught:
+        halves()
+    _, *failed = str(caught.value).splitlines()
+    assert [line.split(":")[:2] for line in failed] == [
+        ["divisor=0", " ZeroDivisionError"],
+        ["divisor=4", " AssertionError"],
+        ["divisor=3", " Failed"],
+    ]
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

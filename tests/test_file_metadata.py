@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from PIL import Image
 
 from bbcompress.errors import ImageError
@@ -52,7 +53,7 @@ def test_what_jpeg_and_webp_have_in_common(form: str) -> None:
     comes_back(image, "png", "tiff", "webp")
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("unit", "density", "expected"),
     [
         (1, (300, 300), resolution(PER_INCH, (300, 1), (300, 1))),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from fixtures_for_tests import tiny_models  # noqa: F401
 from PIL import Image
 from typing_extensions import assert_type
@@ -24,7 +25,7 @@ DATA = Path(__file__).resolve().parent / "data"
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-@pytest.mark.parametrize("name", bbc.__all__)
+@one_test_of("name", bbc.__all__)
 def test_every_name_is_that_of_its_module(name: str) -> None:
     assert name in dir(bbc)
     value = getattr(bbc, name)

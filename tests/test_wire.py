@@ -3,6 +3,7 @@
 import bz2
 
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +20,7 @@ def test_varint_round_trip(value: int) -> None:
     assert len(data) == max(1, (value.bit_length() + 6) // 7)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x80", b"\x80\x00", b"\xff\x80\x00", b"\xff" * 9 + b"\x01", b"\x80" * 9, b"\xff" * 100]
-)
+@one_test_of("data", [b"", b"\x80", b"\x80\x00", b"\xff\x80\x00", b"\xff" * 9 + b"\x01", b"\x80" * 9, b"\xff" * 100])
 def test_varint_refused(data: bytes) -> None:
     with pytest.raises(FormatError):
         ByteReader(data).varint()

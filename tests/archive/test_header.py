@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,7 +131,7 @@ def test_defaults_cost_a_flag_byte_and_the_id() -> None:
     assert everything.encode_lone().hex() == "7c" + b"abc".hex() + "020109" + "0a" + "8001" + "1c" + "ac02"
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "change",
     [
         {"count": 0},
@@ -179,7 +180,7 @@ def test_lone_images_are_single() -> None:
         LONE.encode_group()
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "data",
     [
         b"",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
+from fixtures_for_tests import models_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +37,7 @@ HEADER = GroupHeader(model=b"abc", direct=1)
 
 
 def opened(data: bytes) -> Reader:
-    return Reader(io.BytesIO(data), open_models(MODELS))
+    return Reader(io.BytesIO(data), models_in(MODELS))
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -63,7 +65,7 @@ def test_zeros_behind_any_stream(path: Path, caplog: pytest.LogCaptureFixture) -
         assert len(told(caplog)) == 1
 
 
-@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+@one_test_of("path", STREAMS)
 def test_other_ends_are_damage(path: Path) -> None:
     """Bytes that are not zero; and zeros in place of the message's end, as a failure of power leaves them."""
     data = path.read_bytes()

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -79,7 +80,7 @@ def test_known_bytes() -> None:
     assert encode_names(["cat", "cow"]) == b"\x02\x00\x03cat\x01\x02ow"
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "name",
     [
         "",
@@ -115,7 +116,7 @@ def test_a_name_with_a_colon_is_no_absolute_path() -> None:
     assert name_fault("/b.png") == "is an absolute path"
 
 
-@pytest.mark.parametrize("name", ["a", "a b.png", "...", "..a", "ab:c", "12:30.png", "é", "a\nb", "é" * 2048])
+@one_test_of("name", ["a", "a b.png", "...", "..a", "ab:c", "12:30.png", "é", "a\nb", "é" * 2048])
 def test_names_allowed(name: str) -> None:
     assert name_fault(name) is None
 
@@ -125,7 +126,7 @@ def run_bytes(prefix: bytes, suffix: bytes, digits: int, first: int, count: int)
     return b"\x01" + text + varint(digits) + varint(first) + varint(count)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("prefix", "suffix", "digits", "first", "count"),
     [
         (b"/", b"", 0, 0, 3),

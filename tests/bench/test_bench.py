@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,7 +90,7 @@ def archive_size(images: Any, options: Options) -> int:
 # --- What to measure -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("text", "steps"),
     [
         ("0..10", range(11)),
@@ -111,7 +112,7 @@ def test_steps_of_any_ranges(ranges: list[tuple[int, int]]) -> None:
     assert parse_k(text) == tuple(sorted({k for first, last in pairs for k in range(first, last + 1)}))
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "text", ["", "a", "0..", "..3", "1.5", "-1", "3..1", "0,,1", "1001", "0..1001", "0...3", "1-3", "99999999999", "²"]
 )
 def test_bad_steps(text: str) -> None:

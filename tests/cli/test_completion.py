@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases_for_tests import one_test_of
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from fixtures_for_tests import tiny_models  # noqa: F401
@@ -33,7 +34,7 @@ def test_commands_and_options() -> None:
     assert completions("completion", "z") == [("plain", "zsh")]
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "words",
     [
         ("compress",),

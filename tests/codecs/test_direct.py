@@ -22,7 +22,7 @@ from models_for_tests import (
     tiny_vae,
 )
 from roundtrip import check_round_trip, random_message
-from torch_for_tests import BACKENDS
+from torch_for_tests import TORCH_BACKENDS
 
 from bbcompress.codecs import direct
 from bbcompress.codecs.direct import DirectCodec
@@ -313,7 +313,7 @@ def test_choice_among_many_latents_is_the_same_everywhere(name: str) -> None:
     weights, shape = MANY_LATENTS[name]
     x = sampled_strips(weights, 1, *shape)
     first = DirectCodec(model_of(weights, NumpyBackend())).choose(x)
-    for backend in BACKENDS.values():
+    for backend in TORCH_BACKENDS.values():
         assert np.array_equal(DirectCodec(model_of(weights, backend)).choose(x), first)
 
 

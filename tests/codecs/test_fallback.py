@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -73,7 +74,7 @@ def test_round_trip(image: PixelImage) -> None:
     assert decode_item(encode_item(image)) == image
 
 
-@pytest.mark.parametrize("mode", SAMPLES)
+@one_test_of("mode", SAMPLES)
 def test_smooth_images(mode: str) -> None:
     image = smooth(mode)
     item = encode_item(image)
@@ -147,7 +148,7 @@ def pillow_sizes(image: PixelImage) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("mode", [mode for mode in SAMPLES if mode != "CMYK"])
+@one_test_of("mode", [mode for mode in SAMPLES if mode != "CMYK"])
 def test_size_of_a_lone_file(mode: str) -> None:
     noise = np.random.default_rng(1).integers(0, 2, (64, 64)).astype(np.uint8)
     for image in (smooth(mode), smooth("RGBA"), from_array(noise * 255), from_array(noise.astype(bool))):
@@ -168,7 +169,7 @@ def check(item: bytes) -> None:
         assert len(str(fault).splitlines()) == 1
 
 
-@pytest.mark.parametrize("mode", SAMPLES)
+@one_test_of("mode", SAMPLES)
 def test_damaged_items(mode: str) -> None:
     item = encode_item(smooth(mode))
     for end in range(0, len(item), 1 + len(item) // 200):
@@ -239,7 +240,7 @@ def test_png_body_makes_good_ones() -> None:
     assert decode_item(b"\x02\x01" + png_body(1, 1, 8, 0, b"\x00\x05")) == from_array(np.array([[5]], np.uint8))
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@one_test_of("name", HOSTILE)
 def test_hostile(name: str) -> None:
     with pytest.raises(FormatError):
         decode_item(HOSTILE[name])
@@ -426,7 +427,7 @@ def textured() -> PixelImage:
     return from_array((base[:, :, None] + noise).clip(0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "CMYK"])
+@one_test_of("mode", ["RGB", "L", "LA", "RGBA", "CMYK"])
 def test_the_probe_of_noise_is_its_size(mode: str) -> None:
     image = noisy(120, 130, mode=mode)
     probed = probe(image)
@@ -475,7 +476,7 @@ def test_what_webp_does_not_hold_is_always_tried(mode: str) -> None:
     assert may_be_smaller(smooth(mode), 1)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (1, 40_000), (40_000, 1)])
+@one_test_of("shape", [(1, 1), (1, 7), (9, 1), (1, 40_000), (40_000, 1)])
 def test_probes_of_odd_shapes(shape: tuple[int, int]) -> None:
     image = noisy(*shape)
     assert may_be_smaller(image, len(encode_item(image)) + 100)

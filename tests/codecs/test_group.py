@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import (
     empty_images,
     noise_strips,
@@ -235,8 +236,8 @@ def drawn(codec: BitsBack, name: str, noise: bool = False) -> Strips:
     return (noise_strips if noise else sampled_strips)(weights_of(codec), *STRIPS[name][1])
 
 
-@pytest.mark.parametrize("name", STRIPS)
-@pytest.mark.parametrize(("k", "lanes"), [(0, 1), (2, 1), (0, 3)])
+@one_test_of("name", STRIPS)
+@one_test_of(("k", "lanes"), [(0, 1), (2, 1), (0, 3)])
 def test_round_trip(name: str, k: int, lanes: int) -> None:
     codec = strips_codec(name, k)
     for noise in (False, True):
@@ -256,9 +257,9 @@ def test_round_trip(name: str, k: int, lanes: int) -> None:
 LAYOUTS = [(10, ()), (4, (6,)), (3, (1, 6)), (7, (1, 1, 1)), (2, (3, 3, 2))]
 
 
-@pytest.mark.parametrize("name", ["rgb", "resnet"])
-@pytest.mark.parametrize(("direct", "batches"), LAYOUTS)
-@pytest.mark.parametrize("k", [0, 2])
+@one_test_of("name", ["rgb", "resnet"])
+@one_test_of(("direct", "batches"), LAYOUTS)
+@one_test_of("k", [0, 2])
 def test_every_layout_of_strips_decodes(name: str, direct: int, batches: tuple[int, ...], k: int) -> None:
     """What another writer may choose: the batches cut images, tops and bottoms join."""
     codec = strips_codec(name, k)

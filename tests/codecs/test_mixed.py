@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resnet
 
 from bbcompress.archive.group import Group
@@ -49,9 +50,9 @@ def header_of(weights: Weights, **settings: Any) -> GroupHeader:
     return GroupHeader(count=len(SIZES), model=weights.id[:4], **settings)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("direct", [1, 3, len(SIZES)])
+@one_test_of("name", MODELS)
+@one_test_of("settings", SETTINGS)
+@one_test_of("direct", [1, 3, len(SIZES)])
 def test_round_trip(name: str, settings: CodingSettings, direct: int) -> None:
     weights = MODELS[name]
     vae, images = model_of(weights, NumpyBackend()), drawn(weights)
@@ -75,7 +76,7 @@ def test_damage_is_found() -> None:
     weights = MODELS["rgb"]
     vae, images = model_of(weights, NumpyBackend()), drawn(weights)
     group = encode_mixed(vae, weights, images, header_of(weights), SETTINGS[0])
-    for position in range(len(group.payload)):
+    for position in [*range(60), *range(60, len(group.payload), 9), len(group.payload) - 1]:
         damaged = bytearray(group.payload)
         damaged[position] ^= 1 << position % 8
         with pytest.raises(FormatError, match="damaged"):
@@ -113,7 +114,7 @@ def test_sizes() -> None:
     assert mixed_sizes(group_of(encode_sizes(many), len(many))) == many
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "count", "what"),
     [
         (encode_sizes([(3, 2), (4, 4)]), 3, "cut short"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -199,8 +200,8 @@ def test_uniform(message: Message, bits: int, data: st.DataObject) -> None:
         assert message == before
 
 
-@pytest.mark.parametrize("lanes", [1, 7, 64, MAX_LANES])
-@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 5000])
+@one_test_of("lanes", [1, 7, 64, MAX_LANES])
+@one_test_of("n", [0, 1, 63, 64, 65, 5000])
 def test_any_number_of_symbols(lanes: int, n: int) -> None:
     rng = np.random.default_rng(lanes + n)
     message = Message.empty(lanes, rng.integers(0, LOW, lanes))
@@ -267,7 +268,7 @@ def test_empty_message_raises_and_stays() -> None:
     assert Message.empty(1).pop_uniform(0, 1).size == 0
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("starts", "freqs", "precision"),
     [
         ([0], [0], 8),
@@ -396,7 +397,7 @@ def test_known_bytes() -> None:
 # craystack
 
 
-@pytest.mark.parametrize("case", GOLDEN)
+@one_test_of("case", GOLDEN)
 def test_craystack_messages(case: dict[str, Any]) -> None:
     first, last = (np.frombuffer(bytes.fromhex(case[key]), ">u4") for key in ("first", "last"))
     message = Message.unflatten(first, case["lanes"])
@@ -454,8 +455,8 @@ def test_interpreted_and_compiled_kernels_agree(monkeypatch: pytest.MonkeyPatch)
     assert messages[0] == messages[1]
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-@pytest.mark.parametrize("kind", ["bernoulli", "uniform", "cdf"])
+@one_test_of("lanes", [1, 3])
+@one_test_of("kind", ["bernoulli", "uniform", "cdf"])
 def test_poppable_is_as_many_as_can_be_popped(kind: str, lanes: int) -> None:
     """One more is too many, and the message is left as it was."""
     n, precision = 40, 12

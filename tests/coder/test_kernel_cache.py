@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import pickle
@@ -150,12 +151,12 @@ def test_a_damaged_file_is_compiled_anew_in_silence(cache: Path, caplog: pytest.
     assert was_loaded(run_flip())
     caplog.clear()
     count = 0
-    for data in damaged(whole, np.random.default_rng(0)):
+    for data in itertools.islice(damaged(whole, np.random.default_rng(0)), 20):  # the next test takes all 200
         file.write_bytes(data)
         assert not was_loaded(run_flip())
         count += 1
         assert count % 10 or was_loaded(run_flip())  # the new one
-    assert count == 200
+    assert count == 20
     assert not caplog.records
     assert files_in(cache) == [file]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import sampled_images, tiny_vae
 from torch_for_tests import every_backend, torch_backends
 
@@ -158,8 +159,8 @@ def test_refinement(backend: Backend, likelihood: str) -> None:
         assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("bits", [8, 11, 16, 23])
+@one_test_of("side", [0, 1])
+@one_test_of("bits", [8, 11, 16, 23])
 def test_probe_refuses_float32_products_of_shortened_operands(bits: int, side: int) -> None:
     """TF32 keeps 11 bits of an operand, bfloat16 8, two pieces of it 16."""
 

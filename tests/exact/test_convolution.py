@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch_for_tests import BACKENDS, TORCH_BACKENDS, needs_torch, torch, torch_backends
@@ -235,7 +236,7 @@ def test_taps_that_meet_no_pixel() -> None:
     assert np.array_equal(fold(patches, 2, 2, 6, 2, 2, NUMPY), x)
 
 
-@pytest.mark.parametrize(("height", "width"), [(5, 4), (4, 5), (1, 4), (4, 1), (0, 4)])
+@one_test_of(("height", "width"), [(5, 4), (4, 5), (1, 4), (4, 1), (0, 4)])
 def test_sides_that_the_stride_does_not_divide(height: int, width: int) -> None:
     convolution = ExactConvolution(layer(np.ones((1, 1, 4, 4)), stride=2, padding=1), NUMPY)
     assert convolution.forward(np.ones((1, 4, 4, 1))).shape == (1, 2, 2, 1)
@@ -307,7 +308,7 @@ def test_sound_layer_is_proved() -> None:
     replace(SOUND, weight=np.ones((2, 1, 16, 16), np.int64), stride=4, padding=15).prove(1)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "change",
     [
         {"weight": np.zeros((2, 2), np.int64)},
@@ -339,7 +340,6 @@ def test_sound_layer_is_proved() -> None:
         {"limit": 0},
         {"limit": ACTIVATION_LIMIT + 1},
     ],
-    ids=str,
 )
 def test_broken_layers_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match=r"^a convolution's"):
@@ -607,7 +607,7 @@ GEOMETRY_OF_NARROW = "second layer is not"
 STREAM = "do not share one width and grid"
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("layers", "blocks", "first_block", "match"),
     [
         ((), 0, 0, "no layers"),

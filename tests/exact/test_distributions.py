@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 from roundtrip import check_round_trip, random_message
@@ -172,7 +173,7 @@ def softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-@pytest.mark.parametrize("logit", [-40.0, -15.9, -9.0, -1.5, -0.001, 0.0, 0.3, 2.0, 8.0, 14.0, 16.0, 40.0])
+@one_test_of("logit", [-40.0, -15.9, -9.0, -1.5, -0.001, 0.0, 0.3, 2.0, 8.0, 14.0, 16.0, 40.0])
 def test_bernoulli_is_close(logit: float) -> None:
     units = round(logit * 1024)
     _, frequencies = ExactBernoulli().intervals(params_of([units, units]), np.array([[0, 1]], np.uint8))
@@ -180,8 +181,8 @@ def test_bernoulli_is_close(logit: float) -> None:
     np.testing.assert_allclose(frequencies / TOTAL, [1 - p, p], atol=1.01 * 2**-24 + 1.2e-7 * (abs(logit) > 16))
 
 
-@pytest.mark.parametrize("mean", [-300.0, -0.5, 0.0, 17.3, 127.5, 254.9, 255.0, 400.0])
-@pytest.mark.parametrize("log_scale", [-9.0, -1.5, -0.4, 0.0, 1.7, 3.0, 5.5, 7.0, 11.0])
+@one_test_of("mean", [-300.0, -0.5, 0.0, 17.3, 127.5, 254.9, 255.0, 400.0])
+@one_test_of("log_scale", [-9.0, -1.5, -0.4, 0.0, 1.7, 3.0, 5.5, 7.0, 11.0])
 def test_discretised_logistic_is_close(mean: float, log_scale: float) -> None:
     mean_units, u = round(mean * 1024), round(log_scale * 1024)
     params = params_of(np.full(256, mean_units), np.full(256, u))
@@ -198,9 +199,9 @@ def test_discretised_logistic_is_close(mean: float, log_scale: float) -> None:
     assert abs(loss) < 1e-4 + 0.13 * (scale / 1024) ** 2
 
 
-@pytest.mark.parametrize("bits", [1, 5, 8, 12])
-@pytest.mark.parametrize("mu", [-16.0, -3.1, -0.7, 0.0, 1.9, 16.0])
-@pytest.mark.parametrize("index", [0, 5000, 11_000, -1])
+@one_test_of("bits", [1, 5, 8, 12])
+@one_test_of("mu", [-16.0, -3.1, -0.7, 0.0, 1.9, 16.0])
+@one_test_of("index", [0, 5000, 11_000, -1])
 def test_normal_posterior_is_close(bits: int, mu: float, index: int) -> None:
     n, sigma, mean = 1 << bits, int(sigma_table[index]), round(mu * (1 << 24))
     q = posterior(bits, np.full(n, mean), np.full(n, sigma))
@@ -240,7 +241,7 @@ def derivative(function: Any, x: float, step: float = 1e-5) -> float:
     return float(function(x + step) - function(x - step)) / (2 * step)
 
 
-@pytest.mark.parametrize("logit", [-15.0, -3.0, -0.25, 0.0, 1.0, 7.0, 15.5])
+@one_test_of("logit", [-15.0, -3.0, -0.25, 0.0, 1.0, 7.0, 15.5])
 def test_bernoulli_gradient(logit: float) -> None:
     units = round(logit * 1024)
     gradient = gradient_of(ExactBernoulli(), params_of([units, units]), [[0, 1]])[0]
@@ -371,7 +372,7 @@ def test_channel_round_trip(data: st.DataObject) -> None:
     assert CHANNELS.pop(message, params).dtype == np.uint8
 
 
-@pytest.mark.parametrize("words", range(0, 41, 4))
+@one_test_of("words", range(0, 41, 4))
 def test_channels_of_too_short_a_message(words: int) -> None:
     """Whichever channel runs out, the message is as it was."""
     params, _ = moderate_pixels(100)

@@ -72,7 +72,9 @@ class Setting:
     around: str = "nothing"
 
 
-PLAIN = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+PLAIN = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of OpenMP that wait would else burn most of the processor time here."""
+
 SETTINGS = {
     "numpy": Setting(batch=ALL, flags=("--write", "--numba")),
     # the kernels run in one thread whatever numba is told, so its threads have no control

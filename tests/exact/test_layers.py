@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import random_layers
@@ -182,7 +183,7 @@ def test_sound_layer_is_proved() -> None:
     SOUND.prove(ACTIVATION_LIMIT)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "change",
     [
         {"weight": np.zeros((2, 2, 1), np.int64)},
@@ -205,7 +206,6 @@ def test_sound_layer_is_proved() -> None:
         {"in_bits": -1},
         {"in_bits": 25, "weight_bits": 3},
     ],
-    ids=str,
 )
 def test_broken_layers_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match=r"^a linear layer's"):

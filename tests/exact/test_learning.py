@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import random_linear, tiny_local
@@ -222,7 +223,7 @@ def fused_operations(kernel: Kernel, arguments: tuple[Any, ...], fastmath: Any) 
     return found
 
 
-@pytest.mark.parametrize("name", list(KERNELS))
+@one_test_of("name", list(KERNELS))
 def test_no_multiplication_is_fused_with_an_addition(name: str) -> None:
     numba = importlib.import_module("numba")
     if numba.config.DISABLE_JIT:

@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cases_for_tests import one_test_of
 
 from bbcompress.exact import tables
 from bbcompress.exact.tables import LOG2_BITS, MAX_PRIOR_BITS, bin_edges, bin_medians, code_length, table
@@ -65,14 +66,14 @@ def test_there_are_no_other_tables() -> None:
         assert set(data.files) == set(HASHES)
 
 
-@pytest.mark.parametrize("name", HASHES)
+@one_test_of("name", HASHES)
 def test_hashes(name: str) -> None:
     array = stored(name)
     assert array.dtype == np.int32
     assert hashlib.sha256(array.astype("<i4").tobytes()).hexdigest() == HASHES[name]
 
 
-@pytest.mark.parametrize("name", HASHES)
+@one_test_of("name", HASHES)
 def test_entries_are_those_of_the_tool(name: str) -> None:
     array = stored(name)
     _, first, last, step_bits, value_bits = make_tables.TABLES[name]
@@ -85,7 +86,7 @@ def test_entries_are_those_of_the_tool(name: str) -> None:
         assert abs(int(array[index - first]) - value * (1 << value_bits)) < 0.51
 
 
-@pytest.mark.parametrize("name", [*HASHES, "sigmoid_of_rho"])
+@one_test_of("name", [*HASHES, "sigmoid_of_rho"])
 def test_monotony(name: str) -> None:
     steps = np.diff(table(name))
     assert (steps <= 0).all() if name in ("inverse_scale", "exp_negative") else (steps >= 0).all()
@@ -109,7 +110,7 @@ def test_sigmoid_of_rho_is_the_derivative_of_softplus() -> None:
     np.testing.assert_allclose(slope[1:-1] * 2.0**-tables.SIGMOID_BITS, difference, atol=1e-4)
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 8, 10, MAX_PRIOR_BITS])
+@one_test_of("bits", [1, 2, 3, 8, 10, MAX_PRIOR_BITS])
 def test_bins(bits: int) -> None:
     edges, medians, n = bin_edges(bits), bin_medians(bits), 1 << bits
     assert edges.shape == (n - 1,)

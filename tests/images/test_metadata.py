@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 from image_strategies import LARGEST, image_metadata
@@ -89,7 +90,7 @@ def test_the_hand_made_block_is_good() -> None:
         assert decoded(block(GOOD, packed), 1) == ((Record(EXIF, b"x"), Record(TEXT, b"a\0b")),)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "content",
     [
         b"",
@@ -205,7 +206,7 @@ def test_names() -> None:
 # Resolutions
 
 
-@pytest.mark.parametrize("dpi", [1, 72, 96, 127, 150, 300, 600, 65535])
+@one_test_of("dpi", [1, 72, 96, 127, 150, 300, 600, 65535])
 def test_whole_dots_an_inch_survive_png(dpi: int) -> None:
     record = resolution(PER_INCH, (dpi, 1), (dpi, 1))
     assert record is not None
@@ -231,7 +232,7 @@ def test_what_a_number_a_metre_cannot_say() -> None:
     assert resolution(PER_INCH, (600, 2), (300, 1)) == resolution(PER_INCH, (300, 1), (300, 1))
 
 
-@pytest.mark.parametrize("numbers", [(0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (LARGEST + 1, 1, 1, 1), (-1, 1, 1, 1)])
+@one_test_of("numbers", [(0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (LARGEST + 1, 1, 1, 1), (-1, 1, 1, 1)])
 def test_what_is_no_resolution(numbers: tuple[int, int, int, int]) -> None:
     a, b, c, d = numbers
     assert resolution(PER_INCH, (a, b), (c, d)) is None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given, settings
 from image_strategies import images
 from PIL import Image, PngImagePlugin
@@ -46,7 +47,7 @@ def with_metadata(*records: Record) -> PixelImage:
     return PixelImage("RGB", noise("RGB").pixels, metadata=tuple(sorted(records, key=lambda record: record.kind)))
 
 
-@pytest.mark.parametrize("mode", PILLOW_MODES)
+@one_test_of("mode", PILLOW_MODES)
 def test_every_mode_of_pillow_and_back(mode: str) -> None:
     image = noise(mode)
     made = to_pillow(image)
@@ -80,7 +81,7 @@ def test_modes_that_pillow_lacks_are_refused(mode: str) -> None:
         to_pillow(image)
 
 
-@pytest.mark.parametrize("mode", ["F", "I", "HSV", "YCbCr", "LAB", "PA", "La", "RGBa", "RGBX"])
+@one_test_of("mode", ["F", "I", "HSV", "YCbCr", "LAB", "PA", "La", "RGBa", "RGBX"])
 def test_modes_that_are_not_ours_are_refused(mode: str) -> None:
     with pytest.raises(ImageError, match=f"mode {mode} are not supported"):
         from_pillow(Image.new(mode, (3, 2)))
@@ -120,7 +121,7 @@ METADATA = {
 }
 
 
-@pytest.mark.parametrize("name", METADATA)
+@one_test_of("name", METADATA)
 def test_metadata_goes_into_info_as_from_a_png_and_comes_back(name: str) -> None:
     image = with_metadata(METADATA[name])
     by_pillow = Image.open(io.BytesIO(write_image(image)[0]))
@@ -146,7 +147,7 @@ GIVEN: dict[str, tuple[dict[str, Any], Record | None]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", GIVEN)
+@one_test_of("case", GIVEN)
 def test_what_is_given_counts_in_place_of_info(case: str) -> None:
     given, record = GIVEN[case]
     made = to_pillow(with_metadata(METADATA["ICC"]))
@@ -194,7 +195,7 @@ def test_any_image_with_any_metadata(image: PixelImage) -> None:
             assert [record for record in back.metadata if record.kind == kind] == there
 
 
-@pytest.mark.parametrize("key", ["transparency", "dpi", "exif", "icc_profile", "gamma", "comment", "xmp"])
+@one_test_of("key", ["transparency", "dpi", "exif", "icc_profile", "gamma", "comment", "xmp"])
 def test_texts_are_not_taken_for_something_else(key: str) -> None:
     image = with_metadata(Record(TEXT, key.encode() + b"\0such"))
     made = to_pillow(image)

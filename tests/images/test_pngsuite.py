@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cases_for_tests import one_test_of
 from fixtures_for_tests import models_in
 from seen_for_tests import rgba
 
@@ -29,7 +30,7 @@ def test_the_suite_is_complete() -> None:
     assert {path.stem for path in SUITE.glob("*.png")} == {*RGBA, *INVALID}
 
 
-@pytest.mark.parametrize("name", RGBA)
+@one_test_of("name", RGBA)
 def test_valid(name: str) -> None:
     image = read_image(SUITE / f"{name}.png")
     seen = rgba(image)
@@ -39,7 +40,7 @@ def test_valid(name: str) -> None:
     assert read_image(data) == image
 
 
-@pytest.mark.parametrize("name", INVALID)
+@one_test_of("name", INVALID)
 def test_invalid(name: str) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(SUITE / f"{name}.png", name)

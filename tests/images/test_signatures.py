@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from cases_for_tests import one_test_of
 from PIL import Image
 
 from bbcompress.errors import ImageError
@@ -15,7 +16,7 @@ from bbcompress.images.read import load_file, read_image
 from bbcompress.images.signatures import START_BYTES, format_of
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("start", "kind"),
     [
         (b"\0\0\0\x1cftypavif", "an AVIF image"),
@@ -104,7 +105,7 @@ def test_kinds_that_are_not_read_are_named(start: bytes, kind: str) -> None:
     assert "known format" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+@one_test_of("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
 def test_a_tga_is_known_without_a_signature(mode: str) -> None:
     out = io.BytesIO()
     Image.new(mode, (300, 2)).save(out, "TGA", compression=None if mode == "1" else "tga_rle")

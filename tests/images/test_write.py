@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_strategies import MODES, SAMPLES, images
@@ -59,8 +60,8 @@ def example(mode: str, height: int = 13, width: int = 9) -> PixelImage:
     return PixelImage(mode, chance.integers(0, top, shape).astype(dtype), palette)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("mode", MODES)
+@one_test_of("form", FORMATS)
+@one_test_of("mode", MODES)
 def test_what_each_format_holds(mode: str, form: str) -> None:
     image = example(mode)
     if mode in HELD[form]:
@@ -93,7 +94,7 @@ COMMENT, TITLE = Record(TEXT, b"Comment\0one\nof several"), Record(TEXT, b"Title
 ALL = (PROFILE, BLOCK, PACKET, COMMENT, DPI)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("form", "metadata", "lost"),
     [
         ("png", ALL, ""),

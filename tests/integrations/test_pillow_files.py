@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
@@ -46,7 +47,7 @@ def saved(image: Image.Image, **options: object) -> Image.Image:
     return Image.open(file)
 
 
-@pytest.mark.parametrize("mode", PILLOW_MODES)
+@one_test_of("mode", PILLOW_MODES)
 def test_every_mode_comes_back(mode: str) -> None:
     image = pillow(mode)
     image.save("x.bbc")

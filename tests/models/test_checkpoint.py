@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 from safetensors.numpy import save_file
 
@@ -237,7 +238,7 @@ def test_a_card_that_is_too_large(folder: Path) -> None:
     check_refused(folder, "too large")
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"5", b"\xff\xfe", b'{"name": "a}', b"[" * 100_000])
+@one_test_of("text", [b"", b"{", b"[]", b"5", b"\xff\xfe", b'{"name": "a}', b"[" * 100_000])
 def test_damaged_card(folder: Path, text: bytes) -> None:
     (folder / CARD_FILE).write_bytes(text)
     check_refused(folder, "damaged")
@@ -288,7 +289,7 @@ def metadata_of_another_kind(header: Header) -> None:
     header["__metadata__"] = [1, 2, 3]
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "change",
     [
         reach_into_the_next, lie_on_another, run_backwards, reach_out_of_the_file, huge_shape, shape_that_overflows,
@@ -296,6 +297,7 @@ def metadata_of_another_kind(header: Header) -> None:
     ],
 )  # fmt: skip
 def test_forged_headers(folder: Path, change: Callable[[Header], None]) -> None:
+    save(WEIGHTS, folder)
     path = folder / WEIGHTS_FILE
     data = path.read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
@@ -473,16 +475,18 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_what_is_no_model(folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
-    tensors, settings = contents(folder)
+@one_test_of("change", CHANGES)
+def test_what_is_no_model(tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    save(WEIGHTS, tmp_path)
+    tensors, settings = contents(tmp_path)
     change(tensors, settings)
-    write(folder, tensors, settings)
-    check_refused(folder)
+    write(tmp_path, tensors, settings)
+    check_refused(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000], ids=len)
+@one_test_of("text", ["", "{", "[]", "5", "null", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000])
 def test_settings_that_are_none(folder: Path, text: str) -> None:
+    save(WEIGHTS, folder)
     tensors, _ = contents(folder)
     write(folder, tensors, text)
     check_refused(folder, "damaged")
@@ -508,18 +512,6 @@ OTHER: dict[str, ModelWeights] = {
 }
 NETWORKS = ("decoder", "trunk", "heads", "outputs", "encoders", "card")
 one_of_each = pytest.mark.parametrize("kind", ["rgb", "resnet"])
-
-
-@pytest.fixture
-def local_folder(tmp_path: Path) -> Path:
-    save(LOCAL, tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def resnet_folder(tmp_path: Path) -> Path:
-    save(RESNET, tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("kind", OTHER)
@@ -576,7 +568,7 @@ def test_flipped_bits_of_other_kinds(tmp_path: Path, kind: str) -> None:
     assert refused > 60
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("kind", "name"),
     [
         ("rgb", "trunk.1.weight"),
@@ -597,7 +589,7 @@ def test_missing_tensor_of_other_kinds(tmp_path: Path, kind: str, name: str) -> 
     check_refused(tmp_path, name)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("kind", "path"),
     [
         *(("rgb", (name,)) for name in ("channels", "mixtures", "tile", "image", "cell", "features", "patch", "pool")),
@@ -609,7 +601,6 @@ def test_missing_tensor_of_other_kinds(tmp_path: Path, kind: str, name: str) -> 
             for name in ("stride", "padding", "transposed", "shape", "weight_bits", "in_bits", "out_bits", "relu")
         ),
     ],
-    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
 )
 def test_settings_that_are_missing_of_other_kinds(tmp_path: Path, kind: str, path: tuple[Any, ...]) -> None:
     save(OTHER[kind], tmp_path)
@@ -683,12 +674,13 @@ LOCAL_CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", LOCAL_CHANGES, ids=lambda change: change.__name__)
-def test_what_is_no_local_model(local_folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
-    tensors, settings = contents(local_folder)
+@one_test_of("change", LOCAL_CHANGES)
+def test_what_is_no_local_model(tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    save(LOCAL, tmp_path)
+    tensors, settings = contents(tmp_path)
     change(tensors, settings)
-    write(local_folder, tensors, settings)
-    check_refused(local_folder)
+    write(tmp_path, tensors, settings)
+    check_refused(tmp_path)
 
 
 def break_forward_of_resnet(tensors: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -778,9 +770,10 @@ RESNET_CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", RESNET_CHANGES, ids=lambda change: change.__name__)
-def test_what_is_no_resnet(resnet_folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
-    tensors, settings = contents(resnet_folder)
+@one_test_of("change", RESNET_CHANGES)
+def test_what_is_no_resnet(tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    save(RESNET, tmp_path)
+    tensors, settings = contents(tmp_path)
     change(tensors, settings)
-    write(resnet_folder, tensors, settings)
-    check_refused(resnet_folder)
+    write(tmp_path, tensors, settings)
+    check_refused(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import noise_strips, sampled_strips, strips_of, tiny_local, with_layers
 from roundtrip import random_message
 
@@ -299,7 +300,7 @@ def test_facts() -> None:
     assert replace(WEIGHTS, card={}).name == WEIGHTS.id.hex()[:8]
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("weights", "change", "reason"),
     [
         (WEIGHTS, {"channels": 2}, "channels"),
@@ -341,7 +342,6 @@ def test_facts() -> None:
         (WEIGHTS, {"encoders": {**WEIGHTS.encoders, "rha": BINARY.encoders["rha"]}}, "fit"),
         (BINARY, {"mixtures": 2}, "grid|fit"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_what_does_not_fit_is_refused(weights: LocalWeights, change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
@@ -359,15 +359,15 @@ def test_networks_have_names_and_an_order() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("network", "index"), LAYERS)
+@one_test_of(("network", "index"), LAYERS)
 def test_broken_bounds_are_refused(network: str, index: int) -> None:
     own = dict(WEIGHTS.networks())[network][index]
     with pytest.raises(ModelError, match="sums"):
         with_layers(WEIGHTS, network, index, bias=np.full_like(own.bias, 1 << 53))
 
 
-@pytest.mark.parametrize("network", ["decoder", "encoder.rha.patch", "encoder.baseline.head"])
-@pytest.mark.parametrize("change", ["in_bits", "out_bits", "relu"])
+@one_test_of("network", ["decoder", "encoder.rha.patch", "encoder.baseline.head"])
+@one_test_of("change", ["in_bits", "out_bits", "relu"])
 def test_networks_on_other_grids_are_refused(network: str, change: str) -> None:
     layers = dict(WEIGHTS.networks())[network]
     changes: dict[str, tuple[int, dict[str, Any]]] = {

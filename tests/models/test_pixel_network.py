@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import noise_strips, tiny_local
 
 from bbcompress.errors import ModelError
@@ -112,8 +113,8 @@ def test_inputs(kind: str) -> None:
     assert np.array_equal(strips.canvas.levels_at(wave.indices), levels.T)
 
 
-@pytest.mark.parametrize("image", [(1, 1), (1, 5), (5, 1)])
-@pytest.mark.parametrize("channels", [1, 3])
+@one_test_of("image", [(1, 1), (1, 5), (5, 1)])
+@one_test_of("channels", [1, 3])
 def test_inputs_of_tiny_images(image: tuple[int, int], channels: int) -> None:
     weights = tiny_local(channels=channels)
     strips = noise_strips(weights, 2, *image)
@@ -277,8 +278,8 @@ def test_sums_up_to_the_limit_of_single_precision(shift: int) -> None:
 # Kernels
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("centred", "gain"), [(1, 1), (0, 1), (0, 64)])
+@one_test_of("channels", [1, 3])
+@one_test_of(("centred", "gain"), [(1, 1), (0, 1), (0, 64)])
 def test_gather_interpreted_is_gather_compiled(channels: int, centred: int, gain: int) -> None:
     weights = tiny_local(channels=channels)
     strips = noise_strips(weights, 2, 9, 10)
@@ -427,7 +428,7 @@ def layer(name: str) -> LinearWeights:
     return found
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@one_test_of("name", LAYERS)
 def test_broken_bounds_are_refused(name: str) -> None:
     bias = layer(name).bias
     with pytest.raises(ModelError, match="sums"):
@@ -437,26 +438,25 @@ def test_broken_bounds_are_refused(name: str) -> None:
         changed(WEIGHTS, name, weight=np.where(layer(name).weight != 0, 1 << 30, 0))
 
 
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda own: {"relu": not own.relu},
-        lambda own: {"in_bits": 7},
-        lambda own: {"out_bits": own.out_bits + 1},
-        lambda own: {"out_bits": own.out_bits - 1},
-        lambda own: {"weight": own.weight[:, 1:]},
-        lambda own: {"weight": own.weight[1:]},
-        lambda own: {"weight": own.weight[1:], "bias": own.bias[1:], "out_bits": own.out_bits[1:]},
-        lambda own: {"limit": 0},
-        lambda own: {"limit": (1 << 24) + 1},
-        lambda own: {"weight_bits": 41},
-    ],
-    ids=["relu", "in_bits", "out_bits+", "out_bits-", "inputs", "rows", "outputs", "limit0", "limit+", "weight_bits"],
-)
-def test_layers_that_do_not_fit_are_refused(name: str, change: Callable[[LinearWeights], dict[str, Any]]) -> None:
+CHANGES: dict[str, Callable[[LinearWeights], dict[str, Any]]] = {
+    "relu": lambda own: {"relu": not own.relu},
+    "in_bits": lambda own: {"in_bits": 7},
+    "more out_bits": lambda own: {"out_bits": own.out_bits + 1},
+    "fewer out_bits": lambda own: {"out_bits": own.out_bits - 1},
+    "inputs": lambda own: {"weight": own.weight[:, 1:]},
+    "rows": lambda own: {"weight": own.weight[1:]},
+    "outputs": lambda own: {"weight": own.weight[1:], "bias": own.bias[1:], "out_bits": own.out_bits[1:]},
+    "no limit": lambda own: {"limit": 0},
+    "a larger limit": lambda own: {"limit": (1 << 24) + 1},
+    "weight_bits": lambda own: {"weight_bits": 41},
+}
+
+
+@one_test_of("name", LAYERS)
+@one_test_of("change", CHANGES)
+def test_layers_that_do_not_fit_are_refused(name: str, change: str) -> None:
     with pytest.raises(ModelError):
-        changed(WEIGHTS, name, **change(layer(name)))
+        changed(WEIGHTS, name, **CHANGES[change](layer(name)))
 
 
 @pytest.mark.parametrize(("head", "sees"), [(0, 0), (0, 1), (1, 1)])
@@ -467,7 +467,7 @@ def test_heads_that_see_what_is_not_decoded_are_refused(head: int, sees: int) ->
         changed(WEIGHTS, "heads", weight=weight)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("change", "reason"),
     [
         ({"trunk": ()}, "misses a layer"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases_for_tests import one_test_of
 from models_for_tests import noise_strips, sampled_strips, strips_of, tiny_resnet
 from roundtrip import random_message
 
@@ -440,7 +441,7 @@ def test_facts() -> None:
     assert WEIGHTS.settings()["architecture"] == "resnet"
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("change", "reason"),
     [
         ({"tile": 0}, "sizes"),
@@ -477,7 +478,6 @@ def test_facts() -> None:
         ({"encoders": {"rha": RHA, "baseline": RHA[:1] + RHA}}, "fit"),
         ({"encoders": {"rha": RHA, "baseline": RHA[1:]}}, "fit"),
     ],
-    ids=str,
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
@@ -485,7 +485,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], reason: str) -> No
 
 
 LAYERS = [(name, index) for name, layers in WEIGHTS.networks() for index in range(len(layers))]
-layers_of_all = pytest.mark.parametrize(("network", "index"), LAYERS)
+layers_of_all = one_test_of(("network", "index"), LAYERS)
 
 
 def test_networks_have_names_and_an_order() -> None:
@@ -506,9 +506,7 @@ def test_broken_bounds_are_refused(network: str, index: int) -> None:
 
 
 @layers_of_all
-@pytest.mark.parametrize(
-    "change", [{"stride": 3}, {"stride": 0}, {"padding": 99}, {"padding": -1}, {"transposed": None}], ids=str
-)
+@one_test_of("change", [{"stride": 3}, {"stride": 0}, {"padding": 99}, {"padding": -1}, {"transposed": None}])
 def test_layers_of_another_geometry_are_refused(network: str, index: int, change: dict[str, Any]) -> None:
     """No tile comes out of these at its size, or only by luck."""
     own = dict(WEIGHTS.networks())[network][index]
@@ -540,8 +538,8 @@ def test_scaling_layers_are_two(network: str) -> None:
         with_network(network, (*layers[:end], third, *layers[end:]))
 
 
-@pytest.mark.parametrize("network", ["decoder", "encoder.rha", "encoder.baseline"])
-@pytest.mark.parametrize("change", ["in_bits", "out_bits", "relu", "bits of one output"])
+@one_test_of("network", ["decoder", "encoder.rha", "encoder.baseline"])
+@one_test_of("change", ["in_bits", "out_bits", "relu", "bits of one output"])
 def test_networks_on_other_grids_are_refused(network: str, change: str) -> None:
     layers = dict(WEIGHTS.networks())[network]
     one = layers[-1].out_bits.copy()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,8 +42,8 @@ def strip_of(canvas: Canvas, image: int, y: int) -> int:
 # The canvas
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("channels", [1, 3])
+@one_test_of(("height", "width"), SIZES)
+@one_test_of("channels", [1, 3])
 def test_canvas(height: int, width: int, channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, height, width, channels)).astype(np.uint8)
     canvas = Canvas.of(images, 8)
@@ -90,7 +91,7 @@ def test_order_of_strips() -> None:
     assert all(np.array_equal(*pair) for pair in zip(tiles, expected, strict=True))
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@one_test_of(("height", "width"), SIZES)
 def test_parts_of_strips_have_their_tiles(height: int, width: int) -> None:
     strips = Strips.all_of(numbered(3, height, width, 2))
     tiles = [tile.tolist() for part in strips.tiles() for tile in part]
@@ -189,7 +190,7 @@ def test_every_neighbour_is_decoded_before(
     assert len(decoded) == count * height * width
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@one_test_of(("height", "width"), SIZES)
 def test_order_of_the_wavefront(height: int, width: int) -> None:
     """By x + 4 (y - first row of the image's region), then image, then y: what docs/format.md says."""
     canvas = Canvas(3, height, width, 1, 8)
@@ -224,9 +225,9 @@ FINDERS: dict[str, Finder] = {
 }
 
 
-@pytest.mark.parametrize("finder", FINDERS)
-@pytest.mark.parametrize("cell", [1, 2, 4, 8])
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@one_test_of("finder", FINDERS)
+@one_test_of("cell", [1, 2, 4, 8])
+@one_test_of(("height", "width"), SIZES)
 def test_cells(finder: str, cell: int, height: int, width: int) -> None:
     strips = Strips.all_of(Canvas(2, height, width, 3, 8))
     for part in (strips, strips[1:], strips[: len(strips) - 1], strips[1:2]):
@@ -246,9 +247,9 @@ def test_wavefronts_are_kept() -> None:
 # The pixels of a K step
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3, 4])
-@pytest.mark.parametrize("tiles", [1, 2, 100])
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@one_test_of("stride", [1, 2, 3, 4])
+@one_test_of("tiles", [1, 2, 100])
+@one_test_of(("height", "width"), SIZES)
 def test_sampled_pixels_cover_all_in_turn(stride: int, tiles: int, height: int, width: int) -> None:
     strips = Strips.all_of(Canvas(2, height, width, 1, 8))
     for part in (strips, strips[1:], strips[:1]):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from damage_for_tests import (
     CUT,
     DATA,
@@ -106,9 +107,7 @@ def test_every_byte_left_out_or_doubled(file: bytes) -> None:
         check(file[: place + 1] + file[place:], expected)
 
 
-@pytest.mark.parametrize(
-    "tail", [b"\0", b"\xff", b"\n", bytes(4), bytes(8), PREFIX, ADDING, bytes(1000), b"hello" * 99]
-)
+@one_test_of("tail", [b"\0", b"\xff", b"\n", bytes(4), bytes(8), PREFIX, ADDING, bytes(1000), b"hello" * 99])
 def test_bytes_behind_the_end(file: bytes, tail: bytes) -> None:
     """They are passed over where it is sure that they are no part of the file, and counted."""
     sure = is_archive(file) or parse_lone(file).header.fallback or not tail.strip(b"\0")
@@ -363,7 +362,7 @@ def test_damage_in_one_group_leaves_the_others_readable() -> None:
     assert payload
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "foreign",
     [b"", b"\xbb", b"\xbb\xc1", b"\xbb\xc1\x00", b"\xbb\xc1\x01", b"\xbb\xc2\x00", b"hello, world\n", bytes(100)],
 )
@@ -426,7 +425,7 @@ MOST = (1 << 24) // 784
 """Images of a digit's size that a group may have."""
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "fields",
     [
         {"count": MAX_GROUP_IMAGES, "direct": MAX_GROUP_IMAGES},
@@ -444,7 +443,7 @@ MOST = (1 << 24) // 784
         {"count": 10, "direct": 10, "kind": Kind("L", (7, 7))},
     ],
 )
-@pytest.mark.parametrize("payload", [b"", NOISE[:4], NOISE[:100], NOISE], ids=len)
+@one_test_of("payload", [b"", NOISE[:4], NOISE[:100], NOISE])
 def test_headers_that_claim_much(fields: dict[str, Any], payload: bytes) -> None:
     bounded(forged_archive(payload, model=model_id()[:4], **fields))
 
@@ -462,8 +461,8 @@ def test_grey_headers_that_claim_much(batches: tuple[int, ...]) -> None:
     bounded(forged_archive(NOISE, k=10, **fields))
 
 
-@pytest.mark.parametrize("k", [0, MAX_K])
-@pytest.mark.parametrize("size", [0, 4, 5000])
+@one_test_of("k", [0, MAX_K])
+@one_test_of("size", [0, 4, 5000])
 def test_lone_headers_that_claim_much(k: int, size: int) -> None:
     header = GroupHeader(model=model_id()[:3], k=k, direct=1)
     bounded(build_lone(Group(header, NOISE[:size])))
@@ -492,7 +491,7 @@ def test_metadata_that_claims_much(count: int) -> None:
         bounded(build_lone(Group(GroupHeader(model=model_id()[:3], direct=1), NOISE[:40]).described(block)))
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "item",
     [
         bytes.fromhex("0101") + b"\x80\x80\x01" * 2,  # raw, 2^14 by 2^14
@@ -508,7 +507,7 @@ def test_items_that_claim_much(item: bytes) -> None:
     bounded(forged_archive(join_items([item]), fallback=True, count=MAX_GROUP_IMAGES))
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("sides", "reason"),
     [
         ([1, 4096, 1], "before its last"),
@@ -517,7 +516,6 @@ def test_items_that_claim_much(item: bytes) -> None:
         ([4096, 4096], "has 0 bytes"),  # the limit is not of the last one
         ([1, 4096], "has 0 bytes"),
     ],
-    ids=lambda value: str(value)[:30],
 )
 def test_items_that_claim_much_together(sides: list[int], reason: str) -> None:
     """Each is below its limit; the sum is looked at before any is decoded."""

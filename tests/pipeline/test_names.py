@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ from bbcompress.system.output import NewFolder
 from bbcompress.system.windows import windows_name
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("name", "expected"),
     [
         ("a/b.png", "a/b.png"),
@@ -54,7 +55,7 @@ def test_names_that_differ_only_in_case_are_told_of() -> None:
     assert list(odd_names(["a.png", "b.png"])) == []
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("names", "expected"),
     [
         ([], []),

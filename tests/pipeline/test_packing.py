@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cases_for_tests import one_test_of
 from click.testing import CliRunner
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 
@@ -89,7 +90,7 @@ def test_what_is_there_stays() -> None:
         bbc.pack("set/a.png", "set/a.png", overwrite=True)
 
 
-@pytest.mark.parametrize("paths", [[], None, 3, b"set", [3], [""]], ids=str)
+@one_test_of("paths", [[], None, 3, b"set", [3], [""]])
 def test_paths_that_are_none(paths: object) -> None:
     with pytest.raises(bbc.BBCError):
         bbc.pack(paths, "set.bbc")  # type: ignore[arg-type]

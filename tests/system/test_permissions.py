@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases_for_tests import one_test_of
 
 from bbcompress.system import permissions
 from bbcompress.system.output import Tightened
@@ -23,7 +24,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("bits", "in_its_group", "in_another"),
     [
         (0o600, 0o600, 0o600),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases_for_tests import one_test_of
 
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
@@ -394,7 +395,7 @@ def test_the_objective_in_a_card() -> None:
     assert said(objective="sleep", encoder_epochs=0) is None
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("values", "words"),
     [
         ({"objective": "dreaming"}, "--objective cannot be dreaming"),
@@ -406,7 +407,6 @@ def test_the_objective_in_a_card() -> None:
             for name in ("sleep", "denoising", "wake-sleep")
         ),
     ],
-    ids=str,
 )
 def test_objectives_that_make_no_sense(values: dict[str, Any], words: str) -> None:
     with pytest.raises(TrainingError, match=words):

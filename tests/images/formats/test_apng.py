@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cases_for_tests import one_test_of
 
 from bbcompress.errors import ImageError
 from bbcompress.images.formats.png.file import PNG_SIGNATURE
@@ -150,7 +151,7 @@ def test_one_frame_is_an_image() -> None:
     assert read_image(stray).lost == ("animation",)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("chunks", "reason"),
     [
         ((animation(2), control(0), (b"IDAT", pixels(*RED, *RED))), "2 pictures there are 1"),

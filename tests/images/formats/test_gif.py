@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cases_for_tests import one_test_of
 from PIL import GifImagePlugin, Image, ImageFile
 
 from bbcompress.errors import ImageError
@@ -99,7 +100,7 @@ def extension(label: int, *blocks: bytes) -> bytes:
     return b"!" + bytes([label]) + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "lost"),
     [
         (gif(STILL, end=b";PK\3\4"), ("data behind the image",)),
@@ -131,7 +132,7 @@ PROFILE = extension(0xFF, b"ICCRGBG1012", b"profile")
 PACKET = b"!\xff\x0bXMP DataXMP<x/>\1" + bytes(range(255, -1, -1)) + b"\0"
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "lost"),
     [
         (gif(b"!\xf9\4\2\0\0\0\0", STILL), ("user input flag",)),

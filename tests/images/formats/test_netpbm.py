@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from PIL import Image
 
 from bbcompress.errors import ImageError
@@ -41,7 +42,7 @@ def test_fewer_levels_are_spread_evenly() -> None:
         read_image(b"P3 1 1 257 0 1 258")
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "data",
     [
         b"P6\n5 3\n65535\n" + bytes(89),
@@ -77,7 +78,7 @@ def test_written(form: str) -> None:
     assert image.pixels.tolist() == np.asarray(Image.fromarray(pixels)).tolist()
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "mode", "pixels"),
     [
         (b"P1 3 1 010", "1", [[True, False, True]]),
@@ -100,7 +101,7 @@ def pam(tuple_type: str, depth: int, maximum: int, samples: bytes, comment: str 
     return lines.encode() + samples
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "mode", "pixel"),
     [
         (pam("BLACKANDWHITE", 1, 1, b"\1"), "1", True),
@@ -118,7 +119,7 @@ def test_pam(data: bytes, mode: str, pixel: object) -> None:
     assert read_image(data.replace(b"P7\n", b"P7\n# by me\n")) == commented(image, b" by me")
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "reason"),
     [
         (b"P5 1 1 4095 \0\0", "counts its samples up to 4095"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cases_for_tests import one_test_of
 from PIL import Image
 
 from bbcompress.errors import ImageError
@@ -163,7 +164,7 @@ DATA, END = chunk(b"IDAT", zlib.compress(bytes(9))), chunk(b"IEND")
 PALETTE = chunk(b"PLTE", b"abc")
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("parts", "reason"),
     [
         ([HEADER[0], END], "no pixels"),

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
 from image_strategies import image_metadata
@@ -58,7 +59,7 @@ def of(*chunks: tuple[bytes, bytes]) -> Metadata:
 ZIPPED = zlib.compress(b"what it says")
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("chunk", "record"),
     [
         ((b"tEXt", b"Author\0me"), Record(TEXT, b"Author\0me")),
@@ -83,7 +84,7 @@ def test_chunks(chunk: tuple[bytes, bytes], record: Record) -> None:
     assert of(chunk) == (record,)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     "chunk",
     [
         (b"tEXt", b"no end"),
@@ -150,7 +151,7 @@ def test_what_speaks_of_the_file_is_left_out_and_named() -> None:
     assert read_image(one_frame).metadata == ()
 
 
-@pytest.mark.parametrize(("depth", "scaled"), [(1, 1), (2, 3 * 85), (4, 7 * 17), (8, 0x307), (16, 0x307)])
+@one_test_of(("depth", "scaled"), [(1, 1), (2, 3 * 85), (4, 7 * 17), (8, 0x307), (16, 0x307)])
 def test_background_of_grey_is_scaled_as_the_pixels_are(depth: int, scaled: int) -> None:
     header = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, depth, 0, 0, 0, 0))
     value = 1 if depth == 1 else 0x307
@@ -160,7 +161,7 @@ def test_background_of_grey_is_scaled_as_the_pixels_are(depth: int, scaled: int)
     assert metadata == (Record(CHUNK_BEFORE_PALETTE, b"bKGD" + struct.pack(">H", scaled)), *levels)
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("unit", "x", "seen"),
     [
         (PER_INCH, (72009, 1000), struct.pack(">IIB", 2835, 2835, 1)),
@@ -239,7 +240,7 @@ def test_depth_and_levels_come_back() -> None:
     assert depth_of(write_png(odd)) == 8 and read_image(write_png(odd)) == odd
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("mode", "pixels", "maximum"),
     [
         ("L", [[1]], 15), ("L", [[17]], 255), ("L", [[17]], 16), ("L", [[0]], 257), ("I;16", [[0]], 15),

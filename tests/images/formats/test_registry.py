@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
+from cases_for_tests import one_test_of
 
 from bbcompress.images.formats.registry import ImageFormat, image_formats, image_suffixes, kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
@@ -79,7 +79,7 @@ def test_a_new_format_is_one_module(tmp_path: Path) -> None:
     assert (tmp_path / "ff" / "a.ff").read_bytes() == (tmp_path / "b.ff").read_bytes() == original
 
 
-@pytest.mark.parametrize("form", image_formats(), ids=lambda form: form.name)
+@one_test_of("form", image_formats())
 def test_what_a_format_declares(form: ImageFormat) -> None:
     re.compile(form.magic, re.DOTALL)
     assert form.suffixes and all(re.fullmatch(r"\.[a-z]+", suffix) for suffix in form.suffixes)

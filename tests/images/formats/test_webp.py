@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from PIL import Image
 
 from bbcompress.errors import ImageError
@@ -80,7 +81,7 @@ def test_what_is_kept() -> None:
     assert (image.metadata, image.lost) == (records, ())
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("data", "lost"),
     [
         (saved() + b"PK", ("data behind the image",)),

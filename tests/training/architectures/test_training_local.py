@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases_for_tests import one_test_of
 
 from bbcompress.errors import TrainingError
 from bbcompress.exact.backend import NumpyBackend
@@ -311,7 +312,7 @@ PRESETS: list[tuple[tuple[int, int] | None, int, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("image", "channels", "binary"), PRESETS)
+@one_test_of(("image", "channels", "binary"), PRESETS)
 def test_presets_can_be_exported(image: tuple[int, int] | None, channels: int, binary: bool) -> None:
     chosen = preset(image, channels, binary, 5, 24)
     shape = chosen.shape
@@ -325,7 +326,7 @@ def test_presets_can_be_exported(image: tuple[int, int] | None, channels: int, b
     assert preset(image, channels, binary, None, None).shape.latents >= 1
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("image", "channels", "binary"),
     [
         (None, 3, True),

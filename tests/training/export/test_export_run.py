@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases_for_tests import one_test_of
 from click.testing import CliRunner
 from PIL import Image
 
@@ -38,7 +39,7 @@ def test_colour_images_made_grey(tmp_path: Path) -> None:
     assert weights.card["data"].endswith("colours, as grey")
 
 
-@pytest.mark.parametrize(
+@one_test_of(
     ("source", "words"),
     [
         ("runs/one", "--from runs/one"),
@@ -63,8 +64,7 @@ def test_the_command_line_of_a_run_by_itself_names_no_directory() -> None:
     assert training_command(TrainingConfig(name="one")) == "bbc train --data mnist --name one"
 
 
-@pytest.mark.parametrize("name", ["", "same"])
-@pytest.mark.parametrize("file", ["", "training.pt", "epoch-0001.pt"])
+@pytest.mark.parametrize(("name", "file"), [("", ""), ("same", "training.pt"), ("", "epoch-0001.pt")])
 def test_commands_of_a_card_run_as_they_stand(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str
 ) -> None:
