@@ -18,7 +18,7 @@ from bbcompress.escaping import escaped
 from bbcompress.images.formats.registry import kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
-from bbcompress.limits import DEFAULT_K, MAX_PIXELS, READER_K, Limits
+from bbcompress.limits import MAX_PIXELS, READER_K, Limits
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.extraction import Extraction
 from bbcompress.pipeline.loader import ImageLoader
@@ -47,14 +47,15 @@ def limits_of(max_pixels: object, max_steps: object) -> Limits:
 
 
 @arguments.checked
-def compress(image: AnyImage, k: int = DEFAULT_K, **options: Unpack[OptionKeywords]) -> bytes:
+def compress(image: AnyImage, k: int | None = None, **options: Unpack[OptionKeywords]) -> bytes:
     """The bytes of the file of one image.
 
     image: an image of Pillow; or an array (height, width) or (height, width, samples) of bool, uint8 or uint16, as
         `from_array` takes it; or a `PixelImage`. Its metadata is kept, too.
     k: steps that refine the posterior (K of the paper's Algorithm 2, Eqs. 20 and 21), 0 to 1000; they cost time on
-        both sides, and make files of photographs half a percent smaller. A small image by itself has none.
-    options: further ones, as in `Options`.
+        both sides, and make files of photographs half a percent smaller. A small image by itself has none. None leaves
+        them to the effort; the default effort takes none.
+    options: further ones, as in `Options`, such as `effort`, 1 to 9: how much time is spent to make the file small.
 
     Raises:
         ImageError: it is no image, or nothing can keep it exactly. ModelError: a chosen model is missing.
@@ -98,7 +99,7 @@ def pack(
     skip_unreadable: bool | None = None,
     frames: bool = False,
     strip: bool = False,
-    k: int = DEFAULT_K,
+    k: int | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Summary:
     """Compress files and folders as `bbc compress` does: an image alone into the file of one image, folders and several

@@ -16,7 +16,7 @@ from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingFileError
 from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import DEFAULT_K, MAX_PIXELS, READER_K, Limits
+from bbcompress.limits import MAX_PIXELS, READER_K, Limits
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
@@ -199,13 +199,13 @@ def open(  # the word of `PIL.Image.open` and `zipfile`, used as `bbcompress.ope
 
 @overload  # of a union mypy would not say what the values of a dict are to be
 def write(
-    path: str | Path, images: Named, k: int = DEFAULT_K, overwrite: bool = False, **options: Unpack[OptionKeywords]
+    path: str | Path, images: Named, k: int | None = None, overwrite: bool = False, **options: Unpack[OptionKeywords]
 ) -> Summary: ...
 @overload
 def write(
     path: str | Path,
     images: Entries,
-    k: int = DEFAULT_K,
+    k: int | None = None,
     overwrite: bool = False,
     **options: Unpack[OptionKeywords],
 ) -> Summary: ...
@@ -213,7 +213,7 @@ def write(
 def write(
     path: str | Path,
     images: Named | Entries,
-    k: int = DEFAULT_K,
+    k: int | None = None,
     overwrite: bool = False,
     **options: Unpack[OptionKeywords],
 ) -> Summary:
@@ -236,11 +236,11 @@ def write(
 
 
 @overload
-def add(path: str | Path, images: Named, k: int = DEFAULT_K, **options: Unpack[OptionKeywords]) -> Summary: ...
+def add(path: str | Path, images: Named, k: int | None = None, **options: Unpack[OptionKeywords]) -> Summary: ...
 @overload
-def add(path: str | Path, images: Entries, k: int = DEFAULT_K, **options: Unpack[OptionKeywords]) -> Summary: ...
+def add(path: str | Path, images: Entries, k: int | None = None, **options: Unpack[OptionKeywords]) -> Summary: ...
 @arguments.checked
-def add(path: str | Path, images: Named | Entries, k: int = DEFAULT_K, **options: Unpack[OptionKeywords]) -> Summary:
+def add(path: str | Path, images: Named | Entries, k: int | None = None, **options: Unpack[OptionKeywords]) -> Summary:
     """Add images to an archive, behind what is there; the arguments are those of :func:`write`.
 
     All of them are there when this returns; whatever ends it otherwise, the archive is what it was.

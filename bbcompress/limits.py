@@ -10,9 +10,8 @@ MAX_PIXELS = 1 << 28
 MAX_SIDE = 1 << 24
 """Most pixels of a side of an image."""
 
-DEFAULT_K = 0
-"""K where none is asked for, from the command line, Python and Pillow alike. benchmarks/default_steps.py measured why:
-with 4 steps photographs gain 0.5 % for 1.5 times the time, digits 0.6 % for 25 times."""
+LEAST_EFFORT, DEFAULT_EFFORT, MOST_EFFORT = 1, 5, 9
+"""How much time a writer spends to make files small. `codecs/effort.py` says what each effort tries."""
 
 MAX_K = 1000
 """Most K steps that the format allows."""

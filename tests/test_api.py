@@ -19,10 +19,10 @@ from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resn
 from bbcompress.api import compress, decompress
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
-from bbcompress.codecs import blocks, choose
-from bbcompress.codecs.choose import FALLBACK
+from bbcompress.codecs import blocks, choose, ways
 from bbcompress.codecs.fallback import items
 from bbcompress.codecs.fallback.items import encode_item, item_codec
+from bbcompress.codecs.ways import FALLBACK
 from bbcompress.errors import BBCError, FormatError, ImageError, ModelError
 from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.images.image import PixelImage, from_array
@@ -86,7 +86,7 @@ MODEL_CODED = {
     "254 and 255": (levels(DIGIT, 254, 255), "tiny-binary"),
     "black": (levels(DIGIT, 0, 0), None),
     "white": (levels(DIGIT, 255, 255), None),
-    "one grey": (levels(DIGIT, 77, 77), "tiny-binary"),
+    "one grey": (levels(DIGIT, 77, 77), None),
     "mode 1": (from_array(DIGIT.pixels > 127), "tiny-binary"),
     "grey": (GREY_DIGIT, "tiny-grey"),
 }
@@ -187,7 +187,7 @@ def test_lone_image_that_a_model_codes(kind: str) -> None:
     assert summary.bits_per_dimension == 8 * len(data) / 784
     (group,) = groups(data)
     assert by_kind(summary) == {group["model"]: 1}
-    if model is not None:  # black and white are nothing to the fallback: either may be smaller
+    if model is not None:  # images of one colour are nothing to the fallback: either may be smaller
         assert group["model"] == model
         assert len(data) - group["bytes"] <= OVERHEAD
         assert len(data) < len(encode_item(image)) + OVERHEAD
@@ -338,8 +338,8 @@ def test_large_images_are_probed_before_they_are_stored(monkeypatch: pytest.Monk
         tried.append(image)
         return encode_item(image)
 
-    monkeypatch.setattr(choose, "encode_item", encode)
-    may_win = choose.ByFallback().may_win
+    monkeypatch.setattr(ways, "encode_item", encode)
+    may_win = ways.ByFallback().may_win
     large, small = noise(101, 100), noise(100, 100)
     size = len(encode_item(large))
     for images, payload, preferred in (
@@ -812,7 +812,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model codes badly is coded by it all the same."""
-    monkeypatch.setattr(choose.ByFallback, "may_win", lambda *_: False)
+    monkeypatch.setattr(ways.ByFallback, "may_win", lambda *_: False)
     monkeypatch.setattr(choose, "fallback_wins", lambda _, images, *__: [False] * len(images))
 
 

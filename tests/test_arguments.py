@@ -255,8 +255,10 @@ def test_a_type_checker_sees_misspelt_options() -> None:
 def wrong_options() -> Wrong:
     given: list[tuple[dict[str, Any], str]] = [
         *(({"k": k}, "K must be a whole number from 0 to 1000") for k in
-          ("4", 1.5, -1, 1001, True, None, [4])),
+          ("4", 1.5, -1, 1001, True, [4])),
         ({"modle": "x"}, "no option 'modle'; there are k, model, encoder"),
+        *(({"effort": effort}, "effort must be a whole number from 1 to 9") for effort in
+          (0, 10, -1, True, 2.5, "5", None)),
         ({"steps": 3}, "no option 'steps'"),
         ({"encoder": 3}, "no encoder 3"),
         ({"learning_rate": "x"}, "learning_rate must be a number"),

@@ -24,9 +24,9 @@ from bbcompress.bench.report import NET_SAMPLES, Data, NamedImages, Report, Row
 from bbcompress.bench.schedule import Schedule
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.blocks import blocks_of
-from bbcompress.codecs.choose import FALLBACK
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.rate import net_bits
+from bbcompress.codecs.ways import FALLBACK
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import BBCError, FormatError, OutputExistsError
 from bbcompress.exact.backend import NumpyBackend

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.errors import BBCError
-from bbcompress.limits import DEFAULT_K, ENCODERS, MAX_K, MAX_PIXELS, READER_K
+from bbcompress.limits import DEFAULT_EFFORT, ENCODERS, LEAST_EFFORT, MAX_K, MAX_PIXELS, MOST_EFFORT, READER_K
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -99,17 +99,32 @@ skip_option = click.option("--skip-unreadable/--no-skip-unreadable", "skip", def
                            help="Leave out files that cannot be read, name each, and exit with 1; or write nothing "
                            "where there is one. [default: leave out those met in folders]")  # fmt: skip
 
+
+class _Effort(click.Option):
+    """`-e N`, for which a digit alone stands, too."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        super().add_to_parser(parser, ctx)
+        for effort in range(LEAST_EFFORT, MOST_EFFORT + 1):
+            parser.add_option(self, [f"-{effort}"], self.name, "store_const", const=str(effort))
+
+
 _CODING_OPTIONS = (
     model_option,
-    click.option("-K", "--steps", "k", type=click.IntRange(0, MAX_K), default=DEFAULT_K, show_default=True,
-                 help="Refinement steps of the posterior: smaller and slower."),
-    click.option("--encoder", type=click.Choice(ENCODERS), default=ENCODERS[0], show_default=True,
-                 help="Which of a model's encoders."),
+    click.option("-e", "--effort", metavar="1..9", type=click.IntRange(LEAST_EFFORT, MOST_EFFORT), cls=_Effort,
+                 default=DEFAULT_EFFORT, show_default=True,
+                 help="1 is the quickest, 9 the smallest and many times slower; -1 to -9 are short for it. It decides "
+                 "which K, encoders and ways to learn are tried, unless these are given."),
+    click.option("-K", "--steps", "k", type=click.IntRange(0, MAX_K),
+                 help="Refinement steps of the posterior: smaller and slower. [default: 0, from effort 7 on also 4 and "
+                 "more]"),
+    click.option("--encoder", type=click.Choice(ENCODERS),
+                 help=f"Which of a model's encoders. [default: {ENCODERS[0]}, from effort 6 on also the other]"),
     click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
                  help="Learning rate of the K steps. [default: the model's own]"),
     click.option("--learn/--no-learn", default=None,
                  help="Let models learn from the images as they go; decoding takes longer. [default: where that is "
-                 "smaller]"),
+                 "smaller, from effort 3 on]"),
     click.option("--solid", is_flag=True,
                  help="Learn from up to 16 megapixels of an archive in a row, not 8: smaller, but to reach an image "
                  "all before it are decoded."),

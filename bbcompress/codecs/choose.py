@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from math import inf
 
 import numpy as np
 
 from bbcompress.archive.group import Group
 from bbcompress.codecs.blocks import BLOCK_SIDE
+from bbcompress.codecs.effort import Plan, plan_for
 from bbcompress.codecs.fallback.items import encode_item, png_item
-from bbcompress.codecs.fallback.probe import least_size
-from bbcompress.codecs.groups import encode_fallback, encode_images, is_mixed
-from bbcompress.codecs.learned import can_learn, chosen_learning
-from bbcompress.codecs.mixed import arrange, model_bits
-from bbcompress.codecs.progress import Passes, Progress
-from bbcompress.codecs.settings import CodingSettings
+from bbcompress.codecs.groups import is_mixed
+from bbcompress.codecs.learned import can_learn, expected_gain
+from bbcompress.codecs.mixed import model_bits
+from bbcompress.codecs.progress import Passes, pixels_of
+from bbcompress.codecs.settings import CodingRequest, CodingSettings
+from bbcompress.codecs.ways import FALLBACK_SAMPLE, ByFallback, ByModel, Coded, group_size
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import GREY, Kind, kinds_of
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry
 
-FALLBACK = "fallback"
-"""What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
-
 SAMPLE = 24
 """Images of a group on which models are compared."""
 
-FALLBACK_SAMPLE = 16
-"""Images of a group on which the fallback is tried before it is tried on all of them."""
+FAR_SMALLER = 2
+"""Where the fallback takes so many times fewer bytes than a model is expected to take, models do not learn."""
 
 PLAIN_BITS = 3.0
 """Bits a sub-pixel below which a PNG says that the fallback may win: drawings have 0.1 to 3, photographs 4 to 7."""
-
-PROBED_PIXELS = 10_000
-"""Images of more pixels, in the mean, are probed before the fallback is tried on them."""
 
 SOLID_IMAGE_PIXELS = 1 << 22
 """Larger images do not join solid groups: their blocks are coded at once."""
@@ -63,13 +58,13 @@ STORED = Fit(GREY, (), None)
 """Of images that no model codes."""
 
 
-def fit_of(image: PixelImage, models: Models, settings: CodingSettings | None = None) -> Fit:
+def fit_of(image: PixelImage, models: Models, request: CodingRequest | None = None) -> Fit:
     """What decides with which others an image is coded. Raises ModelError where a model is damaged.
 
-    settings: with them, images from which models may learn join solid groups.
+    request: with it, images from which models may learn join solid groups, at every effort alike.
     """
     shape, pixels = (image.height, image.width), image.width * image.height
-    may_learn = settings is not None and settings.learn is not False and MIXED_PIXELS < pixels <= SOLID_IMAGE_PIXELS
+    may_learn = request is not None and request.learn is not False and MIXED_PIXELS < pixels <= SOLID_IMAGE_PIXELS
     for kind in kinds_of(image):
         if entries := models.zoo.candidates(shape, kind):
             any_size = all(entry.input_spec["shape"] is None for entry in entries)
@@ -86,150 +81,203 @@ def learners(entries: Sequence[ModelEntry], models: Models) -> list[ModelEntry]:
 
 
 @dataclass(frozen=True)
-class Coded:
-    """Images as a group: what coded them, and the order in which it holds those that were given, by their indices.
+class _Part:
+    """Images that are coded as one group, and the ways by models that are tried on all of them; none where none fits.
 
-    tried: what was tried and with what result, a few words each.
+    Attributes:
+        indices: of the images among all that are chosen for.
+        tried: what was found before.
     """
 
-    coder: str
-    group: Group
+    images: Sequence[PixelImage]
     indices: Sequence[int]
+    ways: Sequence[ByModel]
     tried: tuple[str, ...] = ()
 
     @property
-    def size(self) -> int:
-        """Bytes, but for what all ways of coding these images have alike."""
-        return len(self.group.payload)
+    def _fallback(self) -> ByFallback:
+        """It costs little beside models."""
+        return ByFallback(cost=0 if self.ways else 1)
 
+    def plan(self, passes: Passes) -> None:
+        """Tell of all ways."""
+        for cost in (*(way.cost for way in self.ways), self._fallback.cost):
+            passes.plan(self.images, cost)
 
-class Candidate(Protocol):
-    """A way to code images of one fit as a group."""
+    def smallest(self, passes: Passes, size_of: Callable[[Group], int]) -> tuple[Coded, int]:
+        """The smallest coding, and the bytes of the smallest by a model where there is one.
 
-    @property
-    def coder(self) -> str:
-        """What is told of images that it codes."""
-
-    @property
-    def cost(self) -> int:
-        """About how many passes of a model over the pixels it takes; 0 for hardly any."""
-
-    def may_win(self, images: Sequence[PixelImage], size: int) -> bool:
-        """Whether it may take fewer than so many bytes: a quick look, where one can say no."""
-
-    def encode(self, images: Sequence[PixelImage], progress: Progress) -> Coded:
-        """The images as a group. progress: called with the number of pixels newly done."""
-
-
-@dataclass(frozen=True)
-class ByModel:
-    """A model, with settings of its own."""
-
-    entry: ModelEntry
-    models: Models
-    kind: Kind
-    settings: CodingSettings
-
-    @property
-    def coder(self) -> str:
-        """The model's name."""
-        return self.entry.name
-
-    @property
-    def cost(self) -> int:
-        """Each of K steps goes through the decoder forward and back."""
-        return 1 + self.settings.k
-
-    def may_win(self, images: Sequence[PixelImage], size: int) -> bool:
-        """Nobody knows before."""
-        return True
-
-    def encode(self, images: Sequence[PixelImage], progress: Progress) -> Coded:
-        """In the order in which it best takes them."""
-        model = self.models.model(self.entry)
-        indices, direct = list(range(len(images))), 1
-        learns = self.settings.learn is True and can_learn(model)
-        if model.weights.shape is None and is_mixed(images) and not learns:
-            indices, direct = arrange(model, [self.kind.pixels(image) for image in images], self.settings)
-        ordered = [images[index] for index in indices]
-        return Coded(self.coder, encode_images(model, ordered, self.kind, self.settings, progress, direct), indices)
+        Raises:
+            ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
+        """
+        tried, found = list(self.tried), []
+        for way in self.ways:
+            found.append(way.encode(self.images, passes.of(way.cost)))
+            tried.append(f"{way.label} {size_of(found[-1].group)} bytes")
+        by_models = min((size_of(coded.group) for coded in found), default=None)
+        fallback = self._fallback
+        if by_models is None or fallback.may_win(self.images, by_models):
+            found.append(fallback.encode(self.images, passes.of(fallback.cost)))
+            tried.append(f"{fallback.label} {size_of(found[-1].group)} bytes")
+        else:
+            tried.append(f"{fallback.label} not tried, as a quick look says that it is larger")
+        best = min(found, key=lambda coded: size_of(coded.group))
+        size = size_of(best.group)
+        return replace(best.within(self.indices), tried=tuple(tried)), size if by_models is None else by_models
 
 
 @dataclass(frozen=True)
-class ByFallback:
-    """Raw, PNG or WebP, whichever is the smallest for each image."""
+class _Choice:
+    """The ways in which images of one fit may be coded, before any is tried on all of them.
 
-    cost: int = 1
-    coder: str = FALLBACK
+    Attributes:
+        parts: the groups in which they are coded if not `learned`.
+        learned: ways to code all as one group by models that learn; none where that is not expected to pay.
+        gain: the share of the bytes that learning is expected to save.
+        least_gain: the share that it has to save to be taken.
+    """
 
-    def may_win(self, images: Sequence[PixelImage], size: int) -> bool:
-        """Of large images probes say that, of small ones a sample: where its share comes within a quarter."""
-        if sum(image.width * image.height for image in images) > PROBED_PIXELS * len(images):
-            return sum(map(least_size, images)) < size
-        sample = images[:: max(1, len(images) // FALLBACK_SAMPLE)]
-        return 4 * len(images) * sum(len(encode_item(image)) for image in sample) < 5 * size * len(sample)
+    images: Sequence[PixelImage]
+    parts: Sequence[_Part]
+    learned: Sequence[ByModel] = ()
+    gain: float = -inf
+    least_gain: float = 0.0
 
-    def encode(self, images: Sequence[PixelImage], progress: Progress) -> Coded:
-        """Raises ImageError where an image cannot be stored exactly."""
-        return Coded(self.coder, encode_fallback(images, progress), range(len(images)))
+    def plan(self, passes: Passes) -> None:
+        """Tell of all ways."""
+        for part in self.parts:
+            part.plan(passes)
+        for way in self.learned:
+            passes.plan(self.images, way.cost)
+
+    def smallest(self, passes: Passes, size_of: Callable[[Group], int]) -> list[Coded]:
+        """The smallest coding, in one group or several. passes: where all ways are planned. size_of: the bytes that
+        count.
+
+        Raises:
+            ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
+        """
+        parts = [part.smallest(passes, size_of) for part in self.parts]
+        best = [coded for coded, _ in parts]
+        size = least = sum(size_of(coded.group) for coded in best)
+        if not self.learned:
+            expected = f"learning not tried, as a trial expects {_saved(self.gain)}" if self.gain > -inf else ""
+            return [_also(coded, expected) for coded in best]
+        if FAR_SMALLER * size < (1 - self.gain) * sum(by_models for _, by_models in parts):
+            for way in self.learned:
+                passes.of(way.cost)(pixels_of(self.images))
+            return [_also(coded, "learning not tried, as the fallback is far smaller") for coded in best]
+        tried = []
+        for way in self.learned:
+            coded = way.encode(self.images, passes.of(way.cost))
+            its_size = size_of(coded.group)
+            tried.append(f"{way.label} {its_size} bytes")
+            if its_size < least and its_size <= (1 - self.least_gain) * size:
+                best, least = [coded], its_size
+        if len(parts) == 1:
+            return [replace(coded, tried=(*parts[0][0].tried, *tried)) for coded in best]
+        if len(best) == 1:
+            return [replace(best[0], tried=(f"in {len(parts)} groups of one size {size} bytes", *tried))]
+        return [_also(coded, *(f"together, {words}" for words in tried)) for coded in best]
 
 
-def candidates(fit: Fit, models: Models, settings: CodingSettings) -> list[Candidate]:
-    """The ways to code images of a fit, in the order they are tried in; the fallback costs little beside models."""
-    if fit.solid:
-        settings = replace(settings, learn=True)
-    by_models = [ByModel(entry, models, fit.kind, settings) for entry in fit.entries]
-    return [*by_models, ByFallback(cost=0 if by_models else 1)]
+def _also(coded: Coded, *tried: str) -> Coded:
+    """The same, where more was tried."""
+    return replace(coded, tried=(*coded.tried, *filter(None, tried)))
+
+
+def _saved(gain: float) -> str:
+    """A share of bytes in words."""
+    return f"{100 * abs(gain):.1f} % {'less' if gain >= 0 else 'more'}"
+
+
+def _choice(images: Sequence[PixelImage], fit: Fit, models: Models, plan: Plan) -> _Choice:
+    """What may be tried of a plan. Raises ModelError where a model is damaged."""
+    everything, learning = range(len(images)), learners(fit.entries, models)
+    if fit.solid and plan.must_learn:
+        fit = replace(fit, entries=tuple(learning))
+    groups = _by_shape(images, fit) if fit.solid and not plan.must_learn else [(everything, fit)]
+    parts = [_part([images[index] for index in indices], indices, its_fit, models, plan) for indices, its_fit in groups]
+    if not learning or not plan.learned or plan.must_learn:
+        return _Choice(images, parts)
+    tried = {way.entry for part in parts for way in part.ways}
+    learning = [entry for entry in learning if fit.solid or entry in tried]
+    arrays = [fit.kind.pixels(image) for image in images]
+    known = [model for model in map(models.model, learning) if can_learn(model)]
+    gain = max((expected_gain(model, arrays) for model in known), default=-inf)
+    worth = gain > plan.least_expected
+    learned = _ways(learning, plan.learned, fit, models) if worth else []
+    return _Choice(images, parts, learned, gain, plan.least_gain)
+
+
+def _part(images: Sequence[PixelImage], indices: Sequence[int], fit: Fit, models: Models, plan: Plan) -> _Part:
+    """What may be tried of images as one group.
+
+    Of several models, for many images, only that is tried on all which is best on a sample of them.
+    """
+    entries, tried = fit.entries, [] if fit.entries else ["no model fits"]
+    if len(entries) > 1 and len(images) > SAMPLE and not plan.every_model:
+        sample = images[:: len(images) // SAMPLE]
+        usual = _ways(entries, plan.frozen[:1], fit, models)
+        sizes = [group_size(way.encode(sample, _untold).group) for way in usual]
+        tried += [f"{way.label} {size} bytes for {len(sample)} of them" for way, size in zip(usual, sizes, strict=True)]
+        entries = entries[sizes.index(min(sizes)) :][:1]
+    elif plan.one_model:
+        entries = entries[:1]
+    learning = learners(entries, models) if plan.must_learn else []
+    frozen = [entry for entry in entries if entry not in learning]
+    ways = [*_ways(learning, plan.learned, fit, models), *_ways(frozen, plan.frozen, fit, models)]
+    return _Part(images, indices, ways, tuple(tried))
+
+
+def _ways(entries: Sequence[ModelEntry], settings: Sequence[CodingSettings], fit: Fit, models: Models) -> list[ByModel]:
+    """All of the settings with all of the models."""
+    return [ByModel(entry, models, fit.kind, way) for entry in entries for way in settings]
+
+
+def cost_of_reading(fit: Fit, models: Models, request: CodingRequest) -> int:
+    """About how many passes of a model over the pixels it takes at most to read what is chosen."""
+    plan = plan_for(request)
+    settings = [*plan.frozen, *(plan.learned if learners(fit.entries, models) else ())]
+    return max(way.cost for way in _ways(fit.entries, settings, fit, models)) if fit.entries else 1
 
 
 def choose(
-    images: Sequence[PixelImage], fit: Fit, models: Models, settings: CodingSettings, passes: Passes | None = None
-) -> Coded:
-    """The smallest coding of images of a fit as one group. passes: is told what is planned, and what is done.
+    images: Sequence[PixelImage],
+    fit: Fit,
+    models: Models,
+    request: CodingRequest,
+    passes: Passes,
+    size_of: Callable[[Group], int] = group_size,
+) -> list[Coded]:
+    """The smallest coding of images of a fit, as one group or several.
 
-    Of several models, for many images, only that is tried on all which is best on a sample of them.
+    Of small images of several sizes those for which the fallback is better are by themselves, and images that are coded
+    without learning from one to the next are in groups of one size.
+
+    passes: is told what is planned, and what is done. size_of: the bytes that count.
 
     Raises:
         ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
     """
-    passes = Passes(images, None) if passes is None else passes
-    ways = candidates(fit, models, settings)
-    tried = [] if fit.entries else ["no model fits"]
-    if len(fit.entries) > 1 and len(images) > SAMPLE:
-        sample = images[:: len(images) // SAMPLE]
-        sizes = [way.encode(sample, _untold).size for way in ways[:-1]]
-        tried += [f"{way.coder} {size} bytes for {len(sample)} of them" for way, size in zip(ways, sizes, strict=False)]
-        ways = [ways[sizes.index(min(sizes))], ways[-1]]
-    for way in ways:
-        passes.plan(way.cost)
-    best: Coded | None = None
-    for way in ways:
-        if best is None or way.may_win(images, best.size):
-            coded = way.encode(images, passes.of(way.cost))
-            tried.append(f"{coded.coder} {coded.size} bytes")
-            if best is None or coded.size < best.size:
-                best = coded
-        else:
-            tried.append(f"{way.coder} not tried, as a quick look says that it is larger")
-    assert best is not None  # there is the fallback
-    return replace(best, tried=tuple(tried))
+    plan = plan_for(request)
+    choices = []
+    for indices, its_fit in _split(images, fit, models, request):
+        choices.append((indices, _choice([images[index] for index in indices], its_fit, models, plan)))
+    for _, choice in choices:
+        choice.plan(passes)
+    return [coded.within(indices) for indices, choice in choices for coded in choice.smallest(passes, size_of)]
 
 
-def split(
-    images: Sequence[PixelImage], fit: Fit, models: Models, settings: CodingSettings
+def _split(
+    images: Sequence[PixelImage], fit: Fit, models: Models, request: CodingRequest
 ) -> list[tuple[Sequence[int], Fit]]:
     """Which of images of a fit, by their indices, are coded together: all, or of small images of several sizes those
-    for which the fallback is better by themselves, or of solid groups that are better frozen those of one size."""
+    for which the fallback is better by themselves."""
     everything = range(len(images))
-    if fit.solid:
-        entries = learners(fit.entries, models)
-        arrays = [fit.kind.pixels(image) for image in images]
-        if chosen_learning(models.model(entries[0]), arrays, settings.learn) is not None:
-            return [(everything, replace(fit, entries=tuple(entries)))]
-        return _by_shape(images, fit)
-    if not fit.entries or not is_mixed(images):
+    if fit.solid or not fit.entries or not is_mixed(images):
         return [(everything, fit)]
-    wins = fallback_wins(models.model(fit.entries[0]), images, fit.kind, settings)
+    wins = fallback_wins(models.model(fit.entries[0]), images, fit.kind, request.usual)
     parts = [([index for index in everything if wins[index] == stored]) for stored in (False, True)]
     return [(part, its_fit) for part, its_fit in zip(parts, (fit, STORED), strict=True) if part]
 

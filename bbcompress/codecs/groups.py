@@ -22,7 +22,7 @@ from bbcompress.codecs.blocks import (
 )
 from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
 from bbcompress.codecs.group import Layout, decode_group, encode_group
-from bbcompress.codecs.learned import can_learn, chosen_learning, decode_learned, encode_learned, frozen_bits
+from bbcompress.codecs.learned import can_learn, decode_learned, encode_learned, learning_for
 from bbcompress.codecs.mixed import decode_mixed, encode_mixed
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -83,13 +83,10 @@ def _encode_pixels(
         learning_rate=None if k == 0 or rate in (None, weights.learning_rate) else rate,
         direct=len(images),
     )
-    if settings.learn is not False and can_learn(vae):
+    if settings.learn and can_learn(vae):
         arrays = [kind.pixels(image) for image in images]
-        learning = chosen_learning(vae, arrays, settings.learn)
-        if learning is not None:
-            learned = encode_learned(vae, arrays, replace(header, learning=learning), settings, progress)
-            if settings.learn or 8 * len(learned.payload) <= frozen_bits(vae, arrays):
-                return learned
+        header = replace(header, learning=learning_for(arrays, settings))
+        return encode_learned(vae, arrays, header, settings, progress)
     if weights.shape is None:
         arrays = [kind.pixels(image) for image in images]
         if is_mixed(images):

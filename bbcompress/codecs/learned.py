@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isqrt
+from math import inf, isqrt
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
 from bbcompress.archive.group import Group
-from bbcompress.archive.header import MAX_LANES, MAX_LEARNING_UNIT, GroupHeader, Learning
+from bbcompress.archive.header import MAX_LANES, GroupHeader, Learning
 from bbcompress.codecs.blocks import (
     MAX_LEARNED_PIXELS,
     Block,
@@ -38,7 +38,7 @@ from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.learning import Parameters
-from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS
+from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
 from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE
@@ -92,55 +92,39 @@ def can_learn(model: Model) -> TypeGuard[ExactLocalVAE]:
     return isinstance(model, ExactLocalVAE) and model.learns
 
 
-def chosen_learning(model: Model, images: Sequence[NumpyArray], learn: bool | None) -> Learning | None:
-    """How a model is to learn from images, uint8 (H, W) or (H, W, C); None where it cannot or should not.
-
-    learn: whether it should, None where a trial on the middle of one or some of them says that it makes all smaller.
-    """
-    if learn is False or not can_learn(model):
-        return None
+def learning_for(images: Sequence[NumpyArray], settings: CodingSettings) -> Learning:
+    """How a model is to learn from images, uint8 (H, W) or (H, W, C), by settings that say that it learns."""
     stride = LARGE_STRIDE if max(image.shape[0] * image.shape[1] for image in images) > BUDGET_PIXELS else 1
-    learning = Learning(RATE, UNIT, stride)
-    if learn:
-        return learning
-    pixels = sum(image.shape[0] * image.shape[1] for image in images)
-    if pixels < LEAST_PIXELS * len(images):
-        return None
-    return learning if _gain(model, images, learning, pixels) > 0 else None
+    rate, unit = settings.learn_rate, settings.learn_unit
+    return Learning(RATE if rate is None else rate, UNIT if unit is None else unit, stride)
 
 
-def _gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], learning: Learning, pixels: int) -> float:
-    """About how much shorter images of so many pixels become by learning, in units of 2^-30 bits.
+def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
+    """About the share of their bits by which images, uint8 (H, W) or (H, W, C), become smaller by learning as usual,
+    below 0 where they become larger; -inf of images so small that it is not tried.
 
     The middle of one of them, or smaller pieces of several one after the other, is coded both ways. What is not coded
     is taken to gain as much as the second half of it.
     """
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
+    if pixels < LEAST_PIXELS * len(images):
+        return -inf
     count = min(len(images), SAMPLED_IMAGES)
     side = SAMPLE_SIDE if count == 1 else SAMPLE_SIDE // isqrt(SAMPLED_IMAGES)
-    parameters = vae.parameters(learning.rate)
-    start, gains, sampled = parameters.copy(), [], 0
+    parameters = vae.parameters(RATE)
+    start, lengths, gains, sampled = parameters.copy(), 0, [], 0
     with exact_arithmetic():
         for number in range(count):
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
             x, features = _quickly(vae, piece)
-            frozen = vae.learning_coder(start, learning.unit, 0).lengths(features, x)
-            gains.append(frozen - vae.learning_coder(parameters, learning.unit).lengths(features, x))
+            frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
+            lengths += int(frozen.sum())
+            gains.append(frozen - vae.learning_coder(parameters, UNIT).lengths(features, x))
     gain = np.concatenate(gains)
-    later = gain[len(gain) // 2 :].sum() / (0.5 * sampled)
-    return float(gain.sum() + later * (pixels - sampled))
-
-
-def frozen_bits(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
-    """About the bits that images take without learning: each tile with the z nearest to its mean."""
-    parameters, bits = vae.parameters(RATE), 0.0
-    with exact_arithmetic():
-        for image in images:
-            for block in blocks_of(image.shape[0], image.shape[1], vae.weights.tile):
-                x, features = _quickly(vae, block.of(image))
-                coder = vae.learning_coder(parameters, MAX_LEARNING_UNIT, 0)
-                bits += int(coder.lengths(features, x).sum()) / (1 << LOG2_BITS)
-    return bits
+    later = float(gain[len(gain) // 2 :].sum()) / (0.5 * sampled)
+    share = (float(gain.sum()) + later * (pixels - sampled)) * sampled / (max(lengths, 1) * pixels)
+    return float(share)
 
 
 def _strips(pixels: NumpyArray, tile: int) -> Strips:

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bbcompress.limits import DEFAULT_EFFORT, ENCODERS
+
 
 @dataclass(frozen=True)
 class CodingSettings:
-    """How images are coded.
+    """How images are coded: one way of those that may be tried.
 
-    k: K, how many steps refine the posteriors. learning_rate: of the K steps, in units of 1e-6, None for the model's
-    own. learn: whether models that can learn from the images do, None where that makes them smaller.
+    Attributes:
+        encoder: whose posterior is used, `rha` or `baseline`.
+        k: K, how many steps refine the posteriors.
+        learning_rate: of the K steps, in units of 1e-6; None for the model's own.
+        learn: whether models that can learn from the images do so.
+        learn_rate, learn_unit: how they learn, as in a group's header; None for the usual rate and unit.
     """
 
-    encoder: str = "rha"
+    encoder: str = ENCODERS[0]
     k: int = 0
     learning_rate: int | None = None
     compute_batch: int = 128
-    learn: bool | None = False
+    learn: bool = False
+    learn_rate: int | None = None
+    learn_unit: int | None = None
+
+
+@dataclass(frozen=True)
+class CodingRequest:
+    """What a user asks for: an effort, 1 to 9, which decides what is None, and values that hold at every effort.
+
+    Attributes:
+        encoder, k, learning_rate: as in `CodingSettings`.
+        learn: whether models learn that can; None where that makes the images smaller.
+    """
+
+    effort: int = DEFAULT_EFFORT
+    encoder: str | None = None
+    k: int | None = None
+    learning_rate: int | None = None
+    learn: bool | None = None
+
+    @property
+    def usual(self) -> CodingSettings:
+        """The way of the least effort, without learning. It decides at every effort which images are coded together."""
+        encoder = ENCODERS[0] if self.encoder is None else self.encoder
+        return CodingSettings(encoder, self.k or 0, self.learning_rate)

@@ -16,9 +16,10 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.search import refuse_unknown
 from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
-from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Coded, Fit, choose, fit_of, split
+from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, choose, cost_of_reading, fit_of
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.progress import Passes, Progress
+from bbcompress.codecs.ways import Coded, group_size
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.limits import READER_K, Limits
@@ -50,7 +51,8 @@ class Compressor:
         Raises ModelError if the chosen model does not exist, BBCError for a bad device."""
         self.options = options or Options()
         self._models = models or open_models(self.options.model, self.options.device)
-        self._limits = Limits(self.options.max_pixels, self.options.k)
+        k = READER_K if self.options.k is None else self.options.k
+        self._limits = Limits(self.options.max_pixels, k)
 
     def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
         """The file of one image. Raises ImageError where nothing can keep it exactly."""
@@ -59,7 +61,10 @@ class Compressor:
         def decode(group: Group, progress: Progress) -> list[PixelImage]:
             return self._decode(parse_lone(build_lone(group, self._limits), self._limits), progress)
 
-        coded = self._choose([image], fit, progress, decode)
+        def size(group: Group) -> int:
+            return len(build_lone(group, self._limits))
+
+        (coded,) = self._choose([image], fit, progress, decode, size)
         data = build_lone(coded.group, self._limits)
         summary = Summary(size=len(data))
         summary.count(coded, image.samples)
@@ -202,14 +207,8 @@ class Compressor:
         return fit_of(image, self._models, self.options.coding)
 
     def _code(self, waited: tuple[Sequence[PixelImage], Fit], progress: Progress | None) -> list[Coded]:
-        """Images that wait together, as one group, or as two where the fallback is better for some of small images of
-        several sizes. Raises BBCError if they do not come back."""
-        images, fit = waited
-        parts = []
-        for indices, its_fit in split(images, fit, self._models, self.options.coding):
-            coded = self._choose([images[index] for index in indices], its_fit, progress)
-            parts.append(replace(coded, indices=[indices[index] for index in coded.indices]))
-        return parts
+        """Images that wait together, as the groups that are smallest. Raises BBCError if they do not come back."""
+        return self._choose(*waited, progress)
 
     def _choose(
         self,
@@ -217,17 +216,20 @@ class Compressor:
         fit: Fit,
         progress: Progress | None,
         decode: Callable[[Group, Progress], list[PixelImage]] | None = None,
-    ) -> Coded:
-        """The smallest group of the images, verified: `decode`, if not that of groups, has given them again."""
+        size_of: Callable[[Group], int] = group_size,
+    ) -> list[Coded]:
+        """The smallest groups of the images, verified: `decode`, if not that of groups, has given them again."""
         passes = Passes(images, progress)
-        cost = 1 + self.options.k * bool(fit.entries)
+        cost = cost_of_reading(fit, self._models, self.options.coding)
         if self.options.verify:
-            passes.plan(cost)
-        coded = choose(images, fit, self._models, self.options.coding, passes)
+            passes.plan(images, cost)
+        groups = choose(images, fit, self._models, self.options.coding, passes, size_of)
         if self.options.verify:
-            _verify(partial(decode or self._decode, coded.group, passes.of(cost)), [images[at] for at in coded.indices])
+            for coded in groups:
+                decoded = partial(decode or self._decode, coded.group, passes.of(cost))
+                _verify(decoded, [images[at] for at in coded.indices])
         passes.finish()
-        return coded
+        return groups
 
     def _decode(self, group: Group, progress: Progress) -> list[PixelImage]:
         return decode_images(group, self._models, self._limits, progress)

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from bbcompress import arguments
-from bbcompress.codecs.choose import FALLBACK, Coded
 from bbcompress.codecs.fallback.items import item_codec
-from bbcompress.codecs.settings import CodingSettings
+from bbcompress.codecs.settings import CodingRequest
+from bbcompress.codecs.ways import FALLBACK, Coded
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import DEFAULT_K, ENCODERS, MAX_K, MAX_PIXELS
+from bbcompress.limits import DEFAULT_EFFORT, ENCODERS, LEAST_EFFORT, MAX_K, MAX_PIXELS, MOST_EFFORT
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
 
@@ -32,21 +32,23 @@ class Options:
     inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
     the model's own. learn: whether models that can learn from the images while they code them do so; None where that
     makes them smaller. solid: learn from up to 2^24 pixels of an archive in a row, not 2^23; so many have to be decoded
-    to reach an image. binary: refuse images of more than two levels. verify: decode what was written before it counts.
-    device: `cpu` or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any
-    number (a program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing`
-    wants). max_pixels: of an image.
+    to reach an image. effort: 1, the quickest, to 9, the smallest; it decides k, encoder and learn where they are None.
+    binary: refuse images of more than two levels. verify: decode what was written before it counts. device: `cpu`
+    or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any number (a
+    program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing` wants).
+    max_pixels: of an image.
 
     Raises:
         BBCError: a value is out of range.
     """
 
     model: str | Path | None = None
-    k: int = DEFAULT_K
-    encoder: str = "rha"
+    k: int | None = None
+    encoder: str | None = None
     learning_rate: float | None = None
     learn: bool | None = None
     solid: bool = False
+    effort: int = DEFAULT_EFFORT
     binary: bool = False
     verify: bool = True
     device: str = "cpu"
@@ -55,20 +57,22 @@ class Options:
 
     def __post_init__(self) -> None:
         taken: dict[str, object] = {
-            "k": arguments.integer("K", self.k, 0, MAX_K),
             "solid": arguments.flag("solid", self.solid),
+            "effort": arguments.integer("effort", self.effort, LEAST_EFFORT, MOST_EFFORT),
             "binary": arguments.flag("binary", self.binary),
             "verify": arguments.flag("verify", self.verify),
             "jobs": arguments.integer("jobs", self.jobs, 1),
             "max_pixels": arguments.integer("max_pixels", self.max_pixels, 1),
         }
+        if self.k is not None:
+            taken["k"] = arguments.integer("K", self.k, 0, MAX_K)
         if self.learning_rate is not None:
             taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
         if self.learn is not None:
             taken["learn"] = arguments.flag("learn", self.learn)
         for name, value in taken.items():
             object.__setattr__(self, name, value)
-        if self.encoder not in ENCODERS:
+        if self.encoder is not None and self.encoder not in ENCODERS:
             raise BBCError(f"there is no encoder {self.encoder!r}; choose {' or '.join(ENCODERS)}")
         if self.model is not None:
             arguments.path("model", self.model)
@@ -84,20 +88,21 @@ class Options:
         return Options(k=k, **given)  # type: ignore[arg-type]
 
     @property
-    def coding(self) -> CodingSettings:
+    def coding(self) -> CodingRequest:
         """What the codecs need to know."""
         rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
-        return CodingSettings(self.encoder, self.k, rate, learn=self.learn)
+        return CodingRequest(self.effort, self.encoder, self.k, rate, self.learn)
 
 
 class OptionKeywords(TypedDict, total=False):
     """The keyword arguments of functions of Python that have them besides `k`: the other fields of `Options`."""
 
     model: str | Path | None
-    encoder: str
+    encoder: str | None
     learning_rate: float | None
     learn: bool | None
     solid: bool
+    effort: int
     binary: bool
     verify: bool
     device: str

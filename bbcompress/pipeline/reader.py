@@ -20,11 +20,11 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import LoneImage, OtherBytesError
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.codecs.choose import FALLBACK
 from bbcompress.codecs.fallback.items import item_codec, item_size
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.progress import Progress
+from bbcompress.codecs.ways import FALLBACK
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata

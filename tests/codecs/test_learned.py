@@ -4,6 +4,7 @@ pixels."""
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs import blocks, learned, mixed
 from bbcompress.codecs.groups import encode_images
-from bbcompress.codecs.learned import LARGE_STRIDE, RATE, UNIT, chosen_learning, decode_learned, encode_learned
+from bbcompress.codecs.learned import (
+    LARGE_STRIDE,
+    RATE,
+    UNIT,
+    decode_learned,
+    encode_learned,
+    expected_gain,
+    learning_for,
+)
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError, ModelError
 from bbcompress.exact.backend import NumpyBackend
@@ -174,29 +183,24 @@ def test_limits_of_several_images(monkeypatch: pytest.MonkeyPatch) -> None:
     decode_learned(VAES["rgb"], lone)
 
 
-def test_the_choice_of_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default a sample decides: a photograph of another origin is learned from."""
-    vae, photo = VAES["rgb"], np.array(Image.open(PHOTO))[:130, :130]
-    assert chosen_learning(vae, [photo], None) == Learning(RATE, UNIT)
-    assert chosen_learning(vae, [photo], False) is None
-    assert chosen_learning(vae, [photo[:30], photo[:40]], None) is None  # too small
-    fixed = ExactLocalVAE(tiny_local(image=(8, 8), tile=8), NumpyBackend())
-    assert chosen_learning(fixed, [photo], True) is None
+def test_how_the_writer_has_models_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.array(Image.open(PHOTO))[:130, :130]
+    assert learning_for([photo], CodingSettings(learn=True)) == Learning(RATE, UNIT)
+    assert learning_for([photo], CodingSettings(learn=True, learn_rate=7, learn_unit=9)) == Learning(7, 9)
     monkeypatch.setattr(learned, "BUDGET_PIXELS", 130**2 - 1)
-    assert chosen_learning(vae, [photo], None) == Learning(RATE, UNIT, LARGE_STRIDE)
-    # a rate at which it learns nothing of use
-    monkeypatch.setattr(learned, "RATE", 1_000_000)
-    assert chosen_learning(vae, [photo], None) is None
-    assert chosen_learning(vae, [photo], True) == Learning(1_000_000, UNIT, LARGE_STRIDE)
+    assert learning_for([photo[:9], photo], CodingSettings(learn=True)) == Learning(RATE, UNIT, LARGE_STRIDE)
 
 
-def test_what_turns_out_larger_is_coded_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample may mislead: then the whole image decides."""
-    pixels = np.array(Image.open(PHOTO).convert("RGB"))[:130, :130]
-    image = PixelImage("RGB", pixels)
-    assert encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=None)).header.learning is not None
-    monkeypatch.setattr(learned, "_gain", lambda *_: 1.0)
-    monkeypatch.setattr(learned, "RATE", 1_000_000)
-    frozen = encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=None))
-    assert frozen == encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=False))
-    assert encode_images(VAES["rgb"], [image], COLOUR, CodingSettings(learn=True)).header.learning is not None
+def test_what_learning_is_expected_to_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample says it: a photograph of another origin is learned from."""
+    vae, photo = VAES["rgb"], np.array(Image.open(PHOTO))[:130, :130]
+    gain = expected_gain(vae, [photo])
+    image = PixelImage("RGB", photo)
+    frozen, learning = (
+        len(encode_images(vae, [image], COLOUR, CodingSettings(learn=learn)).payload) for learn in (False, True)
+    )
+    assert gain == pytest.approx(1 - learning / frozen, abs=0.04)
+    assert gain > 0.05
+    assert expected_gain(vae, [photo[:30], photo[:40]]) == -inf  # too small
+    monkeypatch.setattr(learned, "RATE", 1_000_000)  # a rate at which it learns nothing of use
+    assert expected_gain(vae, [photo]) < 0

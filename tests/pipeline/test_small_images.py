@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bbcompress.codecs.choose import FALLBACK
+from bbcompress.codecs.ways import FALLBACK
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
 from bbcompress.pipeline.compressor import Compressor

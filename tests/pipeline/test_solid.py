@@ -63,7 +63,7 @@ def test_frozen_groups_are_of_one_size(model: Path) -> None:
 
 
 def test_groups_that_are_better_frozen_are_of_one_size(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned, "_gain", lambda *_: -1.0)
+    monkeypatch.setattr(choose, "expected_gain", lambda *_: -1.0)
     found = groups_of(photographs(), model=model)
     assert not any(learns for _, learns in found)
     assert sum(count for count, _ in found) == len(SIZES)
