@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image, limits_of
-from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingFileError
 from bbcompress.escaping import escaped
@@ -152,7 +152,7 @@ class Archive(Mapping[str, PixelImage]):
         reader = self._open_reader
         if not reader.is_archive:
             return 0 if name == self._lone_name else None
-        position = reader.find(name)
+        position = reader.file.find(name)
         if position is None and name.isascii() and name.isdigit() and len(name) <= 18:
             position = int(name)  # of an image without name
         return position if position is not None and position < len(self) and self.name(position) == name else None
@@ -252,7 +252,7 @@ def add(path: str | Path, images: Named | Entries, k: int | None = None, **optio
     place = arguments.path("path", path)
     compressor, items = Compressor(Options.of(k, options)), _items(images)
     with output.open_to_add(place) as file:
-        summary = compressor.add(items, ArchiveReader(file, Limits(compressor.options.max_pixels)), file)
+        summary = compressor.add(items, ArchiveFile(file, Limits(compressor.options.max_pixels)), file)
     return _warned(summary)
 
 

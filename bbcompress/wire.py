@@ -12,6 +12,9 @@ VARINT_BYTES = 9
 
 VARINT_MAX = (1 << 63) - 1
 
+CRC_BYTES = 4
+"""Of a checksum."""
+
 # A bzip2 stream of level 9 with at least one byte of data always starts so; left out of packed blocks.
 _BZIP2_START = bytes.fromhex("425a6839314159265359")
 

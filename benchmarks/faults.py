@@ -205,8 +205,8 @@ def _read(damaged: bytes, original: bytes, expected: Content, fault: str) -> tup
         return (REFUSED, "") if one_line else (WRONG, f"not one line: {error}")
     if found == expected:
         return EXACT, ""
-    archive = Reader(io.BytesIO(damaged)).archive
-    told = archive is not None and (archive.tail.size or damaged == original[: len(damaged)])
+    reader = Reader(io.BytesIO(damaged))
+    told = reader.is_archive and (reader.tail.size or damaged == original[: len(damaged)])
     if told and found == expected[: len(found)]:  # what is not told of was cut just where an addition begins
         return BEGINNING, ""
     if fault == "forged, checksums fit":

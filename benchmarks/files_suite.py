@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from machine import environment
 
-from bbcompress.archive.container import parse_lone
+from bbcompress.archive.lone import parse_lone
 from bbcompress.codecs.fallback import codecs as fallback
 from bbcompress.errors import BBCError
 from bbcompress.images.formats.registry import image_suffixes

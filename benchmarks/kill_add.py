@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from machine import environment
 
+from bbcompress.archive.search import TailKind
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.pipeline.compressor import Compressor
@@ -131,8 +132,7 @@ def check(archive: Path, expected: dict[str, PixelImage], new: dict[str, PixelIm
     try:
         with archive.open("rb") as file:
             reader = Reader(file)
-            assert reader.archive is not None
-            outcome.unfinished_ends += reader.archive.unfinished > 0
+            outcome.unfinished_ends += reader.tail.kind is TailKind.UNFINISHED
             names = reader.names
             found = {names[position]: image for position, image in reader.images()}
     except Exception:

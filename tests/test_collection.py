@@ -140,9 +140,7 @@ def test_a_damaged_group_leaves_the_others() -> None:
     bbc.write("set.bbc", MIXED, k=0)
     with bbc.open("set.bbc") as archive:
         number = next(n for n, group in enumerate(archive.groups) if 1 in group)
-        reader = archive._reader.archive
-        assert reader is not None
-        at = reader.groups[number].offset + 8
+        at = archive._reader.file.groups[number].offset + 8
     data = bytearray(Path("set.bbc").read_bytes())
     data[at] ^= 1
     with bbc.open(io.BytesIO(data)) as archive:

@@ -17,7 +17,7 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress.archive.container import parse_lone
+from bbcompress.archive.lone import parse_lone
 from bbcompress.bench.measure import load_data, measure
 from bbcompress.bench.schedule import Schedule
 from bbcompress.cli import main
@@ -192,7 +192,7 @@ def test_what_is_not_read_is_not_said_to_be_damaged() -> None:
 def test_a_damaged_group_beside_one_that_is_not_read() -> None:
     one_of_two_groups()
     data = bytearray(Path("set.bbc").read_bytes())
-    data[Reader(io.BytesIO(data)).archive.groups[1].offset + 20] ^= 1  # type: ignore[union-attr]
+    data[Reader(io.BytesIO(data)).file.groups[1].offset + 20] ^= 1
     Path("set.bbc").write_bytes(data)
     result = run("decompress", "set.bbc", "--keep-going")
     assert (result.exit_code, lines(result)) == (1, ["bbc: error: set.bbc: nothing can be brought out"])

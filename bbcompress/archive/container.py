@@ -1,4 +1,4 @@
-"""The container: lone images, archives of segments of groups, index, checksums. See docs/format.md."""
+"""Archives: segments of groups, each with an index and checksums. See docs/format.md."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import BinaryIO, TypeVar
 
-from bbcompress.archive.group import Group
+from bbcompress.archive.file import Accounting, BBCFile, check_magic
+from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
 from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, new_name_fault
 from bbcompress.archive.salvage import salvage
 from bbcompress.archive.search import NoSegmentError, Tail, TailKind, open_segments
 from bbcompress.archive.segments import (
-    CRC_BYTES,
     FOOTER_BYTES,
     HEADER_BYTES,
     MAX_INDEX_BYTES,
@@ -27,82 +26,15 @@ from bbcompress.archive.segments import (
     read_group_start,
     read_segments,
 )
-from bbcompress.archive.signature import ADDING, MAGIC, PREFIX
+from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.images.metadata import take_block
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
-from bbcompress.wire import ByteReader, CutShortError, crc32, varint
+from bbcompress.wire import CRC_BYTES, ByteReader, CutShortError, crc32, varint
 
 MAX_ARCHIVE_IMAGES = 1 << 31
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Accounting:
-    """Bytes of a file by what they are for; they add up to its size."""
-
-    prefix: int = 0
-    group_headers: int = 0
-    metadata: int = 0
-    payloads: int = 0
-    checksums: int = 0
-    names: int = 0
-    times: int = 0
-    index: int = 0
-    footer: int = 0
-    unfinished: int = 0
-    behind: int = 0
-
-    @property
-    def total(self) -> int:
-        """The file's size."""
-        return sum(asdict(self).values())
-
-
-def is_archive(data: bytes) -> bool:
-    """Whether a file that begins with `data` (3 bytes are enough) says that it is an archive."""
-    return data[: len(PREFIX)] == PREFIX
-
-
-def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The file of one image, of a group of one.
-
-    Raises:
-        FormatError: the header is bad.
-    """
-    group = group.alone()
-    start = MAGIC + group.header.encode_lone(limits) + group.metadata
-    return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
-
-
-def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
-    """The group of the file of one image.
-
-    A fallback's checksum is verified; a message carries its own.
-
-    Raises:
-        FormatError: the bytes are no file of one image.
-    """
-    check_magic(data)
-    if is_archive(data):
-        raise FormatError("the file is an archive, not a lone image")
-    reader = ByteReader(data, "the file", len(MAGIC))
-    header = GroupHeader.decode_lone(reader, limits)
-    if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
-        raise FormatError("the file is damaged: its checksum does not fit")
-    metadata = take_block(reader) if header.has_metadata else b""
-    payload = reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
-    return Group(header, payload, metadata, lone=True)
-
-
-def lone_accounting(size: int, group: Group) -> Accounting:
-    """The bytes of the file of one image, `size` without what is behind it, by what they are for."""
-    checksum = CRC_BYTES if group.header.fallback else 0
-    metadata, payload = len(group.metadata), len(group.payload)
-    rest = size - len(PREFIX) - metadata - payload - checksum
-    return Accounting(len(PREFIX), rest, metadata, payloads=payload, checksums=checksum)
 
 
 class ArchiveWriter:
@@ -117,7 +49,7 @@ class ArchiveWriter:
         self,
         file: BinaryIO,
         limits: Limits = DEFAULT_LIMITS,
-        after: ArchiveReader | None = None,
+        after: ArchiveFile | None = None,
         sync: Callable[[], object] = lambda: None,
     ) -> None:
         """after: the archive that the segment is added to; together they keep the limits, and no name occurs twice.
@@ -264,19 +196,18 @@ class ArchiveWriter:
         self._folders |= folders
 
 
-class ArchiveReader:
-    """Reads an archive from a seekable file, which stays open and is not closed here.
+class ArchiveFile(BBCFile):
+    """An archive in a seekable file, which stays open and is not closed here.
 
     Opening reads the indexes, from the last segment to the first, and no group; where the file does not end with a
     segment, the headers of all groups, and the checksums of those behind the last whole segment. `groups` are in the
     order of the file. Each can be read by itself, however damaged the others are.
 
-    tail: what stands behind the last whole segment, and is left out.
-    fault: what is wrong with the file as a whole, where it was salvaged; else None.
-    unread: bytes of a salvaged file of which nothing could be made.
-    duplicate: a name that two images have, where that was no reason to refuse the file; else None.
-    budget: what more segments may still make a reader list.
+    Attributes:
+        budget: what more segments may still make a reader list.
     """
+
+    is_archive = True
 
     def __init__(self, file: BinaryIO, limits: Limits = DEFAULT_LIMITS, keep_going: bool = False) -> None:
         """Names may occur twice.
@@ -293,13 +224,11 @@ class ArchiveReader:
         self._end = end = file.seek(0, os.SEEK_END)
         start = self._read(0, min(end, len(PREFIX)))
         self.tail = Tail()
-        self.unread = 0
-        self.fault: str | None = None
         self.budget = Budget()
         nameless = unchecked = frozenset[int]()
         try:
             check_magic(start)
-            if not is_archive(start):
+            if start != PREFIX:
                 raise FormatError("the file is not an archive")
             segments = self._open()
         except FormatError as fault:
@@ -357,14 +286,13 @@ class ArchiveReader:
         return [segment.start for segment in self._segments if not segment.is_finished]
 
     @property
-    def without_index(self) -> list[range]:
-        """Positions of the images of a salvaged file whose index is lost, and so their names and times."""
+    def without_index(self) -> Sequence[range]:
+        """As of `BBCFile`."""
         return self._positions_of(self._nameless)
 
     @property
-    def unchecked_index(self) -> list[range]:
-        """Positions of the images of a salvaged file of whose index the checksum is lost: nothing tells whether their
-        names and times are as they were."""
+    def unchecked_index(self) -> Sequence[range]:
+        """As of `BBCFile`."""
         return self._positions_of(self._unchecked)
 
     def _positions_of(self, segments: Iterable[int]) -> list[range]:
@@ -377,16 +305,16 @@ class ArchiveReader:
 
     @cached_property
     def names(self) -> Sequence[str | None]:
-        """The names of all images by position, made when asked for; None for images without names."""
+        """As of `BBCFile`; each is made when it is asked for."""
         return _Joined([(segment.index.names, segment.index.image_count) for segment in self._segments])
 
     @cached_property
     def times(self) -> Sequence[int | None]:
-        """When the images were modified, by position, in seconds since 1970; None for images without a time."""
+        """As of `BBCFile`."""
         return _Joined([(segment.index.times, segment.index.image_count) for segment in self._segments])
 
     def find(self, name: str) -> int | None:
-        """The position of the image of that name, None if there is none. The first call makes a table of all names."""
+        """As of `BBCFile`. The first call makes a table of all names."""
         if self._finder is None:
             pairs = zip(self._starts, self._segments, strict=False)
             self._finder = NameFinder((start, s.index.names) for start, s in pairs if s.index.names is not None)
@@ -400,18 +328,14 @@ class ArchiveReader:
         return self._folder_finder.find(folder)
 
     def locate(self, position: int) -> tuple[int, int]:
-        """The group that holds the image of that position, and where in the group it stands; IndexError if none."""
+        """As of `BBCFile`."""
         position = range(self.image_count)[position]
         number = bisect_right(self._starts, position) - 1
         group, index = self._segments[number].locate(position - self._starts[number])
         return self._first_groups[number] + group, index
 
     def read_group(self, number: int) -> Group:
-        """One of `groups`, its checksum verified.
-
-        Raises:
-            FormatError: the file is damaged.
-        """
+        """As of `BBCFile`."""
         entry = self.groups[number]
         what = f"group {number}"
         data = self._read(entry.offset, entry.length)
@@ -425,15 +349,11 @@ class ArchiveReader:
         length = reader.varint(reader.remaining, "the length of the payload")
         if length != reader.remaining:
             raise FormatError(f"{what} has a payload of another length than it says")
-        metadata = take_block(reader) if header.has_metadata else b""
+        metadata = take_metadata(reader) if header.has_metadata else b""
         return Group(header, reader.rest(), metadata)
 
     def read_header(self, number: int) -> GroupHeader:
-        """The header of one of `groups`, without its payload, and so without a check.
-
-        Raises:
-            FormatError: the file is damaged.
-        """
+        """As of `BBCFile`; the payload is not read."""
         entry = self.groups[number]
         for size in HEADER_BYTES:
             head = self._read(entry.offset, min(size, entry.length))
@@ -444,21 +364,8 @@ class ArchiveReader:
                 break
         raise FormatError(f"group {number} is damaged")
 
-    def accounting(self) -> Accounting:
-        """The bytes of the file by what they are for; reads every group.
-
-        Raises:
-            FormatError: a group is damaged.
-        """
-        payloads = metadata = 0
-        for number in range(len(self.groups)):
-            group = self.read_group(number)
-            payloads += len(group.payload)
-            metadata += len(group.metadata)
-        return self.accounting_of(metadata, payloads)
-
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:
-        """The same, of groups that were read: so many bytes of metadata and of payloads are in them together."""
+        """As of `BBCFile`."""
         segments, groups = len(self._segments), len(self.groups)
         names = sum(segment.index.name_bytes for segment in self._segments)
         times = sum(segment.index.time_bytes for segment in self._segments)
@@ -501,11 +408,3 @@ class _Joined(Lazy[Item | None]):
 def both_file_and_folder(name: str, inside: str) -> BBCError:
     """What is wrong with two names of which one would be a file and the folder of the other."""
     return BBCError(f"the image {name[:80]!r} cannot stand beside {inside[:160]!r}: a file is no folder")
-
-
-def check_magic(data: bytes) -> None:
-    """Raises FormatError unless a file that begins with `data` (3 bytes are enough) is of this format's version."""
-    if len(data) < len(PREFIX) or data[0] != MAGIC[0] or data[1] >> 4 != MAGIC[1] >> 4:
-        raise FormatError("the file is not a .bbc file")
-    if data[1] != MAGIC[1]:
-        raise FormatError(f"the file is of format version {data[1] & 15}, this program reads version 1")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bbcompress.archive.header import GroupHeader
-from bbcompress.wire import ByteReader, varint
+from bbcompress.wire import CRC_BYTES, ByteReader, varint
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,18 @@ class Group:
         """The group, which has one image, as that of a lone image."""
         payload = self.items[0] if self.header.fallback else self.payload
         return replace(self, payload=payload, lone=True)
+
+
+def take_metadata(reader: ByteReader) -> bytes:
+    """The bytes of the block of metadata that begins there. What is in it is not looked at.
+
+    Raises:
+        FormatError: the block is cut short.
+    """
+    start = reader.position
+    reader.take(reader.varint(2 * reader.remaining + 1, "the length of the metadata") >> 1)
+    reader.take(CRC_BYTES)
+    return reader.data[start : reader.position]
 
 
 def join_items(items: Sequence[bytes]) -> bytes:

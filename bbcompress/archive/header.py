@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bbcompress.errors import FormatError
-from bbcompress.images.kinds import BILEVEL, BINARY, COLOUR, GREY, Kind
 from bbcompress.limits import DEFAULT_LIMITS, MAX_K, MAX_SIDE, Limits
 from bbcompress.wire import ByteReader, varint
 
@@ -45,11 +44,14 @@ _LONE_WITH_METADATA = 3
 """Stands before the flags of a lone image that has any: there is no room for that flag in the prefix."""
 
 
+KindOfImages = tuple[str, tuple[int, int] | None]
+"""Pillow's mode, and the two levels that a pixel can have (low, high), None for all 256."""
+
 _LEVELS_FOLLOW = 2
-_KINDS = {0: BINARY, 1: BILEVEL, 3: GREY, 4: COLOUR}
+_KINDS: dict[int, KindOfImages] = {0: ("L", (0, 255)), 1: ("1", (0, 1)), 3: ("L", None), 4: ("RGB", None)}
 
 
-def encode_kind(kind: Kind) -> bytes:
+def encode_kind(kind: KindOfImages) -> bytes:
     """The mode code, with the levels where it takes any.
 
     Raises:
@@ -58,20 +60,20 @@ def encode_kind(kind: Kind) -> bytes:
     for code, known in _KINDS.items():
         if known == kind:
             return bytes([code])
-    if kind.mode == "L" and kind.levels is not None and 0 <= kind.levels[0] <= kind.levels[1] <= 255:
-        return bytes([_LEVELS_FOLLOW, *kind.levels])
-    raise FormatError(f"images of mode {kind.mode} with levels {kind.levels} have no code in the format")
+    mode, levels = kind
+    if mode == "L" and levels is not None and 0 <= levels[0] <= levels[1] <= 255:
+        return bytes([_LEVELS_FOLLOW, *levels])
+    raise FormatError(f"images of mode {mode} with levels {levels} have no code in the format")
 
 
-def decode_kind(reader: ByteReader) -> Kind:
+def decode_kind(reader: ByteReader) -> KindOfImages:
     """Read one kind; FormatError for a reserved code and for levels out of order or with another code."""
     code = reader.byte()
     if code == _LEVELS_FOLLOW:
         low, high = reader.take(2)
-        kind = Kind("L", (low, high))
-        if low > high or kind == BINARY:
+        if low > high or (low, high) == (0, 255):  # which have a code of their own
             raise FormatError(f"{reader.what}: levels {low} and {high} are not allowed")
-        return kind
+        return "L", (low, high)
     if code not in _KINDS:
         raise FormatError(f"{reader.what}: mode code {code} is not known to this version")
     return _KINDS[code]
@@ -121,7 +123,7 @@ class GroupHeader:
     count: images in the group, 1 .. 2^20.
     model: the first bytes of the model's id. Encoding takes 3 of them for a lone image and 4 in an archive;
         decoding gives just these.
-    kind: None stands for the model's default (BINARY, GREY or COLOUR).
+    kind: None stands for the model's default: mode L of levels 0 and 255, or mode L or RGB of all levels.
     encoder: "rha" or "baseline".
     k: K, how many steps refine the posteriors.
     learning_rate: in units of 1e-6; None stands for the model's own.
@@ -137,7 +139,7 @@ class GroupHeader:
     count: int = 1
     fallback: bool = False
     model: bytes = b""
-    kind: Kind | None = None
+    kind: KindOfImages | None = None
     encoder: str = "rha"
     k: int = 0
     learning_rate: int | None = None

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from bbcompress.archive.container import Accounting, check_magic, is_archive, lone_accounting, parse_lone
-from bbcompress.archive.group import Group
+from bbcompress.archive.file import Accounting, BBCFile, check_magic, is_archive
+from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.archive.signature import MAGIC
+from bbcompress.archive.segments import GroupEntry
+from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.limits import DEFAULT_LIMITS, Limits
-from bbcompress.wire import ByteReader
+from bbcompress.wire import CRC_BYTES, ByteReader, crc32
 
 T = TypeVar("T")
 
@@ -40,38 +41,92 @@ class OtherBytesError(FormatError):
     """The image of a file is whole, and bytes are behind it that are no part of it."""
 
 
-@dataclass(frozen=True)
-class LoneImage:
-    """The file of one image, parsed.
+def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The file of one image, of a group of one.
 
-    Attributes:
-        tail: what stands behind it, as far as that can be said without decoding it.
+    Raises:
+        FormatError: the header is bad.
+    """
+    group = group.alone()
+    start = MAGIC + group.header.encode_lone(limits) + group.metadata
+    return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
+
+
+def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
+    """The group of the file of one image.
+
+    A fallback's checksum is verified; a message carries its own.
+
+    Raises:
+        FormatError: the bytes are no file of one image.
+    """
+    check_magic(data)
+    if is_archive(data):
+        raise FormatError("the file is an archive, not a lone image")
+    reader = ByteReader(data, "the file", len(MAGIC))
+    header = GroupHeader.decode_lone(reader, limits)
+    if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
+        raise FormatError("the file is damaged: its checksum does not fit")
+    metadata = take_metadata(reader) if header.has_metadata else b""
+    payload = reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
+    return Group(header, payload, metadata, lone=True)
+
+
+class LoneFile(BBCFile):
+    """The file of one image: a group of one, without a name and a time.
+
+    Zeros behind a message are seen only when it is decoded, and are in the `tail` from then on: the message is whole
+    without them.
     """
 
-    group: Group
-    size: int
-    tail: Tail
+    is_archive = False
+    image_count = 1
 
-    @staticmethod
-    def parse(data: bytes, limits: Limits = DEFAULT_LIMITS) -> LoneImage:
-        """From the bytes of a file. One of the fallback ends where its checksum fits; other bytes may follow.
+    def __init__(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+        """data: of the file. One of the fallback ends where its checksum fits; other bytes may follow.
 
         Raises:
             FormatError: as from `parse_lone`.
         """
+        self.tail, self._size = Tail(), len(data)
         try:
-            return LoneImage(parse_lone(data, limits), len(data), Tail())
+            self._group = parse_lone(data, limits)
         except FormatError:
             end = _end_of_fallback(data, limits)
             if end is None:
                 raise
-        padding = not data[end:].strip(b"\0")
-        tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
-        return LoneImage(parse_lone(data[:end], limits), len(data), tail)
+            padding = not data[end:].strip(b"\0")
+            self.tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
+            self._group = parse_lone(data[:end], limits)
+        self.groups = (GroupEntry(len(MAGIC), len(data) - len(MAGIC), 1, None, range(1)),)
 
-    def decode(self, decode: Callable[[Group], T]) -> tuple[LoneImage, T]:
-        """The file, and what `decode` makes of its group. Zeros behind a message are seen only here, and are in the
-        `tail` then: the message is whole without them.
+    @property
+    def names(self) -> Sequence[str | None]:
+        """As of `BBCFile`."""
+        return [None]
+
+    @property
+    def times(self) -> Sequence[int | None]:
+        """As of `BBCFile`."""
+        return [None]
+
+    def find(self, name: str) -> None:
+        """As of `BBCFile`; there is no name."""
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """As of `BBCFile`."""
+        return 0, range(1)[position]
+
+    def read_group(self, number: int) -> Group:
+        """As of `BBCFile`."""
+        return (self._group,)[number]
+
+    def read_header(self, number: int) -> GroupHeader:
+        """As of `BBCFile`."""
+        return self.read_group(number).header
+
+    def decode(self, group: Group, decode: Callable[[Group], T]) -> T:
+        """As of `BBCFile`. Zeros behind the message are taken off the group, and are in the `tail`.
 
         Raises:
             FormatError: as from `decode`, of the whole group.
@@ -79,24 +134,25 @@ class LoneImage:
                 the size of a word; of another number it cannot be said.
         """
         try:
-            return self, decode(self.group)
+            return decode(group)
         except FormatError as error:
             if isinstance(error, LeftOverError) and not error.is_zero:
                 raise OtherBytesError(
                     f"the file has {error.size} other bytes behind its image, which is whole without them: its first "
-                    f"{self.size - error.size} bytes are the file of the image"
+                    f"{self._size - error.size} bytes are the file of the image"
                 ) from error
-            found = None if self.group.header.fallback else _without_padding(self.group, error, decode)
+            found = None if group.header.fallback else _without_padding(group, error, decode)
             if found is None:
-                raise
-        group, result = found
-        tail = Tail(TailKind.PADDING, len(self.group.payload) - len(group.payload))
-        return replace(self, group=group, tail=tail), result
+                raise FormatError(f"{error}, or the file has other bytes behind its image") from error
+        self._group, result = found
+        self.tail = Tail(TailKind.PADDING, len(group.payload) - len(self._group.payload))
+        return result
 
-    def accounting(self) -> Accounting:
-        """The bytes of the file by what they are for."""
-        found = lone_accounting(self.size - self.tail.size, self.group)
-        return replace(found, behind=self.tail.size)
+    def accounting_of(self, metadata: int, payloads: int) -> Accounting:
+        """As of `BBCFile`."""
+        checksum = CRC_BYTES if self._group.header.fallback else 0
+        rest = self._size - self.tail.size - len(PREFIX) - metadata - payloads - checksum
+        return Accounting(len(PREFIX), rest, metadata, payloads, checksum, behind=self.tail.size)
 
 
 def _without_padding(group: Group, error: FormatError, decode: Callable[[Group], T]) -> tuple[Group, T] | None:

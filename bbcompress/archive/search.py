@@ -25,7 +25,6 @@ from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, possi
 from bbcompress.archive.names import MAX_LISTED, Budget
 from bbcompress.archive.segments import (
     ADVICE,
-    CRC_BYTES,
     FOOTER_BYTES,
     HEADER_BYTES,
     MAX_INDEX_BYTES,
@@ -39,7 +38,7 @@ from bbcompress.archive.segments import (
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.limits import DEFAULT_LIMITS, Limits
-from bbcompress.wire import ByteReader, CutShortError, crc32, varint
+from bbcompress.wire import CRC_BYTES, ByteReader, CutShortError, crc32, varint
 
 _WINDOW = 1 << 18
 _EFFORT = 32

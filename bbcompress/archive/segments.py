@@ -16,14 +16,13 @@ from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
-from bbcompress.wire import ByteReader, crc32
+from bbcompress.wire import CRC_BYTES, ByteReader, crc32
 
 MAX_INDEX_BYTES = 1 << 28
 """Most bytes of a segment's index; so that a wrong length never makes a reader take all of a large file."""
 
 ADVICE = "bbc decompress --keep-going brings out what is not damaged"
 
-CRC_BYTES = 4
 FOOTER_BYTES = 4 + CRC_BYTES
 
 MAX_GROUP_BYTES = 1 << 36

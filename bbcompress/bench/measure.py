@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.container import ArchiveFile
 from bbcompress.bench.report import NET_SAMPLES, Data, NamedImages, Report, Row
 from bbcompress.bench.schedule import Schedule
 from bbcompress.codecs.bitsback import BitsBack
@@ -195,7 +195,7 @@ class _Bench:
         """Seconds that reading the archive took, comparisons excluded. Raises BBCError where an image differs."""
         try:
             begin = time.perf_counter()
-            reader = ArchiveReader(file)
+            reader = ArchiveFile(file)
             seconds = time.perf_counter() - begin
             same = list(reader.names) == [name for name, _ in images]
             for number, entry in enumerate(reader.groups):
@@ -211,7 +211,7 @@ class _Bench:
 
     def _describe_groups(self, file: BinaryIO) -> list[dict[str, Any]]:
         """What the headers of the groups say, as JSON values."""
-        reader = ArchiveReader(file)
+        reader = ArchiveFile(file)
         groups: list[dict[str, Any]] = []
         for number in range(len(reader.groups)):
             group = reader.read_group(number)

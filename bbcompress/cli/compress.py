@@ -193,7 +193,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     Nothing of it is rewritten: if anything goes wrong, the archive is what it was. Names are those that bbc compress
     gives, and may not occur twice.
     """
-    from bbcompress.archive.container import ArchiveReader, both_file_and_folder
+    from bbcompress.archive.container import ArchiveFile, both_file_and_folder
     from bbcompress.archive.search import refuse_unknown
     from bbcompress.limits import Limits
     from bbcompress.pipeline.packing import find
@@ -206,7 +206,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
     reading = find(inputs, loader, skip, Path(archive))
     with open_to_add(Path(archive)) as file:
         with about(archive):
-            reader = ArchiveReader(file, Limits(coding["max_pixels"]))
+            reader = ArchiveFile(file, Limits(coding["max_pixels"]))
             refuse_unknown(reader.tail)
         for name, _, label in reading.found:
             if reader.find(name) is not None:

@@ -294,11 +294,11 @@ def _test(reader: Reader, file: str, jobs: int, quiet: bool) -> None:
 
 def _what_is_damaged(reader: Reader, lost: int) -> str:
     """Of an archive of which something is: groups, what holds them together, or both."""
-    archive = reader.archive
-    groups = f"{lost} of {1 if archive is None else len(archive.groups)} groups"
-    if archive is not None and archive.fault is None and archive.duplicate is not None:
+    file = reader.file
+    groups = f"{lost} of {len(file.groups)} groups"
+    if file.fault is None and file.duplicate is not None:
         return f"{groups}, and two images have one name" if lost else "two images have one name"
-    if archive is None or archive.fault is None:
+    if file.fault is None:
         return groups
     others = f"and {groups} that were found" if lost else "but no group that was found"
     return f"a prefix, index or footer, {others}"

@@ -72,15 +72,15 @@ def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:
     whether there is any."""
     from bbcompress.pipeline.names import list_names
 
-    archive = reader.archive
-    if archive is not None and archive.fault is not None:
-        tell(f"{archive.fault}; {archive.unread} bytes cannot be made out")
-        if nameless := archive.without_index:
+    opened = reader.file
+    if opened.fault is not None:
+        tell(f"{opened.fault}; {opened.unread} bytes cannot be made out")
+        if nameless := opened.without_index:
             tell(f"names are lost: those of {_some(nameless)}, whose index is damaged")
-        if unchecked := archive.unchecked_index:
+        if unchecked := opened.unchecked_index:
             tell(f"names and times are not checked: those of {_some(unchecked)}, of whose index the checksum is lost")
-    if archive is not None and archive.duplicate is not None:
-        tell(f"two images have the name {archive.duplicate!r}; each comes out under a name of its own")
+    if opened.duplicate is not None:
+        tell(f"two images have the name {opened.duplicate!r}; each comes out under a name of its own")
     names = list_names(reader.names) if lost else []
     for done in lost:
         refused = isinstance(done.error, LimitError)
@@ -89,7 +89,7 @@ def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:
         for position in done.positions:
             name = names[position]
             tell(f"{'not read' if refused else 'lost'}: {f'image {position}' if name is None else name}")
-    return bool(lost) or (archive is not None and (archive.fault is not None or archive.duplicate is not None))
+    return bool(lost) or opened.fault is not None or opened.duplicate is not None
 
 
 def _some(ranges: Sequence[range]) -> str:

@@ -89,7 +89,6 @@ def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: i
     are raw, PNG and WebP: "stored" in the JSON.
     """
     from bbcompress.pipeline.names import list_names
-    from bbcompress.pipeline.totals import totals_of
 
     several = Several(files)
     found = []
@@ -98,7 +97,6 @@ def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: i
             with about(file, BBCError):
                 names = list_names(reader.names) if as_json else []
             description = reader.describe()
-            description |= {"totals": totals_of(reader, description["bytes"])}
             if as_json:
                 found.append({"file": file, **description, "names": names})
             else:

@@ -194,7 +194,7 @@ def _decode_with(
 ) -> list[PixelImage]:
     header, weights = group.header, vae.weights
     default = Kind.default(weights.channels, weights.levels)
-    kind = header.kind or default
+    kind = default if header.kind is None else Kind(*header.kind)
     if not kind.is_coded_as(default):
         raise FormatError("the file is damaged: its images are not of the model's kind")
     if header.blocks:

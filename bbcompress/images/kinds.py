@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,8 +11,7 @@ from bbcompress.images.image import PixelImage, binary_view
 NumpyArray = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What a model-coded image is beside its size.
 
     `mode` is Pillow's; `levels` are the two values that a pixel can have (low, high), None for all 256.

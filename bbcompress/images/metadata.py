@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from bbcompress.errors import FormatError
-from bbcompress.wire import ByteReader, crc32, pack, unpack, varint
+from bbcompress.wire import CRC_BYTES, ByteReader, crc32, pack, unpack, varint
 
 ICC, EXIF, XMP, TEXT, INTERNATIONAL_TEXT, RESOLUTION = range(1, 7)
 CHUNKS = CHUNK_BEFORE_PALETTE, CHUNK_BEFORE_PIXELS, CHUNK_AFTER = 7, 8, 9
@@ -40,7 +40,6 @@ MAX_BLOCK_BYTES = 1 << 25
 MAX_BLOCK_RECORDS = 1 << 21
 """Most bytes of a group's block, unpacked, and most records of its images together."""
 
-_CRC_BYTES = 4
 _MAX_RATIO = 100 * ((1 << 32) - 1)  # of what counts by the centimetre in 32 bits
 _METRES_PER_INCH = 254, 10_000  # a fraction
 PROFILE_NAME = b"ICC Profile"
@@ -337,18 +336,6 @@ def encode_metadata(images: Sequence[Metadata]) -> bytes:
     return start + crc32(plain)
 
 
-def take_block(reader: ByteReader) -> bytes:
-    """The bytes of the block that begins there, not looked into.
-
-    Raises:
-        FormatError: the block is cut short.
-    """
-    start = reader.position
-    reader.take(reader.varint(2 * reader.remaining + 1, "the length of the metadata") >> 1)
-    reader.take(_CRC_BYTES)
-    return reader.data[start : reader.position]
-
-
 def decode_metadata(block: bytes, count: int) -> tuple[Metadata, ...]:
     """The records of each of `count` images.
 
@@ -360,7 +347,7 @@ def decode_metadata(block: bytes, count: int) -> tuple[Metadata, ...]:
     data = reader.take(length >> 1)
     if length & 1:
         data = unpack(data, MAX_BLOCK_BYTES)
-    if len(data) > MAX_BLOCK_BYTES or reader.take(_CRC_BYTES) != crc32(data):
+    if len(data) > MAX_BLOCK_BYTES or reader.take(CRC_BYTES) != crc32(data):
         raise FormatError("the metadata is damaged")
     reader.finish()
     inner = ByteReader(data, "the metadata")

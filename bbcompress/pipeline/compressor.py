@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, parse_lone
+from bbcompress.archive.container import ArchiveFile, ArchiveWriter
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
+from bbcompress.archive.lone import build_lone, parse_lone
 from bbcompress.archive.search import refuse_unknown
 from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
 from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, choose, cost_of_reading, fit_of
@@ -96,7 +97,7 @@ class Compressor:
     def add(
         self,
         images: Iterable[Item | tuple[str | None, PixelImage]],
-        archive: ArchiveReader,
+        archive: ArchiveFile,
         file: BinaryIO,
         progress: Progress | None = None,
     ) -> Summary:

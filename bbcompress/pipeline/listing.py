@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.names import Lazy
 from bbcompress.codecs.fallback.items import item_mode, item_size
 from bbcompress.codecs.mixed import mixed_sizes
+from bbcompress.codecs.ways import FALLBACK
 from bbcompress.errors import ModelError
 from bbcompress.limits import Limits
 from bbcompress.models.zoo import Zoo
+from bbcompress.pipeline.options import stored_by
+
+T = TypeVar("T")
 
 ImageInfo = tuple[tuple[int, int] | None, str | None]
 """Size (width, height) in pixels and mode of an image, each None where it is not known."""
@@ -38,34 +46,101 @@ class ListEntry:
     time: int | None
 
 
-def stored_info(items: Sequence[bytes]) -> list[ImageInfo]:
-    """Size and mode of the images of a fallback group, as its items say.
+class Same(Lazy[T]):
+    """A sequence of one item so many times."""
 
-    Raises:
-        FormatError: an item does not say its size and mode.
+    def __init__(self, item: T, count: int) -> None:
+        self.item, self._count = item, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _at(self, index: int) -> T:
+        return self.item
+
+
+class _Coders(Lazy[str]):
+    """What stores each image of a group of the fallback; FormatError for an item that is damaged."""
+
+    def __init__(self, items: Sequence[bytes]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def _at(self, index: int) -> str:
+        return stored_by(self._items[index])
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """What is known of the images of a group before they are decoded.
+
+    coders: of each image, the name of its model, the model's id where it is not installed, or `fallback raw`, `fallback
+        PNG`, `fallback WebP`.
+    images: size and mode of each.
     """
-    return [(item_size(item), item_mode(item)) for item in items]
+
+    coders: Sequence[str]
+    images: Sequence[ImageInfo]
+
+    @property
+    def counted(self) -> Iterable[tuple[ImageInfo, int]]:
+        """Size and mode of images, and of how many, in the order of the images."""
+        if isinstance(self.images, Same):
+            return [(self.images.item, len(self.images))]
+        return ((info, 1) for info in self.images)
 
 
-def mixed_info(group: Group, zoo: Zoo, limits: Limits) -> list[ImageInfo]:
-    """Size and mode of the images of a group of several sizes.
+def facts_of(header: GroupHeader, read: Callable[[], Group], zoo: Zoo, limits: Limits) -> GroupFacts:
+    """What is known of a group.
+
+    Args:
+        read: gives the group; called only where its header does not say all.
 
     Raises:
         FormatError: the file is damaged.
     """
-    _, mode = coded_info(group.header, zoo)
-    return [(size, mode) for size in mixed_sizes(group, limits)]
+    if header.fallback:
+        items = read().items
+        return GroupFacts(_Coders(items), [(item_size(item), item_mode(item)) for item in items])
+    name, size, mode = _of_model(header, zoo)
+    coders = Same(name, header.count)
+    if header.is_mixed:
+        return GroupFacts(coders, [(its, mode) for its in mixed_sizes(read(), limits)])
+    return GroupFacts(coders, Same((size, mode), header.count))
 
 
-def coded_info(header: GroupHeader, zoo: Zoo) -> ImageInfo:
-    """Size and mode of each image of a group that a model codes; no size where there are several."""
-    size, kind = header.size, header.kind
+def _of_model(header: GroupHeader, zoo: Zoo) -> tuple[str, tuple[int, int] | None, str | None]:
+    """The name of the model that coded a group, and size and mode of its images, as far as they are all the same."""
+    size, mode = header.size, None if header.kind is None else header.kind[0]
     try:
         entry = zoo.named(header.model)[0]
-        kind = kind or entry.kind
-        if size is None and entry.input_spec["shape"] is not None:
-            height, width = entry.input_spec["shape"]
-            size = int(width), int(height)
-    except (ModelError, TypeError, ValueError):  # it is not installed, or its card is odd
-        pass
-    return size, None if kind is None else kind.mode
+    except ModelError:
+        name = f"{header.model.hex()}... (not installed)"
+    else:
+        name = entry.name
+        with suppress(ModelError, TypeError, ValueError):  # of an odd card
+            mode = mode or entry.kind.mode
+            if size is None and entry.input_spec["shape"] is not None:
+                height, width = entry.input_spec["shape"]
+                size = int(width), int(height)
+    return name, size, mode
+
+
+def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
+    """What coded a group, and what that took, as JSON values."""
+    header, model = group.header, FALLBACK if group.header.fallback else facts.coders[0]
+    description: dict[str, Any] = {"model": model, "images": header.count, "bytes": len(group.payload)}
+    if header.fallback:
+        stored = Counter(coder.removeprefix(f"{FALLBACK} ") for coder in facts.coders)
+        return {**description, "stored": dict(sorted(stored.items()))}
+    if header.learning is not None:
+        description["learning"] = asdict(header.learning)
+    else:
+        description |= {"encoder": header.encoder, "K": header.k}
+    if not header.blocks:
+        return {**description, "direct": header.direct, "batches": list(header.batches), "lanes": header.lanes}
+    if header.size is not None:
+        description |= zip(("width", "height"), header.size, strict=True)
+    return description

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from bbcompress.errors import FormatError
 from bbcompress.images.image import MODES
-from bbcompress.images.metadata import names_of
-from bbcompress.pipeline.reader import Reader
+from bbcompress.images.metadata import Metadata, names_of
+from bbcompress.pipeline.listing import ImageInfo
 
 
-def totals_of(reader: Reader, size: int) -> dict[str, Any]:
-    """What all images of a file of so many bytes come to, as JSON values.
+class Totals:
+    """What all images of a file come to."""
 
-    Returns:
-        `raw_bytes` of the pixels, a bit each of mode 1; `ratio` of these to the size of the file;
-        `bits_per_dimension`. All are None where a size or mode is not known, as of a model that is not installed.
-        `metadata`: the number of images that have it, by its name.
-    """
-    bits: int | None = 0
-    samples = 0
-    for entry in reader.entries():
-        if bits is None or entry.size is None or entry.mode is None:
-            bits = None
-            continue
-        dtype, channels = MODES[entry.mode]
-        here = entry.size[0] * entry.size[1] * channels
-        samples += here
-        bits += here * (1 if dtype is np.bool_ else 8 * np.dtype(dtype).itemsize)
-    metadata: dict[str, int] = {}
-    for positions in reader.groups:
-        for position in positions:
-            try:
-                _, records = reader.image_info(position)
-            except FormatError:
-                continue
-            for name in names_of(records):
-                metadata[name] = metadata.get(name, 0) + 1
-    known = bits is not None and samples > 0
-    return {
-        "raw_bytes": (bits + 7) // 8 if bits is not None else None,
-        "ratio": bits / 8 / size if bits is not None and known else None,
-        "bits_per_dimension": 8 * size / samples if known else None,
-        "metadata": dict(sorted(metadata.items())),
-    }
+    def __init__(self) -> None:
+        self._bits = self._samples = 0
+        self._is_known = True
+        self._metadata: Counter[str] = Counter()
+
+    def count(self, info: ImageInfo, images: int) -> None:
+        """Add so many images of this size and mode."""
+        size, mode = info
+        if size is None or mode is None:
+            self._is_known = False
+            return
+        dtype, channels = MODES[mode]
+        samples = images * size[0] * size[1] * channels
+        self._samples += samples
+        self._bits += samples * (1 if dtype is np.bool_ else 8 * np.dtype(dtype).itemsize)
+
+    def count_metadata(self, records: Metadata) -> None:
+        """Add the metadata of an image."""
+        self._metadata.update(names_of(records))
+
+    def described(self, size: int) -> dict[str, Any]:
+        """The totals of a file of so many bytes, as JSON values.
+
+        Returns:
+            `raw_bytes` of the pixels, a bit each of mode 1; `ratio` of these to the size of the file;
+            `bits_per_dimension`. All are None where a size or mode is not known, as of a model that is not installed.
+            `metadata`: the number of images that have it, by its name.
+        """
+        has_samples = self._is_known and self._samples > 0
+        return {
+            "raw_bytes": (self._bits + 7) // 8 if self._is_known else None,
+            "ratio": self._bits / 8 / size if has_samples else None,
+            "bits_per_dimension": 8 * size / self._samples if has_samples else None,
+            "metadata": dict(sorted(self._metadata.items())),
+        }

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbcompress.archive import container, segments
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, parse_lone
+from bbcompress.archive.container import ArchiveFile, ArchiveWriter
+from bbcompress.archive.file import is_archive
 from bbcompress.archive.group import Group, join_items, split_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import encode_index
-from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.lone import LoneFile, build_lone, parse_lone
 from bbcompress.archive.search import TailKind
 from bbcompress.archive.segments import FOOTER_BYTES, MAX_INDEX_BYTES
 from bbcompress.archive.signature import ADDING, PREFIX
@@ -46,7 +47,7 @@ def write(*groups: Written | Timed) -> bytes:
 
 def content(data: bytes) -> Any:
     """All that a reader gets out of an archive."""
-    reader = ArchiveReader(io.BytesIO(data))
+    reader = ArchiveFile(io.BytesIO(data))
     groups = []
     for number, entry in enumerate(reader.groups):
         names = None if entry.names is None else list(entry.names)
@@ -77,11 +78,11 @@ def test_lone_round_trip(header: GroupHeader, payload: bytes) -> None:
     data = build_lone(group)
     assert not is_archive(data)
     assert parse_lone(data) == group
-    accounting = LoneImage.parse(data).accounting()
+    accounting = LoneFile(data).accounting()
     assert accounting.total == len(data)
     assert accounting.payloads == len(payload)
     with pytest.raises(FormatError):
-        ArchiveReader(io.BytesIO(data))
+        ArchiveFile(io.BytesIO(data))
 
 
 def test_lone_overhead() -> None:
@@ -126,7 +127,7 @@ def test_other_versions_are_named() -> None:
     with pytest.raises(FormatError, match="version 2"):
         parse_lone(b"\xbb\xc2\x00abc")
     with pytest.raises(FormatError, match="version 2"):
-        ArchiveReader(io.BytesIO(b"\xbb\xc2\x01" + small_archive()[3:]))
+        ArchiveFile(io.BytesIO(b"\xbb\xc2\x01" + small_archive()[3:]))
 
 
 @given(st.lists(st.binary(max_size=200), max_size=9))
@@ -168,7 +169,7 @@ def test_archive_round_trip(
     data = write(*groups)
     assert is_archive(data)
     assert content(data) == (expected, [None] * total if naming == "no names" else every)
-    accounting = ArchiveReader(io.BytesIO(data)).accounting()
+    accounting = ArchiveFile(io.BytesIO(data)).accounting()
     assert accounting.total == len(data)
     assert accounting.payloads == sum(len(payload) for _, payload, _ in plan)
 
@@ -180,12 +181,12 @@ def test_segments_one_behind_the_other() -> None:
     assert [group[2] for group in groups] == [[0, 2, 4, 6, 7], [5, 1, 3], [8, 9, 10, 11, 12], [14, 13]]
     assert [group[1] for group in groups][2:] == [None, ["p", "q"]]
     assert names == ["0.png", "y/z", "2.png", "é", "4.png", "x", "6.png", "7.png"] + [None] * 5 + ["q", "p"]
-    reader = ArchiveReader(io.BytesIO(one + two + three))
+    reader = ArchiveFile(io.BytesIO(one + two + three))
     assert reader.image_count == 15
     assert reader.accounting().total == len(one + two + three)
     assert reader.names[-3:] == (None, "q", "p")
     with pytest.raises(FormatError, match="two images"):
-        ArchiveReader(io.BytesIO(three + two + three))
+        ArchiveFile(io.BytesIO(three + two + three))
 
 
 def test_damage_in_any_segment() -> None:
@@ -214,7 +215,7 @@ def test_an_addition_that_was_broken_off() -> None:
     group = len(PREFIX) + len(FIVE)
     for size in range(len(PREFIX), len(second)):
         for end in (b"", bytes(1), bytes(600), b"rubbish"):
-            reader = ArchiveReader(io.BytesIO(first + being_added(second)[:size] + end))
+            reader = ArchiveFile(io.BytesIO(first + being_added(second)[:size] + end))
             assert reader.tail.kind is TailKind.UNFINISHED
             assert reader.unfinished == size + len(end)
             if not end and size > group + 10:
@@ -243,7 +244,7 @@ def test_size_of_an_index_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container, "MAX_INDEX_BYTES", 9)
     monkeypatch.setattr(segments, "MAX_INDEX_BYTES", 9)
     with pytest.raises(FormatError, match="damaged"):
-        ArchiveReader(io.BytesIO(data))
+        ArchiveFile(io.BytesIO(data))
     with pytest.raises(FormatError, match="too large for one segment"):
         small_archive()
 
@@ -292,10 +293,10 @@ def test_damage_anywhere() -> None:
 
 def test_damage_in_one_group_leaves_the_others() -> None:
     data = bytearray(small_archive())
-    reader = ArchiveReader(io.BytesIO(data))
+    reader = ArchiveFile(io.BytesIO(data))
     second = reader.groups[1]
     data[second.offset + 5] ^= 1
-    reader = ArchiveReader(io.BytesIO(data))
+    reader = ArchiveFile(io.BytesIO(data))
     assert reader.read_group(0).payload == b"payload"
     with pytest.raises(FormatError, match="group 1 is damaged"):
         reader.read_group(1)
@@ -428,7 +429,7 @@ def test_claimed_images_are_not_listed() -> None:
     )
     tracemalloc.start()
     try:
-        reader = ArchiveReader(io.BytesIO(data))
+        reader = ArchiveFile(io.BytesIO(data))
         assert reader.image_count == 1 << 31
         assert reader.names[-1] == f"a{(1 << 31) - 1}.png"
         names = reader.groups[7].names
@@ -444,7 +445,7 @@ def test_times_of_many_claimed_images_are_not_listed() -> None:
     data = segment(FIVE * 2048, varint(2048) + entry(len(FIVE), 1 << 20) * 2048 + NO_NAMES + times)
     tracemalloc.start()
     try:
-        reader = ArchiveReader(io.BytesIO(data))
+        reader = ArchiveFile(io.BytesIO(data))
         assert reader.times[-1] == 1
         group = reader.groups[7]
         assert group.times is not None
@@ -463,7 +464,7 @@ def test_times_come_back_by_position() -> None:
         (replace(GROUP, count=2, batches=()), b"q", ["b", "d"], [1, 3], [7, 7]),
     ]
     data = write(*groups)
-    reader = ArchiveReader(io.BytesIO(data + small_archive()))
+    reader = ArchiveFile(io.BytesIO(data + small_archive()))
     assert list(reader.names)[:4] == ["a", "b", "c", "d"]
     assert list(reader.times) == [1 << 36, 7, -5, 7] + [None] * 8
     assert [None if g.times is None else list(g.times) for g in reader.groups] == [[-5, 1 << 36], [7, 7], None, None]
@@ -478,13 +479,13 @@ def test_a_file_without_times_is_as_it_was() -> None:
          [f"{n}.png" for n in (0, 2, 4, 6, 7)], [0, 2, 4, 6, 7], None),
         (GroupHeader(count=3, fallback=True), join_items([b"a", b"", b"cc"]), ["x", "y/z", "é"], [5, 1, 3], None),
     )  # fmt: skip
-    assert ArchiveReader(io.BytesIO(small_archive())).accounting().times == 0
+    assert ArchiveFile(io.BytesIO(small_archive())).accounting().times == 0
 
 
 def test_names_and_positions_are_found() -> None:
     three = write((replace(GROUP, count=2, batches=()), b"x", ["p", "q"], [1, 0]))
     runs = write((GROUP, b"r", [f"{n:03}.png" for n in range(998, 1003)], None))
-    reader = ArchiveReader(io.BytesIO(small_archive() + write((GROUP, b"more", None, None)) + three + runs))
+    reader = ArchiveFile(io.BytesIO(small_archive() + write((GROUP, b"more", None, None)) + three + runs))
     for position, name in enumerate(reader.names):
         number, place = reader.locate(position)
         assert reader.groups[number].positions[place] == position
@@ -505,13 +506,13 @@ def test_headers_of_any_length_are_found() -> None:
     data = write((header, b"p", None, None))
     assert content(data + being_added(data)) == content(data + data)
     assert content(data + being_added(data)[:-1]) == content(data)
-    assert ArchiveReader(io.BytesIO(data)).read_header(0) == header
+    assert ArchiveFile(io.BytesIO(data)).read_header(0) == header
 
 
 def test_a_segment_is_added_to_what_is_there() -> None:
     data = small_archive()
     file = io.BytesIO(data)
-    reader = ArchiveReader(file)
+    reader = ArchiveFile(file)
     synced: list[int] = []
     file.seek(0, io.SEEK_END)
 
@@ -528,14 +529,14 @@ def test_a_segment_is_added_to_what_is_there() -> None:
     assert synced == [len(data) + len(PREFIX), before_index, file.tell()]
     assert file.tell() == len(file.getvalue())
     assert file.getvalue()[len(data) :].startswith(PREFIX)
-    assert list(ArchiveReader(file).names)[8:] == ["new", "3.png", "n", "o", "p"]
+    assert list(ArchiveFile(file).names)[8:] == ["new", "3.png", "n", "o", "p"]
 
 
 def test_adding_finishes_what_lacks_only_its_last_write() -> None:
     """The prefix is on the disk before anything is added, so a later cut is damage, and no addition that broke off."""
     first, second = small_archive(), write((GROUP, b"q", None, None))
     file = io.BytesIO(first + being_added(second) + being_added(second))
-    reader = ArchiveReader(file)
+    reader = ArchiveFile(file)
     file.seek(0, io.SEEK_END)
     synced: list[bytes] = []
     writer = ArchiveWriter(file, after=reader, sync=lambda: synced.append(file.getvalue()))
@@ -543,14 +544,14 @@ def test_adding_finishes_what_lacks_only_its_last_write() -> None:
     writer.add_group(Group(GROUP, b"q"))
     writer.close()
     assert file.getvalue() == first + second + second + second
-    assert ArchiveReader(file).being_added == []
+    assert ArchiveFile(file).being_added == []
     with pytest.raises(FormatError, match="damaged"):
-        ArchiveReader(io.BytesIO(synced[0][:-1]))
+        ArchiveFile(io.BytesIO(synced[0][:-1]))
 
 
 def test_limits_are_those_of_the_whole_file() -> None:
     file = io.BytesIO(small_archive())
-    reader = ArchiveReader(file)
+    reader = ArchiveFile(file)
     reader.budget.names = 4
     file.seek(0, io.SEEK_END)
     writer = ArchiveWriter(file, after=reader)
@@ -567,12 +568,12 @@ def test_salvage_brings_out_every_group_that_is_whole() -> None:
     """Whatever byte is damaged: all groups but the one that it is in, and the names of all other segments."""
     parts = [small_archive(), write((GROUP, b"q", None, None)), write((GROUP, b"r", ["s", "t", "u", "v", "w"], None))]
     data = b"".join(parts)
-    good = ArchiveReader(io.BytesIO(data))
+    good = ArchiveFile(io.BytesIO(data))
     payloads = [good.read_group(number) for number in range(4)]
     segment_of = [0, 0, 1, 2]
     starts = [0, len(parts[0]), len(parts[0]) + len(parts[1]), len(data)]
     for place in range(len(data)):
-        reader = ArchiveReader(io.BytesIO(flipped(data, place)), keep_going=True)
+        reader = ArchiveFile(io.BytesIO(flipped(data, place)), keep_going=True)
         found = {}
         for number, entry in enumerate(reader.groups):
             try:
@@ -596,15 +597,15 @@ def test_groups_of_several_sizes_that_do_not_learn_are_found() -> None:
     assert header.is_mixed
     part = write((header, b"payload", ["a", "b"], None))
     for tail, kind in ((b"hello", TailKind.UNKNOWN), (being_added(part)[:-1], TailKind.UNFINISHED)):
-        reader = ArchiveReader(io.BytesIO(part + tail))
+        reader = ArchiveFile(io.BytesIO(part + tail))
         assert reader.tail.kind is kind
         assert reader.read_group(0).payload == b"payload"
-    cut = ArchiveReader(io.BytesIO(part[:-FOOTER_BYTES]), keep_going=True)
+    cut = ArchiveFile(io.BytesIO(part[:-FOOTER_BYTES]), keep_going=True)
     assert cut.read_group(0).payload == b"payload"
-    group = part[len(PREFIX) : len(PREFIX) + ArchiveReader(io.BytesIO(part)).groups[0].length]
+    group = part[len(PREFIX) : len(PREFIX) + ArchiveFile(io.BytesIO(part)).groups[0].length]
     for rest in (group, b"other" + PREFIX + group):  # what is left of a finished segment, or may be
         with pytest.raises(FormatError, match="damaged"):
-            ArchiveReader(io.BytesIO(small_archive() + rest))
+            ArchiveFile(io.BytesIO(small_archive() + rest))
 
 
 def test_an_index_names_the_groups_that_stand_before_it() -> None:
@@ -616,13 +617,13 @@ def test_an_index_names_the_groups_that_stand_before_it() -> None:
         for n, its in enumerate(names)
     ]
     before, data = write((FALLBACK, join_items([b"x"]), ["x"], None)), write(*groups)
-    second = ArchiveReader(io.BytesIO(data)).groups[1]
+    second = ArchiveFile(io.BytesIO(data)).groups[1]
     for start in (b"", before):
         at = second.offset + 9
         for changed in (data[:at] + data[at + 21 :], data[:at] + b"junk" * 5 + data[at:]):
             with pytest.raises(FormatError, match="damaged"):
-                ArchiveReader(io.BytesIO(start + changed))
-            reader = ArchiveReader(io.BytesIO(start + changed), keep_going=True)
+                ArchiveFile(io.BytesIO(start + changed))
+            reader = ArchiveFile(io.BytesIO(start + changed), keep_going=True)
             found = {}
             for number, entry in enumerate(reader.groups):
                 key = tuple(reader.names[position] or "-" for position in entry.positions)
@@ -647,7 +648,7 @@ def test_equal_groups_of_two_segments_do_not_get_each_others_names() -> None:
             if end - start == len(parts[0]):
                 continue
             try:
-                reader = ArchiveReader(io.BytesIO(data[:start] + data[end:]), keep_going=True)
+                reader = ArchiveFile(io.BytesIO(data[:start] + data[end:]), keep_going=True)
             except FormatError:
                 continue
             for number, entry in enumerate(reader.groups):
@@ -659,26 +660,26 @@ def test_equal_groups_of_two_segments_do_not_get_each_others_names() -> None:
 def test_names_that_occur_twice_are_no_reason_not_to_bring_them_out() -> None:
     one = small_archive()
     with pytest.raises(FormatError, match="two images"):
-        ArchiveReader(io.BytesIO(one + one))
-    reader = ArchiveReader(io.BytesIO(one + one), keep_going=True)
+        ArchiveFile(io.BytesIO(one + one))
+    reader = ArchiveFile(io.BytesIO(one + one), keep_going=True)
     assert (reader.image_count, reader.duplicate is not None, reader.fault) == (16, True, None)
 
 
 def test_salvage_of_what_is_no_archive() -> None:
     for data in (b"", b"\xbb", bytes(100), b"hello, world", PREFIX, PREFIX * 20, random.Random(5).randbytes(5000)):
         with pytest.raises(FormatError):
-            ArchiveReader(io.BytesIO(data), keep_going=True)
+            ArchiveFile(io.BytesIO(data), keep_going=True)
 
 
 def test_salvage_of_two_damaged_segments() -> None:
     parts = [small_archive(), write((GROUP, b"q", None, None)), write((GROUP, b"r", ["s", "t", "u", "v", "w"], None))]
     data = flipped(parts[0], len(parts[0]) - 1) + b"rubbish" + flipped(parts[1], len(parts[1]) - 9) + parts[2]
     with pytest.raises(FormatError):
-        ArchiveReader(io.BytesIO(data))
-    reader = ArchiveReader(io.BytesIO(data), keep_going=True)
+        ArchiveFile(io.BytesIO(data))
+    reader = ArchiveFile(io.BytesIO(data), keep_going=True)
     payloads = [reader.read_group(number).payload for number in range(4)]
     assert payloads == [b"payload", join_items([b"a", b"", b"cc"]), b"q", b"r"]
-    names = list(ArchiveReader(io.BytesIO(parts[0])).names)  # one byte of the footer is damaged
+    names = list(ArchiveFile(io.BytesIO(parts[0])).names)  # one byte of the footer is damaged
     assert list(reader.names) == names + [None] * 5 + ["s", "t", "u", "v", "w"]
     assert ([*map(list, reader.without_index)], reader.unchecked_index) == ([list(range(8, 13))], [])
     assert reader.fault is not None
@@ -694,7 +695,7 @@ def test_an_index_that_looks_like_a_group_is_none() -> None:
         for pattern in range(1, 256):
             damaged = data[:place] + bytes([data[place] ^ pattern]) + data[place + 1 :]
             try:
-                reader = ArchiveReader(io.BytesIO(damaged))
+                reader = ArchiveFile(io.BytesIO(damaged))
             except FormatError:
                 continue
             assert reader.image_count == 2
@@ -720,7 +721,7 @@ def test_a_search_that_would_not_end(unit: bytes) -> None:
     start = time.monotonic()
     for keep_going in (False, True):
         try:
-            reader = ArchiveReader(io.BytesIO(data), keep_going=keep_going)
+            reader = ArchiveFile(io.BytesIO(data), keep_going=keep_going)
         except FormatError:
             continue
         assert reader.read_group(0).payload == b"payload"
@@ -732,7 +733,7 @@ def test_any_bytes_behind_an_archive(tail: bytes) -> None:
     """They are an error, or an unfinished addition that begins as one, or told of as something else."""
     data = small_archive()
     try:
-        reader = ArchiveReader(io.BytesIO(data + tail))
+        reader = ArchiveFile(io.BytesIO(data + tail))
     except FormatError:
         return
     assert reader.tail.size == len(tail)
@@ -752,7 +753,7 @@ def test_opening_does_not_read_the_groups() -> None:
             return data
 
     file = Counting(write(*[(GROUP, bytes(100_000), None, None)] * 9))
-    reader = ArchiveReader(file)
+    reader = ArchiveFile(file)
     assert file.count < 200
     assert reader.read_group(4) == Group(GROUP, bytes(100_000))
     assert file.count < 101_000
@@ -760,7 +761,7 @@ def test_opening_does_not_read_the_groups() -> None:
 
 def test_sizes() -> None:
     header = GroupHeader(count=1000, model=b"abcd", direct=3, batches=(7, 30, 100, 860))
-    accounting = ArchiveReader(
+    accounting = ArchiveFile(
         io.BytesIO(write((header, bytes(13_000), [f"{n:04d}.png" for n in range(1000)], None)))
     ).accounting()
     assert accounting.names <= 16
@@ -829,14 +830,14 @@ def test_no_name_is_the_folder_of_another(one: str, other: str, order: int) -> N
     writer.close()
     for before in (file.getvalue(), write((single, b"", [first], None))):
         file = io.BytesIO(before)
-        reader = ArchiveReader(file)
+        reader = ArchiveFile(file)
         file.seek(0, io.SEEK_END)
         adder = ArchiveWriter(file, after=reader)
         with pytest.raises(BBCError, match=message):
             adder.add_group(Group(single, b""), [second])
         adder.add_group(Group(single, b""), [f"c{second}"])
         adder.close()
-        assert ArchiveReader(file).names[-1] == f"c{second}"
+        assert ArchiveFile(file).names[-1] == f"c{second}"
 
 
 def test_a_part_of_a_name_is_no_longer_than_a_file_s() -> None:
@@ -844,11 +845,11 @@ def test_a_part_of_a_name_is_no_longer_than_a_file_s() -> None:
     single = replace(GROUP, count=1, direct=1, batches=())
     good = ["x" * 255, f"{'é' * 127}/{'é' * 127}.", "/".join("d" * 2000)]
     for name in good:
-        assert list(ArchiveReader(io.BytesIO(write((single, b"", [name], None)))).names) == [name]
+        assert list(ArchiveFile(io.BytesIO(write((single, b"", [name], None)))).names) == [name]
     for name in ("x" * 256, f"{'é' * 128}/a", f"a/{'日' * 85}x", "/".join(["d" * 256] * 3)):
         writer = ArchiveWriter(io.BytesIO())
         with pytest.raises(BBCError, match="a part that is longer than 255 bytes"):
             writer.add_group(Group(single, b""), [name])
         index = encode_index([(len(checked(single.encode_group() + b"\0")), 1)], [name], range(1), None)
         older = segment(checked(single.encode_group() + b"\0"), index)
-        assert list(ArchiveReader(io.BytesIO(older)).names) == [name]
+        assert list(ArchiveFile(io.BytesIO(older)).names) == [name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,9 @@ from fixtures_for_tests import models_in
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbcompress.archive.container import build_lone, parse_lone
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
-from bbcompress.archive.lone import LeftOverError, LoneImage
+from bbcompress.archive.lone import LeftOverError, LoneFile, build_lone, parse_lone
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.codecs.groups import decode_images, encode_images
 from bbcompress.codecs.settings import CodingSettings
@@ -97,10 +95,10 @@ def test_messages_that_end_with_zeros_themselves(start: bytes, own: int, zeros: 
             raise LeftOverError(more)
         raise FormatError("damaged")
 
-    lone = LoneImage.parse(build_lone(Group(HEADER, message + bytes(zeros))))
-    found, image = lone.decode(decode)
-    assert image == "the image"
-    assert found == replace(lone, group=Group(HEADER, message, lone=True), tail=Tail(TailKind.PADDING, zeros))
+    lone = LoneFile(build_lone(Group(HEADER, message + bytes(zeros))))
+    assert lone.decode(lone.read_group(0), decode) == "the image"
+    assert lone.read_group(0) == Group(HEADER, message, lone=True)
+    assert lone.tail == Tail(TailKind.PADDING, zeros)
     assert len(tried) == len(set(tried)) <= 6
 
 
@@ -112,11 +110,12 @@ def test_few_payloads_of_a_damaged_file_are_decoded(start: bytes, zeros: int) ->
         tried.append(group.payload)
         raise FormatError(f"damaged: {len(group.payload)}")
 
-    lone = LoneImage.parse(build_lone(Group(HEADER, start + bytes(zeros))))
-    with pytest.raises(FormatError, match=f"^damaged: {len(lone.group.payload)}$"):
-        lone.decode(decode)
+    lone = LoneFile(build_lone(Group(HEADER, start + bytes(zeros))))
+    group = lone.read_group(0)
+    with pytest.raises(FormatError, match=f"^damaged: {len(group.payload)}, or the file has other bytes behind"):
+        lone.decode(group, decode)
     assert len(tried) == len(set(tried)) <= 5
-    assert len(tried) == 1 or lone.group.payload.endswith(b"\0")
+    assert len(tried) == 1 or group.payload.endswith(b"\0")
 
 
 def test_a_real_message_that_ends_with_a_zero() -> None:
@@ -131,6 +130,6 @@ def test_a_real_message_that_ends_with_a_zero() -> None:
         return decode_images(tried, models)[0]
 
     for zeros in range(1, 9):
-        found, back = LoneImage.parse(build_lone(group) + bytes(zeros)).decode(decode)
-        assert back == image
-        assert (found.group.payload, found.tail.size) == (group.payload, zeros)
+        lone = LoneFile(build_lone(group) + bytes(zeros))
+        assert lone.decode(lone.read_group(0), decode) == image
+        assert (lone.read_group(0).payload, lone.tail.size) == (group.payload, zeros)

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.container import ArchiveFile
 from bbcompress.bench import measure as bench
 from bbcompress.bench.measure import load_data, measure
 from bbcompress.bench.plot import plot
@@ -335,7 +335,7 @@ def test_a_wrong_image_is_an_error(damage: str, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(bench, "decode_images", wrong)
     if damage == "names":
-        monkeypatch.setattr(ArchiveReader, "names", ["other.png"] * 3)
+        monkeypatch.setattr(ArchiveFile, "names", ["other.png"] * 3)
     line = fail(str(DIGITS), "--images", "3", "-K", "0", "--json", "out.json", "--plot", "out.svg")
     reason = "baseline, K = 0: the images did not come back from the file as they were; please report this"
     assert line == f"bbc: error: {reason}"

@@ -28,9 +28,10 @@ from PIL import Image, PngImagePlugin
 import bbcompress
 from bbcompress import __version__, api
 from bbcompress.archive import container
-from bbcompress.archive.container import ArchiveWriter, build_lone
+from bbcompress.archive.container import ArchiveWriter
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.lone import build_lone
 from bbcompress.archive.names import name_fault
 from bbcompress.cli import main, progress
 from bbcompress.codecs.fallback.codecs import CODECS, PNG

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from bbcompress.archive.container import build_lone
 from bbcompress.archive.group import Group
+from bbcompress.archive.lone import build_lone
 from bbcompress.codecs.fallback import items
 from bbcompress.codecs.fallback import probe as probing
 from bbcompress.codecs.fallback.codecs import BANDS, BYTE_DIFFERENCES, BYTES, MODE_CODES, PNG, RAW, WEBP, encode_png

@@ -13,15 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
+from bbcompress.archive.group import take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import encode_sizes
 from bbcompress.archive.names import Budget
-from bbcompress.archive.segments import CRC_BYTES, read_segments
+from bbcompress.archive.segments import read_segments
 from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.images.formats.png.file import PNG_SIGNATURE
-from bbcompress.images.metadata import take_block
-from bbcompress.wire import VARINT_MAX, ByteReader, crc32, pack, unpack, varint
+from bbcompress.wire import CRC_BYTES, VARINT_MAX, ByteReader, crc32, pack, unpack, varint
 
 Mutate = Callable[[bytes], bytes]
 """Changes some bytes, as the fuzzer likes."""
@@ -95,7 +95,7 @@ def _group(body: bytes) -> GroupParts | bytes:
         header = GroupHeader.decode_group(reader)
         start = body[: reader.position]
         if reader.varint() == reader.remaining:
-            metadata, packed = _metadata(take_block(reader)) if header.has_metadata else (None, False)
+            metadata, packed = _metadata(take_metadata(reader)) if header.has_metadata else (None, False)
             return GroupParts(start, metadata, packed, reader.rest())
     return body
 

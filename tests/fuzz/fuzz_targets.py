@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from bbcompress.archive.container import ArchiveReader, build_lone, parse_lone
-from bbcompress.archive.lone import LoneImage
+from bbcompress.archive.container import ArchiveFile
+from bbcompress.archive.lone import LoneFile, build_lone, parse_lone
 from bbcompress.archive.names import name_fault
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
@@ -43,15 +43,15 @@ def container(data: bytes) -> None:
     with _refusals():
         group = parse_lone(data, LIMITS)
         assert build_lone(group, LIMITS) == data, "two files say the same"
-        assert LoneImage.parse(data, LIMITS).accounting().total == len(data)
+        assert LoneFile(data, LIMITS).accounting().total == len(data)
         if group.metadata:
             decode_metadata(group.metadata, 1)
     for keep_going in (False, True):
         with _refusals():
-            _look_into(ArchiveReader(io.BytesIO(data), LIMITS, keep_going), len(data))
+            _look_into(ArchiveFile(io.BytesIO(data), LIMITS, keep_going), len(data))
 
 
-def _look_into(archive: ArchiveReader, size: int) -> None:
+def _look_into(archive: ArchiveFile, size: int) -> None:
     names, times = archive.names, archive.times
     assert len(names) == len(times) == archive.image_count
     for position in islice(range(archive.image_count), LISTED):
@@ -85,7 +85,7 @@ def decode(data: bytes) -> None:
             whole = not keep_going
             with _refusals():
                 list(islice(reader.entries(), LISTED))
-            if _steps(reader, data) > STEPS:
+            if _steps(reader) > STEPS:
                 return
             for done in reader.each(_area):
                 assert len(done.results) == (0 if done.error else len(done.positions))
@@ -97,13 +97,12 @@ def decode(data: bytes) -> None:
             break
 
 
-def _steps(reader: Reader, data: bytes) -> int:
+def _steps(reader: Reader) -> int:
     """Refinement steps of all images of a file, as its headers say."""
     steps = 0
     for number in range(len(reader.groups)):
         with _refusals():
-            archive = reader.archive
-            header = parse_lone(data, LIMITS).header if archive is None else archive.read_header(number)
+            header = reader.file.read_header(number)
             steps += header.k * header.count
     return steps
 

@@ -18,7 +18,7 @@ from fuzz_runner import PACKAGE, kernels
 from fuzz_structure import mutated_file, mutated_png, take_apart
 from fuzz_targets import TARGETS, container
 
-from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.container import ArchiveFile
 from bbcompress.errors import FormatError
 
 HERE = Path(__file__).resolve().parent
@@ -84,7 +84,7 @@ def test_mutations_get_behind_the_checksums() -> None:
     for _ in range(100):
         changed = mutated_file(data, lambda part: part[:-1] + bytes([random.randrange(256)]), random)
         with suppress(FormatError):
-            ArchiveReader(io.BytesIO(changed)).accounting()
+            ArchiveFile(io.BytesIO(changed)).accounting()
             fits += changed != data
     assert fits > 10
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from image_strategies import LARGEST, image_metadata
 
+from bbcompress.archive.group import take_metadata
 from bbcompress.errors import FormatError
 from bbcompress.images import metadata
 from bbcompress.images.metadata import (
@@ -35,14 +36,13 @@ from bbcompress.images.metadata import (
     parse_resolution,
     per_metre,
     resolution,
-    take_block,
 )
 from bbcompress.wire import ByteReader, crc32, pack, varint
 
 
 def decoded(block: bytes, count: int) -> tuple[Metadata, ...]:
     reader = ByteReader(block + b"rest")
-    assert take_block(reader) == block
+    assert take_metadata(reader) == block
     assert reader.rest() == b"rest"
     return decode_metadata(block, count)
 
@@ -155,7 +155,7 @@ def test_damaged_blocks() -> None:
                 decode_metadata(data, 1)
     for end in range(len(block(GOOD))):
         with pytest.raises(FormatError):
-            take_block(ByteReader(block(GOOD)[:end]))
+            take_metadata(ByteReader(block(GOOD)[:end]))
 
 
 def test_bombs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,9 +38,11 @@ from damage_for_tests import (
 )
 from models_for_tests import sampled_strips, tiny_local
 
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone, is_archive, parse_lone
+from bbcompress.archive.container import ArchiveFile, ArchiveWriter
+from bbcompress.archive.file import BBCFile, is_archive
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import MAX_GROUP_IMAGES, MAX_LANES, GroupHeader
+from bbcompress.archive.lone import build_lone, parse_lone
 from bbcompress.archive.search import TailKind
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.codecs.fallback.items import encode_item
@@ -139,7 +141,6 @@ def test_stretches_of_zeros(file: bytes) -> None:
 def everything(data: bytes) -> tuple[Content, list[int | None], int]:
     """All that is in an archive, its times too, and how many bytes at its end are told of as left out."""
     found, reader = content(data), Reader(io.BytesIO(data))
-    assert reader.archive is not None
     return found, list(reader.times), reader.tail.size
 
 
@@ -147,7 +148,7 @@ def everything(data: bytes) -> tuple[Content, list[int | None], int]:
 def test_every_byte_flipped_of_several_segments(mask: int) -> None:
     """Not even an unfinished addition is made of a finished one. (More of the bytes of groups are flipped above.)"""
     _, data = grown()
-    groups = ArchiveReader(io.BytesIO(data)).groups
+    groups = ArchiveFile(io.BytesIO(data)).groups
     of_groups = {place for group in groups for place in range(group.offset, group.offset + group.length)}
     for place in range(len(data)):
         if place in of_groups and place % 9:
@@ -158,17 +159,16 @@ def test_every_byte_flipped_of_several_segments(mask: int) -> None:
             everything(bytes(damaged))
 
 
-def salvaged(data: bytes) -> tuple[Content, list[int | None], ArchiveReader]:
+def salvaged(data: bytes) -> tuple[Content, list[int | None], BBCFile]:
     """What is brought out of a damaged archive, and the times of these images."""
     reader = Reader(io.BytesIO(data), keep_going=True)
-    assert reader.archive is not None
     found: Content = []
     times = []
     for done in reader.each(_same):
         for position, image in zip(done.positions, done.results, strict=False):
             found.append((reader.names[position], image))
             times.append(reader.times[position])
-    return found, times, reader.archive
+    return found, times, reader.file
 
 
 def test_a_finished_addition_that_is_cut_anywhere() -> None:
@@ -176,7 +176,7 @@ def test_a_finished_addition_that_is_cut_anywhere() -> None:
     is there as far as these."""
     _, data = grown()
     expected, its_times, _ = everything(data)
-    reader = ArchiveReader(io.BytesIO(data))
+    reader = ArchiveFile(io.BytesIO(data))
     groups = reader.groups
     ends = [*(group.offset - 3 for group in groups if data[group.offset - 3 :].startswith(PREFIX)), len(data)]
     for length in range(1, len(data)):
@@ -213,7 +213,7 @@ def test_a_finished_addition_of_which_the_end_is_zeros() -> None:
     """As a power failure leaves it on some file systems. Where all of it is zeros, nothing tells it from padding."""
     first, data = grown()
     expected, _, _ = everything(first)
-    last = ArchiveReader(io.BytesIO(data)).groups[-1].offset - len(PREFIX)
+    last = ArchiveFile(io.BytesIO(data)).groups[-1].offset - len(PREFIX)
     for length in range(len(first) + 1, len(data)):
         filled = data[:length].ljust(len(data), b"\0")
         if length == last:
@@ -251,7 +251,7 @@ def test_a_footer_that_is_damaged(mask: int) -> None:
 def test_an_addition_that_was_broken_off_keeps_what_was_there() -> None:
     """Wherever it ends, and where it ends in zeros: the archive as it was, and word of the rest."""
     first, data = grown()
-    last = ArchiveReader(io.BytesIO(data)).groups[-1].offset - len(PREFIX)
+    last = ArchiveFile(io.BytesIO(data)).groups[-1].offset - len(PREFIX)
     second = ADDING + data[len(first) + len(PREFIX) : last]
     expected, times, _ = everything(first)
     for length in range(len(PREFIX), len(second), 2):
@@ -306,8 +306,7 @@ def test_damage_by_blocks(shape: dict[str, int]) -> None:
             reader = Reader(io.BytesIO(damaged), keep_going=True)
         except BBCError:
             continue
-        assert reader.archive is not None
-        unchecked = {position for some in reader.archive.unchecked_index for position in some}
+        unchecked = {position for some in reader.file.unchecked_index for position in some}
         for done in reader.each(_same):
             for position, image in zip(done.positions, done.results, strict=False):
                 name = None if position in unchecked else reader.names[position]
@@ -322,8 +321,7 @@ def test_forged_checksums_are_found_out_by_the_messages(k: int, mask: int) -> No
     """Every byte of a model-coded group flipped, and its CRC made to fit: the message itself is a check."""
     data = archive(k)
     expected = content(data)
-    reader = Reader(io.BytesIO(data)).archive
-    assert reader is not None
+    reader = Reader(io.BytesIO(data)).file
     entry = reader.groups[0]
     assert reader.read_group(0).header.count == 5
     for place in range(entry.length - 4):
@@ -349,14 +347,12 @@ def test_forged_checksum_of_a_lone_fallback() -> None:
 def test_damage_in_one_group_leaves_the_others_readable() -> None:
     data = bytearray(archive())
     reader = Reader(io.BytesIO(data))
-    assert reader.archive is not None
-    first, second = reader.archive.groups
+    first, second = reader.file.groups
     data[first.offset + 20] ^= 1
     damaged = Reader(io.BytesIO(data))
     with pytest.raises(FormatError):
         next(damaged.images())
-    assert damaged.archive is not None
-    group = damaged.archive.read_group(1)
+    group = damaged.file.read_group(1)
     header, payload = group.header, group.payload
     assert (header.fallback, header.count, list(second.positions)) == (True, 1, [3])
     assert payload

@@ -61,8 +61,7 @@ def test_what_models_code_keeps_its_metadata(found: list[Metadata]) -> None:
         assert set(summary.coders) == {"tiny-binary"}
         files.append(file)
     assert back(files[1].getvalue()) == annotated
-    plain, other = (Reader(file, models_in()).archive for file in files)
-    assert plain is not None and other is not None
+    plain, other = (Reader(file, models_in()).file for file in files)
     assert plain.read_group(0).payload == other.read_group(0).payload
 
 

@@ -61,7 +61,9 @@ def test_photographs_and_drawings_of_many_sizes_are_two_groups(compressor: Compr
     photographs, drawn = crops(8, 12, 40), drawings(8)
     images = [image for pair in zip(drawn, photographs, strict=True) for image in pair]
     reader = Reader(archive(compressor, images))
-    assert {name: reader[name] for name in map(str, reader.names)} == {f"{n}.png": i for n, i in enumerate(images)}
+    assert {reader.names[position]: image for position, image in reader.images()} == {
+        f"{n}.png": i for n, i in enumerate(images)
+    }
     assert {group["model"]: group["images"] for group in reader.describe()["groups"]} == {"photo": 8, FALLBACK: 8}
     entries = list(reader.entries())
     assert [entry.size for entry in entries] == [image.size for image in images]

@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from bbcompress.archive.container import ArchiveReader
+from bbcompress.archive.container import ArchiveFile
 from bbcompress.errors import BBCError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
@@ -97,7 +97,7 @@ def grown() -> tuple[bytes, bytes]:
     first = file.getvalue()
     for name, times in (("more", (7, 7)), ("last", (-(1 << 34), 1 << 36))):
         added = [Item(f"{name}/{n}.png", images[n], time) for n, time in enumerate(times)]
-        Compressor().add(added, ArchiveReader(file), file)
+        Compressor().add(added, ArchiveFile(file), file)
     return first, file.getvalue()
 
 
@@ -113,7 +113,7 @@ def large(segments: int = 3, images: int = 8, side: int = 24) -> bytes:
             items.append(Item(name, from_array(random.integers(0, 256, shape, np.uint8)), 10**9 + number))
         items += [Item(f"{segment}/digit-{n}.png", image, 7) for n, image in enumerate(digits("binary", *range(5)))]
         if segment:
-            Compressor().add(items, ArchiveReader(file), file)
+            Compressor().add(items, ArchiveFile(file), file)
         else:
             Compressor().archive(items, file)
     return file.getvalue()

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bbcompress.archive.container import ArchiveReader, ArchiveWriter, build_lone
+from bbcompress.archive.container import ArchiveFile, ArchiveWriter
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.lone import build_lone
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images.formats.png.convert import write_png
@@ -222,7 +223,7 @@ def _opening(data: bytes) -> Callable[[], object]:
     def run() -> None:
         for keep_going in (False, True):
             with suppress(BBCError):
-                ArchiveReader(io.BytesIO(data), keep_going=keep_going)
+                ArchiveFile(io.BytesIO(data), keep_going=keep_going)
 
     return run
 
