@@ -93,12 +93,16 @@ class Kernel:
         """
         return self if self.pays_for(n) else self._function
 
+    def expect(self, n: int) -> None:
+        """Say that there are n symbols in many calls to come, so that not even the first of these are interpreted."""
+        if n > MAX_INTERPRETED:
+            self._interpreted = n
+
     def pays_for(self, n: int) -> bool:
-        """Whether n symbols more are worth compiling or loading the kernel."""
-        if self._compiled is None and self._interpreted + n <= MAX_INTERPRETED:
+        """Whether n symbols more are worth compiling or loading the kernel; from then on all are."""
+        if self._compiled is None:
             self._interpreted += n
-            return False
-        return True
+        return self._compiled is not None or self._interpreted > MAX_INTERPRETED
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:

@@ -35,7 +35,7 @@ import numpy as np
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.layers import GRADIENT_BITS, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
-from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_step
+from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_layers
 from bbcompress.exact.tables import IntArray
 
 NumpyArray = np.ndarray[Any, Any]
@@ -118,6 +118,8 @@ class Parameters:
 
     exact, single: for each layer its integers (outputs, inputs + 1) in float64 and float32, the latter only to be used
     where `is_single` says that. gradient: for each layer where a unit's integer gradient is to be put before `step`.
+    In memory their rows are the inputs, and the biases come last: products forwards are faster so, and the biases of a
+    layer stand side by side.
     """
 
     def __init__(self, layers: Sequence[LearningLayer], rate: int) -> None:
@@ -125,13 +127,22 @@ class Parameters:
         self.layers = list(layers)
         self.rate = rate
         sizes = [rows * columns for rows, columns in (layer.shape for layer in layers)]
-        self._begins = [0, *np.cumsum(sizes).tolist()]
-        self._columns = [(layer.scales, layer.units, layer.clamps) for layer in layers]
-        self._limits = [np.append(layer.limits, 1) for layer in layers]
-        total = self._begins[-1]
+        self._begins = np.cumsum([0, *sizes])
+        self._outputs = np.array([layer.shape[0] for layer in layers], np.int64)
+        self._limits = np.concatenate([np.append(layer.limits, 1) for layer in layers]).astype(np.float64)
+        self._columns = [
+            np.array([values[[0, -1]] for values in of_all])
+            for of_all in zip(*((layer.scales, layer.units, layer.clamps) for layer in layers), strict=True)
+        ]
+        self._least_shifts = [
+            int((layer.in_bits + layer.weights.weight_bits - layer.weights.out_bits).min()) for layer in layers
+        ]
+        total = int(self._begins[-1])
         self._exact, self._single = np.empty(total), np.empty(total, np.float32)
         self._master, self._first, self._second, self._gradient = np.empty(total), *np.zeros((3, total))
-        self.exact, self.single, self.gradient = map(self._views, (self._exact, self._single, self._gradient))
+        self.exact, self.single, self.gradient = (
+            self._views(flat) for flat in (self._exact, self._single, self._gradient)
+        )
         self.is_single = [False] * len(layers)
         self._beta1_power = self._beta2_power = 1.0
         for number, layer in enumerate(layers):
@@ -139,20 +150,18 @@ class Parameters:
             self.exact[number][:] = matrix
             self.single[number][:] = matrix
             self._views(self._master)[number][:] = matrix / layer.scales
-            self._measure(number, int((np.abs(matrix) * self._limits[number]).sum(axis=1).max()))
+            self._measure(number, int((np.abs(matrix) * np.append(layer.limits, 1)).sum(axis=1).max()))
 
     def _views(self, flat: NumpyArray) -> list[NumpyArray]:
-        """A matrix of each layer."""
+        """A matrix of each layer, (outputs, inputs + 1)."""
         return [
-            flat[begin : begin + layer.shape[0] * layer.shape[1]].reshape(layer.shape)
-            for begin, layer in zip(self._begins, self.layers, strict=False)
+            flat[begin:end].reshape(-1, outputs).T
+            for begin, end, outputs in zip(self._begins, self._begins[1:], self._outputs, strict=False)
         ]
 
     def _measure(self, number: int, largest: int) -> None:
-        weights = self.layers[number].weights
-        shift = weights.in_bits + weights.weight_bits - weights.out_bits
         # the half that is added before rounding down needs a bit
-        self.is_single[number] = largest < SINGLE_LIMIT and int(shift.min()) > 0
+        self.is_single[number] = largest < SINGLE_LIMIT and self._least_shifts[number] > 0
 
     def copy(self) -> Parameters:
         """Independent parameters of the same state."""
@@ -160,7 +169,9 @@ class Parameters:
         copy.__dict__.update(self.__dict__)
         copy._exact, copy._single, copy._master = self._exact.copy(), self._single.copy(), self._master.copy()
         copy._first, copy._second, copy._gradient = self._first.copy(), self._second.copy(), self._gradient.copy()
-        copy.exact, copy.single, copy.gradient = map(copy._views, (copy._exact, copy._single, copy._gradient))
+        copy.exact, copy.single, copy.gradient = (
+            copy._views(flat) for flat in (copy._exact, copy._single, copy._gradient)
+        )
         copy.is_single = list(self.is_single)
         return copy
 
@@ -171,20 +182,22 @@ class Parameters:
         share = 1.0 / pixels
         rate = (self.rate * RATE_UNIT) / (1.0 - self._beta1_power)
         correction = 1.0 / (1.0 - self._beta2_power)
-        for number, layer in enumerate(self.layers):
-            largest = adam_step(
-                self._master,
-                self._first,
-                self._second,
-                self._gradient,
-                self._exact,
-                self._single,
-                self._begins[number],
-                layer.shape[0],
-                *self._columns[number],
-                self._limits[number],
-                share,
-                rate,
-                correction,
-            )
-            self._measure(number, largest)
+        largest = np.empty(len(self.layers))
+        adam_layers(
+            self._master,
+            self._first,
+            self._second,
+            self._gradient,
+            self._exact,
+            self._single,
+            self._begins,
+            self._outputs,
+            self._limits,
+            *self._columns,
+            share,
+            rate,
+            correction,
+            largest,
+        )
+        for number, its_largest in enumerate(largest.tolist()):
+            self._measure(number, int(its_largest))

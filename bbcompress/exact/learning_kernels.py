@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bbcompress.coder.ans_kernels import Ints
-from bbcompress.coder.kernel_cache import float_kernel
+from bbcompress.coder.kernel_cache import float_kernel, inline
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -21,6 +21,8 @@ LEAST_MOMENT = 2.0**-100
 slow."""
 _ROWS = 8
 """Rows of a matrix at a time: few enough to stay in the processor's nearest memory."""
+_BLOCK = 64
+"""Weights at a time where they stand in a row."""
 _KEPT1, _NEW1 = BETA1, 1.0 - BETA1
 _KEPT2, _NEW2 = BETA2, 1.0 - BETA2
 
@@ -81,3 +83,112 @@ def adam_step(
         for j in range(moved.size):
             small[j] = q[j]
     return largest
+
+
+@inline
+def adam_block(
+    gradient: Floats,
+    first: Floats,
+    second: Floats,
+    master: Floats,
+    exact: Floats,
+    single: Singles,
+    moved: Floats,
+    scale: float,
+    unit: float,
+    clamp: float,
+    share: float,
+    rate: float,
+    correction: float,
+) -> None:
+    """The step of `_BLOCK` weights of one grid; moved: scratch.
+
+    Several loops, so that each has few arrays and can be vectorised, of a length that the compiler knows: the processor
+    works at the quotients of one while it does the sums of the next.
+    """
+    for j in range(_BLOCK):
+        moved[j] = (gradient[j] * share) * unit
+    for j in range(_BLOCK):
+        first[j] = first[j] * _KEPT1 + moved[j] * _NEW1
+        first[j] = first[j] if abs(first[j]) >= LEAST_MOMENT else 0.0
+    for j in range(_BLOCK):
+        second[j] = second[j] * _KEPT2 + (moved[j] * moved[j]) * _NEW2
+    for j in range(_BLOCK):
+        moved[j] = (first[j] * rate) / (np.sqrt(second[j] * correction) + EPSILON)
+    for j in range(_BLOCK):
+        master[j] = master[j] - moved[j]
+    for j in range(_BLOCK):
+        exact[j] = min(max(np.floor(master[j] * scale + 0.5), -clamp), clamp)
+    for j in range(_BLOCK):
+        single[j] = exact[j]
+
+
+@float_kernel
+def adam_layers(
+    master: Floats,
+    first: Floats,
+    second: Floats,
+    gradient: Floats,
+    exact: Floats,
+    single: Singles,
+    begins: Ints,
+    outputs: Ints,
+    limits: Floats,
+    scales: Floats,
+    units: Floats,
+    clamps: Floats,
+    share: float,
+    rate: float,
+    correction: float,
+    largest: Floats,
+) -> None:
+    """The same of several layers, whose matrices stand one after the other and are transposed, (inputs + 1, outputs).
+
+    begins: where each begins, and the end. limits: of the rows of all layers, one after the other; those of biases, the
+    last of each layer, are 1. scales, units, clamps: (layers, 2), of a layer's weights and of its biases. largest: for
+    each layer the largest sum, below 2^53 and so exact.
+    """
+    moved, sums = np.empty(_BLOCK), np.empty(np.max(outputs))
+    few, few_single = np.zeros((5, _BLOCK)), np.zeros(_BLOCK, np.float32)
+    row = 0
+    for layer in range(outputs.size):
+        columns, end = outputs[layer], begins[layer + 1]
+        for kind in range(2):  # weights, biases
+            begin = end - columns if kind else begins[layer]
+            stop = end if kind else end - columns
+            scale, unit, clamp = scales[layer, kind], units[layer, kind], clamps[layer, kind]
+            while begin + _BLOCK <= stop:
+                to = begin + _BLOCK
+                adam_block(
+                    gradient[begin:to],
+                    first[begin:to],
+                    second[begin:to],
+                    master[begin:to],
+                    exact[begin:to],
+                    single[begin:to],
+                    moved,
+                    scale,
+                    unit,
+                    clamp,
+                    share,
+                    rate,
+                    correction,
+                )
+                begin = to
+            for j in range(stop - begin):  # the rest goes through blocks of its own
+                few[0, j], few[1, j], few[2, j] = gradient[begin + j], first[begin + j], second[begin + j]
+                few[3, j] = master[begin + j]
+            adam_block(
+                few[0], few[1], few[2], few[3], few[4], few_single, moved, scale, unit, clamp, share, rate, correction
+            )
+            for j in range(stop - begin):
+                first[begin + j], second[begin + j], master[begin + j] = few[1, j], few[2, j], few[3, j]
+                exact[begin + j], single[begin + j] = few[4, j], few_single[j]
+        for j in range(columns):
+            sums[j] = 0.0
+        for start in range(begins[layer], end, columns):
+            integers, limit = exact[start : start + columns], limits[row]
+            for j in range(columns):
+                sums[j] += abs(integers[j]) * limit
+            row += 1
+        largest[layer] = np.max(sums[:columns])

@@ -86,17 +86,19 @@ class LogisticMixture:
     def intervals(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> Intervals:
         params, references, x = _checked(self.outputs, params, references, x)
         starts, frequencies = np.empty(x.size, np.int64), np.empty(x.size, np.int64)
-        kernels.mixture_intervals.for_symbols(x.size)(x, references, params, *_tables(), starts, frequencies)
+        kernels.mixture_intervals.for_symbols(x.size)(x, references, params, *mixture_tables(), starts, frequencies)
         return starts, frequencies
 
     def pop(self, message: Message, first_lane: int, params: NumpyArray, references: NumpyArray) -> IntArray:
         params, references = _checked(self.outputs, params, references)
-        return message.pop_with(kernels.pop_mixture, references.size, int(first_lane), references, params, *_tables())
+        return message.pop_with(
+            kernels.pop_mixture, references.size, int(first_lane), references, params, *mixture_tables()
+        )
 
     def gradient(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> NumpyArray:
         params, references, x = _checked(self.outputs, params, references, x)
         gradient = np.empty_like(params)
-        kernels.mixture_gradient.for_symbols(x.size)(x, references, params, *_tables(), gradient)
+        kernels.mixture_gradient.for_symbols(x.size)(x, references, params, *mixture_tables(), gradient)
         return gradient
 
 
@@ -126,7 +128,8 @@ class LocalBernoulli:
         return gradient
 
 
-def _tables() -> tuple[IntArray, IntArray]:
+def mixture_tables() -> tuple[IntArray, IntArray]:
+    """The tables that the kernels of a mixture take."""
     return table("sigmoid"), table("exp_negative")
 
 
@@ -134,7 +137,10 @@ def _checked(outputs: int, params: NumpyArray, *levels: NumpyArray) -> tuple[Any
     """The arrays of the one type that the kernels are compiled for, if their shapes are those of N sub-pixels."""
     if params.ndim != 2 or params.shape[1] != outputs or any(array.shape != params.shape[:1] for array in levels):
         raise ValueError("parameters, references and levels of a local likelihood do not fit together")
-    return (
-        np.require(params, np.float64, ["C", "A", "W"]),
-        *(np.require(array, np.int64, ["C", "A", "W"]) for array in levels),
-    )
+    return (_of_type(params, np.float64), *(_of_type(array, np.int64) for array in levels))
+
+
+def _of_type(array: NumpyArray, dtype: type[Any]) -> NumpyArray:
+    if array.dtype == dtype and array.flags.carray:  # np.require takes ten times as long to say so
+        return array
+    return np.require(array, dtype, ["C", "A", "W"])

@@ -118,6 +118,48 @@ def inner_cdf(edge: int, packed: Ints, size: int, low_weight: int, sigmoid: Ints
     return edge + low_weight + (total >> SIGMOID_BITS)
 
 
+@inline
+def level_interval(level: int, packed: Ints, size: int, low_weight: int, sigmoid: Ints) -> tuple[int, int]:
+    """Where the interval of a level begins, and its end, under what `prepare` gave."""
+    start, end = 0, _TOTAL
+    if level > 0:
+        start = inner_cdf(level, packed, size, low_weight, sigmoid)
+    if level < _LEVELS - 1:
+        end = inner_cdf(level + 1, packed, size, low_weight, sigmoid)
+    return start, end
+
+
+@inline
+def find_level(value: int, packed: Ints, size: int, low_weight: int, sigmoid: Ints) -> tuple[int, int, int]:
+    """The level whose interval under what `prepare` gave holds `value`, where that begins, and its end.
+
+    The search goes up or down from the heaviest component's mean by doubling steps and then halves what is left. Any
+    other search finds the same level.
+    """
+    edge, heaviest = 0, 0
+    for m in range(0, size, 3):
+        if packed[m] > heaviest:
+            heaviest = packed[m]
+            edge = (packed[m + 1] >> OFFSET_BITS) + 1  # the one nearest to the mean
+    edge = min(max(edge, 1), _LEVELS - 1)
+    low, high, start, end, step = 0, _LEVELS, 0, _TOTAL, 1
+    while high - low > 1:
+        below = inner_cdf(edge, packed, size, low_weight, sigmoid)
+        if below <= value:
+            low, start = edge, below
+        else:
+            high, end = edge, below
+        if low == 0 and high > step:
+            edge = high - step
+            step += step
+        elif high == _LEVELS and low + step < _LEVELS:
+            edge = low + step
+            step += step
+        else:
+            edge = (low + high) >> 1
+    return low, start, end
+
+
 @kernel
 def mixture_intervals(
     levels: Ints, references: Ints, params: Floats, sigmoid: Ints, exp_negative: Ints, starts: Ints, freqs: Ints
@@ -127,11 +169,7 @@ def mixture_intervals(
     exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
     for i in range(levels.size):
         size, low_weight = prepare(params, i, references[i], exp_negative, exps, packed)
-        start, end = 0, _TOTAL
-        if levels[i] > 0:
-            start = inner_cdf(levels[i], packed, size, low_weight, sigmoid)
-        if levels[i] < _LEVELS - 1:
-            end = inner_cdf(levels[i] + 1, packed, size, low_weight, sigmoid)
+        start, end = level_interval(levels[i], packed, size, low_weight, sigmoid)
         starts[i] = start
         freqs[i] = end - start
 
@@ -148,42 +186,17 @@ def pop_mixture(
     sigmoid: Ints,
     exp_negative: Ints,
 ) -> int:
-    """Pop levels 0..255, symbol i from lane (first_lane + i) mod lanes.
-
-    The search goes up or down from the heaviest component's mean by doubling steps and then halves what is left. Any
-    other search finds the same level.
-    """
+    """Pop levels 0..255, symbol i from lane (first_lane + i) mod lanes."""
     components = (params.shape[1] - 2) // 3
     exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
     lane = first_lane % heads.size
     for i in range(symbols.size):
-        value = peek(heads[lane], PRECISION)
         size, low_weight = prepare(params, i, references[i], exp_negative, exps, packed)
-        edge, heaviest = 0, 0
-        for m in range(0, size, 3):
-            if packed[m] > heaviest:
-                heaviest = packed[m]
-                edge = (packed[m + 1] >> OFFSET_BITS) + 1  # the one nearest to the mean
-        edge = min(max(edge, 1), _LEVELS - 1)
-        low, high, start, end, step = 0, _LEVELS, 0, _TOTAL, 1
-        while high - low > 1:
-            below = inner_cdf(edge, packed, size, low_weight, sigmoid)
-            if below <= value:
-                low, start = edge, below
-            else:
-                high, end = edge, below
-            if low == 0 and high > step:
-                edge = high - step
-                step += step
-            elif high == _LEVELS and low + step < _LEVELS:
-                edge = low + step
-                step += step
-            else:
-                edge = (low + high) >> 1
+        level, start, end = find_level(peek(heads[lane], PRECISION), packed, size, low_weight, sigmoid)
         head, n_words = advance(heads[lane], words, n_words, start, end - start, PRECISION)
         if n_words < 0:
             return -1
-        symbols[i] = low
+        symbols[i] = level
         heads[lane] = head
         lane += 1
         if lane == heads.size:

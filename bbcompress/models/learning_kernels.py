@@ -1,18 +1,27 @@
-"""Compiled loops of a pixel network that learns: between the matrix products forwards and backwards."""
+"""Compiled loops of the pixel network on the processor: what stands between its products, forwards and backwards.
+
+Between two products there is one call of one of these, as a wavefront has thousands of steps. A layer's matrix is
+(inputs + 1, outputs) here, and its last row is the bias, which products leave out and the loops add.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bbcompress.coder.ans_kernels import Ints
-from bbcompress.coder.kernel_cache import kernel
+from bbcompress.coder.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.kernel_cache import inline, kernel
+from bbcompress.exact.distribution_kernels import PRECISION
 from bbcompress.exact.layers import GRADIENT_LIMIT
+from bbcompress.exact.mixture_kernels import find_level, level_interval, prepare
 from bbcompress.models.network_kernels import Levels, Singles, gather_pixel
 
 Floats = NDArray[np.float64]
 
 _LIMIT = float(GRADIENT_LIMIT)
+
+
+# Inputs
 
 
 @kernel
@@ -22,16 +31,15 @@ def gather_inputs(
     cells: Ints,
     begin: int,
     end: int,
-    row: int,
     offsets: Ints,
     settings: Ints,
     features: Singles,
     inputs: Singles,
-    exact: Floats,
     references: Ints,
+    row: int,
 ) -> None:
-    """Fill in the inputs, (rows, inputs + 1) with a last column of 1, and references (C, rows) of the pixels
-    `begin` to `end` of `indices` and `cells`, from row `row` on.
+    """Fill in the inputs (rows, inputs) and references (C, rows) of the pixels `begin` to `end` of `indices` and
+    `cells`, from `row` on.
 
     settings: whether the inputs are centred, the gain of pixels, the numbers of the left and the upper neighbour, the
     reference of a pixel that has neither. Columns as `network_kernels.gather` has them, then the cell's features.
@@ -39,84 +47,198 @@ def gather_inputs(
     channels, neighbours = references.shape[0], offsets.size
     centred, gain, left, upper, middle = settings[0], settings[1], settings[2], settings[3], settings[4]
     pixels = neighbours * channels + (channels if centred else 0)
-    last = inputs.shape[1] - 1
     for i in range(begin, end):
         r = row + i - begin
         gather_pixel(flat, indices[i], offsets, centred, gain, left, upper, middle, inputs, references, r)
         cell = cells[i]
-        for j in range(last - pixels):
+        for j in range(inputs.shape[1] - pixels):
             inputs[r, pixels + j] = features[cell, j]
-        inputs[r, last] = 1
-        for j in range(last + 1):
-            exact[r, j] = inputs[r, j]
 
 
 @kernel
-def relu_single(
-    total: Singles, out: Singles, exact: Floats, row: int, count: int, width: int, scale: float, limit: float
+def know_levels(
+    flat: Levels, indices: Ints, begin: int, count: int, gain: int, references: Ints, levels: Ints, seen: Floats
 ) -> None:
-    """clamp(floor(total * scale + 1/2), 0, limit) of float32 sums below 2^24 (count, width) into the rows from `row` on
-    of both outputs. scale, limit: float32."""
-    half = np.float32(0.5)
-    zero = np.float32(0.0)
+    """The levels of `count` pixels of the canvas from `begin` on into `levels` (C, rows), and less their references
+    into what later channels see of them, `seen` (rows, C)."""
+    channels = references.shape[0]
     for i in range(count):
-        for j in range(width):
-            value = min(max(np.floor(total[i, j] * scale + half), zero), limit)
-            out[row + i, j] = value
-            exact[row + i, j] = value
+        for c in range(channels):
+            level = np.int64(flat[indices[begin + i] + c])
+            levels[c, i] = level
+            seen[i, c] = (level - references[c, i]) * gain
+
+
+# Forwards
 
 
 @kernel
-def relu_double(
-    total: Floats, out: Singles, exact: Floats, row: int, count: int, width: int, scale: float, limit: float
+def relu_double(total: Floats, bias: Floats, scale: float, limit: float, out: Singles) -> None:
+    """As `network_kernels.relu_requantise` of float64 sums (N, outputs), into `out` of the same shape."""
+    for i in range(total.shape[0]):
+        for j in range(total.shape[1]):
+            out[i, j] = min(max(np.floor((total[i, j] + bias[j]) * scale + 0.5), 0.0), limit)
+
+
+@inline
+def hidden_row(
+    total: Singles,
+    weight: Singles,
+    seen: Floats,
+    i: int,
+    row: int,
+    channel: int,
+    scale: float,
+    limit: float,
+    out: Floats,
 ) -> None:
-    """The same of float64 sums."""
-    for i in range(count):
+    """A channel's hidden outputs `out` (C, rows, width) of one pixel, from row i of the heads' sums (N, C width).
+
+    weight: the heads' matrix, whose last rows but the bias are of earlier channels. total, weight: float32 or float64.
+    seen (rows, C): the earlier channels, in row `row`.
+    """
+    channels, width = out.shape[0], out.shape[2]
+    first, bias = channel * width, weight.shape[0] - 1
+    across = bias - (channels - 1)
+    for j in range(width):
+        out[channel, row, j] = np.float64(total[i, first + j]) + np.float64(weight[bias, first + j])
+    for c in range(channel):
+        value = seen[row, c]
         for j in range(width):
-            value = min(max(np.floor(total[i, j] * scale + 0.5), 0.0), limit)
-            out[row + i, j] = value
-            exact[row + i, j] = value
+            out[channel, row, j] += np.float64(weight[across + c, first + j]) * value
+    for j in range(width):
+        out[channel, row, j] = min(max(np.floor(out[channel, row, j] * scale + 0.5), 0.0), limit)
 
 
 @kernel
-def head_layer(
+def hidden_layer(
+    total: Singles,
+    weight: Singles,
+    seen: Floats,
+    row: int,
+    begin: int,
+    end: int,
+    scale: float,
+    limit: float,
+    out: Floats,
+) -> None:
+    """`hidden_row` of all pixels of `total`, in the rows from `row` on, and of the channels `begin` to `end`."""
+    for i in range(total.shape[0]):
+        for channel in range(begin, end):
+            hidden_row(total, weight, seen, i, row + i, channel, scale, limit, out)
+
+
+@inline
+def output_row(
+    total: Floats, weight: Floats, seen: Floats, row: int, channel: int, scales: Floats, limit: float
+) -> None:
+    """A channel's outputs of one pixel, in place in row `row` of the products with its hidden outputs.
+
+    weight: the channel's matrix, whose last rows but the bias are of earlier channels.
+    """
+    bias = weight.shape[0] - 1
+    across = bias - channel
+    for j in range(scales.size):
+        total[row, j] += weight[bias, j]
+    for c in range(channel):
+        value = seen[row, c]
+        for j in range(scales.size):
+            total[row, j] += weight[across + c, j] * value
+    for j in range(scales.size):
+        total[row, j] = min(max(np.floor(total[row, j] * scales[j] + 0.5), -limit), limit)
+
+
+@kernel
+def output_layer(
+    total: Floats, weight: Floats, seen: Floats, row: int, count: int, channel: int, scales: Floats, limit: float
+) -> None:
+    """`output_row` of `count` pixels from `row` on."""
+    for r in range(row, row + count):
+        output_row(total, weight, seen, r, channel, scales, limit)
+
+
+# A mixture of logistics
+
+
+@kernel
+def mixture_unit(
     total: Floats,
     weight: Floats,
     seen: Floats,
-    out: Floats,
-    row: int,
     count: int,
     channel: int,
-    width: int,
-    scale: float,
+    scales: Floats,
     limit: float,
+    references: Ints,
+    levels: Ints,
+    sigmoid: Ints,
+    exp_negative: Ints,
+    starts: Ints,
+    freqs: Ints,
+    order: Ints,
 ) -> None:
-    """A channel's hidden outputs, with what its last layer sees beside them: rows of `out` (rows, width + channel + 1).
+    """`output_layer` from row 0 on, then start and frequency of each pixel's level, to where `order` says.
 
-    total: (count, C width) sums without earlier channels. weight: the heads' integers (C width, columns), whose
-    columns before the last C are of the trunk's outputs. seen: rows whose columns before the last hold the earlier
-    channels.
+    references, levels: (C, rows). order: of the channel's sub-pixels.
     """
-    split = weight.shape[1] - (total.shape[1] // width)
-    first = channel * width
-    for i in range(count):
-        r = row + i
-        for j in range(width):
-            value = float(total[i, first + j])
-            for c in range(channel):
-                value += weight[first + j, split + c] * seen[r, split + c]
-            out[r, j] = min(max(np.floor(value * scale + 0.5), 0.0), limit)
-        for c in range(channel):
-            out[r, width + c] = seen[r, split + c]
-        out[r, width + channel] = 1.0
+    components = (scales.size - 2) // 3
+    exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
+    for r in range(count):
+        output_row(total, weight, seen, r, channel, scales, limit)
+        size, low_weight = prepare(total, r, references[channel, r], exp_negative, exps, packed)
+        start, end = level_interval(levels[channel, r], packed, size, low_weight, sigmoid)
+        starts[order[r]] = start
+        freqs[order[r]] = end - start
 
 
 @kernel
-def output_layer(total: Floats, row: int, count: int, scales: Floats, limit: float) -> None:
-    """In place clamp(floor(total * scale + 1/2), -limit, limit) of rows."""
-    for i in range(row, row + count):
-        for j in range(scales.size):
-            total[i, j] = min(max(np.floor(total[i, j] * scales[j] + 0.5), -limit), limit)
+def pop_step(
+    heads: Heads,
+    words: Words,
+    n_words: int,
+    symbols: Ints,
+    first_lane: int,
+    total: Floats,
+    weight: Floats,
+    seen: Floats,
+    row: int,
+    channel: int,
+    scales: Floats,
+    limit: float,
+    references: Ints,
+    levels: Ints,
+    gain: int,
+    flat: Levels,
+    indices: Ints,
+    begin: int,
+    sigmoid: Ints,
+    exp_negative: Ints,
+) -> int:
+    """A pop kernel: `output_layer` from `row` on, then the levels of a channel of a wavefront's pixels from `begin` on.
+
+    They are popped as `mixture_kernels.pop_mixture` does, and written where `set_channel` writes them.
+    """
+    components = (scales.size - 2) // 3
+    exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
+    lane = first_lane % heads.size
+    for i in range(symbols.size):
+        r = row + i
+        output_row(total, weight, seen, r, channel, scales, limit)
+        reference = references[channel, r]
+        size, low_weight = prepare(total, r, reference, exp_negative, exps, packed)
+        level, start, end = find_level(peek(heads[lane], PRECISION), packed, size, low_weight, sigmoid)
+        head, n_words = advance(heads[lane], words, n_words, start, end - start, PRECISION)
+        if n_words < 0:
+            return -1
+        heads[lane] = head
+        lane += 1
+        if lane == heads.size:
+            lane = 0
+        symbols[i] = level
+        flat[indices[begin + i] + channel] = level
+        levels[channel, r] = level
+        seen[r, channel] = (level - reference) * gain
+    return n_words
 
 
 @kernel
@@ -127,59 +249,48 @@ def set_channel(
     row: int,
     channel: int,
     gain: int,
+    symbols: Ints,
+    references: Ints,
     levels: Ints,
-    references: Ints,
-    known: Ints,
-    column: int,
-    seen: Singles,
-    exact: Floats,
+    seen: Floats,
 ) -> None:
-    """Write the levels of one channel of pixels from `begin` on into the canvas, into `known` (C, rows) and, unless
-    column is negative, less their references into that column of what later channels see."""
-    for i in range(levels.size):
+    """Write the levels of one channel of pixels from `begin` on into the canvas, into `levels` (C, rows), and less
+    their references into what later channels see of them."""
+    for i in range(symbols.size):
         r = row + i
-        flat[indices[begin + i] + channel] = levels[i]
-        known[channel, r] = levels[i]
-        if column >= 0:
-            value = (levels[i] - references[channel, r]) * gain
-            seen[r, column] = value
-            exact[r, column] = value
+        flat[indices[begin + i] + channel] = symbols[i]
+        levels[channel, r] = symbols[i]
+        seen[r, channel] = (symbols[i] - references[channel, r]) * gain
+
+
+# Backwards
 
 
 @kernel
-def know_levels(
-    flat: Levels,
-    indices: Ints,
-    begin: int,
-    count: int,
-    row: int,
-    gain: int,
-    references: Ints,
-    known: Ints,
-    column: int,
-    seen: Singles,
-    exact: Floats,
-) -> None:
-    """The levels of pixels of the canvas into `known`, and less their references into what later channels see, from
-    `column` on; then a 1."""
-    channels = references.shape[0]
-    for i in range(count):
-        r = row + i
+def backward_layer(total: Floats, active: Singles, scale: float, bias: Floats) -> None:
+    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (N, outputs), and 0 where the layer's output, in
+    `active`, stands at 0; then the sum over the N into `bias`."""
+    for j in range(bias.size):
+        bias[j] = 0.0
+    for i in range(total.shape[0]):
+        for j in range(bias.size):
+            value = min(max(np.floor(total[i, j] * scale + 0.5), -_LIMIT), _LIMIT)
+            total[i, j] = value if active[i, j] > 0 else 0.0
+            bias[j] += total[i, j]
+
+
+@kernel
+def backward_heads(parts: Floats, hidden: Floats, scales: Floats, total: Floats, bias: Floats) -> None:
+    """The same of the heads' outputs into `total` (N, C width), whose gradients stand channel after channel in `parts`
+    (C, rows, width), as `hidden` does; a scale for each channel."""
+    channels, width = parts.shape[0], parts.shape[2]
+    for j in range(bias.size):
+        bias[j] = 0.0
+    for i in range(total.shape[0]):
         for c in range(channels):
-            level = np.int64(flat[indices[begin + i] + c])
-            known[c, r] = level
-            if c < channels - 1:
-                seen[r, column + c] = (level - references[c, r]) * gain
-                exact[r, column + c] = (level - references[c, r]) * gain
-        seen[r, column + channels - 1] = 1
-        exact[r, column + channels - 1] = 1
-
-
-@kernel
-def backward_layer(total: Floats, active: Floats, first: int, count: int, width: int, scale: float) -> None:
-    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of columns `first` to `first + width` of rows, and 0
-    where the layer's output, in the first columns of `active`, stands at 0."""
-    for i in range(count):
-        for j in range(width):
-            value = min(max(np.floor(total[i, first + j] * scale + 0.5), -_LIMIT), _LIMIT)
-            total[i, first + j] = value if active[i, j] > 0.0 else 0.0
+            first = c * width
+            for j in range(width):
+                value = min(max(np.floor(parts[c, i, j] * scales[c] + 0.5), -_LIMIT), _LIMIT)
+                total[i, first + j] = value if hidden[c, i, j] > 0.0 else 0.0
+        for j in range(bias.size):
+            bias[j] += total[i, j]

@@ -9,9 +9,12 @@ import numpy as np
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.learning import LearningLayer, Parameters
+from bbcompress.exact.mixture import LogisticMixture, mixture_tables
+from bbcompress.exact.mixture_kernels import mixture_gradient
 from bbcompress.exact.tables import IntArray, code_length
 from bbcompress.models import learning_kernels as kernels
 from bbcompress.models.neighbourhood import LEFT, UPPER
+from bbcompress.models.network_kernels import relu_requantise
 from bbcompress.models.pixel_network import BINARY_GAIN, MIDDLE, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Pixels, Strips
 
@@ -37,38 +40,37 @@ class UnitNetwork:
     """Room for one unit of pixels on its way through the network and back, and the loops over it.
 
     Rows are pixels of the unit. Parts of it go forwards one after the other, as a wavefront decodes them, and the whole
-    goes backwards.
+    goes backwards. Between two matrix products there is one call of a compiled loop.
     """
 
     def __init__(self, weights: PixelNetworkWeights, rows: int) -> None:
         """rows: most pixels of a unit."""
         self.channels = channels = weights.channels
-        self.rows = rows
         self.observation = weights.observation
-        self.gain = BINARY_GAIN if weights.binary else 1
-        self._settings = np.array([int(weights.centred), self.gain, LEFT, UPPER, MIDDLE], np.int64)
+        self._gain = BINARY_GAIN if weights.binary else 1
+        self._settings = np.array([int(weights.centred), self._gain, LEFT, UPPER, MIDDLE], np.int64)
         self._trunk = len(weights.trunk)
         self._width = width = len(weights.heads.weight) // channels
-        sizes = [layer.weight.shape[1] for layer in (*weights.trunk, weights.heads)]
-        self._single: list[NumpyArray] = [np.ones((rows, size + 1), np.float32) for size in sizes]
-        self._exact: list[NumpyArray] = [np.ones((rows, size + 1)) for size in sizes]
-        self._hidden = [np.ones((rows, width + channel + 1)) for channel in range(channels)]
-        outputs = [len(layer.weight) for layer in weights.outputs]
-        self.parameters = [np.empty((rows, size)) for size in outputs]
+        layers = (*weights.trunk, weights.heads)
+        widths = [weights.trunk[0].weight.shape[1], *(len(layer.weight) for layer in weights.trunk)]
+        self._inputs: list[NumpyArray] = [np.empty((rows, size), np.float32) for size in widths]
+        """Of each layer of the trunk, and of the heads without the earlier channels."""
+        self._sums = np.empty((rows, channels * width), np.float32)
+        self._hidden = np.empty((channels, rows, width))
+        self._seen = np.zeros((rows, channels))
+        """Known channels less their references; heads and outputs see the earlier ones."""
+        outputs = len(weights.outputs[0].weight)
+        self._parameters = np.empty((channels, rows, outputs))
         self.references = np.empty((channels, rows), np.int64)
         self.levels = np.empty((channels, rows), np.int64)
-        shapes = [len(layer.weight) for layer in (*weights.trunk, weights.heads)]
-        self._totals: list[NumpyArray] = [np.empty((rows, size)) for size in shapes]
-        self._single_totals: list[NumpyArray] = [np.empty((rows, size), np.float32) for size in shapes]
-        self._scales = [2.0 ** -float(_shift(layer)) for layer in (*weights.trunk, weights.heads)]
-        self._limits = [float(layer.limit) for layer in (*weights.trunk, weights.heads)]
+        self._scales = [2.0 ** -float(_shift(layer)) for layer in layers]
+        self._limits = [float(layer.limit) for layer in layers]
         self._output_scales = [
             np.ldexp(1.0, -(layer.in_bits + layer.weight_bits - layer.out_bits)) for layer in weights.outputs
         ]
         self._output_limits = [float(layer.limit) for layer in weights.outputs]
-        self._backward_scales = [2.0**-layer.weight_bits for layer in (*weights.trunk, weights.heads)]
-        self._output_backward_scales = [2.0**-layer.weight_bits for layer in weights.outputs]
-        self._head_total: NumpyArray = self._totals[-1]
+        self._backward_scales = [2.0**-layer.weight_bits for layer in layers]
+        self._output_backward_scales = np.array([2.0**-layer.weight_bits for layer in weights.outputs])
 
     # Forwards
 
@@ -80,134 +82,206 @@ class UnitNetwork:
             wave.cells,
             begin,
             end,
-            row,
             canvas.offsets,
             self._settings,
             features,
-            self._single[0],
-            self._exact[0],
+            self._inputs[0],
             self.references,
+            row,
         )
 
-    def trunk(self, parameters: Parameters, row: int, count: int) -> None:
-        """From inputs to the heads' sums of rows; what heads see of earlier channels is set to nothing."""
-        rows = slice(row, row + count)
-        split = self._exact[self._trunk].shape[1] - self.channels
-        self._single[self._trunk][rows, split:-1] = 0
-        self._exact[self._trunk][rows, split:-1] = 0
-        for number in range(self._trunk):
-            total = self._product(parameters, number, rows)
-            relu, kind = (
-                (kernels.relu_single, np.float32) if total.dtype == np.float32 else (kernels.relu_double, np.float64)
-            )
-            scale, limit = kind(self._scales[number]), kind(self._limits[number])
-            width = total.shape[1]
-            relu(total, self._single[number + 1], self._exact[number + 1], row, count, width, scale, limit)
-        self._head_total = self._product(parameters, self._trunk, rows)
+    def know(self, canvas: Canvas, wave: Pixels, begin: int, count: int) -> None:
+        """Take the levels of pixels that the canvas holds, in the first rows."""
+        kernels.know_levels(
+            canvas.flat, wave.indices, begin, count, self._gain, self.references, self.levels, self._seen
+        )
 
-    def _product(self, parameters: Parameters, number: int, rows: slice) -> NumpyArray:
-        """A layer's sums of rows, in float32 where they are exact there."""
-        if parameters.is_single[number]:
-            weight, inputs, totals = parameters.single, self._single, self._single_totals
-        else:
-            weight, inputs, totals = parameters.exact, self._exact, self._totals
-        total = totals[number][: rows.stop - rows.start]
-        np.matmul(inputs[number][rows], weight[number].T, out=total)
+    def trunk(self, parameters: Parameters, row: int, count: int) -> NumpyArray:
+        """From inputs to the heads' sums (count, C width) of rows, without earlier channels and biases."""
+        rows = slice(row, row + count)
+        for number in range(self._trunk):
+            x, out = self._inputs[number][rows], self._inputs[number + 1][rows]
+            scale, limit = self._scales[number], self._limits[number]
+            if parameters.is_single[number]:
+                weight = parameters.single[number].T
+                np.matmul(x, weight[:-1], out=out)
+                relu_requantise(out, weight[-1], np.float32(scale), np.float32(limit))
+            else:
+                weight = parameters.exact[number].T
+                kernels.relu_double(x.astype(np.float64) @ weight[:-1], weight[-1], scale, limit, out)
+        x, split = self._inputs[-1][rows], self._inputs[-1].shape[1]
+        if parameters.is_single[self._trunk]:
+            return np.matmul(x, parameters.single[self._trunk].T[:split], out=self._sums[:count])
+        total: NumpyArray = x.astype(np.float64) @ parameters.exact[self._trunk].T[:split]
         return total
 
-    def channel(self, parameters: Parameters, channel: int, row: int, count: int) -> NumpyArray:
-        """The parameters of a channel of rows, (count, outputs); the channels before are known."""
+    def _hide(self, parameters: Parameters, total: NumpyArray, begin: int, end: int, row: int) -> None:
+        """The hidden outputs of the channels `begin` to `end`, from the heads' sums of rows from `row` on."""
         number = self._trunk
-        kernels.head_layer(
-            self._head_total,
-            parameters.exact[number],
-            self._exact[number],
-            self._hidden[channel],
+        weight = (parameters.single if total.dtype == np.float32 else parameters.exact)[number].T
+        kernels.hidden_layer(
+            total,
+            np.ascontiguousarray(weight),
+            self._seen,
             row,
-            count,
-            channel,
-            self._width,
+            begin,
+            end,
             self._scales[number],
             self._limits[number],
+            self._hidden,
         )
-        out = self.parameters[channel]
+
+    def _product(self, parameters: Parameters, channel: int, row: int, count: int) -> tuple[NumpyArray, NumpyArray]:
+        """A channel's room for outputs of rows, which holds the products with the hidden outputs, and its matrix."""
+        weight = parameters.exact[self._trunk + 1 + channel].T
         rows = slice(row, row + count)
-        np.matmul(self._hidden[channel][rows], parameters.exact[number + 1 + channel].T, out=out[rows])
-        kernels.output_layer(out, row, count, self._output_scales[channel], self._output_limits[channel])
-        return out[rows]
+        np.matmul(self._hidden[channel, rows], weight[: self._width], out=self._parameters[channel, rows])
+        return self._parameters[channel], np.ascontiguousarray(weight)
 
-    def know(self, canvas: Canvas, wave: Pixels, begin: int, count: int, row: int) -> None:
-        """Take the levels of pixels that the canvas holds."""
-        column = self._exact[self._trunk].shape[1] - self.channels
-        kernels.know_levels(
-            canvas.flat,
-            wave.indices,
-            begin,
-            count,
-            row,
-            self.gain,
-            self.references,
-            self.levels,
-            column,
-            self._single[self._trunk],
-            self._exact[self._trunk],
-        )
+    def _outputs(self, parameters: Parameters, channel: int, row: int, count: int) -> NumpyArray:
+        """A channel's parameters of rows, (count, outputs); the channels before are known."""
+        out, weight = self._product(parameters, channel, row, count)
+        scales, limit = self._output_scales[channel], self._output_limits[channel]
+        kernels.output_layer(out, weight, self._seen, row, count, channel, scales, limit)
+        return out[row : row + count]
 
-    def decoded(self, canvas: Canvas, wave: Pixels, begin: int, channel: int, row: int, levels: IntArray) -> None:
-        """Take the levels of one channel of pixels from `begin` on, which the canvas gets."""
-        column = self._exact[self._trunk].shape[1] - self.channels + channel
-        kernels.set_channel(
-            canvas.flat,
-            wave.indices,
-            begin,
-            row,
-            channel,
-            self.gain,
-            levels,
-            self.references,
-            self.levels,
-            column if channel < self.channels - 1 else -1,
-            self._single[self._trunk],
-            self._exact[self._trunk],
-        )
+    def intervals(
+        self, parameters: Parameters, count: int, starts: IntArray, frequencies: IntArray, order: IntArray
+    ) -> None:
+        """Start and frequency of all sub-pixels of the first rows, whose levels are known, to where `order` (C, count)
+        says."""
+        self._hide(parameters, self.trunk(parameters, 0, count), 0, self.channels, 0)
+        for channel in range(self.channels):
+            if isinstance(self.observation, LogisticMixture):
+                out, weight = self._product(parameters, channel, 0, count)
+                scales, limit = self._output_scales[channel], self._output_limits[channel]
+                kernels.mixture_unit(
+                    out,
+                    weight,
+                    self._seen,
+                    count,
+                    channel,
+                    scales,
+                    limit,
+                    self.references,
+                    self.levels,
+                    *mixture_tables(),
+                    starts,
+                    frequencies,
+                    order[channel],
+                )
+                continue
+            params = self._outputs(parameters, channel, 0, count)
+            references, levels = self.references[channel, :count], self.levels[channel, :count]
+            begun, wide = self.observation.intervals(params, references, levels)
+            starts[order[channel]] = begun
+            frequencies[order[channel]] = wide
+
+    def pop(
+        self,
+        parameters: Parameters,
+        message: Message,
+        lane: int,
+        canvas: Canvas,
+        wave: Pixels,
+        begin: int,
+        end: int,
+        row: int,
+    ) -> int:
+        """Pop the pixels of a step of a wavefront, whose inputs are there, into the canvas: the next lane.
+
+        Raises:
+            EmptyMessage: the message does not hold so many symbols.
+        """
+        count = end - begin
+        total = self.trunk(parameters, row, count)
+        for channel in range(self.channels):
+            self._hide(parameters, total, channel, channel + 1, row)
+            if isinstance(self.observation, LogisticMixture):
+                out, weight = self._product(parameters, channel, row, count)
+                message.pop_with(
+                    kernels.pop_step,
+                    count,
+                    lane,
+                    out,
+                    weight,
+                    self._seen,
+                    row,
+                    channel,
+                    self._output_scales[channel],
+                    self._output_limits[channel],
+                    self.references,
+                    self.levels,
+                    self._gain,
+                    canvas.flat,
+                    wave.indices,
+                    begin,
+                    *mixture_tables(),
+                )
+            else:
+                params = self._outputs(parameters, channel, row, count)
+                symbols = self.observation.pop(message, lane, params, self.references[channel, row : row + count])
+                kernels.set_channel(
+                    canvas.flat,
+                    wave.indices,
+                    begin,
+                    row,
+                    channel,
+                    self._gain,
+                    symbols,
+                    self.references,
+                    self.levels,
+                    self._seen,
+                )
+            lane = (lane + count) % message.lanes
+        return lane
 
     # Backwards
 
     def backward(self, parameters: Parameters, count: int) -> None:
         """The gradients of all weights, of -ln p of the first `count` rows, whose levels are known."""
-        heads = self._trunk
-        width = self._width
-        total = self._totals[heads][:count]
-        for channel in range(self.channels):
-            gradient = self.observation.gradient(
-                self.parameters[channel][:count], self.references[channel, :count], self.levels[channel, :count]
+        heads, width, channels = self._trunk, self._width, self.channels
+        parts = np.empty((channels, count, width))
+        seen = self._seen[:count]
+        for channel in range(channels):
+            by_params = self.observation.gradient(
+                self._parameters[channel, :count], self.references[channel, :count], self.levels[channel, :count]
             )
             number = heads + 1 + channel
-            hidden = self._hidden[channel]
-            np.matmul(gradient.T, hidden[:count], out=parameters.gradient[number])
-            part = np.matmul(gradient, parameters.exact[number][:, :width])
-            first = channel * width
-            total[:, first : first + width] = part
-            kernels.backward_layer(
-                self._totals[heads], hidden, first, count, width, self._output_backward_scales[channel]
-            )
-        np.matmul(total.T, self._exact[heads][:count], out=parameters.gradient[heads])
-        split = self._exact[heads].shape[1] - self.channels
-        for channel in range(self.channels - 1):  # a head does not see its own channel or a later one
-            parameters.gradient[heads][channel * width : (channel + 1) * width, split + channel : -1] = 0
-        for number in range(heads - 1, -1, -1):
-            below = self._totals[number][:count]
-            inputs = below.shape[1]
-            np.matmul(total, parameters.exact[number + 1][:, :inputs], out=below)
-            kernels.backward_layer(
-                self._totals[number], self._exact[number + 1], 0, count, inputs, self._backward_scales[number + 1]
-            )
-            np.matmul(below.T, self._exact[number][:count], out=parameters.gradient[number])
-            total = below
+            gradient, weight = parameters.gradient[number].T, parameters.exact[number].T
+            np.matmul(self._hidden[channel, :count].T, by_params, out=gradient[:width])
+            np.matmul(seen[:, :channel].T, by_params, out=gradient[width:-1])
+            np.sum(by_params, axis=0, out=gradient[-1])
+            np.matmul(by_params, weight[:width].T, out=parts[channel])
+        total = np.empty((count, channels * width))
+        gradient, weight = parameters.gradient[heads].T, parameters.exact[heads].T
+        bias = np.empty(channels * width)
+        kernels.backward_heads(parts, self._hidden, self._output_backward_scales, total, bias)
+        split = self._inputs[-1].shape[1]
+        gradient[-1] = bias
+        np.matmul(seen[:, :-1].T, total, out=gradient[split:-1])
+        for channel in range(channels - 1):  # a head does not see its own channel or a later one
+            gradient[split + channel, : (channel + 1) * width] = 0
+        for number in range(heads, -1, -1):
+            x = self._inputs[number][:count].astype(np.float64)
+            inputs = x.shape[1]
+            np.matmul(x.T, total, out=gradient[:inputs])
+            if not number:
+                break
+            total = total @ weight[:inputs].T
+            gradient, weight = parameters.gradient[number - 1].T, parameters.exact[number - 1].T
+            bias = np.empty(total.shape[1])
+            kernels.backward_layer(total, self._inputs[number], self._backward_scales[number], bias)
+            gradient[-1] = bias
 
 
 def _shift(layer: Any) -> int:
     return int(layer.in_bits + layer.weight_bits - layer.out_bits[0])
+
+
+def pays_for(pixels: int) -> bool:
+    """Whether so many pixels more are worth loading the compiled loops; from then on all are."""
+    return kernels.gather_inputs.pays_for(pixels)
 
 
 def units_of(bounds: IntArray, least: int) -> IntArray:
@@ -239,6 +313,8 @@ class LearningCoder:
         self._stride = stride
 
     def _network(self, ends: IntArray) -> UnitNetwork:
+        for loop in (kernels.pop_step, mixture_gradient):
+            loop.expect(int(ends[-1]))
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
     def _learn(self, network: UnitNetwork, number: int, pixels: int) -> None:
@@ -246,62 +322,49 @@ class LearningCoder:
             network.backward(self.parameters, pixels)
             self.parameters.step(pixels)
 
-    def _known(self, features: NumpyArray, x: Strips) -> Any:
-        """For each unit of known pixels: its first pixel in the wavefront, and start and frequency of all its
-        sub-pixels, channel after channel. The network learns from it afterwards."""
-        wave, channels = x.wavefront(self._cell), self._weights.channels
+    def _run(self, features: NumpyArray, x: Strips, starts: IntArray, frequencies: IntArray, order: IntArray) -> None:
+        """Fill in start and frequency of all sub-pixels of known pixels, to where `order` (C, pixels) says, and learn
+        from them."""
+        wave = x.wavefront(self._cell)
         ends = units_of(wave.bounds, self._unit)
         network = self._network(ends)
         for number, begin in enumerate(ends[:-1].tolist()):
             end = int(ends[number + 1])
-            count = end - begin
             network.gather(x.canvas, wave, begin, end, 0, features)
-            network.trunk(self.parameters, 0, count)
-            network.know(x.canvas, wave, begin, count, 0)
-            parts = []
-            for channel in range(channels):
-                params = network.channel(self.parameters, channel, 0, count)
-                references, levels = network.references[channel, :count], network.levels[channel, :count]
-                parts.append(network.observation.intervals(params, references, levels))
-            yield begin, parts
-            self._learn(network, number, count)
+            network.know(x.canvas, wave, begin, end - begin)
+            network.intervals(self.parameters, end - begin, starts, frequencies, order[:, begin:end])
+            self._learn(network, number, end - begin)
 
     def push(self, message: Message, features: NumpyArray, x: Strips) -> None:
         """Push all pixels of x in one push, in the order of the wavefront. features: float32, of x's cells."""
         wave, channels = x.wavefront(self._cell), self._weights.channels
-        total = len(wave.indices)
-        starts, frequencies = np.empty(total * channels, np.int64), np.empty(total * channels, np.int64)
-        popped = wave.popped(channels)
-        for begin, parts in self._known(features, x):
-            for channel, (begun, wide) in enumerate(parts):
-                order = popped[channel, begin : begin + len(wide)]
-                starts[order] = begun
-                frequencies[order] = wide
+        starts, frequencies = np.empty((2, len(wave.indices) * channels), np.int64)
+        self._run(features, x, starts, frequencies, wave.popped(channels))
         message.push(starts, frequencies, PRECISION)
 
     def lengths(self, features: NumpyArray, x: Strips) -> IntArray:
         """-log2 p of the pixels of each unit of x, (units,), in units of 2^-30 bits."""
-        lengths = [
-            sum(int(code_length(frequencies, PRECISION).sum()) for _, frequencies in parts)
-            for _, parts in self._known(features, x)
-        ]
-        return np.array(lengths, np.int64)
+        ends = units_of(x.wavefront(self._cell).bounds, self._unit)
+        lengths: IntArray = np.add.reduceat(self.pixel_lengths(features, x), ends[:-1])
+        return lengths
+
+    def pixel_lengths(self, features: NumpyArray, x: Strips) -> IntArray:
+        """-log2 p of each pixel of x in the order of the wavefront, (pixels,), in units of 2^-30 bits."""
+        count, channels = len(x.wavefront(self._cell).indices), self._weights.channels
+        starts, frequencies = np.empty((2, count * channels), np.int64)
+        self._run(features, x, starts, frequencies, np.arange(count * channels).reshape(channels, count))
+        lengths: IntArray = code_length(frequencies, PRECISION).reshape(channels, count).sum(axis=0)
+        return lengths
 
     def pop(self, message: Message, features: NumpyArray, x: Strips) -> None:
         """Pop the pixels of x into its canvas. Raises EmptyMessage."""
-        wave, channels, canvas = x.wavefront(self._cell), self._weights.channels, x.canvas
+        wave = x.wavefront(self._cell)
         ends = units_of(wave.bounds, self._unit)
         network, parameters = self._network(ends), self.parameters
         number, first, lane = 0, 0, 0
         for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
-            row, count = begin - first, end - begin
-            network.gather(canvas, wave, begin, end, row, features)
-            network.trunk(parameters, row, count)
-            for channel in range(channels):
-                params = network.channel(parameters, channel, row, count)
-                levels = network.observation.pop(message, lane, params, network.references[channel, row : row + count])
-                lane = (lane + count) % message.lanes
-                network.decoded(canvas, wave, begin, channel, row, levels)
+            network.gather(x.canvas, wave, begin, end, begin - first, features)
+            lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, begin - first)
             if end == int(ends[number + 1]):
                 self._learn(network, number, end - first)
                 number, first = number + 1, end

@@ -14,7 +14,7 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Array, Backend
+from bbcompress.exact.backend import Array, Backend, NumpyBackend
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.learning import Parameters
@@ -35,7 +35,7 @@ from bbcompress.models.base import (
     check_outputs,
     grid_of,
 )
-from bbcompress.models.learning_network import LearningCoder, learning_layers
+from bbcompress.models.learning_network import LearningCoder, learning_layers, pays_for
 from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Strips
 
@@ -43,8 +43,8 @@ ARCHITECTURE = "local"
 MAX_TILE = 256
 MAX_FEATURES = 1024
 MAX_MIXTURES = 64
-CHUNK = 1 << 13
-"""Pixels that go through the network at once; a choice of speed."""
+CHUNK = 1 << 9
+"""Pixels that go through the network at once: what they need fits in a processor's cache. A choice of speed."""
 GRADIENT_TILES = 32
 """Tiles whose gradient is taken at once; likewise."""
 
@@ -296,6 +296,10 @@ class ExactLocalVAE(Model):
 
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push x under p(x|z), z (tiles, Z) in units of 2^-24: in one push, in the order of the wavefront."""
+        coder = self._compiled(x, CHUNK)
+        if coder is not None:
+            coder.push(message, self.features(z), x)
+            return
         starts, frequencies = self._intervals(z, x)
         message.push(starts, frequencies, PRECISION)
 
@@ -305,6 +309,10 @@ class ExactLocalVAE(Model):
         Raises:
             EmptyMessage: the message does not hold so many symbols.
         """
+        coder = self._compiled(x, 1)
+        if coder is not None:
+            coder.pop(message, self.features(z), x)
+            return
         wave = x.wavefront(self.weights.cell)
         features = self.features(z)
         lane, canvas, network = 0, x.canvas, self.network
@@ -321,15 +329,27 @@ class ExactLocalVAE(Model):
                 canvas.set_levels(indices, channel, levels)
                 network.add_channel(earlier, channel, levels, reference)
 
+    def _compiled(self, x: Strips, unit: int) -> LearningCoder | None:
+        """The coder that learns, told not to: it takes the least time for all but a few pixels. Units of at least so
+        many pixels go through it. None for few, on other backends, and where the model's numbers are beyond it.
+        """
+        if not isinstance(self.backend, NumpyBackend) or self._frozen is None or not pays_for(x.pixel_count):
+            return None
+        return self.learning_coder(self._frozen, unit, 0)
+
+    @cached_property
+    def _frozen(self) -> Parameters | None:
+        try:
+            return self.parameters(1)
+        except ModelError:
+            return None
+
     # Learning
 
     @cached_property
     def learns(self) -> bool:
         """Whether the pixel network can learn while it codes images of any size."""
-        try:
-            return self.weights.image is None and bool(learning_layers(self.weights.pixel_network))
-        except ModelError:
-            return False
+        return self.weights.image is None and self._frozen is not None
 
     def parameters(self, rate: int) -> Parameters:
         """The shipped weights, from which the pixel network learns; rate in units of 1e-6.
@@ -348,6 +368,10 @@ class ExactLocalVAE(Model):
         totals = np.zeros(len(z), np.int64)
         wave = x.wavefront(self.weights.cell)
         tiles = wave.cells // self.weights.cells**2
+        coder = self._compiled(x, CHUNK)
+        if coder is not None:
+            np.add.at(totals, tiles, coder.pixel_lengths(self.features(z), x))
+            return totals
         for rows, _, frequencies in self._chunks(z, x):
             lengths = code_length(frequencies, PRECISION).reshape(self.weights.channels, -1).sum(axis=0)
             np.add.at(totals, tiles[rows], lengths)

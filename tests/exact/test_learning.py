@@ -126,13 +126,14 @@ def test_every_operation_is_the_one_of_the_format() -> None:
     rows, columns = one.shape
     state: dict[str, Any] = {"p1": 1.0, "p2": 1.0, "m": [0.0] * rows * columns, "v": [0.0] * rows * columns}
     state["w"] = (one.matrix / one.scales).reshape(-1).tolist()
+    master = parameters._views(parameters._master)[0]
     state["unit"] = np.tile(one.units, rows).tolist()
     for step in range(30):
         gradients(parameters, random, 1 << (10 + step))
         integers = [int(value) for value in parameters.gradient[0].reshape(-1)]
         parameters.step(97 + step)
         reference_step(state, integers, 97 + step)
-        assert parameters._master.tolist() == state["w"]
+        assert master.reshape(-1).tolist() == state["w"]
         grid = [math.floor(w * s + 0.5) for w, s in zip(state["w"], np.tile(one.scales, rows).tolist(), strict=True)]
         assert parameters.exact[0].reshape(-1).tolist() == grid
 
@@ -175,6 +176,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
 FLOATS, INTS = np.zeros(1), np.zeros(1, np.int64)
 MATRIX, SINGLES = np.zeros((1, 1)), np.zeros((1, 1), np.float32)
+CUBE, LEVELS = np.zeros((1, 1, 1)), np.zeros((1, 1), np.int64)
 KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     "adam_step": (
         learning_kernels.adam_step,
@@ -184,14 +186,27 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
         mixture_kernels.mixture_gradient,
         (INTS, INTS, np.zeros((1, 5)), table("sigmoid"), table("exp_negative"), np.zeros((1, 5))),
     ),
-    "head_layer": (network_kernels.head_layer, (MATRIX, MATRIX, MATRIX, MATRIX, 0, 0, 0, 1, 1.0, 1.0)),
-    "backward_layer": (network_kernels.backward_layer, (MATRIX, MATRIX, 0, 0, 1, 1.0)),
-    "output_layer": (network_kernels.output_layer, (MATRIX, 0, 0, FLOATS, 1.0)),
-    "relu_double": (network_kernels.relu_double, (MATRIX, SINGLES, MATRIX, 0, 0, 1, 1.0, 1.0)),
-    "relu_single": (
-        network_kernels.relu_single,
-        (SINGLES, SINGLES, MATRIX, 0, 0, 1, np.float32(1), np.float32(1)),
+    "adam_layers": (
+        learning_kernels.adam_layers,
+        (*[FLOATS] * 5, np.zeros(1, np.float32), INTS, INTS, FLOATS, *[MATRIX] * 3, 0.1, 0.1, 0.1, FLOATS),
     ),
+    "hidden_layer": (network_kernels.hidden_layer, (SINGLES, SINGLES, MATRIX, 0, 0, 1, 1.0, 1.0, CUBE)),
+    "hidden_layer of float64": (network_kernels.hidden_layer, (MATRIX, MATRIX, MATRIX, 0, 0, 1, 1.0, 1.0, CUBE)),
+    "output_layer": (network_kernels.output_layer, (MATRIX, MATRIX, MATRIX, 0, 0, 1, FLOATS, 1.0)),
+    "mixture_unit": (
+        network_kernels.mixture_unit,
+        (MATRIX, MATRIX, MATRIX, 0, 0, FLOATS, 1.0, *[LEVELS] * 2, *[INTS] * 5),
+    ),
+    "pop_step": (
+        network_kernels.pop_step,
+        (
+            *(np.zeros(1, np.uint64), np.zeros(1, np.uint32), 0, INTS, 0, MATRIX, MATRIX, MATRIX, 0, 0, FLOATS, 1.0),
+            *(LEVELS, LEVELS, 1, np.zeros(1, np.int16), INTS, 0, INTS, INTS),
+        ),
+    ),
+    "backward_layer": (network_kernels.backward_layer, (MATRIX, SINGLES, 1.0, FLOATS)),
+    "backward_heads": (network_kernels.backward_heads, (CUBE, CUBE, FLOATS, MATRIX, FLOATS)),
+    "relu_double": (network_kernels.relu_double, (MATRIX, FLOATS, 1.0, 1.0, SINGLES)),
     "relu_requantise": (relu_requantise, (SINGLES, np.zeros(1, np.float32), np.float32(1), np.float32(1))),
 }
 TARGETS = {
@@ -232,7 +247,7 @@ def test_no_multiplication_is_fused_with_an_addition(name: str) -> None:
     assert not any(fused_operations(kernel, arguments, False).values())
 
 
-@pytest.mark.parametrize("name", ["adam_step", "mixture_gradient"])
+@pytest.mark.parametrize("name", ["adam_step", "adam_layers", "mixture_gradient", "backward_heads"])
 def test_control_of_fused_operations(name: str) -> None:
     numba = importlib.import_module("numba")
     if numba.config.DISABLE_JIT:
@@ -254,4 +269,21 @@ def test_interpreted_as_compiled() -> None:
         columns = one.scales, one.units, one.clamps, limits
         largest = step(master, first, second, gradient, exact, single, 0, 5, *columns, 1 / 97, 0.003, 1.7)
         results.append([int(largest)] + [array.tobytes() for array in (master, first, second, exact, single)])
+    assert results[0] == results[1]
+
+
+def test_layers_in_blocks_interpreted_as_compiled() -> None:
+    """Of several layers with rows and matrices that fill no blocks."""
+    results = []
+    for step in (learning_kernels.adam_layers, learning_kernels.adam_layers._function):
+        random = np.random.default_rng(6)
+        parameters = Parameters([layer(outputs=3), layer(outputs=70, inputs=5, seed=1)], RATE)
+        arrays = [random.normal(0, scale, parameters._master.size) for scale in (1, 1e-3, 1e-3)]
+        arrays[2] **= 2
+        gradient = np.floor(random.normal(0, 1e6, parameters._master.size))
+        integers = np.empty_like(gradient), np.empty(gradient.size, np.float32)
+        places = parameters._begins, parameters._outputs, parameters._limits
+        largest = np.empty(2)
+        step(*arrays, gradient, *integers, *places, *parameters._columns, 1 / 97, 0.003, 1.7, largest)
+        results.append([array.tobytes() for array in (*arrays, *integers, largest)])
     assert results[0] == results[1]
