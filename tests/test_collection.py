@@ -174,7 +174,8 @@ def test_writing_is_whole_or_not_at_all() -> None:
             bbc.add("set.bbc", images)
     assert Path("set.bbc").read_bytes() == before and [path.name for path in Path().iterdir()] == ["set.bbc"]
     bbc.write("set.bbc", MIXED, overwrite=True)
-    assert len(bbc.open("set.bbc")) == 6
+    with bbc.open("set.bbc") as archive:
+        assert len(archive) == 6
 
 
 def lazily(name: str) -> Iterator[tuple[str, Image.Image]]:

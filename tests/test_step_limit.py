@@ -103,6 +103,8 @@ def test_from_python(make: Callable[[], tuple[bytes, dict[str, bbc.PixelImage]]]
     with pytest.raises(bbc.LimitError, match=re.escape(IN_PYTHON)):
         refused[0]
     assert torch.equal(dataset[0], pixels_tensor(next(iter(images.values()))))
+    refused.close()
+    dataset.close()
     bbc.register_pillow()
     with Image.open("file.bbc") as picture, pytest.raises(bbc.LimitError, match=re.escape(IN_PYTHON)):
         picture.load()

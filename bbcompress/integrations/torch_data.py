@@ -62,8 +62,19 @@ class ArchiveDataset(Dataset[Any]):
     def archive(self) -> Archive:
         """The file, as this process has opened it: of one from before a fork, both would move the place in it."""
         if self._opened is None or self._opened[0] != os.getpid():
+            self.close()
             self._opened = os.getpid(), Archive(self.path, *self._choice)
         return self._opened[1]
+
+    def close(self) -> None:
+        """Close the file in this process. It is opened again when an image is read."""
+        if self._opened is not None:
+            self._opened[1].close()
+            self._opened = None
+
+    def __del__(self) -> None:
+        if "_opened" in self.__dict__:  # else the file was never opened
+            self.close()
 
     def __len__(self) -> int:
         return self._count

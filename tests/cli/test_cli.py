@@ -549,7 +549,8 @@ def test_decompress_an_image() -> None:
     assert succeed("decompress", "digit.bbc") == "digit.bbc -> digit.png  28x28 L\n"
     assert set(listing()) == {"digit.bbc", "digit.png"}
     assert read_image("digit.png") == read_image(digit())
-    assert Image.open("digit.png").format == "PNG"
+    with Image.open("digit.png") as image:
+        assert image.format == "PNG"
     succeed("decompress", "digit.bbc", "-o", "other.PNG")
     assert Path("other.PNG").read_bytes() == Path("digit.png").read_bytes()
 

@@ -142,8 +142,10 @@ def test_frames_are_saved_as_an_archive() -> None:
     with Image.open("set.bbc") as opened:
         opened.save("again.bbc", save_all=True, k=0)
     assert Path("again.bbc").read_bytes() == Path("set.bbc").read_bytes()
-    Image.open("set.bbc").save("one.bbc")
-    assert list(bbc.open("one.bbc")) == ["one"]
+    with Image.open("set.bbc") as opened:
+        opened.save("one.bbc")
+    with bbc.open("one.bbc") as archive:
+        assert list(archive) == ["one"]
 
 
 def test_a_mode_that_pillow_lacks_is_refused() -> None:
@@ -156,7 +158,8 @@ def test_files_that_are_none_of_ours_are_unidentified() -> None:
     for data in (b"\xbb\xc1", b"\xbb\xc1\x01", b"\xbb\xc1\xff" + bytes(40), bbc.compress(pillow("RGBA"))[:-1]):
         with pytest.raises(UnidentifiedImageError):
             Image.open(io.BytesIO(data))
-    assert Image.open(DIGIT).format == "PNG"
+    with Image.open(DIGIT) as opened:
+        assert opened.format == "PNG"
 
 
 def test_damaged_pixels_are_an_error_when_they_are_loaded() -> None:
@@ -171,8 +174,7 @@ def test_damaged_pixels_are_an_error_when_they_are_loaded() -> None:
 def test_the_limit_of_pixels_is_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
     bbc.write("set.bbc", {"small": np.zeros((2, 2), np.uint8), "large": np.zeros((30, 30), np.uint8)})
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    opened = Image.open("set.bbc")
-    with pytest.raises(Image.DecompressionBombError):
+    with Image.open("set.bbc") as opened, pytest.raises(Image.DecompressionBombError):
         opened.seek(1)
     Path("large.bbc").write_bytes(bbc.compress(np.zeros((30, 30), np.uint8)))
     with pytest.raises(Image.DecompressionBombError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 from collections import defaultdict
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases_for_tests import one_test_of
 from PIL import Image
 from torch.utils.data import DataLoader, get_worker_info
 
@@ -87,6 +89,19 @@ def test_a_forked_process_has_a_file_of_its_own(path: Path, monkeypatch: pytest.
     assert dataset.archive is before
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert dataset.archive is not before
+    with pytest.raises(bbc.BBCError, match="closed"):
+        before.read(0)
+
+
+def test_a_data_set_closes_its_file(path: Path) -> None:
+    """When it is told, or goes; and opens it again where it is wanted."""
+    dataset = bbc.ArchiveDataset(path)
+    assert (dataset[1] == 1).all()
+    dataset.close()
+    dataset.close()
+    assert (dataset[2] == 2).all()
+    del dataset
+    gc.collect()
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -112,8 +127,8 @@ def batches_of(sampler: bbc.GroupBatchSampler) -> list[list[int]]:
     return batches
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2, 5, 9])
-@pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
+@one_test_of("workers", [0, 1, 2, 5, 9])
+@one_test_of("batch_size", [1, 3, 4, 100])
 def test_batches_hold_each_image_once_and_groups_together(path: Path, batch_size: int, workers: int) -> None:
     dataset = bbc.ArchiveDataset(path)
     sampler = bbc.GroupBatchSampler(dataset, batch_size, workers)
