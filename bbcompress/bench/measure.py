@@ -98,7 +98,7 @@ def measure(data: Data, schedule: Schedule, progress: Callable[[Row], None] | No
     machine = describe_machine()
     bench = _Bench(data, schedule)
     rows: list[Row] = []
-    with _kernels_compiled_at_once():
+    with kernels_compiled_at_once():
         bench.warm_up()
         for repeat, (number, (encoder, k)) in product(
             range(schedule.repeats), enumerate(product(schedule.encoders, schedule.k))
@@ -267,7 +267,7 @@ def _model_inputs(vae: Model, images: Sequence[PixelImage]) -> Iterator[Strips]:
 
 
 @contextmanager
-def _kernels_compiled_at_once() -> Iterator[None]:
+def kernels_compiled_at_once() -> Iterator[None]:
     """No kernel is interpreted for its first symbols, lest it be compiled while a row is timed."""
     before = kernel_cache.MAX_INTERPRETED
     kernel_cache.MAX_INTERPRETED = -1

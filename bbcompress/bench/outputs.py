@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bbcompress.bench.plot import FORMATS, figure_class, plot
 from bbcompress.bench.report import Report
@@ -33,8 +35,19 @@ def write(report: Report, json_file: Path | None, plots: Sequence[Path], force: 
     Raises:
         BBCError: an argument is not allowed, or the work cannot be done.
     """
-    contents = {path: plot(report, path.suffix.lower()[1:]) for path in plots}
+    write_files(report.as_json(), partial(plot, report), json_file, plots, force)
+
+
+def write_files(
+    values: dict[str, Any], draw: Callable[[str], bytes], json_file: Path | None, plots: Sequence[Path], force: bool
+) -> None:
+    """Write values as JSON, and what `draw` gives for png and svg to the plots, by their names.
+
+    Raises:
+        BBCError: a file cannot be written.
+    """
+    contents = {path: draw(path.suffix.lower()[1:]) for path in plots}
     if json_file is not None:
-        contents[json_file] = (json.dumps(report.as_json(), indent=1) + "\n").encode()
+        contents[json_file] = (json.dumps(values, indent=1) + "\n").encode()
     for path, data in contents.items():
         output.write_file(path, data, force)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from bbcompress.errors import BBCError
-from bbcompress.limits import ENCODERS, MAX_K
+from bbcompress.limits import ENCODERS, LEAST_EFFORT, MAX_K, MOST_EFFORT
 from bbcompress.pipeline.options import Options
 
 
@@ -32,23 +32,37 @@ class Schedule:
             self.options(encoder, k)
 
     def options(self, encoder: str, k: int) -> Options:
-        """How the archive of one row is compressed."""
-        return Options(self.model, k, encoder, self.learning_rate, verify=False)
+        """How the archive of one row is compressed: without learning, as K and encoders hardly matter with it."""
+        return Options(self.model, k, encoder, self.learning_rate, learn=False, verify=False)
 
 
 def parse_k(text: str) -> tuple[int, ...]:
     """The numbers of a list of numbers and ranges such as `0..10,20`, ascending, each once. Raises BBCError."""
+    return _numbers("-K", "K", text, 0, MAX_K, "0..10 or 0,1,5 or 0..10,20")
+
+
+def parse_efforts(text: str) -> tuple[int, ...]:
+    """The efforts of a list such as `1..5,9`, ascending, each once. Raises BBCError."""
+    return _numbers("--efforts", "an effort", text, LEAST_EFFORT, MOST_EFFORT, "1..9 or 1,3,5")
+
+
+def _numbers(option: str, what: str, text: str, least: int, most: int, examples: str) -> tuple[int, ...]:
+    """The numbers of a list of numbers and ranges, ascending, each once; the other arguments are for messages.
+
+    Raises:
+        BBCError: the text is no such list, or a number is not in `least` to `most`.
+    """
     found: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,9})\s*(?:\.\.\s*([0-9]{1,9})\s*)?", part)
         if match is None:
-            raise BBCError(f"-K {text}: give numbers and ranges, such as 0..10 or 0,1,5 or 0..10,20")
+            raise BBCError(f"{option} {text}: give numbers and ranges, such as {examples}")
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
-            raise BBCError(f"-K {text}: the range {part.strip()} ends before it begins")
-        if last > MAX_K:
-            raise BBCError(f"-K {text}: K must be 0 to {MAX_K}")
+            raise BBCError(f"{option} {text}: the range {part.strip()} ends before it begins")
+        if first < least or last > most:
+            raise BBCError(f"{option} {text}: {what} must be {least} to {most}")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import say
@@ -14,6 +16,7 @@ from bbcompress.cli.options import force_option, model_option, path_argument, qu
 from bbcompress.cli.progress import set_up_notices
 
 if TYPE_CHECKING:
+    from bbcompress.bench.efforts import Point
     from bbcompress.bench.report import Row
 
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("--data-dir", metavar="DIR", default="data", show_default=True, help="Where data sets lie.")
 @click.option("--images", metavar="N", type=click.IntRange(1),
               help="Take only the first N. [default: 1000 of a data set, else all]")  # fmt: skip
+@click.option("-e", "--efforts", metavar="LIST",
+              help="Efforts, such as 1..9 or 1,3,5, in place of K and encoders: size against processor time, beside "
+              "PNG, WebP and, where imagecodecs is installed, JPEG XL.")  # fmt: skip
 @click.option("-K", "--steps", "k", metavar="LIST", default="0..10", show_default=True,
               help="Numbers and ranges of refinement steps, such as 0,1,5 or 0..10,20.")  # fmt: skip
 @click.option("--encoders", metavar="LIST", default="baseline,rha", show_default=True, help="Of rha and baseline.")
@@ -41,6 +47,7 @@ def bench(
     data: str | None,
     data_dir: str,
     images: int | None,
+    efforts: str | None,
     k: str,
     encoders: str,
     model: str | None,
@@ -51,27 +58,51 @@ def bench(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Measure size against time for each encoder and K, on your own images or a data set.
+    """Measure size against time for each effort, or each encoder and K, on your own images or a data set.
 
     Each PATH is an image or a folder of images. All of them are written to one archive, which is read back and
     compared; times are of a process that has loaded models and kernels.
     """
+    from bbcompress.bench.efforts import format_efforts, measure_efforts, plot_efforts
     from bbcompress.bench.measure import load_data, measure
-    from bbcompress.bench.outputs import check_targets, write
+    from bbcompress.bench.outputs import check_targets, write, write_files
     from bbcompress.bench.report import format_report
-    from bbcompress.bench.schedule import Schedule, parse_encoders, parse_k
+    from bbcompress.bench.schedule import Schedule, parse_efforts, parse_encoders, parse_k
 
     schedule = Schedule(parse_encoders(encoders), parse_k(k), model, lr, repeat)
+    chosen = () if efforts is None else parse_efforts(efforts)
+    if chosen:
+        _refuse_beside_efforts()
     check_targets(json_file, plots, force)
     set_up_notices(quiet)
     outputs = [*([] if json_file is None else [json_file]), *plots]
     loaded = load_data(paths, data, data_dir, images, quiet, outputs)
     watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    report = measure(loaded, schedule, _echo_row if watched else None)
-    write(report, json_file, plots, force)
+    if chosen:
+        by_effort = measure_efforts(loaded, chosen, model, progress=_echo_point if watched else None)
+        write_files(by_effort.as_json(), partial(plot_efforts, by_effort), json_file, plots, force)
+        text = format_efforts(by_effort)
+    else:
+        report = measure(loaded, schedule, _echo_row if watched else None)
+        write(report, json_file, plots, force)
+        text = format_report(report)
     if not quiet:
-        for line in format_report(report).splitlines():
+        for line in text.splitlines():
             say(line)
+
+
+def _refuse_beside_efforts() -> None:
+    """Raises UsageError where an option is given that means nothing beside efforts."""
+    context = click.get_current_context()
+    for name, option in (("k", "-K"), ("encoders", "--encoders"), ("lr", "--lr"), ("repeat", "--repeat")):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option} cannot be given with --efforts")
+
+
+def _echo_point(point: Point) -> None:
+    from bbcompress.bench.efforts import format_point
+
+    say(format_point(point), err=True)
 
 
 def _echo_row(row: Row) -> None:
