@@ -157,7 +157,9 @@ class _Choice:
         Raises:
             ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
         """
-        parts = [part.smallest(passes, size_of) for part in self.parts]
+        parts = []
+        for part in self.parts:
+            parts.append(part.smallest(passes, size_of))
         best = [coded for coded, _ in parts]
         size = least = sum(size_of(coded.group) for coded in best)
         if not self.learned:
@@ -266,7 +268,10 @@ def choose(
         choices.append((indices, _choice([images[index] for index in indices], its_fit, models, plan)))
     for _, choice in choices:
         choice.plan(passes)
-    return [coded.within(indices) for indices, choice in choices for coded in choice.smallest(passes, size_of)]
+    found: list[Coded] = []
+    for indices, choice in choices:
+        found += [coded.within(indices) for coded in choice.smallest(passes, size_of)]
+    return found
 
 
 def _split(

@@ -35,24 +35,18 @@ class DirectCodec:
         self.prior = CoarseBins(model.weights.direct_bits)
         self._row_bits = sum(model.weights.direct_bits)
 
-    def push(self, message: Message, x: Strips) -> None:
-        """Choose z and push x, then z."""
-        self._push(message, self.choose(x), x)
-
-    def _push(self, message: Message, z: IntArray, x: Strips) -> None:
+    def push(self, message: Message, x: Strips, z: IntArray | None = None) -> None:
+        """Push x, then z. z: (rows, Z) of the grid; None for what `choose` finds."""
+        z = self.choose(x) if z is None else z
         self.likelihood(z).push(message, x)
         self.prior.push(message, z)
 
-    def push_middle(self, message: Message, x: Strips) -> None:
-        """Push strips x in one push, each z in the middle of the prior: without a search."""
-        self._push(message, self._middle(x), x)
-
     def middle_lengths(self, x: Strips) -> NumpyArray:
-        """Bits that each tile of strips x takes in `push_middle`, float64 (rows,)."""
-        bits: NumpyArray = self.likelihood(self._middle(x)).lengths(x) / float(1 << LOG2_BITS) + self._row_bits
+        """Bits that each tile of strips x takes with z in the `middle` of the prior, float64 (rows,)."""
+        bits: NumpyArray = self.likelihood(self.middle(x)).lengths(x) / float(1 << LOG2_BITS) + self._row_bits
         return bits
 
-    def _middle(self, x: Strips) -> IntArray:
+    def middle(self, x: Strips) -> IntArray:
         """The grid points in the middle of the prior, (rows, Z)."""
         return self.prior.nearest(np.zeros((x.row_count, self.model.weights.latents)))
 

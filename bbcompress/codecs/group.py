@@ -43,33 +43,29 @@ def encode_group(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tupl
     Args:
         context: whatever else the group's check shall cover.
     """
+    direct_codec, direct = DirectCodec(codec.model), 0
+    message = Message.empty(lanes, check_of(x, lanes, context))
     with exact_arithmetic():
-        return _encode(codec, x, lanes, context)
-
-
-def _encode(codec: BitsBack, x: Strips, lanes: int, context: bytes) -> tuple[Layout, Message]:
-    check = check_of(x, lanes, context)
-    posterior = codec.posterior(x) if len(x) > 1 else None
-    message, direct = Message.empty(lanes, check), 0
-    while True:
-        DirectCodec(codec.model).push(message, x[direct : direct + 1])
-        direct += 1
-        started = message.copy()
-        batches = [] if posterior is None else _push_batches(codec, started, x, posterior, direct)
-        if direct + sum(batches) == len(x):
-            return Layout(lanes, direct, tuple(batches)), started
+        posterior = codec.posterior(x) if len(x) > 1 else None
+        while True:
+            direct_codec.push(message, x[direct : direct + 1])
+            direct += 1
+            started = message.copy()
+            batches = [] if posterior is None else _push_batches(codec, started, x, posterior, direct)
+            if direct + sum(batches) == len(x):
+                return Layout(lanes, direct, tuple(batches)), started
 
 
 def encode_strips_together(
     codec: BitsBack, x: Strips, direct: int, lanes: int, context: bytes
 ) -> tuple[Layout, Message]:
     """Code strips, at least the first `direct` (1 or more) of them directly, in one push and without a search."""
-    check = check_of(x, lanes, context)
+    direct_codec, check = DirectCodec(codec.model), check_of(x, lanes, context)
     with exact_arithmetic():
         posterior = codec.posterior(x)
         while True:
             message = Message.empty(lanes, check)
-            DirectCodec(codec.model).push_middle(message, x[:direct])
+            direct_codec.push(message, x[:direct], direct_codec.middle(x[:direct]))
             batches = _push_batches(codec, message, x, posterior, direct)
             if direct + sum(batches) == len(x):
                 return Layout(lanes, direct, tuple(batches), together=True), message
@@ -103,8 +99,14 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
     if layout.direct + sum(layout.batches) != len(x):
         raise FormatError("damaged: it has not as many coded images as its header says")
     try:
+        end, direct_codec = len(x), DirectCodec(codec.model)
+        unit = max(layout.direct, 1) if layout.together else 1
         with exact_arithmetic():
-            _decode(codec, layout, message, x)
+            for size in reversed(layout.batches):
+                codec.pop(message, x[end - size : end])
+                end -= size
+            for start in reversed(range(0, layout.direct, unit)):
+                direct_codec.pop(message, x[start : start + unit])
     except EmptyMessage:
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images
@@ -124,17 +126,6 @@ def check_end(message: Message, x: Strips, context: bytes) -> None:
         if left.size and np.array_equal(message.heads, end.heads):
             raise LeftOverError(left.nbytes, is_zero=not left.any())
         raise FormatError("damaged: the checksum of its pixels does not match")
-
-
-def _decode(codec: BitsBack, layout: Layout, message: Message, x: Strips) -> None:
-    end = len(x)
-    for size in reversed(layout.batches):
-        codec.pop(message, x[end - size : end])
-        end -= size
-    direct_codec = DirectCodec(codec.model)
-    size = max(layout.direct, 1) if layout.together else 1
-    for unit in reversed(range(0, layout.direct, size)):
-        direct_codec.pop(message, x[unit : unit + size])
 
 
 def check_of(x: Strips, lanes: int, context: bytes) -> NumpyArray:

@@ -60,20 +60,9 @@ def encode_images(
     progress: called with the number of pixels newly done. direct: of images of several sizes, as `encode_mixed` takes
     it.
     """
-    group = _encode_pixels(vae, images, kind, settings, progress, direct)
-    return group.described(encode_metadata([image.metadata for image in images]))
-
-
-def _encode_pixels(
-    vae: Model,
-    images: Sequence[PixelImage],
-    kind: Kind,
-    settings: CodingSettings,
-    progress: Progress | None,
-    direct: int,
-) -> Group:
     weights = vae.weights
     k, rate = settings.k, settings.learning_rate
+    metadata = encode_metadata([image.metadata for image in images])
     header = GroupHeader(
         count=len(images),
         model=weights.id[:GROUP_ID_BYTES],
@@ -86,12 +75,12 @@ def _encode_pixels(
     if settings.learn and can_learn(vae):
         arrays = [kind.pixels(image) for image in images]
         header = replace(header, learning=learning_for(arrays, settings))
-        return encode_learned(vae, arrays, header, settings, progress)
+        return encode_learned(vae, arrays, header, settings, progress).described(metadata)
     if weights.shape is None:
         arrays = [kind.pixels(image) for image in images]
         if is_mixed(images):
-            return encode_mixed(vae, weights, arrays, header, settings, progress, direct)
-        return encode_blocks(vae, weights, arrays, header, settings, progress)
+            return encode_mixed(vae, weights, arrays, header, settings, progress, direct).described(metadata)
+        return encode_blocks(vae, weights, arrays, header, settings, progress).described(metadata)
     if len(images) == 1:  # coded directly, without an encoder
         header = replace(header, encoder="rha", k=0, learning_rate=None)
     pixels = np.stack([kind.pixels(image) for image in images])
@@ -102,7 +91,7 @@ def _encode_pixels(
     if progress is not None:
         progress(sum(image.width * image.height for image in images))
     header = replace(header, lanes=lanes, direct=layout.direct, batches=layout.batches)
-    return Group(header, message.to_bytes())
+    return Group(header, message.to_bytes()).described(metadata)
 
 
 def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None) -> Group:

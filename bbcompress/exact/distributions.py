@@ -65,11 +65,6 @@ class ExactLikelihood(Protocol):
         """d(-log p(x|z))/d(params) in nats and units of 2^-20, (B, outputs); x is (B, D) in float64."""
 
 
-def push_likelihood(message: Message, likelihood: ExactLikelihood, params: NumpyArray, x: NumpyArray) -> None:
-    """Push pixels x (B, D) under `params`."""
-    message.push(*likelihood.intervals(params, x), PRECISION)
-
-
 def negative_log_likelihood(likelihood: ExactLikelihood, params: NumpyArray, x: NumpyArray) -> IntArray:
     """Coded size of each image in units of 2^-30 bits, (B,)."""
     _, frequencies = likelihood.intervals(params, x)

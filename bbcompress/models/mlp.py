@@ -11,12 +11,7 @@ import numpy as np
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
-from bbcompress.exact.distributions import (
-    LIKELIHOODS,
-    ExactLikelihood,
-    negative_log_likelihood,
-    push_likelihood,
-)
+from bbcompress.exact.distributions import LIKELIHOODS, PRECISION, ExactLikelihood, negative_log_likelihood
 from bbcompress.exact.layers import GRADIENT_BITS, Network, prove_network
 from bbcompress.exact.tables import IntArray
 from bbcompress.limits import ENCODERS
@@ -188,7 +183,7 @@ class ExactMLPVAE(Model):
 
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push images x under p(x|z), z (B, Z) in units of 2^-24."""
-        push_likelihood(message, self.distribution, self._parameters(z), _rows(x))
+        message.push(*self.distribution.intervals(self._parameters(z), _rows(x)), PRECISION)
 
     def pop_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Pop images under p(x|z), z (B, Z) in units of 2^-24, into the canvas of x.

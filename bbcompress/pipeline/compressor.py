@@ -65,7 +65,7 @@ class Compressor:
         def size(group: Group) -> int:
             return len(build_lone(group, self._limits))
 
-        (coded,) = self._choose([image], fit, progress, decode, size)
+        (coded,) = self._code(([image], fit), progress, decode, size)
         data = build_lone(coded.group, self._limits)
         summary = Summary(size=len(data))
         summary.count(coded, image.samples)
@@ -82,54 +82,19 @@ class Compressor:
         images: Iterable[Item | tuple[str | None, PixelImage]],
         file: BinaryIO,
         progress: Progress | None = None,
+        after: ArchiveFile | None = None,
     ) -> Summary:
         """Write images with their names, and times if they have any, as one archive; groups are written as they fill.
+
+        Args:
+            after: what the file holds so far, whose last segment they become.
 
         Raises:
             ImageError: an image cannot be kept exactly. BBCError: a name is not allowed or occurs twice, or some images
                 have none.
         """
         start = file.tell()
-        summary = self._write(ArchiveWriter(file, self._limits), images, progress)
-        summary.size = file.tell() - start
-        return summary
-
-    def add(
-        self,
-        images: Iterable[Item | tuple[str | None, PixelImage]],
-        archive: ArchiveFile,
-        file: BinaryIO,
-        progress: Progress | None = None,
-    ) -> Summary:
-        """Write images behind those of `archive`, which was read from `file`, in the place of an unfinished addition or
-        of zeros.
-
-        They are all there, and on the disk, when this returns; whatever ends it otherwise, the archive is what it was.
-
-        Raises:
-            As :meth:`archive`. BBCError: the archive has an image of the name, or other bytes behind it.
-        """
-        refuse_unknown(archive.tail)
-        end = archive.content_end
-        sync = partial(_sync, file)
-        try:
-            file.truncate(end)
-            file.seek(end)
-            summary = self._write(ArchiveWriter(file, self._limits, archive, sync), images, progress)
-            sync()
-            summary.size = file.tell() - end
-        except BaseException:
-            with held_back():
-                _cut(file, end)
-            raise
-        return summary
-
-    def _write(
-        self,
-        writer: ArchiveWriter,
-        images: Iterable[Item | tuple[str | None, PixelImage]],
-        progress: Progress | None,
-    ) -> Summary:
+        writer = ArchiveWriter(file, self._limits, after, partial(_sync, file) if after is not None else lambda: None)
         summary = Summary()
         sent: deque[_Sent] = deque()
         unfit = k = 0
@@ -154,6 +119,35 @@ class Compressor:
         writer.close()
         self._note_of_model(summary, unfit)
         _note_of_k(summary, k)
+        summary.size = file.tell() - start
+        return summary
+
+    def add(
+        self,
+        images: Iterable[Item | tuple[str | None, PixelImage]],
+        archive: ArchiveFile,
+        file: BinaryIO,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write images behind those of `archive`, which was read from `file`, in the place of an unfinished addition or
+        of zeros.
+
+        They are all there, and on the disk, when this returns; whatever ends it otherwise, the archive is what it was.
+
+        Raises:
+            As :meth:`archive`. BBCError: the archive has an image of the name, or other bytes behind it.
+        """
+        refuse_unknown(archive.tail)
+        end = archive.content_end
+        try:
+            file.truncate(end)
+            file.seek(end)
+            summary = self.archive(images, file, progress, archive)
+            _sync(file)
+        except BaseException:
+            with held_back():
+                _cut(file, end)
+            raise
         return summary
 
     def _note_of_model(self, summary: Summary, unfit: int) -> None:
@@ -207,19 +201,16 @@ class Compressor:
             raise ImageError(message, python="binary=True allows no others", command="--binary allows no others")
         return fit_of(image, self._models, self.options.coding)
 
-    def _code(self, waited: tuple[Sequence[PixelImage], Fit], progress: Progress | None) -> list[Coded]:
-        """Images that wait together, as the groups that are smallest. Raises BBCError if they do not come back."""
-        return self._choose(*waited, progress)
-
-    def _choose(
+    def _code(
         self,
-        images: Sequence[PixelImage],
-        fit: Fit,
+        waited: tuple[Sequence[PixelImage], Fit],
         progress: Progress | None,
         decode: Callable[[Group, Progress], list[PixelImage]] | None = None,
         size_of: Callable[[Group], int] = group_size,
     ) -> list[Coded]:
-        """The smallest groups of the images, verified: `decode`, if not that of groups, has given them again."""
+        """The smallest groups of images that wait together, verified: `decode`, if not that of groups, has given them
+        again. Raises BBCError if they do not come back."""
+        images, fit = waited
         passes = Passes(images, progress)
         cost = cost_of_reading(fit, self._models, self.options.coding)
         if self.options.verify:

@@ -106,7 +106,14 @@ class Packing:
         if self._lone:  # but with all pictures of a file it may be several images
             first, second = next(images), next(images, None)
             if second is None:
-                return self._write_lone(first, progress)
+                try:
+                    data, summary = self._compressor.lone(first.image, progress)
+                except ImageError as error:
+                    raise error.of(self._inputs[0]) from None
+                except MemoryError:
+                    raise BBCError(f"{self._inputs[0]}: there is not enough memory for it") from None
+                self._put(data)
+                return summary
             images = chain([first, second], images)
         if self._target is None:
             buffer = io.BytesIO()
@@ -116,19 +123,13 @@ class Packing:
         with new_file(self._target, self._force, lambda: reading.permissions) as file:
             return self._compressor.archive(images, file, progress)
 
-    def _write_lone(self, item: Item, progress: Progress | None) -> Summary:
-        try:
-            data, summary = self._compressor.lone(item.image, progress)
-        except ImageError as error:
-            raise error.of(self._inputs[0]) from None
-        except MemoryError:
-            raise BBCError(f"{self._inputs[0]}: there is not enough memory for it") from None
+    def _put(self, data: bytes) -> None:
+        """Write the file of one image."""
         if self._target is None:
             self.data = data
         else:
             self._lone_data = data
             write_file(self._target, data, self._force, self._reading.permissions, self._reading.times)
-        return summary
 
     def notes(self, summary: Summary) -> list[str]:
         """What the user should know, a line each."""

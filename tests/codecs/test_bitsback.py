@@ -22,7 +22,7 @@ from roundtrip import check_round_trip, random_message
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import LIKELIHOODS, push_likelihood
+from bbcompress.exact.distributions import LIKELIHOODS, PRECISION
 from bbcompress.limits import ENCODERS
 from bbcompress.models import mlp as mlp_module
 from bbcompress.models.base import ModelWeights
@@ -43,7 +43,8 @@ def test_the_order_of_algorithm_1() -> None:
     codec.push(message, x)
     z = codec.posterior(x).pop(plain)
     assert isinstance(codec.model, ExactMLPVAE)
-    push_likelihood(plain, codec.model.distribution, codec.model.decode(codec.model.prior.values(z)), rows_of(x))
+    params = codec.model.decode(codec.model.prior.values(z))
+    plain.push(*codec.model.distribution.intervals(params, rows_of(x)), PRECISION)
     plain.push_uniform(z.ravel(), codec.model.weights.prior_bits)
     assert message == plain
 

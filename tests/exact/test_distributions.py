@@ -26,7 +26,6 @@ from bbcompress.exact.distributions import (
     ExactLikelihood,
     NormalPosterior,
     negative_log_likelihood,
-    push_likelihood,
 )
 from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_BITS
 from bbcompress.exact.tables import (
@@ -119,7 +118,7 @@ def test_likelihood_round_trip(likelihood: ExactLikelihood, data: st.DataObject)
     message = random_message(data.draw(st.integers(1, 5)), words=40, seed=data.draw(st.integers(0, 99)))
     check_round_trip(
         message,
-        lambda message, x: push_likelihood(message, likelihood, params, x),
+        lambda message, x: message.push(*likelihood.intervals(params, x), PRECISION),
         lambda message: likelihood.pop(message, params),
         x,
     )
