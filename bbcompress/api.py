@@ -47,22 +47,35 @@ def limits_of(max_pixels: object, max_steps: object) -> Limits:
 
 
 @arguments.checked
-def compress(image: AnyImage, k: int | None = None, **options: Unpack[OptionKeywords]) -> bytes:
+def compress(
+    image: AnyImage | str | Path, k: int | None = None, pixels: bool = False, **options: Unpack[OptionKeywords]
+) -> bytes:
     """The bytes of the file of one image.
 
     image: an image of Pillow; or an array (height, width) or (height, width, samples) of bool, uint8 or uint16, as
-        `from_array` takes it; or a `PixelImage`. Its metadata is kept, too.
+        `from_array` takes it; or a `PixelImage`. Its metadata is kept, too. Or the path of an image file, which is kept
+        as it is, byte for byte, where it is smaller than its pixels are when they are coded.
     k: steps that refine the posterior (K of the paper's Algorithm 2, Eqs. 20 and 21), 0 to 1000; they cost time on
         both sides, and make files of photographs half a percent smaller. A small image by itself has none. None leaves
         them to the effort; the default effort takes none.
+    pixels: code the pixels of a file also where it is smaller as it is.
     options: further ones, as in `Options`, such as `effort`, 1 to 9: how much time is spent to make the file small.
 
     Raises:
         ImageError: it is no image, or nothing can keep it exactly. ModelError: a chosen model is missing.
         BBCError: an option is out of range. CallError, which is also a TypeError: there is no such option.
     """
-    data, summary = Compressor(Options.of(k, options)).lone(as_image(image))
-    _warn(summary.notes)
+    compressor, only_pixels = Compressor(Options.of(k, options, ("pixels",))), arguments.flag("pixels", pixels)
+    if not isinstance(image, str | PathLike):
+        data, summary = compressor.lone(as_image(image))
+        _warn(summary.notes)
+        return data
+    path = arguments.path("image", image)
+    loader = ImageLoader(max_pixels=compressor.options.max_pixels, pixels=only_pixels)
+    ((picture, file),) = loader.read(path, str(path))
+    data, summary = compressor.lone(picture, None, file, path.suffix)
+    kept = [str(path)] * len(summary.kept)
+    _warn([*(line.removeprefix("note: ") for line in loader.notes(summary.size, kept)), *summary.notes])
     return data
 
 
@@ -99,6 +112,7 @@ def pack(
     skip_unreadable: bool | None = None,
     frames: bool = False,
     strip: bool = False,
+    pixels: bool = False,
     k: int | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Summary:
@@ -108,7 +122,8 @@ def pack(
     paths: images, and folders of images. output: the file to write. overwrite: replace a file that is there.
     skip_unreadable: leave out files that cannot be read, or raise ImageError where there is one; None leaves out those
         met in folders. The notes of the summary name each. frames: take each picture of an animation, and each page,
-        as an image. strip: leave out metadata. k: as of `compress`. options: further ones, as in `Options`.
+        as an image. strip: leave out metadata. pixels: code the pixels also of files that are smaller as they are, and
+        would be kept so. k: as of `compress`. options: further ones, as in `Options`.
 
     Raises:
         ImageError: an image cannot be read or kept exactly, or there is none. OutputExistsError: the output is there,
@@ -119,9 +134,10 @@ def pack(
     target, force = arguments.path("output", output), arguments.flag("overwrite", overwrite)
     skip = None if skip_unreadable is None else arguments.flag("skip_unreadable", skip_unreadable)
     flags = arguments.flag("strip", strip), arguments.flag("frames", frames)
+    only_pixels = arguments.flag("pixels", pixels)
     check_output(inputs, target, force)
-    compressor = Compressor(Options.of(k, options, ("overwrite", "skip_unreadable", "frames", "strip")))
-    loader = ImageLoader(*flags, compressor.options.max_pixels)
+    compressor = Compressor(Options.of(k, options, ("overwrite", "skip_unreadable", "frames", "strip", "pixels")))
+    loader = ImageLoader(*flags, compressor.options.max_pixels, pixels=only_pixels)
     packing = Packing(inputs, target, compressor, loader, skip, force)
     summary = packing.write()
     notes = [line.removeprefix("note: ") for line in packing.notes(summary)]

@@ -121,8 +121,8 @@ def wrong_images() -> Wrong:
         (any_(compress, GREY[:0]), "is empty"),
         (any_(compress, np.zeros((4, 0, 3), np.uint8)), "is empty"),
         (any_(compress, None), "is no image"),
-        (any_(compress, "a.png"), "read_image"),
-        (any_(compress, pathlib.Path("a.png")), "read_image"),
+        (any_(compress, "a.png"), "a.png: cannot be read: No such file"),
+        (any_(compress, pathlib.Path("a.png")), "a.png: cannot be read: No such file"),
         (any_(compress, b"data"), "read_image"),
         (any_(compress, Strange()), "a Strange is no array: no array"),
         *((any_(compress, Image.new(mode, size)), "is empty") for mode, size in empty),
@@ -213,9 +213,9 @@ def test_names_and_numbers_of_arguments() -> None:
 def test_options_that_are_named_instead_are_all() -> None:
     """Those that are arguments of the function, too: whoever looks for K finds k."""
     for call, others in (
-        (any_(bbc.compress, GREY, steps=1), ""),
+        (any_(bbc.compress, GREY, steps=1), "pixels, "),
         (any_(bbc.write, "new.bbc", {"a.png": GREY}, force=True), "overwrite, "),
-        (any_(bbc.pack, ["a.png"], "new.bbc", force=True), "overwrite, skip_unreadable, frames, strip, "),
+        (any_(bbc.pack, ["a.png"], "new.bbc", force=True), "overwrite, skip_unreadable, frames, strip, pixels, "),
     ):
         with pytest.raises(bbc.CallError, match=f"there are k, {others}model, encoder, "):
             call()
@@ -256,7 +256,7 @@ def wrong_options() -> Wrong:
     given: list[tuple[dict[str, Any], str]] = [
         *(({"k": k}, "K must be a whole number from 0 to 1000") for k in
           ("4", 1.5, -1, 1001, True, [4])),
-        ({"modle": "x"}, "no option 'modle'; there are k, model, encoder"),
+        ({"modle": "x"}, "no option 'modle'; there are k, pixels, model, encoder"),
         *(({"effort": effort}, "effort must be a whole number from 1 to 9") for effort in
           (0, 10, -1, True, 2.5, "5", None)),
         ({"steps": 3}, "no option 'steps'"),

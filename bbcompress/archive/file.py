@@ -123,6 +123,11 @@ class BBCFile(ABC):
         return self.accounting_of(metadata, payloads)
 
     @property
+    def suffix(self) -> str | None:
+        """Of the file from which a lone image comes, with its point; None where this file does not say it."""
+        return None
+
+    @property
     def without_index(self) -> Sequence[range]:
         """Positions of the images of a salvaged file whose index is lost, and so their names and times."""
         return ()

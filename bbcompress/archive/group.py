@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bbcompress.archive.extras import NO_EXTRAS, Extras
 from bbcompress.archive.header import GroupHeader
 from bbcompress.wire import CRC_BYTES, ByteReader, varint
 
@@ -18,6 +19,7 @@ class Group:
         payload: the coded images.
         metadata: the block of the images' metadata, empty where they have none.
         lone: whether it is that of a lone image, whose fallback has an item without its length.
+        extras: what the file of a lone image says beside its image.
 
     Raises:
         ValueError: the header does not say whether there is metadata.
@@ -27,6 +29,7 @@ class Group:
     payload: bytes
     metadata: bytes = b""
     lone: bool = False
+    extras: Extras = NO_EXTRAS
 
     def __post_init__(self) -> None:
         if self.header.has_metadata != bool(self.metadata):

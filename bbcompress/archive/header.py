@@ -189,13 +189,17 @@ class GroupHeader:
         if any(batch < 1 for batch in self.batches) or self.direct + sum(self.batches) != self.count:
             raise FormatError("direct images and batches do not add up to the number of images")
 
-    def encode_lone(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
-        """The header of a lone image, after the two bytes of the prefix that all files share."""
+    def encode_lone(self, limits: Limits = DEFAULT_LIMITS, flags_alone: bool = False) -> bytes:
+        """The header of a lone image, after the two bytes of the prefix that all files share.
+
+        flags_alone: without the prefix's third byte, which says something else then.
+        """
         self.validate(limits)
         if self.count != 1 or (not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)):
             raise FormatError("a lone image is one image, coded directly in one lane")
         flags = self._flags()
-        start = [_LONE_WITH_METADATA, flags] if self.has_metadata else [flags << 1]
+        first = [_LONE_WITH_METADATA] if self.has_metadata else []
+        start = [flags] if flags_alone else [*first, flags if first else flags << 1]
         return bytes(start) + self._encode_shared(LONE_ID_BYTES)
 
     def encode_group(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -207,7 +211,7 @@ class GroupHeader:
         return bytes([self._flags()]) + self._encode_shared(GROUP_ID_BYTES) + b"".join(map(varint, numbers))
 
     @staticmethod
-    def decode_lone(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> GroupHeader:
+    def decode_lone(reader: ByteReader, limits: Limits = DEFAULT_LIMITS, flags_alone: bool = False) -> GroupHeader:
         """Read what `encode_lone` wrote.
 
         Raises:
@@ -215,7 +219,9 @@ class GroupHeader:
         """
         first = reader.byte()
         flags = first >> 1
-        if first == _LONE_WITH_METADATA:
+        if flags_alone:
+            flags = first
+        elif first == _LONE_WITH_METADATA:
             flags = reader.byte()
             if not flags & _METADATA:
                 raise FormatError(f"{reader.what} says that it has metadata, but has none")

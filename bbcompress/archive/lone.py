@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from bbcompress.archive.extras import LONE_WITH_EXTRAS, NO_EXTRAS, Extras
 from bbcompress.archive.file import Accounting, BBCFile, check_magic, is_archive
 from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
@@ -48,7 +49,8 @@ def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
         FormatError: the header is bad.
     """
     group = group.alone()
-    start = MAGIC + group.header.encode_lone(limits) + group.metadata
+    prefix = group.extras.encode() if group.extras else MAGIC
+    start = prefix + group.header.encode_lone(limits, flags_alone=bool(group.extras)) + group.metadata
     return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
 
 
@@ -64,12 +66,25 @@ def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
     if is_archive(data):
         raise FormatError("the file is an archive, not a lone image")
     reader = ByteReader(data, "the file", len(MAGIC))
-    header = GroupHeader.decode_lone(reader, limits)
+    header, extras = _start(reader, limits)
     if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
     metadata = take_metadata(reader) if header.has_metadata else b""
     payload = reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
-    return Group(header, payload, metadata, lone=True)
+    return Group(header, payload, metadata, lone=True, extras=extras)
+
+
+def _start(reader: ByteReader, limits: Limits) -> tuple[GroupHeader, Extras]:
+    """What the file says before its metadata and payload; the reader stands behind the magic.
+
+    Raises:
+        FormatError: it breaks a rule of the format.
+    """
+    if reader.data[reader.position : reader.position + 1] != bytes([LONE_WITH_EXTRAS]):
+        return GroupHeader.decode_lone(reader, limits), NO_EXTRAS
+    reader.byte()
+    extras = Extras.decode(reader)
+    return GroupHeader.decode_lone(reader, limits, flags_alone=True), extras
 
 
 class LoneFile(BBCFile):
@@ -99,6 +114,11 @@ class LoneFile(BBCFile):
             self.tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
             self._group = parse_lone(data[:end], limits)
         self.groups = (GroupEntry(len(MAGIC), len(data) - len(MAGIC), 1, None, range(1)),)
+
+    @property
+    def suffix(self) -> str | None:
+        """As of `BBCFile`."""
+        return self._group.extras.suffix
 
     @property
     def names(self) -> Sequence[str | None]:
@@ -190,7 +210,7 @@ def _end_of_fallback(data: bytes, limits: Limits) -> int | None:
     Of n bytes, one beginning in 2^32 has a checksum that fits by chance.
     """
     check_magic(data)
-    if is_archive(data) or not GroupHeader.decode_lone(ByteReader(data, "the file", len(MAGIC)), limits).fallback:
+    if is_archive(data) or not _start(ByteReader(data, "the file", len(MAGIC)), limits)[0].fallback:
         return None
     ends = list(_checked_lengths(data))
     return ends[0] if len(ends) == 1 else None

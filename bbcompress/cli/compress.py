@@ -70,8 +70,11 @@ def compress(
     images of one folder are named by their paths in it; those of several inputs begin with the folder's own name, and
     with those above it where two folders have the same.
 
+    A file that is smaller than its coded pixels, as most JPEGs are, is kept as it is, byte for byte; --pixels codes the
+    pixels all the same.
+
     --rm leaves what cannot be deleted safely, and says why: symbolic links, files that changed meanwhile, and files of
-    which more than pixels and metadata would be lost, such as JPEGs. Folders are never deleted.
+    which more than pixels and metadata would be lost, such as JPEGs with --pixels. Folders are never deleted.
     """
     from bbcompress.pipeline.packing import check_output
     from bbcompress.pipeline.targets import Outputs, made_folder, packed_target, plan, refuse_foreign_suffix
@@ -224,7 +227,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
         if not quiet and (note := tightened.note()):
             tell(f"note: {note}")
     if not quiet:
-        echo_notes([*reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)])
+        echo_notes([*reading.notes(summary), *(f"note: {note}" for note in summary.notes)])
         echo_notes([f"tried: {line}" for line in summary.tried if coding["verbose"]])
         say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{_count_skipped(reading.skipped)}")
     if _tell_of_skipped(reading.skipped):

@@ -37,6 +37,7 @@ from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, Outp
 from bbcompress.images.formats.registry import kind_of, written_kinds
 
 if TYPE_CHECKING:
+    from bbcompress.codecs.fallback.kept import KeptFile
     from bbcompress.images.image import PixelImage
     from bbcompress.pipeline.reader import GroupResult, Reader
     from bbcompress.pipeline.targets import Outputs
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 @stdout_option
 @remove_option
 @click.option("--format", "form", type=click.Choice(tuple(written_kinds())),
-              help="Of the images written. [default: by OUT, else png, or tiff for what png cannot hold]")  # fmt: skip
+              help="Of the images written. [default: by OUT or the image's name, else png, or tiff for what png cannot "
+              "hold; a kept file as it is]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
 @only_option
 @click.option("--keep-going", is_flag=True, help="Bring out what is not damaged, name what is lost, and exit with 1.")
@@ -72,7 +74,8 @@ def decompress(
 ) -> None:
     """Bring back the images of files; a format that would lose anything of one is refused.
 
-    a.bbc becomes a.png, or the folder a where it is an archive. --rm deletes only a file all of whose images are
+    a.bbc becomes a.png, a.webp or the like as the image was, the very file where that was kept, or the folder a where
+    it is an archive. --rm deletes only a file all of whose images are
     written, and read back as they were.
     """
     from bbcompress.pipeline.sources import STANDARD_STREAM
@@ -167,8 +170,7 @@ class _Decompression:
                 self.several.end_if_alone()
 
     def _lone(self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None) -> None:
-        from bbcompress.pipeline.extraction import as_file, attributes_of, suffix_of
-        from bbcompress.pipeline.loader import Stripped
+        from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
         from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
         from bbcompress.system.output import refuse_existing, write_file, write_standard_output
 
@@ -180,10 +182,10 @@ class _Decompression:
         if output is not None:
             target = None if output == STANDARD_STREAM else Path(output)
             if target is not None:
-                form = _format_of(target, form)
+                form = _format_of(target, form, reader.kept_file(0))
         else:
             assert place is not None
-            target = _with_suffix(place, suffix_of(reader, 0, form))
+            target = _with_suffix(place, suffix_of(reader, 0, form, reader.file.suffix, self._strip))
         if target is not None:
             if SameFile(target)(Path(file)):
                 raise OutputExistsError(f"{target} is the file, and the output")
@@ -191,22 +193,29 @@ class _Decompression:
             if outputs is not None:
                 outputs.check(target)
         with progress("decompress", self._quiet, reader.expected_pixels) as advance:
-            _, image = next(reader.images(advance))
-            with about(file, ImageError):
-                data, suffix, left_out = as_file(image, form, self._strip, self._remove)
-            stripped = Stripped()
-            stripped.add(left_out)
+            write = partial(as_file_or_why_not, form=form, strip=self._strip, check=self._remove)
+            (done,) = reader.each_content(
+                write, lambda _: reader.file.suffix if output is None else None, None, 1, advance
+            )
+            if done.error is not None:
+                raise done.error
+            (written,) = done.results
+            if isinstance(written, ImageError):
+                raise written.of(file)
+            notes = LeftOutNotes()
+            notes.add(written)
         if target is None:
-            write_standard_output(data)
+            write_standard_output(written.data)
         else:
             if output is None and place is not None:
-                target = _with_suffix(place, suffix)
-            write_file(target, data, self._force, *attributes_of(file))
+                target = _with_suffix(place, written.suffix)
+            write_file(target, written.data, self._force, *attributes_of(file))
             if outputs is not None:
                 outputs.written(target)
         if not self._quiet:
-            echo_notes(stripped.notes())
-            say(f"{file} -> {target or 'stdout'}  {image.width}x{image.height} {image.mode}", err=target is None)
+            echo_notes(notes.notes())
+            width, height = written.size
+            say(f"{file} -> {target or 'stdout'}  {width}x{height} {written.mode}", err=target is None)
 
     def _archive(
         self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None
@@ -308,9 +317,14 @@ def _nothing(_: PixelImage) -> None:
     """An image was decoded; that is all."""
 
 
-def _format_of(target: Path, form: str | None) -> str | None:
-    """The format of an image that is written there. Raises BBCError where the name says one that is not written."""
+def _format_of(target: Path, form: str | None, kept: KeptFile | None) -> str | None:
+    """The format of an image that is written there. Raises BBCError where the name says one that is not written.
+
+    kept: the file that is kept in place of the image, whose name the target may have.
+    """
     named = kind_of(target.suffix)
+    if form is None and kept is not None and target.suffix.lower() in kept.form.suffixes:
+        return None
     if named is None and target.suffix:
         raise BBCError(f"{target}: images are written as {', '.join(written_kinds())}")
     if form is not None and named not in (None, form):

@@ -32,7 +32,7 @@ def list_images(
     """List the images of files: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
 
     What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
-    PNG and WebP stores the image.
+    PNG and WebP stores the image, or "kept" and the format of a file that is kept as it is.
     """
     several = Several(files)
     found = []
@@ -86,7 +86,7 @@ def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: i
     """Say what is in files and what each part cost in bytes; no image is decoded.
 
     The ratio is that of the pixels without compression to the file. Of images that the fallback stores it says how many
-    are raw, PNG and WebP: "stored" in the JSON.
+    are raw, PNG and WebP: "stored" in the JSON; and which files are kept as they are: "kept".
     """
     from bbcompress.pipeline.names import list_names
 
@@ -120,9 +120,14 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
     for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in description["groups"]:
+        if kept := group.get("kept"):
+            say(f"  {_kept(kept)}, {group['kept_bytes']} bytes")
+            if "stored" not in group:
+                continue
         stored = group.get("stored", {})
         which = f" {next(iter(stored))}" if len(stored) == 1 else ""
-        line = f"  {count_of(group['images'])} by {group['model']}{which}: {group['bytes']} bytes"
+        images = sum(stored.values()) or group["images"]
+        line = f"  {count_of(images)} by {group['model']}{which}: {group['bytes']} bytes"
         if len(stored) > 1:
             line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
         if "learning" in group:
@@ -137,6 +142,14 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
             if group["batches"]:
                 line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
         say(line)
+
+
+def _kept(formats: dict[str, int]) -> str:
+    """Which files are kept as they are."""
+    count = sum(formats.values())
+    if count == 1:
+        return f"kept as it is: {next(iter(formats))}"
+    return f"{count} files kept as they are: {', '.join(f'{number} {name}' for name, number in formats.items())}"
 
 
 @main.command()

@@ -130,7 +130,11 @@ _CODING_OPTIONS = (
                  "all before it are decoded."),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
     click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
-    click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...)."),
+    click.option("--strip", is_flag=True,
+                 help="Leave out metadata (EXIF, ICC profile, text, ...); no file is kept as it is then."),
+    click.option("--pixels", is_flag=True,
+                 help="Code the pixels also where the file itself, such as a JPEG, is smaller and would be kept as it "
+                 "is."),
     click.option("--no-verify", is_flag=True, help="Do not decode what was coded before it counts."),
     device_option,
     jobs_option,
@@ -149,7 +153,7 @@ def coding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compressor_of(
-    frames: bool, strip: bool, no_verify: bool, jobs: int | None, verbose: bool, **options: Any
+    frames: bool, strip: bool, pixels: bool, no_verify: bool, jobs: int | None, verbose: bool, **options: Any
 ) -> Compressor:
     """What compresses, by these options."""
     from bbcompress.pipeline.compressor import Compressor
@@ -158,11 +162,11 @@ def compressor_of(
     return Compressor(Options(verify=not no_verify, jobs=jobs_for(jobs, options["device"]), **options))
 
 
-def loader_of(frames: bool, strip: bool, verbose: bool, max_pixels: int, **_: Any) -> ImageLoader:
+def loader_of(frames: bool, strip: bool, pixels: bool, verbose: bool, max_pixels: int, **_: Any) -> ImageLoader:
     """What reads images and counts them, by these options."""
     from bbcompress.pipeline.loader import ImageLoader
 
-    return ImageLoader(strip, frames, max_pixels, verbose)
+    return ImageLoader(strip, frames, max_pixels, verbose, pixels)
 
 
 def one_output(output: str | None, output_dir: str | None, to_stdout: bool) -> str | None:

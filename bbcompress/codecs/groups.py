@@ -21,6 +21,7 @@ from bbcompress.codecs.blocks import (
     message_of,
 )
 from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
+from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.learned import can_learn, decode_learned, encode_learned, learning_for
 from bbcompress.codecs.mixed import decode_mixed, encode_mixed
@@ -40,6 +41,10 @@ NumpyArray = np.ndarray[Any, Any]
 
 MAX_STORED_PIXELS = 1 << 24
 """Most pixels of all stored images of a group but the last: items of a few bytes can be images of many pixels."""
+
+
+Content = PixelImage | KeptFile
+"""What a group holds of an image: its pixels, or a file that is kept as it is."""
 
 
 def is_mixed(images: Sequence[PixelImage]) -> bool:
@@ -121,7 +126,7 @@ def decode_images(
     progress: Progress | None = None,
     compute_batch: int = 128,
 ) -> list[PixelImage]:
-    """The images of a group.
+    """The images of a group; of a file that is kept as it is that of the file, with its metadata.
 
     progress: called with the number of pixels newly done. The limit of pixels is that of each image; sizes in headers
     are checked where these are read.
@@ -129,6 +134,21 @@ def decode_images(
     Raises:
         FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
         is above the limit.
+    """
+    content = decode_content(group, models, limits, progress, compute_batch)
+    return [one if isinstance(one, PixelImage) else one.image(limits.pixels) for one in content]
+
+
+def decode_content(
+    group: Group,
+    models: Models,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Progress | None = None,
+    compute_batch: int = 128,
+) -> list[Content]:
+    """The images of a group, and in the places of those that are files kept as they are these, which are not decoded.
+
+    Arguments and errors are those of :func:`decode_images`.
     """
     k = group.header.k
     if k > limits.k:
@@ -138,10 +158,30 @@ def decode_images(
             command=f"--max-steps {k} allows it",
         )
     if group.header.fallback:
-        items = group.items
-        _check_stored(items)
-        return with_metadata(group, [decode_item(item, limits.pixels, progress) for item in items])
-    return with_metadata(group, _decode_by_model(group, models, limits, progress, compute_batch))
+        return _decode_stored(group, limits, progress)
+    return [*with_metadata(group, _decode_by_model(group, models, limits, progress, compute_batch))]
+
+
+def _decode_stored(group: Group, limits: Limits, progress: Progress | None) -> list[Content]:
+    """The content of a fallback group."""
+    items = group.items
+    _check_stored(items)
+    metadata = decode_metadata(group.metadata, group.header.count) if group.metadata else [()] * len(items)
+    content: list[Content] = []
+    for item, its in zip(items, metadata, strict=True):
+        if not is_kept(item):
+            try:
+                image = decode_item(item, limits.pixels, progress)
+                content.append(replace(image, metadata=its) if its else image)
+            except ImageError as error:
+                raise FormatError(f"the file is damaged: {error}") from error
+            continue
+        if its:
+            raise FormatError("the file is damaged: a kept file has metadata beside its own")
+        content.append(kept := KeptFile.decode(item, limits.pixels))
+        if progress is not None:
+            progress(kept.size[0] * kept.size[1])
+    return content
 
 
 def _check_stored(items: Sequence[bytes]) -> None:

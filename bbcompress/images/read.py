@@ -66,6 +66,18 @@ def read_frames(source: AnySource, name: str | None = None, max_pixels: int = MA
     return _one_by_one(images, name)
 
 
+def read_first(source: AnySource, name: str, max_pixels: int = MAX_PIXELS) -> tuple[PixelImage, int]:
+    """The first image of a file, as `read_frames` gives it, and the number of all.
+
+    Raises:
+        ImageError: as `read_frames`, but for damage in the other images.
+    """
+    data, name = load_file(source, name)
+    with _named_errors(name):
+        found = _parse(data, max_pixels)
+        return next(found.images), found.count
+
+
 def _one_by_one(images: Iterator[PixelImage], name: str) -> Iterator[PixelImage]:
     while True:
         with _named_errors(name):

@@ -12,16 +12,20 @@ from functools import partial
 from typing import BinaryIO
 
 from bbcompress.archive.container import ArchiveFile, ArchiveWriter
+from bbcompress.archive.extras import Extras, suffix_fault
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.lone import build_lone, parse_lone
 from bbcompress.archive.search import refuse_unknown
 from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
 from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, choose, cost_of_reading, fit_of
+from bbcompress.codecs.fallback.kept import is_kept
 from bbcompress.codecs.groups import decode_images
+from bbcompress.codecs.kept import LONE_MARGIN, Files, SourceFile, keep_smaller, kept, surely_smaller
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.codecs.ways import Coded, group_size
 from bbcompress.errors import BBCError, FormatError, ImageError
+from bbcompress.images.formats.registry import default_kind, kind_of
 from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.limits import READER_K, Limits
 from bbcompress.models.cache import Models
@@ -55,20 +59,40 @@ class Compressor:
         k = READER_K if self.options.k is None else self.options.k
         self._limits = Limits(self.options.max_pixels, k)
 
-    def lone(self, image: PixelImage, progress: Progress | None = None) -> tuple[bytes, Summary]:
-        """The file of one image. Raises ImageError where nothing can keep it exactly."""
+    def lone(
+        self,
+        image: PixelImage,
+        progress: Progress | None = None,
+        file: SourceFile | None = None,
+        suffix: str | None = None,
+    ) -> tuple[bytes, Summary]:
+        """The file of one image.
+
+        file: from which it was read, where it may be kept in place of the pixels. suffix: of the file, with its point.
+        The file of bbc says it where an image of the default suffix would not have it.
+
+        Raises:
+            ImageError: nothing can keep the image exactly.
+        """
         fit = replace(self._fit(image), solid=False)
 
+        def complete(group: Group) -> bytes:
+            its = None if suffix is None or suffix_fault(suffix) or not _says(group, suffix) else suffix
+            return build_lone(replace(group, extras=Extras(its)), self._limits)
+
         def decode(group: Group, progress: Progress) -> list[PixelImage]:
-            return self._decode(parse_lone(build_lone(group, self._limits), self._limits), progress)
+            return self._decode(parse_lone(complete(group), self._limits), progress)
 
         def size(group: Group) -> int:
             return len(build_lone(group, self._limits))
 
-        (coded,) = self._code(([image], fit), progress, decode, size)
-        data = build_lone(coded.group, self._limits)
+        if file is not None and self._stays(image, file, fit, LONE_MARGIN):
+            coded = self._keep([image], [file], progress, decode)
+        else:
+            (coded,) = self._choose([image], fit, [file], progress, decode, size)
+        data = complete(coded.group)
         summary = Summary(size=len(data))
-        summary.count(coded, image.samples)
+        summary.count(coded, image.samples, [0])
         self._note_of_model(summary, int(not fit.entries))
         _note_of_k(summary, coded.group.header.k)
         return data, summary
@@ -99,10 +123,10 @@ class Compressor:
         sent: deque[_Sent] = deque()
         unfit = k = 0
 
-        def tasks() -> Iterator[tuple[list[PixelImage], Fit]]:
+        def tasks() -> Iterator[_Task]:
             for fit, group in self._groups(images):
                 sent.append(_Sent.of(group, bool(fit.entries)))
-                yield [item.image for _, item in group], fit
+                yield [item.image for _, item in group], fit, [item.file for _, item in group]
 
         make = partial(_group_coder, self.options, self._models) if self.options.jobs > 1 else lambda: self._code
         with Workers(self.options.jobs, make, _samples) as workers:
@@ -112,7 +136,7 @@ class Compressor:
                     part, group = waited.part(coded.indices), coded.group
                     writer.add_group(group, part.names, part.positions, part.times)
                     k = max(k, group.header.k)
-                    summary.count(coded, sum(part.subpixels))
+                    summary.count(coded, sum(part.subpixels), part.positions)
                 unfit += 0 if waited.fits else len(waited.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
@@ -182,6 +206,7 @@ class Compressor:
             group = waiting.setdefault(fit, [])
             group.append((position, item))
             cost = item.image.samples + sum(record.cost for record in item.image.metadata)
+            cost += 0 if item.file is None else len(item.file.data)
             sizes[fit] = sizes.get(fit, 0) + cost
             total += cost
             most = SOLID_PIXELS[self.options.solid] * fit.kind.channels if fit.solid else GROUP_SUBPIXELS
@@ -201,27 +226,72 @@ class Compressor:
             raise ImageError(message, python="binary=True allows no others", command="--binary allows no others")
         return fit_of(image, self._models, self.options.coding)
 
-    def _code(
+    def _code(self, waited: _Task, progress: Progress | None) -> list[Coded]:
+        """Images that wait together, or the files of some, as the groups that are smallest. Raises BBCError if they do
+        not come back."""
+        images, fit, files = waited
+        stay = [index for index, image in enumerate(images) if self._stays(image, files[index], fit, 1)]
+        if not stay:
+            return self._choose(images, fit, files, progress)
+        staying = [file for index in stay if (file := files[index]) is not None]
+        coded = [self._keep([images[index] for index in stay], staying, progress).within(stay)]
+        if others := sorted(set(range(len(images))) - set(stay)):
+            some = [images[index] for index in others]
+            its_files = [files[index] for index in others]
+            coded += [part.within(others) for part in self._choose(some, fit, its_files, progress)]
+        return coded
+
+    def _keep(
         self,
-        waited: tuple[Sequence[PixelImage], Fit],
+        images: Sequence[PixelImage],
+        files: Sequence[SourceFile],
+        progress: Progress | None,
+        decode: Callable[[Group, Progress], list[PixelImage]] | None = None,
+    ) -> Coded:
+        """The files as they are, from which the images have come again."""
+        passes = Passes(images, progress)
+        passes.plan(images, 1)
+        coded = kept(images, files)
+        self._verify(coded, images, decode, passes.of(1))
+        passes.finish()
+        return coded
+
+    def _stays(self, image: PixelImage, file: SourceFile | None, fit: Fit, margin: float) -> bool:
+        return surely_smaller(image, file, fit, self._models, self.options.coding.usual, margin)
+
+    def _choose(
+        self,
+        images: Sequence[PixelImage],
+        fit: Fit,
+        files: Files,
         progress: Progress | None,
         decode: Callable[[Group, Progress], list[PixelImage]] | None = None,
         size_of: Callable[[Group], int] = group_size,
     ) -> list[Coded]:
-        """The smallest groups of images that wait together, verified: `decode`, if not that of groups, has given them
-        again. Raises BBCError if they do not come back."""
-        images, fit = waited
+        """The smallest groups of the images, or of their files, verified: `decode`, if not that of groups, has given
+        them again."""
         passes = Passes(images, progress)
         cost = cost_of_reading(fit, self._models, self.options.coding)
         if self.options.verify:
             passes.plan(images, cost)
         groups = choose(images, fit, self._models, self.options.coding, passes, size_of)
-        if self.options.verify:
-            for coded in groups:
-                decoded = partial(decode or self._decode, coded.group, passes.of(cost))
-                _verify(decoded, [images[at] for at in coded.indices])
+        groups = [keep_smaller(coded, images, files) for coded in groups]
+        for coded in groups:
+            self._verify(coded, images, decode, passes.of(cost))
         passes.finish()
         return groups
+
+    def _verify(
+        self,
+        coded: Coded,
+        images: Sequence[PixelImage],
+        decode: Callable[[Group, Progress], list[PixelImage]] | None,
+        progress: Progress,
+    ) -> None:
+        """Raises BBCError unless the images come back, where that is to be tried."""
+        if self.options.verify:
+            decoded = partial(decode or self._decode, coded.group, progress)
+            _verify(decoded, [images[at] for at in coded.indices])
 
     def _decode(self, group: Group, progress: Progress) -> list[PixelImage]:
         return decode_images(group, self._models, self._limits, progress)
@@ -246,7 +316,18 @@ def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) ->
         raise BBCError(NOT_VERIFIED)
 
 
-def _samples(waited: tuple[Sequence[PixelImage], Fit]) -> int:
+def _says(group: Group, suffix: str) -> bool:
+    """Whether the file of one image says the suffix of its source: where this is kept, or where it is the suffix of
+    files that are written, and not that which they have without a word."""
+    is_default = kind_of(suffix) in (None, default_kind(None))
+    return not is_default or (group.header.fallback and any(map(is_kept, group.alone().items)))
+
+
+_Task = tuple[Sequence[PixelImage], Fit, Files]
+"""Images of a fit that wait together, and their files."""
+
+
+def _samples(waited: _Task) -> int:
     return sum(image.samples for image in waited[0])
 
 
@@ -279,7 +360,7 @@ class _Sent:
         return _Sent(positions, names, times, subpixels, self.fits)
 
 
-def _group_coder(options: Options, models: Models) -> Work[tuple[Sequence[PixelImage], Fit], list[Coded]]:
+def _group_coder(options: Options, models: Models) -> Work[_Task, list[Coded]]:
     return Compressor(options, models)._code
 
 

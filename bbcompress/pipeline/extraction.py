@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bbcompress.codecs.fallback.kept import KeptFile
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, OutputExistsError
-from bbcompress.images.formats.registry import default_kind
+from bbcompress.images.formats.registry import default_kind, kind_of
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import names_of
 from bbcompress.images.read import read_image
@@ -54,9 +57,9 @@ class Extraction:
         self._reader, self._folder, self._file, self._force = reader, folder, file, force
         self._names: Sequence[str | None] = reader.names if reader.is_archive else [Path(file).stem]
         self._wanted = select(self._names, only)
-        self._file_names = _FileNames(reader, self._names, form, NameLimits.of(folder))
-        self._as_file = partial(_as_file_or_why_not, form=form, strip=strip, check=check)
-        self._stripped = Stripped()
+        self._file_names = _FileNames(reader, self._names, form, strip, NameLimits.of(folder))
+        self._as_file = partial(as_file_or_why_not, form=form, strip=strip, check=check)
+        self._left_out = LeftOutNotes()
 
     def write(self, progress: Progress | None = None, jobs: int = 1, keep_going: bool = False) -> None:
         """Decode and write; the files have their names when all of them are on the disk.
@@ -73,14 +76,14 @@ class Extraction:
         with NewFolder(self._folder, self._force, attributes_of(self._file)[0]) as new:
             names.check(new, range(reader.image_count) if wanted is None else wanted)
             positions = None if wanted is None else frozenset(wanted)
-            for group in reader.each(self._as_file, positions, jobs, progress):
+            for group in reader.each_content(self._as_file, self._file_names.own_suffix, positions, jobs, progress):
                 if group.error is not None:
                     self._take_error(group, keep_going)
                 for position, result in zip(group.positions, group.results, strict=False):
                     if isinstance(result, ImageError):
                         raise result.of(f"{self._file}: {self._names[position] or f'image {position}'}")
-                    data, suffix, left_out = result
-                    self._stripped.add(left_out)
+                    self._left_out.add(result)
+                    data, suffix = result.data, result.suffix
                     name = names(position, suffix)
                     if self._force and is_file(self._folder / name):
                         raise OutputExistsError(f"{self._folder / name} is the file, and one of the outputs")
@@ -104,7 +107,7 @@ class Extraction:
 
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
-        return [line.removeprefix("note: ") for line in (*self._stripped.notes(), *self._file_names.notes())]
+        return [line.removeprefix("note: ") for line in (*self._left_out.notes(), *self._file_names.notes())]
 
 
 def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
@@ -115,37 +118,59 @@ def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
     return permissions_of(path), times_of(path)
 
 
-def suffix_of(reader: Reader, position: int, form: str | None) -> str:
-    """The suffix of the file that the image at a position becomes; it is not decoded.
+def suffix_of(reader: Reader, position: int, form: str | None, own: str | None, strip: bool = False) -> str:
+    """The suffix of the file that the image at a position becomes, if that can hold it; it is not decoded.
+
+    Args:
+        form: the kind of file that is asked for.
+        own: the suffix of the image's name, None where it has no name.
+        strip: whether metadata is left out, so that no file is as it was kept.
 
     Raises:
         FormatError: the file is damaged or above a limit.
     """
-    if form is None:
-        (_, mode), _ = reader.image_info(position)
-        form = default_kind(mode)
-    return f".{form}"
+    if form is not None:
+        return f".{form}"
+    if (kept := reader.kept_file(position)) is not None:
+        own = None if strip else own if own is not None else kept.suffix
+        return f".{default_kind(kept.mode)}" if own is None else own
+    if own is not None and kind_of(own) is not None:
+        return own
+    mode = reader.mode_of(position)
+    return f".{default_kind(mode)}"
 
 
 class _FileNames:
     """The names of the files that the images of an archive become; those of two formats differ by their suffixes."""
 
-    def __init__(self, reader: Reader, names: Sequence[str | None], form: str | None, limits: NameLimits) -> None:
-        """names: of the images. form: of all files, None for the default of each image."""
+    def __init__(
+        self, reader: Reader, names: Sequence[str | None], form: str | None, strip: bool, limits: NameLimits
+    ) -> None:
+        """names: of the images. form: of all files, None for the default of each image. strip: as of `suffix_of`."""
         self._reader, self._own, self._form, self._limits = reader, names, form, limits
+        self._strip = strip
+        self._suffix = None if reader.is_archive else reader.file.suffix
         self._names: dict[str, list[str]] = {}
         self._renamed: list[str] = []
 
     def __call__(self, position: int, suffix: str) -> str:
         """Of the image at a position, whose file gets this suffix."""
+        suffix = suffix.lower()
         if suffix not in self._names:
             self._names[suffix] = image_names(self._own, suffix, self._limits)
         return self._names[suffix][position]
 
+    def own_suffix(self, position: int) -> str | None:
+        """The suffix of the name of the image at a position; None where it has no name."""
+        if not self._reader.is_archive:
+            return self._suffix
+        name = self._own[position]
+        return None if name is None else Path(name).suffix
+
     def written(self, position: int, suffix: str, name: str) -> None:
         """Take down under which name an image came out, where that is not its own with this suffix."""
         its_own = self._own[position]
-        if its_own is not None and name != simple_name(its_own, suffix):
+        if its_own is not None and name != simple_name(its_own, suffix.lower()):
             self._renamed.append(f"{its_own} is {name}")
 
     def notes(self) -> list[str]:
@@ -158,42 +183,109 @@ class _FileNames:
 
     def check(self, new: NewFolder, positions: Iterable[int]) -> None:
         """Raises OutputExistsError if one of the files exists and may not be overwritten."""
-        usual = f".{self._form or 'png'}"
         for position in positions:
+            own = self.own_suffix(position)
+            usual = f".{self._form or 'png'}" if self._form or own is None or kind_of(own) is None else own
+            read = self._form is None and own is not None and kind_of(own) is None  # it may be kept as it is
             try:
-                new.check([self(position, usual)])
+                new.check([self(position, self._deeper(position, usual) if read else usual)])
             except OutputExistsError:  # unless the image becomes another file; that takes reading its group
-                suffix = usual
-                with suppress(FormatError):
-                    suffix = suffix_of(self._reader, position, self._form)
-                if suffix == usual:
+                if read or (suffix := self._deeper(position, usual)) == usual:
                     raise
                 new.check([self(position, suffix)])
 
+    def _deeper(self, position: int, usual: str) -> str:
+        """The suffix of the file that the image at a position becomes, as its group says it."""
+        with suppress(FormatError):
+            return suffix_of(self._reader, position, self._form, self.own_suffix(position), self._strip)
+        return usual
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What an image is written as.
+
+    Attributes:
+        data: the bytes of the file.
+        suffix: of its name.
+        size, mode: of the image.
+        stripped: names of the metadata that was left out on demand.
+        lost: names of what a file that was kept says, and this one does not.
+    """
+
+    data: bytes
+    suffix: str
+    size: tuple[int, int]
+    mode: str
+    stripped: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+class LeftOutNotes:
+    """Counts the images from which something is left out where they are written."""
+
+    def __init__(self) -> None:
+        self._stripped = Stripped()
+        self._lost: Counter[str] = Counter()
+
+    def add(self, file: ImageFile) -> None:
+        """One more image."""
+        self._stripped.add(file.stripped)
+        self._lost.update(file.lost)
+
+    def notes(self) -> list[str]:
+        """What the user should know, a line each."""
+        lines = [
+            f"note: {name} of {count} image{'s' * (count != 1)} stays in the .bbc file: what is written cannot have it"
+            for name, count in sorted(self._lost.items())
+        ]
+        return [*lines, *self._stripped.notes()]
+
 
 def as_file(
-    image: PixelImage, form: str | None, strip: bool, check: bool = False
-) -> tuple[bytes, str, tuple[str, ...]]:
-    """An image as the bytes of a file, its suffix, and the names of the metadata that is left out.
+    image: PixelImage | KeptFile, own: str | None, form: str | None, strip: bool, check: bool = False
+) -> ImageFile:
+    """An image as a file: of one that is kept as it is this file, unless another kind or no metadata is asked for.
 
     Args:
+        own: the suffix of the image's name, None where it has none. The file is of this kind, if `form` asks for no
+            other and it can hold the image.
         check: read the bytes back, where the image must come out as it was.
 
     Raises:
-        ImageError: the format cannot hold the image.
+        ImageError: the format cannot hold the image. FormatError: a kept file is damaged.
     """
-    kept, left_out = (image.without_metadata(), names_of(image.metadata)) if strip else (image, ())
-    data, suffix = write_image(kept, form)
-    if check and read_image(data, "the file", image.width * image.height) != kept:
+    lost: tuple[str, ...] = ()
+    if isinstance(image, KeptFile):
+        kept = image
+        if not strip and (form is None or form in kept.form.written):
+            suffix = f".{form}" if form is not None else kept.suffix if own is None else own
+            return ImageFile(kept.data, suffix, kept.size, kept.mode)
+        image = kept.image()
+        lost = () if strip else image.lost
+        own = None
+    stripped = tuple({**dict.fromkeys(names_of(image.metadata)), **dict.fromkeys(image.lost)}) if strip else ()
+    image = image.without_metadata() if strip else image
+    data, suffix = _written(image, own, form)
+    if check and read_image(data, "the file", image.width * image.height) != image:
         raise ImageError(f"the image did not come back from its {suffix} file; nothing was written or deleted")
-    return data, suffix, left_out
+    return ImageFile(data, suffix, image.size, image.mode, stripped, lost)
 
 
-def _as_file_or_why_not(
-    image: PixelImage, form: str | None, strip: bool, check: bool
-) -> tuple[bytes, str, tuple[str, ...]] | ImageError:
+def _written(image: PixelImage, own: str | None, form: str | None) -> tuple[bytes, str]:
+    """The image as a file and its suffix; arguments as of :func:`as_file`."""
+    kind = kind_of(own) if own is not None and form is None else None
+    if own is not None and kind is not None:
+        with suppress(ImageError):  # this kind cannot hold it
+            return write_image(image, kind)[0], own
+    return write_image(image, form)
+
+
+def as_file_or_why_not(
+    image: PixelImage | KeptFile, own: str | None, form: str | None, strip: bool, check: bool
+) -> ImageFile | ImageError:
     """The same, or the error: which image it is of is not known here."""
     try:
-        return as_file(image, form, strip, check)
+        return as_file(image, own, form, strip, check)
     except ImageError as error:
         return error

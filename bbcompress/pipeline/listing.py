@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.names import Lazy
-from bbcompress.codecs.fallback.items import item_mode, item_size
+from bbcompress.codecs.fallback.items import item_codec, item_mode, item_size
+from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.ways import FALLBACK
 from bbcompress.errors import ModelError
@@ -32,8 +33,8 @@ class ListEntry:
     name: None for an image without one.
     size: width and height in pixels. mode: Pillow's, with `;16` for 16 bits a sample. None where only a model that is
         not installed could tell, or where the group is damaged.
-    coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`;
-        None where the group is damaged.
+    coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`,
+        or `kept` and the format of a file that is kept as it is; None where the group is damaged.
     k: K of its group; 0 where there are none.
     time: when it was modified, in seconds since 1970; None if the file does not say.
     """
@@ -77,7 +78,7 @@ class GroupFacts:
     """What is known of the images of a group before they are decoded.
 
     coders: of each image, the name of its model, the model's id where it is not installed, or `fallback raw`, `fallback
-        PNG`, `fallback WebP`.
+        PNG`, `fallback WebP`, or `kept` and the format of a file that is kept as it is.
     images: size and mode of each.
     """
 
@@ -133,8 +134,15 @@ def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
     header, model = group.header, FALLBACK if group.header.fallback else facts.coders[0]
     description: dict[str, Any] = {"model": model, "images": header.count, "bytes": len(group.payload)}
     if header.fallback:
-        stored = Counter(coder.removeprefix(f"{FALLBACK} ") for coder in facts.coders)
-        return {**description, "stored": dict(sorted(stored.items()))}
+        items = group.items
+        stored = Counter(item_codec(item) for item in items if not is_kept(item))
+        files = [KeptFile.decode(item) for item in items if is_kept(item)]
+        if stored:
+            description["stored"] = dict(sorted(stored.items()))
+        if files:
+            description["kept"] = dict(sorted(Counter(file.form.name for file in files).items()))
+            description["kept_bytes"] = sum(len(file.data) for file in files)
+        return description
     if header.learning is not None:
         description["learning"] = asdict(header.learning)
     else:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from bbcompress import arguments
-from bbcompress.codecs.fallback.items import item_codec
+from bbcompress.codecs.fallback.items import KEPT_NAME, item_codec
+from bbcompress.codecs.fallback.kept import is_kept
+from bbcompress.codecs.kept import SourceFile
 from bbcompress.codecs.settings import CodingRequest
 from bbcompress.codecs.ways import FALLBACK, Coded
 from bbcompress.errors import NEEDS_TORCH, BBCError
@@ -112,20 +114,21 @@ class OptionKeywords(TypedDict, total=False):
 
 def stored_by(item: bytes) -> str:
     """What is told of an image that this item of the fallback stores. FormatError where it is damaged."""
-    return f"{FALLBACK} {item_codec(item)}"
+    return item_codec(item) if is_kept(item) else f"{FALLBACK} {item_codec(item)}"
 
 
 def is_fallback(coder: str) -> bool:
     """Whether this is what is told of images that no model coded."""
-    return coder.partition(" ")[0] == FALLBACK
+    return coder.partition(" ")[0] in (FALLBACK, KEPT_NAME)
 
 
 @dataclass
 class Summary:
     """What was written: images, sub-pixels, bytes, how many images each coder took, and what else there is to say.
 
-    coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`. notes: a line each. tried: of
-    each group a line on what was tried.
+    coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`, or `kept` and the format of
+    files that are kept as they are. notes: a line each. tried: of each group a line on what was tried. kept: positions
+    of the images whose files are kept.
     """
 
     images: int = 0
@@ -134,15 +137,18 @@ class Summary:
     coders: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
 
     @property
     def bits_per_dimension(self) -> float:
         """Whole-file bits a sub-pixel."""
         return 8 * self.size / max(self.subpixels, 1)
 
-    def count(self, coded: Coded, subpixels: int) -> None:
-        """Add the images of a group, of so many sub-pixels in all."""
+    def count(self, coded: Coded, subpixels: int, positions: Sequence[int]) -> None:
+        """Add the images of a group, of so many sub-pixels in all, in the order in which it has them."""
         group = coded.group
+        if group.header.fallback:
+            self.kept += [at for at, item in zip(positions, group.items, strict=True) if is_kept(item)]
         self.images += group.header.count
         self.subpixels += subpixels
         images = f"{group.header.count} image{'s' * (group.header.count != 1)}"
@@ -152,11 +158,15 @@ class Summary:
 
 
 class Item(NamedTuple):
-    """An image of an archive: its name, and when it was modified, in whole seconds since 1970; None for neither."""
+    """An image of an archive: its name, and when it was modified, in whole seconds since 1970; None for neither.
+
+    file: that from which it was read, where it may be kept in place of the pixels.
+    """
 
     name: str | None
     image: PixelImage
     time: int | None = None
+    file: SourceFile | None = None
 
 
 def backend_for(device: str) -> Backend:

@@ -70,6 +70,7 @@ class Packing:
             among the images.
         """
         self.data: bytes | None = None
+        self._summary = Summary()
         self._lone_data: bytes | None = None
         self._inputs, self._target, self._force = inputs, target, force
         self._compressor, self._loader = compressor, loader
@@ -107,21 +108,23 @@ class Packing:
             first, second = next(images), next(images, None)
             if second is None:
                 try:
-                    data, summary = self._compressor.lone(first.image, progress)
+                    suffix = None if self._inputs[0] == STANDARD_STREAM else Path(self._inputs[0]).suffix
+                    data, self._summary = self._compressor.lone(first.image, progress, first.file, suffix)
                 except ImageError as error:
                     raise error.of(self._inputs[0]) from None
                 except MemoryError:
                     raise BBCError(f"{self._inputs[0]}: there is not enough memory for it") from None
                 self._put(data)
-                return summary
+                return self._summary
             images = chain([first, second], images)
         if self._target is None:
             buffer = io.BytesIO()
-            summary = self._compressor.archive(images, buffer, progress)
+            self._summary = self._compressor.archive(images, buffer, progress)
             self.data = buffer.getvalue()
-            return summary
+            return self._summary
         with new_file(self._target, self._force, lambda: reading.permissions) as file:
-            return self._compressor.archive(images, file, progress)
+            self._summary = self._compressor.archive(images, file, progress)
+            return self._summary
 
     def _put(self, data: bytes) -> None:
         """Write the file of one image."""
@@ -133,7 +136,7 @@ class Packing:
 
     def notes(self, summary: Summary) -> list[str]:
         """What the user should know, a line each."""
-        return [*self._reading.notes(summary.size), *(f"note: {note}" for note in summary.notes)]
+        return [*self._reading.notes(summary), *(f"note: {note}" for note in summary.notes)]
 
     def remove_sources(self) -> list[str]:
         """Delete the files whose images are in the file that was written; a line for each that is not deleted.
@@ -151,7 +154,7 @@ class Packing:
         else:
             with self._target.open("rb") as file:
                 self._compressor.reader(file).describe()
-        return self._reading.remove()
+        return self._reading.remove(self._summary)
 
 
 def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: Path | None) -> Reading:
@@ -199,6 +202,7 @@ class Reading:
         self.times: Times | None = None
         self._removal = Removal()
         self._whole: list[tuple[Path, str]] = []  # files of which all images were read, and their labels
+        self._labels: list[str] = []  # of the file that each image is of
 
     def __iter__(self) -> Iterator[Item]:
         count = 0
@@ -228,7 +232,7 @@ class Reading:
         if isinstance(source, Path):
             with suppress(OSError):  # which comes up again where it is read
                 self._removal.take(source)
-        for its_name, image in self._loader.read_named(name, source, label):
+        for its_name, image, file in self._loader.read_named(name, source, label):
             time = None
             try:
                 if isinstance(source, Path):
@@ -236,7 +240,8 @@ class Reading:
                     self._look_at(source)
             except OSError as error:
                 raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
-            yield Item(its_name, image, time)
+            self._labels.append(label)
+            yield Item(its_name, image, time, file)
 
     @property
     def skipped(self) -> list[str]:
@@ -252,10 +257,19 @@ class Reading:
         self.permissions = shared(self.permissions, permissions_of(source))
         self.times = times_of(source)
 
-    def remove(self) -> list[str]:
-        """Delete the files that were read to their ends; a line for each that is not deleted, which says why."""
-        kept = {path: more for path, label in self._whole if (more := self._loader.more_than_kept.get(label))}
+    def remove(self, summary: Summary) -> list[str]:
+        """Delete the files that were read to their ends; a line for each that is not deleted, which says why.
+
+        Args:
+            summary: of what was written.
+        """
+        more = self._loader.more_than_pixels(self._kept(summary))
+        kept = {path: more[label] for path, label in self._whole if label in more}
         return self._removal.remove([path for path, _ in self._whole], kept)
+
+    def _kept(self, summary: Summary) -> set[str]:
+        """Labels of the files that were written as they are."""
+        return {self._labels[position] for position in summary.kept}
 
     def tightening(self, archive: Tightened) -> Iterator[Item]:
         """The images; before each is there, the archive has no permissions that its file has not."""
@@ -263,13 +277,14 @@ class Reading:
             archive.to(self.permissions, item.name or "an image")
             yield item
 
-    def notes(self, size: int) -> list[str]:
+    def notes(self, summary: Summary) -> list[str]:
         """What the user should know, a line each.
 
         Args:
-            size: of what was written, in bytes.
+            summary: of what was written.
         """
-        return [*(f"note: {note}" for note in self._notes), *self._loader.notes(size)]
+        lines = self._loader.notes(summary.size, self._kept(summary))
+        return [*(f"note: {note}" for note in self._notes), *lines]
 
     def expected_pixels(self) -> int | None:
         """None as long as none was read."""

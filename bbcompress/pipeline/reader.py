@@ -14,7 +14,8 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.opening import open_file
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.codecs.groups import decode_images
+from bbcompress.codecs.fallback.kept import KeptFile, is_kept
+from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
@@ -144,22 +145,35 @@ class Reader:
             IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing. LimitError: its K
             is above the limit.
         """
-        return self._decode(self.file.read_group(number))
+        content = self._decode(self.file.read_group(number))
+        return [one if isinstance(one, PixelImage) else one.image(self._limits.pixels) for one in content]
 
-    def _decode(self, group: Group, progress: Progress | None = None) -> list[PixelImage]:
+    def _decode(self, group: Group, progress: Progress | None = None) -> list[Content]:
         told = [progress]  # once: of padding behind the message several decodings may take off
 
-        def decode(group: Group) -> list[PixelImage]:
-            return decode_images(group, self._models, self._limits, told.pop() if told else None)
+        def decode(group: Group) -> list[Content]:
+            return decode_content(group, self._models, self._limits, told.pop() if told else None)
 
         tail = self.tail
-        images = self.file.decode(group, decode)
+        content = self.file.decode(group, decode)
         if self.tail != tail:
             self._tell_of_tail()
-        return images
+        return content
+
+    def kept_file(self, position: int) -> KeptFile | None:
+        """The file that is kept as it is in place of the image at a position; None where there are pixels.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged.
+        """
+        number, index = self.file.locate(position)
+        group = self.file.read_group(number)
+        item = group.items[index] if group.header.fallback else b""
+        return KeptFile.decode(item, self._limits.pixels) if is_kept(item) else None
 
     def image_info(self, position: int) -> tuple[ImageInfo, Metadata]:
-        """Size, mode and metadata of the image at a position, none of which takes decoding it.
+        """Size, mode and metadata of the image at a position, none of which takes decoding it, unless it is in a file
+        that is kept as it is.
 
         Raises:
             IndexError: there is none. FormatError: its group is damaged.
@@ -169,12 +183,26 @@ class Reader:
         if info is None:
             info = self._read_info(number)
             self._infos.put(number, info, info.size)
-        return info[index]
+        image_info, metadata = info[index]
+        if index in info.kept and (file := self.kept_file(position)) is not None:
+            metadata = file.image(self._limits.pixels).metadata
+        return image_info, metadata
+
+    def mode_of(self, position: int) -> str | None:
+        """The mode of the image at a position, None where only a model that is not installed could tell.
+
+        Raises:
+            IndexError: there is none. FormatError: its group is damaged.
+        """
+        number, index = self.file.locate(position)
+        return self._facts(self.file.read_group(number)).images[index][1]
 
     def _read_info(self, number: int) -> _GroupInfo:
         group = self.file.read_group(number)
         metadata = decode_metadata(group.metadata, group.header.count) if group.metadata else None
-        return _GroupInfo(self._facts(group).images, metadata)
+        items = group.items if group.header.fallback else []
+        kept = frozenset(index for index, item in enumerate(items) if is_kept(item))
+        return _GroupInfo(self._facts(group).images, metadata, kept)
 
     def _facts(self, group: Group) -> GroupFacts:
         return facts_of(group.header, lambda: group, self._models.zoo, self._limits)
@@ -202,6 +230,20 @@ class Reader:
         only: positions of the images that are wanted; groups without any are not read.
         jobs: processes that share the groups; of several, `function` and its results are pickled.
         """
+        yield from self.each_content(_OfImage(function, self._limits), _nothing, only, jobs, progress)
+
+    def each_content(
+        self,
+        function: Callable[[Content, str | None], T],
+        about: Callable[[int], str | None],
+        only: Container[int] | None = None,
+        jobs: int = 1,
+        progress: Progress | None = None,
+    ) -> Iterator[GroupResult[T]]:
+        """The same, but files that are kept as they are come as such, and are not decoded.
+
+        about: of a position what `function` gets beside the image or file.
+        """
         self._opened = [0, 0]
         groups = self.file.groups
         sent: deque[tuple[int, Sequence[int]]] = deque()
@@ -213,7 +255,7 @@ class Reader:
                     sent.append(
                         (number, entry.positions if indices is None else [entry.positions[at] for at in indices])
                     )
-                    yield self._task(number, indices, progress is not None)
+                    yield self._task(number, indices, list(map(about, sent[-1][1])), progress is not None)
 
         if jobs > 1 and len(groups) > 1:
             make = partial(_work_of_a_process, self._models, self._limits, function)
@@ -236,14 +278,14 @@ class Reader:
         except FormatError:  # which comes up again where it is decoded
             return 0
 
-    def _task(self, number: int, indices: list[int] | None, watched: bool) -> _Task:
+    def _task(self, number: int, indices: list[int] | None, about: Sequence[str | None], watched: bool) -> _Task:
         try:
             group = self.file.read_group(number)
             if watched:
                 self._begin(group)
         except FormatError as error:
             return error
-        return group, indices
+        return group, indices, about
 
     def _begin(self, group: Group) -> None:
         """Take up the size of a group's images, as far as it is known."""
@@ -308,10 +350,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class _GroupInfo:
-    """Size and mode of each image of a group, and their metadata."""
+    """Size and mode of each image of a group, and their metadata; and which of them are files that are kept as they
+    are, which say that themselves."""
 
     images: Sequence[ImageInfo]
     metadata: tuple[Metadata, ...] | None
+    kept: frozenset[int] = frozenset()
 
     @property
     def size(self) -> int:
@@ -340,32 +384,49 @@ def _subpixels(info: ImageInfo) -> int:
     return 0 if size is None else size[0] * size[1] * samples_of(mode or "L")
 
 
-_Task = tuple[Group, "list[int] | None"] | BBCError
-"""A group, and which of its images are wanted (None for all); or why it cannot be read."""
+_Task = tuple[Group, "list[int] | None", Sequence["str | None"]] | BBCError
+"""A group, which of its images are wanted (None for all), and what goes with each; or why it cannot be read."""
 
 
 class _Decode(Protocol):
-    def __call__(self, group: Group, *, progress: Progress | None) -> list[PixelImage]: ...
+    def __call__(self, group: Group, *, progress: Progress | None) -> list[Content]: ...
 
 
-def _work(decode: _Decode, function: Callable[[PixelImage], T]) -> Work[_Task, list[T] | BBCError]:
+def _work(decode: _Decode, function: Callable[[Content, str | None], T]) -> Work[_Task, list[T] | BBCError]:
     def work(task: _Task, progress: Progress) -> list[T] | BBCError:
         if isinstance(task, BBCError):
             return task
-        group, indices = task
+        group, indices, about = task
         try:
-            images = decode(group, progress=progress)
+            content = decode(group, progress=progress)
+            wanted = content if indices is None else [content[index] for index in indices]
+            return [function(one, its) for one, its in zip(wanted, about, strict=True)]
         except (FormatError, ModelError, LimitError) as error:
             return error
-        return [function(image) for image in (images if indices is None else [images[index] for index in indices])]
 
     return work
 
 
 def _work_of_a_process(
-    models: Models, limits: Limits, function: Callable[[PixelImage], T]
+    models: Models, limits: Limits, function: Callable[[Content, str | None], T]
 ) -> Work[_Task, list[T] | BBCError]:
-    return _work(partial(decode_images, models=models, limits=limits), function)
+    return _work(partial(decode_content, models=models, limits=limits), function)
+
+
+@dataclass(frozen=True)
+class _OfImage(Generic[T]):
+    """What is done with images, of kept files with those that they hold."""
+
+    function: Callable[[PixelImage], T]
+    limits: Limits
+
+    def __call__(self, content: Content, _: str | None) -> T:
+        image = content if isinstance(content, PixelImage) else content.image(self.limits.pixels)
+        return self.function(image)
+
+
+def _nothing(_: int) -> None:
+    """What goes with an image where nothing does."""
 
 
 def _same(image: PixelImage) -> PixelImage:

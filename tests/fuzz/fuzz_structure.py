@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
+from bbcompress.archive.extras import LONE_WITH_EXTRAS, Extras
 from bbcompress.archive.group import take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import encode_sizes
@@ -188,6 +189,8 @@ def mutated_item(item: bytes, mutate: Mutate, random: Random) -> bytes:
 
 
 def _mutated_lone(data: bytes, mutate: Mutate, random: Random) -> bytes:
+    if data[2:3] == bytes([LONE_WITH_EXTRAS]) and random.random() < 0.5:
+        return _mutated_extras(data, mutate, random)
     body = data[len(MAGIC) : -CRC_BYTES]
     fallback = len(data) > 3 and (data[2] in (2, 3)) and crc32(data[:-CRC_BYTES]) == data[-CRC_BYTES:]
     if not fallback:
@@ -195,6 +198,22 @@ def _mutated_lone(data: bytes, mutate: Mutate, random: Random) -> bytes:
     metadata = body[:1] == b"\x03"
     body = mutate(body) if metadata else body[:1] + mutated_item(body[1:], mutate, random)
     return MAGIC + body + crc32(MAGIC, body)
+
+
+def _mutated_extras(data: bytes, mutate: Mutate, random: Random) -> bytes:
+    """A lone image whose extras, or what is behind them, are changed, with the checksums that they have then."""
+    reader = ByteReader(data, position=len(MAGIC) + 1)
+    try:
+        Extras.decode(reader)
+    except FormatError:
+        return mutate(data)
+    start, body = data[: reader.position - CRC_BYTES], data[reader.position : -CRC_BYTES]
+    if random.random() < 0.5:
+        start = start[:3] + mutate(start[3:])
+    else:
+        body = body[:1] + mutated_item(body[1:], mutate, random)
+    start += crc32(start)
+    return start + body + crc32(start, body)
 
 
 def _odd_number(data: bytes, random: Random) -> bytes:

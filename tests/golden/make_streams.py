@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from bbcompress.codecs.kept import SourceFile
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     CHUNK_AFTER,
@@ -36,12 +37,15 @@ from bbcompress.images.metadata import (
     XMP,
     Record,
 )
-from bbcompress.images.read import read_image
+from bbcompress.images.read import read_first, read_image
 from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.options import Item as Given
 from bbcompress.pipeline.options import Options
 
 FOLDER = Path(__file__).resolve().parent / "streams"
 DATA = Path(__file__).resolve().parents[1] / "data"
+KEPT = DATA / "kept" / "two-frames.gif"
+"""An animation, of which only the first picture is an image: it is kept as it is."""
 
 Item = tuple[str | None, PixelImage]
 """Name in the archive, image."""
@@ -108,6 +112,11 @@ def resnet(*names: str, folder: str | None = None) -> list[Item]:
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "resnet" / f"{name}.png")) for name in names]
 
 
+def two_frames(name: str | None = None) -> Item:
+    """The first picture of a file that is kept as it is."""
+    return name, read_first(KEPT.read_bytes(), KEPT.name)[0]
+
+
 def mixed(name: str) -> list[Item]:
     """Images of all kinds, so that groups hold them in another order."""
     items = []
@@ -143,6 +152,8 @@ LONE: dict[str, Item] = {
     "lone-palette-opaque": annotated(
         (None, replace(other("P")[1], transparency=b"\xff" * 5)), Record(LEVELS, b"\xff\1")
     ),
+    "lone-kept": two_frames(),
+    "lone-suffix": digits("binary", range(7, 8), None)[0],
     "lone-local-strips": local("middle-0")[0],
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
@@ -197,6 +208,7 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
             [annotated(local("small")[0], *RECORDS[2:4])],
         ],
     ),
+    "kept": ({}, [[two_frames("a/x.GIF"), *digits("binary", range(2)), other("RGBA", "b"), two_frames("c")]]),
     "two-segments": ({}, [mixed("a")[:5], digits("binary", range(3), "b/{}.png")]),
 }
 
@@ -213,17 +225,30 @@ def fingerprint(items: Iterable[Item]) -> str:
     return digest.hexdigest()
 
 
-LONE_OPTIONS: dict[str, dict[str, Any]] = {"lone-local-learned": {"learn": True}}
+LONE_OPTIONS: dict[str, dict[str, Any]] = {
+    "lone-local-learned": {"learn": True},
+    "lone-kept": {"suffix": ".GIF"},
+    "lone-suffix": {"suffix": ".webp"},
+}
+"""Options of the compressor, and the suffix of the file that the image comes from."""
+
+
+def file_of(image: PixelImage) -> SourceFile | None:
+    """The file that is kept in place of an image; None for others."""
+    return SourceFile(KEPT.read_bytes(), must_stay=True) if image == two_frames()[1] else None
 
 
 def write(segments: list[list[Item]], lone: bool, options: dict[str, Any]) -> bytes:
     """The stream as this version makes it: a lone image, or archives of the segments, one behind the other."""
+    options = dict(options)
+    suffix = options.pop("suffix", None)
     compressor = Compressor(Options(model=DATA / "models", **options))
     if lone:
-        return compressor.lone(segments[0][0][1])[0]
+        ((_, image),) = segments[0]
+        return compressor.lone(image, None, file_of(image), suffix)[0]
     file = io.BytesIO()
     for items in segments:
-        compressor.archive(items, file)
+        compressor.archive([Given(name, image, None, file_of(image)) for name, image in items], file)
     return file.getvalue()
 
 

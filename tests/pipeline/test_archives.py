@@ -35,6 +35,7 @@ from bbcompress.archive.signature import ADDING
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
 from bbcompress.codecs import choose, groups
+from bbcompress.codecs.kept import SourceFile
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
@@ -366,7 +367,7 @@ def test_a_file_that_vanishes_while_it_is_read(command: str, monkeypatch: pytest
         assert fail(command, *target) == "bbc: error: more/10.png: cannot be read: No such file or directory"
     read = ImageLoader.read
 
-    def too_late(loader: ImageLoader, source: Path, label: str) -> Iterator[PixelImage]:
+    def too_late(loader: ImageLoader, source: Path, label: str) -> Iterator[tuple[PixelImage, SourceFile | None]]:
         if source.name == "10.png":
             source.unlink(missing_ok=True)
         return read(loader, source, label)

@@ -33,26 +33,52 @@ def test_names_and_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     path.write_bytes(saved("GIF", save_all=True, append_images=[Image.new("RGB", (5, 6))] * 2))
     loader = ImageLoader(frames=True)
-    names = [name for name, _ in loader.read_named("x/a.gif", path, str(path))]
+    names = [name for name, *_ in loader.read_named("x/a.gif", path, str(path))]
     assert names[:2] == ["x/a.gif/0000.png", "x/a.gif/0001.png"]
     still = saved("PNG")
-    ((name, image),) = loader.read_named("b.png", still, "b.png")
+    ((name, image, _),) = loader.read_named("b.png", still, "b.png")
     assert name == "b.png" and image.size == (5, 6)
     assert loader.size == path.stat().st_size + len(still)
     assert loader.pixels == 30 * (len(names) + 1)
     with pytest.raises(ImageError, match=r"a\.gif: is animated"):
-        next(ImageLoader().read_named("a.gif", path, "a.gif"))
+        next(ImageLoader(pixels=True).read_named("a.gif", path, "a.gif"))
+
+
+def test_a_file_of_several_pictures_is_the_first_of_them_and_can_only_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(saved("GIF", save_all=True, append_images=[Image.new("RGB", (5, 6))] * 2))
+    loader = ImageLoader()
+    ((name, image, file),) = loader.read_named("a.gif", path, "a.gif")
+    assert name == "a.gif" and image.size == (5, 6)
+    assert file is not None and file.must_stay and file.data == path.read_bytes()
+    *_, line = loader.notes(10, ["a.gif"])
+    assert "a.gif has 2 pictures and is kept as it is" in line
+    assert loader.notes(10) == ["note: times of the frames of 1 image not kept"]  # where it would not be kept
+
+
+def test_what_is_lost_is_not_told_of_files_that_are_kept() -> None:
+    loader = ImageLoader()
+    for label in "ab":
+        list(loader.read(annotated(), label))
+    assert loader.notes(10, {"a"}) == [
+        "note: PNG chunk prIV of 1 image not kept",
+        "note: 1 file is kept as it is, with what is not kept where pixels are coded: PNG chunk prIV",
+    ]
+    assert set(loader.more_than_pixels({"a"})) == {"b"}
+    for given in ({"strip": True}, {"pixels": True}):
+        ((_, file),) = ImageLoader(**given).read(annotated(), "a")
+        assert file is None
 
 
 def test_what_is_lost_and_what_is_stripped() -> None:
     loader = ImageLoader()
     for _ in range(2):
-        ((_, image),) = loader.read_named("a", annotated(), "a")
+        ((_, image, _),) = loader.read_named("a", annotated(), "a")
         assert len(image.metadata) == 1
     assert loader.notes(10) == ["note: PNG chunk prIV of 2 images not kept"]
     loader = ImageLoader(strip=True)
     for data in (annotated(), saved("PNG")):
-        ((_, image),) = loader.read_named("a", data, "a")
+        ((_, image, _),) = loader.read_named("a", data, "a")
         assert not image.metadata and not image.lost
     assert loader.notes(10) == ["note: stripped from 1 image: PNG chunk prIV, text"]
     assert Stripped().notes() == []

@@ -39,5 +39,5 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def decode_by(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., list[PixelImage] | None]) -> None:
     """Let `decode` decode groups, in place of `decode_images`, wherever that is done."""
-    for module in (compressor, reader):
-        monkeypatch.setattr(module, "decode_images", decode)
+    for module, name in ((compressor, "decode_images"), (reader, "decode_content")):
+        monkeypatch.setattr(module, name, decode)

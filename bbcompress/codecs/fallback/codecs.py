@@ -23,7 +23,7 @@ from bbcompress.images.read import read_image
 from bbcompress.limits import MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
-RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES = range(1, 7)
+RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES, KEPT = range(1, 8)
 
 MODE_CODES = {
     "1": 0,

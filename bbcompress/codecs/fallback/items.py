@@ -19,6 +19,7 @@ from bbcompress.codecs.fallback.codecs import (
     BYTES,
     CODECS,
     HAS_TRANSPARENCY,
+    KEPT,
     MODE_CODES,
     check_pixels,
     encode_png,
@@ -26,6 +27,7 @@ from bbcompress.codecs.fallback.codecs import (
     mode_of,
     start_of,
 )
+from bbcompress.codecs.fallback.kept import KeptFile, is_kept, kept_size
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.image import PixelImage
@@ -38,6 +40,9 @@ one colour, so this alone bounds what a forged item makes a reader allocate."""
 
 BAND_PIXELS = 1 << 22
 """About so many pixels are in a band; a choice of the writer."""
+
+KEPT_NAME = "kept"
+"""What is told of files that are kept as they are, before their format."""
 
 _BYTE_MODES = {"I;16": "L", "LA;16": "LA", "RGB;16": "RGB", "RGBA;16": "RGBA"}
 
@@ -81,13 +86,16 @@ def _encode_whole(image: PixelImage) -> bytes:
 
 
 def decode_item(item: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> PixelImage:
-    """The image of an item. FormatError for anything that :func:`encode_item` does not write.
+    """The image of an item. FormatError for anything that :func:`encode_item` and `encode_kept` do not write.
 
     The size is checked against `max_pixels` before anything is decoded.
     """
     if item[:1] == bytes([BANDS]):
         return _decode_bands(ByteReader(item, "a stored image"), max_pixels, progress)
-    image = _decode_whole(ByteReader(item, "a stored image"), min(max_pixels, MAX_ITEM_PIXELS))
+    if is_kept(item):
+        image = KeptFile.decode(item, max_pixels).image()
+    else:
+        image = _decode_whole(ByteReader(item, "a stored image"), min(max_pixels, MAX_ITEM_PIXELS))
     if progress is not None:
         progress(image.width * image.height)
     return image
@@ -99,6 +107,8 @@ def item_size(item: bytes) -> tuple[int, int]:
     codec = reader.take(2)[0]
     if codec in CODECS:
         return CODECS[codec].size(reader)
+    if codec == KEPT:
+        return kept_size(reader)
     if codec == BANDS:
         return reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
     if codec in (BYTES, BYTE_DIFFERENCES):
@@ -109,10 +119,13 @@ def item_size(item: bytes) -> tuple[int, int]:
 
 
 def item_codec(item: bytes) -> str:
-    """What stores the image of an item: raw, PNG or WebP, or two of them where its parts differ; nothing is decoded.
+    """What stores the image of an item: raw, PNG or WebP, two of them where its parts differ, or `kept` with the format
+    of the file; nothing is decoded.
 
     FormatError where it is damaged.
     """
+    if is_kept(item):
+        return f"{KEPT_NAME} {KeptFile.decode(item).form.name}"
     return " and ".join(sorted(_codecs_of(item, (*CODECS, BYTES, BYTE_DIFFERENCES, BANDS))))
 
 

@@ -23,6 +23,7 @@ class Group:
     batches: list[int] = field(default_factory=list)
     metadata: list[list[Record]] | None = None
     in_archive: bool = True
+    suffix: str | None = None
 
 
 @dataclass
@@ -45,14 +46,14 @@ def read_container(data: bytes) -> list[Segment]:
 def read_lone(data: bytes) -> Group:
     """Lone image: the file as a group of one image."""
     cursor = Cursor(data)
-    _, flags = read_prefix(cursor)
+    _, flags, suffix = read_prefix(cursor)
     header = read_group_header(cursor, flags, id_bytes=3)
     check(not header.blocks or header.size is not None, "blocks of a lone image without its size")
     if header.fallback:
         check(crc(data[:-4]) == data[-4:], "the CRC of a lone image")
         cursor.data = data[:-4]
     metadata = read_metadata(cursor, 1) if header.metadata else None
-    return Group(header, cursor.rest(), metadata=metadata, in_archive=False)
+    return Group(header, cursor.rest(), metadata=metadata, in_archive=False, suffix=suffix)
 
 
 def read_archive(data: bytes) -> list[Segment]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .png import Array, read_png
-from .primitives import Cursor, check
+from .primitives import Cursor, FormatError, check
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK", "LA;16", "RGB;16", "RGBA;16"]
 CHANNELS = [1, 1, 2, 1, 3, 4, 1, 4, 2, 3, 4]
@@ -26,7 +26,7 @@ PNG_KINDS = {
     "RGBA;16": (6, [16]),
 }
 KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
-RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES = range(1, 7)
+RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES, KEPT = range(1, 8)
 MOST_PIXELS = 2**24
 
 
@@ -38,9 +38,11 @@ class Picture:
     samples: Array
     palette: bytes = b""
     transparency: bytes = b""
+    file: bytes | None = None
+    """The file that is kept in place of the image."""
 
 
-def read_item(data: bytes, allowed: tuple[int, ...] = (RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES)) -> Picture:
+def read_item(data: bytes, allowed: tuple[int, ...] = (RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES, KEPT)) -> Picture:
     """Fallback item: codec, mode and data."""
     cursor = Cursor(data)
     codec, number = cursor.byte(), cursor.byte()
@@ -57,6 +59,8 @@ def read_item(data: bytes, allowed: tuple[int, ...] = (RAW, PNG, WEBP, BANDS, BY
         picture = read_webp(cursor.rest(), mode)
     elif codec == BANDS:
         return read_bands(cursor, mode, transparent)
+    elif codec == KEPT:
+        return read_kept(cursor, mode, transparent)
     else:
         check(not transparent, "bytes of an image with a transparency")
         picture = read_bytes(cursor, mode, codec == DIFFERENCES)
@@ -128,6 +132,26 @@ def read_webp(data: bytes, mode: str) -> Picture:
     check(mode not in ("L", "LA") or bool(grey.all()), "a grey WebP with colours")
     chosen = {"L": [0], "LA": [0, 3], "RGB": [0, 1, 2], "RGBA": [0, 1, 2, 3], "CMYK": [0, 1, 2, 3]}[mode]
     return Picture(mode, shaped(samples[:, :, chosen]))
+
+
+def read_kept(cursor: Cursor, mode: str, transparent: bool) -> Picture:
+    """Fallback item: a kept file, whose image Pillow decodes."""
+    from PIL import Image
+
+    width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
+    check(width * height <= 2**28, "too many pixels")
+    data = cursor.rest()
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise FormatError("a kept file that is no image") from error
+    check((image.size, image.mode) == ((width, height), mode), "the image of a kept file is another one")
+    palette = bytes(image.getpalette("RGB") or []) if mode == "P" else b""
+    alpha = image.info.get("transparency")
+    transparency = b"\xff" * alpha + b"\0" if mode == "P" and isinstance(alpha, int) else alpha or b""
+    check(bool(transparency) == transparent, "the transparency of a kept file")
+    return Picture(mode, np.asarray(image), palette, transparency, data)
 
 
 def read_bands(cursor: Cursor, mode: str, transparent: bool) -> Picture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .primitives import Cursor, check
+from .primitives import Cursor, FormatError, check, crc
 
 NAME = bytes.fromhex("BBC1")
 
@@ -55,18 +55,36 @@ class Header:
         return bool(self.flags & 0x80)
 
 
-def read_prefix(cursor: Cursor) -> tuple[str, int]:
-    """Prefix: "archive" or "lone", and a lone image's group flags."""
+def read_prefix(cursor: Cursor) -> tuple[str, int, str | None]:
+    """Prefix: "archive" or "lone", a lone image's group flags, and the suffix that it says."""
     check(cursor.take(2) == NAME, "no .bbc file of version 1")
     flags = cursor.byte()
     if flags == 1:
-        return "archive", 0
+        return "archive", 0, None
+    if flags == 5:
+        suffix = read_extras(cursor)
+        return "lone", cursor.byte(), suffix
     if flags == 3:
         group = cursor.byte()
         check(bool(group & 0x80), "a lone image with metadata has bit 7")
-        return "lone", group
+        return "lone", group, None
     check(flags % 2 == 0, "reserved flags")
-    return "lone", flags >> 1
+    return "lone", flags >> 1, None
+
+
+def read_extras(cursor: Cursor) -> str:
+    """Lone image: the extras, of which there is only the suffix."""
+    check(cursor.byte() == 1, "reserved extras")
+    data = cursor.take(cursor.varint(0, 255))
+    try:
+        suffix = data.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError("a suffix that is no UTF-8") from error
+    check(suffix == "" or (suffix[0] == "." and len(suffix) > 1), "a suffix without its point")
+    check(not set(suffix[1:]) & set("./\\\0"), "a suffix that no name can have")
+    covered = cursor.data[: cursor.at]
+    check(cursor.take(4) == crc(covered), "the CRC of the extras")
+    return suffix
 
 
 def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:

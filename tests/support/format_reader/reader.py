@@ -72,7 +72,9 @@ class FormatReader:
     def read_group(self, group: Group) -> list[tuple[Picture, list[Record]]]:
         """Group: its images and their metadata, in the group's order."""
         pictures = read_items(group) if group.header.fallback else self.read_coded(group)
-        return list(zip(pictures, group.metadata or [[]] * group.count, strict=True))
+        pairs = list(zip(pictures, group.metadata or [[]] * group.count, strict=True))
+        check(not any(its and picture.file is not None for picture, its in pairs), "metadata of a kept file")
+        return pairs
 
     def read_coded(self, group: Group) -> list[Picture]:
         """Group: what a model codes."""

@@ -1,0 +1,81 @@
+"""What the file of one image says beside its image. See docs/format.md, "Lone image"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bbcompress.archive.names import name_fault
+from bbcompress.archive.signature import MAGIC
+from bbcompress.errors import FormatError
+from bbcompress.wire import ByteReader, crc32, varint
+
+LONE_WITH_EXTRAS = 5
+"""Stands in the prefix of a lone image that has any."""
+
+MAX_SUFFIX_BYTES = 255
+
+_CRC_BYTES = 4
+_SUFFIX = 1
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the file of one image says beside its image.
+
+    Attributes:
+        suffix: of the file that the image comes from, with its point; empty where that has none; None where the file
+            does not say.
+    """
+
+    suffix: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.suffix is not None
+
+    def encode(self) -> bytes:
+        """The beginning of a file with these: prefix, what they are, checksum.
+
+        Raises:
+            FormatError: the suffix cannot be one.
+        """
+        parts = [MAGIC, bytes([LONE_WITH_EXTRAS, _SUFFIX * (self.suffix is not None)])]
+        if self.suffix is not None:
+            if suffix_fault(self.suffix):
+                raise FormatError(f"{self.suffix[:80]!r} cannot be the suffix of a file")
+            encoded = self.suffix.encode()
+            parts += [varint(len(encoded)), encoded]
+        data = b"".join(parts)
+        return data + crc32(data)
+
+    @staticmethod
+    def decode(reader: ByteReader) -> Extras:
+        """Read what `encode` wrote, from a reader that stands behind the prefix.
+
+        Raises:
+            FormatError: it is damaged, or breaks a rule of the format.
+        """
+        bits = reader.byte()
+        if bits != _SUFFIX:
+            raise FormatError(f"{reader.what} says things that this version does not know")
+        try:
+            suffix = reader.take(reader.varint(MAX_SUFFIX_BYTES, "the length of a suffix")).decode()
+        except UnicodeDecodeError:
+            raise FormatError(f"{reader.what} is damaged: its suffix is no text") from None
+        if suffix_fault(suffix):
+            raise FormatError(f"{reader.what} is damaged: it has a suffix that cannot be one")
+        data = memoryview(reader.data)[: reader.position]
+        if reader.take(_CRC_BYTES) != crc32(data):
+            raise FormatError("the file is damaged: the checksum of its beginning does not fit")
+        return Extras(suffix)
+
+
+NO_EXTRAS = Extras()
+
+
+def suffix_fault(suffix: str) -> bool:
+    """Whether this cannot be the suffix of a file: all behind the last point of its name, with this point."""
+    if not suffix:
+        return False
+    rest = suffix[1:]
+    wrong = not suffix.startswith(".") or not rest or "." in rest or "/" in rest
+    return wrong or len(suffix.encode(errors="replace")) > MAX_SUFFIX_BYTES or name_fault(f"a{suffix}") is not None
