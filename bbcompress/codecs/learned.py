@@ -172,7 +172,7 @@ def encode_learned(
     codec = codec_of(vae, replace(header, encoder=settings.encoder, k=settings.k), settings.compute_batch)
     grid, context = CoarseBins(weights.direct_bits), context_of(weights, header) + listed
 
-    def encode(part: _Part, parameters: Parameters) -> tuple[int, bytes]:
+    def encode(part: _Part, parameters: Parameters, told: Progress | None) -> tuple[int, bytes]:
         with exact_arithmetic():
             pixels = part.block.of(images[part.image])
             strips = _strips(pixels, tile)
@@ -180,28 +180,36 @@ def encode_learned(
             message = Message.empty(lanes, check_of(strips, lanes, context + varint(part.number)))
             z = grid.nearest(codec.posterior(strips).mu)
             coder = vae.learning_coder(parameters, learning.unit, part.stride(header))
-            coder.push(message, vae.features(grid.values(z)), strips)
+            coder.push(message, vae.features(grid.values(z)), strips, told)
             grid.push(message, z)
-            if progress is not None:
-                progress(part.block.height * part.block.width)
             return lanes, message.to_bytes()
 
-    found = _along(encode, _parts_of(sizes, tile), vae.parameters(learning.rate))
+    found = _along(encode, _parts_of(sizes, tile), vae.parameters(learning.rate), progress)
     coded = [varint(lanes) + varint(len(data)) + data for lanes, data in found[:-1]]
     lanes, data = found[-1]
     return Group(header, b"".join([listed, *coded, varint(lanes), data]))
 
 
 def _along(
-    function: Callable[[_Part, Parameters], R], parts: Sequence[Sequence[_Part]], parameters: Parameters
+    function: Callable[[_Part, Parameters, Progress | None], R],
+    parts: Sequence[Sequence[_Part]],
+    parameters: Parameters,
+    progress: Progress | None,
 ) -> list[R]:
-    """The function's results for the parts of each image, in order. It moves the parameters on that it gets."""
+    """The function's results for the parts of each image, in order. It moves the parameters on that it gets.
+
+    progress: called from this thread; the function gets it for parts that it works on in this thread.
+    """
     results: list[R] = []
     for first, *others in parts:
-        results.append(function(first, parameters))
+        results.append(function(first, parameters, progress))
         if others:
             ends = [parameters.copy() for _ in others]
-            results += at_once(lambda pair: function(*pair), list(zip(others, ends, strict=True)))
+            work = [(part, end, None) for part, end in zip(others, ends, strict=True)]
+            for part, result in zip(others, at_once(lambda one: function(*one), work), strict=True):
+                results.append(result)
+                if progress is not None:
+                    progress(part.block.height * part.block.width)
             parameters = ends[-1]
     return results
 
@@ -230,7 +238,7 @@ def decode_learned(
     grid = CoarseBins(weights.direct_bits)
     images = [np.empty((height, width, weights.channels), np.uint8) for height, width in sizes]
 
-    def decode(part: _Part, parameters: Parameters) -> None:
+    def decode(part: _Part, parameters: Parameters, told: Progress | None) -> None:
         lanes, data = stored[part.number]
         block = part.block
         strips = Strips.all_of(Canvas(1, block.height, block.width, weights.channels, tile))
@@ -239,15 +247,13 @@ def decode_learned(
             try:
                 z = grid.pop(message, strips.row_count)
                 coder = vae.learning_coder(parameters, learning.unit, part.stride(header))
-                coder.pop(message, vae.features(grid.values(z)), strips)
+                coder.pop(message, vae.features(grid.values(z)), strips, told)
             except EmptyMessage:
                 raise FormatError("damaged: the coded images end too early") from None
         check_end(message, strips, context + varint(part.number))
         block.of(images[part.image])[:] = strips.canvas.inner[0]
-        if progress is not None:
-            progress(block.height * block.width)
 
-    _along(decode, parts, vae.parameters(learning.rate))
+    _along(decode, parts, vae.parameters(learning.rate), progress)
     return images
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -322,7 +323,15 @@ class LearningCoder:
             network.backward(self.parameters, pixels)
             self.parameters.step(pixels)
 
-    def _run(self, features: NumpyArray, x: Strips, starts: IntArray, frequencies: IntArray, order: IntArray) -> None:
+    def _run(
+        self,
+        features: NumpyArray,
+        x: Strips,
+        starts: IntArray,
+        frequencies: IntArray,
+        order: IntArray,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         """Fill in start and frequency of all sub-pixels of known pixels, to where `order` (C, pixels) says, and learn
         from them."""
         wave = x.wavefront(self._cell)
@@ -334,12 +343,19 @@ class LearningCoder:
             network.know(x.canvas, wave, begin, end - begin)
             network.intervals(self.parameters, end - begin, starts, frequencies, order[:, begin:end])
             self._learn(network, number, end - begin)
+            if progress is not None:
+                progress(end - begin)
 
-    def push(self, message: Message, features: NumpyArray, x: Strips) -> None:
-        """Push all pixels of x in one push, in the order of the wavefront. features: float32, of x's cells."""
+    def push(
+        self, message: Message, features: NumpyArray, x: Strips, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Push all pixels of x in one push, in the order of the wavefront.
+
+        features: float32, of x's cells. progress: called with the number of pixels newly done.
+        """
         wave, channels = x.wavefront(self._cell), self._weights.channels
         starts, frequencies = np.empty((2, len(wave.indices) * channels), np.int64)
-        self._run(features, x, starts, frequencies, wave.popped(channels))
+        self._run(features, x, starts, frequencies, wave.popped(channels), progress)
         message.push(starts, frequencies, PRECISION)
 
     def lengths(self, features: NumpyArray, x: Strips) -> IntArray:
@@ -356,8 +372,11 @@ class LearningCoder:
         lengths: IntArray = code_length(frequencies, PRECISION).reshape(channels, count).sum(axis=0)
         return lengths
 
-    def pop(self, message: Message, features: NumpyArray, x: Strips) -> None:
-        """Pop the pixels of x into its canvas. Raises EmptyMessage."""
+    def pop(
+        self, message: Message, features: NumpyArray, x: Strips, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Pop the pixels of x into its canvas. progress: called with the number of pixels newly done. Raises
+        EmptyMessage."""
         wave = x.wavefront(self._cell)
         ends = units_of(wave.bounds, self._unit)
         network, parameters = self._network(ends), self.parameters
@@ -367,4 +386,6 @@ class LearningCoder:
             lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, begin - first)
             if end == int(ends[number + 1]):
                 self._learn(network, number, end - first)
+                if progress is not None:
+                    progress(end - first)
                 number, first = number + 1, end

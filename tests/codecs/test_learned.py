@@ -3,6 +3,7 @@ pixels."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -71,6 +72,26 @@ def test_round_trip(name: str, sizes: list[tuple[int, int]]) -> None:
     found = decode_learned(VAES[name], group, told.append)
     assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
     assert sum(told) == sum(height * width for height, width in sizes)
+
+
+def test_progress_moves_within_a_block_and_is_told_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    (image,) = drawn("rgb", (40, 33))
+    for side, threads in ((1024, 1), (16, 2)):
+        monkeypatch.setattr(blocks, "BLOCK_SIDE", side)
+        monkeypatch.setattr(blocks, "threads", lambda threads=threads: threads)
+        told: list[tuple[int, int]] = []
+
+        def tell(pixels: int, told: list[tuple[int, int]] = told) -> None:
+            told.append((pixels, threading.get_ident()))
+
+        header = GroupHeader(count=1, model=MODELS["rgb"].id[:4], learning=LEARNING)
+        group = encode_learned(VAES["rgb"], [image], header, CodingSettings(), tell)
+        written = len(told)
+        decode_learned(VAES["rgb"], group, tell)
+        for part in (told[:written], told[written:]):
+            assert len(part) > 10
+            assert sum(pixels for pixels, _ in part) == 40 * 33
+        assert {thread for _, thread in told} == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("stride", [1, 3])
