@@ -11,8 +11,8 @@ another module has changed. And all libraries of a process share its one setting
 Here each kernel is one file, kept by `kernel_files`. What the machine code depends on stands in the name of the file's
 directory (the package's sources, the interpreter, numba, llvmlite and the processor) and in its digest (the signature,
 numba's target, the source of the kernel's own module). numba's configuration stays as it is. Of numba's interior this
-takes the attribute `Dispatcher._cache` and the two methods by which `CompileResult` is pickled. With a version of
-numba where one of them is missing or fails, each process compiles its kernels.
+takes the attribute `Dispatcher._cache`, the two methods by which `CompileResult` is pickled, and the runtime that
+compiled code needs. With a version of numba where one of them is missing or fails, each process compiles its kernels.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class _CompiledFiles:
         if self.cache_path is None:
             return None
         try:
-            target.refresh()
+            # all that kept machine code needs of `target.refresh()`, which loads what compiling needs and takes 0.2 s
+            importlib.import_module("numba.core.runtime").rtsys.initialize(target)
             path, key = self._place_of(signature, target.codegen())
             data = kernel_files.read(path, key)
             if data is None:

@@ -11,8 +11,6 @@ point masses at levels 0 and 255. With all parameters at most 2^24 in magnitude 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,24 +36,28 @@ _POSITION_LIMIT = LOGIT_LIMIT << _FRACTION_BITS
 # distance (2^-6 levels) * exp(-t) (2^-30) * 2^5 to a logit in units of 2^-20
 _POSITION_SHIFT = OFFSET_BITS + SIGMOID_BITS - 5 - (ARGUMENT_BITS + _FRACTION_BITS)
 
+_NEXT = np.uint64(1)
+# Indices that cannot be negative are unsigned where it matters: of others numba asks whether they count from the end.
+
 _ONE = 1 << SIGMOID_BITS
 _UNIT = 2.0**-SIGMOID_BITS
 _POSITION_UNIT = 2.0 ** -(ARGUMENT_BITS + _FRACTION_BITS)
 _FLOOR = 2.0**-PRECISION
 _INVERSE_SCALE_UNIT = 2.0 ** (5 - SIGMOID_BITS)  # of exp(-t) as the reciprocal of a scale in levels
 _OFFSET_UNIT = 64.0  # levels by which an offset's derivative is taken
+_GRADIENT_END = float(GRADIENT_LIMIT)
 _GRADIENT_SCALE = float(1 << GRADIENT_BITS)
 
 
 @inline
 def exponentials(params: Floats, i: int, exp_negative: Ints, exps: Ints) -> int:
     """Fill `exps` with exp(a - max a) of row i's M + 2 logits in units of 2^-30, each at least 121; their sum."""
-    largest = int(params[i, 0])
+    largest = float(params[i, 0])
     for j in range(1, exps.size):
-        largest = max(largest, int(params[i, j]))
+        largest = max(largest, float(params[i, j]))
     total = 0
     for j in range(exps.size):
-        exps[j] = exp_negative[min(largest - int(params[i, j]), EXP_NEGATIVE_LIMIT)]
+        exps[j] = exp_negative[np.uint64(min(int(largest - params[i, j]), EXP_NEGATIVE_LIMIT))]
         total += exps[j]
     return total
 
@@ -66,7 +68,13 @@ def component(params: Floats, i: int, m: int, reference: int, exp_negative: Ints
     components = (params.shape[1] - 2) // 3
     mean = (reference << OFFSET_BITS) + int(params[i, components + 2 + m])
     log_scale = int(params[i, 2 * components + 2 + m])
-    return mean, int(exp_negative[min(max(log_scale, 0), LOG_SCALE_END)])
+    return mean, int(exp_negative[np.uint64(min(max(log_scale, 0), LOG_SCALE_END))])
+
+
+@inline
+def share_of(part: int, total: int) -> int:
+    """part / total of 2^24 - 256, rounded down."""
+    return int(np.uint64(part * _SHARED) // np.uint64(total))
 
 
 @inline
@@ -83,12 +91,12 @@ def prepare(params: Floats, i: int, reference: int, exp_negative: Ints, exps: In
     total = exponentials(params, i, exp_negative, exps)
     size = 0
     for m in range(components):
-        weight = exps[m] * _SHARED // total
+        weight = share_of(exps[m], total)
         if weight > 0:
             packed[size] = weight
             packed[size + 1], packed[size + 2] = component(params, i, m, reference, exp_negative)
             size += 3
-    return size, int(exps[components] * _SHARED // total)
+    return size, share_of(exps[components], total)
 
 
 @inline
@@ -101,9 +109,9 @@ def position(edge: int, mean: int, inverse: int) -> int:
 @inline
 def interpolated(logit: int, sigmoid: Ints) -> int:
     """The logistic function of a `position`, in units of 2^-30: the mirrored table, linearly interpolated."""
-    index = (logit >> _FRACTION_BITS) + LOGIT_LIMIT
+    index = np.uint64((logit >> _FRACTION_BITS) + LOGIT_LIMIT)
     low = sigmoid[index]
-    return int(low + (((sigmoid[index + 1] - low) * (logit & _FRACTION)) >> _FRACTION_BITS))
+    return int(low + (((sigmoid[index + _NEXT] - low) * (logit & _FRACTION)) >> _FRACTION_BITS))
 
 
 @inline
@@ -114,7 +122,8 @@ def inner_cdf(edge: int, packed: Ints, size: int, low_weight: int, sigmoid: Ints
     """
     total = 0
     for m in range(0, size, 3):
-        total += packed[m] * interpolated(position(edge, packed[m + 1], packed[m + 2]), sigmoid)
+        mean, inverse = packed[np.uint64(m + 1)], packed[np.uint64(m + 2)]
+        total += packed[np.uint64(m)] * interpolated(position(edge, mean, inverse), sigmoid)
     return edge + low_weight + (total >> SIGMOID_BITS)
 
 
@@ -207,8 +216,8 @@ def pop_mixture(
 @inline
 def rounded(gradient: float) -> float:
     """To the grid of gradients, and clamped."""
-    units = math.floor(gradient * _GRADIENT_SCALE + 0.5)
-    return float(min(max(units, -GRADIENT_LIMIT), GRADIENT_LIMIT))
+    units = np.floor(gradient * _GRADIENT_SCALE + 0.5)
+    return float(min(max(units, -_GRADIENT_END), _GRADIENT_END))
 
 
 @kernel
