@@ -28,8 +28,6 @@ from machine import environment
 
 from bbcompress.errors import BBCError
 from bbcompress.images.read import read_image
-from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.reader import Reader
 from bbcompress.system.output import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,11 +39,12 @@ from damage_for_tests import (  # noqa: E402
     Content,
     block_damages,
     block_outcome,
+    compressor_of,
     content,
     grown,
     large,
     lone,
-    one_cache,
+    reader_of,
 )
 from fuzz_structure import ODD_NUMBERS, mutated_file  # noqa: E402
 
@@ -64,7 +63,7 @@ def _archive_of_colours() -> bytes:
     """Photographs by a model for any size, in blocks."""
     file = io.BytesIO()
     images = [read_image(path) for path in sorted((DATA / "local").glob("middle-*.png"))]
-    Compressor().archive([(f"{n}.png", image) for n, image in enumerate(images)], file)
+    compressor_of().archive([(f"{n}.png", image) for n, image in enumerate(images)], file)
     return file.getvalue()
 
 
@@ -205,7 +204,7 @@ def _read(damaged: bytes, original: bytes, expected: Content, fault: str) -> tup
         return (REFUSED, "") if one_line else (WRONG, f"not one line: {error}")
     if found == expected:
         return EXACT, ""
-    reader = Reader(io.BytesIO(damaged))
+    reader = reader_of(damaged)
     told = reader.is_archive and (reader.tail.size or damaged == original[: len(damaged)])
     if told and found == expected[: len(found)]:  # what is not told of was cut just where an addition begins
         return BEGINNING, ""
@@ -226,8 +225,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--blocks-json", type=Path, default=BLOCK_RESULTS)
     options = parser.parse_args()
-    with one_cache():
-        by_blocks = blocks(options.blocks)
+    by_blocks = blocks(options.blocks)
     write_file(options.blocks_json, (json.dumps(by_blocks, indent=1) + "\n").encode(), force=True)
     print(json.dumps(by_blocks["archives"], indent=1))
     if not options.every:
@@ -246,21 +244,20 @@ def run(every: int, files: dict[str, Callable[[], bytes]] | None = None) -> dict
     by_fault: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
     by_file: dict[str, Counter[str]] = {}
     sizes, bad = {}, []
-    with one_cache():
-        for name, make in ({**FILES, **MORE} if files is None else files).items():
-            data = make()
-            expected = content(data)
-            sizes[name] = len(data)
-            by_file[name] = Counter()
-            for fault, damage in FAULTS.items():
-                for damaged in damage(data, every):
-                    if damaged == data:
-                        continue
-                    found, why = outcome(damaged, data, expected, fault)
-                    by_fault[fault][found] += 1
-                    by_file[name][found] += 1
-                    if found in (WRONG, CRASHED, SLOW, LARGE):
-                        bad.append(f"{name}, {fault}: {found}: {why}: {damaged[:2000].hex()}")
+    for name, make in ({**FILES, **MORE} if files is None else files).items():
+        data = make()
+        expected = content(data)
+        sizes[name] = len(data)
+        by_file[name] = Counter()
+        for fault, damage in FAULTS.items():
+            for damaged in damage(data, every):
+                if damaged == data:
+                    continue
+                found, why = outcome(damaged, data, expected, fault)
+                by_fault[fault][found] += 1
+                by_file[name][found] += 1
+                if found in (WRONG, CRASHED, SLOW, LARGE):
+                    bad.append(f"{name}, {fault}: {found}: {why}: {damaged[:2000].hex()}")
     return {
         "environment": environment(),
         "every": every,

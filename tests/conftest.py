@@ -32,3 +32,9 @@ def process_as_it_was() -> Iterator[None]:
     set_logger_state(LOGGER_AS_IMPORTED)
     with process_kept():
         yield
+
+
+@pytest.fixture
+def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No models are installed but those of BBC_MODELS."""
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])

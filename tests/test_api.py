@@ -46,10 +46,9 @@ Named = tuple[str | None, PixelImage]
 
 
 @pytest.fixture(autouse=True)
-def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny_models(no_models: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two tiny models and no others are installed."""
     monkeypatch.setenv("BBC_MODELS", str(MODELS))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
 
 
 def digits(kind: str, *numbers: int) -> list[PixelImage]:

@@ -25,13 +25,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixtures_for_tests import models_in
 from format_reader import coder, distributions, fallback, networks, png, refinement, tables
 from format_reader.checkpoint import read_checkpoint
 from format_reader.primitives import FormatError
 from format_reader.reader import FormatReader
 from format_reader.reader import Image as ReadImage
-from models_for_tests import tiny_local, tiny_resnet, tiny_vae
+from models_for_tests import models_in, tiny_local, tiny_resnet, tiny_vae
 
 from bbcompress.archive.container import ArchiveWriter
 from bbcompress.codecs import blocks as package_blocks

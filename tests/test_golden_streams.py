@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from fixtures_for_tests import models_in
+from models_for_tests import models_in
 
 from bbcompress.archive.group import Group
 from bbcompress.images.image import PixelImage

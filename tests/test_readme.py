@@ -30,7 +30,7 @@ def examples() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(no_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a photograph and digits; `photo` is as shipped, a tiny model stands for `grey`."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "models" / "photo", tmp_path / "models" / "photo")
@@ -38,7 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     card = tmp_path / "models" / "grey" / "card.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "name": "grey"}))
     monkeypatch.setenv("BBC_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
     with Image.open(DATA / "photos" / "landscape.png") as picture:
         picture.convert("RGB").crop((40, 40, 72, 64)).save("photo.png", dpi=(300, 300))
     digits = [DATA / "digits" / "grey" / f"{number:04}.png" for number in range(5)]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases_for_tests import one_test_of
-from fixtures_for_tests import models_in
 from hypothesis import given
 from hypothesis import strategies as st
+from models_for_tests import models_in
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader

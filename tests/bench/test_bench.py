@@ -47,7 +47,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def work(no_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working directory; the tiny models, and no others, are installed; no file is left in a temporary one."""
     temporary, here = tmp_path / "temporary", tmp_path / "work"
     for folder in (temporary, here):
@@ -55,7 +55,6 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(here)
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.setenv("BBC_MODELS", str(DATA / "models"))
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
     monkeypatch.setattr(kernel_cache, "MAX_INTERPRETED", 4000)
     yield here
     assert kernel_cache.MAX_INTERPRETED == 4000

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damage_for_tests import FILES, content, grown, lone, one_cache
+from damage_for_tests import FILES, content, grown, lone
 
 from bbcompress.archive.signature import ADDING
 from bbcompress.images.image import from_array
@@ -33,16 +33,15 @@ def test_all_kinds_of_damage_to_one_file(faults: Any) -> None:
 
 def test_outcomes(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     raw, other = FILES["lone fallback, raw"](), lone(from_array(np.zeros((1, 2, 3), np.uint8)))
-    with one_cache():
-        first, whole = grown()
-        assert faults.outcome(raw, raw, content(raw), "cut short") == ("exact", "")
-        assert faults.outcome(raw[:-1], raw, content(raw), "cut short") == ("refused", "")
-        assert faults.outcome(first, whole, content(whole), "cut short") == ("beginning", "")
-        assert faults.outcome(whole[: len(first) + 9], whole, content(whole), "a byte 00") == ("refused", "")
-        broken_off = first + ADDING + whole[len(first) + 3 : len(first) + 9]
-        assert faults.outcome(broken_off, whole, content(whole), "a byte 00") == ("beginning", "")
-        assert faults.outcome(other, raw, content(raw), "cut short") == ("wrong", "other images")
-        assert faults.outcome(other, raw, content(raw), "forged, checksums fit") == ("another sound file", "")
+    first, whole = grown()
+    assert faults.outcome(raw, raw, content(raw), "cut short") == ("exact", "")
+    assert faults.outcome(raw[:-1], raw, content(raw), "cut short") == ("refused", "")
+    assert faults.outcome(first, whole, content(whole), "cut short") == ("beginning", "")
+    assert faults.outcome(whole[: len(first) + 9], whole, content(whole), "a byte 00") == ("refused", "")
+    broken_off = first + ADDING + whole[len(first) + 3 : len(first) + 9]
+    assert faults.outcome(broken_off, whole, content(whole), "a byte 00") == ("beginning", "")
+    assert faults.outcome(other, raw, content(raw), "cut short") == ("wrong", "other images")
+    assert faults.outcome(other, raw, content(raw), "forged, checksums fit") == ("another sound file", "")
 
     def fail(data: bytes) -> None:
         raise ValueError("odd")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from fixtures_for_tests import MODELS, tiny_models  # noqa: F401
+from fixtures_for_tests import tiny_models  # noqa: F401
+from models_for_tests import MODELS
 
 from bbcompress.cli import main
 from bbcompress.coder import kernel_cache

@@ -44,7 +44,6 @@ def fuzz(target: str, mutated: str) -> None:
 
     limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}", f"-max_len={MAX_BYTES}"]
     atheris.Setup([sys.argv[0], *limits, *sys.argv[1:]], targets.TARGETS[target], custom_mutator=mutate)
-    with damage.one_cache():
-        for make in damage.FILES.values():  # models are loaded and kernels compiled before the first input, not in it
-            targets.decode(make())
-        atheris.Fuzz()
+    for make in damage.FILES.values():  # models are loaded and kernels compiled before the first input, not in it
+        targets.decode(make())
+    atheris.Fuzz()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
+from models_for_tests import models_in
+
 from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.lone import LoneFile, build_lone, parse_lone
 from bbcompress.archive.names import name_fault
@@ -81,7 +83,7 @@ def decode(data: bytes) -> None:
     for keep_going in (False, True):
         whole = False
         with _refusals():
-            reader = Reader(io.BytesIO(data), limits=LIMITS, keep_going=keep_going)
+            reader = Reader(io.BytesIO(data), models_in(), LIMITS, keep_going)
             whole = not keep_going
             with _refusals():
                 list(islice(reader.entries(), LISTED))

@@ -16,7 +16,7 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "support"))
 
-from damage_for_tests import DATA, FILES, grown, one_cache  # noqa: E402
+from damage_for_tests import DATA, FILES, grown  # noqa: E402
 
 MAX_BYTES = 3000
 MODES = {"BMP": "1 L P RGB RGBA", "GIF": "1 L P", "JPEG": "L RGB CMYK", "PPM": "1 L RGB", "WEBP": "RGB RGBA"}
@@ -52,8 +52,7 @@ def saved(image: Image.Image, form: str, **ways: Any) -> bytes:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    with one_cache():
-        files = [*(make() for make in FILES.values()), *grown()]
+    files = [*(make() for make in FILES.values()), *grown()]
     files += [path.read_bytes() for path in sorted((TESTS / "golden").rglob("*.bbc"))]
     images = [path.read_bytes() for path in sorted((DATA / "pngsuite").glob("*.png"))]
     picture = np.arange(7 * 9 * 3, dtype=np.uint8).reshape(7, 9, 3)

@@ -6,14 +6,13 @@ import hashlib
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
 import pytest
-from damage_for_tests import FILES, grown, one_cache
+from damage_for_tests import FILES, grown
 from fuzz_runner import PACKAGE, kernels
 from fuzz_structure import mutated_file, mutated_png, take_apart
 from fuzz_targets import TARGETS, container
@@ -27,12 +26,6 @@ PNG_SUITE = HERE.parent / "data" / "pngsuite"
 MUTATIONS = {"container": (mutated_file, 600), "decode": (mutated_file, 80), "images": (mutated_png, 400)}
 MAX_CORPUS_BYTES = 300_000
 MAX_INPUT_BYTES = 1 << 14
-
-
-@pytest.fixture(autouse=True, scope="module")
-def models() -> Iterator[None]:
-    with one_cache():
-        yield
 
 
 def inputs(target: str) -> list[bytes]:

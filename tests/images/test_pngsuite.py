@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cases_for_tests import one_test_of
-from fixtures_for_tests import models_in
+from models_for_tests import models_in
 from seen_for_tests import rgba
 
 from bbcompress.errors import ImageError

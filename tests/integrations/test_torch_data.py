@@ -29,9 +29,8 @@ def shaped(number: int, width: int = 6) -> PixelImage:
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(no_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of images of one size in groups of 4, each of the colour of its number. No model is installed."""
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
     monkeypatch.setattr(compressor, "GROUP_SUBPIXELS", 4 * 5 * 6 * 3)
     bbc.write(tmp_path / "set.bbc", {f"{number}.png": shaped(number) for number in range(COUNT)})
     return tmp_path / "set.bbc"

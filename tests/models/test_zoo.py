@@ -31,9 +31,8 @@ SHAPE = (28, 28)
 
 
 @pytest.fixture(autouse=True)
-def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_installed(no_models: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BBC_MODELS", raising=False)
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
 
 
 @pytest.fixture

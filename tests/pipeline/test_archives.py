@@ -659,11 +659,9 @@ def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MIN_COST", 1)
 
 
-@pytest.mark.usefixtures("always_worth_it")
-def test_any_number_of_jobs_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+@pytest.mark.usefixtures("always_worth_it", "tiny_models")
+def test_any_number_of_jobs_gives_the_same() -> None:
     put_folder()
-    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
     for number in range(3):
         Path(f"set/odd{number}.png").write_bytes((DATA / "digits" / "grey" / "0000.png").read_bytes())
         image = np.random.default_rng(number).integers(0, 256, (9 + number, 8, 4)).astype(np.uint8)

@@ -7,9 +7,7 @@ import itertools
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,6 @@ from damage_for_tests import (
     FILES,
     LOUD,
     MASKS,
-    MODELS,
     NOTED,
     REFUSED_ALL,
     Content,
@@ -34,9 +31,9 @@ from damage_for_tests import (
     grown,
     large,
     lone,
-    one_cache,
+    reader_of,
 )
-from models_for_tests import sampled_strips, tiny_local
+from models_for_tests import models_in, sampled_strips, tiny_local
 
 from bbcompress.archive.container import ArchiveFile, ArchiveWriter
 from bbcompress.archive.file import BBCFile, is_archive
@@ -62,14 +59,6 @@ GUARD_SECONDS = 30
 """Against hanging only: what is measured with it takes far below a second."""
 
 MAX_PEAK_BYTES = 100_000_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def models() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BBC_MODELS", raising=False)
-        with one_cache():
-            yield
 
 
 def _same(image: PixelImage) -> PixelImage:
@@ -116,7 +105,7 @@ def test_bytes_behind_the_end(file: bytes, tail: bytes) -> None:
     sure &= not is_archive(file) or tail != PREFIX  # what a finished addition begins with
     assert check(file + tail, content(file)) == sure
     if sure:
-        reader = Reader(io.BytesIO(file + tail))
+        reader = reader_of(file + tail)
         list(reader.images())
         found = reader.tail
         zeros = TailKind.UNKNOWN if tail.strip(b"\0") else TailKind.PADDING
@@ -140,7 +129,7 @@ def test_stretches_of_zeros(file: bytes) -> None:
 
 def everything(data: bytes) -> tuple[Content, list[int | None], int]:
     """All that is in an archive, its times too, and how many bytes at its end are told of as left out."""
-    found, reader = content(data), Reader(io.BytesIO(data))
+    found, reader = content(data), reader_of(data)
     return found, list(reader.times), reader.tail.size
 
 
@@ -161,7 +150,7 @@ def test_every_byte_flipped_of_several_segments(mask: int) -> None:
 
 def salvaged(data: bytes) -> tuple[Content, list[int | None], BBCFile]:
     """What is brought out of a damaged archive, and the times of these images."""
-    reader = Reader(io.BytesIO(data), keep_going=True)
+    reader = reader_of(data, keep_going=True)
     found: Content = []
     times = []
     for done in reader.each(_same):
@@ -287,7 +276,7 @@ def test_several_segments_salvaged(mask: int) -> None:
     for place in range(0, len(data), 5):
         damaged = bytearray(data)
         damaged[place] ^= mask
-        reader = Reader(io.BytesIO(damaged), keep_going=True)
+        reader = reader_of(damaged, keep_going=True)
         found = [image for done in reader.each(_same) for image in done.results]
         assert all(image in images for image in found)
         assert len(found) >= len(images) - 3
@@ -303,7 +292,7 @@ def test_damage_by_blocks(shape: dict[str, int]) -> None:
     for _, damaged in block_damages(data, 140):
         counts[block_outcome(damaged, data, expected)] += 1
         try:
-            reader = Reader(io.BytesIO(damaged), keep_going=True)
+            reader = reader_of(damaged, keep_going=True)
         except BBCError:
             continue
         unchecked = {position for some in reader.file.unchecked_index for position in some}
@@ -321,7 +310,7 @@ def test_forged_checksums_are_found_out_by_the_messages(k: int, mask: int) -> No
     """Every byte of a model-coded group flipped, and its CRC made to fit: the message itself is a check."""
     data = archive(k)
     expected = content(data)
-    reader = Reader(io.BytesIO(data)).file
+    reader = reader_of(data).file
     entry = reader.groups[0]
     assert reader.read_group(0).header.count == 5
     for place in range(entry.length - 4):
@@ -346,10 +335,10 @@ def test_forged_checksum_of_a_lone_fallback() -> None:
 
 def test_damage_in_one_group_leaves_the_others_readable() -> None:
     data = bytearray(archive())
-    reader = Reader(io.BytesIO(data))
+    reader = reader_of(data)
     first, second = reader.file.groups
     data[first.offset + 20] ^= 1
-    damaged = Reader(io.BytesIO(data))
+    damaged = reader_of(data)
     with pytest.raises(FormatError):
         next(damaged.images())
     group = damaged.file.read_group(1)
@@ -385,14 +374,14 @@ def test_random_bytes_behind_a_true_prefix(seed: int) -> None:
 # Bounded time and memory
 
 
-def bounded(data: bytes) -> None:
+def bounded(data: bytes, models: Models | None = None) -> None:
     """The file is refused at once, in little memory."""
     content(lone(digits("binary", 0)[0]))  # models, tables and kernels are there before
     start = time.monotonic()
     tracemalloc.start()
     try:
         with pytest.raises(BBCError):
-            content(data)
+            content(data, models)
         assert tracemalloc.get_traced_memory()[1] < MAX_PEAK_BYTES
     finally:
         tracemalloc.stop()
@@ -400,7 +389,7 @@ def bounded(data: bytes) -> None:
 
 
 def model_id(levels: int = 2) -> bytes:
-    return Zoo(MODELS).candidates((28, 28), Kind.default(1, levels))[0].id
+    return models_in().zoo.candidates((28, 28), Kind.default(1, levels))[0].id
 
 
 def forged_archive(payload: bytes, metadata: Any = None, **fields: Any) -> bytes:
@@ -541,16 +530,15 @@ def test_a_file_of_many_claims() -> None:
 LOCAL = tiny_local()
 
 
-@pytest.fixture
-def local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The only model is one for RGB images of any size."""
-    save(LOCAL, tmp_path / "local")
-    cache = Models(Zoo(tmp_path), NumpyBackend())
-    monkeypatch.setattr("bbcompress.pipeline.options.Models", lambda *_: cache)
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """The chosen model is one for RGB images of any size."""
+    folder = tmp_path_factory.mktemp("models")
+    save(LOCAL, folder / "local")
+    return Models(Zoo(folder), NumpyBackend())
 
 
-@pytest.mark.usefixtures("local_cache")
-@pytest.mark.parametrize(
+@one_test_of(
     "fields",
     [
         {"size": (1 << 14, 1 << 14)},
@@ -562,32 +550,26 @@ def local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"size": (64, 64), "count": 1366},
         {"size": (8, 8), "count": 10, "kind": GREY},
     ],
-    ids=str,
 )
-@pytest.mark.parametrize("payload", [b"", bytes(100), b"\1\2\xff\xff\x03" * 20, NOISE], ids=len)
-def test_block_headers_that_claim_much(fields: dict[str, Any], payload: bytes) -> None:
-    bounded(forged_archive(payload, model=LOCAL.id[:4], blocks=True, **fields))
+@one_test_of("payload", [b"", bytes(100), b"\1\2\xff\xff\x03" * 20, NOISE])
+def test_block_headers_that_claim_much(local: Models, fields: dict[str, Any], payload: bytes) -> None:
+    bounded(forged_archive(payload, model=LOCAL.id[:4], blocks=True, **fields), local)
 
 
-@pytest.mark.usefixtures("local_cache")
 @pytest.mark.parametrize("k", [0, 3])
-def test_blocks_that_claim_many_lanes(k: int) -> None:
+def test_blocks_that_claim_many_lanes(local: Models, k: int) -> None:
     layout = b"".join(map(varint, [MAX_LANES, 1, 1]))
     for message in (b"", NOISE[:100], NOISE, NOISE * 4):
         fields = {"model": LOCAL.id[:4], "blocks": True, "size": (9, 16), "k": k}
-        bounded(forged_archive(layout + message, **fields))
+        bounded(forged_archive(layout + message, **fields), local)
 
 
-@pytest.mark.usefixtures("local_cache")
-def test_blocks_of_a_model_that_codes_none() -> None:
+def test_blocks_of_a_model_that_codes_none(local: Models) -> None:
     image = PixelImage("RGB", sampled_strips(LOCAL, 1, 17, 9).canvas.images[0])
-    data = lone(image)
+    data = lone(image, local)
     group = parse_lone(data)
     header, payload = group.header, group.payload
     assert header.blocks
-    with pytest.MonkeyPatch.context() as patch:
-        cache = Models(Zoo(MODELS), NumpyBackend())
-        patch.setattr("bbcompress.pipeline.options.Models", lambda *_: cache)
-        for levels in (2, 256):
-            with pytest.raises(FormatError, match="damaged"):
-                content(build_lone(Group(replace(header, model=model_id(levels)[:3]), payload)))
+    for levels in (2, 256):
+        with pytest.raises(FormatError, match="damaged"):
+            content(build_lone(Group(replace(header, model=model_id(levels)[:3]), payload)))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures_for_tests import models_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_strategies import image_metadata, images
+from models_for_tests import models_in
 
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import CHUNK_BEFORE_PIXELS, Metadata

@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from unittest import mock
 
 import numpy as np
+from models_for_tests import models_in
 
 from bbcompress.archive.container import ArchiveFile
 from bbcompress.errors import BBCError
-from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import EXIF, TEXT, Record
 from bbcompress.images.read import read_image
 from bbcompress.models.cache import Models
-from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Item, Options
 from bbcompress.pipeline.reader import Reader
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-MODELS = DATA / "models"
 MASKS = (0x01, 0x80, 0xFF)
 
 Content = list[tuple[str | None, PixelImage]]
 
 
-@contextmanager
-def one_cache(models: Path = MODELS) -> Iterator[None]:
-    """The models are loaded once for all files, not once for each."""
-    cache = Models(Zoo(models), NumpyBackend())
-    with mock.patch("bbcompress.pipeline.options.Models", lambda *_: cache):
-        yield
+def compressor_of(k: int | None = None, models: Models | None = None) -> Compressor:
+    """What makes the files: with the tiny models, where no others are given."""
+    return Compressor(Options(k=k), models or models_in())
 
 
-def content(data: bytes) -> Content:
+def reader_of(data: bytes | bytearray, models: Models | None = None, keep_going: bool = False) -> Reader:
+    """What reads them, with the same models."""
+    return Reader(io.BytesIO(data), models or models_in(), keep_going=keep_going)
+
+
+def content(data: bytes, models: Models | None = None) -> Content:
     """All that is in a file. Raises BBCError."""
-    reader = Reader(io.BytesIO(data))
+    reader = reader_of(data, models)
     found = dict(reader.images())
     return [(name, found[position]) for position, name in enumerate(reader.names)]
 
@@ -62,8 +60,8 @@ def digits(kind: str, *numbers: int) -> list[PixelImage]:
     return [read_image(DATA / "digits" / kind / f"{number:04}.png") for number in numbers]
 
 
-def lone(image: PixelImage) -> bytes:
-    return Compressor().lone(image)[0]
+def lone(image: PixelImage, models: Models | None = None) -> bytes:
+    return compressor_of(models=models).lone(image)[0]
 
 
 def annotated(image: PixelImage, text: bytes) -> PixelImage:
@@ -76,7 +74,7 @@ def archive(k: int = 0) -> bytes:
     images = [*digits("binary", *range(3)), from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))]
     images += digits("binary", 3, 4)
     named = [(f"{number}.png" if number else "first é.png", image) for number, image in enumerate(images)]
-    Compressor(Options(k=k)).archive(named, file)
+    compressor_of(k).archive(named, file)
     return file.getvalue()
 
 
@@ -85,7 +83,7 @@ def archive_with_metadata() -> bytes:
     file = io.BytesIO()
     first, second, third = digits("binary", 5, 6, 7)
     named = [("a", annotated(first, b"one")), ("b", second), ("c", annotated(third, b"two"))]
-    Compressor().archive(named, file)
+    compressor_of().archive(named, file)
     return file.getvalue()
 
 
@@ -93,11 +91,11 @@ def grown() -> tuple[bytes, bytes]:
     """An archive with times, and what adding to it twice made of it."""
     images = [*digits("binary", *range(3)), from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))]
     file = io.BytesIO()
-    Compressor().archive([Item(f"{n}.png", image, 10**9 + n // 2) for n, image in enumerate(images)], file)
+    compressor_of().archive([Item(f"{n}.png", image, 10**9 + n // 2) for n, image in enumerate(images)], file)
     first = file.getvalue()
     for name, times in (("more", (7, 7)), ("last", (-(1 << 34), 1 << 36))):
         added = [Item(f"{name}/{n}.png", images[n], time) for n, time in enumerate(times)]
-        Compressor().add(added, ArchiveFile(file), file)
+        compressor_of().add(added, ArchiveFile(file), file)
     return first, file.getvalue()
 
 
@@ -113,9 +111,9 @@ def large(segments: int = 3, images: int = 8, side: int = 24) -> bytes:
             items.append(Item(name, from_array(random.integers(0, 256, shape, np.uint8)), 10**9 + number))
         items += [Item(f"{segment}/digit-{n}.png", image, 7) for n, image in enumerate(digits("binary", *range(5)))]
         if segment:
-            Compressor().add(items, ArchiveFile(file), file)
+            compressor_of().add(items, ArchiveFile(file), file)
         else:
-            Compressor().archive(items, file)
+            compressor_of().archive(items, file)
     return file.getvalue()
 
 
@@ -162,7 +160,7 @@ def block_outcome(damaged: bytes, original: bytes, expected: Content) -> str:
     other images or names.
     """
     try:
-        reader = Reader(io.BytesIO(damaged))
+        reader = reader_of(damaged)
         done = list(reader.each(lambda image: image))
     except BBCError as error:
         assert str(error) and "\n" not in str(error)

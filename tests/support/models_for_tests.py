@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import LIKELIHOODS, ExactChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS, LinearWeights
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import RHO_BITS, Z_BITS, Layers, ModelWeights
+from bbcompress.models.cache import Models
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.mlp import MLPWeights
 from bbcompress.models.pixel_network import PIXEL_BITS, input_count
 from bbcompress.models.resnet import PIXEL_BITS as RESNET_PIXEL_BITS
 from bbcompress.models.resnet import Convolutions, ResNetWeights
 from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.zoo import Zoo
 
 WEIGHT_BITS = 14
 FEATURE_LIMIT = 8 << PIXEL_BITS
 PIXEL_LIMIT = (16 << PIXEL_BITS) - 1
+
+
+MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
+
+
+@cache
+def models_in(folder: Path = MODELS) -> Models:
+    """The models of a folder, and those that are installed, on the CPU, each loaded once for all tests of a process."""
+    return Models(Zoo(folder), NumpyBackend())
 
 
 def random_linear(
