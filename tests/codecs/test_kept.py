@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixtures_for_tests import models_in
+from models_for_tests import models_in
 from PIL import Image
 
 from bbcompress.archive.group import Group

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from models_for_tests import MODELS
+from models_for_tests import models_in as models_in
 
 from bbcompress.images.image import PixelImage
 from bbcompress.pipeline import compressor, reader
