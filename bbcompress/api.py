@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from PIL import Image
 
 from bbcompress import arguments
 from bbcompress.errors import BBCError, FormatError, MissingFileError
-from bbcompress.escaping import escaped
 from bbcompress.images.formats.registry import kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
@@ -25,6 +23,7 @@ from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.packing import Packing, check_output
 from bbcompress.pipeline.reader import Reader
+from bbcompress.text import warn_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -68,14 +67,14 @@ def compress(
     compressor, only_pixels = Compressor(Options.of(k, options, ("pixels",))), arguments.flag("pixels", pixels)
     if not isinstance(image, str | PathLike):
         data, summary = compressor.lone(as_image(image))
-        _warn(summary.notes)
+        warn_of(summary.notes)
         return data
     path = arguments.path("image", image)
     loader = ImageLoader(max_pixels=compressor.options.max_pixels, pixels=only_pixels)
     ((picture, file),) = loader.read(path, str(path))
     data, summary = compressor.lone(picture, None, file, path.suffix)
     kept = [str(path)] * len(summary.kept)
-    _warn([*(line.removeprefix("note: ") for line in loader.notes(summary.size, kept)), *summary.notes])
+    warn_of([*(line.removeprefix("note: ") for line in loader.notes(summary.size, kept)), *summary.notes])
     return data
 
 
@@ -142,7 +141,7 @@ def pack(
     summary = packing.write()
     notes = [line.removeprefix("note: ") for line in packing.notes(summary)]
     summary.notes = [*notes, *(f"skipped: {reason}" for reason in packing.skipped)]
-    _warn(summary.notes)
+    warn_of(summary.notes)
     return summary
 
 
@@ -201,10 +200,5 @@ def extract(
         reader = Reader(file, open_models(arguments.model(model), device), limits)
         extraction = Extraction(reader, target, str(source), form, patterns, *flags)
         extraction.write(jobs=jobs)
-    _warn(extraction.notes())
+    warn_of(extraction.notes())
     return [extraction.written[position] for position in sorted(extraction.written)]
-
-
-def _warn(notes: Iterable[str]) -> None:
-    for note in notes:
-        warnings.warn(escaped(note), stacklevel=4)

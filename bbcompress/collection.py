@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePath
@@ -14,7 +13,6 @@ from bbcompress.api import AnyImage, as_image, limits_of
 from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingFileError
-from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
 from bbcompress.limits import MAX_PIXELS, READER_K, Limits
 from bbcompress.pipeline.compressor import Compressor
@@ -22,6 +20,7 @@ from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system import output
+from bbcompress.text import count_of, warn_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -181,8 +180,7 @@ class Archive(Mapping[str, PixelImage]):
         self.close()
 
     def __repr__(self) -> str:
-        count = self._reader.image_count
-        return f"<{type(self).__name__} of {count} image{'s' * (count != 1)}{', closed' * self._closed}>"
+        return f"<{type(self).__name__} of {count_of(self._reader.image_count)}{', closed' * self._closed}>"
 
 
 @arguments.checked
@@ -232,7 +230,8 @@ def write(
     compressor, items = Compressor(Options.of(k, options, ("overwrite",))), _items(images)
     with output.new_file(place, force) as file:
         summary = compressor.archive(items, file)
-    return _warned(summary)
+    warn_of(summary.notes)
+    return summary
 
 
 @overload
@@ -253,12 +252,7 @@ def add(path: str | Path, images: Named | Entries, k: int | None = None, **optio
     compressor, items = Compressor(Options.of(k, options)), _items(images)
     with output.open_to_add(place) as file:
         summary = compressor.add(items, ArchiveFile(file, Limits(compressor.options.max_pixels)), file)
-    return _warned(summary)
-
-
-def _warned(summary: Summary) -> Summary:
-    for note in summary.notes:
-        warnings.warn(escaped(note), stacklevel=4)
+    warn_of(summary.notes)
     return summary
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bbcompress.escaping import escaped
+from bbcompress.text import escaped
 
 _Error = TypeVar("_Error", bound="BBCError")
 

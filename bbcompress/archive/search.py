@@ -38,6 +38,7 @@ from bbcompress.archive.segments import (
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.limits import DEFAULT_LIMITS, Limits
+from bbcompress.text import count_of
 from bbcompress.wire import CRC_BYTES, ByteReader, CutShortError, crc32, varint
 
 _WINDOW = 1 << 18
@@ -510,10 +511,6 @@ class Search:
         return False
 
 
-def _images(count: int) -> str:
-    return f"{count} image{'s' * (count != 1)}"
-
-
 def _listed(budget: Budget) -> int:
     """What is left of a budget, all kinds together."""
     return budget.groups + budget.names + budget.name_bytes + budget.positions + budget.times
@@ -553,8 +550,8 @@ def open_segments(file: BinaryIO, end: int, limits: Limits, budget: Budget) -> t
         images = sum(segment.index.image_count for segment in whole)
         seen = search.images_from(start)
         raise FormatError(
-            f"the archive is damaged: behind its first {_images(images)} stand {end - start} bytes that are not whole"
-            + (f", with {_images(seen)} as far as can be seen" if seen else ""),
+            f"the archive is damaged: behind its first {count_of(images)} stand {end - start} bytes that are not whole"
+            + (f", with {count_of(seen)} as far as can be seen" if seen else ""),
             command=ADVICE,
         )
     budget.become(search.budget)

@@ -23,6 +23,7 @@ from bbcompress.images.image import PixelImage
 from bbcompress.limits import LEAST_EFFORT
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
+from bbcompress.text import count_of
 from bbcompress.version import __version__
 
 BBC = "bbc"
@@ -182,7 +183,7 @@ def heading(report: EffortReport) -> str:
     """What was measured, as a line."""
     count = len(report.data.images)
     how = "each a file" if report.alone else "of bbc one archive"
-    return f"{report.data.name}: {count} image{'s' * (count != 1)}, {how}; processor seconds per megapixel"
+    return f"{report.data.name}: {count_of(count)}, {how}; processor seconds per megapixel"
 
 
 def format_efforts(report: EffortReport) -> str:

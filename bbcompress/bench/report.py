@@ -12,6 +12,7 @@ from typing import Any
 from bbcompress.bench.schedule import Schedule
 from bbcompress.images.image import PixelImage
 from bbcompress.pipeline.options import is_fallback
+from bbcompress.text import count_of
 from bbcompress.version import __version__
 
 NET_SAMPLES = 4
@@ -216,7 +217,7 @@ def _images_alone(row: Row) -> int:
 def heading(report: Report) -> str:
     """What was measured on, and by which processor."""
     count = len(report.data.images)
-    return f"{report.data.name}: {count} image{'s' * (count != 1)}; {report.machine['processor']}"
+    return f"{report.data.name}: {count_of(count)}; {report.machine['processor']}"
 
 
 def _headings(report: Report) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.inputs import about, count_of, echo_notes
+from bbcompress.cli.inputs import about, echo_notes
 from bbcompress.cli.messages import human, say, tell
 from bbcompress.cli.options import (
     coding_options,
@@ -30,6 +30,7 @@ from bbcompress.cli.options import (
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
+from bbcompress.text import count_of
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.compressor import Compressor
@@ -248,7 +249,7 @@ def _compressed(inputs: Sequence[str], target: Path | None, size: int, summary: 
 
 def _count_skipped(reasons: Sequence[str]) -> str:
     """What the line about all files says of those that could not be read."""
-    return f"  {len(reasons)} file{'s' * (len(reasons) != 1)} skipped" if reasons else ""
+    return f"  {count_of(len(reasons), 'file')} skipped" if reasons else ""
 
 
 def _tell_of_skipped(reasons: Sequence[str]) -> bool:

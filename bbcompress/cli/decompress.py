@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.inputs import about, count_of, echo_notes, open_file, tell_of_damage
+from bbcompress.cli.inputs import about, echo_notes, open_file, tell_of_damage
 from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import (
     device_option,
@@ -35,6 +35,7 @@ from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
 from bbcompress.images.formats.registry import kind_of, written_kinds
+from bbcompress.text import count_of
 
 if TYPE_CHECKING:
     from bbcompress.codecs.fallback.kept import KeptFile

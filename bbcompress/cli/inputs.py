@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError, FormatError, LimitError, MissingFileError, MissingModelError
+from bbcompress.text import count_of
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.reader import GroupResult, Reader
@@ -106,8 +107,3 @@ def echo_notes(notes: list[str]) -> None:
     """Lines on stderr."""
     for note in notes:
         tell(note)
-
-
-def count_of(count: int, what: str = "image") -> str:
-    """1 image, 2 images."""
-    return f"{count} {what}{'s' * (count != 1)}"

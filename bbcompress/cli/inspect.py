@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.inputs import about, count_of, open_file
+from bbcompress.cli.inputs import about, open_file
 from bbcompress.cli.messages import human, say, tell
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
+from bbcompress.text import count_of
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.reader import Reader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bbcompress.escaping import escaped
+from bbcompress.text import escaped
 
 
 def say(text: str, err: bool = False) -> None:

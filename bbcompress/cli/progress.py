@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bbcompress.escaping import escaped
+from bbcompress.text import escaped
 
 if TYPE_CHECKING:
     from bbcompress.codecs.progress import Progress

@@ -6,7 +6,6 @@ Pillow finds no plugins outside of its own package: those of others register the
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import IO, Any, BinaryIO, cast
@@ -15,12 +14,12 @@ from PIL import Image, ImageFile, ImageSequence
 
 from bbcompress.archive.signature import MAGIC, MIME, PILLOW_FORMAT, SUFFIX
 from bbcompress.errors import FormatError
-from bbcompress.escaping import escaped
 from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import bare_pillow, check_mode, from_pillow, info_of, texts_of, transparency_of
 from bbcompress.pipeline.compressor import Compressor
-from bbcompress.pipeline.options import Options, Summary
+from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader
+from bbcompress.text import warn_of
 
 _METADATA = ("icc_profile", "exif", "xmp", "dpi", "comment")
 """Options of `save` that stand for what `info` says."""
@@ -129,7 +128,7 @@ def save(image: Image.Image, file: IO[bytes], name: str | bytes = "") -> None:
     """
     given = image.encoderinfo
     data, summary = _compressor(given).lone(_taken(image, given))
-    _warn(summary)
+    warn_of(summary.notes, stacklevel=3)
     file.write(data)
 
 
@@ -137,13 +136,9 @@ def save_all(image: Image.Image, file: IO[bytes], name: str | bytes = "") -> Non
     """An archive of all frames of the image and of those of `append_images`, without names; options as of `save`."""
     given = image.encoderinfo
     out = io.BytesIO()
-    _warn(_compressor(given).archive(((None, _taken(frame, given)) for frame in _frames(image)), out))
+    summary = _compressor(given).archive(((None, _taken(frame, given)) for frame in _frames(image)), out)
+    warn_of(summary.notes, stacklevel=3)
     file.write(out.getvalue())
-
-
-def _warn(summary: Summary) -> None:
-    for note in summary.notes:
-        warnings.warn(escaped(note), stacklevel=3)
 
 
 def _frames(image: Image.Image) -> Iterator[Image.Image]:
@@ -159,5 +154,5 @@ def _compressor(given: Mapping[str, Any]) -> Compressor:
 def _taken(image: Image.Image, given: Mapping[str, Any]) -> PixelImage:
     taken = from_pillow(image, {name: given[name] for name in _METADATA if name in given})
     if taken.lost:
-        warnings.warn(escaped(f"not kept: {', '.join(taken.lost)}"), stacklevel=2)
+        warn_of([f"not kept: {', '.join(taken.lost)}"], stacklevel=3)
     return taken

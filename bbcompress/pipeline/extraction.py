@@ -24,6 +24,7 @@ from bbcompress.pipeline.reader import GroupResult, Reader
 from bbcompress.pipeline.sources import SameFile
 from bbcompress.system.output import NewFolder, Times, times_of
 from bbcompress.system.permissions import Permissions, permissions_of
+from bbcompress.text import count_of
 
 RENAMED = 10
 """Images that a line names of those that came out under other names than theirs."""
@@ -178,7 +179,7 @@ class _FileNames:
         if not self._renamed:
             return []
         some = f"{', '.join(self._renamed[:RENAMED])}{', ...' * (len(self._renamed) > RENAMED)}"
-        images = f"{len(self._renamed)} image{'s' * (len(self._renamed) != 1)}"
+        images = count_of(len(self._renamed))
         return [f"note: {images} could not have the own name with the new suffix: {some}"]
 
     def check(self, new: NewFolder, positions: Iterable[int]) -> None:
@@ -236,7 +237,7 @@ class LeftOutNotes:
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
         lines = [
-            f"note: {name} of {count} image{'s' * (count != 1)} stays in the .bbc file: what is written cannot have it"
+            f"note: {name} of {count_of(count)} stays in the .bbc file: what is written cannot have it"
             for name, count in sorted(self._lost.items())
         ]
         return [*lines, *self._stripped.notes()]

@@ -14,6 +14,7 @@ from bbcompress.images.metadata import OF_PACKING, names_of
 from bbcompress.images.read import read_first, read_frames, read_image
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.pipeline.sources import read_file
+from bbcompress.text import count_of
 
 _JPEG_START = b"\xff\xd8\xff"
 _APPLE_DOUBLE = b"\0\5\x16\7"
@@ -34,7 +35,7 @@ class Stripped:
     def notes(self) -> list[str]:
         """What the user should know: no line, or one."""
         names = ", ".join(sorted(self._names))
-        return [f"note: stripped from {_images(self._images)}: {names}"] if self._images else []
+        return [f"note: stripped from {count_of(self._images)}: {names}"] if self._images else []
 
 
 class ImageLoader:
@@ -144,7 +145,7 @@ class ImageLoader:
             kept: labels of the files that are in it as they are.
         """
         lost = Counter(name for label, names in self._lost if label not in kept for name in names)
-        lines = [f"note: {kind} of {_images(count)} not kept" for kind, count in lost.items()]
+        lines = [f"note: {kind} of {count_of(count)} not kept" for kind, count in lost.items()]
         if whole := {label: names for label, names in self._lost if label in kept}:
             some = "1 file is kept as it is" if len(whole) == 1 else f"{len(whole)} files are kept as they are"
             which = ", ".join(sorted({name for names in whole.values() for name in names}))
@@ -160,7 +161,3 @@ class ImageLoader:
             what = jpegs[0] if len(jpegs) == 1 else f"{len(jpegs)} JPEGs are among the images"
             lines.append(f"warning: {what}: {size} bytes are more than before ({self.size}): a JPEG's pixels are kept")
         return lines
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'s' * (count != 1)}"

@@ -22,6 +22,7 @@ from bbcompress.images.image import PixelImage
 from bbcompress.limits import DEFAULT_EFFORT, ENCODERS, LEAST_EFFORT, MAX_K, MAX_PIXELS, MOST_EFFORT
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
+from bbcompress.text import count_of
 
 
 @arguments.checked_class
@@ -151,7 +152,7 @@ class Summary:
             self.kept += [at for at, item in zip(positions, group.items, strict=True) if is_kept(item)]
         self.images += group.header.count
         self.subpixels += subpixels
-        images = f"{group.header.count} image{'s' * (group.header.count != 1)}"
+        images = count_of(group.header.count)
         self.tried.append(f"{images}: {'; '.join(coded.tried)}; {coded.coder} is taken")
         for name in map(stored_by, group.items) if group.header.fallback else [coded.coder] * group.header.count:
             self.coders[name] = self.coders.get(name, 0) + 1

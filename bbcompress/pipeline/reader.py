@@ -28,6 +28,7 @@ from bbcompress.pipeline.listing import GroupFacts, ImageInfo, ListEntry, Same, 
 from bbcompress.pipeline.options import open_models
 from bbcompress.pipeline.totals import Totals
 from bbcompress.system.jobs import Work, Workers
+from bbcompress.text import count_of
 
 T = TypeVar("T")
 
@@ -370,7 +371,7 @@ class _GroupInfo:
 def tail_note(tail: Tail, archive: bool = True) -> str:
     """A line that says what stands behind the images of a file; empty if nothing does."""
     if tail.kind is TailKind.UNFINISHED:
-        images = f", with {tail.images} image{'s' * (tail.images != 1)} in them" if tail.images else ""
+        images = f", with {count_of(tail.images)} in them" if tail.images else ""
         return f"{tail.size} bytes of an unfinished addition at its end are left out{images}"
     if tail.size:
         kind = ", all zero," if tail.kind is TailKind.PADDING else ""

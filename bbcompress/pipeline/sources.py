@@ -18,6 +18,7 @@ from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingImageError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.system.temporary import is_temporary
+from bbcompress.text import count_of
 
 STANDARD_STREAM = "-"
 NAMED = 3
@@ -46,7 +47,7 @@ class LeftOut:
         )
         for paths, kind, what in kinds:
             if paths:
-                some = f"{len(paths)} {kind}{'s' * (len(paths) != 1)}"
+                some = count_of(len(paths), kind)
                 yield f"{some} {what}: {', '.join(paths[:NAMED])}{', ...' * (len(paths) > NAMED)}"
 
 

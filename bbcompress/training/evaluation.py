@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor
 
 from bbcompress.errors import TrainingError
-from bbcompress.escaping import escaped
+from bbcompress.text import escaped
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset

@@ -16,7 +16,7 @@ import bbcompress
 from bbcompress.cli import main
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
-from bbcompress.escaping import escaped
+from bbcompress.text import count_of, escaped, warn_of
 
 PACKAGE = Path(bbcompress.__file__).parent
 EVIL = "\x1b[31m\u202egnp.\r\n\x9b2J\udcff\u2028"
@@ -94,3 +94,13 @@ def test_everything_that_is_printed_is_escaped() -> None:
     wrong = [one for one in found if not one[1].startswith(("click.echo(json.dumps(", "warnings.warn(escaped("))]
     assert not wrong
     assert len(found) >= 3
+
+
+def test_counts() -> None:
+    assert [count_of(0), count_of(1), count_of(2, "file")] == ["0 images", "1 image", "2 files"]
+
+
+def test_warnings_are_those_of_the_caller() -> None:
+    with pytest.warns(UserWarning, match=r"^a\\nb$") as told:
+        warn_of(["a\nb"], stacklevel=2)
+    assert told[0].filename == __file__
