@@ -195,8 +195,8 @@ def full_size(x: NumpyArray) -> dict[str, Any]:
     try:
         import torch
 
-        from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
-        from bbcompress.training.export.resnet import quantise_resnet
+        from bbcompress.training.architectures.resnet.export import quantise_resnet
+        from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
     except ImportError as error:
         sys.exit(f"the part full-size needs PyTorch: {error}")
     shape = ResNetShape((32, 32))

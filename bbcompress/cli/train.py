@@ -13,10 +13,11 @@ from bbcompress.cli.messages import tell
 from bbcompress.cli.options import device_option, force_option, quiet_option
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
+from bbcompress.training.architectures.registry import ARCHITECTURES
 
 
 @main.command()
-@click.option("--architecture", type=click.Choice(["mlp", "resnet", "local"]), help="Of the model. [default: mlp]")
+@click.option("--architecture", type=click.Choice(list(ARCHITECTURES)), help="Of the model. [default: mlp]")
 @click.option(
     "--data",
     metavar="mnist|cifar10|DIR",
@@ -110,7 +111,7 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
     try:
         from bbcompress.training import run
         from bbcompress.training.distributed import is_first, leave
-        from bbcompress.training.export.export import export_run
+        from bbcompress.training.export import export_run
         from bbcompress.training.finished import CHECKPOINTS
     except ModuleNotFoundError as error:
         if error.name != "torch":

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from bbcompress.errors import OutputExistsError, TrainingError
 from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE
-from bbcompress.training.architectures.mlp import MLPVAE, MLPTask
+from bbcompress.training.architectures.mlp.network import MLPVAE
+from bbcompress.training.architectures.mlp.task import MLPTask
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
 from bbcompress.training.checkpoints.log import Log, save_json
 from bbcompress.training.config import OF_DECODER, TrainingConfig

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from bbcompress.errors import ModelError, TrainingError
 from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE
-from bbcompress.training.architectures.local import Images, LocalVAE, crops
-from bbcompress.training.architectures.local_task import TEST_TILES, LocalTask
+from bbcompress.training.architectures.local.network import Images, LocalVAE, crops
+from bbcompress.training.architectures.local.task import TEST_TILES, LocalTask
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig, config_from_dict

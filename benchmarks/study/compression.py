@@ -23,7 +23,7 @@ from bbcompress.bench.schedule import Schedule
 from bbcompress.images.image import PixelImage
 from bbcompress.models.zoo import Zoo
 from bbcompress.training.checkpoints.log import save_json
-from bbcompress.training.export.export import export_run
+from bbcompress.training.export import export_run
 from bbcompress.training.stacked import Member
 
 LATENTS = 10

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from study import Study, draw, finish, main, results_of, seeds_text
 
-from bbcompress.training.architectures.mlp import build_mlp
+from bbcompress.training.architectures.mlp.task import build_mlp
 from bbcompress.training.checkpoints.atomic import replacing
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from bbcompress.training.config import TrainingConfig

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from bbcompress.errors import BBCError
 from bbcompress.training import run
 from bbcompress.training.architectures.base import PHASE_RHA
-from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.checkpoints.log import save_json
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load

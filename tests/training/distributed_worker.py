@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.distributed import BatchNorm2d, Share, is_first, joined, leave, parallel
 from bbcompress.training.objectives import negative_elbo

@@ -12,10 +12,9 @@ from click.testing import CliRunner, Result
 from bbcompress.cli import main
 from bbcompress.cli.train import train
 from bbcompress.system.signals import Terminated
-from bbcompress.training import run
+from bbcompress.training import export, run
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.config import TrainingConfig
-from bbcompress.training.export import export
 from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.trainer import Trainer
@@ -86,8 +85,10 @@ def test_the_command_line_has_all_that_the_registries_have(name: str, registry: 
     assert tuple(option.type.choices) == tuple(registry)
 
 
-def test_each_architecture_has_an_export() -> None:
-    assert export.EXPORTERS.keys() == ARCHITECTURES.keys()
+def test_architectures_are_known_by_their_names() -> None:
+    assert [architecture.name for architecture in ARCHITECTURES.values()] == list(ARCHITECTURES)
+    with pytest.raises(KeyError):
+        ARCHITECTURES["base"]
 
 
 def test_the_default_is_binary_mnist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from bbcompress.errors import TrainingError
 from bbcompress.training.architectures.registry import ARCHITECTURES
-from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
 from bbcompress.training.distributed import ALONE, BatchNorm2d, Share, joined

@@ -14,7 +14,6 @@ from bbcompress.exact.distributions import ExactBernoulli, ExactChannelLogistic,
 from bbcompress.exact.mixture import LogisticMixture as ExactMixture
 from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.exact.tables import code_length
-from bbcompress.training.export.quantise import to_exact
 from bbcompress.training.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
@@ -22,6 +21,7 @@ from bbcompress.training.likelihoods import (
     DiscretisedLogistic,
     LogisticMixture,
 )
+from bbcompress.training.quantisation.quantise import to_exact
 
 Array = np.ndarray[Any, Any]
 Twins = tuple[torch.Tensor, Array]

@@ -21,15 +21,14 @@ from bbcompress.models.checkpoint import load
 from bbcompress.models.local import LocalWeights
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
-from bbcompress.training import run
-from bbcompress.training.architectures import local_task
-from bbcompress.training.architectures.local_objectives import TileHalfAsleep
+from bbcompress.training import export, run
+from bbcompress.training.architectures.local import task as local_task
+from bbcompress.training.architectures.local.objectives import TileHalfAsleep
 from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.card import training_command
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.export import export
-from bbcompress.training.export.card import training_command
-from bbcompress.training.export.export import export_run
+from bbcompress.training.export import export_run
 from bbcompress.training.finished import load_trained
 from bbcompress.training.run import configure, train
 from bbcompress.training.trainer import Trainer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.distributed import Share
 from bbcompress.training.objectives import (
     bits_per_dimension,

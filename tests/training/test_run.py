@@ -11,9 +11,9 @@ from cases_for_tests import one_test_of
 
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
+from bbcompress.training.card import describe_objective, describe_run, training_command
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
 from bbcompress.training.config import TrainingConfig, option
-from bbcompress.training.export.card import describe_objective, describe_run, training_command
 from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import OBJECTIVES
 from bbcompress.training.reporter import Reporter

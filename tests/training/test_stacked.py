@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bbcompress.errors import OutputExistsError, TrainingError
-from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bbcompress.models.base import ModelWeights
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import Share
 from bbcompress.training.objectives import (
@@ -36,10 +38,15 @@ Criterion = tuple[Loss, Callable[[float], None] | None]
 class RunOptions(Protocol):
     """The options of a run that architectures read; those of `TrainingConfig`."""
 
+    name: str
+    data: str
+    data_dir: str
+    any_size: bool
+    grey: bool
+    binary: bool
     latents: int | None
     hidden: int | None
     blocks: int | None
-    binary: bool
     objective: str
     samples: str
     alpha: float | None
@@ -106,6 +113,8 @@ class Architecture:
     build: a model with the random weights of the run's seed, from the run's options and what a checkpoint says of the
         sizes.
     complete: fills in the options that follow from others. It raises TrainingError for what the architecture lacks.
+    export: the exact model of a finished run, calibrated, with its card: from the run's directory, its model with the
+        encoders `baseline` and `rha`, its options, and what the card says beside figures.
     defaults: the options whose defaults differ from those of `TrainingConfig`.
     own: the options that only some architectures have, of those that this one has.
     optimal_lr: the learning rate of optimal inference (`bbc evaluate --optimal`).
@@ -115,6 +124,7 @@ class Architecture:
     task: Callable[[Any, Dataset, Share], Task]
     build: Callable[[Any, Any], Any]
     complete: Callable[[RunOptions], None]
+    export: Callable[[Path, Any, Any, Any, dict[str, Any]], ModelWeights]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     own: tuple[str, ...] = ()
     optimal_lr: float = 5e-4
@@ -150,6 +160,15 @@ class ImageTask(Task):
 
     def figures(self, model: ImageVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
         return {"bpd": evaluate(model, self.test_data, samples, generator)}
+
+
+def run_network(network: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """A network's outputs, float32, with its matrix products in `dtype`."""
+    if dtype == torch.float32:
+        return network(inputs)  # type: ignore[no-any-return]
+    with torch.autocast(inputs.device.type, dtype=dtype, cache_enabled=False):
+        outputs: Tensor = network(inputs)
+    return outputs.float()
 
 
 def _rows(pixels: Any, device: str) -> Tensor:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bbcompress.training.architectures.local import Images, LocalShape, LocalVAE
-from bbcompress.training.architectures.local_objectives import (
+from bbcompress.training.architectures.local.network import Images, LocalShape, LocalVAE
+from bbcompress.training.architectures.local.objectives import (
     FIRST_DROPOUT,
     FIRST_KL_WEIGHT,
     WARM_UP,

@@ -1,6 +1,6 @@
 import torch
 
-from bbcompress.training.architectures.mlp import MLPVAE
+from bbcompress.training.architectures.mlp.network import MLPVAE
 
 
 def test_shapes_and_parameters() -> None:

@@ -18,8 +18,9 @@ from bbcompress.models.local import MAX_TILE, ExactLocalVAE
 from bbcompress.models.neighbourhood import OFFSETS
 from bbcompress.models.pixel_network import PixelNetwork
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.training.architectures import local
-from bbcompress.training.architectures.local import (
+from bbcompress.training.architectures.local import network
+from bbcompress.training.architectures.local.export import float_bits, quantise_local
+from bbcompress.training.architectures.local.network import (
     Images,
     LocalShape,
     LocalVAE,
@@ -27,8 +28,7 @@ from bbcompress.training.architectures.local import (
     gather,
     sample_tiles,
 )
-from bbcompress.training.architectures.local_presets import preset
-from bbcompress.training.export.local import float_bits, quantise_local
+from bbcompress.training.architectures.local.presets import preset
 from bbcompress.training.likelihoods import LogisticMixture as Mixture
 
 SHAPE = LocalShape(
@@ -204,7 +204,7 @@ def test_samples_have_the_mixtures_masses(level: int | None, bias: tuple[float, 
     n = 30_000
     row = torch.tensor([1.0, 0.0, *bias, 0.3, -0.5, 4.0, 5.0])
     params, reference = row.expand(n, -1), torch.full((n,), 100.0)
-    draws = local._sample_levels(params, reference, False, torch.Generator().manual_seed(0))
+    draws = network._sample_levels(params, reference, False, torch.Generator().manual_seed(0))
     share = torch.bincount(draws.long(), minlength=256) / n
     p = Mixture.log_prob(params[:256], reference[:256], torch.arange(256).float()).exp()
     assert (share - p).abs().max() < 0.01
@@ -214,7 +214,7 @@ def test_samples_have_the_mixtures_masses(level: int | None, bias: tuple[float, 
 
 def test_binary_samples() -> None:
     logits = torch.tensor([[1.5]]).expand(20_000, 1)
-    draws = local._sample_levels(logits, torch.zeros(20_000), True, torch.Generator().manual_seed(0))
+    draws = network._sample_levels(logits, torch.zeros(20_000), True, torch.Generator().manual_seed(0))
     assert draws.mean().item() == pytest.approx(torch.sigmoid(torch.tensor(1.5)).item(), abs=0.015)
 
 
@@ -275,7 +275,7 @@ def test_shapes(kind: str) -> None:
     assert (sigma > 0).all()
     features = model.features(mu)
     assert features.shape == (3, shape.cells**2, 3)
-    assert model.features(1e6 * torch.ones(1, 2)).abs().max() == local.FEATURE_LIMIT
+    assert model.features(1e6 * torch.ones(1, 2)).abs().max() == network.FEATURE_LIMIT
     assert not torch.equal(next(model.parameters()), next(model_of(shape, 1).parameters()))
     names = {id(p) for part in (model.encoder, model.generative) for p in part.parameters()}
     assert names == {id(p) for p in model.parameters()}

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
-from bbcompress.training.architectures.resnet import ResNetShape, ResNetTask, ResNetVAE
+from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.task import ResNetTask
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load

@@ -17,6 +17,7 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import NormalPosterior
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
+from bbcompress.models.base import ModelWeights
 from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Strips
 
@@ -24,7 +25,7 @@ PRIOR_BITS = (7, 8, 9, 10, 11, 12, 13, 14)
 PRIOR_TOLERANCE = 1e-4  # of the rate: what fewer bits for the first images are worth
 GRID_SCALES = (0.9, 1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 2.0, 2.8)
 LEARNING_RATES = (60_000, 50_000, 40_000, 30_000, 20_000, 15_000, 10_000, 7_000, 5_000, 3_000, 2_000, 1_000)
-MAX_STEPS = 10
+MOST_STEPS = 10
 NumpyArray = np.ndarray[Any, Any]
 W = TypeVar("W", bound=Any)
 
@@ -76,7 +77,7 @@ def choose_learning_rate(weights: Any, x: Strips, rates: Sequence[int] = LEARNIN
     """
     last = {}
     for rate in rates:
-        curves = [rates_by_steps(weights, x, encoder, rate, MAX_STEPS) for encoder in ENCODERS]
+        curves = [rates_by_steps(weights, x, encoder, rate, MOST_STEPS) for encoder in ENCODERS]
         if all(map(_falls, curves)):
             return rate
         last[rate] = sum(curve[-1] for curve in curves)
@@ -103,3 +104,12 @@ def _falls(rates: Sequence[float]) -> bool:
 
 def _codec(weights: Any) -> BitsBack:
     return BitsBack(model_of(weights, NumpyBackend()), "rha", 0, weights.learning_rate)
+
+
+def coding_settings(weights: ModelWeights) -> dict[str, Any]:
+    """The calibrated settings, as a card has them."""
+    return {
+        "prior_bits": weights.prior_bits,
+        "direct_bits": list(weights.direct_bits),
+        "learning_rate": weights.learning_rate / 1e6,
+    }

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import save
-from bbcompress.training.export.card import describe_run
-from bbcompress.training.export.local import export_local
-from bbcompress.training.export.mlp import export_mlp
-from bbcompress.training.export.resnet import export_resnet
+from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.card import describe_run
 from bbcompress.training.finished import load_trained
-
-EXPORTERS: dict[str, Callable[..., ModelWeights]] = {
-    "mlp": export_mlp,
-    "local": export_local,
-    "resnet": export_resnet,
-}
-"""By architecture: what makes an exact model of a run, its two float models, its options and what its card says."""
 
 
 def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights:
@@ -36,6 +26,6 @@ def export_run(out_dir: str | Path, data_dir: str | None = None) -> ModelWeights
     baseline, rha, config, metrics = load_trained(out)
     config = replace(config, data_dir=data_dir or config.data_dir)
     about: dict[str, Any] = {**describe_run(out, config), "training": metrics}
-    weights = EXPORTERS[config.architecture](out, baseline, rha, config, about)
+    weights = ARCHITECTURES[config.architecture].export(out, baseline, rha, config, about)
     save(weights, out)
     return weights

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bbcompress.training.architectures.local import Array, Images, LocalVAE, crops
+from bbcompress.training.architectures.local.network import Array, Images, LocalVAE, crops
 from bbcompress.training.objectives import bits_per_dimension, gaussian_kl
 
 WARM_UP = 0.3

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bbcompress.errors import TrainingError
 from bbcompress.models.local import MAX_TILE
-from bbcompress.training.architectures.local import LocalShape
+from bbcompress.training.architectures.local.network import LocalShape
 
 PHOTO_TILE = 64
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bbcompress.errors import TrainingError
-from bbcompress.training.architectures.base import DTYPES, Architecture, ImageTask, RunOptions
-from bbcompress.training.datasets import Dataset
-from bbcompress.training.distributed import ALONE, BatchNorm2d, Share
+from bbcompress.training.architectures.base import run_network
+from bbcompress.training.distributed import BatchNorm2d
 from bbcompress.training.likelihoods import ChannelLogistic
-from bbcompress.training.trainer import seeded_generator
 
 STRIDE = 4
 """Pixels a side of an image for each position of z: two convolutions of stride 2."""
@@ -121,70 +118,11 @@ class ResNetVAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z|x), (B, Z) both, for levels x (B, D) of any dtype."""
         pixels = x.view(-1, *self.shape.image, 3).permute(0, 3, 1, 2).to(torch.float32)
-        outputs = self._run(self.encoder, (pixels - 127.5) / INPUT_UNIT).permute(0, 2, 3, 1)
+        outputs = run_network(self.encoder, (pixels - 127.5) / INPUT_UNIT, self.compute_dtype).permute(0, 2, 3, 1)
         mu, rho = outputs.chunk(2, dim=3)
         return mu.flatten(1), F.softplus(rho.flatten(1))
 
     def decode(self, z: Tensor) -> Tensor:
         """Parameters of p(x|z), float32 (B, 9, H, W), for z (B, Z)."""
         grid = z.view(-1, *self.shape.latent_sides, self.shape.latents).permute(0, 3, 1, 2)
-        return self._run(self.decoder, grid)
-
-    def _run(self, network: nn.Sequential, inputs: Tensor) -> Tensor:
-        if self.compute_dtype == torch.float32:
-            return network(inputs)  # type: ignore[no-any-return]
-        with torch.autocast(inputs.device.type, dtype=self.compute_dtype, cache_enabled=False):
-            outputs: Tensor = network(inputs)
-        return outputs.float()
-
-
-class ResNetTask(ImageTask):
-    """The paper's CIFAR-10 VAE, for colour images of one size."""
-
-    def __init__(self, config: RunOptions, data: Dataset, share: Share = ALONE) -> None:
-        if data.any_size or data.channels != 3:
-            raise TrainingError("the resnet is for colour images of one size; others need --architecture local")
-        height, width = data.shape[:2]
-        if height % STRIDE or width % STRIDE:
-            raise TrainingError(f"the resnet needs images whose sides are multiples of {STRIDE}")
-        if config.compile and share.size > 1:  # what it makes of a batch norm that talks to others aborts
-            raise TrainingError("--compile is for training by one process: without torchrun")
-        super().__init__(config, data, share)
-        self._shape = ResNetShape(
-            (int(height), int(width)), config.hidden or 0, config.latents or 0, config.blocks or 0
-        )
-
-    @property
-    def shape(self) -> dict[str, Any]:
-        return asdict(self._shape)
-
-    def build(self) -> ResNetVAE:
-        model = build_resnet(self.config, self.shape)
-        model.compute_dtype = DTYPES[self.config.precision]
-        if self.config.compile:
-            model.compile_networks()
-        return model.to(self.config.device)
-
-
-def build_resnet(config: RunOptions, shape: dict[str, Any]) -> ResNetVAE:
-    """The model of those sizes, with the random weights of the configuration's seed."""
-    height, width = shape["image"]
-    generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
-    return ResNetVAE(ResNetShape(**{**shape, "image": (height, width)}), generator)
-
-
-def _complete(config: RunOptions) -> None:
-    config.latents, config.hidden, config.blocks = config.latents or 4, config.hidden or 256, config.blocks or 2
-
-
-PAPER = {
-    "data": "cifar10",
-    "epochs": 500,
-    "lr": 5e-4,
-    "encoder_lr": 1e-5,
-    "samples": "aggregate",
-    "keep_every": 100,
-}
-"""The schedule of the paper."""
-
-ARCHITECTURE = Architecture("resnet", ResNetTask, build_resnet, _complete, PAPER, ("blocks",), optimal_lr=1e-5)
+        return run_network(self.decoder, grid, self.compute_dtype)

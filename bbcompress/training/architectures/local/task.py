@@ -16,9 +16,10 @@ from bbcompress.training.architectures.base import (
     RunOptions,
     Task,
 )
-from bbcompress.training.architectures.local import Images, LocalShape, LocalVAE, sample_tiles
-from bbcompress.training.architectures.local_objectives import TileELBO, TileHalfAsleep, evaluate_tiles
-from bbcompress.training.architectures.local_presets import preset
+from bbcompress.training.architectures.local.export import export_local
+from bbcompress.training.architectures.local.network import Images, LocalShape, LocalVAE, sample_tiles
+from bbcompress.training.architectures.local.objectives import TileELBO, TileHalfAsleep, evaluate_tiles
+from bbcompress.training.architectures.local.presets import preset
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.objectives import OBJECTIVES, bits_per_dimension
@@ -111,4 +112,6 @@ def _complete(config: RunOptions) -> None:
         raise TrainingError(f"--samples cannot be {config.samples}")
 
 
-ARCHITECTURE = Architecture("local", LocalTask, build_local, _complete, {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4})
+ARCHITECTURE = Architecture(
+    "local", LocalTask, build_local, _complete, export_local, {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}
+)

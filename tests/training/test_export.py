@@ -16,8 +16,8 @@ from PIL import Image
 from bbcompress.cli import main
 from bbcompress.models.checkpoint import load
 from bbcompress.models.mlp import MLPWeights
+from bbcompress.training.card import training_command, training_commands
 from bbcompress.training.config import TrainingConfig
-from bbcompress.training.export.card import training_command, training_commands
 from bbcompress.training.finished import load_trained
 from bbcompress.training.run import train
 

@@ -14,19 +14,19 @@ from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import ExactResNetVAE
 from bbcompress.training.architectures.registry import ARCHITECTURES
-from bbcompress.training.architectures.resnet import ResNetShape, ResNetVAE
-from bbcompress.training.checkpoints.checkpoint import save_checkpoint
-from bbcompress.training.config import TrainingConfig
-from bbcompress.training.export import resnet as export_resnet
-from bbcompress.training.export.card import training_command
-from bbcompress.training.export.quantise import quantise_convolution
-from bbcompress.training.export.resnet import (
+from bbcompress.training.architectures.resnet import export as export_resnet
+from bbcompress.training.architectures.resnet.export import (
     figures,
     folded,
     quantise_resnet,
     test_curve,
     training_log,
 )
+from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
+from bbcompress.training.card import training_command
+from bbcompress.training.checkpoints.checkpoint import save_checkpoint
+from bbcompress.training.config import TrainingConfig
+from bbcompress.training.quantisation.quantise import quantise_convolution
 
 test_curve.__test__ = False  # type: ignore[attr-defined]
 

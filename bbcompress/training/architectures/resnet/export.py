@@ -21,21 +21,19 @@ from bbcompress.limits import ENCODERS
 from bbcompress.models.base import RHO_BITS, Z_BITS
 from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ExactResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
-from bbcompress.training.architectures.base import PHASE_VAE
-from bbcompress.training.architectures.resnet import ResidualBlock, ResNetShape, ResNetVAE
+from bbcompress.training.architectures.base import PHASE_VAE, RunOptions
+from bbcompress.training.architectures.resnet.network import ResidualBlock, ResNetShape, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
-from bbcompress.training.export.calibrate import calibrate, rates_by_steps
-from bbcompress.training.export.card import coding_settings
-from bbcompress.training.export.quantise import (
+from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
+from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_PRIOR_BITS,
     float_code_bits,
     quantise_convolution,
     to_exact,
 )
-from bbcompress.training.export.samples import calibration_strips, measured_strips
+from bbcompress.training.quantisation.samples import calibration_strips, measured_strips
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -48,7 +46,7 @@ RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
 def export_resnet(
-    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: TrainingConfig, about: dict[str, Any]
+    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: RunOptions, about: dict[str, Any]
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 

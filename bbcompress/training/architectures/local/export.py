@@ -24,7 +24,8 @@ from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.neighbourhood import RADIUS
 from bbcompress.models.pixel_network import BINARY_GAIN, PIXEL_BITS, input_count
 from bbcompress.models.strips import Strips
-from bbcompress.training.architectures.local import (
+from bbcompress.training.architectures.base import RunOptions
+from bbcompress.training.architectures.local.network import (
     ACTIVATION_TOP,
     CONSTANT_MIDDLE,
     FEATURE_LIMIT,
@@ -33,11 +34,9 @@ from bbcompress.training.architectures.local import (
     LocalVAE,
     gather,
 )
-from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
-from bbcompress.training.export.calibrate import calibrate, rates_by_steps
-from bbcompress.training.export.card import coding_settings
-from bbcompress.training.export.quantise import (
+from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
+from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_LEARNING_RATE,
     DEFAULT_PRIOR_BITS,
@@ -45,7 +44,7 @@ from bbcompress.training.export.quantise import (
     quantise_linear,
     quantise_network,
 )
-from bbcompress.training.export.samples import calibration_strips, measured_strips
+from bbcompress.training.quantisation.samples import calibration_strips, measured_strips
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -62,7 +61,7 @@ RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
 
 
 def export_local(
-    run: Path, baseline: LocalVAE, rha: LocalVAE, config: TrainingConfig, about: dict[str, Any]
+    run: Path, baseline: LocalVAE, rha: LocalVAE, config: RunOptions, about: dict[str, Any]
 ) -> LocalWeights:
     """The exact model of a finished run, calibrated, with its card.
 

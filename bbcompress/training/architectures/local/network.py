@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, UPPER
-from bbcompress.training.architectures.mlp import initialise_linear, linear
+from bbcompress.training.architectures.mlp.network import initialise_linear, linear
 from bbcompress.training.likelihoods import LogisticMixture
 
 Array = npt.NDArray[np.uint8]

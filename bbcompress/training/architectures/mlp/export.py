@@ -18,12 +18,11 @@ from bbcompress.limits import ENCODERS
 from bbcompress.models.base import RHO_BITS, Z_BITS, Layers
 from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.training.architectures.mlp import MLPVAE
-from bbcompress.training.config import TrainingConfig
+from bbcompress.training.architectures.base import RunOptions
+from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.datasets import load
-from bbcompress.training.export.calibrate import calibrate, rates_by_steps
-from bbcompress.training.export.card import coding_settings
-from bbcompress.training.export.quantise import (
+from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
+from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_LEARNING_RATE,
     DEFAULT_PRIOR_BITS,
@@ -38,7 +37,7 @@ CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
 
 
-def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: TrainingConfig, about: dict[str, Any]) -> MLPWeights:
+def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: RunOptions, about: dict[str, Any]) -> MLPWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so

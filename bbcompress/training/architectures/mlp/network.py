@@ -10,12 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from bbcompress.errors import TrainingError
-from bbcompress.training.architectures.base import DTYPES, Architecture, ImageTask, RunOptions
-from bbcompress.training.datasets import Dataset
-from bbcompress.training.distributed import ALONE, Share
+from bbcompress.training.architectures.base import run_network
 from bbcompress.training.likelihoods import Bernoulli, DiscretisedLogistic
-from bbcompress.training.trainer import seeded_generator
 
 
 class MLPVAE(nn.Module):
@@ -65,19 +61,12 @@ class MLPVAE(nn.Module):
         pixels = x.to(torch.float32)
         if not self.binary:
             pixels = pixels / 255
-        mu, rho = self._run(self.encoder, pixels).chunk(2, dim=1)
+        mu, rho = run_network(self.encoder, pixels, self.compute_dtype).chunk(2, dim=1)
         return mu, F.softplus(rho)
 
     def decode(self, z: Tensor) -> Tensor:
         """Parameters of p(x|z), float32 (B, D * parameters_per_pixel), for z (B, Z)."""
-        return self._run(self.decoder, z)
-
-    def _run(self, network: nn.Sequential, inputs: Tensor) -> Tensor:
-        if self.compute_dtype == torch.float32:
-            return network(inputs)  # type: ignore[no-any-return]
-        with torch.autocast(inputs.device.type, dtype=self.compute_dtype, cache_enabled=False):
-            outputs: Tensor = network(inputs)
-        return outputs.float()
+        return run_network(self.decoder, z, self.compute_dtype)
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -96,37 +85,3 @@ def initialise_linear(layer: nn.Linear, generator: torch.Generator) -> None:
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     if layer.bias is not None:
         nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-
-
-class MLPTask(ImageTask):
-    """The paper's MNIST VAE, for grey images of one size."""
-
-    def __init__(self, config: RunOptions, data: Dataset, share: Share = ALONE) -> None:
-        if data.any_size or data.channels != 1:
-            raise TrainingError("the mlp is for grey images of one size; others need --architecture local")
-        super().__init__(config, data, share)
-        self._shape = (int(data.shape[0]), int(data.shape[1]))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._shape
-
-    def build(self) -> MLPVAE:
-        model = build_mlp(self.config, self._shape)
-        model.compute_dtype = DTYPES[self.config.precision]
-        return model.to(self.config.device)
-
-
-def build_mlp(config: RunOptions, shape: tuple[int, int]) -> MLPVAE:
-    """The model of a configuration, with the random weights of its seed."""
-    generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
-    latents = config.latents or (16 if config.binary else 32)
-    return MLPVAE((shape[0], shape[1]), latents, config.hidden or 500, config.binary, generator)
-
-
-def _complete(config: RunOptions) -> None:
-    config.latents = config.latents or (16 if config.binary else 32)
-    config.hidden = config.hidden or 500
-
-
-ARCHITECTURE = Architecture("mlp", MLPTask, build_mlp, _complete)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from bbcompress.models.base import ModelWeights
 from bbcompress.training.architectures.base import PHASE_RHA
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
@@ -78,15 +77,6 @@ def image_credits(folder: Path) -> dict[str, dict[str, int]]:
                     licence = row.get("licence") or "unknown"
                     licences[licence] = licences.get(licence, 0) + 1
     return credits
-
-
-def coding_settings(weights: ModelWeights) -> dict[str, Any]:
-    """The calibrated settings, as a card has them."""
-    return {
-        "prior_bits": weights.prior_bits,
-        "direct_bits": list(weights.direct_bits),
-        "learning_rate": weights.learning_rate / 1e6,
-    }
 
 
 def training_commands(run: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""VAEs whose decoders see the neighbourhood of a pixel: their network, objectives, presets, task and export."""

@@ -1,1 +1,0 @@
-"""Export: networks of torch become exact layers, calibrated, with a card."""

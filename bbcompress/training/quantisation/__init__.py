@@ -1,0 +1,1 @@
+"""Networks of torch to exact ones: integers, calibrated settings, and the samples these rest on."""
