@@ -14,8 +14,8 @@ MAX_LEARNING_RATE = 1_000_000
 """In units of 1e-6."""
 MAX_LEARNING_UNIT = 1 << 11
 MAX_LEARNING_STRIDE = 1 << 10
-_PASSES = 1
-"""Over each unit; other numbers are reserved."""
+_UNITS, _BATCHES = 1, 2
+"""Ways of learning: after units of pixels, or between batches; other numbers are reserved."""
 
 LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4
@@ -25,8 +25,10 @@ _FALLBACK, _KIND, _BASELINE, _K, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit fo
 
 
 _LEARNING = _FALLBACK | _BLOCKS
-"""Both together: the model learns; then there are no posteriors, and the flags of encoder, K and its rate are clear."""
+"""Both together: the model learns; then the flags of encoder, K and its rate are clear, and stand, with that of blocks,
+in a byte of their own where it learns between batches."""
 _NOT_LEARNING = _BASELINE | _K | _RATE
+_BATCH_FLAGS = _BASELINE | _K | _RATE | _BLOCKS
 
 
 def _allowed(flags: int) -> bool:
@@ -85,23 +87,26 @@ class Learning:
 
     Attributes:
         rate: of Adam, in units of 1e-6, 1 .. 1000000.
-        unit: least pixels between two steps, 1 .. 2^11.
-        stride: in blocks of an image but its first, every so manieth unit is learned from, 1 .. 2^10.
+        unit: least pixels between two steps, 1 .. 2^11; between batches most rows of z of a step.
+        stride: in blocks of an image but its first, every so manieth unit is learned from, 1 .. 2^10; 1 between
+            batches.
+        batches: whether the decoder learns between batches, and not the pixel network after units of pixels.
     """
 
     rate: int
     unit: int
     stride: int = 1
+    batches: bool = False
 
     def validate(self) -> None:
         """FormatError names the number that is out of range."""
         _within("the rate of learning", self.rate, 1, MAX_LEARNING_RATE)
         _within("the unit of learning", self.unit, 1, MAX_LEARNING_UNIT)
-        _within("the stride of learning", self.stride, 1, MAX_LEARNING_STRIDE)
+        _within("the stride of learning", self.stride, 1, 1 if self.batches else MAX_LEARNING_STRIDE)
 
     def encode(self) -> bytes:
-        """Three varints, and the number of passes."""
-        return b"".join(map(varint, [self.rate, self.unit, self.stride, _PASSES]))
+        """Three varints, and the way."""
+        return b"".join(map(varint, [self.rate, self.unit, self.stride, _BATCHES if self.batches else _UNITS]))
 
     @staticmethod
     def decode(reader: ByteReader) -> Learning:
@@ -109,9 +114,12 @@ class Learning:
         rate = _positive(reader, MAX_LEARNING_RATE, "the rate of learning")
         unit = _positive(reader, MAX_LEARNING_UNIT, "the unit of learning")
         stride = _positive(reader, MAX_LEARNING_STRIDE, "the stride of learning")
-        if reader.byte() != _PASSES:
+        way = reader.byte()
+        if way not in (_UNITS, _BATCHES):
             raise FormatError(f"{reader.what} learns in a way that this version does not know")
-        return Learning(rate, unit, stride)
+        learning = Learning(rate, unit, stride, way == _BATCHES)
+        learning.validate()
+        return learning
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,8 @@ class GroupHeader:
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
         defaults then. Without a size the images have several, which the payload begins with (`codecs/mixed.py`).
     has_metadata: whether a block of the images' metadata stands before the payload.
-    learning: how the model learns, None where it does not. Then there are blocks, and the encoder is "rha" and K is 0.
+    learning: how the model learns, None where it does not. Unless it learns between batches, there are blocks then, and
+        the encoder is "rha" and K is 0.
     """
 
     count: int = 1
@@ -176,8 +185,10 @@ class GroupHeader:
             check_size(self.size, limits)
         if self.learning is not None:
             self.learning.validate()
-            if not self.blocks or self.encoder != "rha" or self.k:
+            if not self.learning.batches and (not self.blocks or self.encoder != "rha" or self.k):
                 raise FormatError("a model that learns codes blocks, without posteriors")
+            if not self.blocks and self.count < 2:
+                raise FormatError("a single image has no batches to learn between")
         if self.blocks:
             if (self.lanes, self.direct, self.batches) != (1, 0, ()):
                 raise FormatError("a group of blocks has no layout of its own")
@@ -230,6 +241,7 @@ class GroupHeader:
         header = _decode_shared(reader, flags, LONE_ID_BYTES, limits)
         if header.is_mixed:
             raise FormatError(f"{reader.what} is made of blocks, but says no size")
+        _check_learning(reader, header)
         return header if header.fallback or header.blocks else replace(header, direct=1)
 
     @staticmethod
@@ -243,6 +255,7 @@ class GroupHeader:
         count = _positive(reader, MAX_GROUP_IMAGES, "the number of images")
         if header.is_mixed and count < 2:
             raise FormatError(f"{reader.what} is of several sizes, but has one image")
+        _check_learning(reader, replace(header, count=count))
         if header.fallback or header.blocks:
             return replace(header, count=count)
         lanes = _positive(reader, MAX_LANES, "the number of lanes")
@@ -255,30 +268,32 @@ class GroupHeader:
         return replace(header, count=count, lanes=lanes, direct=direct, batches=tuple(batches))
 
     def _flags(self) -> int:
-        return (
-            _FALLBACK * (self.fallback or self.learning is not None)
+        flags = (
+            _FALLBACK * self.fallback
             | _KIND * (self.kind is not None)
-            | _BASELINE * (self.encoder == "baseline")
+            | _SIZE * (self.size is not None)
+            | _METADATA * self.has_metadata
+        )
+        return flags | (self._coding_flags() if self.learning is None else _LEARNING)
+
+    def _coding_flags(self) -> int:
+        """Flags of the posterior and of blocks."""
+        return (
+            _BASELINE * (self.encoder == "baseline")
             | _K * (self.k > 0)
             | _RATE * (self.learning_rate is not None)
-            | _SIZE * (self.size is not None)
             | _BLOCKS * self.blocks
-            | _METADATA * self.has_metadata
         )
 
     def _encode_shared(self, id_bytes: int) -> bytes:
         """What lone images and groups have in common: model, kind, K, learning rate, size."""
-        parts = [self.model[:id_bytes]]
-        if self.kind is not None:
-            parts.append(encode_kind(self.kind))
-        if self.k:
-            parts.append(varint(self.k))
-        if self.learning_rate is not None:
-            parts.append(varint(self.learning_rate))
-        if self.size is not None:
-            parts += map(varint, self.size)
+        kind = b"" if self.kind is None else encode_kind(self.kind)
+        k = b"".join(varint(number) for number in (self.k, self.learning_rate) if number)
+        size = b"" if self.size is None else b"".join(map(varint, self.size))
+        parts = [self.model[:id_bytes], kind, k, size]
         if self.learning is not None:
-            parts.append(self.learning.encode())
+            parts = [self.model[:id_bytes], kind, size, self.learning.encode()]
+            parts += [bytes([self._coding_flags()]), k] if self.learning.batches else []
         return b"".join(parts)
 
 
@@ -299,15 +314,18 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
         return GroupHeader(fallback=True, has_metadata=has_metadata)
     model = reader.take(id_bytes)
     kind = decode_kind(reader) if flags & _KIND else None
-    k, rate, size = 0, None, None
-    if flags & _K:
-        k = _positive(reader, MAX_K, "K")
-    if flags & _RATE:
-        rate = _positive(reader, MAX_LEARNING_RATE, "the learning rate")
+    k, rate = _decode_k(reader, flags)
+    size, learning = None, None
     if flags & _SIZE:
         size = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
         check_size(size, limits)
-    learning = Learning.decode(reader) if learns else None
+    if learns:
+        learning = Learning.decode(reader)
+        if learning.batches:
+            flags = reader.byte()
+            if flags & ~_BATCH_FLAGS or not _allowed(flags):
+                raise FormatError(f"{reader.what} has flags that contradict each other")
+            k, rate = _decode_k(reader, flags)
     encoder = "baseline" if flags & _BASELINE else "rha"
     blocks = bool(flags & _BLOCKS)
     return GroupHeader(
@@ -321,6 +339,19 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
         has_metadata=has_metadata,
         learning=learning,
     )
+
+
+def _decode_k(reader: ByteReader, flags: int) -> tuple[int, int | None]:
+    """K and its learning rate, as far as the flags say so."""
+    k = _positive(reader, MAX_K, "K") if flags & _K else 0
+    rate = _positive(reader, MAX_LEARNING_RATE, "the learning rate") if flags & _RATE else None
+    return k, rate
+
+
+def _check_learning(reader: ByteReader, header: GroupHeader) -> None:
+    """FormatError where a single image would be learned from between batches that it cannot have."""
+    if header.learning is not None and not header.blocks and header.count < 2:
+        raise FormatError(f"{reader.what} has no batches to learn between")
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

@@ -131,9 +131,9 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
         line = f"  {count_of(images)} by {group['model']}{which}: {group['bytes']} bytes"
         if len(stored) > 1:
             line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
-        if "learning" in group:
+        learning = group.get("learning")
+        if learning is not None and not learning["batches"]:
             size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
-            learning = group["learning"]
             line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
         elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
             size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
@@ -142,6 +142,8 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
             line += f", {group['direct']} coded directly"
             if group["batches"]:
                 line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
+        if learning is not None and learning["batches"]:
+            line += f", learning between batches at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} z"
         say(line)
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.refinement import refine
 from bbcompress.coder.ans import Message
+from bbcompress.errors import ModelError
 from bbcompress.exact.distributions import NormalPosterior
-from bbcompress.models.base import Model, PixelLikelihood
+from bbcompress.models.base import LearningModel, Model, PixelLikelihood
+from bbcompress.models.decoder_learning import DecoderLearning
 from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
@@ -27,6 +30,7 @@ class BitsBack:
         k: K, how many steps refine the posterior.
         learning_rate: of the K steps, in units of 1e-6.
         compute_batch: how many strips go through the encoder at once; a choice of speed that changes no number.
+        learning: where the model learns between batches; then it is the learning's own.
     """
 
     model: Model
@@ -34,6 +38,12 @@ class BitsBack:
     k: int
     learning_rate: int
     compute_batch: int = 128
+    learning: DecoderLearning | None = None
+
+    def learn(self, x: Strips) -> None:
+        """Learn from a batch whose pixels are known, where the model does."""
+        if self.learning is not None:
+            self.learning.learn(x, self.encoder)
 
     def push(self, message: Message, x: Strips, posterior: NormalPosterior | None = None) -> None:
         """Compression of x, whose `posterior` may have been computed before.
@@ -68,3 +78,18 @@ class BitsBack:
     def likelihood(self, z: NumpyArray) -> PixelLikelihood:
         """p(x|z) for bins z (rows, Z)."""
         return self.model.likelihood(self.model.prior.values(z))
+
+
+def codec_of(model: Model, header: GroupHeader, compute_batch: int) -> BitsBack:
+    """The codec of a message of a group, with this header; where the model learns, of one message alone.
+
+    Raises:
+        ModelError, ValueError: the model does not learn so between batches.
+    """
+    rate, learning = header.learning_rate or model.weights.learning_rate, header.learning
+    if learning is None or not learning.batches:
+        return BitsBack(model, header.encoder, header.k, rate, compute_batch)
+    if not isinstance(model, LearningModel):
+        raise ModelError("the model cannot learn between batches")
+    own = DecoderLearning(model, learning.rate, learning.unit)
+    return BitsBack(own.model, header.encoder, header.k, rate, compute_batch, own)

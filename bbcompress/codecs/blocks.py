@@ -11,7 +11,8 @@ import numpy as np
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_LANES, GroupHeader
-from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.between import encode_between
+from bbcompress.codecs.bitsback import codec_of
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -83,10 +84,12 @@ def encode_blocks(
     header: GroupHeader,
     settings: CodingSettings,
     progress: Progress | None = None,
+    plans: Sequence[Layout] = (),
 ) -> Group:
     """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size.
 
-    header: what is known before, which is completed. progress: called with the number of pixels newly done.
+    header: what is known before, which is completed. progress: called with the number of pixels newly done. plans:
+    where the model learns between batches, the layout of each block without that.
     """
     height, width = images[0].shape[:2]
     tile = weights.tile
@@ -94,13 +97,18 @@ def encode_blocks(
     blocks = list(blocks_of(height, width, tile))
     if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
         header = replace(header, encoder="rha", k=0, learning_rate=None)
-    codec = codec_of(vae, header, settings.compute_batch)
 
     def encode(block: Block) -> bytes:
-        pixels = np.stack([block.of(image) for image in images])
-        strips = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), tile))
+        strips = strips_of([block.of(image) for image in images], tile)
         context = context_of(weights, header) + varint(block.number)
-        layout, message = encode_group(codec, strips, lanes_for(weights, pixels.size), context)
+        if plans:
+            plan = plans[block.number]
+            layout, message = encode_between(vae, header, settings.compute_batch, strips, plan, context)
+        else:
+            codec = codec_of(vae, header, settings.compute_batch)
+            layout, message = encode_group(
+                codec, strips, lanes_for(weights, strips.pixel_count * weights.channels), context
+            )
         data = message.to_bytes()
         length = b"" if block is blocks[-1] else varint(len(data))
         return encode_layout(layout) + length + data
@@ -128,21 +136,14 @@ def decode_blocks(
     if header.count > 1 and header.count * height * width * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     tile = weights.tile
-    codec = codec_of(vae, header, compute_batch)
-    blocks = list(blocks_of(height, width, tile))
-    reader = ByteReader(group.payload, "the file is damaged: a group of blocks")
-    stored = []
-    for block in blocks:
-        layout = read_layout(reader, header.count * -(-block.height // tile))
-        last = block is blocks[-1]
-        data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
-        stored.append((block, layout, data))
+    stored = _read_blocks(group, (width, height), tile)
     images = np.empty((header.count, height, width, weights.channels), np.uint8)
 
     def decode(part: tuple[Block, Layout, bytes]) -> Block:
         block, layout, data = part
         canvas = Canvas(header.count, block.height, block.width, weights.channels, tile)
         context = context_of(weights, header) + varint(block.number)
+        codec = codec_of(vae, header, compute_batch)
         decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas))
         for image, pixels in zip(images, canvas.inner, strict=True):
             block.of(image)[:] = pixels
@@ -152,6 +153,31 @@ def decode_blocks(
         if progress is not None:
             progress(header.count * block.height * block.width)
     return images
+
+
+def _read_blocks(group: Group, size: tuple[int, int], tile: int) -> list[tuple[Block, Layout, bytes]]:
+    """The blocks of a group of images of this width and height, with layout and message. Raises FormatError."""
+    reader = ByteReader(group.payload, "the file is damaged: a group of blocks")
+    blocks = list(blocks_of(size[1], size[0], tile))
+    stored = []
+    for block in blocks:
+        layout = read_layout(reader, group.header.count * -(-block.height // tile))
+        last = block is blocks[-1]
+        data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
+        stored.append((block, layout, data))
+    return stored
+
+
+def strips_of(images: Sequence[NumpyArray], tile: int) -> Strips:
+    """All strips of images, (H, W) or (H, W, C), of one size."""
+    pixels = np.stack(images)
+    return Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), tile))
+
+
+def layouts_of(group: Group, tile: int) -> list[Layout]:
+    """The layout of each block of images of one size."""
+    assert group.header.size is not None
+    return [layout for _, layout, _ in _read_blocks(group, group.header.size, tile)]
 
 
 def at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
@@ -199,12 +225,6 @@ def message_of(data: bytes, lanes: int) -> Message:
         return Message.from_bytes(data, lanes)
     except ValueError as error:
         raise FormatError(f"the file is damaged: {error}") from None
-
-
-def codec_of(vae: Model, header: GroupHeader, compute_batch: int) -> BitsBack:
-    """The codec that a header names."""
-    rate = header.learning_rate or vae.weights.learning_rate
-    return BitsBack(vae, header.encoder, header.k, rate, compute_batch)
 
 
 def context_of(weights: ModelWeights, header: GroupHeader) -> bytes:

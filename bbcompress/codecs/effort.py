@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf
+from typing import Any
 
 from bbcompress.codecs.settings import CodingRequest, CodingSettings
 from bbcompress.limits import ENCODERS, LEAST_EFFORT, MOST_EFFORT
 
+LEARNING_EFFORT = 3
+"""From this effort on it is tried whether learning pays."""
 _OTHER = ENCODERS[1]
 _PLAIN = CodingSettings()
 _COARSE = CodingSettings(learn=True, learn_unit=512)
@@ -89,5 +92,6 @@ def plan_for(request: CodingRequest) -> Plan:
 def _asked(ways: tuple[CodingSettings, ...], request: CodingRequest) -> tuple[CodingSettings, ...]:
     """The ways with what the request names in place of their own, each once."""
     names = ("encoder", "k", "learning_rate")
-    named = {name: value for name in names if (value := getattr(request, name)) is not None}
+    named: dict[str, Any] = {name: value for name in names if (value := getattr(request, name)) is not None}
+    named["learn_between"] = False if request.learn is None and request.effort < LEARNING_EFFORT else request.learn
     return tuple(dict.fromkeys(replace(way, **named) for way in ways))

@@ -104,6 +104,7 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
         with exact_arithmetic():
             for size in reversed(layout.batches):
                 codec.pop(message, x[end - size : end])
+                codec.learn(x[end - size : end])
                 end -= size
             for start in reversed(range(0, layout.direct, unit)):
                 direct_codec.pop(message, x[start : start + unit])

@@ -11,20 +11,24 @@ import numpy as np
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GROUP_ID_BYTES, GroupHeader, check_size
 from bbcompress.archive.lone import LeftOverError
+from bbcompress.codecs.between import can_learn_between, chosen_learning_between, encode_between
+from bbcompress.codecs.bitsback import codec_of
 from bbcompress.codecs.blocks import (
     MAX_SUBPIXELS,
-    codec_of,
+    blocks_of,
     context_of,
     decode_blocks,
     encode_blocks,
     lanes_for,
+    layouts_of,
     message_of,
+    strips_of,
 )
 from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
 from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.learned import can_learn, decode_learned, encode_learned, learning_for
-from bbcompress.codecs.mixed import decode_mixed, encode_mixed
+from bbcompress.codecs.mixed import decode_mixed, encode_mixed, mixed_layout, mixed_strips
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
@@ -32,10 +36,11 @@ from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import Kind
 from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.limits import DEFAULT_LIMITS, Limits
-from bbcompress.models.base import Model
+from bbcompress.models.base import LearningModel, Model
 from bbcompress.models.cache import Models
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
+from bbcompress.wire import varint
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -77,26 +82,75 @@ def encode_images(
         learning_rate=None if k == 0 or rate in (None, weights.learning_rate) else rate,
         direct=len(images),
     )
+    arrays = [kind.pixels(image) for image in images]
     if settings.learn and can_learn(vae):
-        arrays = [kind.pixels(image) for image in images]
         header = replace(header, learning=learning_for(arrays, settings))
         return encode_learned(vae, arrays, header, settings, progress).described(metadata)
+    frozen = _encode_by_batches(vae, arrays, header, settings, progress, direct)
+    if settings.learn_between is False or not can_learn_between(vae):
+        return frozen.described(metadata)
+    return _encode_between(vae, arrays, frozen, settings).described(metadata)
+
+
+def _encode_by_batches(
+    vae: Model,
+    arrays: Sequence[NumpyArray],
+    header: GroupHeader,
+    settings: CodingSettings,
+    progress: Progress | None,
+    direct: int,
+    plans: Sequence[Layout] = (),
+) -> Group:
+    """Code images, uint8 (H, W) or (H, W, C), by bits-back. plans: where the model learns between batches, the layout
+    of each message without that."""
+    weights = vae.weights
     if weights.shape is None:
-        arrays = [kind.pixels(image) for image in images]
-        if is_mixed(images):
-            return encode_mixed(vae, weights, arrays, header, settings, progress, direct).described(metadata)
-        return encode_blocks(vae, weights, arrays, header, settings, progress).described(metadata)
-    if len(images) == 1:  # coded directly, without an encoder
+        if len({array.shape for array in arrays}) > 1:
+            plan = plans[0] if plans else None
+            return encode_mixed(vae, weights, arrays, header, settings, progress, direct, plan)
+        return encode_blocks(vae, weights, arrays, header, settings, progress, plans)
+    if len(arrays) == 1:  # coded directly, without an encoder
         header = replace(header, encoder="rha", k=0, learning_rate=None)
-    pixels = np.stack([kind.pixels(image) for image in images])
-    lanes = 1 if len(images) == 1 else lanes_for(weights, pixels.size)  # a lone image's header has no room for lanes
-    x = Strips.all_of(Canvas.of(pixels.reshape(*pixels.shape[:3], -1), weights.tile))
-    codec = codec_of(vae, header, settings.compute_batch)
-    layout, message = encode_group(codec, x, lanes, context_of(weights, header))
+    # a lone image's header has no room for lanes
+    lanes = 1 if len(arrays) == 1 else lanes_for(weights, sum(map(np.size, arrays)))
+    x, context = strips_of(arrays, weights.tile), context_of(weights, header)
+    if plans:
+        layout, message = encode_between(vae, header, settings.compute_batch, x, plans[0], context)
+    else:
+        layout, message = encode_group(codec_of(vae, header, settings.compute_batch), x, lanes, context)
     if progress is not None:
-        progress(sum(image.width * image.height for image in images))
+        progress(sum(array.shape[0] * array.shape[1] for array in arrays))
     header = replace(header, lanes=lanes, direct=layout.direct, batches=layout.batches)
-    return Group(header, message.to_bytes()).described(metadata)
+    return Group(header, message.to_bytes())
+
+
+def _encode_between(vae: LearningModel, arrays: Sequence[NumpyArray], frozen: Group, settings: CodingSettings) -> Group:
+    """The images of a group by a model that learns between batches; as they are where it should not, or where they do
+    not become smaller and it is not asked for."""
+    tile, header = vae.weights.tile, frozen.header
+    if header.is_mixed:
+        x, plans = mixed_strips(arrays, tile), [mixed_layout(frozen, tile)]
+    elif header.blocks:
+        height, width = arrays[0].shape[:2]
+        first = next(blocks_of(height, width, tile))
+        x, plans = strips_of([first.of(array) for array in arrays], tile), layouts_of(frozen, tile)
+    else:
+        x, plans = strips_of(arrays, tile), [Layout(header.lanes, header.direct, header.batches)]
+    if not any(plan.batches for plan in plans):  # there is nothing to learn from
+        return frozen
+    learning = chosen_learning_between(vae, x, header.encoder, settings.learn_between, len(frozen.payload))
+    if learning is None:
+        return frozen
+    header = replace(header, learning=learning, lanes=1, direct=0 if header.blocks else header.count, batches=())
+    learned = _encode_by_batches(vae, arrays, header, settings, None, 1, plans)
+    return learned if settings.learn_between or _size(learned) < _size(frozen) else frozen
+
+
+def _size(group: Group) -> int:
+    """Bytes of a group, but for what is the same whether its model learns or not."""
+    header = group.header
+    learning = b"" if header.learning is None else header.learning.encode() + bytes(1)
+    return len(group.payload) + len(learning) + len(b"".join(map(varint, header.batches)))
 
 
 def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None) -> Group:
@@ -226,10 +280,15 @@ def _decode_with(
     kind = default if header.kind is None else Kind(*header.kind)
     if not kind.is_coded_as(default):
         raise FormatError("the file is damaged: its images are not of the model's kind")
+    learning = header.learning
+    if learning is not None and learning.batches:
+        if not can_learn_between(vae) or learning.unit > vae.largest_unit:
+            raise FormatError("the file is damaged: its model does not learn so between batches")
+        learning = None  # codecs see to it
     if header.blocks:
         if weights.shape is not None:
             raise FormatError("the file is damaged: its model does not code blocks")
-        if header.learning is not None:
+        if learning is not None:
             if not isinstance(vae, ExactLocalVAE) or not vae.learns:
                 raise FormatError("the file is damaged: its model does not learn")
             return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits)]

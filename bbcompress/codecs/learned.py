@@ -19,12 +19,12 @@ import numpy as np
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_LANES, GroupHeader, Learning
+from bbcompress.codecs.bitsback import codec_of
 from bbcompress.codecs.blocks import (
     MAX_LEARNED_PIXELS,
     Block,
     at_once,
     blocks_of,
-    codec_of,
     context_of,
     lanes_for,
     message_of,

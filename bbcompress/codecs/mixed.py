@@ -10,12 +10,13 @@ import numpy as np
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.between import encode_between
+from bbcompress.codecs.bitsback import codec_of
 from bbcompress.codecs.blocks import (
     BLOCK_SIDE,
     MAX_LEARNED_PIXELS,
     MAX_SUBPIXELS,
     NumpyArray,
-    codec_of,
     context_of,
     encode_layout,
     lanes_for,
@@ -23,7 +24,7 @@ from bbcompress.codecs.blocks import (
     read_layout,
 )
 from bbcompress.codecs.direct import DirectCodec
-from bbcompress.codecs.group import decode_group, encode_strips_together
+from bbcompress.codecs.group import Layout, decode_group, encode_strips_together
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.rate import code_bits
 from bbcompress.codecs.settings import CodingSettings
@@ -60,6 +61,7 @@ def encode_mixed(
     settings: CodingSettings,
     progress: Progress | None = None,
     direct: int = 1,
+    plan: Layout | None = None,
 ) -> Group:
     """Code images of at least two sizes, uint8 (H, W) or (H, W, C), none with a side above `BLOCK_SIDE`, by a model for
     any size.
@@ -68,14 +70,19 @@ def encode_mixed(
         header: what is known before, which is completed.
         progress: called with the number of pixels newly done.
         direct: how many of the first images are coded directly, at least.
+        plan: where the model learns between batches, the layout without that.
     """
     header = replace(header, size=None, blocks=True, direct=0)
-    strips = _strips(images, weights.tile)
+    strips = mixed_strips(images, weights.tile)
     sizes = encode_sizes([(image.shape[1], image.shape[0]) for image in images])
-    lanes = lanes_for(weights, sum(image.size for image in images))
-    codec = codec_of(vae, header, settings.compute_batch)
-    first = strips.canvas.first_strips[max(direct, 1)]
-    layout, message = encode_strips_together(codec, strips, first, lanes, context_of(weights, header) + sizes)
+    context = context_of(weights, header) + sizes
+    if plan is not None:
+        layout, message = encode_between(vae, header, settings.compute_batch, strips, plan, context)
+    else:
+        lanes = lanes_for(weights, sum(image.size for image in images))
+        codec = codec_of(vae, header, settings.compute_batch)
+        first = strips.canvas.first_strips[max(direct, 1)]
+        layout, message = encode_strips_together(codec, strips, first, lanes, context)
     if progress is not None:
         progress(strips.pixel_count)
     return Group(header, sizes + encode_layout(layout) + message.to_bytes())
@@ -100,7 +107,7 @@ def decode_mixed(
     if sum(width * height for width, height in sizes) * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     tile = weights.tile
-    layout = replace(read_layout(reader, sum(-(-height // tile) for _, height in sizes)), together=True)
+    layout = _read_layout(reader, sizes, tile)
     message = message_of(reader.rest(), layout.lanes)
     canvas = MixedCanvas([(height, width) for width, height in sizes], weights.channels, tile)
     strips = Strips.all_of(canvas)
@@ -108,6 +115,16 @@ def decode_mixed(
     if progress is not None:
         progress(strips.pixel_count)
     return [canvas.image(number).astype(np.uint8) for number in range(header.count)]
+
+
+def mixed_layout(group: Group, tile: int) -> Layout:
+    """The layout of such a group."""
+    reader = ByteReader(group.payload, _WHAT)
+    return _read_layout(reader, read_sizes(reader, group.header, Limits(MAX_SIDE**2)), tile)
+
+
+def _read_layout(reader: ByteReader, sizes: Sequence[Size], tile: int) -> Layout:
+    return replace(read_layout(reader, sum(-(-height // tile) for _, height in sizes)), together=True)
 
 
 _WHAT = "the file is damaged: a group of several sizes"
@@ -125,7 +142,7 @@ def mixed_sizes(group: Group, limits: Limits = DEFAULT_LIMITS) -> list[Size]:
 def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSettings) -> tuple[NumpyArray, NumpyArray]:
     """About the bits that each image, uint8 (H, W) or (H, W, C), takes in such a group, float64 (N,): by bits-back, and
     directly."""
-    strips = _strips(images, vae.weights.tile)
+    strips = mixed_strips(images, vae.weights.tile)
     codec = codec_of(vae, GroupHeader(encoder=settings.encoder), settings.compute_batch)
     posterior = codec.posterior(strips)
     means = np.searchsorted(bin_edges(vae.prior.bits), posterior.mu, "right")
@@ -191,7 +208,7 @@ def read_sizes(reader: ByteReader, header: GroupHeader, limits: Limits) -> list[
         FormatError: the sizes are damaged or above a limit.
     """
     count, max_side, most, unit = header.count, BLOCK_SIDE, MAX_SUBPIXELS, "sub-pixels"
-    if header.learning is not None:
+    if header.learning is not None and not header.learning.batches:
         max_side, most, unit = MAX_SIDE, MAX_LEARNED_PIXELS, "pixels"
     if not 2 <= count <= MAX_MIXED_IMAGES:
         raise FormatError(f"{reader.what} are those of {count} images, not of 2 to {MAX_MIXED_IMAGES}")
@@ -221,5 +238,6 @@ def _list_sizes(reader: ByteReader, count: int, max_side: int) -> list[Size]:
     return [(reader.varint(max_side, "a width"), reader.varint(max_side, "a height")) for _ in range(count)]
 
 
-def _strips(images: Sequence[NumpyArray], tile: int) -> Strips:
+def mixed_strips(images: Sequence[NumpyArray], tile: int) -> Strips:
+    """All strips of images, (H, W) or (H, W, C), of several sizes."""
     return Strips.all_of(MixedCanvas.holding([image.reshape(*image.shape[:2], -1) for image in images], tile))

@@ -17,6 +17,8 @@ class CodingSettings:
         learning_rate: of the K steps, in units of 1e-6; None for the model's own.
         learn: whether models that can learn from the images do so.
         learn_rate, learn_unit: how they learn, as in a group's header; None for the usual rate and unit.
+        learn_between: whether models whose decoder can learn between batches do so; None where a trial says that it
+            saves enough.
     """
 
     encoder: str = ENCODERS[0]
@@ -26,6 +28,7 @@ class CodingSettings:
     learn: bool = False
     learn_rate: int | None = None
     learn_unit: int | None = None
+    learn_between: bool | None = False
 
 
 @dataclass(frozen=True)

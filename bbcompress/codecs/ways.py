@@ -79,7 +79,8 @@ class ByModel:
     @property
     def cost(self) -> int:
         """Each of K steps goes through the decoder forward and back."""
-        return (LEARNING_COST if self.settings.learn else 1) + self.settings.k
+        learns = self.settings.learn or self.settings.learn_between
+        return (LEARNING_COST if learns else 1) + self.settings.k
 
     def encode(self, images: Sequence[PixelImage], progress: Progress) -> Coded:
         """In the order in which it best takes them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ldexp
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,14 @@ import numpy.typing as npt
 
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
-from bbcompress.exact.layers import ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT, prove_network, requantise
+from bbcompress.exact.layers import (
+    ACTIVATION_LIMIT,
+    EXACT_LIMIT,
+    GRADIENT_LIMIT,
+    prove_network,
+    requantise,
+    weight_gradient,
+)
 
 MAX_KERNEL = 16
 MAX_STRIDE = 4
@@ -139,20 +147,25 @@ class ExactConvolution:
 
     def __init__(self, weights: ConvolutionWeights, backend: Backend) -> None:
         self._backend = backend
-        outputs, inputs, self._kernel, _ = weights.weight.shape
-        if weights.transposed:
-            matrix = weights.weight.transpose(1, 2, 3, 0).reshape(inputs, -1)
-        else:
-            matrix = weights.weight.transpose(2, 3, 1, 0).reshape(-1, outputs)
-        self._matrix = backend.asarray(matrix.astype(np.float64))
-        self._bias = backend.asarray(weights.bias.astype(np.float64))
+        self._outputs, self._inputs, self._kernel, _ = weights.weight.shape
+        self._transposed = weights.transposed
+        self.load(weights.weight, weights.bias)
         shift = weights.in_bits + weights.weight_bits - weights.out_bits
         self._scale = backend.asarray(np.ldexp(1.0, -shift))
-        self._weight_scale = 2.0**-weights.weight_bits
+        self._weight_scale = ldexp(1.0, -weights.weight_bits)  # as in `ExactLinear`
         self._low = 0 if weights.relu else -weights.limit
         self._high = weights.limit
-        self._stride, self._padding, self._transposed = weights.stride, weights.padding, weights.transposed
+        self._stride, self._padding = weights.stride, weights.padding
         self._pointwise = self._kernel == self._stride == 1  # a product, no patches
+
+    def load(self, weight: npt.NDArray[Any], bias: npt.NDArray[Any]) -> None:
+        """Take other integers, for which the bounds are proved, too."""
+        if self._transposed:
+            matrix = weight.transpose(1, 2, 3, 0).reshape(self._inputs, -1)
+        else:
+            matrix = weight.transpose(2, 3, 1, 0).reshape(-1, self._outputs)
+        self._matrix = self._backend.asarray(matrix.astype(np.float64))
+        self._bias = self._backend.asarray(bias.astype(np.float64))
 
     def forward(self, x: Array) -> Array:
         """(B, H, W, inputs) -> (B, H', W', outputs), integers in float64.
@@ -177,7 +190,34 @@ class ExactConvolution:
         Both in units of 2^-20. Nothing flows through an output that stands at its lower clamp (ReLU's zero). The
         gradient is clamped first, as the proof has it: a likelihood's own may be larger.
         """
-        gradient = self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        return self._backward(self._clamped(gradient, y))
+
+    def gradients(self, gradient: Array, x: Array, y: Array, found: list[npt.NDArray[np.float64]]) -> Array:
+        """As `backward`; the gradient by weights and bias joins those `found`, (outputs, inputs k k + 1). x were the
+        inputs."""
+        gradient = self._clamped(gradient, y)
+        outputs, inputs, k = self._outputs, self._inputs, self._kernel
+        if self._transposed:  # the product is that of x with the patches that it adds up
+            rows = x.reshape(-1, inputs)
+            by_patches = weight_gradient(self._patches(gradient), rows, self._backend)[:, :-1]
+            by_weight = by_patches.reshape(k, k, outputs, inputs).transpose(2, 3, 0, 1)
+        else:
+            by_patches = weight_gradient(gradient.reshape(-1, outputs), self._patches(x), self._backend)[:, :-1]
+            by_weight = by_patches.reshape(outputs, k, k, inputs).transpose(0, 3, 1, 2)
+        by_bias = self._backend.numpy(gradient.reshape(-1, outputs).sum(0))
+        found.append(np.concatenate([by_weight.reshape(outputs, -1), by_bias[:, None]], axis=1))
+        return self._backward(gradient)
+
+    def _clamped(self, gradient: Array, y: Array) -> Array:
+        return self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
+
+    def _patches(self, x: Array) -> Array:
+        """Rows of a product: the patch at each place of the coarser grid."""
+        if not self._pointwise:
+            x = unfold(x, self._kernel, self._stride, self._padding, self._backend)
+        return x.reshape(-1, x.shape[-1])
+
+    def _backward(self, gradient: Array) -> Array:
         matrix = self._matrix.T
         x_gradient = self._gather(gradient, matrix) if self._transposed else self._spread(gradient, matrix)
         return requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT, self._backend)
@@ -208,6 +248,8 @@ class _Stage(Protocol):
 
     def forward_with_tape(self, x: Array) -> tuple[Array, Any]: ...
     def backward(self, gradient: Array, tape: Any) -> Array: ...
+    def gradients(self, gradient: Array, x: Array, tape: Any, found: list[npt.NDArray[np.float64]]) -> Array:
+        """As `backward`; the gradients by weights join those found, the last layer's first. x was the input."""
 
 
 class _ReLU:
@@ -221,18 +263,17 @@ class _ReLU:
     def backward(self, gradient: Array, tape: Array) -> Array:
         return gradient * (tape > 0)
 
+    def gradients(self, gradient: Array, x: Array, tape: Array, found: list[npt.NDArray[np.float64]]) -> Array:
+        return self.backward(gradient, tape)
+
 
 class _ResidualBlock:
     """x -> clamp(x + narrow(wide(relu(x)))), at the magnitude at which narrow's own outputs are clamped."""
 
-    def __init__(self, wide: ConvolutionWeights, narrow: ConvolutionWeights, backend: Backend) -> None:
+    def __init__(self, wide: ExactConvolution, narrow: ExactConvolution, limit: int, backend: Backend) -> None:
         self._backend = backend
-        self._branch: list[_Stage] = [
-            _ReLU(backend),
-            ExactConvolution(wide, backend),
-            ExactConvolution(narrow, backend),
-        ]
-        self._limit = narrow.limit
+        self._branch: list[_Stage] = [_ReLU(backend), wide, narrow]
+        self._limit = limit
 
     def forward_with_tape(self, x: Array) -> tuple[Array, tuple[list[Any], Array]]:
         change, tape = _forward_with_tape(self._branch, x)
@@ -242,10 +283,22 @@ class _ResidualBlock:
     def backward(self, gradient: Array, tape: tuple[list[Any], Array]) -> Array:
         """As `Convolution.backward`: nothing flows where the sum stands at its lower clamp."""
         branch_tape, y = tape
-        gradient = self._backend.clip_(gradient * (y > -self._limit), -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        gradient = self._clamped(gradient, y)
         x_gradient = _backward(self._branch, gradient, branch_tape)
         x_gradient += gradient  # a sum of two; the layer or block before clamps it as its own backward pass begins
         return x_gradient
+
+    def gradients(
+        self, gradient: Array, x: Array, tape: tuple[list[Any], Array], found: list[npt.NDArray[np.float64]]
+    ) -> Array:
+        branch_tape, y = tape
+        gradient = self._clamped(gradient, y)
+        x_gradient = _gradients(self._branch, gradient, x, branch_tape, branch_tape, found)
+        x_gradient += gradient
+        return x_gradient
+
+    def _clamped(self, gradient: Array, y: Array) -> Array:
+        return self._backend.clip_(gradient * (y > -self._limit), -GRADIENT_LIMIT, GRADIENT_LIMIT)
 
 
 class ResidualNetwork:
@@ -257,13 +310,16 @@ class ResidualNetwork:
     """
 
     def __init__(self, layers: Sequence[ConvolutionWeights], blocks: int, first_block: int, backend: Backend) -> None:
+        self._layers = [ExactConvolution(weights, backend) for weights in layers]
         pairs = range(first_block, first_block + 2 * blocks, 2)
-        before, behind = (layers[:first_block], layers[first_block + 2 * blocks :]) if blocks else (layers, ())
-        self._stages: list[_Stage] = [ExactConvolution(weights, backend) for weights in before]
-        self._stages += [_ResidualBlock(layers[wide], layers[wide + 1], backend) for wide in pairs]
+        end = first_block + 2 * blocks if blocks else len(layers)
+        self._stages: list[_Stage] = [*self._layers[: first_block if blocks else end]]
+        for wide, narrow in ((pair, pair + 1) for pair in pairs):
+            block = _ResidualBlock(self._layers[wide], self._layers[narrow], layers[narrow].limit, backend)
+            self._stages.append(block)
         if blocks:
             self._stages.append(_ReLU(backend))
-        self._stages += [ExactConvolution(weights, backend) for weights in behind]
+        self._stages += self._layers[end:]
 
     def forward(self, x: Array) -> Array:
         """(B, H, W, inputs) -> (B, H', W', outputs), integers in float64 on the first layer's input and the last one's
@@ -284,6 +340,18 @@ class ResidualNetwork:
         """(B, H', W', outputs) gradient in units of 2^-20 -> (B, H, W, inputs) gradient by the network's input."""
         return _backward(self._stages, gradient, tape)
 
+    def weight_gradients(self, gradient: Array, x: Array, tape: list[Any]) -> list[npt.NDArray[np.float64]]:
+        """The gradient by weights and bias of each layer, (outputs, inputs k k + 1); x was the network's input."""
+        outputs = [stage_tape[1] if isinstance(stage_tape, tuple) else stage_tape for stage_tape in tape]
+        found: list[npt.NDArray[np.float64]] = []
+        _gradients(self._stages, gradient, x, tape, outputs, found)
+        return found[::-1]
+
+    def load(self, integers: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> None:
+        """Take other weights and biases of each layer."""
+        for layer, (weight, bias) in zip(self._layers, integers, strict=True):
+            layer.load(weight, bias)
+
 
 def _forward_with_tape(stages: Sequence[_Stage], x: Array) -> tuple[Array, list[Any]]:
     tapes = []
@@ -296,6 +364,21 @@ def _forward_with_tape(stages: Sequence[_Stage], x: Array) -> tuple[Array, list[
 def _backward(stages: Sequence[_Stage], gradient: Array, tapes: list[Any]) -> Array:
     for stage, tape in zip(reversed(stages), reversed(tapes), strict=True):
         gradient = stage.backward(gradient, tape)
+    return gradient
+
+
+def _gradients(
+    stages: Sequence[_Stage],
+    gradient: Array,
+    x: Array,
+    tapes: list[Any],
+    outputs: list[Array],
+    found: list[npt.NDArray[np.float64]],
+) -> Array:
+    """As `_backward`, with the gradients by weights. outputs: of each stage."""
+    inputs = [*outputs[-2::-1], x]
+    for stage, its_x, tape in zip(reversed(stages), inputs, reversed(tapes), strict=True):
+        gradient = stage.gradients(gradient, its_x, tape, found)
     return gradient
 
 

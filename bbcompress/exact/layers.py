@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ldexp
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,12 @@ EXACT_LIMIT = 1 << 53
 """Integers up to here are float64 numbers."""
 SINGLE_LIMIT = 1 << 24
 """Integers up to here are float32 numbers."""
+WEIGHT_LIMIT = (1 << 31) - 1
+"""The largest magnitude of a weight."""
+MAX_GRADIENT_ROWS = 1 << 13
+"""Most rows over which the gradient by weights is summed."""
+_GRADIENT_PART = 15
+"""Bits of the low part of a gradient."""
 
 
 InputLimit = int | npt.NDArray[np.int64]
@@ -99,13 +106,18 @@ class ExactLinear:
 
     def __init__(self, weights: LinearWeights, backend: Backend) -> None:
         self._backend = backend
-        self._weight = backend.asarray(weights.weight.astype(np.float64))
-        self._bias = backend.asarray(weights.bias.astype(np.float64))
+        self.load(weights.weight, weights.bias)
         shift = weights.in_bits + weights.weight_bits - weights.out_bits
         self._scale = backend.asarray(np.ldexp(1.0, -shift))
-        self._weight_scale = 2.0**-weights.weight_bits
+        # not by **: in another rounding mode, which a program may have set, the C library's pow is not exact
+        self._weight_scale = ldexp(1.0, -weights.weight_bits)
         self._low = 0 if weights.relu else -weights.limit
         self._high = weights.limit
+
+    def load(self, weight: npt.NDArray[Any], bias: npt.NDArray[Any]) -> None:
+        """Take other integers, for which the bounds are proved, too."""
+        self._weight = self._backend.asarray(weight.astype(np.float64))
+        self._bias = self._backend.asarray(bias.astype(np.float64))
 
     def forward(self, x: Array) -> Array:
         """(B, inputs) integers in float64 -> (B, outputs) integers in float64."""
@@ -119,9 +131,35 @@ class ExactLinear:
         Both in units of 2^-20. Nothing flows through an output that stands at its lower clamp (ReLU's zero). The
         gradient is clamped first, as the proof has it: a likelihood's own may be larger.
         """
-        gradient = self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
+        return self._backward(self._clamped(gradient, y))
+
+    def gradients(self, gradient: Array, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
+        """As `backward`, and the gradient by weights and bias as of `weight_gradient`; x were the inputs."""
+        gradient = self._clamped(gradient, y)
+        return self._backward(gradient), weight_gradient(gradient, x, self._backend)
+
+    def _clamped(self, gradient: Array, y: Array) -> Array:
+        return self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
+
+    def _backward(self, gradient: Array) -> Array:
         x_gradient = self._backend.matmul(gradient, self._weight)
         return requantise(x_gradient, self._weight_scale, -GRADIENT_LIMIT, GRADIENT_LIMIT, self._backend)
+
+
+def weight_gradient(gradient: Array, x: Array, backend: Backend) -> npt.NDArray[np.float64]:
+    """Gradient by weights and bias, float64 (outputs, inputs + 1): sums over rows of gradient times input.
+
+    gradient: (rows, outputs), clamped, of at most `MAX_GRADIENT_ROWS` rows. x: (rows, inputs), or its patches.
+
+    A gradient is 2^15 h + l, |h| <= 2^15, |l| <= 2^14, and an input is at most 2^24. So the sums of h x and of l x are
+    at most 2^13 2^15 2^24 = 2^52: exact in any order. They are put together by one addition, which may round.
+    """
+    if len(gradient) > MAX_GRADIENT_ROWS:
+        raise ValueError(f"{len(gradient)} rows are too many for exact sums")
+    high = backend.floor_(gradient * 2.0**-_GRADIENT_PART + 0.5)
+    low = gradient - high * 2.0**_GRADIENT_PART
+    by_weight = backend.matmul(high.T, x) * 2.0**_GRADIENT_PART + backend.matmul(low.T, x)
+    return backend.numpy(backend.hstack(by_weight, gradient.sum(0)[:, None]))
 
 
 def requantise(total: Array, scale: Any, low: float, high: float, backend: Backend) -> Array:
@@ -157,12 +195,29 @@ class Network:
             gradient = layer.backward(gradient, y)
         return gradient
 
+    def weight_gradients(self, gradient: Array, x: Array, tape: list[Array]) -> list[npt.NDArray[np.float64]]:
+        """The gradient by weights and bias of each layer, (outputs, inputs + 1); x was the network's input."""
+        found = []
+        for layer, its_x, y in zip(reversed(self._layers), [*tape[-2::-1], x], reversed(tape), strict=True):
+            gradient, by_weights = layer.gradients(gradient, its_x, y)
+            found.append(by_weights)
+        return found[::-1]
+
+    def load(self, integers: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> None:
+        """Take other weights and biases of each layer."""
+        for layer, (weight, bias) in zip(self._layers, integers, strict=True):
+            layer.load(weight, bias)
+
 
 class LayerWeights(Protocol):
     """What a chain is of: `LinearWeights`, or convolutions; weight is (outputs, inputs, ...)."""
 
     @property
     def weight(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def bias(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def weight_bits(self) -> int: ...
     @property
     def in_bits(self) -> int: ...
     @property

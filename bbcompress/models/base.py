@@ -14,9 +14,10 @@ import numpy as np
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, probe
+from bbcompress.exact.batch_learning import NetworkParameters
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import EqualMassBins
-from bbcompress.exact.layers import ACTIVATION_LIMIT, LinearWeights
+from bbcompress.exact.layers import ACTIVATION_LIMIT, MAX_GRADIENT_ROWS, LinearWeights
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
 from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
@@ -131,6 +132,48 @@ class Model(ABC):
     @abstractmethod
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """The same for a whole image x of one tile and many z (N, Z), (N,)."""
+
+
+class LearningModel(Model):
+    """A model whose decoder, as a whole, may learn between batches of images."""
+
+    @cached_property
+    def largest_unit(self) -> int:
+        """Most rows of z from which a step may be taken, so that gradients by weights are exact; 0 where the decoder
+        cannot learn."""
+        try:
+            NetworkParameters(self.decoder_layers, Z_LIMIT, 1)
+        except ModelError:
+            return 0
+        return MAX_GRADIENT_ROWS // self.gradient_rows
+
+    @property
+    @abstractmethod
+    def learning_rates(self) -> tuple[int, ...]:
+        """Rates of learning that a writer tries, in units of 1e-6: for images of the model's own kind first."""
+
+    @property
+    @abstractmethod
+    def gradient_rows(self) -> int:
+        """Most rows over which a gradient by weights is summed for one row of z."""
+
+    @property
+    @abstractmethod
+    def decoder_layers(self) -> Sequence[AnyWeights]:
+        """The checkpoint's layers of the decoder, whose input is z."""
+
+    @abstractmethod
+    def with_own_decoder(self) -> LearningModel:
+        """The same model with a decoder of its own, as the checkpoint has it."""
+
+    @abstractmethod
+    def load_decoder(self, integers: Sequence[tuple[NumpyArray, NumpyArray]]) -> None:
+        """Take other weights and biases of the decoder."""
+
+    @abstractmethod
+    def weight_gradients(self, z: Array, x: Any, rows: slice) -> list[NumpyArray]:
+        """The gradient of -ln p(x|z), in units of 2^-20, by weights and bias of each layer of the decoder, summed over
+        some rows: float64 (outputs, columns + 1). z: (rows, Z) in units of 2^-16. x: as `prepare` gives it."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from bbcompress.models.base import (
     Z_BITS,
     Z_LIMIT,
     Layers,
-    Model,
+    LearningModel,
     NumpyArray,
     SharedWeights,
     check_coding_settings,
@@ -140,7 +141,7 @@ class MLPWeights(SharedWeights):
         }
 
 
-class ExactMLPVAE(Model):
+class ExactMLPVAE(LearningModel):
     """A model on a backend: encoder, decoder, likelihood and prior of Algorithms 1 and 2."""
 
     def __init__(self, weights: MLPWeights, backend: Backend) -> None:
@@ -180,6 +181,37 @@ class ExactMLPVAE(Model):
         params, tape = self.decoder.forward_with_tape(grid)
         gradient = self.distribution.gradient(params, x, backend)
         return self.decoder.backward(gradient, tape) * 2.0**-GRADIENT_BITS
+
+    @property
+    def learning_rates(self) -> tuple[int, ...]:
+        """Chosen on training digits, as they are and mirrored."""
+        return 20, 200
+
+    @property
+    def gradient_rows(self) -> int:
+        """One: an image is a row of each product."""
+        return 1
+
+    @property
+    def decoder_layers(self) -> Layers:
+        """All of them."""
+        return self.weights.decoder
+
+    def with_own_decoder(self) -> ExactMLPVAE:
+        """The same model with a decoder of its own, as the checkpoint has it."""
+        model = copy.copy(self)
+        model.decoder = Network(self.weights.decoder, self.backend)
+        return model
+
+    def load_decoder(self, integers: Sequence[tuple[NumpyArray, NumpyArray]]) -> None:
+        """Take other weights and biases of the decoder."""
+        self.decoder.load(integers)
+
+    def weight_gradients(self, z: Array, x: Array, rows: slice) -> list[NumpyArray]:
+        """The gradient of -ln p(x|z) by weights and bias of each layer of the decoder, summed over rows."""
+        params, tape = self.decoder.forward_with_tape(z[rows])
+        gradient = self.distribution.gradient(params, x[rows], self.backend)
+        return self.decoder.weight_gradients(gradient, z[rows], tape)
 
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push images x under p(x|z), z (B, Z) in units of 2^-24."""

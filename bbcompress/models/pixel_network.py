@@ -7,6 +7,7 @@ they are taken in float32; a layer whose sums may be larger works in float64. Ei
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ldexp
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ class PixelNetwork:
         self._first_features = backend.asarray(
             np.ascontiguousarray(weights.trunk[0].weight[:, self._pixels :].astype(np.float64))
         )
-        self._first_scale = 2.0 ** -weights.trunk[0].weight_bits
+        self._first_scale = ldexp(1.0, -weights.trunk[0].weight_bits)
 
     def _columns(self, channel: int) -> slice:
         return slice(channel * self._width, (channel + 1) * self._width)

@@ -7,7 +7,8 @@ the edge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ from bbcompress.models.base import (
     SEARCHED_SUBPIXELS,
     Z_BITS,
     Z_LIMIT,
-    Model,
+    LearningModel,
     NumpyArray,
     SharedWeights,
     check_coding_settings,
@@ -206,7 +207,7 @@ class Tiles:
         return len(self.levels)
 
 
-class ExactResNetVAE(Model):
+class ExactResNetVAE(LearningModel):
     """A residual VAE on a backend. Images are `Strips`; z, mu and rho have one row for each of their tiles."""
 
     def __init__(self, weights: ResNetWeights, backend: Backend) -> None:
@@ -251,12 +252,48 @@ class ExactResNetVAE(Model):
         gradients = backend.empty_like(grid)
         for rows in _chunks(len(x)):
             params, tape = self.decoder.forward_with_tape(self._grid(grid[rows]))
-            levels = backend.asarray(x.levels[rows].reshape(-1, CHANNELS).astype(np.float64))
-            inside = backend.asarray(x.inside[rows].reshape(-1, 1).astype(np.float64))
-            by_params = self.distribution.gradient(params.reshape(len(levels), -1), levels, backend) * inside
-            by_z = self.decoder.backward(by_params.reshape(params.shape), tape)
+            by_z = self.decoder.backward(self._by_parameters(params, x, rows), tape)
             gradients[rows] = by_z.reshape(-1, self.weights.latents) * 2.0**-GRADIENT_BITS
         return gradients
+
+    def _by_parameters(self, params: Array, x: Tiles, rows: slice) -> Array:
+        """The gradient by the likelihood's parameters of some tiles, of the shape of `params`."""
+        backend = self.backend
+        levels = backend.asarray(x.levels[rows].reshape(-1, CHANNELS).astype(np.float64))
+        inside = backend.asarray(x.inside[rows].reshape(-1, 1).astype(np.float64))
+        by_params = self.distribution.gradient(params.reshape(len(levels), -1), levels, backend) * inside
+        return by_params.reshape(params.shape)
+
+    @property
+    def learning_rates(self) -> tuple[int, ...]:
+        """Chosen on training images, as they are and with red and blue exchanged."""
+        return 3, 10
+
+    @property
+    def gradient_rows(self) -> int:
+        """The places of the finest grid on which a layer's product is taken: half a tile's pixels across and down."""
+        return (self.weights.tile // 2) ** 2
+
+    @property
+    def decoder_layers(self) -> Convolutions:
+        """All of them."""
+        return self.weights.decoder
+
+    def with_own_decoder(self) -> ExactResNetVAE:
+        """The same model with a decoder of its own, as the checkpoint has it."""
+        model = copy.copy(self)
+        model.decoder = ResidualNetwork(self.weights.decoder, self.weights.blocks, 1, self.backend)
+        return model
+
+    def load_decoder(self, integers: Sequence[tuple[NumpyArray, NumpyArray]]) -> None:
+        """Take other weights and biases of the decoder."""
+        self.decoder.load(integers)
+
+    def weight_gradients(self, z: Array, x: Tiles, rows: slice) -> list[NumpyArray]:
+        """The gradient of -ln p(x|z) by weights and bias of each layer of the decoder, summed over tiles."""
+        grid = self._grid(z[rows])
+        params, tape = self.decoder.forward_with_tape(grid)
+        return self.decoder.weight_gradients(self._by_parameters(params, x, rows), grid, tape)
 
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
         """Push x under p(x|z), z (tiles, Z) in units of 2^-24: the pixels inside, tile after tile, row by row."""

@@ -145,7 +145,7 @@ def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
         return description
     if header.learning is not None:
         description["learning"] = asdict(header.learning)
-    else:
+    if header.learning is None or header.learning.batches:
         description |= {"encoder": header.encoder, "K": header.k}
     if not header.blocks:
         return {**description, "direct": header.direct, "batches": list(header.batches), "lanes": header.lanes}

@@ -98,6 +98,59 @@ def test_a_search_knows_groups_by_all_flags_that_they_may_begin_with() -> None:
     assert sorted({header.encode_group()[0] for header in every}) == list(GROUP_FLAGS)
 
 
+BETWEEN = Learning(20, 16, batches=True)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("size", [None, (28, 300)])
+@pytest.mark.parametrize(("encoder", "k", "rate"), [("rha", 0, None), ("baseline", 3, None), ("baseline", 300, 7)])
+def test_learning_between_batches(blocks: bool, size: Any, encoder: str, k: int, rate: int | None) -> None:
+    header = replace(GROUP, learning=BETWEEN, size=size, encoder=encoder, k=k, learning_rate=rate, kind=COLOUR)
+    if blocks:
+        header = replace(header, blocks=True, direct=0, batches=())
+    data = header.encode_group()
+    assert data[0] == 0x43 | 0x20 * (size is not None)
+    assert GroupHeader.decode_group(ByteReader(data)) == header
+
+
+def test_learning_between_batches_byte_by_byte() -> None:
+    header = replace(GROUP, learning=BETWEEN, encoder="baseline", k=3)
+    assert header.encode_group() == b"\x41abcd\x14\x10\x01\x02\x0c\x03\x05\x01\x02\x01\x02"
+    lone = GroupHeader(model=b"abc", blocks=True, size=(9, 7), learning=BETWEEN)
+    assert lone.encode_lone() == b"\xc2abc\x09\x07\x14\x10\x01\x02\x40"
+    assert GroupHeader.decode_lone(ByteReader(lone.encode_lone())) == lone
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x41abcd\x14\x10\x02\x02\x00\x05\x01\x05",  # a stride
+        b"\x41abcd\x14\x10\x01\x03\x00\x05\x01\x05",  # a reserved way
+        b"\x41abcd\x14\x00\x01\x02\x00\x05\x01\x05",  # a unit of 0
+        b"\x41abcd\x00\x10\x01\x02\x00\x05\x01\x05",  # a rate of 0
+        b"\x41abcd\x14\x10\x01\x02\x10\x05\x05\x01\x05",  # a learning rate without K
+        b"\x41abcd\x14\x10\x01\x02\x01\x05\x01\x05",  # other coding flags
+        b"\x41abcd\x14\x10\x01\x02\x02\x05\x01\x05",
+        b"\x41abcd\x14\x10\x01\x02\x20\x05\x01\x05",
+        b"\x41abcd\x14\x10\x01\x02\x80\x05\x01\x05",
+        b"\x41abcd\x14\x10\x01\x02\x08\x00\x05\x01\x05",  # K = 0
+        b"\x45abcd\x14\x10\x01\x02\x00\x05\x01\x05",  # the encoder in the group flags
+        b"\x41abcd\x14\x10\x01\x02\x00\x01\x01\x01",  # a single image without blocks
+        b"\x41abcd\x14\x10\x01\x02\x40\x01",  # a single image of several sizes
+    ],
+)
+def test_learning_between_batches_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        GroupHeader.decode_group(ByteReader(data))
+
+
+def test_a_lone_image_without_blocks_is_not_learned_from() -> None:
+    with pytest.raises(FormatError, match="no batches"):
+        replace(LONE, learning=BETWEEN).encode_lone()
+    with pytest.raises(FormatError, match="no batches"):
+        GroupHeader.decode_lone(ByteReader(b"\x82abc\x14\x10\x01\x02\x00"))
+
+
 def test_fallback() -> None:
     assert GroupHeader(fallback=True).encode_lone() == b"\x02"
     assert GroupHeader(fallback=True, count=300).encode_group() == b"\x01\xac\x02"

@@ -14,7 +14,8 @@ from models_for_tests import noise_strips, sampled_strips, tiny_local, tiny_resn
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs import mixed
-from bbcompress.codecs.blocks import codec_of, context_of, encode_layout
+from bbcompress.codecs.bitsback import codec_of
+from bbcompress.codecs.blocks import context_of, encode_layout
 from bbcompress.codecs.group import encode_strips_together
 from bbcompress.codecs.mixed import arrange, decode_mixed, encode_mixed, encode_sizes, mixed_sizes
 from bbcompress.codecs.settings import CodingSettings

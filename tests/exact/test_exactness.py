@@ -203,6 +203,7 @@ def test_reference(run: Run) -> None:
         assert direct + sum(batches) == {LOCAL: 7 * 6, RESNET: TILES}.get(name, IMAGES)  # strips
         assert coded["decoded"]
     assert answer["learned"]["decoded"]
+    assert answer["between"]["decoded"]
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "numpy"])
@@ -214,6 +215,9 @@ def test_same_bytes_and_same_pixels(run: Run, name: str) -> None:
     assert answer["learned"]["decoded"]
     assert answer["learned"]["kept"]
     assert answer["learned"] == reference["learned"]
+    assert answer["between"]["decoded"]
+    assert answer["between"]["kept"]
+    assert answer["between"] == reference["between"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.models.base import Model, ModelWeights
+from bbcompress.models.base import LearningModel, Model, ModelWeights
 from bbcompress.models.checkpoint import load, save
+from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Strips
 
@@ -106,6 +107,45 @@ def test_gradient_against_finite_differences(name: str) -> None:
         slopes[:, latent] = bits * np.log(2) / (2 * step * 2.0**-24)
     assert np.corrcoef(gradient.ravel(), slopes.ravel())[0, 1] > 0.98
     assert 0.85 < (gradient * slopes).sum() / (slopes * slopes).sum() < 1.15
+
+
+@every_model
+def test_gradients_by_weights_are_sums_over_rows(name: str) -> None:
+    """Of models whose decoder learns; each has as many as its layer has integers, and not all are 0."""
+    model, x = model_and_images(name)
+    if not isinstance(model, LearningModel):
+        assert isinstance(model, ExactLocalVAE)  # whose pixel network learns
+        return
+    z = np.floor(values_of(model, x) * 2.0**-8)
+    prepared, rows = model.prepare(x), x.row_count
+    together = model.weight_gradients(z, prepared, slice(0, rows))
+    alone = [model.weight_gradients(z, prepared, slice(row, row + 1)) for row in range(rows)]
+    for number, (found, layer) in enumerate(zip(together, model.decoder_layers, strict=True)):
+        assert found.shape == (len(layer.weight), layer.weight[0].size + 1)
+        assert found.any()
+        assert np.array_equal(found, sum(parts[number] for parts in alone))
+
+
+@every_model
+def test_gradient_by_biases_against_differences(name: str) -> None:
+    """The slope of the exact code lengths along the gradient by the biases of the last layer."""
+    model, x = model_and_images(name)
+    if not isinstance(model, LearningModel):
+        return
+    values = values_of(model, x)
+    found = model.weight_gradients(np.floor(values * 2.0**-8), model.prepare(x), slice(0, x.row_count))[-1][:, -1]
+    layer, lengths = model.decoder_layers[-1], []
+    along = found / np.abs(found).max()
+    for sign in (1, -1):
+        moved = model.with_own_decoder()
+        integers = [(each.weight, each.bias) for each in model.decoder_layers]
+        step = np.round(sign * along * 2.0 ** (layer.in_bits + layer.weight_bits - 6))
+        integers[-1] = layer.weight, layer.bias + step
+        moved.load_decoder(integers)
+        lengths.append(int(moved.lengths(values, x).sum()) * 2.0**-30 * np.log(2))
+    slope = (lengths[0] - lengths[1]) / (2 * 2.0**-6)
+    assert 0.85 < slope / (found @ along * 2.0**-20) < 1.15
+    assert model.lengths(values, x).sum() != moved.lengths(values, x).sum()
 
 
 def bound_breakers(weights: ModelWeights) -> list[dict[str, Any]]:

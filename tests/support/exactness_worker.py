@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ import numpy as np
 
 from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs import direct
-from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.between import encode_between
+from bbcompress.codecs.bitsback import BitsBack, codec_of
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.learned import decode_learned, encode_learned
@@ -273,6 +275,37 @@ def learned(folder: Path, device: str, compute_batch: int, write: bool, around: 
     }
 
 
+def learned_between(folder: Path, device: str, compute_batch: int, write: bool, around: str) -> dict[str, Any]:
+    """The same of models that learn between batches: images of two levels, and of the residual VAE."""
+    found: dict[str, Any] = {"decoded": True, "kept": True}
+    for name in ("bernoulli", RESNET):
+        model = model_of(load(folder / name), backend_of(device))
+        x = Strips.all_of(Canvas.of(np.load(folder / name / "images.npy"), model.weights.tile))
+        header = GroupHeader(model=model.weights.id[:4], k=1, learning=Learning(2_000, 5, batches=True))
+        cuts = [len(x) * part // 4 for part in range(1, 5)]
+        plan = Layout(LANES, cuts[0], tuple(b - a for a, b in pairwise(cuts)))
+        decoded = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), model.weights.tile))
+        with contextmanager(AROUND[around])():
+            before = settings_now()
+            layout, message = encode_between(model, header, compute_batch, x, plan, CONTEXT)
+            data = message.to_bytes()
+            if write:
+                (folder / name / "learned").write_bytes(data)
+            stored = Message.from_bytes((folder / name / "learned").read_bytes(), LANES)
+            codec = codec_of(model, header, compute_batch)
+            decode_group(codec, layout, stored, CONTEXT, decoded)
+            found["kept"] &= before == settings_now()
+        assert codec.learning is not None
+        found["decoded"] &= bool(np.array_equal(decoded.canvas.images, x.canvas.images))
+        layers = codec.learning._parameters._layers
+        found[name] = [
+            [layout.direct, *layout.batches],
+            hashlib.sha256(data).hexdigest(),
+            digest(*(part for layer in layers for part in (layer._master, layer._first, layer._second))),
+        ]
+    return found
+
+
 def operands() -> tuple[Any, Any]:
     """A batch of 40 images and a layer of 500 units that are no integers."""
     random = np.random.default_rng(0)
@@ -345,13 +378,21 @@ def main() -> None:
     result: dict[str, Any] = {
         name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags, around) for name in MODELS
     }
+    between = learned_between(Path(folder), device, int(compute_batch), "--write" in flags, around)
     of_learning = learned(Path(folder), device, int(compute_batch), "--write" in flags, around)
     with contextmanager(AROUND[around])():
         controls = numpy_controls() if device == "numpy" else torch_controls(device)
     if "--numba" in flags:
         controls["numba"] = numba_control()
     json.dump(
-        {"coded": result, "learned": of_learning, "controls": controls, "torch": "torch" in sys.modules}, sys.stdout
+        {
+            "coded": result,
+            "learned": of_learning,
+            "between": between,
+            "controls": controls,
+            "torch": "torch" in sys.modules,
+        },
+        sys.stdout,
     )
 
 

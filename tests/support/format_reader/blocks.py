@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .checkpoint import Checkpoint
-from .message import Coding, Model, read_message
+from .message import Begin, Coding, read_message
 from .primitives import Cursor, check, varint
 
 Array = npt.NDArray[Any]
 LONGEST = 1024
 
 
-def read_blocks(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Model, x: Array, checked: bytes) -> None:
+def read_blocks(data: bytes, coding: Coding, checkpoint: Checkpoint, begin: Begin, x: Array, checked: bytes) -> None:
     """Blocks: the messages of a group's blocks, into x."""
     images, height, width, channels = x.shape
     check(images == 1 or x.size <= 2**24, "too many sub-pixels in a group")
@@ -29,7 +29,8 @@ def read_blocks(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Mode
         last = number == len(places) - 1
         message = cursor.rest() if last else cursor.take(cursor.varint())
         block = np.zeros((images, rows.stop - rows.start, columns.stop - columns.start, channels), np.int64)
-        of_block = replace(coding, lanes=lanes, direct=direct, batches=batches)
+        model, learn = begin()
+        of_block = replace(coding, lanes=lanes, direct=direct, batches=batches, learn=learn)
         read_message(message, of_block, checkpoint, model, list(block), checked + varint(number))
         x[:, rows, columns] = block
 

@@ -20,11 +20,12 @@ class Kind:
 
 @dataclass
 class Learning:
-    """Group header: how the model learns."""
+    """Group header: how the model learns. coding: coding flags, where it learns between batches."""
 
     rate: int
     unit: int
     stride: int
+    coding: int | None = None
 
 
 @dataclass
@@ -44,10 +45,12 @@ class Header:
 
     @property
     def fallback(self) -> bool:
-        return bool(self.flags & 1) and not self.blocks
+        return self.flags & 0x41 == 1
 
     @property
     def blocks(self) -> bool:
+        if self.learning is not None and self.learning.coding is not None:
+            return bool(self.learning.coding & 0x40)
         return bool(self.flags & 0x40)
 
     @property
@@ -98,6 +101,25 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
     start = cursor.at
     if flags & 2:
         header.kind = read_kind(cursor)
+    read_posterior(cursor, flags, header)
+    if flags & 0x20:
+        width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
+        check(width * height <= 2**28, "too many pixels")
+        header.size = width, height
+    if flags & 1:
+        header.learning = Learning(cursor.varint(1, 1000000), cursor.varint(1, 2**11), cursor.varint(1, 2**10))
+        way = cursor.byte()
+        check(way in (1, 2), "a reserved way of learning")
+        if way == 2:
+            header.learning.coding = coding = cursor.byte()
+            check(header.learning.stride == 1 and not coding & ~0x5C, "coding flags")
+            read_posterior(cursor, coding, header)
+    header.checked = cursor.data[start : cursor.at]
+    return header
+
+
+def read_posterior(cursor: Cursor, flags: int, header: Header) -> None:
+    """Group header: encoder, K, learning rate."""
     if flags & 4:
         header.encoder = "baseline"
     if flags & 8:
@@ -105,15 +127,6 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
     if flags & 0x10:
         check(header.steps > 0, "a learning rate without steps")
         header.rate = cursor.varint(1, 1000000)
-    if flags & 0x20:
-        width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
-        check(width * height <= 2**28, "too many pixels")
-        header.size = width, height
-    if flags & 1:
-        header.learning = Learning(cursor.varint(1, 1000000), cursor.varint(1, 2**11), cursor.varint(1, 2**10))
-        check(cursor.byte() == 1, "a reserved number of passes")
-    header.checked = cursor.data[start : cursor.at]
-    return header
 
 
 def read_kind(cursor: Cursor) -> Kind:

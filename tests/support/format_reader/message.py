@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Protocol
@@ -60,6 +60,11 @@ class Coding:
     steps: int
     rate: int
     together: bool = False
+    learn: Callable[[Images, list[Tile]], None] | None = None
+
+
+Begin = Callable[[], tuple[Model, Callable[[Images, list[Tile]], None] | None]]
+"""The model as a message begins with it, and how it learns from a batch, if it does."""
 
 
 def read_message(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Model, x: Images, checked: bytes) -> None:
@@ -71,6 +76,8 @@ def read_message(data: bytes, coding: Coding, checkpoint: Checkpoint, model: Mod
     for first, end in list(pairwise(ends))[::-1]:
         tiles = [tile for unit in units[first:end] for tile in unit]
         pop_batch(message, coding, checkpoint.settings, model, x, tiles)
+        if coding.learn is not None:
+            coding.learn(x, tiles)
     directly = units[: coding.direct]
     if coding.together and directly:
         directly = [[tile for unit in directly for tile in unit]]

@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import Bernoulli, DiscretisedLogistic
 from .message import Images, Tile
-from .networks import backward, forward
+from .networks import GRADIENT_LIMIT, backward, clamp, combined, forward, layer_backward, parts
 
 Array = npt.NDArray[Any]
 
@@ -43,6 +43,18 @@ class MLP:
         """MLP models: the gradient of -ln p(x|z) by z."""
         values = forward(self.decoder, z)
         return backward(self.decoder, values, self.likelihood.gradient(values[-1], images_of(x, tiles)))
+
+    def weight_gradients(self, x: Images, tiles: list[Tile], z: Array) -> list[tuple[Array, Array]]:
+        """Learning between batches: gradients, of each layer the sums of h x and of l x."""
+        values = forward(self.decoder, z)
+        gradient = self.likelihood.gradient(values[-1], images_of(x, tiles))
+        found = []
+        for layer, its_x, y in list(zip(self.decoder, values, values[1:], strict=False))[::-1]:
+            clamped = np.where(y > layer.low, clamp(gradient, GRADIENT_LIMIT), 0)
+            high, low = parts(clamped)
+            found.append((combined(high.T @ its_x, low.T @ its_x), clamped.sum(axis=0)))
+            gradient = layer_backward(layer, y, gradient)
+        return found[::-1]
 
 
 def images_of(x: Images, tiles: list[Tile]) -> Array:

@@ -44,6 +44,17 @@ def clamp(number: Array, limit: int) -> Array:
     return np.clip(number, -limit, limit)
 
 
+def parts(gradient: Array) -> tuple[Array, Array]:
+    """Learning between batches: gradients: h and l."""
+    high = (gradient + 2**14) >> 15
+    return high, gradient - (high << 15)
+
+
+def combined(high: Array, low: Array) -> Array:
+    """Learning between batches: gradients: G of the sums of h x and of l x."""
+    return high.astype(np.float64) * 2.0**15 + low.astype(np.float64)
+
+
 def outputs_of(layer: Layer, sums: Array) -> Array:
     """Networks: y of the sums with the bias, the outputs along the last axis."""
     return np.clip(rounded_shift(sums, layer.in_bits + layer.weight_bits - layer.out_bits), layer.low, layer.limit)

@@ -16,6 +16,7 @@ from .container import Group, read_container
 from .fallback import Picture, read_item
 from .header import Kind, read_prefix
 from .learning import read_learned
+from .learning_between import LearningBetween
 from .local import Local
 from .message import Coding, Model, read_message
 from .metadata import Record
@@ -83,7 +84,6 @@ class FormatReader:
         settings = checkpoint.settings
         kind = header.kind or default_kind(checkpoint)
         check(KINDS[kind.code] == (levels(checkpoint), channels(checkpoint)), "a kind that the model does not code")
-        model = architecture(checkpoint, header.encoder)
         fixed = settings.get("shape") or settings.get("image")
         check((fixed is None) == header.blocks, "blocks are for models of any size, and for no others")
         check(not fixed or header.size in (None, tuple(fixed[::-1])), "another size than the model's")
@@ -91,22 +91,32 @@ class FormatReader:
         rate = header.rate or settings["learning_rate"]
         coding = Coding(group.lanes, group.direct, group.batches, header.steps, rate)
         height, width = fixed or (header.size or (0, 0))[::-1]
-        if header.learning is not None:
+
+        def begin() -> tuple[Model, Any]:
+            model = architecture(checkpoint, header.encoder)
+            if header.learning is None:
+                return model, None
+            return model, LearningBetween(model, checkpoint, header.learning).learn
+
+        if header.learning is not None and header.learning.coding is None:
             sizes = None if header.size is None else [header.size[::-1]] * group.count
             learned = read_learned(
                 group.payload, checkpoint, header.learning, sizes, group.count, channels(checkpoint), checked
             )
             return [picture(image, kind) for image in learned]
         if header.blocks and header.size is None:
+            model, coding.learn = begin()
             several = read_several_sizes(
                 group.payload, coding, checkpoint, model, group.count, channels(checkpoint), checked
             )
             return [picture(image, kind) for image in several]
         x = np.zeros((group.count, height, width, channels(checkpoint)), np.int64)
         if header.blocks:
-            read_blocks(group.payload, coding, checkpoint, model, x, checked)
+            read_blocks(group.payload, coding, checkpoint, begin, x, checked)
         else:
+            check(header.learning is None or group.count > 1, "a single image that is learned from")
             checked += varint(1) + varint(group.count)
+            model, coding.learn = begin()
             read_message(group.payload, coding, checkpoint, model, list(x), checked)
         return [picture(image, kind) for image in x]
 

@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import channel_gradient, channel_means, logistic_edges
 from .message import Images, Tile
-from .networks import GRADIENT_LIMIT, Layer, clamp, outputs_of, rounded_shift
+from .networks import GRADIENT_LIMIT, Layer, clamp, combined, outputs_of, parts, rounded_shift
 
 Array = npt.NDArray[Any]
 RHO_BEYOND = 554
@@ -76,26 +76,43 @@ class Residual:
 
     def gradient(self, x: Images, tiles: list[Tile], z: Array, step: int) -> Array:
         """Residual models: gradient."""
+        return self.backwards(x, tiles, z, [])
+
+    def weight_gradients(self, x: Images, tiles: list[Tile], z: Array) -> list[tuple[Array, Array]]:
+        """Learning between batches: gradients, of each layer."""
+        found: list[tuple[Array, Array]] = []
+        self.backwards(x, tiles, z, found)
+        return found[::-1]
+
+    def backwards(self, x: Images, tiles: list[Tile], z: Array, found: list[tuple[Array, Array]]) -> Array:
+        """Residual models: gradient. Gradients by weights join those found, the last layer's first."""
+
+        def back(layer: Layer, outputs: Array, gradient: Array, inputs: Array) -> Array:
+            clamped = np.where(outputs > layer.low, clamp(gradient, GRADIENT_LIMIT), 0)
+            by_weight = combined(*(by_convolution(layer, part, inputs) for part in parts(clamped)))
+            found.append((by_weight, clamped.sum(axis=(0, 2, 3))))
+            return convolve_backward(layer, outputs, gradient, inputs.shape)
+
         inner, positive, middle, parameters = self.decode(z)
         first, *blocks, up, last = self.decoder
         pixels = self.filled(x, tiles)
         gradient = channel_gradient(parameters, pixels)
         for n, tile in enumerate(tiles):
             gradient[n, :, tile.height :], gradient[n, :, :, tile.width :] = 0, 0
-        gradient = convolve_backward(last, parameters, gradient, middle.shape)
-        gradient = convolve_backward(up, middle, gradient, positive.shape)
+        gradient = back(last, parameters, gradient, middle)
+        gradient = back(up, middle, gradient, positive)
         gradient = np.where(positive > 0, gradient, 0)
         for (value, wide_out, narrow_out, out), wide, narrow in list(
             zip(inner, blocks[::2], blocks[1::2], strict=True)
         )[::-1]:
             gradient = np.where(out > -narrow.limit, clamp(gradient, GRADIENT_LIMIT), 0)
-            h = convolve_backward(narrow, narrow_out, gradient, wide_out.shape)
-            h = convolve_backward(wide, wide_out, h, value.shape)
+            h = back(narrow, narrow_out, gradient, wide_out)
+            h = back(wide, wide_out, h, np.maximum(value, 0))
             gradient = gradient + np.where(value > 0, h, 0)
         places = self.side // 4
-        shape = len(z), z.shape[1] // places**2, places, places
         first_out = inner[0][0] if inner else positive
-        return latent_order(convolve_backward(first, first_out, gradient, shape))
+        inputs = z.reshape(len(z), places, places, -1).transpose(0, 3, 1, 2)
+        return latent_order(back(first, first_out, gradient, inputs))
 
 
 def latent_order(values: Array) -> Array:
@@ -130,6 +147,21 @@ def convolve_backward(layer: Layer, outputs: Array, gradient: Array, shape: tupl
     else:
         sums = spread(turned, gradient, layer.stride, layer.padding, *shape[2:])
     return clamp(rounded_shift(sums, layer.weight_bits), GRADIENT_LIMIT)
+
+
+def by_convolution(layer: Layer, gradient: Array, x: Array) -> Array:
+    """Learning between batches: the sums of gradients times inputs, for each weight."""
+    size, stride, edge = layer.weight.shape[2], layer.stride, layer.padding
+    coarse, fine = (x, gradient) if layer.transposed else (gradient, x)
+    height, width = coarse.shape[2:]
+    padded = np.pad(fine, [(0, 0), (0, 0), (edge, edge), (edge, edge)])
+    sums = np.zeros(layer.weight.shape, np.int64)
+    for i in range(size):
+        for j in range(size):
+            met = padded[:, :, i : i + stride * height : stride, j : j + stride * width : stride][:, :, :height, :width]
+            pair = (met, coarse) if layer.transposed else (coarse, met)
+            sums[:, :, i, j] = np.einsum("nohw,nchw->oc", *pair)
+    return sums
 
 
 def gather(weight: Array, x: Array, stride: int, padding: int) -> Array:
