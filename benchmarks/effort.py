@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from machine import environment
-from markdown import table
+from tables import efforts
 from threadpoolctl import threadpool_limits
 
 import bbcompress as bbc
@@ -72,7 +72,7 @@ def main() -> None:
     out.write_text(json.dumps(found, indent=1) + "\n")
     for kind in ("png", "svg"):
         out.with_suffix(f".{kind}").write_bytes(plot_efforts(report, kind))
-    print(effort_table(found))
+    print(efforts(found))
 
 
 def photographs(folder: Path, count: int, side: int) -> Data:
@@ -123,20 +123,6 @@ def measured(data: Data, settings: CodingSettings) -> dict[str, Any]:
     }
     print(row, flush=True)
     return row
-
-
-def effort_table(found: dict[str, Any]) -> str:
-    """A Markdown table: rates, and processor seconds per megapixel."""
-    rows = [
-        [
-            f"{row['coder']} {row['setting']}".rstrip(),
-            f"{row['bpd']:.4f}",
-            f"{row['compress']:.2f}",
-            f"{row['decompress']:.2f}",
-        ]
-        for row in found["results"]
-    ]
-    return table(["", "bits per sub-pixel", "compress, s", "decompress, s"], rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/{mnist,local,resnet}.json.
+"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/{mnist,local,resnet,effort}.json.
 
     python benchmarks/tables.py
 
 Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of local models between `<!-- local -->` and
 `<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`,
 those of the paper's study between `<!-- study -->` and `<!-- end study -->`, those of test images and damaged files
-between `<!-- robustness -->` and `<!-- end robustness -->`; nothing is typed by hand.
+between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts between `<!-- effort -->` and
+`<!-- end effort -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ OPEN, CLOSE = "<!-- table -->", "<!-- end -->"
 LOCAL = "<!-- local -->", "<!-- end local -->"
 RESNET = "<!-- resnet -->", "<!-- end resnet -->"
 ROBUSTNESS = "<!-- robustness -->", "<!-- end robustness -->"
+EFFORT = "<!-- effort -->", "<!-- end effort -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -44,6 +46,7 @@ def main() -> None:
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), RESNET)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
+    insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
 
 
 def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:
@@ -52,6 +55,21 @@ def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> N
     before, _, rest = path.read_text().partition(opening)
     after = rest.partition(closing)[2]
     path.write_text(f"{before}{opening}\n{text}\n{closing}{after}")
+
+
+def efforts(found: Results) -> str:
+    """Rates of efforts and of other formats, and processor seconds per megapixel."""
+    rows = [
+        [
+            f"{row['coder']} {row['setting']}".rstrip(),
+            f"{row['size']}",
+            f"{row['bpd']:.4f}",
+            f"{row['compress']:.2f}",
+            f"{row['decompress']:.2f}",
+        ]
+        for row in found["results"]
+    ]
+    return table(["", "bytes", "bits per sub-pixel", "compress, s per megapixel", "decompress, s per megapixel"], rows)
 
 
 def photos(local: Results) -> str:

@@ -101,7 +101,8 @@ def learning_for(images: Sequence[NumpyArray], settings: CodingSettings) -> Lear
 
 def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
     """About the share of their bits by which images, uint8 (H, W) or (H, W, C), become smaller by learning as usual,
-    below 0 where they become larger; -inf of images so small that it is not tried.
+    below 0 where they become larger; -inf of images so small that it is not tried, inf where coding them takes hardly
+    longer than a trial.
 
     The middle of one of them, or smaller pieces of several one after the other, is coded both ways. What is not coded
     is taken to gain as much as the second half of it.
@@ -111,6 +112,8 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
         return -inf
     count = min(len(images), SAMPLED_IMAGES)
     side = SAMPLE_SIDE if count == 1 else SAMPLE_SIDE // isqrt(SAMPLED_IMAGES)
+    if pixels <= 2 * count * side**2:
+        return inf
     parameters = vae.parameters(RATE)
     start, lengths, gains, sampled = parameters.copy(), 0, [], 0
     with exact_arithmetic():

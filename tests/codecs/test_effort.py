@@ -54,6 +54,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(choose, "SOLID_IMAGE_PIXELS", 5_000)
     monkeypatch.setattr(compressor, "SOLID_PIXELS", {False: 9_000, True: 20_000})
     monkeypatch.setattr(learned, "LEAST_PIXELS", 100)
+    monkeypatch.setattr(learned, "SAMPLE_SIDE", 24)
     save(TINY, tmp_path / "tiny")
     return tmp_path / "tiny"
 

@@ -215,6 +215,8 @@ def test_how_the_writer_has_models_learn(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_learning_is_expected_to_save(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample says it: a photograph of another origin is learned from."""
     vae, photo = VAES["rgb"], np.array(Image.open(PHOTO))[:130, :130]
+    assert expected_gain(vae, [photo]) == inf  # all of it would be the sample
+    monkeypatch.setattr(learned, "SAMPLE_SIDE", 90)
     gain = expected_gain(vae, [photo])
     image = PixelImage("RGB", photo)
     frozen, learning = (
