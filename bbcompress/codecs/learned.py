@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isqrt
 from typing import Any, TypeGuard, TypeVar
 
@@ -193,6 +194,20 @@ def encode_learned(
     return Group(header, b"".join([listed, *coded, varint(lanes), data]))
 
 
+def _go_on(
+    function: Callable[[_Part, Parameters, Progress | None], R],
+    start: Parameters,
+    end: Parameters,
+    last: _Part,
+    part: _Part,
+) -> R:
+    """The result for a part that goes on from `start`, of which `end` is a copy: the last part moves that on.
+
+    Weights and moments take megabytes, so that only those of the parts in work are there.
+    """
+    return function(part, end if part is last else start.copy(), None)
+
+
 def _along(
     function: Callable[[_Part, Parameters, Progress | None], R],
     parts: Sequence[Sequence[_Part]],
@@ -207,13 +222,12 @@ def _along(
     for first, *others in parts:
         results.append(function(first, parameters, progress))
         if others:
-            ends = [parameters.copy() for _ in others]
-            work = [(part, end, None) for part, end in zip(others, ends, strict=True)]
-            for part, result in zip(others, at_once(lambda one: function(*one), work), strict=True):
+            start, parameters = parameters, parameters.copy()
+            work = partial(_go_on, function, start, parameters, others[-1])
+            for part, result in zip(others, at_once(work, others), strict=True):
                 results.append(result)
                 if progress is not None:
                     progress(part.block.height * part.block.width)
-            parameters = ends[-1]
     return results
 
 

@@ -1,0 +1,160 @@
+"""What a photograph costs, as whole processes: benchmarks/results/speed.json.
+
+    python benchmarks/speed.py [--photo FILE] [--before DIR] [--rounds N] [--large MEGAPIXELS] [--out FILE]
+
+`photograph`: 768x512 pixels from the middle of FILE are compressed, not verified, and decompressed, frozen and as by
+default. `large`: an image of so many megapixels, of FILE, its mirror images and noise, the same way; 0 leaves it out.
+Of each command: seconds of the processor (user and system) and on the clock, the smallest of N rounds, and peak memory.
+With `--before` the package in DIR, an earlier commit, does the same in turns with this one. Kernels are compiled before
+and every file is read back and compared. JPEG XL and WebP by imagecodecs, where that is installed, do the same in
+processes of their own. Take no photograph on which rates are reported: times depend on hardly more than the size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import environment
+from memory import repeat
+
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.image import PixelImage
+from bbcompress.images.read import read_image
+
+HERE = Path(__file__).resolve().parent
+WIDTH, HEIGHT = 768, 512
+PEERS = {
+    "JPEG XL effort 7": ("jpegxl", {"lossless": True, "effort": 7}),
+    "JPEG XL effort 9": ("jpegxl", {"lossless": True, "effort": 9}),
+    "WebP method 6": ("webp", {"lossless": True, "method": 6}),
+}
+PEER = """
+import sys
+import imagecodecs, numpy
+from PIL import Image
+name, options, source, packed, what = sys.argv[1:]
+if what == "decode":
+    getattr(imagecodecs, name + "_decode")(open(packed, "rb").read())
+else:
+    pixels = numpy.asarray(Image.open(source))
+    open(packed, "wb").write(getattr(imagecodecs, name + "_encode")(pixels, **eval(options)))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", type=float, default=24, help="megapixels")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "speed.json")
+    args = parser.parse_args()
+    packages = {"now": HERE.parent} | ({"before": args.before} if args.before else {})
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if args.rounds:
+            source = folder / "photograph.png"
+            source.write_bytes(write_png(PixelImage("RGB", middle(args.photo))))
+            rows = in_turns(folder, source, packages, args.rounds) | peers(folder, source, args.rounds)
+            results["photograph"] = {"environment": environment(), "rounds": args.rounds, "rows": rows}
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+        if args.large:
+            source = folder / "large.png"
+            repeat(args.photo, source, round(args.large * 1e6))
+            rows = in_turns(folder, source, {"now": HERE.parent}, 1)
+            results[f"large, {args.large:g} megapixels"] = {"environment": environment(), "rows": rows}
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+
+
+def middle(photo: Path) -> Any:
+    """The middle of a photograph, uint8 (HEIGHT, WIDTH, 3)."""
+    pixels = read_image(photo).pixels
+    top, left = (pixels.shape[0] - HEIGHT) // 2, (pixels.shape[1] - WIDTH) // 2
+    if min(top, left) < 0 or pixels.ndim != 3:
+        sys.exit(f"{photo} is not RGB of at least {WIDTH}x{HEIGHT} pixels")
+    return pixels[top : top + HEIGHT, left : left + WIDTH].copy()
+
+
+def in_turns(folder: Path, source: Path, packages: dict[str, Path], rounds: int) -> dict[str, Any]:
+    """For each package, frozen and by default: bytes, and costs of both directions."""
+    rows: dict[str, Any] = {}
+    for number in range(rounds):
+        for name, package in packages.items():
+            bbc = [sys.executable, "-m", "bbcompress"]
+            for kind, options in (("frozen", ["--no-learn"]), ("default", [])):
+                packed, back = folder / "image.bbc", folder / "back.png"
+                compress = [*bbc, "compress", "-f", "--no-verify", *options, str(source), "-o", str(packed)]
+                decompress = [*bbc, "decompress", "-f", str(packed), "-o", str(back)]
+                if not number:  # of what is slow at first, kernels are compiled, and checkpoints and files read
+                    small = folder / "small.png"
+                    small.write_bytes(write_png(PixelImage("RGB", middle_of(source))))
+                    for command in (
+                        [*bbc, "compress", "-f", "--no-verify", *options, str(small), "-o", str(packed)],
+                        [*bbc, "decompress", "-f", str(packed), "-o", str(back)],
+                    ):
+                        cost(command, package)
+                row = rows.setdefault(f"{kind}, {name}", {})
+                keep_least(row, "compress", cost(compress, package))
+                keep_least(row, "decompress", cost(decompress, package))
+                if read_image(back) != read_image(source):
+                    sys.exit(f"{kind}, {name}: other pixels came back")
+                row["bytes"] = packed.stat().st_size
+    return rows
+
+
+def middle_of(source: Path) -> Any:
+    """A piece that takes the same kernels."""
+    return read_image(source).pixels[:192, :192].copy()
+
+
+def peers(folder: Path, source: Path, rounds: int) -> dict[str, Any]:
+    """The same of others' codecs, by imagecodecs; none where it is not installed."""
+    rows: dict[str, Any] = {}
+    if importlib.util.find_spec("imagecodecs") is None:
+        return rows
+    for name, (codec, options) in PEERS.items():
+        packed, row = folder / "image.peer", rows.setdefault(name, {})
+        command = [sys.executable, "-c", PEER, codec, repr(options), str(source), str(packed)]
+        for _ in range(rounds):
+            keep_least(row, "compress", cost([*command, "encode"], folder))
+            keep_least(row, "decompress", cost([*command, "decode"], folder))
+        row["bytes"] = packed.stat().st_size
+    return rows
+
+
+def cost(command: list[str], package: Path) -> dict[str, float]:
+    """Seconds of the processor and on the clock, and peak memory in MiB, of a process with the package in a folder."""
+    begin = time.perf_counter()
+    child = subprocess.Popen(
+        command, cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{' '.join(command)}: status {child.returncode}")
+    return {
+        "processor_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "clock_s": round(time.perf_counter() - begin, 2),
+        "peak_mib": round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)),
+    }
+
+
+def keep_least(row: dict[str, Any], name: str, found: dict[str, float]) -> None:
+    """Keep the least of each cost of a command."""
+    kept = row.setdefault(name, found)
+    row[name] = {key: min(value, kept[key]) for key, value in found.items()}
+
+
+if __name__ == "__main__":
+    main()
