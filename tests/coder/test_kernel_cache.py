@@ -166,6 +166,14 @@ def test_a_damaged_file_is_compiled_anew_in_silence(cache: Path, caplog: pytest.
     assert [record.message for record in caplog.records] == [f"{file} is damaged; the kernel is compiled anew"]
 
 
+def test_what_is_expected_is_not_interpreted_at_all() -> None:
+    loop = kernel_cache.Kernel(lambda: None)
+    loop.expect(kernel_cache.MAX_INTERPRETED)
+    assert not loop.pays_for(1)
+    loop.expect(kernel_cache.MAX_INTERPRETED + 1)
+    assert loop.pays_for(1)
+
+
 @pytest.mark.filterwarnings("ignore:the model tiny-.* does not code")
 def test_each_file_of_the_real_kernels_at_200_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those that compressing uses, from where they are kept for this user; none is compiled here if they are."""

@@ -78,6 +78,27 @@ def test_chunks_change_no_number(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @models
+def test_compiled_loops_and_separate_products_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae = vae_of(name)
+    x = images_of(vae, name)
+    z = latents_of(vae, x)
+    found = []
+    for pays in (True, False):
+        monkeypatch.setattr(local, "pays_for", lambda pixels, pays=pays: pays)
+        assert (vae._compiled(x, 1) is not None) == pays
+        message = random_message(3)
+        vae.push_pixels(message, z, x)
+        pushed = message.copy()
+        pixels = x.canvas.inner.copy()
+        x.canvas.inner[:] = 0
+        vae.pop_pixels(message, z, x)
+        assert np.array_equal(x.canvas.inner, pixels)
+        assert message == random_message(3)
+        found.append((pushed, vae.lengths(z, x).tolist()))
+    assert found[0] == found[1]
+
+
+@models
 def test_what_is_below_does_not_matter(name: str) -> None:
     """A strip is coded by its own pixels and those above: what a reader has."""
     vae = vae_of(name)
