@@ -172,13 +172,13 @@ def test_jpeg(mode: str) -> None:
 @one_test_of("mode", [mode for mode in SHAPES if mode != "LA;16"])
 def test_tiff(mode: str) -> None:
     image = from_array(noise(mode))
-    assert read_image(write_tiff(image)) == image
-    assert write_tiff(image) == write_tiff(image)
+    assert read_image(write_tiff(image, "tiff")) == image
+    assert write_tiff(image, "tiff") == write_tiff(image, "tiff")
 
 
 def test_tiff_refuses_palettes() -> None:
     with pytest.raises(ImageError, match="TIFF cannot hold a palette of 5 colours"):
-        write_tiff(PixelImage("P", noise("L") % 4, bytes(15)))
+        write_tiff(PixelImage("P", noise("L") % 4, bytes(15)), "tiff")
 
 
 def test_gif_first_frame_keeps_palette_and_transparency() -> None:

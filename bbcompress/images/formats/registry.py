@@ -1,8 +1,8 @@
 """The image formats that are read and written: what each has to say of itself, and where all of them are found.
 
 A format is one module of this package, or a package where it takes several. Its `FORMAT` is all that the rest knows of
-it. A declaration imports neither numpy nor Pillow, which its functions import when they are called: the command line
-lists the formats without them.
+it. A declaration imports neither numpy nor Pillow: the command line lists the formats without them. Its functions are
+in a module that is imported `later`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bbcompress.errors import ImageError
 
@@ -30,6 +30,15 @@ class Pictures:
 
 def _refuse(image: PixelImage, kind: str) -> bytes:
     raise ImageError(f"{kind} is a format that is only read")
+
+
+def later(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module, which is imported when it is called."""
+
+    def call(*given: Any) -> Any:
+        return getattr(import_module(module), name)(*given)
+
+    return call
 
 
 @dataclass(frozen=True)

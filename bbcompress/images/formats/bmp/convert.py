@@ -20,7 +20,7 @@ def read(data: bytes, max_pixels: int) -> Pictures:
     return Pictures(1, pictures())
 
 
-def write(image: PixelImage) -> bytes:
+def write(image: PixelImage, kind: str) -> bytes:
     """A BMP.
 
     Raises:

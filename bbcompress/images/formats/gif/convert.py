@@ -25,7 +25,7 @@ def read(data: bytes, max_pixels: int) -> Pictures:
     return Pictures(len(source.pictures), pictures())
 
 
-def write(image: PixelImage) -> bytes:
+def write(image: PixelImage, kind: str) -> bytes:
     """A GIF of one frame.
 
     Raises:

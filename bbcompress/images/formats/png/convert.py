@@ -106,6 +106,11 @@ def _mode_of(pixels: Pixels) -> str:
     return mode if pixels.dtype == np.uint8 else "I;16" if mode == "L" else f"{mode};16"
 
 
+def write(image: PixelImage, kind: str) -> bytes:
+    """As `ImageFormat.write`."""
+    return write_png(image)
+
+
 def write_png(image: PixelImage, optimize: bool = False) -> bytes:
     """A PNG that reads back as the same image; the same bytes each time.
 

@@ -18,7 +18,7 @@ def _as_image(page: TiffImage) -> PixelImage:
     return PixelImage(page.mode, page.pixels, page.palette, b"", page.lost, page.metadata)
 
 
-def write(image: PixelImage) -> bytes:
+def write(image: PixelImage, kind: str) -> bytes:
     """A deflated TIFF.
 
     Raises:

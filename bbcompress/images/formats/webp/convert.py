@@ -66,16 +66,16 @@ def _digest(image: PixelImage) -> bytes:
     return blake2b(image.pixels.data).digest()
 
 
-def write(image: PixelImage) -> bytes:
+def write(image: PixelImage, kind: str) -> bytes:
     """A lossless WebP, colours under alpha 0 kept. ImageError for what it cannot hold."""
     if image.mode not in ("RGB", "RGBA") or image.transparency:
         raise ImageError(f"WebP cannot hold {image.mode}" + " with a transparent colour" * bool(image.transparency))
     options: dict[str, Any] = {}
-    for kind, data in image.metadata:
-        if kind == ICC:
+    for record, data in image.metadata:
+        if record == ICC:
             options["icc_profile"] = data.partition(b"\0")[2]
-        elif kind in (EXIF, XMP):
-            options["exif" if kind == EXIF else "xmp"] = data
+        elif record in (EXIF, XMP):
+            options["exif" if record == EXIF else "xmp"] = data
     out = io.BytesIO()
     try:
         bare_pillow(image).save(out, "WEBP", lossless=True, exact=True, method=4, quality=100, **options)
