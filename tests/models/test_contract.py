@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases_for_tests import one_test_of
 from models_for_tests import coding, noise_strips, sampled_strips, tiny_local, tiny_resnet, tiny_vae
 from roundtrip import check_round_trip, random_message
+from torch_for_tests import torch_backends
 
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.direct import DirectCodec
+from bbcompress.codecs.refinement import refine
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.backend import Backend, NumpyBackend
+from bbcompress.limits import ENCODERS
 from bbcompress.models.base import LearningModel, Model, ModelWeights
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.registry import model_of
-from bbcompress.models.strips import Strips
+from bbcompress.models.strips import Canvas, Strips
 
 MODELS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
     # a model, and images that suit it: count, height, width
@@ -30,6 +34,20 @@ MODELS: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
     "resnet": (tiny_resnet(), (2, 13, 21)),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
+SHAPES: dict[str, tuple[ModelWeights, tuple[int, int, int]]] = {
+    # where a backend might take another way: grids and sizes of images
+    "local, grey in one cell": (tiny_local(channels=1, cell=8), (3, 8, 17)),
+    "local, binary": (tiny_local(channels=1, binary=True), (2, 17, 9)),
+    "local, rgb of one size": (tiny_local(image=(8, 8), pool=2), (9, 8, 8)),
+    "local, float64": (tiny_local(weight_bits=16), (1, 9, 21)),
+    "local, tiny images": (tiny_local(), (3, 1, 5)),
+    "resnet, whole tiles": (tiny_resnet(seed=1), (2, 16, 24)),
+    "resnet, a part of a tile": (tiny_resnet(16), (3, 5, 13)),
+    "resnet, one place": (tiny_resnet(4, channels=3, width=5, blocks=1), (2, 6, 7)),
+    "resnet, long images": (tiny_resnet(), (1, 3, 40)),
+    "resnet, pixels": (tiny_resnet(), (3, 1, 1)),
+    "resnet, deep": (tiny_resnet(blocks=3, width=4, channels=1), (1, 9, 8)),
+}
 
 
 def model_and_images(name: str, noise: bool = False) -> tuple[Model, Strips]:
@@ -88,6 +106,47 @@ def test_no_number_depends_on_the_compute_batch(name: str) -> None:
         for one, all_of_them in zip(alone, together, strict=False):
             assert np.array_equal(one, all_of_them[rows])
         assert np.array_equal(model.lengths(z[rows], part), together[3][rows])
+
+
+@torch_backends
+@one_test_of("name", [*MODELS, *SHAPES])
+def test_torch_gives_the_same(backend: Backend, name: str) -> None:
+    weights, shape = (MODELS | SHAPES)[name]
+    plain, other = model_of(weights, NumpyBackend()), model_of(weights, backend)
+    x = sampled_strips(weights, *shape)
+    x.canvas.inner[-1:] = noise_strips(weights, 1, *shape[1:]).canvas.inner
+    z = values_of(plain, x)
+
+    def same(one: Any, two: Any) -> bool:
+        return np.array_equal(one, two if isinstance(two, np.ndarray) else backend.numpy(two))
+
+    for encoder in ENCODERS:
+        both = plain.encode(plain.prepare(x), encoder), other.encode(other.prepare(x), encoder)
+        assert all(same(*pair) for pair in zip(*both, strict=True))
+    assert same(plain.lengths(z, x), other.lengths(z, x))
+    by_z = other.gradient(backend.asarray(z * 2.0**-24), other.prepare(x), 1)
+    assert same(plain.gradient(z * 2.0**-24, plain.prepare(x), 1), by_z)
+    first, second = (refine(model, x, "rha", 3, 20_000) for model in (plain, other))
+    assert np.array_equal(first.mu, second.mu) and np.array_equal(first.sigma, second.sigma)
+    message, again = random_message(2), random_message(2)
+    plain.likelihood(z).push(message, x)
+    other.likelihood(z).push(again, x)
+    assert message == again
+    empty = Strips.all_of(Canvas(*shape, weights.channels, weights.tile))
+    other.likelihood(z).pop(message, empty)
+    assert np.array_equal(empty.canvas.images, x.canvas.images)
+    assert message == random_message(2)
+
+
+class Coarse(NumpyBackend):
+    def matmul(self, left: Any, right: Any) -> Any:
+        return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
+
+
+@every_model
+def test_a_backend_that_is_not_exact_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="not exact"):
+        model_of(MODELS[name][0], Coarse())
 
 
 @every_model

@@ -19,7 +19,6 @@ from bbcompress.limits import ENCODERS
 from bbcompress.models import local
 from bbcompress.models.base import RHO_BITS, Z_BITS
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
-from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -255,54 +254,6 @@ def test_features_are_rounded_and_clamped() -> None:
     grid = (z + 128) >> 8
     assert np.array_equal(tiles, plain_chain(weights.decoder, grid))
     assert np.abs(tiles).max() == weights.decoder[-1].limit
-
-
-# Backends
-
-
-def torch_backends() -> list[Any]:
-    try:
-        import torch
-    except ImportError:
-        return [pytest.param("cpu", marks=pytest.mark.skip(reason="torch is not installed"))]
-    cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-    return ["cpu", pytest.param("cuda", marks=cuda)]
-
-
-@models
-@pytest.mark.parametrize("device", torch_backends())
-def test_torch_gives_the_same(name: str, device: str) -> None:
-    from bbcompress.codecs.refinement import refine
-    from bbcompress.exact.backend import TorchBackend
-
-    plain = vae_of(name)
-    other = ExactLocalVAE(plain.weights, TorchBackend(device))
-    x = images_of(plain, name)
-    z = latents_of(plain, x)
-    assert np.array_equal(plain.lengths(z, x), other.lengths(z, x))
-    one, two = (refine(vae, x, "rha", 3, 20_000) for vae in (plain, other))
-    assert np.array_equal(one.mu, two.mu)
-    assert np.array_equal(one.sigma, two.sigma)
-    message, again = random_message(2), random_message(2)
-    plain.push_pixels(message, z, x)
-    other.push_pixels(again, z, x)
-    assert message == again
-    empty = Strips.all_of(Canvas(*MODELS[name][1], plain.weights.channels, plain.weights.tile))
-    other.pop_pixels(message, z, empty)
-    assert np.array_equal(empty.canvas.images, x.canvas.images)
-
-
-def test_model_of() -> None:
-    assert isinstance(model_of(tiny_local(), NumpyBackend()), ExactLocalVAE)
-
-
-def test_a_backend_that_is_not_exact_is_refused() -> None:
-    class Coarse(NumpyBackend):
-        def matmul(self, left: Any, right: Any) -> Any:
-            return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
-
-    with pytest.raises(ModelError, match="not exact"):
-        ExactLocalVAE(tiny_local(), Coarse())
 
 
 # What the weights have to be

@@ -13,9 +13,8 @@ from cases_for_tests import one_test_of
 from models_for_tests import noise_strips, sampled_strips, strips_of, tiny_resnet
 from roundtrip import random_message
 
-from bbcompress.codecs.refinement import refine
 from bbcompress.errors import ModelError
-from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
+from bbcompress.exact.backend import Backend, NumpyBackend
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import ACTIVATION_BITS
@@ -23,7 +22,6 @@ from bbcompress.exact.tables import RHO_MIN, VALUE_BITS, table
 from bbcompress.limits import ENCODERS
 from bbcompress.models import resnet
 from bbcompress.models.base import RHO_BITS, Z_BITS, grid_of
-from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import PIXEL_BITS, STRIDE, UNIT_RHO, Convolutions, ExactResNetVAE, ResNetWeights, Tiles
 from bbcompress.models.strips import Canvas, Strips
 
@@ -366,50 +364,6 @@ def test_an_image_is_coded_as_if_its_edge_were_part_of_it(height: int, width: in
 def test_unit_rho_is_that_of_a_sigma_nearest_to_1() -> None:
     distance = np.abs(table("softplus").astype(np.int64) - (1 << VALUE_BITS))
     assert int(distance.argmin()) + RHO_MIN == UNIT_RHO
-
-
-# Backends
-
-
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-
-
-@models
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
-def test_torch_gives_the_same(name: str, device: str) -> None:
-    plain, other = vae_of(name), vae_of(name, TorchBackend(device))
-    x = images_of(name)
-    z = latents_of(plain, x)
-    for encoder in ENCODERS:
-        pairs = zip(plain.encode(plain.prepare(x), encoder), other.encode(other.prepare(x), encoder), strict=True)
-        for one, two in pairs:
-            assert np.array_equal(one, other.backend.numpy(two))
-    assert np.array_equal(plain.lengths(z, x), other.lengths(z, x))
-    by_z = other.gradient(other.backend.asarray(z * 2.0**-24), other.prepare(x), 1)
-    assert np.array_equal(gradient_of(plain, z, x), other.backend.numpy(by_z))
-    first, second = (refine(vae, x, "rha", 3, 20_000) for vae in (plain, other))
-    assert np.array_equal(first.mu, second.mu)
-    assert np.array_equal(first.sigma, second.sigma)
-    message, again = random_message(2), random_message(2)
-    plain.push_pixels(message, z, x)
-    other.push_pixels(again, z, x)
-    assert message == again
-    empty = empty_of(name)
-    other.pop_pixels(message, z, empty)
-    assert np.array_equal(empty.canvas.images, x.canvas.images)
-
-
-def test_model_of() -> None:
-    assert isinstance(model_of(tiny_resnet(), NumpyBackend()), ExactResNetVAE)
-
-
-def test_a_backend_that_is_not_exact_is_refused() -> None:
-    class Coarse(NumpyBackend):
-        def matmul(self, left: Any, right: Any) -> Any:
-            return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
-
-    with pytest.raises(ModelError, match="not exact"):
-        ExactResNetVAE(tiny_resnet(), Coarse())
 
 
 # What the weights have to be
