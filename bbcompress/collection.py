@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, overload
 
 from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image, limits_of
@@ -87,14 +88,15 @@ class Archive(Mapping[str, PixelImage]):
         _ = self._open_reader
         return self._position(name) is not None
 
-    def __getitem__(self, name: str | PurePath) -> PixelImage:
-        """The image of a name, which may be a path, as where it is written.
+    def __getitem__(self, name: str | PurePath | SupportsIndex) -> PixelImage:
+        """The image of a name, which may be a path, as where it is written; or at a position, as :meth:`read` takes it,
+        of which negative ones count from the end.
 
-        Raises KeyError if there is none of the name; FormatError, ModelError, LimitError as :meth:`read`. For a number
-        the KeyError says how an image is read by its position.
+        Raises KeyError if there is none of the name, IndexError if there is none at the position; FormatError,
+        ModelError, LimitError as :meth:`read`.
         """
-        if isinstance(name, int):  # which mypy knows that it is not
-            raise KeyError(f"{name}: an archive is indexed by names; archive.read({name}) reads by position")
+        if isinstance(name, SupportsIndex) and not isinstance(name, bool):
+            return self.read(operator.index(name))
         position = self._position(name)
         if position is None:
             raise KeyError(name)

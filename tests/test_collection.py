@@ -41,6 +41,13 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
+def test_an_archive_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
+    for call in (lambda: bbc.add(tmp_path / "no.bbc", {}), lambda: bbc.open(tmp_path / "no.bbc")):
+        with pytest.raises(bbc.BBCError) as caught:
+            call()
+        assert isinstance(caught.value, FileNotFoundError)
+
+
 def test_an_archive_is_a_mapping_in_the_order_of_its_images() -> None:
     summary = bbc.write("set.bbc", MIXED, k=0)
     assert (summary.images, summary.size) == (6, Path("set.bbc").stat().st_size)

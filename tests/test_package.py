@@ -101,5 +101,9 @@ def test_images_are_arrays_and_say_little_of_themselves(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), pixels) and np.asarray(image).dtype == np.uint8
         assert np.asarray(image, dtype=float).dtype == float and np.array(image).flags.writeable
         assert repr(image) == "<PixelImage 4x3 L>"
-        with pytest.raises(KeyError, match=r"indexed by names; archive.read\(0\)"):
-            archive[0]  # type: ignore[index]
+        assert archive[0] == archive[-1] == archive[np.int64(0)] == image
+        with pytest.raises(IndexError):
+            archive[1]
+        for odd in (True, 0.0, None):
+            with pytest.raises(KeyError):
+                archive[odd]  # type: ignore[index]

@@ -77,7 +77,7 @@ def _reported() -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:  # click ends quietly then
             raise
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{error.filename}: " if error.filename else _of_stream(error)
         tell(f"error: {place}{error.strerror or error}")
         _forget_what_cannot_be_written()
         raise Exit(1) from None
@@ -132,6 +132,18 @@ def _not_imported(error: Exception) -> str | None:
         names.append(error.name or "")
     packages = [name.partition(".")[0] for name in names]
     return next((package for package in packages if package not in ("", "__main__", "bbcompress")), None)
+
+
+def _of_stream(error: OSError) -> str:
+    """What a message of an error says before it that was raised where click prints, and so names no file; empty for
+    others."""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_name == "echo" and frame.f_globals.get("__name__") == "click.utils":
+            return f"standard {'error' if frame.f_locals.get('err') else 'output'} cannot be written: "
+        trace = trace.tb_next
+    return ""
 
 
 def _forget_what_cannot_be_written() -> None:

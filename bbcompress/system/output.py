@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from bbcompress.errors import BBCError, OutputExistsError
+from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.system.locks import try_lock, unlock
 from bbcompress.system.permissions import Permissions, allow, tighten
 from bbcompress.system.signals import held_back
@@ -88,7 +88,8 @@ def _reported(path: Path, kind: type[OSError] = OSError) -> Iterator[None]:
     try:
         yield
     except kind as error:
-        raise BBCError(f"{path}: cannot be written: {error.strerror or error}") from None
+        why = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
+        raise why(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 Times = tuple[int, int]
