@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -252,9 +253,11 @@ class _Decompression:
 @jobs_option
 @max_pixels_option
 @max_steps_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, a list.")
 @quiet_option
 def test(
     files: tuple[str, ...],
+    as_json: bool,
     model: str | None,
     device: str,
     jobs: int | None,
@@ -267,12 +270,23 @@ def test(
     Exit with 1 if anything is damaged, or if there are bytes behind the last image that are not all zero.
     """
     several = Several(files)
+    found: list[dict[str, Any]] = []
     for file in files:
-        with (
-            several.one(file),
-            open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader,
-        ):
-            _test(reader, file, jobs_for(jobs, device), quiet)
+        with several.one(file):
+            found.append({"file": file, "ok": False, "images": None, "error": None})
+            try:
+                with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader:
+                    found[-1]["images"] = reader.image_count
+                    _test(reader, file, jobs_for(jobs, device), quiet or as_json)
+                found[-1]["ok"] = True
+            except BBCError as error:
+                found[-1]["error"] = error.for_command_line
+                if not as_json:
+                    raise
+                several.fail()
+    if as_json:
+        click.echo(json.dumps(found[0] if several.alone else found, indent=2))
+        several.end_if_alone()
     several.end()
 
 

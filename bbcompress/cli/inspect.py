@@ -10,7 +10,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, open_file
-from bbcompress.cli.messages import human, say, tell
+from bbcompress.cli.messages import human, say, size_of, tell
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.several import Several
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def list_images(
     files: tuple[str, ...], as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int
 ) -> None:
-    """List the images of files: size in pixels, mode, what coded it, time (UTC), name; none is decoded.
+    """List the images of files: size in pixels, mode, what coded it, bytes and how many times fewer they are than those
+    of the pixels, time (UTC), name, metadata; none is decoded. Images that are coded together have no bytes of their
+    own.
 
     What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
     PNG and WebP stores the image, or "kept" and the format of a file that is kept as it is.
@@ -65,11 +67,15 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
         if as_json:
             width, height = entry.size or (None, None)
             rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
-                         "coder": entry.coder, "K": entry.k, "time": time})  # fmt: skip
+                         "coder": entry.coder, "K": entry.k, "time": time, "bytes": entry.bytes,
+                         "raw_bytes": entry.raw_bytes, "metadata": list(entry.metadata)})  # fmt: skip
             continue
         name = f"(image {position})" if entry.name is None else entry.name
         coder = f"{entry.coder or '(damaged)'}{f', K = {entry.k}' if entry.k else ''}"
-        say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {time or '-':20}  {name}")
+        its = "-" if entry.bytes is None else size_of(entry.bytes)
+        ratio = "-" if not entry.bytes or entry.raw_bytes is None else f"{entry.raw_bytes / entry.bytes:.2f}x"
+        metadata = f"  [{', '.join(entry.metadata)}]" if entry.metadata else ""
+        say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {its:>7}  {ratio:>8}  {time or '-':20}  {name}{metadata}")
     return rows
 
 
@@ -156,25 +162,34 @@ def _kept(formats: dict[str, int]) -> str:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @model_option
-def models(model: str | None) -> None:
+def models(as_json: bool, model: str | None) -> None:
     """List the models that are installed: name, id, data, rate, size."""
     from bbcompress.models.zoo import Zoo
 
     set_up_notices(quiet=False)
+    found = []
     for entry in Zoo(model).entries:
         try:
             card = entry.card
             size = sum(path.stat().st_size for path in entry.folder.iterdir())
             rates = card.get("net_rate")
             rate = rates.get("rha") if isinstance(rates, dict) else None
-            text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
-            text += f"  {f'{rate:.4f}' if isinstance(rate, float) else '?'} bits/dim  {size / 1e6:.1f} MB"
-            text += "" if entry.is_default else "  (only with -m)"
+            rate = rate if isinstance(rate, float) else None
+            facts = {"name": entry.name, "id": entry.id.hex(), "data": card.get("data"), "net_rate": rate,
+                     "bytes": size, "default": entry.is_default, "folder": str(entry.folder)}  # fmt: skip
         except BBCError as error:  # which names the file
             tell(str(error))
             continue
         except OSError as error:
             tell(f"{error.filename or entry.folder}: {error.strerror or error}")
             continue
-        say(text)  # outside: a reader that has had enough is no fault of the model
+        if as_json:
+            found.append(facts)
+            continue
+        text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
+        text += f"  {'?' if rate is None else f'{rate:.4f}'} bits/dim  {size / 1e6:.1f} MB"
+        say(text + ("" if entry.is_default else "  (only with -m)"))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))

@@ -59,6 +59,16 @@ def samples_of(mode: str) -> int:
     return MODES[mode][1]
 
 
+def bits_of(mode: str) -> int:
+    """Bits of each pixel of a mode without compression.
+
+    Raises:
+        KeyError: there is no such mode.
+    """
+    dtype, samples = MODES[mode]
+    return samples * (1 if dtype is np.bool_ else 8 * np.dtype(dtype).itemsize)
+
+
 @arguments.checked_class
 @dataclass(frozen=True, eq=False)
 class PixelImage:

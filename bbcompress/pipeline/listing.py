@@ -16,6 +16,7 @@ from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.ways import FALLBACK
 from bbcompress.errors import ModelError
+from bbcompress.images.image import bits_of
 from bbcompress.limits import Limits
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.options import stored_by
@@ -37,6 +38,9 @@ class ListEntry:
         or `kept` and the format of a file that is kept as it is; None where the group is damaged.
     k: K of its group; 0 where there are none.
     time: when it was modified, in seconds since 1970; None if the file does not say.
+    bytes: that the image takes, where it is by itself: an image that is stored or kept, or alone in its group. None
+        where several are coded together.
+    metadata: names of what there is beside the pixels; of a file that is kept as it is none are listed.
     """
 
     name: str | None
@@ -45,6 +49,15 @@ class ListEntry:
     coder: str | None
     k: int
     time: int | None
+    bytes: int | None = None
+    metadata: tuple[str, ...] = ()
+
+    @property
+    def raw_bytes(self) -> int | None:
+        """Of the pixels without compression; None where size or mode is not known."""
+        if self.size is None or self.mode is None:
+            return None
+        return (self.size[0] * self.size[1] * bits_of(self.mode) + 7) // 8
 
 
 class Same(Lazy[T]):

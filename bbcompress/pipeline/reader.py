@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from bbcompress.archive.group import Group
@@ -19,7 +19,7 @@ from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
-from bbcompress.images.metadata import Metadata, decode_metadata
+from bbcompress.images.metadata import Metadata, decode_metadata, names_of
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.cache import Models
@@ -297,25 +297,45 @@ class Reader:
 
     def entries(self) -> Iterator[ListEntry]:
         """What is known of each image without decoding any, by position."""
-        groups: dict[int, tuple[Sequence[str | None], int, Sequence[ImageInfo]]] = {}
+        groups: dict[int, _Listed] = {}
         names, times = self.file.names, self.file.times
         for position in range(self.image_count):
             number, index = self.file.locate(position)
             if number not in groups:
                 groups[number] = self._listed(number)
-            coders, k, images = groups[number]
-            size, mode = images[index]
-            yield ListEntry(names[position], size, mode, coders[index], k, times[position])
+            group = groups[number]
+            size, mode = group.images[index]
+            yield ListEntry(
+                names[position],
+                size,
+                mode,
+                group.coders[index],
+                group.k,
+                times[position],
+                group.bytes[index],
+                group.metadata[index],
+            )
 
-    def _listed(self, number: int) -> tuple[Sequence[str | None], int, Sequence[ImageInfo]]:
-        """What coded each image of a group, its K, and size and mode of each image."""
+    def _listed(self, number: int) -> _Listed:
+        """What is told of each image of a group."""
+        entry = self.file.groups[number]
+        read = cache(lambda: self.file.read_group(number))
         try:
             header = self.file.read_header(number)
-            facts = facts_of(header, lambda: self.file.read_group(number), self._models.zoo, self._limits)
-            return facts.coders if isinstance(facts.coders, Same) else list(facts.coders), header.k, facts.images
+            facts = facts_of(header, read, self._models.zoo, self._limits)
+            coders = facts.coders if isinstance(facts.coders, Same) else list(facts.coders)
+            sizes: Sequence[int | None] = Same(entry.length if entry.count == 1 else None, entry.count)
+            metadata: Sequence[tuple[str, ...]] = Same((), entry.count)
+            if header.fallback:
+                sizes = list(map(len, read().items))
+            if header.has_metadata:
+                with suppress(FormatError):  # the header alone said the rest
+                    records = decode_metadata(read().metadata, entry.count)
+                    metadata = [tuple(sorted(names_of(its))) for its in records]
+            return _Listed(coders, header.k, facts.images, sizes, metadata)
         except FormatError:
-            count = self.file.groups[number].count
-            return Same(None, count), 0, Same((None, None), count)
+            none = Same(None, entry.count)
+            return _Listed(none, 0, Same((None, None), entry.count), none, Same((), entry.count))
 
     def describe(self) -> dict[str, Any]:
         """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
@@ -347,6 +367,17 @@ class Reader:
             "groups": groups,
             "totals": totals.described(accounting.total),
         }
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What is told of each image of a group, and the K of all."""
+
+    coders: Sequence[str | None]
+    k: int
+    images: Sequence[ImageInfo]
+    bytes: Sequence[int | None]
+    metadata: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
-from bbcompress.images.image import MODES
+from bbcompress.images.image import bits_of, samples_of
 from bbcompress.images.metadata import Metadata, names_of
 from bbcompress.pipeline.listing import ImageInfo
 
@@ -26,10 +24,9 @@ class Totals:
         if size is None or mode is None:
             self._is_known = False
             return
-        dtype, channels = MODES[mode]
-        samples = images * size[0] * size[1] * channels
-        self._samples += samples
-        self._bits += samples * (1 if dtype is np.bool_ else 8 * np.dtype(dtype).itemsize)
+        pixels = images * size[0] * size[1]
+        self._samples += pixels * samples_of(mode)
+        self._bits += pixels * bits_of(mode)
 
     def count_metadata(self, records: Metadata) -> None:
         """Add the metadata of an image."""

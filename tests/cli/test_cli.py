@@ -907,6 +907,24 @@ def test_models() -> None:
     assert "mnist, binary" in lines[0]
     assert "0.3277 bits/dim" in lines[0]
     assert "0.2 MB" in lines[0]
+    facts = json.loads(succeed("models", "--json"))
+    assert [one["name"] for one in facts] == ["tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet"]
+    assert facts[0]["id"].startswith(BINARY_ID) and facts[0]["net_rate"] == pytest.approx(0.3277, abs=1e-4)
+    assert not facts[2]["default"]
+
+
+def test_test_as_json() -> None:
+    put_digit()
+    lone_file()
+    good = json.loads(succeed("test", "digit.bbc", "--json"))
+    assert good == {"file": "digit.bbc", "ok": True, "images": 1, "error": None}
+    Path("bad.bbc").write_bytes(Path("digit.bbc").read_bytes()[:-2])
+    result = run("test", "bad.bbc", "--json")
+    assert result.exit_code == 1 and not json.loads(result.stdout)["ok"]
+    result = run("test", "digit.bbc", "bad.bbc", "none.bbc", "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1 and [one["ok"] for one in found] == [True, False, False]
+    assert all(one["error"] for one in found[1:])
 
 
 @pytest.mark.parametrize("card", [{"net_rate": 3, "name": None, "data": None}, {"net_rate": {"rha": "x"}}, {}])

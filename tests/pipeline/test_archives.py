@@ -14,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,7 @@ from bbcompress.codecs import choose, groups
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage, from_array
+from bbcompress.images.metadata import TEXT, Record
 from bbcompress.images.read import read_image
 from bbcompress.pipeline import compressor
 from bbcompress.pipeline.compressor import Compressor
@@ -221,7 +223,7 @@ def test_list() -> None:
     assert rows[0]["time"] == "2017-07-14T02:40:00Z"
     lines = succeed("list", "set.bbc", "--only", "deep/*").splitlines()
     assert [line.split()[-1] for line in lines] == [name for name in names if name.startswith("deep")]
-    assert lines[0].split() == ["28x28", "L", "tiny-binary", "2017-07-14T02:41:00Z", "deep/er/1.png"]
+    assert lines[0].split() == ["28x28", "L", "tiny-binary", "-", "-", "2017-07-14T02:41:00Z", "deep/er/1.png"]
 
 
 def test_list_of_what_models_that_are_gone_have_coded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +237,11 @@ def test_list_of_what_models_that_are_gone_have_coded(monkeypatch: pytest.Monkey
 
 def test_list_of_other_files() -> None:
     Path("a.bbc").write_bytes(api.compress(digit(0)))
-    assert succeed("list", "a.bbc").split() == ["28x28", "L", "tiny-binary", "-", "(image", "0)"]
+    size = Path("a.bbc").stat().st_size - 2
+    words = ["28x28", "L", "tiny-binary", str(size), "B", f"{784 / size:.2f}x", "-", "(image", "0)"]
+    assert succeed("list", "a.bbc").split() == words
+    (row,) = json.loads(succeed("list", "a.bbc", "--json"))
+    assert (row["bytes"], row["raw_bytes"], row["metadata"]) == (size, 784, [])
     file = io.BytesIO()
     Compressor().archive([(None, digit(0)), (None, from_array(np.zeros((3, 4, 4), np.uint8)))], file)
     Path("b.bbc").write_bytes(file.getvalue())
@@ -244,6 +250,11 @@ def test_list_of_other_files() -> None:
         ["4x3", "RGBA", "fallback"],
     ]
     assert "  fallback WebP  " in succeed("list", "b.bbc")
+    annotated = replace(digit(1), metadata=(Record(TEXT, b"Title\0A digit"),))
+    Compressor().archive([("a", digit(0)), ("b", annotated)], file := io.BytesIO())
+    Path("d.bbc").write_bytes(file.getvalue())
+    assert [row["metadata"] for row in json.loads(succeed("list", "d.bbc", "--json"))] == [[], ["text"]]
+    assert [line.endswith("  b  [text]") for line in succeed("list", "d.bbc").splitlines()] == [False, True]
     Compressor().archive([("a\x1b[2J.png", digit(0))], file := io.BytesIO())
     Path("c.bbc").write_bytes(file.getvalue())
     assert succeed("list", "c.bbc").endswith("a\\x1b[2J.png\n")
