@@ -34,15 +34,20 @@ LEARNING_COST = 4
 
 @dataclass(frozen=True)
 class Coded:
-    """Images as a group: what coded them, and the order in which it holds those that were given, by their indices.
+    """Images as a group.
 
-    tried: what was tried and with what result, a few words each.
+    Attributes:
+        coder: what coded them: a model's name, or the fallback.
+        indices: the order in which it holds the images that were given, by their indices.
+        tried: what was tried and with what result, a few words each.
+        label: the way in which they are coded, in words, where it says more than `coder`.
     """
 
     coder: str
     group: Group
     indices: Sequence[int]
     tried: tuple[str, ...] = ()
+    label: str = ""
 
     def within(self, indices: Sequence[int]) -> Coded:
         """The same of images that are some of others, by their indices there."""
@@ -90,7 +95,7 @@ class ByModel:
             indices, direct = arrange(model, [self.kind.pixels(image) for image in images], self.settings)
         ordered = [images[index] for index in indices]
         group = encode_images(model, ordered, self.kind, self.settings, progress, direct)
-        return Coded(self.entry.name, group, indices)
+        return Coded(self.entry.name, group, indices, label=self.label)
 
 
 @dataclass(frozen=True)
@@ -110,4 +115,4 @@ class ByFallback:
 
     def encode(self, images: Sequence[PixelImage], progress: Progress) -> Coded:
         """Raises ImageError where an image cannot be stored exactly."""
-        return Coded(self.label, encode_fallback(images, progress), range(len(images)))
+        return Coded(FALLBACK, encode_fallback(images, progress), range(len(images)))

@@ -153,7 +153,7 @@ class Summary:
         self.images += group.header.count
         self.subpixels += subpixels
         images = count_of(group.header.count)
-        self.tried.append(f"{images}: {'; '.join(coded.tried)}; {coded.coder} is taken")
+        self.tried.append(f"{images}: {'; '.join(coded.tried)}; {coded.label or coded.coder} is taken")
         for name in map(stored_by, group.items) if group.header.fallback else [coded.coder] * group.header.count:
             self.coders[name] = self.coders.get(name, 0) + 1
 

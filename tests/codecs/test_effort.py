@@ -250,6 +250,7 @@ def test_what_was_tried_is_told(tiny: Path) -> None:
     assert "1 image: " in line
     for words in ("tiny-local ", "fallback ", " learning every 128 pixels "):
         assert words in line
+    assert line.endswith("; fallback is taken")
 
 
 @pytest.mark.parametrize("verify", [False, True])
