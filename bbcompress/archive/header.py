@@ -14,8 +14,9 @@ MAX_LEARNING_RATE = 1_000_000
 """In units of 1e-6."""
 MAX_LEARNING_UNIT = 1 << 11
 MAX_LEARNING_STRIDE = 1 << 10
-_UNITS, _BATCHES = 1, 2
-"""Ways of learning: after units of pixels, or between batches; other numbers are reserved."""
+_UNITS, _BATCHES, _COLOURS = 1, 2, 3
+"""Ways of learning: after units of pixels, between batches, or after units of pixels of which the payload says what
+colours they can have; other numbers are reserved."""
 
 LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4
@@ -91,12 +92,14 @@ class Learning:
         stride: in blocks of an image but its first, every so manieth unit is learned from, 1 .. 2^10; 1 between
             batches.
         batches: whether the decoder learns between batches, and not the pixel network after units of pixels.
+        lattices: whether the payload names a lattice of colours of at least one of the images; not between batches.
     """
 
     rate: int
     unit: int
     stride: int = 1
     batches: bool = False
+    lattices: bool = False
 
     def validate(self) -> None:
         """FormatError names the number that is out of range."""
@@ -106,7 +109,8 @@ class Learning:
 
     def encode(self) -> bytes:
         """Three varints, and the way."""
-        return b"".join(map(varint, [self.rate, self.unit, self.stride, _BATCHES if self.batches else _UNITS]))
+        way = _BATCHES if self.batches else _COLOURS if self.lattices else _UNITS
+        return b"".join(map(varint, [self.rate, self.unit, self.stride, way]))
 
     @staticmethod
     def decode(reader: ByteReader) -> Learning:
@@ -115,9 +119,9 @@ class Learning:
         unit = _positive(reader, MAX_LEARNING_UNIT, "the unit of learning")
         stride = _positive(reader, MAX_LEARNING_STRIDE, "the stride of learning")
         way = reader.byte()
-        if way not in (_UNITS, _BATCHES):
+        if way not in (_UNITS, _BATCHES, _COLOURS):
             raise FormatError(f"{reader.what} learns in a way that this version does not know")
-        learning = Learning(rate, unit, stride, way == _BATCHES)
+        learning = Learning(rate, unit, stride, way == _BATCHES, way == _COLOURS)
         learning.validate()
         return learning
 

@@ -141,6 +141,8 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
         if learning is not None and not learning["batches"]:
             size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
             line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
+            if learning["lattices"]:
+                line += ", with colours of decoded JPEG, WebP or AVIF"
         elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
             size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
             line += f", {size}, encoder {group['encoder']}, K = {group['K']}"

@@ -30,6 +30,7 @@ from bbcompress.codecs.blocks import (
     lanes_for,
     message_of,
 )
+from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
 from bbcompress.codecs.group import check_end, check_of
 from bbcompress.codecs.mixed import encode_sizes, read_sizes
 from bbcompress.codecs.progress import Progress
@@ -38,6 +39,7 @@ from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import CoarseBins
+from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
@@ -122,9 +124,11 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
             x, features = _quickly(vae, piece)
+            block = Block(0, 0, 0, *piece.shape[:2])
+            restriction = _restriction(colours_of(piece), block, x, vae.weights.cell)
             frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
-            gains.append(frozen - vae.learning_coder(parameters, UNIT).lengths(features, x))
+            gains.append(frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x))
     gain = np.concatenate(gains)
     later = float(gain[len(gain) // 2 :].sum()) / (0.5 * sampled)
     share = (float(gain.sum()) + later * (pixels - sampled)) * sampled / (max(lengths, 1) * pixels)
@@ -173,6 +177,10 @@ def encode_learned(
         header, size=sizes[0][::-1] if same else None, blocks=True, encoder="rha", k=0, learning_rate=None, direct=0
     )
     listed = b"" if same else encode_sizes([(width, height) for height, width in sizes])
+    colours: Sequence[Colours | None] = [colours_of(image) if settings.lattices else None for image in images]
+    header = replace(header, learning=replace(learning, lattices=any(colours)))
+    if any(colours):
+        listed += encode_colours(colours)
     codec = codec_of(vae, replace(header, encoder=settings.encoder, k=settings.k), settings.compute_batch)
     grid, context = CoarseBins(weights.direct_bits), context_of(weights, header) + listed
 
@@ -183,7 +191,8 @@ def encode_learned(
             lanes = lanes_for(weights, pixels.size)
             message = Message.empty(lanes, check_of(strips, lanes, context + varint(part.number)))
             z = grid.nearest(codec.posterior(strips).mu)
-            coder = vae.learning_coder(parameters, learning.unit, part.stride(header))
+            restriction = _restriction(colours[part.image], part.block, strips, weights.cell)
+            coder = vae.learning_coder(parameters, learning.unit, part.stride(header), restriction)
             coder.push(message, vae.features(grid.values(z)), strips, told)
             grid.push(message, z)
             return lanes, message.to_bytes()
@@ -206,6 +215,17 @@ def _go_on(
     Weights and moments take megabytes, so that only those of the parts in work are there.
     """
     return function(part, end if part is last else start.copy(), None)
+
+
+def _restriction(colours: Colours | None, block: Block, strips: Strips, cell: int) -> Restriction | None:
+    """What the colours of a block's image say of its pixels, in the order of their wavefront."""
+    if colours is None:
+        return None
+    exceptional = np.zeros(strips.canvas.flat.size // strips.canvas.channels, np.bool_)
+    y, x = colours.exceptions_in(block.top, block.left, block.height, block.width)
+    exceptional[strips.canvas.indices(0, y, x) // strips.canvas.channels] = True
+    places = strips.wavefront(cell).indices // strips.canvas.channels
+    return Restriction(colours.lattice.allowed, exceptional[places])
 
 
 def _along(
@@ -249,6 +269,11 @@ def decode_learned(
         sizes = [header.size[::-1]] * header.count
     if header.count > 1 and sum(height * width for height, width in sizes) > MAX_LEARNED_PIXELS:
         raise FormatError(f"{_WHAT} is above the limit of {MAX_LEARNED_PIXELS} pixels")
+    colours: Sequence[Colours | None] = [None] * len(sizes)
+    if learning.lattices:
+        if weights.channels != 3:
+            raise FormatError(f"{_WHAT} has colours, but its model has none")
+        colours = read_colours(reader, sizes)
     context = context_of(weights, header) + group.payload[: reader.position]
     parts = _parts_of(sizes, tile)
     stored = _read_parts(reader, sum(map(len, parts)))
@@ -263,7 +288,8 @@ def decode_learned(
         with exact_arithmetic():
             try:
                 z = grid.pop(message, strips.row_count)
-                coder = vae.learning_coder(parameters, learning.unit, part.stride(header))
+                restriction = _restriction(colours[part.image], part.block, strips, weights.cell)
+                coder = vae.learning_coder(parameters, learning.unit, part.stride(header), restriction)
                 coder.pop(message, vae.features(grid.values(z)), strips, told)
             except EmptyMessage:
                 raise FormatError("damaged: the coded images end too early") from None
@@ -271,6 +297,8 @@ def decode_learned(
         block.of(images[part.image])[:] = strips.canvas.inner[0]
 
     _along(decode, parts, vae.parameters(learning.rate), progress)
+    if any(its and not its.fit(image) for its, image in zip(colours, images, strict=True)):
+        raise FormatError(f"{_WHAT} has exceptions from a lattice of colours that are none")
     return images
 
 

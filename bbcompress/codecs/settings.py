@@ -19,6 +19,7 @@ class CodingSettings:
         learn_rate, learn_unit: how they learn, as in a group's header; None for the usual rate and unit.
         learn_between: whether models whose decoder can learn between batches do so; None where a trial says that it
             saves enough.
+        lattices: whether models that learn are told of colours that an image cannot have.
     """
 
     encoder: str = ENCODERS[0]
@@ -29,6 +30,7 @@ class CodingSettings:
     learn_rate: int | None = None
     learn_unit: int | None = None
     learn_between: bool | None = False
+    lattices: bool = True
 
 
 @dataclass(frozen=True)

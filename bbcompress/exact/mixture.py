@@ -16,6 +16,7 @@ from bbcompress.coder.ans import Message
 from bbcompress.exact import mixture_kernels as kernels
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import PRECISION, ExactBernoulli, Intervals, NumpyArray
+from bbcompress.exact.lattice_kernels import pop_restricted, restricted_intervals
 from bbcompress.exact.tables import ARGUMENT_BITS, IntArray, table
 
 MAX_COMPONENTS = 256
@@ -93,6 +94,31 @@ class LogisticMixture:
         params, references = _checked(self.outputs, params, references)
         return message.pop_with(
             kernels.pop_mixture, references.size, int(first_lane), references, params, *mixture_tables()
+        )
+
+    def intervals_within(
+        self, params: NumpyArray, references: NumpyArray, x: NumpyArray, rows: NumpyArray, allowed: NumpyArray
+    ) -> Intervals:
+        """The same, where only the levels are possible that rows (N,) of `allowed` say (`lattices.Lattice`)."""
+        params, references, x, rows = _checked(self.outputs, params, references, x, rows)
+        starts, frequencies = np.empty((2, x.size), np.int64)
+        restricted_intervals(x, references, params, rows, allowed, *mixture_tables(), starts, frequencies)
+        return starts, frequencies
+
+    def pop_within(
+        self,
+        message: Message,
+        first_lane: int,
+        params: NumpyArray,
+        references: NumpyArray,
+        rows: NumpyArray,
+        allowed: NumpyArray,
+    ) -> IntArray:
+        """The same, where only those levels are possible. Raises EmptyMessage."""
+        params, references, rows = _checked(self.outputs, params, references, rows)
+        tables = mixture_tables()
+        return message.pop_with(
+            pop_restricted, references.size, int(first_lane), references, params, rows, allowed, *tables
         )
 
     def gradient(self, params: NumpyArray, references: NumpyArray, x: NumpyArray) -> NumpyArray:

@@ -107,6 +107,12 @@ def position(edge: int, mean: int, inverse: int) -> int:
 
 
 @inline
+def saturation(inverse: int) -> int:
+    """From how far from its mean on, in units of 2^-6 levels, a component's logit is clamped."""
+    return (_POSITION_LIMIT << _POSITION_SHIFT) // inverse + 1
+
+
+@inline
 def interpolated(logit: int, sigmoid: Ints) -> int:
     """The logistic function of a `position`, in units of 2^-30: the mirrored table, linearly interpolated."""
     index = np.uint64((logit >> _FRACTION_BITS) + LOGIT_LIMIT)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import PRECISION
+from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.learning import LearningLayer, Parameters
 from bbcompress.exact.mixture import LogisticMixture, mixture_tables
 from bbcompress.exact.mixture_kernels import mixture_gradient
@@ -147,12 +148,26 @@ class UnitNetwork:
         return out[row : row + count]
 
     def intervals(
-        self, parameters: Parameters, count: int, starts: IntArray, frequencies: IntArray, order: IntArray
+        self,
+        parameters: Parameters,
+        count: int,
+        starts: IntArray,
+        frequencies: IntArray,
+        order: IntArray,
+        restriction: Restriction | None,
+        begin: int,
     ) -> None:
         """Start and frequency of all sub-pixels of the first rows, whose levels are known, to where `order` (C, count)
-        says."""
+        says. restriction: of the wavefront's pixels, of which the rows are those from `begin` on."""
         self._hide(parameters, self.trunk(parameters, 0, count), 0, self.channels, 0)
         for channel in range(self.channels):
+            if restriction is not None and channel == self.channels - 1:
+                params, levels = self._outputs(parameters, channel, 0, count), self.levels[:, :count]
+                rows = restriction.rows(levels[0], levels[1], begin)
+                starts[order[channel]], frequencies[order[channel]] = self._mixture.intervals_within(
+                    params, self.references[channel, :count], levels[channel], rows, restriction.allowed
+                )
+                continue
             if isinstance(self.observation, LogisticMixture):
                 out, weight = self._product(parameters, channel, 0, count)
                 scales, limit = self._output_scales[channel], self._output_limits[channel]
@@ -188,6 +203,7 @@ class UnitNetwork:
         begin: int,
         end: int,
         row: int,
+        restriction: Restriction | None,
     ) -> int:
         """Pop the pixels of a step of a wavefront, whose inputs are there, into the canvas: the next lane.
 
@@ -198,7 +214,8 @@ class UnitNetwork:
         total = self.trunk(parameters, row, count)
         for channel in range(self.channels):
             self._hide(parameters, total, channel, channel + 1, row)
-            if isinstance(self.observation, LogisticMixture):
+            restricted = restriction is not None and channel == self.channels - 1
+            if isinstance(self.observation, LogisticMixture) and not restricted:
                 out, weight = self._product(parameters, channel, row, count)
                 message.pop_with(
                     kernels.pop_step,
@@ -221,7 +238,12 @@ class UnitNetwork:
                 )
             else:
                 params = self._outputs(parameters, channel, row, count)
-                symbols = self.observation.pop(message, lane, params, self.references[channel, row : row + count])
+                references = self.references[channel, row : row + count]
+                if restriction is None or not restricted:
+                    symbols = self.observation.pop(message, lane, params, references)
+                else:
+                    rows = restriction.rows(self.levels[0, row : row + count], self.levels[1, row : row + count], begin)
+                    symbols = self._mixture.pop_within(message, lane, params, references, rows, restriction.allowed)
                 kernels.set_channel(
                     canvas.flat,
                     wave.indices,
@@ -236,6 +258,11 @@ class UnitNetwork:
                 )
             lane = (lane + count) % message.lanes
         return lane
+
+    @property
+    def _mixture(self) -> LogisticMixture:
+        assert isinstance(self.observation, LogisticMixture)
+        return self.observation
 
     # Backwards
 
@@ -305,9 +332,17 @@ class LearningCoder:
     """
 
     def __init__(
-        self, weights: PixelNetworkWeights, cell: int, parameters: Parameters, unit: int, stride: int = 1
+        self,
+        weights: PixelNetworkWeights,
+        cell: int,
+        parameters: Parameters,
+        unit: int,
+        stride: int = 1,
+        restriction: Restriction | None = None,
     ) -> None:
+        """restriction: of the colours of the wavefront's pixels, which then are those of one block."""
         self.parameters = parameters
+        self._restriction = restriction
         self._weights = weights
         self._cell = cell
         self._unit = unit
@@ -341,7 +376,9 @@ class LearningCoder:
             end = int(ends[number + 1])
             network.gather(x.canvas, wave, begin, end, 0, features)
             network.know(x.canvas, wave, begin, end - begin)
-            network.intervals(self.parameters, end - begin, starts, frequencies, order[:, begin:end])
+            network.intervals(
+                self.parameters, end - begin, starts, frequencies, order[:, begin:end], self._restriction, begin
+            )
             self._learn(network, number, end - begin)
             if progress is not None:
                 progress(end - begin)
@@ -383,7 +420,7 @@ class LearningCoder:
         number, first, lane = 0, 0, 0
         for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
             network.gather(x.canvas, wave, begin, end, begin - first, features)
-            lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, begin - first)
+            lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, begin - first, self._restriction)
             if end == int(ends[number + 1]):
                 self._learn(network, number, end - first)
                 if progress is not None:

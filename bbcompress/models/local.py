@@ -16,6 +16,7 @@ from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, NumpyBackend
 from bbcompress.exact.distributions import PRECISION
+from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
@@ -359,9 +360,11 @@ class ExactLocalVAE(Model):
         """
         return Parameters(learning_layers(self.weights.pixel_network), rate)
 
-    def learning_coder(self, parameters: Parameters, unit: int, stride: int = 1) -> LearningCoder:
+    def learning_coder(
+        self, parameters: Parameters, unit: int, stride: int = 1, restriction: Restriction | None = None
+    ) -> LearningCoder:
         """A coder of pixels with weights that begin as `parameters` are."""
-        return LearningCoder(self.weights.pixel_network, self.weights.cell, parameters, unit, stride)
+        return LearningCoder(self.weights.pixel_network, self.weights.cell, parameters, unit, stride, restriction)
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.codecs.kept import SourceFile
+from bbcompress.exact.lattices import LATTICES
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import (
     CHUNK_AFTER,
@@ -107,6 +108,21 @@ def local(*names: str, folder: str | None = None) -> list[Item]:
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "local" / f"{name}.png")) for name in names]
 
 
+def as_decoded(item: Item, code: int, *exceptions: tuple[int, int]) -> Item:
+    """An image of colours as if it came from a decoder: on a lattice, but for pixels at (row, column)."""
+    name, image = item
+    lattice = LATTICES[code]
+    r, g, b = np.moveaxis(image.pixels.astype(np.int64), -1, 0)
+    y = (77 * r + 150 * g + 29 * b) >> 8
+    cb, cr = (128 + (144 * (b - y) >> 8)).clip(0, 255), (128 + (183 * (r - y) >> 8)).clip(0, 255)
+    green = lattice.luma[y] + lattice.green_blue[cb] + lattice.green_red[cr]
+    sums = [lattice.luma[y] + lattice.red[cr], green, lattice.luma[y] + lattice.blue[cb]]
+    pixels = (np.stack(sums, axis=-1) >> lattice.shift).clip(0, 255).astype(np.uint8)
+    for place in exceptions:
+        pixels[place] = 1, 2, 3
+    return name, replace(image, pixels=pixels)
+
+
 def resnet(*names: str, folder: str | None = None) -> list[Item]:
     """The same of the residual VAE."""
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "resnet" / f"{name}.png")) for name in names]
@@ -158,6 +174,7 @@ LONE: dict[str, Item] = {
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
     "lone-local-learned": local("long")[0],
+    "lone-local-learned-colours": as_decoded(local("middle-0")[0], 1, (3, 5)),
     "lone-fallback-local-pixel": local("pixel")[0],
     "lone-resnet-tile": resnet("tile")[0],
     "lone-resnet-tiles": resnet("odd-0")[0],
@@ -189,6 +206,10 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "local-several-sizes": ({}, [local("middle-0", "small", "middle-1", folder="a")]),
     "local-several-sizes-k2": ({"k": 2, "encoder": "baseline"}, [local("small", "middle-2")]),
     "local-learned": ({"learn": True}, [local("middle-0", "long", "small", folder="a")]),
+    "local-learned-colours": (
+        {"learn": True},
+        [[as_decoded(local("middle-0")[0], 2), *local("small"), as_decoded(local("middle-1")[0], 3, (0, 0))]],
+    ),
     "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
     "binary-learned": ({"learn": True}, [digits("binary", range(72), None)]),
     "grey-learned-k2": ({"learn": True, "k": 2, "encoder": "baseline"}, [digits("grey", range(8), None)]),
@@ -230,6 +251,7 @@ def fingerprint(items: Iterable[Item]) -> str:
 
 LONE_OPTIONS: dict[str, dict[str, Any]] = {
     "lone-local-learned": {"learn": True},
+    "lone-local-learned-colours": {"learn": True},
     "lone-kept": {"suffix": ".GIF"},
     "lone-suffix": {"suffix": ".webp"},
 }

@@ -13,6 +13,7 @@ from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import Bernoulli, mixture_gradient
 from .header import Learning
+from .lattices import Colours, read_colours
 from .local import Local
 from .message import Coding, Images, Tile, read_message
 from .networks import GRADIENT_LIMIT, Layer, clamp, forward, rounded_shift
@@ -73,6 +74,8 @@ class LearningLocal(Local):
         self.heads = replace(self.heads)
         self.learning = learning
         self.stride = 1
+        self.colours: Colours | None = None
+        """Of the block that is read, with the exceptions in it."""
         check(self.settings["image"] is None, "a model that does not learn")
         pixel = 64 if self.binary else 255
         channels = self.settings["channels"]
@@ -137,6 +140,8 @@ class LearningLocal(Local):
                 levels[:, channel:] = 0
                 parameters = self.parameters(trunk, levels)[channel][-1]
                 for (y, column, _), edges in zip(pixels, self.edges(parameters, references[:, channel]), strict=True):
+                    if channel == 2 and self.colours is not None:
+                        edges = self.colours.restricted(edges, image[y, column], (y, column))
                     image[y, column, channel] = message.pop(number % len(message.heads), edges)
                     number += 1
             levels = np.stack([image[y, column] for y, column, _ in pixels])
@@ -198,17 +203,19 @@ def read_learned(
         sizes = [(height, width) for width, height in read_sizes(cursor, count, 2**24, 8)]
         check(len(set(sizes)) > 1, "images of several sizes that have one")
     check(count == 1 or sum(height * width for height, width in sizes) <= MOST_PIXELS, "too many pixels in a group")
+    colours = read_colours(cursor, sizes, channels) if learning.lattices else [None] * len(sizes)
     checked += data[: cursor.at]
     check(checkpoint.architecture == "local", "a model that does not learn")
     model = LearningLocal(checkpoint, learning)
     tile = checkpoint.settings["tile"]
     blocks = [[(y, x) for y in cuts(height, tile) for x in cuts(width, tile)] for height, width in sizes]
     images, number, last = [], 0, sum(map(len, blocks)) - 1
-    for (height, width), its_blocks in zip(sizes, blocks, strict=True):
+    for (height, width), its_blocks, its_colours in zip(sizes, blocks, colours, strict=True):
         image = np.zeros((height, width, channels), np.int64)
         start = model.state
         for of_image, (rows, columns) in enumerate(its_blocks):
             model.stride = learning.stride if of_image else 1
+            model.colours = its_colours and its_colours.within(rows, columns)
             model.set_state(start.copy() if of_image else start)
             lanes = cursor.varint(1, 1024)
             message = cursor.rest() if number == last else cursor.take(cursor.varint())
@@ -220,5 +227,6 @@ def read_learned(
             if not of_image:
                 start = model.state
             number += 1
+        check(its_colours is None or its_colours.fit(image), "an exception that is none")
         images.append(image)
     return images

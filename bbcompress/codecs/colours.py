@@ -1,0 +1,92 @@
+"""Which colours an image can have: the lattice of a known decoder, but for listed pixels. See docs/format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bbcompress.errors import FormatError
+from bbcompress.exact.lattices import LATTICES, Lattice
+from bbcompress.exact.tables import IntArray
+from bbcompress.wire import ByteReader, varint
+
+NumpyArray = np.ndarray[Any, Any]
+
+LEAST_PIXELS = 256
+"""A writer says nothing of images with fewer: it gains too little."""
+EXCEPTION_SHARE = 256
+"""Of so many pixels one may be an exception."""
+
+
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """The lattice of an image so wide, and the numbers of the pixels that are not on it: row by row, ascending."""
+
+    lattice: Lattice
+    exceptions: IntArray
+    width: int
+
+    def fit(self, image: NumpyArray) -> bool:
+        """Whether all exceptions of an image, uint8 (H, W, 3), are."""
+        outside = self.lattice.outside(image.reshape(-1, 3)[self.exceptions], len(self.exceptions))
+        return outside is not None and len(outside) == len(self.exceptions)
+
+    def exceptions_in(self, top: int, left: int, height: int, width: int) -> tuple[IntArray, IntArray]:
+        """Rows and columns, in a rectangle of the image, of the exceptions that lie there."""
+        y, x = np.divmod(self.exceptions, self.width)
+        y, x = y - top, x - left
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        return y[inside], x[inside]
+
+
+def colours_of(image: NumpyArray) -> Colours | None:
+    """What can be said of the colours of an image, uint8 (H, W) or (H, W, C); None where they may be any.
+
+    Of several lattices the one with the fewest exceptions is taken, and of these the one with the fewest colours.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.shape[0] * image.shape[1] < LEAST_PIXELS:
+        return None
+    best: Colours | None = None
+    most = image.shape[0] * image.shape[1] // EXCEPTION_SHARE
+    for lattice in LATTICES.values():
+        outside = lattice.outside(image, most)
+        if outside is None:
+            continue
+        if best is None or (len(outside), lattice.size) < (len(best.exceptions), best.lattice.size):
+            best, most = Colours(lattice, outside, image.shape[1]), len(outside)
+    return best
+
+
+def encode_colours(colours: Sequence[Colours | None]) -> bytes:
+    """For each image a lattice's code, 0 for none, the number of exceptions, and the gaps between these."""
+    parts = []
+    for image in colours:
+        if image is None:
+            parts.append(varint(0))
+            continue
+        gaps = np.diff(image.exceptions, prepend=-1) - 1
+        parts += map(varint, [image.lattice.code, len(gaps), *gaps.tolist()])
+    return b"".join(parts)
+
+
+def read_colours(reader: ByteReader, sizes: Sequence[tuple[int, int]]) -> list[Colours | None]:
+    """Read what `encode_colours` wrote of images of these sizes (height, width). Raises FormatError."""
+    colours: list[Colours | None] = []
+    for height, width in sizes:
+        code = reader.byte()
+        if not code:
+            colours.append(None)
+            continue
+        if code not in LATTICES:
+            raise FormatError(f"{reader.what}: the lattice of colours {code} is not known to this version")
+        pixels, last, exceptions = height * width, -1, []
+        for _ in range(reader.varint(pixels // EXCEPTION_SHARE, "the number of exceptions")):
+            last += 1 + reader.varint(pixels - last - 2, "the place of an exception")
+            exceptions.append(last)
+        colours.append(Colours(LATTICES[code], np.array(exceptions, np.int64), width))
+    if not any(colours):
+        raise FormatError(f"{reader.what}: no image has a lattice of colours")
+    return colours

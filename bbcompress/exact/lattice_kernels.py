@@ -1,0 +1,151 @@
+"""Compiled loops of colour lattices: which colours they have, and mixtures of logistics restricted to those."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bbcompress.coder.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.kernel_cache import inline, kernel
+from bbcompress.exact.distribution_kernels import PRECISION
+from bbcompress.exact.mixture_kernels import (
+    OFFSET_BITS,
+    Floats,
+    level_interval,
+    prepare,
+    saturation,
+)
+
+Bytes = NDArray[np.uint8]
+
+_TOTAL = 1 << PRECISION
+_LEVELS = 256
+
+
+@kernel
+def fill_lattice(
+    luma: Ints, red: Ints, green_blue: Ints, green_red: Ints, blue: Ints, shift: int, allowed: Bytes
+) -> None:
+    """Set the bit of each colour that the conversion makes of 8-bit Y, Cb and Cr, in `allowed` (65537, 32): row
+    256 R + G, bit B mod 8 of byte floor(B / 8). The last row, of exceptions, gets all bits."""
+    for byte in range(allowed.shape[1]):
+        allowed[-1, byte] = 255
+    for v in range(256):
+        for u in range(256):
+            green = green_blue[u] + green_red[v]
+            for y in range(256):
+                r = min(max((luma[y] + red[v]) >> shift, 0), 255)
+                g = min(max((luma[y] + green) >> shift, 0), 255)
+                b = min(max((luma[y] + blue[u]) >> shift, 0), 255)
+                allowed[(r << 8) + g, b >> 3] |= 1 << (b & 7)
+
+
+@kernel
+def find_outside(pixels: Bytes, allowed: Bytes, found: Ints) -> int:
+    """Fill `found` with the numbers of the pixels (N, 3) whose colours are not allowed; how many there are, or one more
+    than `found` has room for."""
+    count = 0
+    for i in range(pixels.shape[0]):
+        b = pixels[i, 2]
+        if not (allowed[(int(pixels[i, 0]) << 8) + pixels[i, 1], b >> 3] >> (b & 7)) & 1:
+            if count == found.size:
+                return count + 1
+            found[count] = i
+            count += 1
+    return count
+
+
+@inline
+def weigh(row: int, allowed: Bytes, packed: Ints, size: int, low_weight: int, sigmoid: Ints, masses: Ints) -> int:
+    """Fill in the masses of all levels, 0 of those that the row does not allow; their sum.
+
+    Between levels where all components' logits are clamped on the same side, a level has the mass 1.
+    """
+    first, last = _LEVELS << OFFSET_BITS, 0
+    for m in range(0, size, 3):
+        reach = saturation(packed[m + 2])
+        first = min(first, packed[m + 1] - reach)
+        last = max(last, packed[m + 1] + reach)
+    # edges e with e * 64 - 32 outside first..last are clamped; a level has the edges level and level + 1
+    near, far = (first >> OFFSET_BITS) - 1, (last >> OFFSET_BITS) + 1
+    total = 0
+    for level in range(_LEVELS):
+        masses[level] = 0
+        if (allowed[row, level >> 3] >> (level & 7)) & 1:
+            mass = 1
+            if level == 0 or level == _LEVELS - 1 or near <= level <= far:
+                start, end = level_interval(level, packed, size, low_weight, sigmoid)
+                mass = end - start
+            masses[level] = mass
+            total += mass
+    return total
+
+
+@kernel
+def restricted_intervals(
+    levels: Ints,
+    references: Ints,
+    params: Floats,
+    rows: Ints,
+    allowed: Bytes,
+    sigmoid: Ints,
+    exp_negative: Ints,
+    starts: Ints,
+    freqs: Ints,
+) -> None:
+    """Fill in start and frequency of each level, which its row allows, under its mixture restricted to that."""
+    components = (params.shape[1] - 2) // 3
+    exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
+    masses = np.empty(_LEVELS, np.int64)
+    for i in range(levels.size):
+        size, low_weight = prepare(params, i, references[i], exp_negative, exps, packed)
+        total = weigh(rows[i], allowed, packed, size, low_weight, sigmoid, masses)
+        if not total:  # no level is allowed: all are
+            total = weigh(allowed.shape[0] - 1, allowed, packed, size, low_weight, sigmoid, masses)
+        below = 0
+        for level in range(levels[i]):
+            below += masses[level]
+        starts[i] = (below << PRECISION) // total
+        freqs[i] = ((below + masses[levels[i]]) << PRECISION) // total - starts[i]
+
+
+@kernel
+def pop_restricted(
+    heads: Heads,
+    words: Words,
+    n_words: int,
+    symbols: Ints,
+    first_lane: int,
+    references: Ints,
+    params: Floats,
+    rows: Ints,
+    allowed: Bytes,
+    sigmoid: Ints,
+    exp_negative: Ints,
+) -> int:
+    """Pop levels that `restricted_intervals` codes, symbol i from lane (first_lane + i) mod lanes."""
+    components = (params.shape[1] - 2) // 3
+    exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
+    masses = np.empty(_LEVELS, np.int64)
+    lane = first_lane % heads.size
+    for i in range(symbols.size):
+        size, low_weight = prepare(params, i, references[i], exp_negative, exps, packed)
+        total = weigh(rows[i], allowed, packed, size, low_weight, sigmoid, masses)
+        if not total:  # no level is allowed: all are
+            total = weigh(allowed.shape[0] - 1, allowed, packed, size, low_weight, sigmoid, masses)
+        value = peek(heads[lane], PRECISION)
+        wanted = ((value + 1) * total + _TOTAL - 1) >> PRECISION  # the first level whose end reaches it
+        level, end = 0, masses[0]
+        while end < wanted:
+            level += 1
+            end += masses[level]
+        start = ((end - masses[level]) << PRECISION) // total
+        head, n_words = advance(heads[lane], words, n_words, start, (end << PRECISION) // total - start, PRECISION)
+        if n_words < 0:
+            return -1
+        symbols[i] = level
+        heads[lane] = head
+        lane += 1
+        if lane == heads.size:
+            lane = 0
+    return n_words

@@ -1,0 +1,100 @@
+"""Colour lattices: the colours that a known conversion makes of 8-bit luma and chroma, and no others.
+
+An RGB image that once was a JPEG or a lossy WebP, and whose pixels have not been altered since, has only colours that
+the decoder's conversion from Y, Cb and Cr can make: a quarter of all, or less. Given red and green of a pixel, that
+leaves some levels of blue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bbcompress.exact import lattice_kernels as kernels
+from bbcompress.exact.tables import IntArray
+
+NumpyArray = np.ndarray[Any, Any]
+
+EXCEPTION = 1 << 16
+"""The row, of those that say which levels are allowed, that allows all."""
+
+_LEVELS = np.arange(256, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """The colours that a conversion makes of Y, Cb and Cr, 0 .. 255 each.
+
+    R = floor((luma[Y] + red[Cr]) / 2^shift)
+    G = floor((luma[Y] + green_blue[Cb] + green_red[Cr]) / 2^shift)
+    B = floor((luma[Y] + blue[Cb]) / 2^shift), all clamped to 0 .. 255.
+    """
+
+    code: int
+    name: str
+    shift: int
+    luma: IntArray
+    red: IntArray
+    green_blue: IntArray
+    green_red: IntArray
+    blue: IntArray
+
+    @cached_property
+    def allowed(self) -> NumpyArray:
+        """Which levels of blue there are, uint8 (65537, 32): row 256 R + G, bit B mod 8 of byte floor(B / 8). The last
+        row allows all."""
+        rows = np.zeros((EXCEPTION + 1, 32), np.uint8)
+        kernels.fill_lattice(self.luma, self.red, self.green_blue, self.green_red, self.blue, self.shift, rows)
+        return rows
+
+    @cached_property
+    def size(self) -> int:
+        """How many colours it has."""
+        return int(np.unpackbits(self.allowed[:-1]).sum())
+
+    def outside(self, pixels: NumpyArray, most: int) -> IntArray | None:
+        """The numbers of the pixels, uint8 (..., 3), that have another colour, ascending; None if more than `most`."""
+        found = np.empty(most, np.int64)
+        count = kernels.find_outside(np.ascontiguousarray(pixels).reshape(-1, 3), self.allowed, found)
+        return found[:count] if count <= most else None
+
+
+def _libjpeg() -> Lattice:
+    """JFIF's conversion as libjpeg rounds it (jdcolor.c), which nearly all decoders of JPEG do."""
+    x = _LEVELS - 128
+    return Lattice(1, "JPEG", 16, _LEVELS << 16, 91881 * x + 32768, -22554 * x + 32768, -46802 * x, 116130 * x + 32768)
+
+
+def _libwebp() -> Lattice:
+    """BT.601 of limited range as libwebp rounds it (dsp/yuv.h)."""
+
+    def high(factor: int) -> IntArray:
+        return (_LEVELS * factor) >> 8
+
+    return Lattice(2, "WebP", 6, high(19077), high(26149) - 14234, 8708 - high(6419), -high(13320), high(33050) - 17685)
+
+
+def _libyuv() -> Lattice:
+    """JFIF's conversion as libyuv rounds it (row_common.cc), by which libavif decodes AVIF of full range."""
+    x = _LEVELS - 128
+    return Lattice(3, "AVIF", 6, (_LEVELS * 257 * 16320) >> 16, 90 * x + 32, 32 - 22 * x, -46 * x, 113 * x + 32)
+
+
+LATTICES = {lattice.code: lattice for lattice in (_libjpeg(), _libwebp(), _libyuv())}
+"""The lattices that files name, by their codes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Restriction:
+    """What is known of the colours of pixels: the rows `allowed` of their lattice, and which of them are exceptions,
+    bool (N,)."""
+
+    allowed: NumpyArray
+    exceptional: NumpyArray
+
+    def rows(self, red: IntArray, green: IntArray, begin: int) -> IntArray:
+        """The rows of the pixels from `begin` on that have these levels."""
+        return np.where(self.exceptional[begin : begin + len(red)], EXCEPTION, (red << 8) + green)

@@ -1,0 +1,152 @@
+"""Which colours an image can have, as files say it and as a model that learns uses it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from models_for_tests import sampled_strips, tiny_local
+from PIL import Image
+
+from bbcompress.archive.group import Group
+from bbcompress.archive.header import GroupHeader, Learning
+from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
+from bbcompress.codecs.learned import decode_learned, encode_learned
+from bbcompress.codecs.settings import CodingSettings
+from bbcompress.errors import FormatError
+from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.lattices import LATTICES
+from bbcompress.models.local import ExactLocalVAE
+from bbcompress.wire import ByteReader
+
+WEIGHTS = tiny_local()
+VAE = ExactLocalVAE(WEIGHTS, NumpyBackend())
+GREY = ExactLocalVAE(tiny_local(channels=1), NumpyBackend())
+
+
+def decoded(height: int, width: int, seed: int = 0) -> Any:
+    """An image that comes out of a JPEG."""
+    pixels = sampled_strips(WEIGHTS, 1, height, width, seed=seed).canvas.images[0]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=92)
+    return np.array(Image.open(file).convert("RGB"))
+
+
+def encoded(images: list[Any], **settings: Any) -> Group:
+    header = GroupHeader(count=len(images), model=WEIGHTS.id[:4], learning=Learning(2_000, 16))
+    return encode_learned(VAE, images, header, CodingSettings(**settings))
+
+
+def with_exceptions() -> Any:
+    """One, in the last of the blocks."""
+    image = decoded(40, 1060)
+    image[39, 1059] = image[0, 0] = image[17, 600] = 1, 2, 3
+    return image
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_round_trip(alone: bool) -> None:
+    images = [with_exceptions()]
+    if not alone:
+        noise = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+        images = [noise, *images, decoded(20, 33)]
+    group = encoded(images)
+    assert group.header.learning is not None and group.header.learning.lattices
+    for image, read in zip(images, decode_learned(VAE, group), strict=True):
+        assert np.array_equal(image, read)
+
+
+def test_images_on_a_lattice_become_smaller() -> None:
+    image = decoded(64, 96)
+    with_lattice, without = encoded([image]), encoded([image], lattices=False)
+    assert without.header.learning is not None and not without.header.learning.lattices
+    assert len(with_lattice.payload) < 0.97 * len(without.payload)
+    assert np.array_equal(decode_learned(VAE, without)[0], image)
+
+
+def test_other_images_say_nothing() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    assert colours_of(noise) is None
+    assert colours_of(noise[..., 0]) is None and colours_of(noise[..., :1]) is None
+    assert encoded([noise]).payload == encoded([noise], lattices=False).payload
+
+
+def test_few_exceptions_are_listed_and_many_are_not() -> None:
+    image = decoded(40, 60)
+    image[3, :9] = 1, 2, 3
+    found = colours_of(image)
+    assert found is not None and found.lattice.code == 1
+    assert found.exceptions.tolist() == list(range(180, 189))
+    image[3, 9] = 1, 2, 3  # 2400 pixels may have 9
+    assert colours_of(image) is None
+
+
+def test_the_lattice_with_the_fewest_colours_is_taken() -> None:
+    black = np.zeros((30, 30, 3), np.uint8)
+    found = colours_of(black)
+    assert found is not None and found.lattice.size == min(lattice.size for lattice in LATTICES.values())
+
+
+SIZES = [(16, 32), (32, 32)]
+LISTED = b"\x00" + b"\x01\x02\x05\x00"  # 1024 pixels may have 4 exceptions
+
+
+def read(data: bytes, sizes: list[tuple[int, int]] = SIZES) -> list[Colours | None]:
+    reader = ByteReader(data, "a group")
+    colours = read_colours(reader, sizes)
+    assert not reader.remaining
+    return colours
+
+
+def test_what_is_written_is_read() -> None:
+    nothing, colours = read(LISTED)
+    assert nothing is None and colours is not None
+    assert colours.exceptions.tolist() == [5, 6]
+    assert encode_colours([nothing, colours]) == LISTED
+    assert [part.tolist() for part in colours.exceptions_in(0, 6, 32, 26)] == [[0], [0]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00\x00",  # of no image
+        b"\x04\x00\x00",  # a reserved lattice
+        b"\x00\x01\x05\x00\x00\x00\x00\x00",  # more than a 256th of the pixels
+        b"\x00\x01\x01\x80\x08",  # an exception behind the last pixel
+        b"\x00\x01\x02\xff\x07\x00",  # the same of the second one
+        b"\x00\x01\x02\x05",  # cut
+    ],
+)
+def test_what_breaks_a_rule_is_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        read(data)
+
+
+def test_exceptions_that_are_none_are_refused() -> None:
+    image = decoded(20, 30)
+    group = encoded([image])
+    assert group.payload.startswith(b"\x01\x00")
+    for colours in (Colours(LATTICES[1], np.array([17]), 30), Colours(LATTICES[2], np.zeros(0, np.int64), 30)):
+        forged = Group(group.header, encode_colours([colours]) + group.payload[2:])
+        with pytest.raises(FormatError):
+            decode_learned(VAE, forged)
+
+
+def test_a_writer_that_lists_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = decoded(20, 30)
+    monkeypatch.setattr("bbcompress.codecs.learned.colours_of", lambda _: Colours(LATTICES[1], np.array([17]), 30))
+    with pytest.raises(FormatError, match="exceptions"):
+        decode_learned(VAE, encoded([image]))
+
+
+def test_colours_of_a_grey_model_are_refused() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    header = GroupHeader(model=GREY.weights.id[:4], learning=Learning(2_000, 16))
+    group = encode_learned(GREY, [grey], header, CodingSettings())
+    assert group.header.learning is not None
+    learning = replace(group.header.learning, lattices=True)
+    with pytest.raises(FormatError, match="has none"):
+        decode_learned(GREY, Group(replace(group.header, learning=learning), b"\x01\x00" + group.payload))

@@ -1,0 +1,110 @@
+"""The colours of known decoders, and mixtures of logistics restricted to them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from format_reader import lattices as of_the_page
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from bbcompress.coder.ans import Message
+from bbcompress.exact.distributions import PRECISION
+from bbcompress.exact.lattices import EXCEPTION, LATTICES, Restriction
+from bbcompress.exact.mixture import LogisticMixture
+
+
+def smooth(seed: int) -> np.ndarray:
+    """A colourful image (96, 120, 3)."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (7, 9, 3), np.uint8)
+    image = np.asarray(Image.fromarray(small).resize((120, 96), Image.Resampling.BICUBIC)).astype(np.int64)
+    return (image + rng.integers(-20, 21, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "options"),
+    [
+        (1, "JPEG", {"quality": 90}),
+        (1, "JPEG", {"quality": 60, "subsampling": 0}),
+        (2, "WEBP", {"quality": 80}),
+        (3, "AVIF", {"quality": 80}),
+        (3, "AVIF", {"quality": 95, "subsampling": "4:4:4"}),
+    ],
+)
+def test_what_decoders_give_is_on_their_lattices(code: int, kind: str, options: dict[str, object]) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    file = io.BytesIO()
+    Image.fromarray(smooth(code)).save(file, kind, **options)
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    outside = LATTICES[code].outside(pixels, 0)
+    assert outside is not None and not len(outside)
+    for other in set(LATTICES) - {code}:
+        assert LATTICES[other].outside(pixels, pixels.size // 3 // 10) is None
+
+
+def test_the_lattices_are_those_of_the_page() -> None:
+    for code, lattice in LATTICES.items():
+        rows = np.unpackbits(lattice.allowed[:EXCEPTION], axis=1, bitorder="little")
+        assert np.array_equal(rows.reshape(256, 256, 256), of_the_page.lattice(code)), lattice.name
+        assert lattice.size == of_the_page.lattice(code).sum()
+        assert lattice.allowed[EXCEPTION].tolist() == [255] * 32
+
+
+def test_what_is_outside_is_found_in_order() -> None:
+    lattice = LATTICES[1]
+    pixels = np.full((40, 30, 3), 90, np.uint8)
+    pixels[3, 4] = pixels[39, 29] = pixels[20, 0] = 1, 2, 3
+    found = lattice.outside(pixels, 3)
+    assert found is not None and found.tolist() == [94, 600, 1199]
+    assert lattice.outside(pixels, 2) is None
+
+
+def drawn(rng: np.random.Generator, count: int, components: int) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters of so many mixtures, wide and narrow ones, and references."""
+    m = components
+    params = np.empty((count, 3 * m + 2))
+    params[:, : m + 2] = rng.integers(-8000, 8001, (count, m + 2))
+    params[:, m + 2 : 2 * m + 2] = rng.integers(-(1 << 14), (1 << 14) + 1, (count, m))
+    params[:, 2 * m + 2 :] = rng.integers(-2000, 12001, (count, m))
+    params[0] = rng.choice([-(1 << 24), 1 << 24], 3 * m + 2)
+    return params, rng.integers(0, 256, count)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_restricted_intervals_are_those_of_the_page_and_come_back(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mixture = LogisticMixture(int(rng.integers(1, 4)))
+    count, lanes = 12, int(rng.integers(1, 5))
+    params, references = drawn(rng, count, mixture.components)
+    allowed = rng.integers(0, 256, (8, 32)).astype(np.uint8) & rng.integers(0, 256, (8, 32)).astype(np.uint8)
+    allowed[0] = 0  # where no level is allowed, all are
+    allowed[1] = 0
+    allowed[1, 31] = 128
+    allowed[-1] = 255
+    rows = rng.integers(0, 8, count)
+    possible = np.unpackbits(allowed, axis=1, bitorder="little").astype(bool)
+    possible[0] = True
+    x = np.array([rng.choice(np.flatnonzero(possible[row])) for row in rows])
+    starts, frequencies = mixture.intervals_within(params, references, x, rows, allowed)
+    for i in range(count):
+        same = np.full(256, i)
+        _, free = mixture.intervals(params[same], references[same], np.arange(256))
+        sums = np.concatenate([[0], np.cumsum(np.where(possible[rows[i]], free, 0))])
+        edges = sums * 2**24 // sums[-1]
+        assert (starts[i], frequencies[i]) == (edges[x[i]], edges[x[i] + 1] - edges[x[i]])
+    message = Message.empty(lanes, rng.integers(0, 1 << 31, lanes))
+    before = message.to_bytes()
+    message.push(starts, frequencies, PRECISION)
+    popped = mixture.pop_within(message, 0, params, references, rows, allowed)
+    assert popped.tolist() == x.tolist()
+    assert message.to_bytes() == before
+
+
+def test_exceptions_may_have_any_level() -> None:
+    restriction = Restriction(LATTICES[1].allowed, np.array([False, True, False]))
+    assert restriction.rows(np.array([2, 3]), np.array([5, 7]), 1).tolist() == [EXCEPTION, 3 * 256 + 7]

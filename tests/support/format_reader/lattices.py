@@ -1,0 +1,89 @@
+"""Section "Colour lattices" of docs/format.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .primitives import Cursor, check
+
+Array = npt.NDArray[Any]
+
+
+@cache
+def lattice(code: int) -> Array:
+    """Colour lattices: bool (256, 256, 256) by R, G, B."""
+    n = np.arange(256)
+    u = v = n - 128
+    if code == 1:
+        s, luma, r, b = 16, 2**16 * n, 91881 * v + 32768, 116130 * u + 32768
+        e, f = -22554 * u + 32768, -46802 * v
+    elif code == 2:
+        s, luma, r, b = 6, 19077 * n // 256, 26149 * n // 256 - 14234, 33050 * n // 256 - 17685
+        e, f = 8708 - 6419 * n // 256, -(13320 * n // 256)
+    else:
+        s, luma, r, b = 6, 4194240 * n // 2**16, 90 * v + 32, 113 * u + 32
+        e, f = 32 - 22 * u, -46 * v
+    there = np.zeros((256, 256, 256), np.bool_)
+    for y in range(256):
+        red = ((luma[y] + r) // 2**s).clip(0, 255)[None, :]
+        green = ((luma[y] + e[:, None] + f[None, :]) // 2**s).clip(0, 255)
+        blue = ((luma[y] + b) // 2**s).clip(0, 255)[:, None]
+        there[red, green, blue] = True
+    return there
+
+
+@dataclass
+class Colours:
+    """Colour lattices: the lattice of an image or a block, and the rows and columns of the exceptions."""
+
+    code: int
+    exceptions: set[tuple[int, int]]
+
+    def within(self, rows: slice, columns: slice) -> Colours:
+        """Of a block of the image."""
+        moved = {
+            (y - rows.start, x - columns.start)
+            for y, x in self.exceptions
+            if rows.start <= y < rows.stop and columns.start <= x < columns.stop
+        }
+        return Colours(self.code, moved)
+
+    def restricted(self, edges: Array, pixel: Array, place: tuple[int, int]) -> Array:
+        """Colour lattices: the edges of the levels of blue."""
+        possible = lattice(self.code)[pixel[0], pixel[1]]
+        if place in self.exceptions:
+            return edges
+        if not possible.any():
+            possible = np.ones(256, np.bool_)
+        sums = np.concatenate([[0], np.cumsum(np.where(possible, np.diff(edges), 0))])
+        scaled: Array = sums * 2**24 // sums[-1]
+        return scaled
+
+    def fit(self, image: Array) -> bool:
+        """Colour lattices: whether all exceptions are off the lattice."""
+        return not any(lattice(self.code)[tuple(image[place])] for place in self.exceptions)
+
+
+def read_colours(cursor: Cursor, sizes: list[tuple[int, int]], channels: int) -> list[Colours | None]:
+    """Colour lattices: what the payload says."""
+    check(channels == 3, "colours of a model that has none")
+    colours: list[Colours | None] = []
+    for height, width in sizes:
+        code = cursor.byte()
+        check(code <= 3, "a reserved lattice")
+        if not code:
+            colours.append(None)
+            continue
+        exceptions, last = set(), -1
+        for _ in range(cursor.varint(0, height * width // 256)):
+            last += cursor.varint() + 1
+            check(last < height * width, "an exception outside the image")
+            exceptions.add(divmod(last, width))
+        colours.append(Colours(code, exceptions))
+    check(any(colours), "no image has a lattice")
+    return colours
