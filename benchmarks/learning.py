@@ -1,10 +1,13 @@
 """What learning while coding gains and costs: benchmarks/results/learning.json.
 
-    python benchmarks/learning.py [--photos DIR] [--parts PART ...] [--read N] [--out FILE]
+    python benchmarks/learning.py [--photos DIR] [--data DIR] [--parts PART ...] [--read N] [--out FILE]
 
 `alone`: each photograph of DIR in a file of its own, with learning and without. `archive`: all of them as one group
 that learns from one after the other. Sizes are bytes of whole files; the first N of them are read back and compared.
-Times are seconds of the processor. Nothing of DIR may have been used to train the models or to choose how they learn.
+`float32`: code lengths of crops against the same learning in float32. `steps`: files of crops that are learned from, by
+K and encoder. `small`: archives of the first 1000 test images of MNIST and CIFAR-10, which DIR of --data has, without
+learning, by default, and with. Times are seconds of the processor. Nothing of DIR may have been used to train the
+models or to choose how they learn.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import argparse
 import io
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from learning_parts import float32, small, steps
 from machine import environment
 
 from bbcompress.archive.container import ArchiveWriter
@@ -28,13 +33,14 @@ from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
 
-PARTS = ("alone", "archive")
+PARTS = ("alone", "archive", "float32", "steps", "small")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=Path("photos/val"))
+    parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--read", type=int, default=1 << 20, help="files that are read back")
     parser.add_argument("--out", type=Path, default=RESULTS / "learning.json")
@@ -43,7 +49,14 @@ def main() -> None:
     frozen = frozen_sizes()
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     for part in args.parts:
-        found = alone(images, args.read, frozen) if part == "alone" else archive(images)
+        ways: dict[str, Callable[[], dict[str, Any]]] = {
+            "alone": lambda: alone(images, args.read, frozen),
+            "archive": lambda: archive(images),
+            "float32": lambda: float32(images),
+            "steps": lambda: steps(images),
+            "small": lambda: small(args.data),
+        }
+        found = ways[part]()
         results[part] = {"environment": environment(), **found}
         args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {args.out}")

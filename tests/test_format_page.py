@@ -238,6 +238,21 @@ FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
     ),
     "sums of gradients": ("strong local", lambda: [photo(25, 17, 1)], {"k": 4}),
     "gradients of blocks": ("strong residual", lambda: [photo(25, 17, 3)], {"k": 4}),
+    "learning between batches, steps, lanes": (
+        "tiny-grey",
+        lambda: digits("grey", range(14)),
+        {"k": 2, "lanes": 3, "learn_between": True},
+    ),
+    "residual, learning, several sizes": (
+        "tiny-resnet",
+        lambda: [photo(17, 9, 3), photo(20, 26, 3, 1), photo(17, 9, 3, 2)],
+        {"learn_between": True},
+    ),
+    "residual, learning with gradients at their clamps": (
+        "strong residual",
+        lambda: [photo(25, 17, 3, seed) for seed in range(3)],
+        {"k": 1, "learn_between": True},
+    ),
     "residual, lanes": ("tiny-resnet", lambda: [photo(17, 9, 3)], {"k": 3, "lanes": 2, "learning_rate": 900_000}),
 }
 

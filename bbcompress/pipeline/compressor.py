@@ -94,6 +94,7 @@ class Compressor:
         summary = Summary(size=len(data))
         summary.count(coded, image.samples, [0])
         self._note_of_model(summary, int(not fit.entries))
+        self._note_of_learning(summary)
         _note_of_k(summary, coded.group.header.k)
         return data, summary
 
@@ -142,6 +143,7 @@ class Compressor:
             raise ImageError("there is no image to compress")
         writer.close()
         self._note_of_model(summary, unfit)
+        self._note_of_learning(summary)
         _note_of_k(summary, k)
         summary.size = file.tell() - start
         return summary
@@ -173,6 +175,17 @@ class Compressor:
                 _cut(file, end)
             raise
         return summary
+
+    def _note_of_learning(self, summary: Summary) -> None:
+        """Say which images are coded without learning, though it was asked for."""
+        if not self.options.learn or not summary.frozen:
+            return
+        count, names = sum(summary.frozen.values()), sorted(summary.frozen)
+        some = "the image is" if summary.images == 1 else f"{count} of {summary.images} images are"
+        models = f"the model {names[0]}" if len(names) == 1 else f"the models {', '.join(names)}"
+        summary.notes.append(
+            f"{some} coded without learning: {models} cannot learn from {'it' if summary.images == 1 else 'them'}"
+        )
 
     def _note_of_model(self, summary: Summary, unfit: int) -> None:
         """Say where models that were asked for coded nothing, or not all. unfit: images that none of them fits."""

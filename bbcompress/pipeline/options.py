@@ -129,7 +129,7 @@ class Summary:
 
     coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`, or `kept` and the format of
     files that are kept as they are. notes: a line each. tried: of each group a line on what was tried. kept: positions
-    of the images whose files are kept.
+    of the images whose files are kept. frozen: by the name of the model how many images it coded without learning.
     """
 
     images: int = 0
@@ -139,6 +139,7 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
+    frozen: dict[str, int] = field(default_factory=dict)
 
     @property
     def bits_per_dimension(self) -> float:
@@ -154,6 +155,8 @@ class Summary:
         self.subpixels += subpixels
         images = count_of(group.header.count)
         self.tried.append(f"{images}: {'; '.join(coded.tried)}; {coded.label or coded.coder} is taken")
+        if not group.header.fallback and group.header.learning is None:
+            self.frozen[coded.coder] = self.frozen.get(coded.coder, 0) + group.header.count
         for name in map(stored_by, group.items) if group.header.fallback else [coded.coder] * group.header.count:
             self.coders[name] = self.coders.get(name, 0) + 1
 
