@@ -85,7 +85,7 @@ def test_the_commands_run_one_after_the_other() -> None:
     assert bbc.read_image("photo.webp") == bbc.read_image("photo.png")
     assert len(list(Path("tiffs").iterdir())) == len(names) + 1
     assert Path("bench.png").stat().st_size > 0
-    assert len(commands()) == 13
+    assert len(commands()) == 14
 
 
 def test_there_are_no_other_examples() -> None:
