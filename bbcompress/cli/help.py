@@ -65,7 +65,7 @@ ENVIRONMENT = (
 
 OPTION_GROUPS = {
     "Input and output": (
-        "output output_dir to_stdout remove force skip frames form strip only json_file as_json plots out name "
+        "output output_dir to_stdout remove force skip frames form strip pixels only json_file as_json plots out name "
         "data data_dir images any_size grey binary part_size"
     ),
     "Model and coding": (

@@ -209,7 +209,7 @@ def test_an_output_is_no_input() -> None:
 
 def test_a_file_that_changes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     put("a.png")
-    monkeypatch.setattr(compressor, "_note_of_steps", lambda *_: put("b/x.png", "a.png"))
+    monkeypatch.setattr(compressor, "_note_of_k", lambda *_: put("b/x.png", "a.png"))
     assert errors(run("compress", "a.png", "--rm", status=1)) == [
         "bbc: not deleted: a.png: was changed after it was read"
     ]

@@ -35,7 +35,7 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.signature import ADDING
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.cli import main
-from bbcompress.codecs import choose, groups
+from bbcompress.codecs import groups, ways
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage, from_array
@@ -420,7 +420,7 @@ def test_an_addition_that_fails_leaves_the_archive(fault: type[BaseException], m
             raise fault
         return encode(*arguments)
 
-    monkeypatch.setattr(choose, "encode_images", fails)
+    monkeypatch.setattr(ways, "encode_images", fails)
     before = Path("set.bbc").read_bytes()
     assert run("add", "set.bbc", "more").exit_code != 0
     assert len(calls) == 2
