@@ -9,6 +9,7 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import PRECISION
+from bbcompress.exact.lattice_kernels import pop_restricted
 from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.learning import LearningLayer, Parameters
 from bbcompress.exact.mixture import LogisticMixture, mixture_tables
@@ -351,6 +352,8 @@ class LearningCoder:
     def _network(self, ends: IntArray) -> UnitNetwork:
         for loop in (kernels.pop_step, mixture_gradient):
             loop.expect(int(ends[-1]))
+        if self._restriction is not None:
+            pop_restricted.expect(256 * int(ends[-1]))  # each symbol goes through all levels
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
     def _learn(self, network: UnitNetwork, number: int, pixels: int) -> None:

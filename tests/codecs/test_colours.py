@@ -18,6 +18,7 @@ from bbcompress.codecs.learned import decode_learned, encode_learned
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.lattice_kernels import pop_restricted
 from bbcompress.exact.lattices import LATTICES
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.wire import ByteReader
@@ -72,6 +73,22 @@ def test_other_images_say_nothing() -> None:
     assert colours_of(noise) is None
     assert colours_of(noise[..., 0]) is None and colours_of(noise[..., :1]) is None
     assert encoded([noise]).payload == encoded([noise], lattices=False).payload
+
+
+def test_restricted_pops_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter takes milliseconds for each symbol."""
+    compiled = []
+
+    def for_symbols(n: int) -> Any:
+        compiled.append(pop_restricted.pays_for(n))
+        return pop_restricted
+
+    group = encoded([decoded(20, 30)])
+    monkeypatch.setattr(pop_restricted, "_compiled", None)
+    monkeypatch.setattr(pop_restricted, "_interpreted", 0)
+    monkeypatch.setattr(pop_restricted, "for_symbols", for_symbols)
+    decode_learned(VAE, group)
+    assert compiled and all(compiled)
 
 
 def test_few_exceptions_are_listed_and_many_are_not() -> None:
