@@ -46,8 +46,8 @@ def find_outside(pixels: Bytes, allowed: Bytes, found: Ints) -> int:
     than `found` has room for."""
     count = 0
     for i in range(pixels.shape[0]):
-        b = pixels[i, 2]
-        if not (allowed[(int(pixels[i, 0]) << 8) + pixels[i, 1], b >> 3] >> (b & 7)) & 1:
+        r, g, b = int(pixels[i, 0]), int(pixels[i, 1]), int(pixels[i, 2])
+        if not (allowed[(r << 8) + g, b >> 3] >> (b & 7)) & 1:
             if count == found.size:
                 return count + 1
             found[count] = i

@@ -8,13 +8,13 @@ leaves some levels of blue.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bbcompress.exact import lattice_kernels as kernels
 from bbcompress.exact.tables import IntArray
+from bbcompress.lazy import cached_property
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -55,11 +55,32 @@ class Lattice:
         """How many colours it has."""
         return int(np.unpackbits(self.allowed[:-1]).sum())
 
+    def excludes(self, pixels: NumpyArray) -> NumpyArray:
+        """Which of a few pixels, uint8 (N, 3), have a colour that it surely has not, bool (N,), without `allowed`.
+
+        What it says of a pixel whose red and blue are not clamped is exact: for each Y one Cr makes such a red, if any,
+        and one Cb such a blue. Of others it does not say that.
+        """
+        r, g, b = pixels.astype(np.int64).T
+        v, u = _inverse(self.luma, self.red, self.shift)[r], _inverse(self.luma, self.blue, self.shift)[b]
+        green = ((self.luma + self.green_blue[u] + self.green_red[v]) >> self.shift).clip(0, 255)
+        found = ((v >= 0) & (u >= 0) & (green == g[:, None])).any(axis=1)
+        free = (r > 0) & (r < 255) & (b > 0) & (b < 255)
+        excluded: NumpyArray = free & ~found
+        return excluded
+
     def outside(self, pixels: NumpyArray, most: int) -> IntArray | None:
         """The numbers of the pixels, uint8 (..., 3), that have another colour, ascending; None if more than `most`."""
         found = np.empty(most, np.int64)
         count = kernels.find_outside(np.ascontiguousarray(pixels).reshape(-1, 3), self.allowed, found)
         return found[:count] if count <= most else None
+
+
+def _inverse(luma: IntArray, chroma: IntArray, shift: int) -> IntArray:
+    """Of red or blue, the chroma (256, 256) that makes a level, 1 .. 254, of each Y; -1 where none does."""
+    found = np.full((256, 256), -1, np.int64)
+    found[((luma[:, None] + chroma) >> shift).clip(0, 255), _LEVELS[:, None]] = _LEVELS
+    return found
 
 
 def _libjpeg() -> Lattice:

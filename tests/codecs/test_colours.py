@@ -19,7 +19,7 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.lattice_kernels import pop_restricted
-from bbcompress.exact.lattices import LATTICES
+from bbcompress.exact.lattices import LATTICES, Lattice
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.wire import ByteReader
 
@@ -73,6 +73,27 @@ def test_other_images_say_nothing() -> None:
     assert colours_of(noise) is None
     assert colours_of(noise[..., 0]) is None and colours_of(noise[..., :1]) is None
     assert encoded([noise]).payload == encoded([noise], lattices=False).payload
+
+
+def test_images_that_are_plainly_on_no_lattice_need_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outside(*_: Any) -> None:
+        raise AssertionError("a table of all colours is made")
+
+    monkeypatch.setattr(Lattice, "outside", outside)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 300, 3), np.uint8)
+    for image in (noise, noise[:16, :16], noise[:, ::2]):
+        assert colours_of(image) is None
+    found = []
+    monkeypatch.setattr(Lattice, "outside", lambda lattice, *_: found.append(lattice.code))
+    colours_of(decoded(40, 60))
+    assert found == [1]
+
+
+def test_a_frame_of_other_colours_may_be_all_of_the_sample_that_is_in_one_column() -> None:
+    image = decoded(256, 300)
+    image[:, 0] = 1, 2, 3
+    found = colours_of(image)
+    assert found is not None and len(found.exceptions) == 256
 
 
 def test_restricted_pops_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, features
 
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import PRECISION
+from bbcompress.exact.lattice_kernels import find_outside
 from bbcompress.exact.lattices import EXCEPTION, LATTICES, Restriction
 from bbcompress.exact.mixture import LogisticMixture
 
@@ -53,6 +54,27 @@ def test_the_lattices_are_those_of_the_page() -> None:
         assert np.array_equal(rows.reshape(256, 256, 256), of_the_page.lattice(code)), lattice.name
         assert lattice.size == of_the_page.lattice(code).sum()
         assert lattice.allowed[EXCEPTION].tolist() == [255] * 32
+        assert lattice.allowed.any(axis=1).all()  # so what is not listed cannot be off the lattice
+
+
+def test_what_is_excluded_without_a_table_is_what_is_outside() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (4000, 3), np.uint8)
+    pixels[:400] = rng.choice([0, 1, 254, 255], (400, 3))
+    free = ((pixels[:, [0, 2]] > 0) & (pixels[:, [0, 2]] < 255)).all(axis=1)
+    for lattice in LATTICES.values():
+        outside = np.zeros(4000, np.bool_)
+        outside[lattice.outside(pixels, 4000)] = True
+        assert np.array_equal(lattice.excludes(pixels), outside & free), lattice.name
+
+
+def test_the_interpreter_finds_what_the_compiled_loop_finds() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 3), np.uint8)
+    for lattice in LATTICES.values():
+        found = np.empty(500, np.int64)
+        count = find_outside._function(pixels, lattice.allowed, found)
+        outside = lattice.outside(pixels, 500)
+        assert outside is not None and outside.tolist() == found[:count].tolist()
 
 
 def test_what_is_outside_is_found_in_order() -> None:
