@@ -206,7 +206,7 @@ def _choice(images: Sequence[PixelImage], fit: Fit, models: Models, plan: Plan) 
     learning = [entry for entry in learning if fit.solid or entry in tried]
     arrays = [fit.kind.pixels(image) for image in images]
     known = [model for model in map(models.model, learning) if can_learn(model)]
-    gain = max((expected_gain(model, arrays) for model in known), default=-inf)
+    gain = max((expected_gain(model, arrays, plan.learned[0].lattices) for model in known), default=-inf)
     worth = gain > plan.least_expected
     learned = _ways(learning, plan.learned, fit, models) if worth else []
     return _Choice(images, parts, learned, gain, plan.least_gain)

@@ -102,10 +102,12 @@ def learning_for(images: Sequence[NumpyArray], settings: CodingSettings) -> Lear
     return Learning(RATE if rate is None else rate, UNIT if unit is None else unit, stride)
 
 
-def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
+def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bool = True) -> float:
     """About the share of their bits by which images, uint8 (H, W) or (H, W, C), become smaller by learning as usual,
     below 0 where they become larger; -inf of images so small that it is not tried, inf where coding them takes hardly
     longer than a trial.
+
+    lattices: whether learning then tells of colours that an image cannot have.
 
     The middle of one of them, or smaller pieces of several one after the other, is coded both ways. What is not coded
     is taken to gain as much as the second half of it.
@@ -125,7 +127,7 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray]) -> float:
             sampled += piece.shape[0] * piece.shape[1]
             x, features = _quickly(vae, piece)
             block = Block(0, 0, 0, *piece.shape[:2])
-            restriction = _restriction(colours_of(piece), block, x, vae.weights.cell)
+            restriction = _restriction(colours_of(piece) if lattices else None, block, x, vae.weights.cell)
             frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
             gains.append(frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x))
