@@ -14,7 +14,7 @@ from PIL import Image
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
-from bbcompress.codecs.learned import decode_learned, encode_learned
+from bbcompress.codecs.learned import decode_learned, encode_learned, expected_gain
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
@@ -66,6 +66,11 @@ def test_images_on_a_lattice_become_smaller() -> None:
     assert without.header.learning is not None and not without.header.learning.lattices
     assert len(with_lattice.payload) < 0.97 * len(without.payload)
     assert np.array_equal(decode_learned(VAE, without)[0], image)
+
+
+def test_the_trial_tells_of_colours_where_the_settings_do() -> None:
+    image = decoded(280, 280)
+    assert expected_gain(VAE, [image]) > 0.02 + expected_gain(VAE, [image], lattices=False)
 
 
 def test_other_images_say_nothing() -> None:
@@ -145,6 +150,12 @@ def test_what_is_written_is_read() -> None:
     assert colours.exceptions.tolist() == [5, 6]
     assert encode_colours([nothing, colours]) == LISTED
     assert [part.tolist() for part in colours.exceptions_in(0, 6, 32, 26)] == [[0], [0]]
+
+
+def test_images_without_exceptions_share_their_list() -> None:
+    first, second = read(b"\x01\x00\x02\x00")  # of as many as there may be each would take a hundred bytes
+    assert first is not None and second is not None
+    assert first.exceptions is second.exceptions
 
 
 @pytest.mark.parametrize(
