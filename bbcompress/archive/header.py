@@ -106,6 +106,8 @@ class Learning:
         _within("the rate of learning", self.rate, 1, MAX_LEARNING_RATE)
         _within("the unit of learning", self.unit, 1, MAX_LEARNING_UNIT)
         _within("the stride of learning", self.stride, 1, 1 if self.batches else MAX_LEARNING_STRIDE)
+        if self.batches and self.lattices:
+            raise FormatError("a model that learns between batches names no lattices of colours")
 
     def encode(self) -> bytes:
         """Three varints, and the way."""

@@ -113,6 +113,17 @@ def test_learning_between_batches(blocks: bool, size: Any, encoder: str, k: int,
     assert GroupHeader.decode_group(ByteReader(data)) == header
 
 
+def test_reserved_ways_of_learning_are_refused_as_such() -> None:
+    for way in (0, *range(4, 256)):
+        with pytest.raises(FormatError, match="does not know"):
+            GroupHeader.decode_group(ByteReader(b"\x41abcd\x14\x10\x01" + bytes([way]) + b"\x00\x05\x01\x05"))
+
+
+def test_learning_between_batches_names_no_colours() -> None:
+    with pytest.raises(FormatError, match="lattices"):
+        replace(GROUP, learning=replace(BETWEEN, lattices=True)).validate()
+
+
 def test_learning_between_batches_byte_by_byte() -> None:
     header = replace(GROUP, learning=BETWEEN, encoder="baseline", k=3)
     assert header.encode_group() == b"\x41abcd\x14\x10\x01\x02\x0c\x03\x05\x01\x02\x01\x02"
@@ -125,7 +136,7 @@ def test_learning_between_batches_byte_by_byte() -> None:
     "data",
     [
         b"\x41abcd\x14\x10\x02\x02\x00\x05\x01\x05",  # a stride
-        b"\x41abcd\x14\x10\x01\x03\x00\x05\x01\x05",  # a reserved way
+        b"\x41abcd\x14\x10\x01\x04\x00\x05\x01\x05",  # a reserved way
         b"\x41abcd\x14\x00\x01\x02\x00\x05\x01\x05",  # a unit of 0
         b"\x41abcd\x00\x10\x01\x02\x00\x05\x01\x05",  # a rate of 0
         b"\x41abcd\x14\x10\x01\x02\x10\x05\x05\x01\x05",  # a learning rate without K
