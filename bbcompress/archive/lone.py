@@ -161,7 +161,9 @@ class LoneFile(BBCFile):
                     f"the file has {error.size} other bytes behind its image, which is whole without them: its first "
                     f"{self._size - error.size} bytes are the file of the image"
                 ) from error
-            found = None if group.header.fallback else _without_padding(group, error, decode)
+            if group.header.fallback:  # whose end its checksum has told
+                raise
+            found = _without_padding(group, error, decode)
             if found is None:
                 raise FormatError(f"{error}, or the file has other bytes behind its image") from error
         self._group, result = found

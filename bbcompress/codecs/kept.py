@@ -107,17 +107,20 @@ def keep_smaller(coded: Coded, images: Sequence[PixelImage], files: Files) -> Co
         decode_metadata(group.metadata, group.header.count) if group.metadata else [()] * len(ordered)
     )
     if not group.header.fallback:
-        items = [encode_kept(file.data, image) for image, file in ordered if file is not None]
+        present = [(image, file.data) for image, file in ordered if file is not None]
         coded_size = len(group.payload) + len(group.metadata)
-        if len(items) < len(ordered) or sum(len(varint(len(item))) + len(item) for item in items) >= coded_size:
+        if len(present) < len(ordered) or sum(len(data) for _, data in present) >= coded_size:  # no copies of the files
+            return coded
+        items = [encode_kept(data, image) for image, data in present]
+        if sum(len(varint(len(item))) + len(item) for item in items) >= coded_size:
             return coded
         kept_items: list[bytes] = items
         its_records: list[Metadata] = [()] * len(items)
     else:
         kept_items, its_records = [], []
         for item, its, (image, file) in zip(group.items, records, ordered, strict=True):
-            mine = b"" if file is None else encode_kept(file.data, image)
             of_image = len(item) + (len(encode_metadata([its])) if its else 0)
+            mine = b"" if file is None or len(file.data) >= of_image else encode_kept(file.data, image)
             smaller = bool(mine) and len(mine) < of_image
             kept_items.append(mine if smaller else item)
             its_records.append(() if smaller else its)
