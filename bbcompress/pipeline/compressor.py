@@ -17,6 +17,7 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.lone import build_lone, parse_lone
 from bbcompress.archive.search import refuse_unknown
+from bbcompress.archive.signature import SUFFIX
 from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
 from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, choose, cost_of_reading, fit_of
 from bbcompress.codecs.fallback.kept import is_kept
@@ -35,7 +36,8 @@ from bbcompress.system.jobs import Work, Workers
 from bbcompress.system.signals import held_back
 
 GROUP_SUBPIXELS = 1 << 22
-"""A group is written once its images have so many sub-pixels, bytes of metadata included."""
+"""A group is written once its images have so many sub-pixels, bytes of metadata included, or the files that may be
+kept so many bytes."""
 
 SOLID_PIXELS = {False: 1 << 22, True: MAX_LEARNED_PIXELS - SOLID_IMAGE_PIXELS}
 """The same in pixels of groups that learn from image to image, by whether they are to be `solid`: with the last image
@@ -219,7 +221,7 @@ class Compressor:
             group = waiting.setdefault(fit, [])
             group.append((position, item))
             cost = item.image.samples + sum(record.cost for record in item.image.metadata)
-            cost += 0 if item.file is None else len(item.file.data)
+            cost = max(cost, 0 if item.file is None else len(item.file.data))  # either is written
             sizes[fit] = sizes.get(fit, 0) + cost
             total += cost
             most = SOLID_PIXELS[self.options.solid] * fit.kind.channels if fit.solid else GROUP_SUBPIXELS
@@ -331,7 +333,9 @@ def _verify(decode: Callable[[], list[PixelImage]], images: list[PixelImage]) ->
 
 def _says(group: Group, suffix: str) -> bool:
     """Whether the file of one image says the suffix of its source: where this is kept, or where it is the suffix of
-    files that are written, and not that which they have without a word."""
+    files that are written, and not that which they have without a word. That of bbc is none of an image."""
+    if suffix.lower() == SUFFIX:
+        return False
     is_default = kind_of(suffix) in (None, default_kind(None))
     return not is_default or (group.header.fallback and any(map(is_kept, group.alone().items)))
 
