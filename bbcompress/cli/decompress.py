@@ -77,8 +77,8 @@ def decompress(
     """Bring back the images of files; a format that would lose anything of one is refused.
 
     a.bbc becomes a.png, a.webp or the like as the image was, the very file where that was kept, or the folder a where
-    it is an archive. --rm deletes only a file all of whose images are
-    written, and read back as they were.
+    it is an archive. --rm deletes only a file all of whose images are written, and read back as they were; a file that
+    was kept has to be written as it is.
     """
     from bbcompress.pipeline.sources import STANDARD_STREAM
     from bbcompress.pipeline.targets import Outputs, made_folder, plan
@@ -155,10 +155,9 @@ class _Decompression:
                 removal.take(Path(file))
         with self._open(file) as reader:
             if reader.is_archive:
-                damaged = self._archive(reader, file, output, place, outputs)
+                damaged, others = self._archive(reader, file, output, place, outputs)
             else:
-                self._lone(reader, file, output, place, outputs)
-                damaged = False
+                damaged, others = False, self._lone(reader, file, output, place, outputs)
             tail = reader.tail.size
         if damaged:
             self.several.fail()
@@ -166,12 +165,15 @@ class _Decompression:
         elif self._remove:
             path = Path(file)
             kept = {path: f"has {tail} bytes behind its images"} if tail else {}
+            if others:
+                kept[path] = f"keeps the files of {count_of(others)} as they are, which were not written so"
             for line in removal.remove([path], kept):
                 tell(f"not deleted: {line}")
                 self.several.fail()
                 self.several.end_if_alone()
 
-    def _lone(self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None) -> None:
+    def _lone(self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None) -> int:
+        """How many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
         from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
         from bbcompress.system.output import refuse_existing, write_file, write_standard_output
@@ -184,7 +186,7 @@ class _Decompression:
         if output is not None:
             target = None if output == STANDARD_STREAM else Path(output)
             if target is not None:
-                form = _format_of(target, form, reader.kept_file(0))
+                form = _format_of(target, form, None if self._strip else reader.kept_file(0))
         else:
             assert place is not None
             target = _with_suffix(place, suffix_of(reader, 0, form, reader.file.suffix, self._strip))
@@ -218,11 +220,12 @@ class _Decompression:
             echo_notes(notes.notes())
             width, height = written.size
             say(f"{file} -> {target or 'stdout'}  {width}x{height} {written.mode}", err=target is None)
+        return notes.others
 
     def _archive(
         self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None
-    ) -> bool:
-        """Whether anything was damaged."""
+    ) -> tuple[bool, int]:
+        """Whether anything was damaged, and how many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import Extraction
         from bbcompress.pipeline.sources import STANDARD_STREAM
 
@@ -243,7 +246,7 @@ class _Decompression:
         if not self._quiet:
             echo_notes([f"note: {note}" for note in extraction.notes()])
             say(f"{file} -> {folder}  {count_of(len(extraction.written))}")
-        return tell_of_damage(reader, extraction.lost)
+        return tell_of_damage(reader, extraction.lost), extraction.others
 
 
 @main.command()
@@ -338,8 +341,10 @@ def _format_of(target: Path, form: str | None, kept: KeptFile | None) -> str | N
     kept: the file that is kept in place of the image, whose name the target may have.
     """
     named = kind_of(target.suffix)
-    if form is None and kept is not None and target.suffix.lower() in kept.form.suffixes:
-        return None
+    if form is None and kept is not None:
+        its_own = target.suffix.lower() in kept.form.suffixes if named is None else kept.is_of(named)
+        if its_own:
+            return None
     if named is None and target.suffix:
         raise BBCError(f"{target}: images are written as {', '.join(written_kinds())}")
     if form is not None and named not in (None, form):

@@ -190,7 +190,7 @@ def decode_images(
         is above the limit.
     """
     content = decode_content(group, models, limits, progress, compute_batch)
-    return [one if isinstance(one, PixelImage) else one.image(limits.pixels) for one in content]
+    return [one if isinstance(one, PixelImage) else one.image() for one in content]
 
 
 def decode_content(

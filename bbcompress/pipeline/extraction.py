@@ -13,7 +13,7 @@ from typing import Any
 from bbcompress.codecs.fallback.kept import KeptFile
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, OutputExistsError
-from bbcompress.images.formats.registry import default_kind, kind_of
+from bbcompress.images.formats.registry import default_kind, image_suffixes, kind_of
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import names_of
 from bbcompress.images.read import read_image
@@ -106,6 +106,11 @@ class Extraction:
             raise type(error)(error.args[0], command="--keep-going brings out what is not damaged")
         self.lost.append(group)
 
+    @property
+    def others(self) -> int:
+        """Images whose files, which were kept, are not those that are written."""
+        return self._left_out.others
+
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
         return [line.removeprefix("note: ") for line in (*self._left_out.notes(), *self._file_names.notes())]
@@ -132,12 +137,11 @@ def suffix_of(reader: Reader, position: int, form: str | None, own: str | None, 
     """
     if form is not None:
         return f".{form}"
-    if (kept := reader.kept_file(position)) is not None:
-        own = None if strip else own if own is not None else kept.suffix
-        return f".{default_kind(kept.mode)}" if own is None else own
-    if own is not None and kind_of(own) is not None:
+    mode, usual = reader.mode_and_kept(position)
+    if usual is not None and not strip:
+        return usual if own is None else own
+    if usual is None and own is not None and kind_of(own) is not None:
         return own
-    mode = reader.mode_of(position)
     return f".{default_kind(mode)}"
 
 
@@ -151,15 +155,17 @@ class _FileNames:
         self._reader, self._own, self._form, self._limits = reader, names, form, limits
         self._strip = strip
         self._suffix = None if reader.is_archive else reader.file.suffix
-        self._names: dict[str, list[str]] = {}
+        self._names: dict[str | None, list[str]] = {}  # by suffix; None: of the suffixes that are of no image
         self._renamed: list[str] = []
 
     def __call__(self, position: int, suffix: str) -> str:
         """Of the image at a position, whose file gets this suffix."""
         suffix = suffix.lower()
-        if suffix not in self._names:
-            self._names[suffix] = image_names(self._own, suffix, self._limits)
-        return self._names[suffix][position]
+        known = suffix in image_suffixes()
+        if (key := suffix if known else None) not in self._names:  # else each of many suffixes would take a list
+            suffixes = suffix if known else [(self.own_suffix(at) or "").lower() for at in range(len(self._own))]
+            self._names[key] = image_names(self._own, suffixes, self._limits)
+        return self._names[key][position]
 
     def own_suffix(self, position: int) -> str | None:
         """The suffix of the name of the image at a position; None where it has no name."""
@@ -212,6 +218,7 @@ class ImageFile:
         size, mode: of the image.
         stripped: names of the metadata that was left out on demand.
         lost: names of what a file that was kept says, and this one does not.
+        is_other: whether the file that was kept is another one.
     """
 
     data: bytes
@@ -220,12 +227,17 @@ class ImageFile:
     mode: str
     stripped: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    is_other: bool = False
 
 
 class LeftOutNotes:
-    """Counts the images from which something is left out where they are written."""
+    """Counts the images from which something is left out where they are written.
+
+    others: images whose files, which were kept, are not those that are written.
+    """
 
     def __init__(self) -> None:
+        self.others = 0
         self._stripped = Stripped()
         self._lost: Counter[str] = Counter()
 
@@ -233,11 +245,12 @@ class LeftOutNotes:
         """One more image."""
         self._stripped.add(file.stripped)
         self._lost.update(file.lost)
+        self.others += file.is_other
 
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
         lines = [
-            f"note: {name} of {count_of(count)} stays in the .bbc file: what is written cannot have it"
+            f"note: only the .bbc file has the {name} of {count_of(count)}"
             for name, count in sorted(self._lost.items())
         ]
         return [*lines, *self._stripped.notes()]
@@ -257,20 +270,22 @@ def as_file(
         ImageError: the format cannot hold the image. FormatError: a kept file is damaged.
     """
     lost: tuple[str, ...] = ()
+    is_other = isinstance(image, KeptFile)
     if isinstance(image, KeptFile):
         kept = image
-        if not strip and (form is None or form in kept.form.written):
+        if not strip and (form is None or kept.is_of(form)):
             suffix = f".{form}" if form is not None else kept.suffix if own is None else own
             return ImageFile(kept.data, suffix, kept.size, kept.mode)
-        image = kept.image()
-        lost = () if strip else image.lost
+        image, count = kept.first()
+        names = (() if strip else image.lost) + (("further pictures",) if count > 1 else ())
+        lost = tuple(dict.fromkeys(names))
         own = None
     stripped = tuple({**dict.fromkeys(names_of(image.metadata)), **dict.fromkeys(image.lost)}) if strip else ()
     image = image.without_metadata() if strip else image
     data, suffix = _written(image, own, form)
     if check and read_image(data, "the file", image.width * image.height) != image:
         raise ImageError(f"the image did not come back from its {suffix} file; nothing was written or deleted")
-    return ImageFile(data, suffix, image.size, image.mode, stripped, lost)
+    return ImageFile(data, suffix, image.size, image.mode, stripped, lost, is_other)
 
 
 def _written(image: PixelImage, own: str | None, form: str | None) -> tuple[bytes, str]:

@@ -12,7 +12,7 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.names import Lazy
 from bbcompress.codecs.fallback.items import item_codec, item_mode, item_size
-from bbcompress.codecs.fallback.kept import KeptFile, is_kept
+from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.ways import FALLBACK
 from bbcompress.errors import ModelError
@@ -149,7 +149,7 @@ def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
     if header.fallback:
         items = group.items
         stored = Counter(item_codec(item) for item in items if not is_kept(item))
-        files = [KeptFile.decode(item) for item in items if is_kept(item)]
+        files = [KeptFile.decode(item, ANY_SIZE) for item in items if is_kept(item)]
         if stored:
             description["stored"] = dict(sorted(stored.items()))
         if files:

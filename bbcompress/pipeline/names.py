@@ -26,8 +26,11 @@ MAX_NAMES = 1 << 22
 MAX_DEPTH = 100
 """Folders that a file is in, one in the other; what is deeper comes out in the last of these."""
 
+_SUFFIX = 12
+"""Bytes of a suffix where a name is changed: a longer one is cut."""
+
 _NUMBERING = 20
-"""Bytes that a suffix and a number take at most."""
+"""Bytes that such a suffix and a number take at most."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,13 @@ def simple_name(name: str, suffix: str) -> str:
     return name if name.lower().endswith(suffix) else f"{_without_suffix(name)}{suffix}"
 
 
-def image_names(names: Sequence[str | None], suffix: str = ".png", limits: NameLimits = NameLimits()) -> list[str]:
+def image_names(
+    names: Sequence[str | None], suffix: str | Sequence[str] = ".png", limits: NameLimits = NameLimits()
+) -> list[str]:
     """A file name with the suffix for each image of an archive, all of them distinct, none the folder of another, none
     above the limits.
+
+    suffix: of all, or of each by itself, in lower case.
 
     `a.png` and `a.PNG` stay as they are; `a.jpg` becomes `a.png`, or `a.jpg.png` where there is an `a.png`, an `A.png`
     or a folder `a.png`, or else `a.jpg-2.png`. Where `a.png` is a folder of other images, or was cut to its length,
@@ -124,8 +131,9 @@ def image_names(names: Sequence[str | None], suffix: str = ".png", limits: NameL
     folders = _Folders(placed)
     kept: set[str] = set()
     others = []
+    suffixes = [suffix] * len(placed) if isinstance(suffix, str) else suffix
     for place, name in enumerate(placed):
-        if name not in kept and _is_free(name, suffix, limits, folders):  # two may have been cut to the same
+        if name not in kept and _is_free(name, suffixes[place], limits, folders):  # two may have been cut to the same
             kept.add(name)
         else:
             others.append(place)
@@ -135,7 +143,7 @@ def image_names(names: Sequence[str | None], suffix: str = ".png", limits: NameL
     folders = _Folders([_folded(name) for name in placed])
     result = list(placed)
     for place in others:
-        for candidate in _candidates(placed[place], suffix, limits, numbers):
+        for candidate in _candidates(placed[place], suffixes[place], limits, numbers):
             folded = _folded(candidate)
             if folded not in taken and not folders.holds(folded):
                 taken.add(folded)
@@ -156,18 +164,19 @@ def _candidates(name: str, suffix: str, limits: NameLimits, numbers: Counter[str
         numbers: how many a base has been given, so that many files that would have the same name do not try the same
             numbers again and again.
     """
+    suffix = _cut(suffix, _SUFFIX)
     folder, slash, last = name.rpartition("/")
     room = min(limits.part, limits.whole - len(os.fsencode(folder + slash)))
     base = _without_suffix(last)
-    yield f"{folder}{slash}{_cut(base, room - len(suffix))}{suffix}"
+    yield f"{folder}{slash}{_cut(base, room - len(suffix.encode()))}{suffix}"
     if not last.lower().endswith(suffix):
         base = last
-        yield f"{folder}{slash}{_cut(base, room - len(suffix))}{suffix}"
+        yield f"{folder}{slash}{_cut(base, room - len(suffix.encode()))}{suffix}"
     key = _folded(f"{folder}{slash}{_cut(base, room - _NUMBERING)}")
     while True:
         numbers[key] += 1
         tail = f"-{numbers[key] + 1}{suffix}"
-        yield f"{folder}{slash}{_cut(base, room - len(tail))}{tail}"
+        yield f"{folder}{slash}{_cut(base, room - len(tail.encode()))}{tail}"
 
 
 def _without_suffix(name: str) -> str:

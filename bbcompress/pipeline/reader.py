@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -14,7 +14,7 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.opening import open_file
 from bbcompress.archive.search import Tail, TailKind
-from bbcompress.codecs.fallback.kept import KeptFile, is_kept
+from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
@@ -147,7 +147,7 @@ class Reader:
             is above the limit.
         """
         content = self._decode(self.file.read_group(number))
-        return [one if isinstance(one, PixelImage) else one.image(self._limits.pixels) for one in content]
+        return [one if isinstance(one, PixelImage) else one.image() for one in content]
 
     def _decode(self, group: Group, progress: Progress | None = None) -> list[Content]:
         told = [progress]  # once: of padding behind the message several decodings may take off
@@ -180,29 +180,38 @@ class Reader:
             IndexError: there is none. FormatError: its group is damaged.
         """
         number, index = self.file.locate(position)
-        info = self._infos.get(number)
-        if info is None:
-            info = self._read_info(number)
-            self._infos.put(number, info, info.size)
+        info = self._info_of(number)
         image_info, metadata = info[index]
-        if index in info.kept and (file := self.kept_file(position)) is not None:
-            metadata = file.image(self._limits.pixels).metadata
+        if index in info.kept:
+            decoded = self._decoded.get(number)
+            file = self.kept_file(position) if decoded is None else None
+            metadata = decoded[index].metadata if decoded is not None else () if file is None else file.image().metadata
         return image_info, metadata
 
-    def mode_of(self, position: int) -> str | None:
-        """The mode of the image at a position, None where only a model that is not installed could tell.
+    def mode_and_kept(self, position: int) -> tuple[str | None, str | None]:
+        """The mode of the image at a position, None where only a model that is not installed could tell; and the usual
+        suffix of the file that is kept as it is in its place, None where there are pixels.
 
         Raises:
             IndexError: there is none. FormatError: its group is damaged.
         """
         number, index = self.file.locate(position)
-        return self._facts(self.file.read_group(number)).images[index][1]
+        info = self._info_of(number)
+        return info.images[index][1], info.kept.get(index)
+
+    def _info_of(self, number: int) -> _GroupInfo:
+        """What is known of a group; read once, as long as not many others are asked for."""
+        info = self._infos.get(number)
+        if info is None:
+            info = self._read_info(number)
+            self._infos.put(number, info, info.size)
+        return info
 
     def _read_info(self, number: int) -> _GroupInfo:
         group = self.file.read_group(number)
         metadata = decode_metadata(group.metadata, group.header.count) if group.metadata else None
         items = group.items if group.header.fallback else []
-        kept = frozenset(index for index, item in enumerate(items) if is_kept(item))
+        kept = {index: KeptFile.decode(item, ANY_SIZE).suffix for index, item in enumerate(items) if is_kept(item)}
         return _GroupInfo(self._facts(group).images, metadata, kept)
 
     def _facts(self, group: Group) -> GroupFacts:
@@ -231,7 +240,7 @@ class Reader:
         only: positions of the images that are wanted; groups without any are not read.
         jobs: processes that share the groups; of several, `function` and its results are pickled.
         """
-        yield from self.each_content(_OfImage(function, self._limits), _nothing, only, jobs, progress)
+        yield from self.each_content(_OfImage(function), _nothing, only, jobs, progress)
 
     def each_content(
         self,
@@ -382,12 +391,12 @@ class _Listed:
 
 @dataclass(frozen=True)
 class _GroupInfo:
-    """Size and mode of each image of a group, and their metadata; and which of them are files that are kept as they
-    are, which say that themselves."""
+    """Size and mode of each image of a group, and their metadata; and of files that are kept as they are, which say
+    their metadata themselves, the usual suffixes by their places in the group."""
 
     images: Sequence[ImageInfo]
     metadata: tuple[Metadata, ...] | None
-    kept: frozenset[int] = frozenset()
+    kept: Mapping[int, str]
 
     @property
     def size(self) -> int:
@@ -450,10 +459,9 @@ class _OfImage(Generic[T]):
     """What is done with images, of kept files with those that they hold."""
 
     function: Callable[[PixelImage], T]
-    limits: Limits
 
     def __call__(self, content: Content, _: str | None) -> T:
-        image = content if isinstance(content, PixelImage) else content.image(self.limits.pixels)
+        image = content if isinstance(content, PixelImage) else content.image()
         return self.function(image)
 
 

@@ -23,7 +23,9 @@ from bbcompress.errors import FormatError
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.metadata import TEXT, Record, encode_metadata
 from bbcompress.images.read import read_first, read_image
-from bbcompress.limits import Limits
+from bbcompress.limits import MAX_PIXELS, MAX_SIDE, Limits
+from bbcompress.pipeline.listing import describe_group, facts_of
+from bbcompress.wire import varint
 
 TWO_FRAMES = (Path(__file__).resolve().parents[1] / "data" / "kept" / "two-frames.gif").read_bytes()
 SETTINGS = CodingSettings()
@@ -86,6 +88,18 @@ def test_what_is_refused() -> None:
     for codec in (4, 5, 6):  # which are made of items, but not of files
         with pytest.raises(FormatError):
             decode_item(bytes([codec, 4]) + bytes([len(item) & 0x7F | 0x80, len(item) >> 7]) + item)
+
+
+def test_files_above_the_default_limit_are_told_and_read_where_the_limit_allows_it() -> None:
+    item = encode_kept(TWO_FRAMES, read_first(TWO_FRAMES, "it")[0])
+    large = item[:2] + varint(MAX_SIDE) + varint(MAX_PIXELS // MAX_SIDE + 1) + TWO_FRAMES
+    assert item_codec(large) == "kept GIF"
+    group = Group.of_items([large])
+    assert describe_group(group, facts_of(group.header, lambda: group, models_in().zoo, Limits()))["kept"] == {"GIF": 1}
+    with pytest.raises(FormatError, match="limit of"):
+        decode_item(large)
+    with pytest.raises(FormatError, match="not what is said"):  # the file is looked at, and not refused for its size
+        decode_item(large, 2 * MAX_PIXELS)
 
 
 def test_a_kept_file_has_no_metadata_beside_its_own() -> None:

@@ -92,6 +92,14 @@ def test_image_names(names: list[str | None], expected: list[str]) -> None:
     assert image_names(names) == expected
 
 
+def test_each_may_have_a_suffix_of_its_own() -> None:
+    long = ".x" + "é" * 150
+    names = ["a.0001", "b.0002", "b.0002/c", "d" * 255 + ".0003", f"e{long}"]
+    suffixes = [".0001", ".0002", "", ".0003", long]
+    result = image_names(names, suffixes)
+    assert result == ["a.0001", "b-2.0002", "b.0002/c", f"{'d' * 250}.0003", f"e{'.x' + 'é' * 5}"]
+
+
 def test_image_names_are_distinct() -> None:
     stems = ["a", "a.jpg", "a.jpg-2", "a.bmp", "00000", "00003", "A"]
     wanted = [stem + suffix for stem in stems for suffix in ("", ".png", ".jpg", ".PNG")]

@@ -27,7 +27,7 @@ from bbcompress.codecs.fallback.codecs import (
     mode_of,
     start_of,
 )
-from bbcompress.codecs.fallback.kept import KeptFile, is_kept, kept_size
+from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept, kept_size
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.image import PixelImage
@@ -125,7 +125,7 @@ def item_codec(item: bytes) -> str:
     FormatError where it is damaged.
     """
     if is_kept(item):
-        return f"{KEPT_NAME} {KeptFile.decode(item).form.name}"
+        return f"{KEPT_NAME} {KeptFile.decode(item, ANY_SIZE).form.name}"
     return " and ".join(sorted(_codecs_of(item, (*CODECS, BYTES, BYTE_DIFFERENCES, BANDS))))
 
 

@@ -17,6 +17,9 @@ from bbcompress.images.signatures import format_of
 from bbcompress.limits import MAX_PIXELS, MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
+ANY_SIZE = MAX_SIDE**2
+"""Pixels for those who do not decode an image: no limit."""
+
 
 @dataclass(frozen=True)
 class KeptFile:
@@ -67,19 +70,27 @@ class KeptFile:
             raise FormatError("a kept file is of a format that this version does not read")
         return KeptFile(data, mode, size, bool(code & HAS_TRANSPARENCY), form)
 
-    def image(self, max_pixels: int = MAX_PIXELS) -> PixelImage:
-        """The image, or the first of several, with its metadata.
+    def image(self) -> PixelImage:
+        """The image, or the first of several, with its metadata. Errors as of :meth:`first`."""
+        return self.first()[0]
+
+    def first(self) -> tuple[PixelImage, int]:
+        """The same, and how many there are. The image has no more pixels than `size`, whose limit `decode` checks.
 
         Raises:
             FormatError: the file is damaged, or its image is not what the item says.
         """
         try:
-            image, _ = read_first(self.data, "the kept file", min(max_pixels, self.size[0] * self.size[1]))
+            image, count = read_first(self.data, "the kept file", self.size[0] * self.size[1])
         except ImageError as fault:
             raise FormatError(str(fault)) from fault
         if (image.mode, image.size, bool(image.transparency)) != (self.mode, self.size, self.is_transparent):
             raise FormatError("the image of a kept file is not what is said of it")
-        return image
+        return image, count
+
+    def is_of(self, kind: str) -> bool:
+        """Whether it is surely of a kind of files that are written, of which a format may have several."""
+        return [*self.form.written] == [kind]
 
     @property
     def suffix(self) -> str:
