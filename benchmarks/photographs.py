@@ -1,8 +1,9 @@
 """Whole files of a folder of photographs, beside others' formats: benchmarks/results/photographs-NAME.json.
 
-    python benchmarks/photographs.py NAME DIR [--parts alone archive lattice] [--effort N] [--crop W H]
+    python benchmarks/photographs.py NAME DIR [--parts PART ...] [--effort N] [--crop W H]
 
-`alone`: each photograph in a file of its own, at the effort. `archive`: all of them in one archive of that effort.
+`alone`: each photograph in a file of its own, at the effort. `archive`: all of them in one archive of that effort;
+`solid`: likewise with `--solid`.
 `lattice`: each photograph in a file of its own by a model that learns, told of the colours that the image cannot have
 and not told of them. PNG, WebP and JPEG XL code the same pixels in the same run; JPEG XL where imagecodecs is
 installed. Sizes are bytes of whole files, times are seconds of the processor. All files are read back and compared.
@@ -15,6 +16,7 @@ import argparse
 import io
 import json
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,7 +37,7 @@ from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
 
-PARTS = ("alone", "archive", "lattice")
+PARTS = ("alone", "archive", "solid", "lattice")
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
 
@@ -51,7 +53,7 @@ def main() -> None:
     images = {path.name: middle(read_image(path), args.crop) for path in sorted(args.folder.iterdir())}
     out = RESULTS / f"photographs-{args.name}.json"
     results: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    run = {"alone": alone, "archive": archive, "lattice": lattice}
+    run = {"alone": alone, "archive": archive, "solid": partial(archive, solid=True), "lattice": lattice}
     for part in args.parts:
         key = part if args.effort == 5 else f"{part}, effort {args.effort}"
         start = environment()
@@ -98,7 +100,7 @@ def alone(images: dict[str, PixelImage], effort: int) -> dict[str, Any]:
     return {"bits_per_subpixel": rates(rows), "photographs": rows}
 
 
-def archive(images: dict[str, PixelImage], effort: int) -> dict[str, Any]:
+def archive(images: dict[str, PixelImage], effort: int, solid: bool = False) -> dict[str, Any]:
     """All images in one archive."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()
@@ -107,7 +109,7 @@ def archive(images: dict[str, PixelImage], effort: int) -> dict[str, Any]:
             (Path(folder) / "images" / f"{Path(name).stem}{suffix}").write_bytes(data)
         path = Path(folder) / "all.bbc"
         start = time.process_time()
-        pack(Path(folder) / "images", path, verify=False, pixels=True, effort=effort)
+        pack(Path(folder) / "images", path, verify=False, pixels=True, effort=effort, solid=solid)
         middle_time = time.process_time()
         size, reader = path.stat().st_size, Reader(io.BytesIO(path.read_bytes()))
     for number, (name, image) in enumerate(images.items()):
