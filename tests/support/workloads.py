@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bbcompress import register_pillow
 from bbcompress.archive.container import ArchiveFile, ArchiveWriter
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
@@ -274,6 +275,7 @@ def _additions_listed(n: int, folder: Path) -> Callable[[], object]:
 
 def _frames(n: int, groups: int) -> Callable[[], object]:
     data = _archive_of([range(first, n, groups) for first in range(groups)])
+    register_pillow()
 
     def run() -> None:
         with Image.open(io.BytesIO(data), formats=["BBC"]) as image:
