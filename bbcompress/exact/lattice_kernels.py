@@ -56,11 +56,27 @@ def find_outside(pixels: Bytes, allowed: Bytes, found: Ints) -> int:
 
 
 @inline
-def weigh(row: int, allowed: Bytes, packed: Ints, size: int, low_weight: int, sigmoid: Ints, masses: Ints) -> int:
-    """Fill in the masses of all levels, 0 of those that the row does not allow; their sum.
+def weigh(
+    params: Floats,
+    i: int,
+    reference: int,
+    row: int,
+    allowed: Bytes,
+    sigmoid: Ints,
+    exp_negative: Ints,
+    exps: Ints,
+    packed: Ints,
+    masses: Ints,
+) -> int:
+    """Fill in the masses of all levels under mixture i, 0 of those that the row does not allow; their sum. Each row
+    allows a level.
 
-    Between levels where all components' logits are clamped on the same side, a level has the mass 1.
+    Where all components' logits are clamped on the same side, a level has the mass 1.
+
+    Args:
+        exps, packed: scratch, as of `prepare`.
     """
+    size, low_weight = prepare(params, i, reference, exp_negative, exps, packed)
     first, last = _LEVELS << OFFSET_BITS, 0
     for m in range(0, size, 3):
         reach = saturation(packed[m + 2])
@@ -98,10 +114,7 @@ def restricted_intervals(
     exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
     masses = np.empty(_LEVELS, np.int64)
     for i in range(levels.size):
-        size, low_weight = prepare(params, i, references[i], exp_negative, exps, packed)
-        total = weigh(rows[i], allowed, packed, size, low_weight, sigmoid, masses)
-        if not total:  # no level is allowed: all are
-            total = weigh(allowed.shape[0] - 1, allowed, packed, size, low_weight, sigmoid, masses)
+        total = weigh(params, i, references[i], rows[i], allowed, sigmoid, exp_negative, exps, packed, masses)
         below = 0
         for level in range(levels[i]):
             below += masses[level]
@@ -129,10 +142,7 @@ def pop_restricted(
     masses = np.empty(_LEVELS, np.int64)
     lane = first_lane % heads.size
     for i in range(symbols.size):
-        size, low_weight = prepare(params, i, references[i], exp_negative, exps, packed)
-        total = weigh(rows[i], allowed, packed, size, low_weight, sigmoid, masses)
-        if not total:  # no level is allowed: all are
-            total = weigh(allowed.shape[0] - 1, allowed, packed, size, low_weight, sigmoid, masses)
+        total = weigh(params, i, references[i], rows[i], allowed, sigmoid, exp_negative, exps, packed, masses)
         value = peek(heads[lane], PRECISION)
         wanted = ((value + 1) * total + _TOTAL - 1) >> PRECISION  # the first level whose end reaches it
         level, end = 0, masses[0]
