@@ -16,7 +16,7 @@ import numpy as np
 
 from bbcompress.bench.measure import describe_machine, kernels_compiled_at_once
 from bbcompress.bench.peers import Peer, peers
-from bbcompress.bench.plot import SVG_SALT, figure_class
+from bbcompress.bench.plot import two_panels
 from bbcompress.bench.report import Data
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
@@ -196,26 +196,17 @@ def plot_efforts(report: EffortReport, kind: str) -> bytes:
 
     kind: png or svg. Raises BBCError where matplotlib is missing.
     """
-    figure_type = figure_class()
-    from matplotlib import rc_context
 
-    with rc_context({"svg.hashsalt": SVG_SALT, "svg.fonttype": "none"}):
-        figure = figure_type(figsize=(11, 5), layout="constrained")
-        figure.suptitle(heading(report), parse_math=False)
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, direction in zip(panels, ("compress", "decompress"), strict=True):
-            for coder in dict.fromkeys(point.coder for point in report.points):
-                points = [point for point in report.points if point.coder == coder]
-                x = [max(getattr(point, direction), 1e-3) for point in points]
-                y = [point.bpd for point in points]
-                axes.plot(x, y, marker="o" if coder == BBC else "s", markersize=5, label=coder)
-                for point, place in zip(points, zip(x, y, strict=True), strict=True):
-                    axes.annotate(point.setting, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
-            axes.set_xscale("log")
-            axes.set_xlabel(f"processor seconds per megapixel to {direction}")
-            axes.grid(alpha=0.3, which="both")
-        panels[0].set_ylabel("whole-file bits per sub-pixel")
-        panels[0].legend()
-        out = io.BytesIO()
-        figure.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    return out.getvalue()
+    def draw(axes: Any, direction: str) -> None:
+        for coder in dict.fromkeys(point.coder for point in report.points):
+            points = [point for point in report.points if point.coder == coder]
+            x = [max(getattr(point, direction), 1e-3) for point in points]
+            y = [point.bpd for point in points]
+            axes.plot(x, y, marker="o" if coder == BBC else "s", markersize=5, label=coder)
+            for point, place in zip(points, zip(x, y, strict=True), strict=True):
+                axes.annotate(point.setting, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.set_xlabel(f"processor seconds per megapixel to {direction}")
+        axes.grid(alpha=0.3, which="both")
+
+    return two_panels(heading(report), "whole-file bits per sub-pixel", (11, 5), kind, draw)
