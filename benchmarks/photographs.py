@@ -16,6 +16,7 @@ import argparse
 import io
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +54,12 @@ def main() -> None:
     images = {path.name: middle(read_image(path), args.crop) for path in sorted(args.folder.iterdir())}
     out = RESULTS / f"photographs-{args.name}.json"
     results: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    run = {"alone": alone, "archive": archive, "solid": partial(archive, solid=True), "lattice": lattice}
+    run: dict[str, Callable[[dict[str, PixelImage], int], dict[str, Any]]] = {
+        "alone": alone,
+        "archive": archive,
+        "solid": partial(archive, solid=True),
+        "lattice": lattice,
+    }
     for part in args.parts:
         key = part if args.effort == 5 else f"{part}, effort {args.effort}"
         start = environment()
