@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from bbcompress.archive.names import name_fault
 from bbcompress.archive.signature import MAGIC
 from bbcompress.errors import FormatError
-from bbcompress.wire import ByteReader, crc32, varint
+from bbcompress.wire import CRC_BYTES, ByteReader, crc32, varint
 
 LONE_WITH_EXTRAS = 5
 """Stands in the prefix of a lone image that has any."""
 
 MAX_SUFFIX_BYTES = 255
 
-_CRC_BYTES = 4
 _SUFFIX = 1
 
 
@@ -64,7 +63,7 @@ class Extras:
         if suffix_fault(suffix):
             raise FormatError(f"{reader.what} is damaged: it has a suffix that cannot be one")
         data = memoryview(reader.data)[: reader.position]
-        if reader.take(_CRC_BYTES) != crc32(data):
+        if reader.take(CRC_BYTES) != crc32(data):
             raise FormatError("the file is damaged: the checksum of its beginning does not fit")
         return Extras(suffix)
 
