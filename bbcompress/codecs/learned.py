@@ -29,6 +29,7 @@ from bbcompress.codecs.blocks import (
     context_of,
     lanes_for,
     message_of,
+    strips_of,
 )
 from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
 from bbcompress.codecs.group import check_end, check_of
@@ -137,14 +138,9 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
     return float(share)
 
 
-def _strips(pixels: NumpyArray, tile: int) -> Strips:
-    """Pixels (H, W) or (H, W, C) as one image."""
-    return Strips.all_of(Canvas.of(pixels.reshape(1, *pixels.shape[:2], -1), tile))
-
-
 def _quickly(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray]:
     """Strips of pixels, and the features of the z nearest to the encoder's mean of each tile."""
-    x, grid = _strips(pixels, vae.weights.tile), CoarseBins(vae.weights.direct_bits)
+    x, grid = strips_of([pixels], vae.weights.tile), CoarseBins(vae.weights.direct_bits)
     mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
     return x, vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
 
@@ -189,7 +185,7 @@ def encode_learned(
     def encode(part: _Part, parameters: Parameters, told: Progress | None) -> tuple[int, bytes]:
         with exact_arithmetic():
             pixels = part.block.of(images[part.image])
-            strips = _strips(pixels, tile)
+            strips = strips_of([pixels], tile)
             lanes = lanes_for(weights, pixels.size)
             message = Message.empty(lanes, check_of(strips, lanes, context + varint(part.number)))
             z = grid.nearest(codec.posterior(strips).mu)
