@@ -31,9 +31,9 @@ PROBED_BITS = 4.0
 PROBED_PIXELS = 1 << 16
 """Smaller images are coded without an estimate."""
 
-SQUARES = 9
+SQUARES_ACROSS = 3
 SQUARE_SIDE = 96
-"""Of a larger image so many squares, of so many pixels a side, are looked at."""
+"""Of a larger image so many rows of so many squares, of so many pixels a side, are looked at."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def surely_smaller(
         return False
     if least_size(image) <= size:
         return False
-    bits = [_estimate(image, fit, models.model(entry), settings) for entry in fit.entries]
-    return all(8 * size * margin < estimate for estimate in bits)
+    estimates = (_estimate(image, fit, models.model(entry), settings) for entry in fit.entries)
+    return all(8 * size * margin < estimate for estimate in estimates)
 
 
 def _estimate(image: PixelImage, fit: Fit, model: Model, settings: CodingSettings) -> float:
@@ -85,8 +85,9 @@ def _estimate(image: PixelImage, fit: Fit, model: Model, settings: CodingSetting
         return 0
     pixels = fit.kind.pixels(image)
     height, width = pixels.shape[:2]
-    across = max(1, round(SQUARES**0.5))
-    tops, lefts = (np.linspace(0, max(side - SQUARE_SIDE, 0), across).astype(int).tolist() for side in (height, width))
+    tops, lefts = (
+        np.linspace(0, max(side - SQUARE_SIDE, 0), SQUARES_ACROSS).astype(int).tolist() for side in (height, width)
+    )
     squares = [pixels[top : top + SQUARE_SIDE, left : left + SQUARE_SIDE] for top in tops for left in lefts]
     bits = float(model_bits(model, squares, settings)[0].sum())
     return bits * pixels.size / sum(square.size for square in squares)
