@@ -16,7 +16,7 @@ from bbcompress.codecs.mixed import model_bits
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.codecs.ways import Coded
 from bbcompress.images.image import PixelImage
-from bbcompress.images.metadata import Metadata, decode_metadata, encode_metadata
+from bbcompress.images.metadata import Metadata, encode_metadata
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
 from bbcompress.wire import varint
@@ -102,11 +102,10 @@ def keep_smaller(coded: Coded, images: Sequence[PixelImage], files: Files) -> Co
     Args:
         images, files: in the order in which they were given to what coded them.
     """
+    if all(file is None for file in files):
+        return coded
     ordered = [(images[index], files[index]) for index in coded.indices]
     group = coded.group
-    records: Sequence[Metadata] = (
-        decode_metadata(group.metadata, group.header.count) if group.metadata else [()] * len(ordered)
-    )
     if not group.header.fallback:
         present = [(image, file.data) for image, file in ordered if file is not None]
         coded_size = len(group.payload) + len(group.metadata)
@@ -119,7 +118,8 @@ def keep_smaller(coded: Coded, images: Sequence[PixelImage], files: Files) -> Co
         its_records: list[Metadata] = [()] * len(items)
     else:
         kept_items, its_records = [], []
-        for item, its, (image, file) in zip(group.items, records, ordered, strict=True):
+        for item, (image, file) in zip(group.items, ordered, strict=True):
+            its = image.metadata
             of_image = len(item) + (len(encode_metadata([its])) if its else 0)
             mine = b"" if file is None or len(file.data) >= of_image else encode_kept(file.data, image)
             smaller = bool(mine) and len(mine) < of_image
