@@ -59,11 +59,21 @@ def read_frames(source: AnySource, name: str | None = None, max_pixels: int = MA
 
     The arguments, and ImageError, are as of `read_image`, but for animations and pages.
     """
-    most = arguments.integer("max_pixels", max_pixels, 1)
+    return read_pictures(source, name, arguments.integer("max_pixels", max_pixels, 1))[1]
+
+
+def read_pictures(
+    source: AnySource, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[int, Iterator[PixelImage]]:
+    """The number of the images of a file, and these one by one, as `read_frames` gives them.
+
+    Raises:
+        ImageError: as `read_frames`.
+    """
     data, name = load_file(source, name)
     with _named_errors(name):
-        images = _parse(data, most).images
-    return _one_by_one(images, name)
+        found = _parse(data, max_pixels)
+    return found.count, _one_by_one(found.images, name)
 
 
 def read_first(source: AnySource, name: str, max_pixels: int = MAX_PIXELS) -> tuple[PixelImage, int]:
@@ -72,10 +82,8 @@ def read_first(source: AnySource, name: str, max_pixels: int = MAX_PIXELS) -> tu
     Raises:
         ImageError: as `read_frames`, but for damage in the other images.
     """
-    data, name = load_file(source, name)
-    with _named_errors(name):
-        found = _parse(data, max_pixels)
-        return next(found.images), found.count
+    count, images = read_pictures(source, name, max_pixels)
+    return next(images), count
 
 
 def _one_by_one(images: Iterator[PixelImage], name: str) -> Iterator[PixelImage]:

@@ -11,7 +11,7 @@ from bbcompress.codecs.kept import SourceFile
 from bbcompress.errors import ImageError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import OF_PACKING, names_of
-from bbcompress.images.read import read_first, read_frames, read_image
+from bbcompress.images.read import read_frames, read_image, read_pictures
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.pipeline.sources import read_file
 from bbcompress.text import count_of
@@ -102,15 +102,15 @@ class ImageLoader:
         most = self._max_pixels
         if not self._may_keep:
             return read_frames(data, label, most) if self._frames else [read_image(data, label, most)], None
-        first, count = read_first(data, label, most)
-        if count == 1:
-            return [first], SourceFile(data)
-        if self._frames:
-            return read_frames(data, label, most), None
-        for _ in read_frames(data, label, most):  # what is damaged is not kept either
-            pass
-        self._pictures[label] = count
-        return [first], SourceFile(data, must_stay=True)
+        count, images = read_pictures(data, label, most)
+        if count > 1 and self._frames:
+            return images, None
+        first = next(images)
+        if count > 1:
+            for _ in images:  # what is damaged is not kept either
+                pass
+            self._pictures[label] = count
+        return [first], SourceFile(data, must_stay=count > 1)
 
     def read_named(
         self, name: str, source: Path | bytes, label: str
