@@ -7,6 +7,7 @@ depend on pixels and on posterior means, never on z that are drawn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -70,7 +71,6 @@ def chosen_rate(model: LearningModel, x: Strips, encoder: str) -> tuple[int, flo
     as the second half of it.
     """
     sizes, rates, end = _trial_sizes(x), model.learning_rates, len(x)
-    gains = dict.fromkeys(rates, 0.0)
     found: dict[int, list[tuple[float, int]]] = {rate: [] for rate in rates}
     with exact_arithmetic():
         learners = {rate: DecoderLearning(model, rate, learning_between(model).unit) for rate in rates}
@@ -83,13 +83,16 @@ def chosen_rate(model: LearningModel, x: Strips, encoder: str) -> tuple[int, flo
                 gain = int(frozen - learner.model.lengths(z, batch).sum()) / (1 << LOG2_BITS)
                 found[rate].append((gain, batch.row_count))
                 learner.learn(batch, encoder)
-    for rate, parts in found.items():
-        later = parts[len(parts) // 2 :]
-        tried = sum(rows for _, rows in parts)
-        share = sum(gain for gain, _ in later) / sum(rows for _, rows in later)
-        gains[rate] = sum(gain for gain, _ in parts) + share * (x.row_count - tried)
+    gains = {rate: _gain_of(parts, x.row_count) for rate, parts in found.items()}
     best = max(rates, key=gains.__getitem__)
     return best, gains[best]
+
+
+def _gain_of(parts: Sequence[tuple[float, int]], rows: int) -> float:
+    """The bits that all rows are expected to gain, by the bits gained and the rows of each batch that was tried."""
+    later = parts[len(parts) // 2 :]
+    share = sum(gain for gain, _ in later) / sum(tried for _, tried in later)
+    return sum(gain for gain, _ in parts) + share * (rows - sum(tried for _, tried in parts))
 
 
 def _trial_sizes(x: Strips) -> list[int]:
