@@ -367,4 +367,6 @@ def _beside(file: str, folder: Path | None) -> Path:
 
 
 def _with_suffix(place: Path, suffix: str) -> Path:
-    return place.with_name(place.name + suffix)
+    from bbcompress.pipeline.names import NameLimits, lone_name
+
+    return place.with_name(lone_name(place.name, suffix, NameLimits.of(place.parent)))

@@ -115,6 +115,19 @@ def simple_name(name: str, suffix: str) -> str:
     return name if name.lower().endswith(suffix) else f"{_without_suffix(name)}{suffix}"
 
 
+def lone_name(stem: str, suffix: str, limits: NameLimits = NameLimits()) -> str:
+    """What the file of a lone image is called: as its file of bbc, but for the suffix. It changes where the system
+    cannot hold it.
+
+    Args:
+        stem: the name of the file of bbc without its suffix. suffix: of the image's file, with its point.
+    """
+    name = f"{stem}{suffix}"
+    if not _fits(name, limits):
+        name = next(_candidates(name, suffix, limits, Counter()))
+    return windows_name(name) if os.name == "nt" else name
+
+
 def image_names(
     names: Sequence[str | None], suffix: str | Sequence[str] = ".png", limits: NameLimits = NameLimits()
 ) -> list[str]:

@@ -21,6 +21,7 @@ from bbcompress.pipeline.names import (
     NameLimits,
     image_names,
     list_names,
+    lone_name,
     odd_names,
     simple_name,
 )
@@ -212,6 +213,14 @@ def test_many_names_that_would_be_one_cost_no_more_each() -> None:
 
     seconds(100)
     assert min(seconds(8000) for _ in range(2)) < 3 * min(seconds(4000) for _ in range(3))
+
+
+def test_a_lone_image_is_called_as_its_file_but_for_the_suffix(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [lone_name("a.b", suffix) for suffix in (".JPG", "", ".x:y")] == ["a.b.JPG", "a.b", "a.b.x:y"]
+    assert lone_name("a" * 254, ".png") == "a" * 251 + ".png"
+    assert lone_name("a.b", f".{'x' * 254}") == f"a.b.{'x' * 11}"
+    monkeypatch.setattr(os, "name", "nt")
+    assert [lone_name("a.b", suffix) for suffix in (".JPG", ".x:y", ".x ")] == ["a.b.JPG", "a.b.x_y", "a.b.x_"]
 
 
 def test_names_for_windows_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
