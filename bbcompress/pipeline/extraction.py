@@ -19,7 +19,7 @@ from bbcompress.images.metadata import names_of
 from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 from bbcompress.pipeline.loader import Stripped
-from bbcompress.pipeline.names import NameLimits, image_names, select, simple_name
+from bbcompress.pipeline.names import NameLimits, image_names, lone_name, select, simple_name
 from bbcompress.pipeline.reader import GroupResult, Reader
 from bbcompress.pipeline.sources import SameFile
 from bbcompress.system.output import NewFolder, Times, times_of
@@ -160,6 +160,8 @@ class _FileNames:
 
     def __call__(self, position: int, suffix: str) -> str:
         """Of the image at a position, whose file gets this suffix."""
+        if not self._reader.is_archive:
+            return lone_name(self._own[position] or "", suffix, self._limits)
         suffix = suffix.lower()
         known = suffix in image_suffixes()
         if (key := suffix if known else None) not in self._names:  # else each of many suffixes would take a list
@@ -177,7 +179,10 @@ class _FileNames:
     def written(self, position: int, suffix: str, name: str) -> None:
         """Take down under which name an image came out, where that is not its own with this suffix."""
         its_own = self._own[position]
-        if its_own is not None and name != simple_name(its_own, suffix.lower()):
+        if its_own is None:
+            return
+        simple = simple_name(its_own, suffix.lower()) if self._reader.is_archive else f"{its_own}{suffix}"
+        if name != simple:
             self._renamed.append(f"{its_own} is {name}")
 
     def notes(self) -> list[str]:

@@ -61,6 +61,16 @@ def test_a_single_image_is_the_file_of_one() -> None:
     assert bbc.read_image(Path("back/a.png")) == bbc.read_image(Path("set/a.png"))
 
 
+def test_python_calls_a_lone_image_as_the_command_does() -> None:
+    put("set", "a.png")
+    shutil.move("set/a.png", "set/a.TIFF")
+    for stem in ("b.c", "b.d"):
+        bbc.pack("set/a.TIFF", f"{stem}.bbc")
+        bbc.extract(f"{stem}.bbc", "python")
+    command("decompress", "b.c.bbc", "b.d.bbc", "--output-dir", "command")
+    assert sorted(content("python")) == sorted(content("command")) == ["b.c.TIFF", "b.d.TIFF"]
+
+
 def test_what_cannot_be_read() -> None:
     put("set", "a.png", "b.png")
     Path("set/b.png").write_bytes(b"no image")
