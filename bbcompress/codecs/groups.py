@@ -38,7 +38,6 @@ from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.base import LearningModel, Model
 from bbcompress.models.cache import Models
-from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.wire import varint
 
@@ -289,7 +288,7 @@ def _decode_with(
         if weights.shape is not None:
             raise FormatError("the file is damaged: its model does not code blocks")
         if learning is not None:
-            if not isinstance(vae, ExactLocalVAE) or not vae.learns:
+            if not can_learn(vae):
                 raise FormatError("the file is damaged: its model does not learn")
             return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits)]
         if header.is_mixed:
