@@ -157,9 +157,7 @@ class _Choice:
         Raises:
             ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
         """
-        parts = []
-        for part in self.parts:
-            parts.append(part.smallest(passes, size_of))
+        parts = [part.smallest(passes, size_of) for part in self.parts]
         best = [coded for coded, _ in parts]
         size = least = sum(size_of(coded.group) for coded in best)
         if not self.learned:
@@ -263,9 +261,10 @@ def choose(
         ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
     """
     plan = plan_for(request)
-    choices = []
-    for indices, its_fit in _split(images, fit, models, request):
-        choices.append((indices, _choice([images[index] for index in indices], its_fit, models, plan)))
+    choices = [
+        (indices, _choice([images[index] for index in indices], its_fit, models, plan))
+        for indices, its_fit in _split(images, fit, models, request)
+    ]
     for _, choice in choices:
         choice.plan(passes)
     found: list[Coded] = []
