@@ -110,7 +110,7 @@ def _trial_sizes(x: Strips) -> list[int]:
 def _means(model: Model, x: Strips, encoder: str) -> NumpyArray:
     """The values of the prior's bins in which the posterior means lie, (rows, Z)."""
     mu, _ = model.encode(model.prepare(x), encoder)
-    points = np.floor(model.backend.numpy(mu) * 2.0**VALUE_BITS)
+    points = np.floor(model.backend.numpy(mu) * float(1 << VALUE_BITS))
     return model.prior.values(np.searchsorted(bin_edges(model.prior.bits), points, "right"))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bbcompress.codecs.refinement import Adam
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import CoarseBins
-from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, IntArray
+from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, VALUE_UNIT, IntArray
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import Model, PixelLikelihood
 from bbcompress.models.strips import Strips
@@ -91,7 +91,7 @@ class DirectCodec:
 
     def _nearest(self, points: NumpyArray) -> IntArray:
         """The grid points whose cells points (rows, Z), in units of 1, lie in."""
-        return self.prior.nearest(np.floor(points * 2.0**VALUE_BITS))
+        return self.prior.nearest(np.floor(points * float(1 << VALUE_BITS)))
 
     def _shortest(self, x: Strips) -> tuple[IntArray, int]:
         if self.model.weights.latents > DESCENT_LATENTS:
@@ -109,7 +109,7 @@ class DirectCodec:
         for step in range(GRADIENT_STEPS + 1):
             z = self._nearest(backend.numpy(point))
             found.append((int(self._lengths(z, x)[0]), z))
-            values = backend.asarray(self.prior.values(z) * 2.0**-VALUE_BITS)
+            values = backend.asarray(self.prior.values(z) * VALUE_UNIT)
             point = adam.step(point, self.model.gradient(values, prepared, step))
         length, z = min(found, key=lambda end: end[0])
         return z, length

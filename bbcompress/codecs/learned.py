@@ -142,7 +142,7 @@ def _quickly(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray
     """Strips of pixels, and the features of the z nearest to the encoder's mean of each tile."""
     x, grid = strips_of([pixels], vae.weights.tile), CoarseBins(vae.weights.direct_bits)
     mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
-    return x, vae.features(grid.values(grid.nearest(mean * 2.0**VALUE_BITS)))
+    return x, vae.features(grid.values(grid.nearest(mean * float(1 << VALUE_BITS))))
 
 
 def _middle(image: NumpyArray, side: int) -> NumpyArray:

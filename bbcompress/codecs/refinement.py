@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import ldexp
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from bbcompress.exact.tables import (
     RHO_MIN,
     SIGMOID_BITS,
     VALUE_BITS,
+    VALUE_UNIT,
     IntArray,
     bin_medians,
 )
@@ -29,6 +31,7 @@ from bbcompress.models.base import RHO_BITS, Model
 from bbcompress.models.strips import Strips
 
 _NOISE_BITS = QUANTILE_BITS - 1
+_SIGMOID_UNIT = ldexp(1.0, -SIGMOID_BITS)
 
 
 def refine(vae: Model, x: Strips, encoder: str, k: int, learning_rate: int) -> NormalPosterior:
@@ -52,18 +55,18 @@ def refinements(vae: Model, x: Strips, encoder: str, k: int, learning_rate: int)
     for step in range(1, k + 1):
         epsilon = backend.asarray(noise(step, vae.weights.latents))
         index = _rho_index(rho, backend)
-        sigma = backend.floats(backend.lookup("softplus", index)) * 2.0**-VALUE_BITS
+        sigma = backend.floats(backend.lookup("softplus", index)) * VALUE_UNIT
         by_z = vae.gradient(mu + sigma * epsilon, prepared, step)
         by_mu = mu + by_z  # KL(q || N(0, 1)) adds mu and sigma - 1/sigma
         by_sigma = sigma - 1.0 / sigma + by_z * epsilon
-        by_rho = by_sigma * (backend.floats(backend.lookup("sigmoid_of_rho", index)) * 2.0**-SIGMOID_BITS)
+        by_rho = by_sigma * (backend.floats(backend.lookup("sigmoid_of_rho", index)) * _SIGMOID_UNIT)
         mu = adam_mu.step(mu, by_mu)
         rho = adam_rho.step(rho, by_rho)
         yield mu, rho
 
 
 def _rho_index(rho: Array, backend: Backend) -> Array:
-    grid = backend.floor_(rho * 2.0**RHO_BITS + 0.5)
+    grid = backend.floor_(rho * float(1 << RHO_BITS) + 0.5)
     return backend.integers(backend.clip_(grid, RHO_MIN, RHO_MAX) - RHO_MIN)
 
 
@@ -71,7 +74,7 @@ def posterior_of(vae: Model, mu: Array, rho: Array) -> NormalPosterior:
     """The posterior on the integers' grid, from float64 mu and rho (rows, Z)."""
     backend = vae.backend
     limit = 16 << VALUE_BITS
-    grid = backend.clip_(backend.floor_(mu * 2.0**VALUE_BITS + 0.5), -limit, limit)
+    grid = backend.clip_(backend.floor_(mu * float(1 << VALUE_BITS) + 0.5), -limit, limit)
     sigma = backend.lookup("softplus", _rho_index(rho, backend))
     return NormalPosterior(vae.prior, backend.numpy(backend.integers(grid)), backend.numpy(sigma))
 
@@ -109,7 +112,7 @@ def noise(step: int, latents: int) -> npt.NDArray[np.float64]:
     medians: IntArray = bin_medians(_NOISE_BITS)
     picks = [_hash(pair << 32 | latent) >> (64 - _NOISE_BITS) for latent in range(latents)]
     sign = 1.0 if step % 2 else -1.0
-    return medians[picks].astype(np.float64) * (sign * 2.0**-VALUE_BITS)
+    return medians[picks].astype(np.float64) * (sign * VALUE_UNIT)
 
 
 def _hash(counter: int) -> int:

@@ -23,6 +23,7 @@ ACTIVATION_LIMIT = 1 << 24
 """Activations are clamped to this many units of their own grid."""
 GRADIENT_BITS = 20
 """Fractional bits of gradients (nats per unit of whatever the gradient is by)."""
+GRADIENT_UNIT = ldexp(1.0, -GRADIENT_BITS)
 GRADIENT_LIMIT = 1 << 30
 EXACT_LIMIT = 1 << 53
 """Integers up to here are float64 numbers."""
@@ -156,9 +157,10 @@ def weight_gradient(gradient: Array, x: Array, backend: Backend) -> npt.NDArray[
     """
     if len(gradient) > MAX_GRADIENT_ROWS:
         raise ValueError(f"{len(gradient)} rows are too many for exact sums")
-    high = backend.floor_(gradient * 2.0**-_GRADIENT_PART + 0.5)
-    low = gradient - high * 2.0**_GRADIENT_PART
-    by_weight = backend.matmul(high.T, x) * 2.0**_GRADIENT_PART + backend.matmul(low.T, x)
+    part = float(1 << _GRADIENT_PART)
+    high = backend.floor_(gradient * (1.0 / part) + 0.5)
+    low = gradient - high * part
+    by_weight = backend.matmul(high.T, x) * part + backend.matmul(low.T, x)
     return backend.numpy(backend.hstack(by_weight, gradient.sum(0)[:, None]))
 
 

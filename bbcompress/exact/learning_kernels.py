@@ -6,6 +6,8 @@ numba and LLVM leave alone without fastmath.
 
 from __future__ import annotations
 
+from math import ldexp
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-LEAST_MOMENT = 2.0**-100
+LEAST_MOMENT = ldexp(1.0, -100)
 """A first moment smaller than this counts as 0: one that only fades would end among the denormal numbers, which are
 slow."""
 _ROWS = 8

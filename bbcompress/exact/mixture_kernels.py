@@ -11,6 +11,8 @@ point masses at levels 0 and 255. With all parameters at most 2^24 in magnitude 
 
 from __future__ import annotations
 
+from math import ldexp
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,10 +42,10 @@ _NEXT = np.uint64(1)
 # Indices that cannot be negative are unsigned where it matters: of others numba asks whether they count from the end.
 
 _ONE = 1 << SIGMOID_BITS
-_UNIT = 2.0**-SIGMOID_BITS
-_POSITION_UNIT = 2.0 ** -(ARGUMENT_BITS + _FRACTION_BITS)
-_FLOOR = 2.0**-PRECISION
-_INVERSE_SCALE_UNIT = 2.0 ** (5 - SIGMOID_BITS)  # of exp(-t) as the reciprocal of a scale in levels
+_UNIT = ldexp(1.0, -SIGMOID_BITS)
+_POSITION_UNIT = ldexp(1.0, -(ARGUMENT_BITS + _FRACTION_BITS))
+_FLOOR = ldexp(1.0, -PRECISION)
+_INVERSE_SCALE_UNIT = ldexp(1.0, 5 - SIGMOID_BITS)  # of exp(-t) as the reciprocal of a scale in levels
 _OFFSET_UNIT = 64.0  # levels by which an offset's derivative is taken
 _GRADIENT_END = float(GRADIENT_LIMIT)
 _GRADIENT_SCALE = float(1 << GRADIENT_BITS)

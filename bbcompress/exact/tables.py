@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 from importlib import resources
+from math import ldexp
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ SIGMOID_BITS = 30
 """Fractional bits of `sigmoid`, `normal_cdf` and `exp_negative`."""
 VALUE_BITS = 24
 """Fractional bits of `normal_quantile`, `softplus`, `inverse_scale` and `scale_slope`."""
+VALUE_UNIT = ldexp(1.0, -VALUE_BITS)
 LOG2_BITS = 30
 """Fractional bits of `log2`, hence of code lengths in bits."""
 

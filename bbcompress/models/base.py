@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ldexp
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,12 +30,14 @@ NumpyArray = np.ndarray[Any, Any]
 
 Z_BITS = 16
 """Fractional bits of z where it enters the decoder, and of mu where it leaves an encoder."""
+Z_UNIT = ldexp(1.0, -Z_BITS)
 Z_LIMIT = 16 << Z_BITS
 """|z| is clamped to 16: beyond any of the bins."""
 SEARCHED_SUBPIXELS = 1 << 12
 """Larger images are not searched by models that code each pixel: their z hardly counts, and a search takes long."""
 RHO_BITS = ARGUMENT_BITS
 """Fractional bits of rho, sigma = softplus(rho)."""
+RHO_UNIT = ldexp(1.0, -RHO_BITS)
 
 
 class ModelWeights(Protocol):

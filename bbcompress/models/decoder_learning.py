@@ -34,7 +34,7 @@ class DecoderLearning:
         model, backend = self.model, self.model.backend
         prepared = model.prepare(x)
         mean, _ = model.encode(prepared, encoder)
-        grid = backend.clip_(mean * 2.0**Z_BITS, -Z_LIMIT, Z_LIMIT)
+        grid = backend.clip_(mean * float(1 << Z_BITS), -Z_LIMIT, Z_LIMIT)
         for start in range(0, len(grid), self._unit):
             rows = slice(start, min(start + self._unit, len(grid)))
             self._parameters.step(model.weight_gradients(grid, prepared, rows), rows.stop - rows.start)

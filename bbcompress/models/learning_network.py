@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ldexp
 from typing import Any
 
 import numpy as np
@@ -66,14 +67,14 @@ class UnitNetwork:
         self._parameters = np.empty((channels, rows, outputs))
         self.references = np.empty((channels, rows), np.int64)
         self.levels = np.empty((channels, rows), np.int64)
-        self._scales = [2.0 ** -float(_shift(layer)) for layer in layers]
+        self._scales = [ldexp(1.0, -_shift(layer)) for layer in layers]
         self._limits = [float(layer.limit) for layer in layers]
         self._output_scales = [
             np.ldexp(1.0, -(layer.in_bits + layer.weight_bits - layer.out_bits)) for layer in weights.outputs
         ]
         self._output_limits = [float(layer.limit) for layer in weights.outputs]
-        self._backward_scales = [2.0**-layer.weight_bits for layer in layers]
-        self._output_backward_scales = np.array([2.0**-layer.weight_bits for layer in weights.outputs])
+        self._backward_scales = [ldexp(1.0, -layer.weight_bits) for layer in layers]
+        self._output_backward_scales = np.array([ldexp(1.0, -layer.weight_bits) for layer in weights.outputs])
 
     # Forwards
 

@@ -17,7 +17,7 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend, NumpyBackend
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.lattices import Restriction
-from bbcompress.exact.layers import GRADIENT_BITS, LinearWeights, Network, prove_network
+from bbcompress.exact.layers import GRADIENT_UNIT, LinearWeights, Network, prove_network
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
 from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
@@ -25,9 +25,11 @@ from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
+    RHO_UNIT,
     SEARCHED_SUBPIXELS,
     Z_BITS,
     Z_LIMIT,
+    Z_UNIT,
     Layers,
     Model,
     NumpyArray,
@@ -264,7 +266,7 @@ class ExactLocalVAE(Model):
             means.append(_field_means(backend.numpy(patch_network.forward(patches)), weights.pool))
         outputs = head_network.forward(backend.asarray(np.concatenate(means)))
         latents = weights.latents
-        return outputs[:, :latents] * 2.0**-Z_BITS, outputs[:, latents:] * 2.0**-RHO_BITS
+        return outputs[:, :latents] * Z_UNIT, outputs[:, latents:] * RHO_UNIT
 
     def gradient(self, z: Array, x: Strips, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (tiles, Z), of z (tiles, Z), by the exact backward pass of both networks.
@@ -272,7 +274,7 @@ class ExactLocalVAE(Model):
         Estimated on every stride-th row and column of blocks as large as a tile; which ones, the step says.
         """
         backend = self.backend
-        grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
+        grid = backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
         features, tape = self.decoder.forward_with_tape(grid)
         rows = backend.numpy(features).reshape(-1, self.weights.features).astype(np.float32)
         tile, stride = self.weights.tile, self.weights.stride
@@ -285,7 +287,7 @@ class ExactLocalVAE(Model):
             )
             by_features[found] = sums
         flat = backend.asarray(by_features.reshape(len(backend.numpy(features)), -1))
-        return self.decoder.backward(flat, tape) * 2.0**-GRADIENT_BITS
+        return self.decoder.backward(flat, tape) * GRADIENT_UNIT
 
     # The likelihood
 

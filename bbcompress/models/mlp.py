@@ -13,13 +13,15 @@ from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.distributions import LIKELIHOODS, PRECISION, ExactLikelihood, negative_log_likelihood
-from bbcompress.exact.layers import GRADIENT_BITS, Network, prove_network
+from bbcompress.exact.layers import GRADIENT_UNIT, Network, prove_network
 from bbcompress.exact.tables import IntArray
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
+    RHO_UNIT,
     Z_BITS,
     Z_LIMIT,
+    Z_UNIT,
     Layers,
     LearningModel,
     NumpyArray,
@@ -167,7 +169,7 @@ class ExactMLPVAE(LearningModel):
             self._encoders[encoder] = Network(self.weights.encoders[encoder], self.backend)
         outputs = self._encoders[encoder].forward(x)
         latents = self.weights.latents
-        return outputs[:, :latents] * 2.0**-Z_BITS, outputs[:, latents:] * 2.0**-RHO_BITS
+        return outputs[:, :latents] * Z_UNIT, outputs[:, latents:] * RHO_UNIT
 
     def decode(self, z: NumpyArray) -> NumpyArray:
         """The likelihood's parameters (B, outputs) for z (B, Z) int64 in units of 2^-24."""
@@ -177,10 +179,10 @@ class ExactMLPVAE(LearningModel):
     def gradient(self, z: Array, x: Array, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (B, Z), by the exact backward pass of the decoder; the same for every step."""
         backend = self.backend
-        grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
+        grid = backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
         params, tape = self.decoder.forward_with_tape(grid)
         gradient = self.distribution.gradient(params, x, backend)
-        return self.decoder.backward(gradient, tape) * 2.0**-GRADIENT_BITS
+        return self.decoder.backward(gradient, tape) * GRADIENT_UNIT
 
     @property
     def learning_rates(self) -> tuple[int, ...]:

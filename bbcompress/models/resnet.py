@@ -19,14 +19,16 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.convolution import ConvolutionWeights, ResidualNetwork, prove_residual_network
 from bbcompress.exact.distributions import ExactChannelLogistic
-from bbcompress.exact.layers import GRADIENT_BITS
+from bbcompress.exact.layers import GRADIENT_UNIT
 from bbcompress.exact.tables import VALUE_BITS, IntArray
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
+    RHO_UNIT,
     SEARCHED_SUBPIXELS,
     Z_BITS,
     Z_LIMIT,
+    Z_UNIT,
     LearningModel,
     NumpyArray,
     SharedWeights,
@@ -243,17 +245,17 @@ class ExactResNetVAE(LearningModel):
             seen = x.inside[rows, ::STRIDE, ::STRIDE, None]
             mu[rows] = np.where(seen, outputs[..., :channels], 0.0).reshape(-1, weights.latents)
             rho[rows] = np.where(seen, outputs[..., channels:], UNIT_RHO).reshape(-1, weights.latents)
-        return backend.asarray(mu * 2.0**-Z_BITS), backend.asarray(rho * 2.0**-RHO_BITS)
+        return backend.asarray(mu * Z_UNIT), backend.asarray(rho * RHO_UNIT)
 
     def gradient(self, z: Array, x: Tiles, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (tiles, Z), by the exact backward pass of the decoder; the same for every step."""
         backend = self.backend
-        grid = backend.clip_(backend.floor_(z * 2.0**Z_BITS + 0.5), -Z_LIMIT, Z_LIMIT)
+        grid = backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
         gradients = backend.empty_like(grid)
         for rows in _chunks(len(x)):
             params, tape = self.decoder.forward_with_tape(self._grid(grid[rows]))
             by_z = self.decoder.backward(self._by_parameters(params, x, rows), tape)
-            gradients[rows] = by_z.reshape(-1, self.weights.latents) * 2.0**-GRADIENT_BITS
+            gradients[rows] = by_z.reshape(-1, self.weights.latents) * GRADIENT_UNIT
         return gradients
 
     def _by_parameters(self, params: Array, x: Tiles, rows: slice) -> Array:
