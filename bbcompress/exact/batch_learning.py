@@ -22,7 +22,7 @@ import numpy as np
 from bbcompress.errors import ModelError
 from bbcompress.exact.layers import GRADIENT_BITS, GRADIENT_LIMIT, WEIGHT_LIMIT, LayerWeights
 from bbcompress.exact.learning import RATE_UNIT
-from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_step
+from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_layers
 
 NumpyArray = np.ndarray[Any, Any]
 Integers = list[tuple[NumpyArray, NumpyArray]]
@@ -34,24 +34,25 @@ BIAS_LIMIT = 1 << 52
 
 
 class _Layer:
-    """A layer's matrix (outputs, columns), the last of which is the bias, with its moments."""
+    """A layer's matrix, flat: the weights (outputs, columns), then the biases; with its moments."""
 
     def __init__(self, weights: LayerWeights, input_limit: int) -> None:
         """Raises ModelError where the layer cannot learn: its sums may be too large."""
         self.shape = weights.weight.shape
-        outputs, inputs = self.shape[:2]
-        self._inputs, self._input_limit = inputs, float(input_limit)
-        matrix = np.concatenate([weights.weight.reshape(outputs, -1), weights.bias[:, None]], axis=1)
-        columns = matrix.shape[1] - 1
-        scales = np.append(np.full(columns, weights.weight_bits), weights.weight_bits + weights.in_bits)
-        self._scales = np.ldexp(1.0, scales)
-        self._units = np.ldexp(1.0, -np.append(np.full(columns, GRADIENT_BITS + weights.in_bits), GRADIENT_BITS))
-        self._clamps = np.append(np.full(columns, float(WEIGHT_LIMIT)), float(BIAS_LIMIT))
-        self.integers = matrix.astype(np.float64)
-        self._master = self.integers / self._scales
-        self._first, self._second = np.zeros((2, *matrix.shape))
-        self._unused = np.zeros(columns + 1, np.int64)
-        shifts = weights.weight_bits + weights.in_bits - weights.out_bits
+        outputs, self._inputs = self.shape[:2]
+        self._input_limit = float(input_limit)
+        self._split = weights.weight.size
+        self.integers = np.append(weights.weight, weights.bias).astype(np.float64)
+        size, bits = len(self.integers), weights.weight_bits + weights.in_bits
+        no_limits = np.zeros(size // outputs)  # the sums of `fits` are others
+        self._places = np.array([0, size], np.int64), np.array([outputs], np.int64), no_limits
+        self._scales = np.ldexp(1.0, [[weights.weight_bits, bits]])
+        self._units = np.ldexp(1.0, [[-GRADIENT_BITS - weights.in_bits, -GRADIENT_BITS]])
+        self._clamps = np.array([[float(WEIGHT_LIMIT), float(BIAS_LIMIT)]])
+        self._master = self.integers / np.repeat(self._scales, [self._split, outputs])
+        self._first, self._second, self._gradient = np.zeros((3, size))
+        self._single = np.empty(size, np.float32)
+        shifts = bits - weights.out_bits
         rounds = min(weights.weight_bits, int(shifts.min())) >= 1 and int(shifts.max()) <= MAX_SHIFT
         if not rounds or not self.fits(self.integers):
             raise ModelError("the model cannot learn: its sums are too large")
@@ -59,33 +60,44 @@ class _Layer:
     def fits(self, integers: NumpyArray) -> bool:
         """Whether all sums are at most `SUM_LIMIT`. Those that are not may be rounded here, but do not become smaller
         than that."""
-        weight, bias = np.abs(integers[:, :-1]), np.abs(integers[:, -1])
+        weight, bias = np.abs(integers[: self._split]).reshape(self.shape[0], -1), np.abs(integers[self._split :])
         forwards = weight.sum(axis=1).max() * self._input_limit + bias.max()
         backwards = weight.sum(axis=0).reshape(self._inputs, -1).sum(axis=1).max() * float(GRADIENT_LIMIT)
         return bool(max(forwards, backwards) <= SUM_LIMIT)
 
     def step(self, gradient: NumpyArray, share: float, rate: float, correction: float) -> None:
         """Move on, and take the new integers where they fit."""
+        self._gradient[: self._split].reshape(len(gradient), -1)[:] = gradient[:, :-1]
+        self._gradient[self._split :] = gradient[:, -1]
         found = np.empty_like(self.integers)
-        adam_step(
-            self._master.reshape(-1),
-            self._first.reshape(-1),
-            self._second.reshape(-1),
-            np.ascontiguousarray(gradient).reshape(-1),
-            found.reshape(-1),
-            np.empty(found.size, np.float32),
-            0,
-            len(found),
+        adam_layers(
+            self._master,
+            self._first,
+            self._second,
+            self._gradient,
+            found,
+            self._single,
+            *self._places,
             self._scales,
             self._units,
             self._clamps,
-            self._unused,
             share,
             rate,
             correction,
+            np.empty(1),
         )
         if self.fits(found):
             self.integers = found
+
+    @property
+    def weight(self) -> NumpyArray:
+        """Of the checkpoint's shape, in int32."""
+        return self.integers[: self._split].astype(np.int32).reshape(self.shape)
+
+    @property
+    def bias(self) -> NumpyArray:
+        """In float64."""
+        return self.integers[self._split :].copy()
 
 
 class NetworkParameters:
@@ -104,7 +116,7 @@ class NetworkParameters:
 
     def step(self, gradients: Sequence[NumpyArray], count: int) -> None:
         """One step of Adam against the gradients by each layer's matrix, float64 (outputs, columns), in their units and
-        summed over `count` rows of z. They are overwritten."""
+        summed over `count` rows of z."""
         self._beta1_power *= BETA1
         self._beta2_power *= BETA2
         rate = (self._rate * RATE_UNIT) / (1.0 - self._beta1_power)
@@ -115,7 +127,4 @@ class NetworkParameters:
     @property
     def integers(self) -> Integers:
         """Those of now: weight, of the checkpoint's shape, in int32, and bias in float64."""
-        return [
-            (layer.integers[:, :-1].astype(np.int32).reshape(layer.shape), layer.integers[:, -1].copy())
-            for layer in self._layers
-        ]
+        return [(layer.weight, layer.bias) for layer in self._layers]

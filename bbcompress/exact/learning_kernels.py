@@ -21,70 +21,10 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 LEAST_MOMENT = ldexp(1.0, -100)
 """A first moment smaller than this counts as 0: one that only fades would end among the denormal numbers, which are
 slow."""
-_ROWS = 8
-"""Rows of a matrix at a time: few enough to stay in the processor's nearest memory."""
 _BLOCK = 64
 """Weights at a time where they stand in a row."""
 _KEPT1, _NEW1 = BETA1, 1.0 - BETA1
 _KEPT2, _NEW2 = BETA2, 1.0 - BETA2
-
-
-@float_kernel
-def adam_step(
-    master: Floats,
-    first: Floats,
-    second: Floats,
-    gradient: Floats,
-    exact: Floats,
-    single: Singles,
-    begin: int,
-    rows: int,
-    scales: Floats,
-    units: Floats,
-    clamps: Floats,
-    limits: Ints,
-    share: float,
-    rate: float,
-    correction: float,
-) -> int:
-    """One step of a layer whose matrix (rows, columns) begins at `begin` of the flat arrays; the largest sum of its
-    integers' magnitudes times the `limits` of their inputs.
-
-    A column's `units` turn its integer gradients into real ones, its `scales` the real weights into integers, which
-    its `clamps` bound. share: 1 / pixels. rate: learning rate / (1 - beta1^t). correction: 1 / (1 - beta2^t).
-    """
-    columns = scales.size
-    largest = 0
-    for top in range(0, rows, _ROWS):
-        start, count = begin + top * columns, min(_ROWS, rows - top)
-        end = start + count * columns
-        moved, m, v = gradient[start:end], first[start:end], second[start:end]
-        w, q, small = master[start:end], exact[start:end], single[start:end]
-        # several loops, so that each has few arrays and can be vectorised
-        for i in range(count):
-            row = moved[i * columns : (i + 1) * columns]
-            for j in range(columns):
-                row[j] = (row[j] * share) * units[j]
-        for j in range(moved.size):
-            m[j] = m[j] * _KEPT1 + moved[j] * _NEW1
-            m[j] = m[j] if abs(m[j]) >= LEAST_MOMENT else 0.0
-        for j in range(moved.size):
-            v[j] = v[j] * _KEPT2 + (moved[j] * moved[j]) * _NEW2
-        for j in range(moved.size):
-            moved[j] = (m[j] * rate) / (np.sqrt(v[j] * correction) + EPSILON)
-        for j in range(moved.size):
-            w[j] = w[j] - moved[j]
-        for i in range(count):
-            row, integers = w[i * columns : (i + 1) * columns], q[i * columns : (i + 1) * columns]
-            for j in range(columns):
-                integers[j] = min(max(np.floor(row[j] * scales[j] + 0.5), -clamps[j]), clamps[j])
-            total = 0
-            for j in range(columns):
-                total += abs(np.int64(integers[j])) * limits[j]
-            largest = max(largest, total)
-        for j in range(moved.size):
-            small[j] = q[j]
-    return largest
 
 
 @inline
@@ -144,11 +84,15 @@ def adam_layers(
     correction: float,
     largest: Floats,
 ) -> None:
-    """The same of several layers, whose matrices stand one after the other and are transposed, (inputs + 1, outputs).
+    """One step of Adam of several layers, whose matrices stand one after the other and are transposed, (inputs + 1,
+    outputs): all weights of a layer, then its biases.
 
-    begins: where each begins, and the end. limits: of the rows of all layers, one after the other; those of biases, the
-    last of each layer, are 1. scales, units, clamps: (layers, 2), of a layer's weights and of its biases. largest: for
-    each layer the largest sum, below 2^53 and so exact.
+    begins: where each begins, and the end. outputs: how many biases each has. scales, units, clamps: (layers, 2), of a
+    layer's weights and of its biases: `units` turn integer gradients into real ones, `scales` real weights into
+    integers, which `clamps` bound. share: 1 / pixels. rate: learning rate / (1 - beta1^t). correction: 1 /
+    (1 - beta2^t). limits: of the rows of all layers, one after the other; those of biases, the last of each layer, are
+    1; 0 where no sums are wanted. largest: for each layer the largest sum of its integers' magnitudes times the limits
+    of their inputs, below 2^53 and so exact.
     """
     moved, sums = np.empty(_BLOCK), np.empty(np.max(outputs))
     few, few_single = np.zeros((5, _BLOCK)), np.zeros(_BLOCK, np.float32)

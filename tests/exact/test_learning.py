@@ -178,10 +178,6 @@ FLOATS, INTS = np.zeros(1), np.zeros(1, np.int64)
 MATRIX, SINGLES = np.zeros((1, 1)), np.zeros((1, 1), np.float32)
 CUBE, LEVELS = np.zeros((1, 1, 1)), np.zeros((1, 1), np.int64)
 KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
-    "adam_step": (
-        learning_kernels.adam_step,
-        (*[FLOATS] * 5, np.zeros(1, np.float32), 0, 1, *[FLOATS] * 3, INTS, 0.1, 0.1, 0.1),
-    ),
     "mixture_gradient": (
         mixture_kernels.mixture_gradient,
         (INTS, INTS, np.zeros((1, 5)), table("sigmoid"), table("exp_negative"), np.zeros((1, 5))),
@@ -247,29 +243,13 @@ def test_no_multiplication_is_fused_with_an_addition(name: str) -> None:
     assert not any(fused_operations(kernel, arguments, False).values())
 
 
-@pytest.mark.parametrize("name", ["adam_step", "adam_layers", "mixture_gradient", "backward_heads"])
+@pytest.mark.parametrize("name", ["adam_layers", "mixture_gradient", "backward_heads"])
 def test_control_of_fused_operations(name: str) -> None:
     numba = importlib.import_module("numba")
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled")
     kernel, arguments = KERNELS[name]
     assert all(fused_operations(kernel, arguments, {"contract"}).values())
-
-
-def test_interpreted_as_compiled() -> None:
-    results = []
-    for step in (learning_kernels.adam_step, learning_kernels.adam_step._function):
-        random = np.random.default_rng(6)
-        one = layer()
-        master, first, second = random.normal(0, 1, (3, 50)) * [[1], [1e-3], [0]]
-        second += first**2
-        gradient = np.floor(random.normal(0, 1e6, 50))
-        exact, single = np.empty(50), np.empty(50, np.float32)
-        limits = np.append(one.limits, 1)
-        columns = one.scales, one.units, one.clamps, limits
-        largest = step(master, first, second, gradient, exact, single, 0, 5, *columns, 1 / 97, 0.003, 1.7)
-        results.append([int(largest)] + [array.tobytes() for array in (master, first, second, exact, single)])
-    assert results[0] == results[1]
 
 
 def test_layers_in_blocks_interpreted_as_compiled() -> None:
