@@ -19,10 +19,10 @@ from bbcompress.exact.batch_learning import NetworkParameters
 from bbcompress.exact.convolution import ConvolutionWeights
 from bbcompress.exact.distributions import EqualMassBins
 from bbcompress.exact.layers import ACTIVATION_LIMIT, MAX_GRADIENT_ROWS, LinearWeights
-from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, IntArray
+from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, VALUE_BITS, IntArray
 from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
-from bbcompress.models.strips import Strips
+from bbcompress.models.strips import Canvas, Strips
 
 Layers = tuple[LinearWeights, ...]
 AnyWeights = LinearWeights | ConvolutionWeights
@@ -132,9 +132,22 @@ class Model(ABC):
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each row of z, in units of 2^-30 bits."""
 
-    @abstractmethod
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
-        """The same for a whole image x of one tile and many z (N, Z), (N,)."""
+        """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
+        image = x.whole_tile
+        if image is None:
+            raise ValueError("the strip is no whole image of one tile")
+        return self.lengths(z, Strips.all_of(Canvas.of(np.repeat(image, len(z), axis=0), x.canvas.tile)))
+
+    def _points(self, z: Array) -> Array:
+        """z (rows, Z), in units of 1, on the grid of the decoder's input."""
+        backend = self.backend
+        return backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
+
+    def _inputs(self, z: NumpyArray) -> Array:
+        """z (rows, Z), in units of 2^-24, on the grid of the decoder's input, float64."""
+        grid = (z + (1 << (VALUE_BITS - 1 - Z_BITS))) >> (VALUE_BITS - Z_BITS)
+        return self.backend.asarray(grid.astype(np.float64))
 
 
 class LearningModel(Model):

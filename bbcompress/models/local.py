@@ -20,7 +20,7 @@ from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.layers import GRADIENT_UNIT, LinearWeights, Network, prove_network
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.mixture import LocalBernoulli, LocalLikelihood, LogisticMixture
-from bbcompress.exact.tables import VALUE_BITS, IntArray, code_length
+from bbcompress.exact.tables import IntArray, code_length
 from bbcompress.lazy import cached_property
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
@@ -40,7 +40,7 @@ from bbcompress.models.base import (
 )
 from bbcompress.models.learning_network import LearningCoder, learning_layers, pays_for
 from bbcompress.models.pixel_network import PIXEL_BITS, PixelNetwork, PixelNetworkWeights
-from bbcompress.models.strips import Canvas, Strips
+from bbcompress.models.strips import Strips
 
 ARCHITECTURE = "local"
 MAX_TILE = 256
@@ -274,8 +274,7 @@ class ExactLocalVAE(Model):
         Estimated on every stride-th row and column of blocks as large as a tile; which ones, the step says.
         """
         backend = self.backend
-        grid = backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
-        features, tape = self.decoder.forward_with_tape(grid)
+        features, tape = self.decoder.forward_with_tape(self._points(z))
         rows = backend.numpy(features).reshape(-1, self.weights.features).astype(np.float32)
         tile, stride = self.weights.tile, self.weights.stride
         by_features = np.zeros(rows.shape)
@@ -293,8 +292,7 @@ class ExactLocalVAE(Model):
 
     def features(self, z: NumpyArray) -> NumpyArray:
         """Features of cells, float32 (tiles * cells^2, F), for z (tiles, Z) in units of 2^-24."""
-        grid = (z + (1 << (VALUE_BITS - 1 - Z_BITS))) >> (VALUE_BITS - Z_BITS)
-        outputs = self.decoder.forward(self.backend.asarray(grid.astype(np.float64)))
+        outputs = self.decoder.forward(self._inputs(z))
         return self.backend.numpy(outputs).reshape(-1, self.weights.features).astype(np.float32)
 
     def push_pixels(self, message: Message, z: NumpyArray, x: Strips) -> None:
@@ -381,13 +379,6 @@ class ExactLocalVAE(Model):
             lengths = code_length(frequencies, PRECISION).reshape(self.weights.channels, -1).sum(axis=0)
             np.add.at(totals, tiles[rows], lengths)
         return totals
-
-    def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
-        """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
-        image = x.whole_tile
-        if image is None:
-            raise ValueError("the strip is no whole image of one tile")
-        return self.lengths(z, Strips.all_of(Canvas.of(np.repeat(image, len(z), axis=0), x.canvas.tile)))
 
     def _intervals(self, z: NumpyArray, x: Strips) -> tuple[IntArray, IntArray]:
         """Start and frequency of all sub-pixels of x in the order in which they are popped."""

@@ -173,15 +173,12 @@ class ExactMLPVAE(LearningModel):
 
     def decode(self, z: NumpyArray) -> NumpyArray:
         """The likelihood's parameters (B, outputs) for z (B, Z) int64 in units of 2^-24."""
-        grid = (z + (1 << (23 - Z_BITS))) >> (24 - Z_BITS)
-        return self.backend.numpy(self.decoder.forward(self.backend.asarray(grid.astype(np.float64))))
+        return self.backend.numpy(self.decoder.forward(self._inputs(z)))
 
     def gradient(self, z: Array, x: Array, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (B, Z), by the exact backward pass of the decoder; the same for every step."""
-        backend = self.backend
-        grid = backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
-        params, tape = self.decoder.forward_with_tape(grid)
-        gradient = self.distribution.gradient(params, x, backend)
+        params, tape = self.decoder.forward_with_tape(self._points(z))
+        gradient = self.distribution.gradient(params, x, self.backend)
         return self.decoder.backward(gradient, tape) * GRADIENT_UNIT
 
     @property

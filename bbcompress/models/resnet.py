@@ -20,7 +20,7 @@ from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.convolution import ConvolutionWeights, ResidualNetwork, prove_residual_network
 from bbcompress.exact.distributions import ExactChannelLogistic
 from bbcompress.exact.layers import GRADIENT_UNIT
-from bbcompress.exact.tables import VALUE_BITS, IntArray
+from bbcompress.exact.tables import IntArray
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
@@ -36,7 +36,7 @@ from bbcompress.models.base import (
     check_outputs,
     grid_of,
 )
-from bbcompress.models.strips import Canvas, Pixels, Strips
+from bbcompress.models.strips import Pixels, Strips
 
 ARCHITECTURE = "resnet"
 STRIDE = 4
@@ -249,9 +249,8 @@ class ExactResNetVAE(LearningModel):
 
     def gradient(self, z: Array, x: Tiles, step: int) -> Array:
         """d(-log p(x|z))/dz in nats, (tiles, Z), by the exact backward pass of the decoder; the same for every step."""
-        backend = self.backend
-        grid = backend.clip_(backend.floor_(z * float(1 << Z_BITS) + 0.5), -Z_LIMIT, Z_LIMIT)
-        gradients = backend.empty_like(grid)
+        grid = self._points(z)
+        gradients = self.backend.empty_like(grid)
         for rows in _chunks(len(x)):
             params, tape = self.decoder.forward_with_tape(self._grid(grid[rows]))
             by_z = self.decoder.backward(self._by_parameters(params, x, rows), tape)
@@ -321,20 +320,12 @@ class ExactResNetVAE(LearningModel):
         np.add.at(totals, pixels.cells // self.weights.tile**2, lengths)
         return totals
 
-    def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
-        """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
-        image = x.whole_tile
-        if image is None:
-            raise ValueError("the strip is no whole image of one tile")
-        return self.lengths(z, Strips.all_of(Canvas.of(np.repeat(image, len(z), axis=0), x.canvas.tile)))
-
     def _parameters(self, z: NumpyArray) -> NumpyArray:
         """The likelihood's parameters of all pixels of tiles, int32 (tiles * T^2, 9), for z in units of 2^-24."""
-        grid = (z + (1 << (VALUE_BITS - 1 - Z_BITS))) >> (VALUE_BITS - Z_BITS)
         size = self.weights.tile**2
         params = np.empty((len(z) * size, ExactChannelLogistic.parameters_per_pixel), np.int32)
         for rows in _chunks(len(z)):
-            outputs = self.decoder.forward(self._grid(self.backend.asarray(grid[rows].astype(np.float64))))
+            outputs = self.decoder.forward(self._grid(self._inputs(z[rows])))
             part = slice(rows.start * size, min(rows.stop, len(z)) * size)
             params[part] = self.backend.numpy(outputs).reshape(-1, params.shape[1])
         return params
