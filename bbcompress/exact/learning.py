@@ -16,6 +16,8 @@ Gradients are clamped to G = 2^30 before each product, and a unit has at most N 
   sum reaches 2^53, and the half that is added before rounding down is exact, whatever the weights are within the clamp.
 - Gradients by weights: each partial sum is at most N G max a_k. Layers have max a_k <= 2^10 (else the model does not
   learn), so that is at most 2^52; by biases, whose input is 1, less.
+  (A header's `unit` is at most 2^11, and the last step of a unit has fewer than 2^9 pixels, as a block is at most 1279
+  pixels wide.)
 - Pixels, features and activations never exceed the a_k, because they are clamped or are levels.
 - The step: |first| / sqrt(second) is bounded, as for any Adam with beta1^2 < beta2, by
   (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)) < 7.3. The corrections change that by less than a factor of 10.
@@ -176,7 +178,9 @@ class Parameters:
         return copy
 
     def step(self, pixels: int) -> None:
-        """One step of Adam against the gradients of a unit of so many pixels."""
+        """One step of Adam against the gradients of a unit of so many pixels, at most `MAX_UNIT`."""
+        if pixels > MAX_UNIT:
+            raise ValueError(f"{pixels} pixels are too many for exact sums")
         self._beta1_power *= BETA1
         self._beta2_power *= BETA2
         share = 1.0 / pixels

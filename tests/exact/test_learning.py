@@ -6,6 +6,7 @@ import importlib
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import random_linear, tiny_local
 
+import bbcompress
 from bbcompress.coder.kernel_cache import Kernel, _with_compiled_helpers
 from bbcompress.errors import ModelError
 from bbcompress.exact import learning_kernels, mixture_kernels
@@ -77,6 +79,11 @@ def test_weights_stay_within_their_clamps_whatever_the_gradients(rate: int) -> N
         assert moved <= 73 * rate * 1e-6
         before = parameters._master.copy()
     assert (np.abs(parameters.exact[0]) == one.clamps).any() == (rate == 1_000_000)
+
+
+def test_a_unit_may_not_have_more_pixels_than_the_proof_says() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        Parameters([layer()], RATE).step(MAX_UNIT + 1)
 
 
 def test_models_beyond_the_clamps_do_not_learn() -> None:
@@ -205,6 +212,11 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     "relu_double": (network_kernels.relu_double, (MATRIX, FLOATS, 1.0, 1.0, SINGLES)),
     "relu_requantise": (relu_requantise, (SINGLES, np.zeros(1, np.float32), np.float32(1), np.float32(1))),
 }
+WITHOUT_PRODUCTS = {
+    *("gather", "gather_inputs", "know_levels", "set_channel"),
+    *("mixture_intervals", "pop_mixture", "restricted_intervals", "pop_restricted"),
+}
+"""Kernels whose floats are only made of integers, compared, and subtracted from one another."""
 TARGETS = {
     "haswell": "x86_64-unknown-linux-gnu",
     "neoverse-n1": "aarch64-unknown-linux-gnu",
@@ -241,6 +253,17 @@ def test_no_multiplication_is_fused_with_an_addition(name: str) -> None:
         pytest.skip("nothing is compiled")
     kernel, arguments = KERNELS[name]
     assert not any(fused_operations(kernel, arguments, False).values())
+
+
+def test_no_kernel_of_floats_is_left_out() -> None:
+    package, found = Path(bbcompress.__file__).parent, set()
+    for path in package.rglob("*kernels.py"):
+        module = importlib.import_module(".".join(("bbcompress", *path.relative_to(package).with_suffix("").parts)))
+        for name, kernel in vars(module).items():
+            if isinstance(kernel, Kernel) and kernel._function.__module__ == module.__name__:
+                types = set(kernel._function.__annotations__.values())
+                found |= {name} if types & {"Floats", "Singles", "float"} else set()
+    assert {name.partition(" ")[0] for name in KERNELS} | WITHOUT_PRODUCTS == found
 
 
 @pytest.mark.parametrize("name", ["adam_layers", "mixture_gradient", "backward_heads"])
