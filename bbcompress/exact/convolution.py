@@ -23,6 +23,7 @@ from bbcompress.exact.layers import (
     prove_network,
     requantise,
     weight_gradient,
+    with_bias_gradient,
 )
 
 MAX_KERNEL = 16
@@ -199,13 +200,13 @@ class ExactConvolution:
         outputs, inputs, k = self._outputs, self._inputs, self._kernel
         if self._transposed:  # the product is that of x with the patches that it adds up
             rows = x.reshape(-1, inputs)
-            by_patches = weight_gradient(self._patches(gradient), rows, self._backend)[:, :-1]
+            by_patches = weight_gradient(self._patches(gradient), rows, self._backend)
             by_weight = by_patches.reshape(k, k, outputs, inputs).transpose(2, 3, 0, 1)
         else:
-            by_patches = weight_gradient(gradient.reshape(-1, outputs), self._patches(x), self._backend)[:, :-1]
+            by_patches = weight_gradient(gradient.reshape(-1, outputs), self._patches(x), self._backend)
             by_weight = by_patches.reshape(outputs, k, k, inputs).transpose(0, 3, 1, 2)
-        by_bias = self._backend.numpy(gradient.reshape(-1, outputs).sum(0))
-        found.append(np.concatenate([by_weight.reshape(outputs, -1), by_bias[:, None]], axis=1))
+        flat, by_outputs = by_weight.reshape(outputs, -1), gradient.reshape(-1, outputs)
+        found.append(with_bias_gradient(flat, by_outputs, self._backend))
         return self._backward(gradient)
 
     def _clamped(self, gradient: Array, y: Array) -> Array:

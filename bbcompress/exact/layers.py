@@ -135,9 +135,10 @@ class ExactLinear:
         return self._backward(self._clamped(gradient, y))
 
     def gradients(self, gradient: Array, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
-        """As `backward`, and the gradient by weights and bias as of `weight_gradient`; x were the inputs."""
+        """As `backward`, and the gradient by weights and bias, (outputs, inputs + 1); x were the inputs."""
         gradient = self._clamped(gradient, y)
-        return self._backward(gradient), weight_gradient(gradient, x, self._backend)
+        by_weight = weight_gradient(gradient, x, self._backend)
+        return self._backward(gradient), with_bias_gradient(by_weight, gradient, self._backend)
 
     def _clamped(self, gradient: Array, y: Array) -> Array:
         return self._backend.clip_(gradient * (y > self._low), -GRADIENT_LIMIT, GRADIENT_LIMIT)
@@ -148,7 +149,7 @@ class ExactLinear:
 
 
 def weight_gradient(gradient: Array, x: Array, backend: Backend) -> npt.NDArray[np.float64]:
-    """Gradient by weights and bias, float64 (outputs, inputs + 1): sums over rows of gradient times input.
+    """Gradient by weights, float64 (outputs, inputs): sums over rows of gradient times input.
 
     gradient: (rows, outputs), clamped, of at most `MAX_GRADIENT_ROWS` rows. x: (rows, inputs), or its patches.
 
@@ -160,8 +161,15 @@ def weight_gradient(gradient: Array, x: Array, backend: Backend) -> npt.NDArray[
     part = float(1 << _GRADIENT_PART)
     high = backend.floor_(gradient * (1.0 / part) + 0.5)
     low = gradient - high * part
-    by_weight = backend.matmul(high.T, x) * part + backend.matmul(low.T, x)
-    return backend.numpy(backend.hstack(by_weight, gradient.sum(0)[:, None]))
+    return backend.numpy(backend.matmul(high.T, x) * part + backend.matmul(low.T, x))
+
+
+def with_bias_gradient(
+    by_weight: npt.NDArray[np.float64], gradient: Array, backend: Backend
+) -> npt.NDArray[np.float64]:
+    """The gradient by weights (outputs, columns), and as a last column that by the bias: the sum over the rows of
+    `gradient` (rows, outputs), clamped, of at most 2^22 rows."""
+    return np.concatenate([by_weight, backend.numpy(gradient.sum(0))[:, None]], axis=1)
 
 
 def requantise(total: Array, scale: Any, low: float, high: float, backend: Backend) -> Array:

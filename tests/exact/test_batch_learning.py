@@ -14,7 +14,14 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.batch_learning import SUM_LIMIT, NetworkParameters
 from bbcompress.exact.convolution import ResidualNetwork
-from bbcompress.exact.layers import ACTIVATION_LIMIT, GRADIENT_LIMIT, MAX_GRADIENT_ROWS, Network, weight_gradient
+from bbcompress.exact.layers import (
+    ACTIVATION_LIMIT,
+    GRADIENT_LIMIT,
+    MAX_GRADIENT_ROWS,
+    Network,
+    weight_gradient,
+    with_bias_gradient,
+)
 from bbcompress.models.base import Z_LIMIT
 
 VAE, RESNET = tiny_vae("discretised_logistic"), tiny_resnet()
@@ -36,8 +43,9 @@ def test_gradients_by_weights_are_exact_at_their_bounds() -> None:
         [float(int(h) << 15) + float(int(part)) for h, part in zip(*rows, strict=True)]
         for rows in zip(*sums, strict=True)
     ]
-    assert found[:, :2].tolist() == expected
-    assert found[:, 2].tolist() == gradient.sum(axis=0).tolist()
+    assert found.tolist() == expected
+    whole = with_bias_gradient(found, gradient.astype(float), NUMPY)
+    assert np.array_equal(whole, np.column_stack([expected, gradient.sum(axis=0)]))
     with pytest.raises(ValueError, match="too many"):
         weight_gradient(np.ones((MAX_GRADIENT_ROWS + 1, 1)), np.ones((MAX_GRADIENT_ROWS + 1, 1)), NUMPY)
 
