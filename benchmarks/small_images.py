@@ -7,9 +7,9 @@ The images are cut from the photograph of the tests. One process without BLAS' t
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,9 @@ def measured(compressor: Compressor, images: list[PixelImage]) -> dict[str, floa
 
 def main() -> None:
     """Print the table, and write it where it is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, nargs="?", metavar="RESULT.json")
+    args = parser.parse_args()
     compressor = Compressor()
     for images in (crops(2, 16, 32), crops(60, 72, 72)[:8]):  # all kernels are compiled
         measured(compressor, images)
@@ -71,8 +74,8 @@ def main() -> None:
         ratio = {name: round(many[name] / one[name], 2) for name in ("compress", "read")}
         results.append({"images": count, "side": side, "sides": sides, "one": one, "many": many, "ratio": ratio})
         print(json.dumps(results[-1]), flush=True)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps({"environment": environment(), "results": results}, indent=2) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps({"environment": environment(), "results": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
