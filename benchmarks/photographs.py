@@ -3,7 +3,7 @@
     python benchmarks/photographs.py NAME DIR [--parts PART ...] [--effort N] [--crop W H]
 
 `alone`: each photograph in a file of its own, at the effort. `archive`: all of them in one archive of that effort;
-`solid`: likewise with `--solid`.
+`no-solid`: likewise with `--no-solid`.
 `lattice`: each photograph in a file of its own by a model that learns, told of the colours that the image cannot have
 and not told of them. PNG, WebP and JPEG XL code the same pixels in the same run; JPEG XL where imagecodecs is
 installed. Sizes are bytes of whole files, times are seconds of the processor. All files are read back and compared.
@@ -38,7 +38,7 @@ from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
 
-PARTS = ("alone", "archive", "solid", "lattice")
+PARTS = ("alone", "archive", "no-solid", "lattice")
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
 
@@ -53,11 +53,12 @@ def main() -> None:
     args = parser.parse_args()
     images = {path.name: middle(read_image(path), args.crop) for path in sorted(args.folder.iterdir())}
     out = RESULTS / f"photographs-{args.name}.json"
-    results: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    before: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    results = {key: found for key, found in before.items() if key.split(",")[0] in PARTS}
     run: dict[str, Callable[[dict[str, PixelImage], int], dict[str, Any]]] = {
         "alone": alone,
         "archive": archive,
-        "solid": partial(archive, solid=True),
+        "no-solid": partial(archive, solid=False),
         "lattice": lattice,
     }
     for part in args.parts:
@@ -106,7 +107,7 @@ def alone(images: dict[str, PixelImage], effort: int) -> dict[str, Any]:
     return {"bits_per_subpixel": rates(rows), "photographs": rows}
 
 
-def archive(images: dict[str, PixelImage], effort: int, solid: bool = False) -> dict[str, Any]:
+def archive(images: dict[str, PixelImage], effort: int, solid: bool = True) -> dict[str, Any]:
     """All images in one archive."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()

@@ -125,9 +125,9 @@ _CODING_OPTIONS = (
     click.option("--learn/--no-learn", default=None,
                  help="Let models learn from the images as they go; decoding takes longer. [default: where that is "
                  "smaller, from effort 3 on]"),
-    click.option("--solid", is_flag=True,
-                 help="Learn from up to 16 megapixels of an archive in a row, not 8: smaller, but to reach an image "
-                 "all before it are decoded."),
+    click.option("--solid/--no-solid", default=True, show_default=True,
+                 help="Learn from up to 16 megapixels of an archive in a row, or else from up to 8: larger, but less "
+                 "has to be decoded to reach an image, and more groups can be coded at once."),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
     click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
     click.option("--strip", is_flag=True,

@@ -122,8 +122,8 @@ def test_more_effort_never_makes_an_archive_larger(tiny: Path) -> None:
     assert not any(learns(files[0], tiny))
     assert any(learns(files[3], tiny))
     assert all(read(data, tiny) == images for data in (files[0], files[3], files[-1]))
-    solid = archived(images, DEFAULT_EFFORT, model=tiny, solid=True)
-    assert read(solid, tiny) == images
+    small_groups = archived(images, DEFAULT_EFFORT, model=tiny, solid=False)
+    assert read(small_groups, tiny) == images
 
 
 def test_the_fallback_is_taken_at_every_effort(tiny: Path) -> None:
