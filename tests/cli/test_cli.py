@@ -39,7 +39,7 @@ from bbcompress.codecs.fallback.items import encode_item, item_codec
 from bbcompress.codecs.groups import decode_images
 from bbcompress.errors import BBCError, ImageError
 from bbcompress.images.image import PixelImage, from_array
-from bbcompress.images.read import read_frames, read_image
+from bbcompress.images.read import read_image, read_pictures
 from bbcompress.limits import Limits
 from bbcompress.pipeline import compressor, loader
 from bbcompress.pipeline.compressor import Compressor
@@ -324,14 +324,18 @@ def test_an_animation_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     put_digit("set/a.png")
     pictures = [Image.new("RGB", (9, 9), (40 * n, 0, 9)) for n in range(3)]
     pictures[0].save("set/b.gif", save_all=True, append_images=pictures[1:])
-    frames = read_frames
+    pictures_of = read_pictures
 
-    def cut(data: bytes, label: str, most: int) -> Iterator[PixelImage]:
-        yield from frames(data, label, most)
-        if label.endswith("gif"):
-            raise ImageError(f"{label}: is cut short")
+    def cut(data: bytes, label: str, most: int) -> tuple[int, Iterator[PixelImage]]:
+        def images() -> Iterator[PixelImage]:
+            yield from found
+            if label.endswith("gif"):
+                raise ImageError(f"{label}: is cut short")
 
-    monkeypatch.setattr(loader, "read_frames", cut)
+        count, found = pictures_of(data, label, most)
+        return count, images()
+
+    monkeypatch.setattr(loader, "read_pictures", cut)
     result = run("compress", "set", "-o", "set.bbc", "--frames")
     assert result.exit_code == 1
     assert errors(result).endswith("bbc: skipped: set/b.gif: is cut short; its first 3 pictures are taken\n")
