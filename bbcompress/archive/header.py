@@ -25,6 +25,8 @@ GROUP_ID_BYTES = 4
 _FALLBACK, _KIND, _BASELINE, _K, _RATE, _SIZE, _BLOCKS, _METADATA = (1 << bit for bit in range(8))
 
 
+_PARTS = _FALLBACK | _SIZE
+"""Both together: the images are coded in parts, which are groups."""
 _LEARNING = _FALLBACK | _BLOCKS
 """Both together: the model learns; then the flags of encoder, K and its rate are clear, and stand, with that of blocks,
 in a byte of their own where it learns between batches."""
@@ -36,7 +38,7 @@ def _allowed(flags: int) -> bool:
     if flags & _LEARNING == _LEARNING:
         return not flags & _NOT_LEARNING
     if flags & _FALLBACK:
-        return flags & ~_METADATA == _FALLBACK
+        return flags & ~_METADATA in (_FALLBACK, _PARTS)
     return bool(flags & _K) or not flags & _RATE
 
 
@@ -49,6 +51,9 @@ _LONE_WITH_METADATA = 3
 
 KindOfImages = tuple[str, tuple[int, int] | None]
 """Pillow's mode, and the two levels that a pixel can have (low, high), None for all 256."""
+
+PARTED_MODES = {2: "LA", 5: "RGBA"}
+"""Modes of images that are coded in parts, by their codes."""
 
 _LEVELS_FOLLOW = 2
 _KINDS: dict[int, KindOfImages] = {0: ("L", (0, 255)), 1: ("1", (0, 1)), 3: ("L", None), 4: ("RGB", None)}
@@ -132,7 +137,7 @@ class Learning:
 class GroupHeader:
     """The header of one group; of a lone image too, which is a group of one directly coded image in one lane.
 
-    A fallback group has only `count`; the rest keeps its defaults.
+    A fallback group has only `count`, and a group in parts `parts` as well; the rest keeps its defaults.
 
     count: images in the group, 1 .. 2^20.
     model: the first bytes of the model's id. Encoding takes 3 of them for a lone image and 4 in an archive;
@@ -149,6 +154,8 @@ class GroupHeader:
     has_metadata: whether a block of the images' metadata stands before the payload.
     learning: how the model learns, None where it does not. Unless it learns between batches, there are blocks then, and
         the encoder is "rha" and K is 0.
+    parts: the mode of images that are coded in parts, each of which is a group of its own (`archive/parts.py`); None of
+        others.
     """
 
     count: int = 1
@@ -165,6 +172,17 @@ class GroupHeader:
     blocks: bool = False
     has_metadata: bool = False
     learning: Learning | None = None
+    parts: str | None = None
+
+    @property
+    def by_model(self) -> bool:
+        """Whether a model codes the images, and its message has a check: neither the fallback, nor groups of parts."""
+        return not self.fallback and self.parts is None
+
+    @property
+    def has_layout(self) -> bool:
+        """Whether the group is one message whose lanes, direct images and batches follow the header."""
+        return self.by_model and not self.blocks
 
     @property
     def is_mixed(self) -> bool:
@@ -177,6 +195,12 @@ class GroupHeader:
         if self.fallback:
             if self != GroupHeader(count=self.count, fallback=True, has_metadata=self.has_metadata):
                 raise FormatError("a fallback group cannot have a model, kind, size or batches")
+            return
+        if self.parts is not None:
+            if self != GroupHeader(count=self.count, parts=self.parts, has_metadata=self.has_metadata):
+                raise FormatError("a group in parts cannot have a model, kind, size or batches of its own")
+            if self.parts not in PARTED_MODES.values():
+                raise FormatError(f"images of mode {self.parts} have no parts")
             return
         if len(self.model) < LONE_ID_BYTES:
             raise FormatError("a group needs the id of its model")
@@ -212,7 +236,7 @@ class GroupHeader:
         flags_alone: without the prefix's third byte, which says something else then.
         """
         self.validate(limits)
-        if self.count != 1 or (not self.fallback and not self.blocks and (self.lanes, self.direct) != (1, 1)):
+        if self.count != 1 or (self.has_layout and (self.lanes, self.direct) != (1, 1)):
             raise FormatError("a lone image is one image, coded directly in one lane")
         flags = self._flags()
         first = [_LONE_WITH_METADATA] if self.has_metadata else []
@@ -222,9 +246,9 @@ class GroupHeader:
     def encode_group(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
         """The header of a group in an archive, up to and without the payload's length."""
         self.validate(limits)
-        if not self.fallback and len(self.model) < GROUP_ID_BYTES:
+        if self.by_model and len(self.model) < GROUP_ID_BYTES:
             raise FormatError(f"a group names {GROUP_ID_BYTES} bytes of its model's id")
-        numbers = [self.count] if self.fallback or self.blocks else [self.count, self.lanes, self.direct, *self.batches]
+        numbers = [self.count, self.lanes, self.direct, *self.batches] if self.has_layout else [self.count]
         return bytes([self._flags()]) + self._encode_shared(GROUP_ID_BYTES) + b"".join(map(varint, numbers))
 
     @staticmethod
@@ -248,7 +272,7 @@ class GroupHeader:
         if header.is_mixed:
             raise FormatError(f"{reader.what} is made of blocks, but says no size")
         _check_learning(reader, header)
-        return header if header.fallback or header.blocks else replace(header, direct=1)
+        return replace(header, direct=1) if header.has_layout else header
 
     @staticmethod
     def decode_group(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> GroupHeader:
@@ -262,7 +286,7 @@ class GroupHeader:
         if header.is_mixed and count < 2:
             raise FormatError(f"{reader.what} is of several sizes, but has one image")
         _check_learning(reader, replace(header, count=count))
-        if header.fallback or header.blocks:
+        if not header.has_layout:
             return replace(header, count=count)
         lanes = _positive(reader, MAX_LANES, "the number of lanes")
         direct = reader.varint(count, "the number of direct images")
@@ -274,6 +298,8 @@ class GroupHeader:
         return replace(header, count=count, lanes=lanes, direct=direct, batches=tuple(batches))
 
     def _flags(self) -> int:
+        if self.parts is not None:
+            return _PARTS | _METADATA * self.has_metadata
         flags = (
             _FALLBACK * self.fallback
             | _KIND * (self.kind is not None)
@@ -292,7 +318,9 @@ class GroupHeader:
         )
 
     def _encode_shared(self, id_bytes: int) -> bytes:
-        """What lone images and groups have in common: model, kind, K, learning rate, size."""
+        """What lone images and groups have in common: model, kind, K, learning rate, size; the mode of parts."""
+        if self.parts is not None:
+            return bytes(code for code, mode in PARTED_MODES.items() if mode == self.parts)
         kind = b"" if self.kind is None else encode_kind(self.kind)
         k = b"".join(varint(number) for number in (self.k, self.learning_rate) if number)
         size = b"" if self.size is None else b"".join(map(varint, self.size))
@@ -316,6 +344,11 @@ def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits
     learns = flags & _LEARNING == _LEARNING
     if not _allowed(flags):
         raise FormatError(f"{reader.what} has flags that contradict each other")
+    if flags & ~_METADATA == _PARTS:
+        mode = PARTED_MODES.get(code := reader.byte())
+        if mode is None:
+            raise FormatError(f"{reader.what}: images of mode code {code} are not coded in parts")
+        return GroupHeader(parts=mode, has_metadata=has_metadata)
     if flags & _FALLBACK and not learns:
         return GroupHeader(fallback=True, has_metadata=has_metadata)
     model = reader.take(id_bytes)

@@ -57,7 +57,7 @@ def encode_index(
     sizes: Sequence[tuple[int, int]], names: Sequence[str] | None, positions: Sequence[int], times: Sequence[int] | None
 ) -> bytes:
     """The bytes of an index; arguments as in `Index`, checked before. FormatError above the limits."""
-    return encode_sizes(sizes) + encode_names(names) + _encode_positions(positions) + encode_times(times)
+    return encode_sizes(sizes) + encode_names(names) + encode_positions(positions) + encode_times(times)
 
 
 def decode_index(data: bytes, budget: Budget) -> Index:
@@ -81,7 +81,7 @@ def decode_index(data: bytes, budget: Budget) -> Index:
     start = reader.position
     names = decode_names(reader, image_count, budget)
     name_bytes = reader.position - start
-    positions = _decode_positions(reader, image_count, budget)
+    positions = decode_positions(reader, image_count, budget)
     start = reader.position
     times = decode_times(reader, image_count, budget)
     reader.finish()
@@ -101,7 +101,7 @@ def possible_indexes(
     start = reader.position
     names = decode_names(reader, image_count, budget)
     name_bytes = reader.position - start
-    index = Index(tuple(sizes), _decode_positions(reader, image_count, budget), names, None, name_bytes, 0)
+    index = Index(tuple(sizes), decode_positions(reader, image_count, budget), names, None, name_bytes, 0)
     start = reader.position
     yield index, start
     times = decode_times(reader, image_count, budget)
@@ -119,7 +119,7 @@ def is_permutation(positions: Sequence[int]) -> bool:
     return True
 
 
-def _encode_positions(positions: Sequence[int]) -> bytes:
+def encode_positions(positions: Sequence[int]) -> bytes:
     """One byte where images stand in order, else how far each position is from the one that would follow."""
     if positions == range(len(positions)) or all(place == index for index, place in enumerate(positions)):
         return bytes([_IN_ORDER])
@@ -131,7 +131,7 @@ def _encode_positions(positions: Sequence[int]) -> bytes:
     return min(bytes([_LISTED]) + listed, bytes([_PACKED]) + varint(len(packed)) + packed, key=len)
 
 
-def _decode_positions(reader: ByteReader, count: int, budget: Budget) -> Sequence[int]:
+def decode_positions(reader: ByteReader, count: int, budget: Budget) -> Sequence[int]:
     """The position of each of the segment's `count` images, group by group.
 
     Raises:

@@ -51,13 +51,13 @@ def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
     group = group.alone()
     prefix = group.extras.encode() if group.extras else MAGIC
     start = prefix + group.header.encode_lone(limits, flags_alone=bool(group.extras)) + group.metadata
-    return b"".join([start, group.payload, crc32(start, group.payload) if group.header.fallback else b""])
+    return b"".join([start, group.payload, b"" if group.header.by_model else crc32(start, group.payload)])
 
 
 def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
     """The group of the file of one image.
 
-    A fallback's checksum is verified; a message carries its own.
+    The checksum of a fallback or of parts is verified; a message carries its own.
 
     Raises:
         FormatError: the bytes are no file of one image.
@@ -67,10 +67,10 @@ def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
         raise FormatError("the file is an archive, not a lone image")
     reader = ByteReader(data, "the file", len(MAGIC))
     header, extras = _start(reader, limits)
-    if header.fallback and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
+    if not header.by_model and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
         raise FormatError("the file is damaged: its checksum does not fit")
     metadata = take_metadata(reader) if header.has_metadata else b""
-    payload = reader.take(reader.remaining - CRC_BYTES) if header.fallback else reader.rest()
+    payload = reader.rest() if header.by_model else reader.take(reader.remaining - CRC_BYTES)
     return Group(header, payload, metadata, lone=True, extras=extras)
 
 
@@ -98,7 +98,7 @@ class LoneFile(BBCFile):
     image_count = 1
 
     def __init__(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
-        """data: of the file. One of the fallback ends where its checksum fits; other bytes may follow.
+        """data: of the file. One of the fallback, or in parts, ends where its checksum fits; other bytes may follow.
 
         Raises:
             FormatError: as from `parse_lone`.
@@ -161,7 +161,7 @@ class LoneFile(BBCFile):
                     f"the file has {error.size} other bytes behind its image, which is whole without them: its first "
                     f"{self._size - error.size} bytes are the file of the image"
                 ) from error
-            if group.header.fallback:  # whose end its checksum has told
+            if not group.header.by_model:  # whose end its checksum has told
                 raise
             found = _without_padding(group, error, decode)
             if found is None:
@@ -172,7 +172,7 @@ class LoneFile(BBCFile):
 
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:
         """As of `BBCFile`."""
-        checksum = CRC_BYTES if self._group.header.fallback else 0
+        checksum = 0 if self._group.header.by_model else CRC_BYTES
         rest = self._size - self.tail.size - len(PREFIX) - metadata - payloads - checksum
         return Accounting(len(PREFIX), rest, metadata, payloads, checksum, behind=self.tail.size)
 
@@ -212,7 +212,7 @@ def _end_of_fallback(data: bytes, limits: Limits) -> int | None:
     Of n bytes, one beginning in 2^32 has a checksum that fits by chance.
     """
     check_magic(data)
-    if is_archive(data) or not _start(ByteReader(data, "the file", len(MAGIC)), limits)[0].fallback:
+    if is_archive(data) or _start(ByteReader(data, "the file", len(MAGIC)), limits)[0].by_model:
         return None
     ends = list(_checked_lengths(data))
     return ends[0] if len(ends) == 1 else None

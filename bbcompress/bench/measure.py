@@ -26,7 +26,7 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.blocks import blocks_of
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.rate import net_bits
-from bbcompress.codecs.ways import FALLBACK
+from bbcompress.codecs.ways import FALLBACK, PARTS_NAME
 from bbcompress.coder import kernel_cache
 from bbcompress.errors import BBCError, FormatError, OutputExistsError
 from bbcompress.exact.backend import NumpyBackend
@@ -216,8 +216,9 @@ class _Bench:
         for number in range(len(reader.groups)):
             group = reader.read_group(number)
             header, size = group.header, len(group.payload)
-            if header.fallback:
-                groups.append({"model": FALLBACK, "images": header.count, "bytes": size})
+            if not header.by_model:
+                name = FALLBACK if header.fallback else PARTS_NAME
+                groups.append({"model": name, "images": header.count, "bytes": size})
                 continue
             entry = self._models.zoo.named(header.model)[0]
             rate = header.learning_rate or entry.weights.learning_rate

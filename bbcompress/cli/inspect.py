@@ -127,32 +127,42 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
     for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
     for group in description["groups"]:
-        if kept := group.get("kept"):
-            say(f"  {_kept(kept)}, {group['kept_bytes']} bytes")
-            if "stored" not in group:
-                continue
-        stored = group.get("stored", {})
-        which = f" {next(iter(stored))}" if len(stored) == 1 else ""
-        images = sum(stored.values()) or group["images"]
-        line = f"  {count_of(images)} by {group['model']}{which}: {group['bytes']} bytes"
-        if len(stored) > 1:
-            line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
-        learning = group.get("learning")
-        if learning is not None and not learning["batches"]:
-            size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
-            line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
-            if learning["lattices"]:
-                line += ", with colours of decoded JPEG, WebP or AVIF"
-        elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
-            size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
-            line += f", {size}, encoder {group['encoder']}, K = {group['K']}"
-        elif "encoder" in group:
-            line += f", {group['direct']} coded directly"
-            if group["batches"]:
-                line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
-        if learning is not None and learning["batches"]:
-            line += f", learning between batches at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} z"
-        say(line)
+        _say_group(group)
+
+
+def _say_group(group: dict[str, Any], indent: str = "  ") -> None:
+    """What coded a group, a line for itself and each of its parts."""
+    if kept := group.get("kept"):
+        say(f"{indent}{_kept(kept)}, {group['kept_bytes']} bytes")
+        if "stored" not in group:
+            return
+    stored = group.get("stored", {})
+    which = f" {next(iter(stored))}" if len(stored) == 1 else ""
+    images = sum(stored.values()) or group["images"]
+    way = "in" if "parts" in group else "by"
+    line = f"{indent}{count_of(images)} {way} {group['model']}{which}: {group['bytes']} bytes"
+    if len(stored) > 1:
+        line += f", {', '.join(f'{count} by {codec}' for codec, count in stored.items())}"
+    learning = group.get("learning")
+    if learning is not None and not learning["batches"]:
+        size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
+        line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
+        if learning["lattices"]:
+            line += ", with colours of decoded JPEG, WebP or AVIF"
+    elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
+        size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
+        line += f", {size}, encoder {group['encoder']}, K = {group['K']}"
+    elif "encoder" in group:
+        line += f", {group['direct']} coded directly"
+        if group["batches"]:
+            line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
+    if learning is not None and learning["batches"]:
+        line += f", learning between batches at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} z"
+    say(line)
+    for name, part in zip(("colours", "alpha"), group.get("parts", ()), strict=False):
+        say(f"{indent}  {name}:")
+        for its in part:
+            _say_group(its, f"{indent}    ")
 
 
 def _kept(formats: dict[str, int]) -> str:

@@ -20,6 +20,7 @@ from bbcompress.codecs.settings import CodingRequest, CodingSettings
 from bbcompress.codecs.ways import FALLBACK_SAMPLE, ByFallback, ByModel, Coded, group_size
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import GREY, Kind, kinds_of
+from bbcompress.images.parts import PARTS, parts_of
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry
@@ -45,13 +46,15 @@ class Fit:
     """What images share that may be coded together: what they are to models, the models that fit them, their size.
 
     entries: none means the fallback. shape: height and width; None where they may have several. solid: the models learn
-    from one image after the other.
+    from one image after the other. parts: the mode of images in parts, of whose first part all this is said; None of
+    others.
     """
 
     kind: Kind
     entries: tuple[ModelEntry, ...]
     shape: tuple[int, int] | None
     solid: bool = False
+    parts: str | None = None
 
 
 STORED = Fit(GREY, (), None)
@@ -63,6 +66,9 @@ def fit_of(image: PixelImage, models: Models, request: CodingRequest | None = No
 
     request: with it, images from which models may learn join solid groups, at every effort alike.
     """
+    if image.mode in PARTS:
+        fit = fit_of(parts_of(image)[0], models, request)
+        return replace(fit, parts=image.mode) if fit.entries else STORED
     shape, pixels = (image.height, image.width), image.width * image.height
     may_learn = request is not None and request.learn is not False and MIXED_PIXELS < pixels <= SOLID_IMAGE_PIXELS
     for kind in kinds_of(image):
@@ -250,7 +256,7 @@ def choose(
     passes: Passes,
     size_of: Callable[[Group], int] = group_size,
 ) -> list[Coded]:
-    """The smallest coding of images of a fit, as one group or several.
+    """The smallest coding of images of a fit, which are not in parts, as one group or several.
 
     Of small images of several sizes those for which the fallback is better are by themselves, and images that are coded
     without learning from one to the next are in groups of one size.
@@ -260,6 +266,13 @@ def choose(
     Raises:
         ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
     """
+    return plan_choice(images, fit, models, request, passes)(size_of)
+
+
+def plan_choice(
+    images: Sequence[PixelImage], fit: Fit, models: Models, request: CodingRequest, passes: Passes
+) -> Callable[[Callable[[Group], int]], list[Coded]]:
+    """Plan all that `choose` does, and give what does it, of the bytes that count. ModelError: a model is damaged."""
     plan = plan_for(request)
     choices = [
         (indices, _choice([images[index] for index in indices], its_fit, models, plan))
@@ -267,10 +280,14 @@ def choose(
     ]
     for _, choice in choices:
         choice.plan(passes)
-    found: list[Coded] = []
-    for indices, choice in choices:
-        found += [coded.within(indices) for coded in choice.smallest(passes, size_of)]
-    return found
+
+    def carry_out(size_of: Callable[[Group], int]) -> list[Coded]:
+        found: list[Coded] = []
+        for indices, choice in choices:
+            found += [coded.within(indices) for coded in choice.smallest(passes, size_of)]
+        return found
+
+    return carry_out
 
 
 def _split(

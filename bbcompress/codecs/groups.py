@@ -11,6 +11,7 @@ import numpy as np
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GROUP_ID_BYTES, GroupHeader, check_size
 from bbcompress.archive.lone import LeftOverError
+from bbcompress.archive.parts import Part, decode_parts, encode_parts
 from bbcompress.codecs.between import can_learn_between, chosen_learning_between, encode_between
 from bbcompress.codecs.bitsback import codec_of
 from bbcompress.codecs.blocks import (
@@ -35,6 +36,7 @@ from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import Kind
 from bbcompress.images.metadata import decode_metadata, encode_metadata
+from bbcompress.images.parts import PARTS, joined
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.base import LearningModel, Model
 from bbcompress.models.cache import Models
@@ -161,6 +163,12 @@ def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = No
     return Group.of_items(items).described(encode_metadata([image.metadata for image in images]))
 
 
+def group_of_parts(images: Sequence[PixelImage], parts: Sequence[Part]) -> Group:
+    """The group of images of one mode whose parts are coded so."""
+    header = GroupHeader(count=len(images), parts=images[0].mode)
+    return Group(header, encode_parts(parts)).described(encode_metadata([image.metadata for image in images]))
+
+
 def with_metadata(group: Group, images: list[PixelImage]) -> list[PixelImage]:
     """Images decoded from a group's payload with the metadata of the group. FormatError where it is damaged."""
     if not group.metadata:
@@ -212,6 +220,9 @@ def decode_content(
         )
     if group.header.fallback:
         return _decode_stored(group, limits, progress)
+    if group.header.parts is not None:
+        images = _decode_in_parts(group, group.header.parts, models, limits, progress, compute_batch)
+        return [*with_metadata(group, images)]
     return [*with_metadata(group, _decode_by_model(group, models, limits, progress, compute_batch))]
 
 
@@ -235,6 +246,29 @@ def _decode_stored(group: Group, limits: Limits, progress: Progress | None) -> l
         if progress is not None:
             progress(kept.size[0] * kept.size[1])
     return content
+
+
+def _decode_in_parts(
+    group: Group, mode: str, models: Models, limits: Limits, progress: Progress | None, compute_batch: int
+) -> list[PixelImage]:
+    """The images of a group in parts. Of these the first takes the most time, so that its progress is told."""
+    found: list[list[PixelImage]] = [[] for _ in range(group.header.count)]
+    for groups, positions in decode_parts(group.payload, group.header.count, len(PARTS[mode]), limits):
+        images: list[PixelImage] = []
+        for part in groups:
+            if part.header.fallback and any(map(is_kept, part.items)):
+                raise FormatError("the file is damaged: a part of its images is a kept file")
+            try:
+                images += decode_images(part, models, limits, progress, compute_batch)
+            except LeftOverError as error:  # of a message that is not the end of the file
+                raise FormatError(f"the file is {error}") from error
+        progress = None
+        for position, image in zip(positions, images, strict=True):
+            found[position].append(image)
+    try:
+        return [joined(mode, parts) for parts in found]
+    except ImageError as error:
+        raise FormatError(f"the file is damaged: {error}") from error
 
 
 def _check_stored(items: Sequence[bytes]) -> None:

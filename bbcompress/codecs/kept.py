@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bbcompress.archive.group import Group
 from bbcompress.codecs.choose import Fit
+from bbcompress.codecs.estimate import estimated_bits
 from bbcompress.codecs.fallback.items import item_codec
 from bbcompress.codecs.fallback.kept import encode_kept
 from bbcompress.codecs.fallback.probe import least_size
-from bbcompress.codecs.mixed import model_bits
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.codecs.ways import Coded
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import Metadata, encode_metadata
-from bbcompress.models.base import Model
+from bbcompress.images.parts import parts_of
 from bbcompress.models.cache import Models
 from bbcompress.wire import varint
 
@@ -30,10 +28,6 @@ PROBED_BITS = 4.0
 
 PROBED_PIXELS = 1 << 16
 """Smaller images are coded without an estimate."""
-
-SQUARES_ACROSS = 3
-SQUARE_SIDE = 96
-"""Of a larger image so many rows of so many squares, of so many pixels a side, are looked at."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +69,9 @@ def surely_smaller(
         return False
     if least_size(image) <= size:
         return False
-    estimates = (_estimate(image, fit, models.model(entry), settings) for entry in fit.entries)
+    coded = image if fit.parts is None else parts_of(image)[0]
+    estimates = (estimated_bits(fit.kind.pixels(coded), models.model(entry), settings) for entry in fit.entries)
     return all(8 * size * margin < estimate for estimate in estimates)
-
-
-def _estimate(image: PixelImage, fit: Fit, model: Model, settings: CodingSettings) -> float:
-    """About the bits that a model takes for an image, by squares of it, without learning; 0 where that is not known."""
-    if model.weights.shape is not None:
-        return 0
-    pixels = fit.kind.pixels(image)
-    height, width = pixels.shape[:2]
-    tops, lefts = (
-        np.linspace(0, max(side - SQUARE_SIDE, 0), SQUARES_ACROSS).astype(int).tolist() for side in (height, width)
-    )
-    squares = [pixels[top : top + SQUARE_SIDE, left : left + SQUARE_SIDE] for top in tops for left in lefts]
-    bits = float(model_bits(model, squares, settings)[0].sum())
-    return bits * pixels.size / sum(square.size for square in squares)
 
 
 def keep_smaller(coded: Coded, images: Sequence[PixelImage], files: Files) -> Coded:

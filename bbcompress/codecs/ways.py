@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bbcompress.archive.group import Group
-from bbcompress.codecs.fallback.items import encode_item
+from bbcompress.codecs.fallback.items import encode_item, item_codec
+from bbcompress.codecs.fallback.kept import is_kept
 from bbcompress.codecs.fallback.probe import least_size
 from bbcompress.codecs.groups import encode_fallback, encode_images, is_mixed
 from bbcompress.codecs.learned import UNIT
@@ -21,6 +22,9 @@ from bbcompress.models.zoo import ModelEntry
 
 FALLBACK = "fallback"
 """What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
+
+PARTS_NAME = "parts"
+"""What is told of groups in parts; what codes each part follows."""
 
 FALLBACK_SAMPLE = 16
 """Images of a group on which the fallback is tried before it is tried on all of them."""
@@ -41,6 +45,7 @@ class Coded:
         indices: the order in which it holds the images that were given, by their indices.
         tried: what was tried and with what result, a few words each.
         label: the way in which they are coded, in words, where it says more than `coder`.
+        parts: where the group is in parts, how each of them is coded; `indices` are of the images of the group.
     """
 
     coder: str
@@ -48,10 +53,40 @@ class Coded:
     indices: Sequence[int]
     tried: tuple[str, ...] = ()
     label: str = ""
+    parts: Sequence[Sequence[Coded]] = ()
+
+    @property
+    def coders(self) -> list[str]:
+        """What is told of each image, in the order of the group: what coded it, or each of its parts."""
+        if self.parts:
+            by_part = []
+            for part in self.parts:
+                found = {at: name for coded in part for at, name in zip(coded.indices, coded.coders, strict=True)}
+                by_part.append([found[at] for at in range(len(found))])
+            return [in_parts(names) for names in zip(*by_part, strict=True)]
+        if self.group.header.fallback:
+            return [*map(stored_by, self.group.items)]
+        return [self.coder] * self.group.header.count
+
+    @property
+    def k(self) -> int:
+        """The largest K of the group and its parts."""
+        return max([self.group.header.k, *(coded.k for part in self.parts for coded in part)])
 
     def within(self, indices: Sequence[int]) -> Coded:
         """The same of images that are some of others, by their indices there."""
         return replace(self, indices=[indices[index] for index in self.indices])
+
+
+def stored_by(item: bytes) -> str:
+    """What is told of an image that this item of the fallback stores. FormatError where it is damaged."""
+    return item_codec(item) if is_kept(item) else f"{FALLBACK} {item_codec(item)}"
+
+
+def in_parts(coders: Sequence[str]) -> str:
+    """What is told of an image whose colours, or grey, and alpha are coded so."""
+    colours, alpha = coders
+    return f"{colours}, alpha {alpha.removeprefix(FALLBACK).strip()}"
 
 
 def group_size(group: Group) -> int:

@@ -19,10 +19,11 @@ from bbcompress.archive.lone import build_lone, parse_lone
 from bbcompress.archive.search import refuse_unknown
 from bbcompress.archive.signature import SUFFIX
 from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
-from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, choose, cost_of_reading, fit_of
+from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, cost_of_reading, fit_of
 from bbcompress.codecs.fallback.kept import is_kept
 from bbcompress.codecs.groups import decode_images
 from bbcompress.codecs.kept import LONE_MARGIN, Files, SourceFile, keep_smaller, kept, surely_smaller
+from bbcompress.codecs.parts import choose_in_parts
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.codecs.ways import Coded, group_size
 from bbcompress.errors import BBCError, FormatError, ImageError
@@ -97,7 +98,7 @@ class Compressor:
         summary.count(coded, image.samples, [0])
         self._note_of_model(summary, int(not fit.entries))
         self._note_of_learning(summary)
-        _note_of_k(summary, coded.group.header.k)
+        _note_of_k(summary, coded.k)
         return data, summary
 
     def reader(self, file: BinaryIO) -> Reader:
@@ -138,7 +139,7 @@ class Compressor:
                 for coded in parts:
                     part, group = waited.part(coded.indices), coded.group
                     writer.add_group(group, part.names, part.positions, part.times)
-                    k = max(k, group.header.k)
+                    k = max(k, coded.k)
                     summary.count(coded, sum(part.subpixels), part.positions)
                 unfit += 0 if waited.fits else len(waited.positions)
         if not summary.images:
@@ -289,7 +290,7 @@ class Compressor:
         cost = cost_of_reading(fit, self._models, self.options.coding)
         if self.options.verify:
             passes.plan(images, cost)
-        groups = choose(images, fit, self._models, self.options.coding, passes, size_of)
+        groups = choose_in_parts(images, fit, self._models, self.options.coding, passes, size_of)
         groups = [keep_smaller(coded, images, files) for coded in groups]
         for coded in groups:
             self._verify(coded, images, decode, passes.of(cost))

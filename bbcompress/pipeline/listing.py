@@ -6,20 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.names import Lazy
+from bbcompress.archive.parts import decode_parts
 from bbcompress.codecs.fallback.items import item_codec, item_mode, item_size
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.mixed import mixed_sizes
-from bbcompress.codecs.ways import FALLBACK
+from bbcompress.codecs.ways import FALLBACK, PARTS_NAME, in_parts, stored_by
 from bbcompress.errors import ModelError
 from bbcompress.images.image import bits_of
+from bbcompress.images.parts import PARTS
 from bbcompress.limits import Limits
 from bbcompress.models.zoo import Zoo
-from bbcompress.pipeline.options import stored_by
 
 T = TypeVar("T")
 
@@ -35,7 +37,8 @@ class ListEntry:
     size: width and height in pixels. mode: Pillow's, with `;16` for 16 bits a sample. None where only a model that is
         not installed could tell, or where the group is damaged.
     coder: the name of the model, its id where it is not installed, or `fallback raw`, `fallback PNG`, `fallback WebP`,
-        or `kept` and the format of a file that is kept as it is; None where the group is damaged.
+        or `kept` and the format of a file that is kept as it is; of an image in parts what codes its colours, then
+        `, alpha ` and what codes that; None where the group is damaged.
     k: K of its group; 0 where there are none.
     time: when it was modified, in seconds since 1970; None if the file does not say.
     bytes: that the image takes, where it is by itself: an image that is stored or kept, or alone in its group. None
@@ -91,12 +94,15 @@ class GroupFacts:
     """What is known of the images of a group before they are decoded.
 
     coders: of each image, the name of its model, the model's id where it is not installed, or `fallback raw`, `fallback
-        PNG`, `fallback WebP`, or `kept` and the format of a file that is kept as it is.
-    images: size and mode of each.
+        PNG`, `fallback WebP`, or `kept` and the format of a file that is kept as it is; or those of its parts.
+    images: size and mode of each. k: K, the largest of the parts.
+    parts: of a group in parts, the groups of each part and what is known of these.
     """
 
     coders: Sequence[str]
     images: Sequence[ImageInfo]
+    k: int = 0
+    parts: Sequence[Sequence[tuple[Group, GroupFacts]]] = ()
 
     @property
     def counted(self) -> Iterable[tuple[ImageInfo, int]]:
@@ -118,11 +124,35 @@ def facts_of(header: GroupHeader, read: Callable[[], Group], zoo: Zoo, limits: L
     if header.fallback:
         items = read().items
         return GroupFacts(_Coders(items), [(item_size(item), item_mode(item)) for item in items])
+    if header.parts is not None:
+        return _facts_of_parts(header, header.parts, read().payload, zoo, limits)
     name, size, mode = _of_model(header, zoo)
     coders = Same(name, header.count)
     if header.is_mixed:
-        return GroupFacts(coders, [(its, mode) for its in mixed_sizes(read(), limits)])
-    return GroupFacts(coders, Same((size, mode), header.count))
+        return GroupFacts(coders, [(its, mode) for its in mixed_sizes(read(), limits)], header.k)
+    return GroupFacts(coders, Same((size, mode), header.count), header.k)
+
+
+def _same(group: Group) -> Group:
+    return group
+
+
+def _facts_of_parts(header: GroupHeader, mode: str, payload: bytes, zoo: Zoo, limits: Limits) -> GroupFacts:
+    """What is known of a group in parts: the sizes are those of the first part."""
+    coders: list[list[str]] = [[] for _ in range(header.count)]
+    sizes: list[tuple[int, int] | None] = [None] * header.count
+    parts = []
+    for number, part in enumerate(decode_parts(payload, header.count, len(PARTS[mode]), limits)):
+        parts.append([(group, facts_of(group.header, partial(_same, group), zoo, limits)) for group in part.groups])
+        its_coders = [coder for _, facts in parts[-1] for coder in facts.coders]
+        for position, coder in zip(part.positions, its_coders, strict=True):
+            coders[position].append(coder)
+        if number == 0:
+            found = [info[0] for _, facts in parts[0] for info in facts.images]
+            for position, size in zip(part.positions, found, strict=True):
+                sizes[position] = size
+    k = max(facts.k for part in parts for _, facts in part)
+    return GroupFacts([*map(in_parts, coders)], [(size, mode) for size in sizes], k, parts)
 
 
 def _of_model(header: GroupHeader, zoo: Zoo) -> tuple[str, tuple[int, int] | None, str | None]:
@@ -145,6 +175,10 @@ def _of_model(header: GroupHeader, zoo: Zoo) -> tuple[str, tuple[int, int] | Non
 def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
     """What coded a group, and what that took, as JSON values."""
     header, model = group.header, FALLBACK if group.header.fallback else facts.coders[0]
+    if header.parts is not None:
+        parts = [[describe_group(its, known) for its, known in part] for part in facts.parts]
+        size = len(group.payload)
+        return {"model": PARTS_NAME, "mode": header.parts, "images": header.count, "bytes": size, "parts": parts}
     description: dict[str, Any] = {"model": model, "images": header.count, "bytes": len(group.payload)}
     if header.fallback:
         items = group.items

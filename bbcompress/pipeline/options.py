@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from bbcompress import arguments
-from bbcompress.codecs.fallback.items import KEPT_NAME, item_codec
+from bbcompress.codecs.fallback.items import KEPT_NAME
 from bbcompress.codecs.fallback.kept import is_kept
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.codecs.settings import CodingRequest
@@ -114,11 +114,6 @@ class OptionKeywords(TypedDict, total=False):
     max_pixels: int
 
 
-def stored_by(item: bytes) -> str:
-    """What is told of an image that this item of the fallback stores. FormatError where it is damaged."""
-    return item_codec(item) if is_kept(item) else f"{FALLBACK} {item_codec(item)}"
-
-
 def is_fallback(coder: str) -> bool:
     """Whether this is what is told of images that no model coded."""
     return coder.partition(" ")[0] in (FALLBACK, KEPT_NAME)
@@ -129,8 +124,9 @@ class Summary:
     """What was written: images, sub-pixels, bytes, how many images each coder took, and what else there is to say.
 
     coders: by the name of the model, or `fallback raw`, `fallback PNG`, `fallback WebP`, or `kept` and the format of
-    files that are kept as they are. notes: a line each. tried: of each group a line on what was tried. kept: positions
-    of the images whose files are kept. frozen: by the name of the model how many images it coded without learning.
+        files that are kept as they are; of images in parts what codes their colours, then `, alpha ` and what codes it.
+    notes: a line each. tried: of each group a line on what was tried. kept: positions of the images whose files are
+        kept. frozen: by the name of the model how many images it coded without learning.
     """
 
     images: int = 0
@@ -156,9 +152,10 @@ class Summary:
         self.subpixels += subpixels
         images = count_of(group.header.count)
         self.tried.append(f"{images}: {'; '.join(coded.tried)}; {coded.label or coded.coder} is taken")
-        if not group.header.fallback and group.header.learning is None:
-            self.frozen[coded.coder] = self.frozen.get(coded.coder, 0) + group.header.count
-        for name in map(stored_by, group.items) if group.header.fallback else [coded.coder] * group.header.count:
+        for part in coded.parts[0] if coded.parts else [coded]:
+            if part.group.header.by_model and part.group.header.learning is None:
+                self.frozen[part.coder] = self.frozen.get(part.coder, 0) + part.group.header.count
+        for name in coded.coders:
             self.coders[name] = self.coders.get(name, 0) + 1
 
 

@@ -341,7 +341,7 @@ class Reader:
                 with suppress(FormatError):  # the header alone said the rest
                     records = decode_metadata(read().metadata, entry.count)
                     metadata = [tuple(sorted(names_of(its))) for its in records]
-            return _Listed(coders, header.k, facts.images, sizes, metadata)
+            return _Listed(coders, facts.k, facts.images, sizes, metadata)
         except FormatError:
             none = Same(None, entry.count)
             return _Listed(none, 0, Same((None, None), entry.count), none, Same((), entry.count))
