@@ -84,7 +84,7 @@ def test_any_bytes_give_a_header_or_an_error(data: bytes) -> None:
 def test_a_search_knows_groups_by_all_flags_that_they_may_begin_with() -> None:
     """Also those of groups of several sizes that do not learn."""
     mixed = GroupHeader(model=b"abcd", count=3, blocks=True)
-    headers = [GroupHeader(count=3, fallback=True)]
+    headers = [GroupHeader(count=3, fallback=True), GroupHeader(count=3, parts="LA")]
     for blocks in (mixed, replace(mixed, size=(3, 3)), replace(mixed, blocks=False, direct=3),
                    replace(mixed, blocks=False, direct=3, size=(3, 3))):  # fmt: skip
         for kind in (None, GREY):

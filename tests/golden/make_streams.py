@@ -128,6 +128,18 @@ def resnet(*names: str, folder: str | None = None) -> list[Item]:
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "resnet" / f"{name}.png")) for name in names]
 
 
+def with_alpha(item: Item, alpha: Any = None) -> Item:
+    """An image of grey or colours with an alpha, else one that raw stores best, which is the same for every Pillow."""
+    name, image = item
+    if alpha is None:
+        number = np.arange(image.height * image.width).reshape(image.height, image.width) + 1
+        for factor in (2654435761, 2246822519):
+            number = number * factor % (1 << 32)
+            number ^= number >> 15
+        alpha = number % 256
+    return name, from_array(np.dstack([image.pixels, np.asarray(alpha, np.uint8)]))
+
+
 def two_frames(name: str | None = None) -> Item:
     """The first picture of a file that is kept as it is."""
     return name, read_first(KEPT.read_bytes(), KEPT.name)[0]
@@ -175,6 +187,8 @@ LONE: dict[str, Item] = {
     "lone-local-small": local("small")[0],
     "lone-local-learned": local("long")[0],
     "lone-local-learned-colours": as_decoded(local("middle-0")[0], 1, (3, 5)),
+    "lone-parts-grey": with_alpha(digits("grey", range(4, 5), None)[0], digits("grey", range(5, 6))[0][1].pixels),
+    "lone-parts-colours": with_alpha(local("middle-0")[0]),
     "lone-fallback-local-pixel": local("pixel")[0],
     "lone-resnet-tile": resnet("tile")[0],
     "lone-resnet-tiles": resnet("odd-0")[0],
@@ -219,6 +233,17 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "resnet-k0-baseline": ({"encoder": "baseline"}, [resnet("odd-1", "odd-2", "tile", folder="a")]),
     "resnet-k2-rha": ({"k": 2}, [resnet("odd-0", "odd-1", "odd-2", folder="b")]),
     "resnet-k2-baseline": ({"k": 2, "encoder": "baseline", "learning_rate": 0.1}, [resnet("odd-0", "odd-1")]),
+    "parts": (
+        {"k": 1},
+        [
+            [
+                with_alpha(local("middle-0", folder="a")[0]),
+                *map(with_alpha, digits("grey", range(1), "b/{}.png")),
+                annotated(with_alpha(local("small", folder="a")[0]), TITLE),
+            ]
+        ],
+    ),
+    "parts-learned": ({"learn": True}, [[*map(with_alpha, local("middle-1", "small"))]]),
     "metadata": (
         {"k": 1},
         [

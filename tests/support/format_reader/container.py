@@ -49,7 +49,7 @@ def read_lone(data: bytes) -> Group:
     _, flags, suffix = read_prefix(cursor)
     header = read_group_header(cursor, flags, id_bytes=3)
     check(not header.blocks or header.size is not None, "blocks of a lone image without its size")
-    if header.fallback:
+    if header.fallback or header.parts is not None:
         check(crc(data[:-4]) == data[-4:], "the CRC of a lone image")
         cursor.data = data[:-4]
     metadata = read_metadata(cursor, 1) if header.metadata else None
@@ -107,15 +107,22 @@ def read_group(data: bytes) -> Group:
     """Group: one group, its CRC checked."""
     check(crc(data[:-4]) == data[-4:], "the CRC of a group")
     cursor = Cursor(data[:-4])
-    header = read_group_header(cursor, cursor.byte(), id_bytes=4)
-    group = Group(header, b"", cursor.varint(1, 2**20))
-    if not header.fallback and not header.blocks:
-        group.lanes, group.direct, group.batches = read_layout(cursor, group.count)
+    group = read_group_start(cursor)
+    header = group.header
     length = cursor.varint()
     check(cursor.at + length == len(cursor.data), "the length of a group")
     if header.metadata:
         group.metadata = read_metadata(cursor, group.count)
     group.payload = cursor.rest()
+    return group
+
+
+def read_group_start(cursor: Cursor) -> Group:
+    """Group: group header, images and layout."""
+    header = read_group_header(cursor, cursor.byte(), id_bytes=4)
+    group = Group(header, b"", cursor.varint(1, 2**20))
+    if not header.fallback and not header.blocks and header.parts is None:
+        group.lanes, group.direct, group.batches = read_layout(cursor, group.count)
     return group
 
 

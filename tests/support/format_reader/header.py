@@ -41,12 +41,13 @@ class Header:
     rate: int | None = None
     size: tuple[int, int] | None = None
     learning: Learning | None = None
+    parts: int | None = None
     checked: bytes = b""
     """The bytes behind the id, as far as they stand in the file: the message's check covers them."""
 
     @property
     def fallback(self) -> bool:
-        return self.flags & 0x41 == 1
+        return self.flags & 0x61 == 1
 
     @property
     def blocks(self) -> bool:
@@ -98,6 +99,11 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
         check(flags & 0x7E == 0, "flags of a fallback group")
         return header
     check(not flags & 1 or flags & 0x1C == 0, "flags of a group that learns")
+    if flags & 0x21 == 0x21 and not flags & 0x40:
+        check(flags & 0x5E == 0, "flags of a group in parts")
+        header.parts = cursor.byte()
+        check(header.parts in (2, 5), "a mode that has no parts")
+        return header
     header.model = cursor.take(id_bytes)
     start = cursor.at
     if flags & 2:

@@ -21,6 +21,7 @@ from .local import Local
 from .message import Coding, Model, read_message
 from .metadata import Record
 from .mlp import MLP
+from .parts import read_parts
 from .primitives import Cursor, FormatError, check, varint
 from .residual import Residual
 from .several_sizes import read_several_sizes
@@ -72,10 +73,16 @@ class FormatReader:
 
     def read_group(self, group: Group) -> list[tuple[Picture, list[Record]]]:
         """Group: its images and their metadata, in the group's order."""
-        pictures = read_items(group) if group.header.fallback else self.read_coded(group)
+        pictures = self.read_pictures(group)
         pairs = list(zip(pictures, group.metadata or [[]] * group.count, strict=True))
         check(not any(its and picture.file is not None for picture, its in pairs), "metadata of a kept file")
         return pairs
+
+    def read_pictures(self, group: Group) -> list[Picture]:
+        """Group: its images."""
+        if group.header.parts is not None:
+            return read_parts(group, self.read_pictures)
+        return read_items(group) if group.header.fallback else self.read_coded(group)
 
     def read_coded(self, group: Group) -> list[Picture]:
         """Group: what a model codes."""
