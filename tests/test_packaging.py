@@ -69,6 +69,8 @@ def test_wheel_holds_all_that_is_needed(wheel: Path) -> None:
     assert {"bbcompress/exact/tables.npz", "bbcompress/py.typed"} <= names
     for model in shipped_names():
         assert {f"bbcompress/_models/{model}/{file}" for file in ("model.safetensors", "card.json")} <= names
+    assets = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bbcompress" / "pages" / "assets").iterdir()}
+    assert assets and assets <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bbcompress").rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
 

@@ -38,7 +38,7 @@ def test_help_and_version_import_nothing_slow(option: str, tmp_path: Path) -> No
     assert not {"torch", "numba", "numpy", "PIL"} & imported_by(tmp_path, option)
 
 
-@pytest.mark.parametrize("command", ["compress", "decompress", "train"])
+@pytest.mark.parametrize("command", ["compress", "decompress", "train", "explain"])
 def test_help_of_a_command_imports_nothing_slow(command: str, tmp_path: Path) -> None:
     assert not {"torch", "numba", "numpy", "PIL"} & imported_by(tmp_path, command, "--help")
 

@@ -18,6 +18,7 @@ SECTIONS = {
         "list": "List the images of files.",
         "info": "Say what is in files and what it costs.",
         "add": "Add images to an archive.",
+        "explain": "Show where the bits of an image go.",
     },
     "Models and training": {
         "models": "List the models that are installed.",
@@ -66,7 +67,7 @@ ENVIRONMENT = (
 OPTION_GROUPS = {
     "Input and output": (
         "output output_dir to_stdout remove force skip frames form strip pixels only json_file as_json plots out name "
-        "data data_dir images any_size grey binary part_size"
+        "data data_dir images any_size grey binary part_size page"
     ),
     "Model and coding": (
         "model effort efforts k encoder encoders learning_rate lr learn solid no_verify architecture latents hidden "

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from bbcompress.archive.header import GroupHeader
+from bbcompress.codecs.costs import CanvasCosts, row_bits
 from bbcompress.codecs.refinement import refine
 from bbcompress.coder.ans import Message
 from bbcompress.errors import ModelError
-from bbcompress.exact.distributions import NormalPosterior
+from bbcompress.exact.distributions import PRECISION, NormalPosterior
+from bbcompress.exact.tables import code_length
 from bbcompress.models.base import LearningModel, Model, PixelLikelihood
 from bbcompress.models.decoder_learning import DecoderLearning
 from bbcompress.models.strips import Strips
@@ -56,15 +58,19 @@ class BitsBack:
         self.likelihood(z).push(message, x)  # encode x ~ p(x|z)
         self.model.prior.push(message, z)  # encode z ~ p(z)
 
-    def pop(self, message: Message, x: Strips) -> None:
-        """Decompression into the strips x.
+    def pop(self, message: Message, x: Strips, costs: CanvasCosts | None = None) -> None:
+        """Decompression into the strips x, whose costs are taken up where they are asked for.
 
         Raises:
             EmptyMessage: a message ends early.
         """
         z = self.model.prior.pop(message, x.row_count)  # decode z ~ p(z)
         self.likelihood(z).pop(message, x)  # decode x ~ p(x|z)
-        self.posterior(x).push(message, z)  # give z back: encode z ~ q(z|x)
+        q = self.posterior(x)
+        q.push(message, z)  # give z back: encode z ~ q(z|x)
+        if costs is not None:
+            given_back = row_bits(code_length(q.intervals(z)[1], PRECISION).reshape(z.shape))
+            costs.add(self.likelihood(z).pixel_lengths(x), z.shape[1] * self.model.prior.bits - given_back)
 
     def posterior(self, x: Strips) -> NormalPosterior:
         """q(z|x) of images x, K steps from the encoder's output."""

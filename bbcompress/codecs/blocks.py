@@ -13,6 +13,7 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_LANES, GroupHeader
 from bbcompress.codecs.between import encode_between
 from bbcompress.codecs.bitsback import codec_of
+from bbcompress.codecs.costs import CanvasCosts, GroupCosts
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
@@ -127,6 +128,7 @@ def decode_blocks(
     group: Group,
     compute_batch: int,
     progress: Progress | None = None,
+    costs: GroupCosts | None = None,
 ) -> NumpyArray:
     """The images of a group of blocks, uint8 (N, H, W, C). Raises FormatError where it is damaged."""
     header = group.header
@@ -138,15 +140,23 @@ def decode_blocks(
     tile = weights.tile
     stored = _read_blocks(group, (width, height), tile)
     images = np.empty((header.count, height, width, weights.channels), np.uint8)
+    if costs is not None:
+        rows = header.count * sum(-(-block.height // tile) * -(-block.width // tile) for block, _, _ in stored)
+        messages = [(layout.lanes, len(data)) for _, layout, data in stored]
+        costs.begin([(height, width)] * header.count, messages, images.size + 2 * rows * weights.latents)
 
     def decode(part: tuple[Block, Layout, bytes]) -> Block:
         block, layout, data = part
         canvas = Canvas(header.count, block.height, block.width, weights.channels, tile)
         context = context_of(weights, header) + varint(block.number)
         codec = codec_of(vae, header, compute_batch)
-        decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas))
+        its_costs = None if costs is None else CanvasCosts(canvas)
+        decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas), its_costs)
         for image, pixels in zip(images, canvas.inner, strict=True):
             block.of(image)[:] = pixels
+        if costs is not None and its_costs is not None:
+            for number, found in enumerate(costs.images):
+                block.of(found.pixels)[:], block.of(found.latents)[:] = its_costs.of_image(number)
         return block
 
     for block in at_once(decode, stored):

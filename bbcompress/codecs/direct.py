@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bbcompress.codecs.costs import CanvasCosts
 from bbcompress.codecs.refinement import Adam
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import CoarseBins
@@ -50,14 +51,16 @@ class DirectCodec:
         """The grid points in the middle of the prior, (rows, Z)."""
         return self.prior.nearest(np.zeros((x.row_count, self.model.weights.latents)))
 
-    def pop(self, message: Message, x: Strips) -> None:
-        """Pop into strips that were pushed at once.
+    def pop(self, message: Message, x: Strips, costs: CanvasCosts | None = None) -> None:
+        """Pop into strips that were pushed at once, whose costs are taken up where they are asked for.
 
         Raises:
             EmptyMessage: the message does not hold so many symbols.
         """
         z = self.prior.pop(message, x.row_count)
         self.likelihood(z).pop(message, x)
+        if costs is not None:
+            costs.add(self.likelihood(z).pixel_lengths(x), np.full(len(z), float(self._row_bits)))
 
     def likelihood(self, z: IntArray) -> PixelLikelihood:
         """p(x|z) for the grid's z (rows, Z)."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from bbcompress.archive.lone import LeftOverError
 from bbcompress.codecs.bitsback import BitsBack
+from bbcompress.codecs.costs import CanvasCosts
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.errors import FormatError
@@ -88,8 +89,10 @@ def _push_batches(codec: BitsBack, message: Message, x: Strips, posterior: Norma
     return batches
 
 
-def decode_group(codec: BitsBack, layout: Layout, message: Message, context: bytes, x: Strips) -> None:
-    """Decode a group into all strips of a canvas; the message is used up.
+def decode_group(
+    codec: BitsBack, layout: Layout, message: Message, context: bytes, x: Strips, costs: CanvasCosts | None = None
+) -> None:
+    """Decode a group into all strips of a canvas; the message is used up. costs: of this canvas, takes them up.
 
     Raises:
         FormatError: the layout is of another number of strips, the message ends early, or does not end at the check of
@@ -103,11 +106,11 @@ def decode_group(codec: BitsBack, layout: Layout, message: Message, context: byt
         unit = max(layout.direct, 1) if layout.together else 1
         with exact_arithmetic():
             for size in reversed(layout.batches):
-                codec.pop(message, x[end - size : end])
+                codec.pop(message, x[end - size : end], costs)
                 codec.learn(x[end - size : end])
                 end -= size
             for start in reversed(range(0, layout.direct, unit)):
-                direct_codec.pop(message, x[start : start + unit])
+                direct_codec.pop(message, x[start : start + unit], costs)
     except EmptyMessage:
         raise FormatError("damaged: the coded images end too early") from None
     except ValueError:  # a posterior gives no room to the z of other images

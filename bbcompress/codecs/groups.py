@@ -25,6 +25,7 @@ from bbcompress.codecs.blocks import (
     message_of,
     strips_of,
 )
+from bbcompress.codecs.costs import CanvasCosts, GroupCosts, PartCosts
 from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
 from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.group import Layout, decode_group, encode_group
@@ -186,17 +187,18 @@ def decode_images(
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
     compute_batch: int = 128,
+    costs: GroupCosts | None = None,
 ) -> list[PixelImage]:
     """The images of a group; of a file that is kept as it is that of the file, with its metadata.
 
     progress: called with the number of pixels newly done. The limit of pixels is that of each image; sizes in headers
-    are checked where these are read.
+    are checked where these are read. costs: takes up what the messages of models spend, which takes as long again.
 
     Raises:
         FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
         is above the limit.
     """
-    content = decode_content(group, models, limits, progress, compute_batch)
+    content = decode_content(group, models, limits, progress, compute_batch, costs)
     return [one if isinstance(one, PixelImage) else one.image() for one in content]
 
 
@@ -206,6 +208,7 @@ def decode_content(
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
     compute_batch: int = 128,
+    costs: GroupCosts | None = None,
 ) -> list[Content]:
     """The images of a group, and in the places of those that are files kept as they are these, which are not decoded.
 
@@ -221,9 +224,9 @@ def decode_content(
     if group.header.fallback:
         return _decode_stored(group, limits, progress)
     if group.header.parts is not None:
-        images = _decode_in_parts(group, group.header.parts, models, limits, progress, compute_batch)
+        images = _decode_in_parts(group, group.header.parts, models, limits, progress, compute_batch, costs)
         return [*with_metadata(group, images)]
-    return [*with_metadata(group, _decode_by_model(group, models, limits, progress, compute_batch))]
+    return [*with_metadata(group, _decode_by_model(group, models, limits, progress, compute_batch, costs))]
 
 
 def _decode_stored(group: Group, limits: Limits, progress: Progress | None) -> list[Content]:
@@ -249,17 +252,28 @@ def _decode_stored(group: Group, limits: Limits, progress: Progress | None) -> l
 
 
 def _decode_in_parts(
-    group: Group, mode: str, models: Models, limits: Limits, progress: Progress | None, compute_batch: int
+    group: Group,
+    mode: str,
+    models: Models,
+    limits: Limits,
+    progress: Progress | None,
+    compute_batch: int,
+    costs: GroupCosts | None,
 ) -> list[PixelImage]:
     """The images of a group in parts. Of these the first takes the most time, so that its progress is told."""
     found: list[list[PixelImage]] = [[] for _ in range(group.header.count)]
-    for groups, positions in decode_parts(group.payload, group.header.count, len(PARTS[mode]), limits):
+    parts = decode_parts(group.payload, group.header.count, len(PARTS[mode]), limits)
+    for number, (groups, positions) in enumerate(parts):
         images: list[PixelImage] = []
         for part in groups:
+            its_costs = None if costs is None else GroupCosts()
+            if costs is not None and its_costs is not None:
+                its_positions = positions[len(images) : len(images) + part.header.count]
+                costs.parts.append(PartCosts(number, part, its_positions, its_costs))
             if part.header.fallback and any(map(is_kept, part.items)):
                 raise FormatError("the file is damaged: a part of its images is a kept file")
             try:
-                images += decode_images(part, models, limits, progress, compute_batch)
+                images += decode_images(part, models, limits, progress, compute_batch, its_costs)
             except LeftOverError as error:  # of a message that is not the end of the file
                 raise FormatError(f"the file is {error}") from error
         progress = None
@@ -289,16 +303,17 @@ def _decode_by_model(
     limits: Limits,
     progress: Progress | None,
     compute_batch: int,
+    costs: GroupCosts | None,
 ) -> list[PixelImage]:
     candidates = models.zoo.named(group.header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
         try:
-            return _decode_with(models.model(entry), group, limits, None, compute_batch)
+            return _decode_with(models.model(entry), group, limits, None, compute_batch, costs)
         except LeftOverError:  # it was this one
             raise
         except BBCError:
             pass
-    return _decode_with(models.model(candidates[-1]), group, limits, progress, compute_batch)
+    return _decode_with(models.model(candidates[-1]), group, limits, progress, compute_batch, costs)
 
 
 def _decode_with(
@@ -307,6 +322,7 @@ def _decode_with(
     limits: Limits,
     progress: Progress | None,
     compute_batch: int,
+    costs: GroupCosts | None = None,
 ) -> list[PixelImage]:
     header, weights = group.header, vae.weights
     default = Kind.default(weights.channels, weights.levels)
@@ -324,11 +340,11 @@ def _decode_with(
         if learning is not None:
             if not can_learn(vae):
                 raise FormatError("the file is damaged: its model does not learn")
-            return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits)]
+            return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits, costs)]
         if header.is_mixed:
-            mixed = decode_mixed(vae, weights, group, compute_batch, progress, limits)
+            mixed = decode_mixed(vae, weights, group, compute_batch, progress, limits, costs)
             return [kind.image(pixels) for pixels in mixed]
-        arrays = decode_blocks(vae, weights, group, compute_batch, progress)
+        arrays = decode_blocks(vae, weights, group, compute_batch, progress, costs)
         return [kind.image(pixels) for pixels in arrays]
     if weights.shape is None or header.size not in (None, weights.shape[::-1]):
         raise FormatError("the file is damaged: its images are not of the model's size")
@@ -340,7 +356,11 @@ def _decode_with(
     codec = codec_of(vae, header, compute_batch)
     canvas = Canvas(header.count, height, width, weights.channels, weights.tile)
     message, context = message_of(group.payload, header.lanes), context_of(weights, header)
-    decode_group(codec, layout, message, context, Strips.all_of(canvas))
+    strips = Strips.all_of(canvas)
+    its_costs = None if costs is None else CanvasCosts(canvas)
+    decode_group(codec, layout, message, context, strips, its_costs)
+    if costs is not None and its_costs is not None:
+        costs.take_canvas(its_costs, strips, weights.latents, layout.lanes, len(group.payload))
     if progress is not None:
         progress(header.count * height * width)
     return [kind.image(pixels) for pixels in canvas.images]

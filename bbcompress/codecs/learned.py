@@ -32,6 +32,7 @@ from bbcompress.codecs.blocks import (
     strips_of,
 )
 from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
+from bbcompress.codecs.costs import CanvasCosts, GroupCosts
 from bbcompress.codecs.group import check_end, check_of
 from bbcompress.codecs.mixed import encode_sizes, read_sizes
 from bbcompress.codecs.progress import Progress
@@ -254,6 +255,7 @@ def decode_learned(
     group: Group,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    costs: GroupCosts | None = None,
 ) -> list[NumpyArray]:
     """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
     weights, header, learning = vae.weights, group.header, group.header.learning
@@ -277,6 +279,10 @@ def decode_learned(
     stored = _read_parts(reader, sum(map(len, parts)))
     grid = CoarseBins(weights.direct_bits)
     images = [np.empty((height, width, weights.channels), np.uint8) for height, width in sizes]
+    if costs is not None:
+        rows = sum(-(-part.block.height // tile) * -(-part.block.width // tile) for its in parts for part in its)
+        messages = [(lanes, len(data)) for lanes, data in stored]
+        costs.begin(sizes, messages, sum(image.size for image in images) + rows * weights.latents)
 
     def decode(part: _Part, parameters: Parameters, told: Progress | None) -> None:
         lanes, data = stored[part.number]
@@ -287,12 +293,20 @@ def decode_learned(
             try:
                 z = grid.pop(message, strips.row_count)
                 restriction = _restriction(colours[part.image], part.block, strips, weights.cell)
+                before = None if costs is None else parameters.copy()
                 coder = vae.learning_coder(parameters, learning.unit, part.stride(header), restriction)
                 coder.pop(message, vae.features(grid.values(z)), strips, told)
             except EmptyMessage:
                 raise FormatError("damaged: the coded images end too early") from None
         check_end(message, strips, context + varint(part.number))
         block.of(images[part.image])[:] = strips.canvas.inner[0]
+        if costs is not None and before is not None:
+            again = vae.learning_coder(before, learning.unit, part.stride(header), restriction)
+            its_costs, found = CanvasCosts(strips.canvas), costs.images[part.image]
+            with exact_arithmetic():
+                lengths = vae.pixel_lengths(grid.values(z), strips, again)
+            its_costs.add(lengths, np.full(len(z), float(sum(weights.direct_bits))))
+            block.of(found.pixels)[:], block.of(found.latents)[:] = its_costs.of_image(0)
 
     _along(decode, parts, vae.parameters(learning.rate), progress)
     if any(its and not its.fit(image) for its, image in zip(colours, images, strict=True)):

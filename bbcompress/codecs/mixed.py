@@ -23,6 +23,7 @@ from bbcompress.codecs.blocks import (
     message_of,
     read_layout,
 )
+from bbcompress.codecs.costs import CanvasCosts, GroupCosts
 from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.group import Layout, decode_group, encode_strips_together
 from bbcompress.codecs.progress import Progress
@@ -95,6 +96,7 @@ def decode_mixed(
     compute_batch: int,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    costs: GroupCosts | None = None,
 ) -> list[NumpyArray]:
     """The images of such a group, uint8 (H, W, C).
 
@@ -108,10 +110,14 @@ def decode_mixed(
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     tile = weights.tile
     layout = _read_layout(reader, sizes, tile)
-    message = message_of(reader.rest(), layout.lanes)
+    data = reader.rest()
+    message = message_of(data, layout.lanes)
     canvas = MixedCanvas([(height, width) for width, height in sizes], weights.channels, tile)
     strips = Strips.all_of(canvas)
-    decode_group(codec_of(vae, header, compute_batch), layout, message, context, strips)
+    its_costs = None if costs is None else CanvasCosts(canvas)
+    decode_group(codec_of(vae, header, compute_batch), layout, message, context, strips, its_costs)
+    if costs is not None and its_costs is not None:
+        costs.take_canvas(its_costs, strips, weights.latents, layout.lanes, len(data))
     if progress is not None:
         progress(strips.pixel_count)
     return [canvas.image(number).astype(np.uint8) for number in range(header.count)]

@@ -132,6 +132,10 @@ class Model(ABC):
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each row of z, in units of 2^-30 bits."""
 
+    @abstractmethod
+    def pixel_lengths(self, z: NumpyArray, x: Strips) -> PixelLengths:
+        """-log2 p(x|z) of each pixel; z (rows, Z) in units of 2^-24."""
+
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of a strip that is a whole image of one tile for each z (N, Z), (N,), in units of 2^-30 bits."""
         image = x.whole_tile
@@ -193,6 +197,22 @@ class LearningModel(Model):
 
 
 @dataclass(frozen=True)
+class PixelLengths:
+    """-log2 p(x|z) of pixels: `lengths` in units of 2^-30 bits, of the pixels at `indices` in the canvas, in tiles
+    whose z are the `rows`; (pixels,) all."""
+
+    indices: IntArray
+    rows: IntArray
+    lengths: IntArray
+
+    def by_row(self, count: int) -> IntArray:
+        """Of all pixels of each of so many rows of z, (rows,)."""
+        totals = np.zeros(count, np.int64)
+        np.add.at(totals, self.rows, self.lengths)
+        return totals
+
+
+@dataclass(frozen=True)
 class PixelLikelihood:
     """p(x|z) of a model for values of z, (rows, Z) in units of 2^-24; x are strips with a tile for each row."""
 
@@ -214,6 +234,10 @@ class PixelLikelihood:
     def lengths(self, x: Strips) -> IntArray:
         """-log2 p(x|z) of each row, in units of 2^-30 bits."""
         return self.model.lengths(self.values, x)
+
+    def pixel_lengths(self, x: Strips) -> PixelLengths:
+        """-log2 p(x|z) of each pixel."""
+        return self.model.pixel_lengths(self.values, x)
 
 
 class SharedWeights:

@@ -33,6 +33,7 @@ from bbcompress.models.base import (
     Layers,
     Model,
     NumpyArray,
+    PixelLengths,
     SharedWeights,
     check_coding_settings,
     check_outputs,
@@ -368,17 +369,23 @@ class ExactLocalVAE(Model):
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""
-        totals = np.zeros(len(z), np.int64)
+        return self.pixel_lengths(z, x).by_row(len(z))
+
+    def pixel_lengths(self, z: NumpyArray, x: Strips, coder: LearningCoder | None = None) -> PixelLengths:
+        """-log2 p(x|z) of each pixel; z (tiles, Z) in units of 2^-24.
+
+        coder: what codes the pixels where the network learns; it learns from them.
+        """
         wave = x.wavefront(self.weights.cell)
-        tiles = wave.cells // self.weights.cells**2
-        coder = self._compiled(x, CHUNK)
+        coder = coder or self._compiled(x, CHUNK)
         if coder is not None:
-            np.add.at(totals, tiles, coder.pixel_lengths(self.features(z), x))
-            return totals
-        for rows, _, frequencies in self._chunks(z, x):
-            lengths = code_length(frequencies, PRECISION).reshape(self.weights.channels, -1).sum(axis=0)
-            np.add.at(totals, tiles[rows], lengths)
-        return totals
+            lengths = coder.pixel_lengths(self.features(z), x)
+        else:
+            lengths = np.empty(len(wave.indices), np.int64)
+            for rows, _, frequencies in self._chunks(z, x):
+                by_channel = code_length(frequencies, PRECISION).reshape(self.weights.channels, -1)
+                lengths[rows] = by_channel.sum(axis=0)
+        return PixelLengths(wave.indices, wave.cells // self.weights.cells**2, lengths)
 
     def _intervals(self, z: NumpyArray, x: Strips) -> tuple[IntArray, IntArray]:
         """Start and frequency of all sub-pixels of x in the order in which they are popped."""

@@ -14,7 +14,7 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.backend import Array, Backend
 from bbcompress.exact.distributions import LIKELIHOODS, PRECISION, ExactLikelihood, negative_log_likelihood
 from bbcompress.exact.layers import GRADIENT_UNIT, Network, prove_network
-from bbcompress.exact.tables import IntArray
+from bbcompress.exact.tables import IntArray, code_length
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import (
     RHO_BITS,
@@ -25,6 +25,7 @@ from bbcompress.models.base import (
     Layers,
     LearningModel,
     NumpyArray,
+    PixelLengths,
     SharedWeights,
     check_coding_settings,
     check_outputs,
@@ -228,6 +229,15 @@ class ExactMLPVAE(LearningModel):
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each image, (B,), in units of 2^-30 bits; z (B, Z) in units of 2^-24."""
         return negative_log_likelihood(self.distribution, self._parameters(z), _rows(x))
+
+    def pixel_lengths(self, z: NumpyArray, x: Strips) -> PixelLengths:
+        """-log2 p(x|z) of each pixel; z (B, Z) in units of 2^-24."""
+        _, frequencies = self.distribution.intervals(self._parameters(z), _rows(x))
+        height, width = self.weights.shape
+        images, y, columns = np.ogrid[x.first : x.last, :height, :width]
+        indices = x.canvas.indices(images, y, columns).reshape(-1)
+        rows = np.repeat(np.arange(len(x)), self.weights.dimensions)
+        return PixelLengths(indices, rows, code_length(frequencies, PRECISION))
 
     def candidate_lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of one image x for each z (N, Z), (N,), in units of 2^-30 bits."""

@@ -31,6 +31,7 @@ from bbcompress.models.base import (
     Z_UNIT,
     LearningModel,
     NumpyArray,
+    PixelLengths,
     SharedWeights,
     check_coding_settings,
     check_outputs,
@@ -314,11 +315,13 @@ class ExactResNetVAE(LearningModel):
 
     def lengths(self, z: NumpyArray, x: Strips) -> IntArray:
         """-log2 p(x|z) of each tile, (tiles,), in units of 2^-30 bits; z (tiles, Z) in units of 2^-24."""
+        return self.pixel_lengths(z, x).by_row(len(z))
+
+    def pixel_lengths(self, z: NumpyArray, x: Strips) -> PixelLengths:
+        """-log2 p(x|z) of each pixel; z (tiles, Z) in units of 2^-24."""
         pixels = _raster(x)
         lengths = self.distribution.lengths(self._parameters(z)[pixels.cells], x.canvas.levels_at(pixels.indices).T)
-        totals = np.zeros(len(z), np.int64)
-        np.add.at(totals, pixels.cells // self.weights.tile**2, lengths)
-        return totals
+        return PixelLengths(pixels.indices, pixels.cells // self.weights.tile**2, lengths)
 
     def _parameters(self, z: NumpyArray) -> NumpyArray:
         """The likelihood's parameters of all pixels of tiles, int32 (tiles * T^2, 9), for z in units of 2^-24."""

@@ -83,7 +83,12 @@ class Canvas:
 
     def image(self, number: int) -> NumpyArray:
         """The pixels of one image, (H, W, C): a view."""
-        rows = self.flat.reshape(-1, self.pitch, self.channels)
+        return self.part(self.flat.reshape(-1, self.channels), number)
+
+    def part(self, values: NumpyArray, number: int) -> NumpyArray:
+        """What belongs to an image, (H, W, ...), of values that stand in the order of `flat`, one for each pixel: a
+        view."""
+        rows = values.reshape(-1, self.pitch, *values.shape[1:])
         top, left = divmod(int(self._origins[number]), self.pitch)
         return rows[top : top + self.heights[number], left : left + self.widths[number]]
 

@@ -14,6 +14,7 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.opening import open_file
 from bbcompress.archive.search import Tail, TailKind
+from bbcompress.codecs.costs import GroupCosts
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
@@ -149,11 +150,17 @@ class Reader:
         content = self._decode(self.file.read_group(number))
         return [one if isinstance(one, PixelImage) else one.image() for one in content]
 
-    def _decode(self, group: Group, progress: Progress | None = None) -> list[Content]:
+    def read_costs(self, number: int, progress: Progress | None = None) -> tuple[list[Content], GroupCosts]:
+        """What a group holds, and what its messages spend on each pixel; it takes about twice as long as to decode it.
+        Errors as of :meth:`read_group`."""
+        costs = GroupCosts()
+        return self._decode(self.file.read_group(number), progress, costs), costs
+
+    def _decode(self, group: Group, progress: Progress | None = None, costs: GroupCosts | None = None) -> list[Content]:
         told = [progress]  # once: of padding behind the message several decodings may take off
 
         def decode(group: Group) -> list[Content]:
-            return decode_content(group, self._models, self._limits, told.pop() if told else None)
+            return decode_content(group, self._models, self._limits, told.pop() if told else None, costs=costs)
 
         tail = self.tail
         content = self.file.decode(group, decode)
@@ -212,9 +219,10 @@ class Reader:
         metadata = decode_metadata(group.metadata, group.header.count) if group.metadata else None
         items = group.items if group.header.fallback else []
         kept = {index: KeptFile.decode(item, ANY_SIZE).suffix for index, item in enumerate(items) if is_kept(item)}
-        return _GroupInfo(self._facts(group).images, metadata, kept)
+        return _GroupInfo(self.facts(group).images, metadata, kept)
 
-    def _facts(self, group: Group) -> GroupFacts:
+    def facts(self, group: Group) -> GroupFacts:
+        """What is known of the images of a group before they are decoded. Raises FormatError."""
         return facts_of(group.header, lambda: group, self._models.zoo, self._limits)
 
     def images(self, progress: Progress | None = None) -> Iterator[tuple[int, PixelImage]]:
@@ -284,7 +292,7 @@ class Reader:
         if isinstance(task, BBCError):
             return 0
         try:
-            return sum(count * _subpixels(info) for info, count in self._facts(task[0]).counted)
+            return sum(count * _subpixels(info) for info, count in self.facts(task[0]).counted)
         except FormatError:  # which comes up again where it is decoded
             return 0
 
@@ -299,7 +307,7 @@ class Reader:
 
     def _begin(self, group: Group) -> None:
         """Take up the size of a group's images, as far as it is known."""
-        for (size, _), count in self._facts(group).counted:
+        for (size, _), count in self.facts(group).counted:
             if size is not None:
                 self._opened[0] += count
                 self._opened[1] += count * size[0] * size[1]
@@ -356,7 +364,7 @@ class Reader:
         metadata = payloads = 0
         for number in range(len(self.file.groups)):  # read once, and one at a time
             group = self.file.read_group(number)
-            facts = self._facts(group)
+            facts = self.facts(group)
             groups.append(describe_group(group, facts))
             metadata += len(group.metadata)
             payloads += len(group.payload)

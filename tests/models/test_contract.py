@@ -75,6 +75,20 @@ def test_round_trip_of_the_likelihood(name: str, noise: bool) -> None:
 
 
 @every_model
+def test_lengths_by_pixel(name: str) -> None:
+    """Each pixel is there once, in its tile, and those of a tile take what the tile takes."""
+    model, x = model_and_images(name)
+    likelihood = model.likelihood(values_of(model, x))
+    found = likelihood.pixel_lengths(x)
+    assert np.array_equal(found.by_row(x.row_count), likelihood.lengths(x))
+    canvas = x.canvas
+    everywhere = np.concatenate([
+        canvas.part(np.arange(len(canvas.flat) // canvas.channels), number).ravel() for number in range(canvas.count)
+    ])  # fmt: skip
+    assert np.array_equal(np.sort(found.indices), np.sort(everywhere) * canvas.channels)
+
+
+@every_model
 def test_round_trip_of_the_prior(name: str) -> None:
     model, x = model_and_images(name)
     z = np.random.default_rng(0).integers(0, 1 << model.prior.bits, (x.row_count, model.weights.latents))

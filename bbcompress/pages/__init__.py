@@ -1,0 +1,1 @@
+"""Pages that people look at: HTML files that need nothing else, and figures as PNG."""
