@@ -44,7 +44,7 @@ def test_page_of_an_image(chromium: Browser, tmp_path: Path) -> None:
     assert chromium.run("return document.querySelector('.stage .over').style.clipPath;") == "inset(0px 0px 0px 1%)"
     # the map says what a pixel takes, and the figure is that of the file
     chromium.point_at(".stage .over", 0.5, 0.5)
-    place = chromium.wait_for("return document.getElementById('place').textContent;", "bits")
+    place = chromium.wait_for("return document.getElementById('place').textContent;", ", y ")
     assert place.startswith("x ")
 
 
