@@ -1,4 +1,4 @@
-"""Write the tables of benchmarks/README.md and README.md from benchmarks/results/{mnist,local,resnet,effort}.json.
+"""Write the tables of benchmarks/README.md and README.md from benchmarks/results.
 
     python benchmarks/tables.py
 
@@ -6,7 +6,7 @@ Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of lo
 `<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`,
 those of the paper's study between `<!-- study -->` and `<!-- end study -->`, those of test images and damaged files
 between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts between `<!-- effort -->` and
-`<!-- end effort -->`; nothing is typed by hand.
+`<!-- end effort -->`, that of the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ LOCAL = "<!-- local -->", "<!-- end local -->"
 RESNET = "<!-- resnet -->", "<!-- end resnet -->"
 ROBUSTNESS = "<!-- robustness -->", "<!-- end robustness -->"
 EFFORT = "<!-- effort -->", "<!-- end effort -->"
+FRONT = "<!-- front -->", "<!-- end front -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -35,11 +36,10 @@ Results = dict[str, Any]
 def main() -> None:
     results = json.loads((HERE / "results" / "mnist.json").read_text())
     insert(HERE / "README.md", "\n\n".join([rates(results), by_steps(results), times(results), machine(results)]))
-    insert(ROOT / "README.md", summary(results))
     local = json.loads((HERE / "results" / "local.json").read_text())
     sections = [photos(local), archives(local), drawings(local), process_times(local)]
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), LOCAL)
-    insert(ROOT / "README.md", local_summary(local), LOCAL)
+    insert(ROOT / "README.md", front(local), FRONT)
     resnet = json.loads((HERE / "results" / "resnet.json").read_text())
     sections = [resnet_rates(resnet), resnet_without_steps(resnet), resnet_own_rate(resnet)]
     sections += [resnet_lone(resnet), resnet_times(resnet), resnet_photographs(resnet)]
@@ -137,28 +137,25 @@ def process_times(local: Results) -> str:
     return f"### Seconds of a whole process, 768x512, best (median) of 3\n\n{table(head, body)}\n\n{note}"
 
 
-def local_summary(local: Results) -> str:
-    """The short table of the README."""
+def front(local: Results) -> str:
+    """The table of the README: what one would compress, by the default settings, beside other formats."""
     rows = []
-    for part, label in PHOTOS.items():
-        if part in local:
-            rates = local[part]["bits_per_subpixel"]
-            columns = ("rha K=0", "rha K=10", "JPEG XL effort 9", "WebP method 6")
-            rows.append([f"19 {label}, each", *(f"{rates[name]:.3f}" for name in columns)])
+    for name, label in {"kodak": "Kodak, 24 photographs", "validation": "19 other photographs"}.items():
+        found = json.loads((HERE / "results" / f"photographs-{name}.json").read_text())
+        rates = found["alone"]["bits_per_subpixel"]
+        others = [f"{rates[coder]:.3f}" for coder in ("JPEG XL e9", "WebP m6", "PNG")]
+        rows.append([f"{label}, each its own file", f"**{rates['bbc']:.3f}**", *others])
+        if "archive" in found:
+            rows.append([f"{label}, one archive", f"**{found['archive']['bits_per_subpixel']:.3f}**", "", "", ""])
     for part, label in ARCHIVES.items():
-        if part in local:
-            data = local[part]
-            tools = data["tools"]
-            webp = tools.get("WebP method 6, one mosaic")
-            rows.append([
-                f"{label}, one archive", f"{data['rates']['rha K=0']['whole_file']:.3f}",
-                f"{data['rates']['rha K=10']['whole_file']:.3f}", f"{tools['JPEG XL effort 9, one mosaic']:.3f}",
-                "" if webp is None else f"{webp:.3f}",
-            ])  # fmt: skip
-    head = ["", "bbc, K = 0", "bbc, K = 10", "JPEG XL effort 9", "WebP lossless"]
-    note = "Whole-file bits per sub-pixel of the default models (`benchmarks/local.py`; MNIST and CIFAR-10: first 1000 "
-    note += "test images, the general tools on one mosaic of them):"
-    return note + "\n\n" + table(head, rows)
+        rate, tools = local[part]["rates"]["rha K=0"]["whole_file"], local[part]["tools"]
+        coders = ("JPEG XL effort 9", "WebP method 6", "PNG")
+        others = [f"{tools[key]:.3f}" if (key := f"{coder}, one mosaic") in tools else "" for coder in coders]
+        rows.append([f"{label}, 1000 images, one archive", f"**{rate:.3f}**", *others])
+    head = ["bits per sub-pixel, whole files", "bbc", "JPEG XL effort 9", "WebP lossless", "PNG"]
+    note = "No model was trained on any of these images. The other formats have MNIST and CIFAR-10 as one mosaic. "
+    note += "[benchmarks/README.md](benchmarks/README.md) has all measurements, and what does not look as good."
+    return table(head, rows) + "\n\n" + note
 
 
 def resnet_rates(results: Results) -> str:
@@ -329,25 +326,6 @@ def machine(results: Results) -> str:
         f"{results['images']}; {env['processor']} ({env['machine']}), {env['cores']} cores, Python {env['python']}, "
         f"{packages}; commit {env['commit']}."
     )
-
-
-def summary(results: Results) -> str:
-    """The short table of the README."""
-    models, tools = results["models"], results["general_tools"]
-    columns = {"binary": ("mnist-binary", "bernoulli"), "grey": ("mnist-grey", "discretised_logistic")}
-    rows = [
-        [
-            f"bbc, one archive, K = {k}",
-            *(f"{at(models[name], 'rha', k)['whole_file']:.3f}" for name, _ in columns.values()),
-        ]
-        for k in (0, 10)
-    ]
-    lone = (8 * models[name]["lone_images"]["mean_bytes"] / 784 for name, _ in columns.values())
-    rows.append(["bbc, each image its own file", *(f"{rate:.3f}" for rate in lone)])
-    for tool in tools["bernoulli"]:
-        rows.append([tool, *(f"{tools[likelihood].get(tool, float('nan')):.3f}" for _, likelihood in columns.values())])
-    note = f"Whole-file bits per pixel, {results['images']} (`benchmarks/mnist.py`; more in `benchmarks/README.md`):"
-    return note + "\n\n" + table(["", *columns], rows)
 
 
 if __name__ == "__main__":
