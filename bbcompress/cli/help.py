@@ -75,7 +75,7 @@ OPTION_GROUPS = {
     ),
     "Training": (
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "
-        "keep_every resume from_checkpoint optimal importance"
+        "keep_every resume from_checkpoint init licence optimal importance"
     ),
     "Machine and limits": "device jobs threads max_pixels max_steps keep_going repeat gpu",
     "Messages": "verbose quiet help",

@@ -10,7 +10,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import tell
-from bbcompress.cli.options import device_option, force_option, quiet_option
+from bbcompress.cli.options import complete_model, device_option, force_option, not_empty, quiet_option
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
 from bbcompress.training.architectures.registry import ARCHITECTURES
@@ -100,6 +100,15 @@ from bbcompress.training.architectures.registry import ARCHITECTURES
     type=click.Path(exists=True, path_type=Path),
     help="Phase 2 alone, for the decoder of another run (its directory or checkpoint).",
 )
+@click.option(
+    "--init",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    callback=not_empty,
+    help="Begin with the numbers of an installed model or a model's folder, not with random ones; its sizes and kind "
+    "are those of the run. The learning rate is lower then. [local: 5e-4]",
+)
+@click.option("--licence", metavar="TEXT", help="What the model's card says of its licence. [default: not stated]")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: bool, **options: Any) -> None:
     """Train a VAE, and a second encoder for its decoder.

@@ -13,15 +13,13 @@ from typing import Any
 import torch
 
 from bbcompress.training.architectures.base import PHASE_RHA
-from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.config import TrainingConfig, option, usual_name
+from bbcompress.training.config import TrainingConfig, option, usual_name, usual_options
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
 from bbcompress.version import __version__
 
 NOT_OF_THE_MODEL = ("data", "data_dir", "threads", "device", "evaluate_every", "keep_every", "part_size")
 """Options that a card's command line does without, or names by itself."""
-WEIGHTS_LICENCE = "CC BY 4.0, the bbc authors"
 DATA_NOTES = {
     "mnist": "MNIST, 60000 training images (LeCun, Cortes, Burges; CC BY-SA 3.0)",
     "cifar10": "CIFAR-10, 50000 training images (Krizhevsky, 2009)",
@@ -31,6 +29,7 @@ DATA_NOTES = {
 def describe_run(out: Path, config: TrainingConfig) -> dict[str, Any]:
     """What a card says of how a model was made."""
     folder = Path(config.data)
+    origin = load_checkpoint(out / "training.pt").get("origin")
     credits = image_credits(folder) if folder.is_dir() else {}
     return {
         "name": config.name,
@@ -38,7 +37,8 @@ def describe_run(out: Path, config: TrainingConfig) -> dict[str, Any]:
         "data": config.data + (", binary (grey > 127)" if config.binary else ", as grey" if config.grey else ""),
         "data_licence": DATA_NOTES.get(config.data, "see data_credits" if credits else "the user's own"),
         **({"data_credits": credits} if credits else {}),
-        "licence": WEIGHTS_LICENCE,
+        "licence": config.licence,
+        **({"init": origin} if origin else {}),
         **describe_objective(config),
         "commands": training_commands(out),
         "made_with": {
@@ -116,7 +116,7 @@ def training_command(config: TrainingConfig, source: str = "", out: str = "", ke
     if config.architecture != "mlp":
         usual = TrainingConfig(
             **{
-                **ARCHITECTURES[config.architecture].defaults,
+                **usual_options(config.architecture, config.init),
                 "data": config.data,
                 "architecture": config.architecture,
                 "binary": config.binary,
@@ -128,6 +128,8 @@ def training_command(config: TrainingConfig, source: str = "", out: str = "", ke
         left_out = name in NOT_OF_THE_MODEL and not (keeps and name == "keep_every")
         if left_out or value in (None, getattr(usual, name)):
             continue
+        if name == "init":
+            value = _portable(value)
         words += [option(name)] if value is True else [option(name), str(value)]
     if config.binary and "--binary" not in words:
         words.append("--binary")

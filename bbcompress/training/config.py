@@ -12,6 +12,7 @@ from bbcompress.training.architectures.base import DTYPES, PHASE_VAE
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.objectives import ELBO, OBJECTIVES, REVERSE_HALF_ASLEEP
 
+NOT_STATED = "not stated"
 SAMPLES = ("prior", "aggregate")
 OBJECTIVE_OPTIONS = ("alpha", "sigma")
 """Options that only some objectives have."""
@@ -38,10 +39,12 @@ class TrainingConfig:
         keep_every: after so many epochs of phase vae a copy of the checkpoint is kept, 0 is never.
         part_size: most MiB in each part of a checkpoint, 0 is one file.
         average: decay a step of the averaged weights, 0 is off.
+        init: the model that the run begins with, a name or a folder; empty for random weights.
         decay: let the learning rates fall to nothing, which local models need.
         compile: use torch.compile.
         threads: None leaves torch's choice.
         evaluate_every: epochs, 0 is never.
+        licence: of the model, as its card says it.
     """
 
     architecture: str = "mlp"
@@ -63,6 +66,7 @@ class TrainingConfig:
     encoder_lr: float = 3e-4
     batch: int = 100
     average: float = 0.999
+    init: str = ""
     decay: bool = False
     compile: bool = False
     precision: str = "float32"
@@ -73,6 +77,7 @@ class TrainingConfig:
     keep_every: int = 0
     part_size: int = 0
     name: str = ""
+    licence: str = NOT_STATED
 
     def __post_init__(self) -> None:
         """Fill in what follows from the rest.
@@ -149,6 +154,18 @@ class TrainingConfig:
 def option(field: str) -> str:
     """The command line's name of a field."""
     return "--" + field.replace("_", "-")
+
+
+def usual_options(architecture: str, init: str) -> dict[str, Any]:
+    """The options of an architecture whose defaults are not those of `TrainingConfig`.
+
+    Args:
+        init: the model that the run begins with, or nothing.
+    """
+    known = ARCHITECTURES.get(architecture)
+    if known is None:
+        return {}
+    return {**known.defaults, **(known.fine_tuning if init else {})}
 
 
 def usual_name(config: TrainingConfig, only_encoder: bool) -> str:

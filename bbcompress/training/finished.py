@@ -68,13 +68,21 @@ def load_trained(out_dir: str | Path) -> tuple[Any, Any, TrainingConfig, dict[st
     return models[0], models[1], config, dict(state["metrics"])
 
 
-def state_of(config: TrainingConfig, source: str, shape: Any, seconds: dict[str, float]) -> dict[str, Any]:
+def state_of(
+    config: TrainingConfig,
+    source: str,
+    shape: Any,
+    seconds: dict[str, float],
+    origin: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What every checkpoint of a run says.
 
     Args:
         source: the checkpoint that its decoder is from, or nothing.
+        origin: the facts of the model that it began with (`Origin`), where there is one.
     """
-    return {"format": FORMAT, "config": asdict(config), "source": source, "shape": shape, "seconds": seconds}
+    state = {"format": FORMAT, "config": asdict(config), "source": source, "shape": shape, "seconds": seconds}
+    return state if origin is None else {**state, "origin": origin}
 
 
 def save_finished(
@@ -85,6 +93,7 @@ def save_finished(
     networks: dict[str, dict[str, Tensor]],
     metrics: dict[str, Any],
     seconds: dict[str, float],
+    origin: dict[str, Any] | None = None,
 ) -> None:
     """Write metrics.json and training.pt of a finished run.
 
@@ -92,5 +101,5 @@ def save_finished(
         networks: the weights of `decoder`, `baseline`, `rha`.
     """
     save_json(metrics, out / "metrics.json")
-    state = {**state_of(config, source, shape, seconds), **networks, "metrics": metrics}
+    state = {**state_of(config, source, shape, seconds, origin), **networks, "metrics": metrics}
     save_checkpoint(state, out / "training.pt", config.part_size)

@@ -22,11 +22,13 @@ from bbcompress.training.config import (
     config_from_dict,
     option,
     usual_name,
+    usual_options,
 )
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE, Share, from_first, joined, parallel, wait
 from bbcompress.training.finished import checkpoint_in, save_finished, state_of, stored_config
 from bbcompress.training.objectives import ELBO, OBJECTIVES, REVERSE_HALF_ASLEEP
+from bbcompress.training.origin import Origin, origin_of
 from bbcompress.training.reporter import Reporter, reporting
 from bbcompress.training.trainer import Trainer, buffers_of, copy_all, seeded_generator, weights_of
 
@@ -43,6 +45,7 @@ MAY_CHANGE = (
     "compile",
     "keep_every",
     "part_size",
+    "licence",
 )
 
 
@@ -64,10 +67,12 @@ def configure(
     elif from_checkpoint is not None:
         earlier = asdict(stored_config(from_checkpoint))
         values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
-    elif "data" not in given and given.get("architecture") != "resnet":
+    elif "data" not in given and "init" not in given and given.get("architecture") != "resnet":
         values = {"binary": True}
-    architecture = ARCHITECTURES.get({**values, **given}.get("architecture", "mlp"))
-    values = {**({} if architecture is None else architecture.defaults), **values, **given}
+    init = {**values, **given}.get("init", "")
+    if init and not values:
+        values = origin_of(init).options
+    values = {**usual_options({**values, **given}.get("architecture", "mlp"), init), **values, **given}
     config = TrainingConfig(**values)
     if "samples" in given and not OBJECTIVES[config.objective].dreams:
         raise TrainingError(f"--samples is not for --objective {config.objective}, which draws none from the model")
@@ -96,6 +101,7 @@ def train(
 
     resume: go on from out_dir's last checkpoint, with the same result as if it had not stopped; of a
         finished run the figures are given again; it is refused with other numbers of epochs.
+    Of a configuration with `init` phase `vae` begins with that model's numbers.
     from_checkpoint: skip phase `vae`, taking the decoder and the baseline encoder from another run.
     save_seconds: least time between two checkpoints within a phase.
     Under torchrun all its processes train the one model (see `distributed`) and return the same figures.
@@ -124,6 +130,8 @@ def _train(
         raise TrainingError(
             f"--objective {config.objective} trains a decoder: it does not go with --from, which freezes one"
         )
+    if from_checkpoint is not None and config.init:
+        raise TrainingError("--from and --init exclude each other: a decoder that is frozen learns nothing more")
     if not resume and (final.exists() or checkpoint.exists()):
         raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
     if resume and final.exists():
@@ -144,18 +152,22 @@ def _train(
     saved = load_checkpoint(checkpoint, config.device) if resume else None
     if saved is not None:
         _refuse_contradictions(config, config_from_dict(saved["config"], checkpoint), checkpoint)
+    origin = origin_of(config.init) if config.init and not resume else None
     if not share.first:  # the first process downloads what is missing; and it writes nothing before all have read
         wait()
     data = load(config.data, config.data_dir, config.binary, quiet, config.any_size, config.grey)
     if share.first:
         wait()
-        out.mkdir(parents=True, exist_ok=True)
     with reporting(quiet) as reporter:
         run = _Run(config, out, data, reporter, save_seconds, share)
         if saved is not None:
             run.restore(saved)
         elif from_checkpoint is not None:
             run.take_from(from_checkpoint)
+        elif origin is not None:
+            run.begin_with(origin)
+        if share.first:
+            out.mkdir(parents=True, exist_ok=True)
         metrics = run.finish()
     if share.first:
         remove_checkpoint(checkpoint)
@@ -190,6 +202,7 @@ class _Run:
         self.seconds = {PHASE_VAE: 0.0, PHASE_RHA: 0.0}
         self.log_lines = 0
         self.source = ""
+        self.origin: dict[str, Any] | None = None
         self.last_save = time.monotonic()
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -200,6 +213,7 @@ class _Run:
         self.seconds = saved["seconds"]
         self.log_lines = saved["log_lines"]
         self.source = saved["source"]
+        self.origin = saved.get("origin")
         self.saved_trainer = saved["trainer"]
         if self.phase == PHASE_RHA:
             self.baseline.load_state_dict(saved["baseline"])
@@ -224,6 +238,14 @@ class _Run:
         self.source = str(path)
         self.phase = PHASE_RHA
         self.seconds[PHASE_VAE] = state["seconds"][PHASE_VAE]
+
+    def begin_with(self, origin: Origin) -> None:
+        """Start phase vae with the numbers of an exact model."""
+        try:
+            self.baseline = self.task.restore(origin.weights)
+        except TrainingError as error:
+            raise TrainingError(f"--init {origin.name}: {error}") from None
+        self.origin = origin.facts
 
     def finish(self) -> dict[str, Any]:
         """Run what is left of both phases, evaluate and write training.pt; returns the figures."""
@@ -262,7 +284,7 @@ class _Run:
             "baseline": self.baseline.encoder.state_dict(),
             "rha": self.rha.encoder.state_dict(),
         }
-        save_finished(self.out, self.config, self.source, self.shape, networks, metrics, self.seconds)
+        save_finished(self.out, self.config, self.source, self.shape, networks, metrics, self.seconds, self.origin)
         return metrics
 
     def _trainer(
@@ -343,7 +365,7 @@ class _Run:
 
     def _save(self, trainer: Trainer, log: Log, name: str = "checkpoint.pt") -> None:
         state = {
-            **state_of(self.config, self.source, self.shape, self.seconds),
+            **state_of(self.config, self.source, self.shape, self.seconds, self.origin),
             "phase": trainer.phase,
             "trainer": trainer.state_dict(),
             "log_lines": log.lines,

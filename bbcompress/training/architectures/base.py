@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bbcompress.errors import TrainingError
 from bbcompress.models.base import ModelWeights
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import Share
@@ -51,6 +52,7 @@ class RunOptions(Protocol):
     samples: str
     alpha: float | None
     sigma: float | None
+    init: str
     decay: bool
     compile: bool
     precision: str
@@ -81,6 +83,14 @@ class Task(ABC):
     @abstractmethod
     def build(self) -> Any:
         """A model with random weights: a module with `encoder` and `generative` parts."""
+
+    def restore(self, weights: ModelWeights) -> Any:
+        """The model of exact weights, its encoder `baseline`.
+
+        Raises:
+            TrainingError: the architecture has no such way, or the model is another than what the run trains.
+        """
+        raise TrainingError("models of this architecture cannot be trained further")
 
     @abstractmethod
     def of_both(self, model: Any) -> Criterion:
@@ -118,6 +128,7 @@ class Architecture:
     defaults: the options whose defaults differ from those of `TrainingConfig`.
     own: the options that only some architectures have, of those that this one has.
     optimal_lr: the learning rate of optimal inference (`bbc evaluate --optimal`).
+    fine_tuning: what of these defaults is otherwise in a run that begins with a model.
     """
 
     name: str
@@ -128,6 +139,7 @@ class Architecture:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     own: tuple[str, ...] = ()
     optimal_lr: float = 5e-4
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ImageTask(Task):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,14 @@ def to_exact(weight: NumpyArray, bias: NumpyArray, likelihood: Likelihood) -> No
     bias += offset
 
 
+def from_exact(weight: NumpyArray, bias: NumpyArray, likelihood: Likelihood) -> None:
+    """The inverse of `to_exact`, likewise in place."""
+    gain, offset = np.repeat(np.array(likelihood.to_exact), len(bias) // len(likelihood.to_exact), axis=0).T
+    weight /= gain.reshape(-1, *[1] * (weight.ndim - 1))
+    bias -= offset
+    bias /= gain
+
+
 def quantise_network(
     linears: list[tuple[NumpyArray, NumpyArray]],
     in_bits: int,
@@ -108,6 +117,23 @@ def linears_of(network: nn.Sequential) -> list[tuple[NumpyArray, NumpyArray]]:
         for module in network
         if isinstance(module, nn.Linear)
     ]
+
+
+def floats_of(layer: LinearWeights) -> tuple[NumpyArray, NumpyArray]:
+    """Weight and bias, float64, of an exact linear layer: the numbers that its integers stand for."""
+    return (
+        np.ldexp(layer.weight.astype(np.float64), -layer.weight_bits),
+        np.ldexp(layer.bias.astype(np.float64), -(layer.weight_bits + layer.in_bits)),
+    )
+
+
+@torch.no_grad()
+def load_linears(network: nn.Sequential, linears: Iterable[tuple[NumpyArray, NumpyArray]]) -> None:
+    """Give each linear layer its weight and bias: the inverse of `linears_of`."""
+    modules = (module for module in network if isinstance(module, nn.Linear))
+    for module, (weight, bias) in zip(modules, linears, strict=True):
+        module.weight.copy_(torch.from_numpy(weight))
+        module.bias.copy_(torch.from_numpy(bias))
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bbcompress.errors import TrainingError
+from bbcompress.models.base import ModelWeights
 from bbcompress.training.architectures.base import (
     DTYPES,
     PHASE_RHA,
@@ -20,6 +21,7 @@ from bbcompress.training.architectures.local.export import export_local
 from bbcompress.training.architectures.local.network import Images, LocalShape, LocalVAE, sample_tiles
 from bbcompress.training.architectures.local.objectives import TileELBO, TileHalfAsleep, evaluate_tiles
 from bbcompress.training.architectures.local.presets import preset
+from bbcompress.training.architectures.local.restore import restore_local
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.objectives import OBJECTIVES, bits_per_dimension
@@ -60,11 +62,17 @@ class LocalTask(Task):
         return asdict(self.preset.shape)
 
     def build(self) -> LocalVAE:
-        model = build_local(self.config, self.shape)
+        return self._prepared(build_local(self.config, self.shape))
+
+    def _prepared(self, model: LocalVAE) -> LocalVAE:
         model.compute_dtype = DTYPES[self.config.precision]
         if self.config.compile:
             model.compile_likelihood()
         return model
+
+    def restore(self, weights: ModelWeights) -> LocalVAE:
+        model, _ = restore_local(weights, self.preset.shape)
+        return self._prepared(model)
 
     def of_both(self, model: LocalVAE) -> Criterion:
         return self.elbo(model)
@@ -77,7 +85,7 @@ class LocalTask(Task):
 
     def elbo(self, model: LocalVAE) -> Criterion:
         loss = TileELBO(model, self.images, self.preset.samples)
-        return loss, loss.set_progress
+        return loss, None if self.config.init else loss.set_progress  # a model that knows much has no need to warm up
 
     def half_asleep(self, model: LocalVAE, alpha: float) -> Criterion:
         generator = seeded_generator(torch.device("cpu"), "dreams", self.config.seed)
@@ -113,5 +121,11 @@ def _complete(config: RunOptions) -> None:
 
 
 ARCHITECTURE = Architecture(
-    "local", LocalTask, build_local, _complete, export_local, {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4}
+    "local",
+    LocalTask,
+    build_local,
+    _complete,
+    export_local,
+    {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4},
+    fine_tuning={"lr": 5e-4},
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from bbcompress.errors import TrainingError
+from bbcompress.models.base import ModelWeights
 from bbcompress.training.architectures.base import DTYPES, Architecture, ImageTask, RunOptions
 from bbcompress.training.architectures.mlp.export import export_mlp
 from bbcompress.training.architectures.mlp.network import MLPVAE
+from bbcompress.training.architectures.mlp.restore import restore_mlp
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.trainer import seeded_generator
@@ -31,6 +33,11 @@ class MLPTask(ImageTask):
         model.compute_dtype = DTYPES[self.config.precision]
         return model.to(self.config.device)
 
+    def restore(self, weights: ModelWeights) -> MLPVAE:
+        model = self.build()
+        restore_mlp(weights, (model, self.build()))
+        return model
+
 
 def build_mlp(config: RunOptions, shape: tuple[int, int]) -> MLPVAE:
     """The model of a configuration, with the random weights of its seed."""
@@ -44,4 +51,4 @@ def _complete(config: RunOptions) -> None:
     config.hidden = config.hidden or 500
 
 
-ARCHITECTURE = Architecture("mlp", MLPTask, build_mlp, _complete, export_mlp)
+ARCHITECTURE = Architecture("mlp", MLPTask, build_mlp, _complete, export_mlp, fine_tuning={"lr": 1e-4})

@@ -1,0 +1,66 @@
+"""The model that a run begins with (`--init`): found among those that are installed, and what is said of it later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bbcompress.errors import ModelError, TrainingError
+from bbcompress.models import local, mlp
+from bbcompress.models.base import ModelWeights
+from bbcompress.models.zoo import Zoo
+
+SAID = ("data", "data_licence", "data_credits", "licence", "init")
+"""What of its card the card of the new model repeats."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An exact model that training goes on from.
+
+    Attributes:
+        name: as the user gave it.
+        weights: its integers.
+    """
+
+    name: str
+    weights: ModelWeights
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Which model it is, and what its card says of data and licences, for the card of what is made of it."""
+        card: Mapping[str, Any] = self.weights.card
+        return {
+            "name": str(card.get("name") or self.name),
+            "id": self.weights.id.hex(),
+            **{name: card[name] for name in SAID if name in card},
+        }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a run that a model of its kind and sizes comes from, as far as it says them."""
+        architecture = self.weights.settings().get("architecture", mlp.ARCHITECTURE)
+        networks = dict(self.weights.networks())
+        return {
+            "architecture": architecture,
+            "any_size": architecture == local.ARCHITECTURE and self.weights.shape is None,
+            "binary": self.weights.levels == 2,
+            "latents": self.weights.latents,
+            "hidden": len(networks.get("trunk", networks["decoder"])[0].bias),
+        }
+
+
+def origin_of(model: str) -> Origin:
+    """The model of a name or a folder.
+
+    Raises:
+        TrainingError: there is none, or it is damaged.
+    """
+    try:
+        chosen = Zoo(model).chosen
+        if len(chosen) != 1:
+            raise TrainingError(f"--init {model}: a folder of {len(chosen)} models; name one of them")
+        return Origin(model, chosen[0].weights)
+    except ModelError as error:
+        raise TrainingError(f"--init {model}: {error}") from None
