@@ -19,6 +19,7 @@ SECTIONS = {
         "info": "Say what is in files and what it costs.",
         "add": "Add images to an archive.",
         "explain": "Show where the bits of an image go.",
+        "sheet": "Write a contact sheet of a file.",
     },
     "Models and training": {
         "models": "List the models that are installed.",

@@ -129,6 +129,18 @@ class PartCosts:
     costs: GroupCosts
 
 
+def bits_by_image(group: Group, costs: GroupCosts) -> NumpyArray:
+    """Bits that each image of a group takes alone, float64 (images,): of its pixels and z, or of its item."""
+    if group.header.fallback:
+        return np.array([8.0 * len(item) for item in group.items])
+    if group.header.parts is None:
+        return np.array([image.pixel_bits + image.latent_bits for image in costs.images])
+    bits = np.zeros(group.header.count)
+    for part in costs.parts:
+        bits[np.asarray(part.positions, np.int64)] += bits_by_image(part.group, part.costs)
+    return bits
+
+
 def row_bits(lengths: IntArray) -> NumpyArray:
     """Bits of each row, from lengths (rows, N) in units of 2^-30 bits."""
     bits: NumpyArray = lengths.sum(axis=1) * _UNIT

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.archive.group import Group
-from bbcompress.codecs.costs import CHECK_BITS, GroupCosts, ImageCosts
+from bbcompress.codecs.costs import CHECK_BITS, GroupCosts, ImageCosts, bits_by_image
 from bbcompress.codecs.fallback.items import item_mode
 from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.progress import Progress
@@ -83,9 +83,6 @@ class Explanation:
     def bits_per_pixel(self) -> float:
         """Of the image alone."""
         return self.image_bits / (self.image.width * self.image.height)
-
-
-OTHERS = "other images of its group"
 
 
 @dataclass(frozen=True)
@@ -186,12 +183,9 @@ def _of_piece(piece: _Piece) -> Iterator[Part]:
 def _beside(group: Group, index: int, costs: GroupCosts) -> Iterator[Part]:
     """What the payload of a group holds beside an image."""
     groups = [(group, costs)] if group.header.parts is None else [(part.group, part.costs) for part in costs.parts]
-    own = sum(part.bits for piece in _pieces(group, index, costs) for part in _of_piece(piece))
-    others = -own + sum(
-        8.0 * sum(map(len, its.items)) if its.header.fallback else its_costs.bits for its, its_costs in groups
-    )
     if group.header.count > 1:
-        yield Part(OTHERS, others, count_of(group.header.count - 1))
+        others = np.delete(bits_by_image(group, costs), index).sum()
+        yield Part("other images of its group", float(others), count_of(group.header.count - 1))
     messages = [its_costs for its, its_costs in groups if not its.header.fallback]
     if messages:
         lanes = count_of(sum(one.lanes for one in messages), "lane")

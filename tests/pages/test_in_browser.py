@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from click.testing import CliRunner
 from models_for_tests import MODELS
 
 from bbcompress.cli import main
+from bbcompress.images.read import read_image
+from bbcompress.pages.page import begin, end
+from bbcompress.pages.sheet import CONTROLS, SCRIPTS, item_of
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "there is a browser")
 
@@ -53,3 +57,48 @@ def test_page_of_an_image_without_a_map(chromium: Browser, tmp_path: Path) -> No
     bbc("explain", DATA / "kept" / "two-frames.gif", "--html", page)
     check_page(chromium, page)
     assert "byte for byte" in chromium.run("return document.querySelector('.note').textContent;")
+
+
+def test_page_of_an_archive(chromium: Browser, tmp_path: Path) -> None:
+    """Also where a name is markup."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("0001", "0002", "0003", "0004"):
+        shutil.copy(DATA / "digits" / "binary" / f"{name}.png", folder)
+    shutil.copy(DATA / "local" / "middle-0.png", folder / "<img src=x onerror=alert(1)>.png")
+    bbc("compress", folder, "-1", "-o", tmp_path / "set.bbc")
+    page = tmp_path / "sheet.html"
+    bbc("sheet", tmp_path / "set.bbc", "-o", page)
+    check_page(chromium, page)
+    names = "return [...document.querySelectorAll('.sheet li:not([hidden]) b')].map((e) => e.textContent);"
+    assert set(chromium.run(names)) == {path.name for path in folder.iterdir()}
+    chromium.run("const o = document.getElementById('order'); o.value = '2'; o.dispatchEvent(new Event('change'));")
+    values = "return [...document.querySelectorAll('.sheet li')].map((e) => Number(e.dataset.v.split(' ')[2]));"
+    assert chromium.run(values) == sorted(chromium.run(values))
+    chromium.run("document.getElementById('turn').focus();")
+    chromium.press(" ")
+    assert chromium.run(values) == sorted(chromium.run(values), reverse=True)
+    chromium.run("document.getElementById('find').focus();")
+    chromium.press("IMG")
+    assert chromium.run(names) == ["<img src=x onerror=alert(1)>.png"]
+    assert chromium.run("return document.getElementById('count').textContent;") == "1 of 5"
+    assert chromium.messages() == []
+
+
+def test_page_of_ten_thousand_images(chromium: Browser, tmp_path: Path) -> None:
+    """It is there, sorted and searched, and decodes the pictures that come near."""
+    image = read_image(DATA / "digits" / "grey" / "0000.png")
+    items = [item_of(f"{number:05}.png", image, number, 8.0 * (number * 7919 % 10_007)) for number in range(10_000)]
+    page = tmp_path / "sheet.html"
+    listed = f"<ul class='sheet' id='sheet'>{''.join(items)}</ul>"
+    page.write_text(f"{begin('Many', SCRIPTS)}{CONTROLS}{listed}{end(SCRIPTS)}", encoding="utf-8")
+    chromium.open(page)
+    loaded = "return document.querySelectorAll('.sheet img[src]').length;"
+    chromium.wait_until(f"{loaded[:-1]} > 0;")
+    assert chromium.run(loaded) < 1000
+    chromium.run("const o = document.getElementById('order'); o.value = '2'; o.dispatchEvent(new Event('change'));")
+    values = chromium.run("return [...document.querySelectorAll('.sheet li')].map((e) => e.dataset.v.split(' ')[2]);")
+    assert list(map(float, values)) == sorted(map(float, values))
+    chromium.run("window.scrollTo(0, document.documentElement.scrollHeight);")
+    chromium.wait_until("return document.querySelector('.sheet li:last-child img').src.length > 0;")
+    assert chromium.run(loaded) < 2000 and chromium.messages() == []

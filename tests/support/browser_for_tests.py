@@ -102,6 +102,10 @@ class Browser:
             time.sleep(0.05)
         return found
 
+    def wait_until(self, script: str) -> None:
+        """Wait until a script returns true."""
+        self.wait_for(script, "True", 30)
+
     def messages(self) -> list[str]:
         """What the console says of the page, warnings of its policy among it."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
