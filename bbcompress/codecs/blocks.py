@@ -23,7 +23,7 @@ from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.system.threads import threads
+from bbcompress.system.threads import limit_own_threads, threads
 from bbcompress.wire import ByteReader, varint
 
 NumpyArray = np.ndarray[Any, Any]
@@ -191,12 +191,13 @@ def layouts_of(group: Group, tile: int) -> list[Layout]:
 
 
 def at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
-    """The function's results for all parts, in order, computed by as many threads as there may be."""
+    """The function's results for all parts, in order, computed by as many threads as there may be; those that parts do
+    not need share the work within them."""
     workers = min(len(parts), MOST_THREADS, threads())
     if workers == 1:
         yield from map(function, parts)
         return
-    executor = ThreadPoolExecutor(workers)
+    executor = ThreadPoolExecutor(workers, initializer=limit_own_threads, initargs=(threads() // workers,))
     try:
         yield from executor.map(function, parts)
     finally:

@@ -1,7 +1,8 @@
 """Compiled loops of the pixel network on the processor: what stands between its products, forwards and backwards.
 
 Between two products there is one call of one of these, as a wavefront has thousands of steps. A layer's matrix is
-(inputs + 1, outputs) here, and its last row is the bias, which products leave out and the loops add.
+(inputs + 1, outputs) here, and its last row is the bias, whose input is 1. Rows of arrays are pixels of a unit, which
+threads share: `row` is the first of those that a call is about, `count` their number.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def gather_inputs(
     references: Ints,
     row: int,
 ) -> None:
-    """Fill in the inputs (rows, inputs) and references (C, rows) of the pixels `begin` to `end` of `indices` and
-    `cells`, from `row` on.
+    """Fill in the inputs (rows, at least inputs) and references (C, rows) of the pixels `begin` to `end` of `indices`
+    and `cells`, from `row` on.
 
     settings: whether the inputs are centred, the gain of pixels, the numbers of the left and the upper neighbour, the
     reference of a pixel that has neither. Columns as `network_kernels.gather` has them, then the cell's features.
@@ -51,13 +52,21 @@ def gather_inputs(
         r = row + i - begin
         gather_pixel(flat, indices[i], offsets, centred, gain, left, upper, middle, inputs, references, r)
         cell = cells[i]
-        for j in range(inputs.shape[1] - pixels):
+        for j in range(features.shape[1]):
             inputs[r, pixels + j] = features[cell, j]
 
 
 @kernel
 def know_levels(
-    flat: Levels, indices: Ints, begin: int, count: int, gain: int, references: Ints, levels: Ints, seen: Floats
+    flat: Levels,
+    indices: Ints,
+    begin: int,
+    count: int,
+    gain: int,
+    references: Ints,
+    levels: Ints,
+    seen: Floats,
+    row: int,
 ) -> None:
     """The levels of `count` pixels of the canvas from `begin` on into `levels` (C, rows), and less their references
     into what later channels see of them, `seen` (rows, C)."""
@@ -65,49 +74,57 @@ def know_levels(
     for i in range(count):
         for c in range(channels):
             level = np.int64(flat[indices[begin + i] + c])
-            levels[c, i] = level
-            seen[i, c] = (level - references[c, i]) * gain
+            levels[c, row + i] = level
+            seen[row + i, c] = (level - references[c, row + i]) * gain
 
 
 # Forwards
 
 
 @kernel
-def relu_double(total: Floats, bias: Floats, scale: float, limit: float, out: Singles) -> None:
-    """As `network_kernels.relu_requantise` of float64 sums (N, outputs), into `out` of the same shape."""
+def relu_single(total: Singles, row: int, count: int, outputs: int, scale: float, limit: float) -> None:
+    """In place clamp(floor(total * scale + 1/2), 0, limit) of the first columns of `total` (rows, at least outputs):
+    sums below 2^24, powers of two."""
+    half = np.float32(0.5)
+    zero = np.float32(0.0)
+    for i in range(row, row + count):
+        for j in range(outputs):
+            value = np.floor(total[i, j] * scale + half)
+            total[i, j] = min(max(value, zero), limit)
+
+
+@kernel
+def relu_double(total: Floats, row: int, scale: float, limit: float, out: Singles) -> None:
+    """The same of float64 sums (N, outputs), into the rows of `out` (rows, at least outputs) from `row` on."""
     for i in range(total.shape[0]):
         for j in range(total.shape[1]):
-            out[i, j] = min(max(np.floor((total[i, j] + bias[j]) * scale + 0.5), 0.0), limit)
+            out[row + i, j] = min(max(np.floor(total[i, j] * scale + 0.5), 0.0), limit)
 
 
 @inline
 def hidden_row(
-    total: Singles,
-    weight: Singles,
-    seen: Floats,
-    i: int,
-    row: int,
-    channel: int,
-    scale: float,
-    limit: float,
-    out: Floats,
+    total: Singles, weight: Singles, seen: Floats, row: int, channel: int, scale: float, limit: float, out: Floats
 ) -> None:
-    """A channel's hidden outputs `out` (C, rows, width) of one pixel, from row i of the heads' sums (N, C width).
+    """A channel's hidden outputs, and what else its own layer takes, into `out` (C, rows, width + C): earlier channels,
+    then 1.
 
-    weight: the heads' matrix, whose last rows but the bias are of earlier channels. total, weight: float32 or float64.
-    seen (rows, C): the earlier channels, in row `row`.
+    total: the heads' sums (rows, C width) of the trunk's outputs alone. weight: the heads' matrix, whose last rows but
+    the bias are of earlier channels. total, weight: float32 or float64. seen (rows, C): the earlier channels.
     """
-    channels, width = out.shape[0], out.shape[2]
+    channels = out.shape[0]
+    width = out.shape[2] - channels
     first, bias = channel * width, weight.shape[0] - 1
     across = bias - (channels - 1)
     for j in range(width):
-        out[channel, row, j] = np.float64(total[i, first + j]) + np.float64(weight[bias, first + j])
+        out[channel, row, j] = np.float64(total[row, first + j]) + np.float64(weight[bias, first + j])
     for c in range(channel):
         value = seen[row, c]
         for j in range(width):
             out[channel, row, j] += np.float64(weight[across + c, first + j]) * value
+        out[channel, row, width + c] = value
     for j in range(width):
         out[channel, row, j] = min(max(np.floor(out[channel, row, j] * scale + 0.5), 0.0), limit)
+    out[channel, row, width + channel] = 1.0
 
 
 @kernel
@@ -116,45 +133,31 @@ def hidden_layer(
     weight: Singles,
     seen: Floats,
     row: int,
+    count: int,
     begin: int,
     end: int,
     scale: float,
     limit: float,
     out: Floats,
 ) -> None:
-    """`hidden_row` of all pixels of `total`, in the rows from `row` on, and of the channels `begin` to `end`."""
-    for i in range(total.shape[0]):
+    """`hidden_row` of `count` pixels from `row` on, and of the channels `begin` to `end`."""
+    for r in range(row, row + count):
         for channel in range(begin, end):
-            hidden_row(total, weight, seen, i, row + i, channel, scale, limit, out)
+            hidden_row(total, weight, seen, r, channel, scale, limit, out)
 
 
 @inline
-def output_row(
-    total: Floats, weight: Floats, seen: Floats, row: int, channel: int, scales: Floats, limit: float
-) -> None:
-    """A channel's outputs of one pixel, in place in row `row` of the products with its hidden outputs.
-
-    weight: the channel's matrix, whose last rows but the bias are of earlier channels.
-    """
-    bias = weight.shape[0] - 1
-    across = bias - channel
-    for j in range(scales.size):
-        total[row, j] += weight[bias, j]
-    for c in range(channel):
-        value = seen[row, c]
-        for j in range(scales.size):
-            total[row, j] += weight[across + c, j] * value
+def output_row(total: Floats, row: int, scales: Floats, limit: float) -> None:
+    """A channel's outputs of one pixel, in place of its layer's sums in row `row`."""
     for j in range(scales.size):
         total[row, j] = min(max(np.floor(total[row, j] * scales[j] + 0.5), -limit), limit)
 
 
 @kernel
-def output_layer(
-    total: Floats, weight: Floats, seen: Floats, row: int, count: int, channel: int, scales: Floats, limit: float
-) -> None:
+def output_layer(total: Floats, row: int, count: int, scales: Floats, limit: float) -> None:
     """`output_row` of `count` pixels from `row` on."""
     for r in range(row, row + count):
-        output_row(total, weight, seen, r, channel, scales, limit)
+        output_row(total, r, scales, limit)
 
 
 # A mixture of logistics
@@ -163,8 +166,7 @@ def output_layer(
 @kernel
 def mixture_unit(
     total: Floats,
-    weight: Floats,
-    seen: Floats,
+    row: int,
     count: int,
     channel: int,
     scales: Floats,
@@ -177,14 +179,14 @@ def mixture_unit(
     freqs: Ints,
     order: Ints,
 ) -> None:
-    """`output_layer` from row 0 on, then start and frequency of each pixel's level, to where `order` says.
+    """`output_layer`, then start and frequency of each pixel's level, to where `order` says.
 
-    references, levels: (C, rows). order: of the channel's sub-pixels.
+    references, levels: (C, rows). order: of the channel's sub-pixels, (rows,).
     """
     components = (scales.size - 2) // 3
     exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
-    for r in range(count):
-        output_row(total, weight, seen, r, channel, scales, limit)
+    for r in range(row, row + count):
+        output_row(total, r, scales, limit)
         size, low_weight = prepare(total, r, references[channel, r], exp_negative, exps, packed)
         start, end = level_interval(levels[channel, r], packed, size, low_weight, sigmoid)
         starts[order[r]] = start
@@ -199,7 +201,6 @@ def pop_step(
     symbols: Ints,
     first_lane: int,
     total: Floats,
-    weight: Floats,
     seen: Floats,
     row: int,
     channel: int,
@@ -223,7 +224,7 @@ def pop_step(
     lane = first_lane % heads.size
     for i in range(symbols.size):
         r = row + i
-        output_row(total, weight, seen, r, channel, scales, limit)
+        output_row(total, r, scales, limit)
         reference = references[channel, r]
         size, low_weight = prepare(total, r, reference, exp_negative, exps, packed)
         level, start, end = find_level(peek(heads[lane], PRECISION), packed, size, low_weight, sigmoid)
@@ -267,30 +268,23 @@ def set_channel(
 
 
 @kernel
-def backward_layer(total: Floats, active: Singles, scale: float, bias: Floats) -> None:
-    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (N, outputs), and 0 where the layer's output, in
-    `active`, stands at 0; then the sum over the N into `bias`."""
-    for j in range(bias.size):
-        bias[j] = 0.0
+def backward_layer(total: Floats, row: int, active: Singles, scale: float) -> None:
+    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (N, outputs), and 0 where the layer's output, in the
+    rows of `active` (rows, at least outputs) from `row` on, stands at 0."""
     for i in range(total.shape[0]):
-        for j in range(bias.size):
+        for j in range(total.shape[1]):
             value = min(max(np.floor(total[i, j] * scale + 0.5), -_LIMIT), _LIMIT)
-            total[i, j] = value if active[i, j] > 0 else 0.0
-            bias[j] += total[i, j]
+            total[i, j] = value if active[row + i, j] > 0 else 0.0
 
 
 @kernel
-def backward_heads(parts: Floats, hidden: Floats, scales: Floats, total: Floats, bias: Floats) -> None:
-    """The same of the heads' outputs into `total` (N, C width), whose gradients stand channel after channel in `parts`
-    (C, rows, width), as `hidden` does; a scale for each channel."""
+def backward_heads(parts: Floats, row: int, count: int, hidden: Floats, scales: Floats, total: Floats) -> None:
+    """The same of the heads' outputs into `total` (rows, C width), whose gradients stand channel after channel in
+    `parts` (C, rows, width), as `hidden` (C, rows, at least width) does; a scale for each channel."""
     channels, width = parts.shape[0], parts.shape[2]
-    for j in range(bias.size):
-        bias[j] = 0.0
-    for i in range(total.shape[0]):
+    for i in range(row, row + count):
         for c in range(channels):
             first = c * width
             for j in range(width):
                 value = min(max(np.floor(parts[c, i, j] * scales[c] + 0.5), -_LIMIT), _LIMIT)
                 total[i, first + j] = value if hidden[c, i, j] > 0.0 else 0.0
-        for j in range(bias.size):
-            bias[j] += total[i, j]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import ldexp
 from typing import Any
 
 import numpy as np
 
 from bbcompress.coder.ans import Message
+from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.lattice_kernels import pop_restricted
 from bbcompress.exact.lattices import Restriction
@@ -18,11 +20,16 @@ from bbcompress.exact.mixture_kernels import mixture_gradient
 from bbcompress.exact.tables import IntArray, code_length
 from bbcompress.models import learning_kernels as kernels
 from bbcompress.models.neighbourhood import LEFT, UPPER
-from bbcompress.models.network_kernels import relu_requantise
 from bbcompress.models.pixel_network import BINARY_GAIN, MIDDLE, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Pixels, Strips
+from bbcompress.system.threads import Team, threads
 
 NumpyArray = np.ndarray[Any, Any]
+
+MOST_THREADS = 4
+"""Most threads that share the pixels of a unit: more would wait longer for each other than they work."""
+LEAST_ROWS = 32
+"""Fewest pixels for which it is worth waking a thread."""
 
 
 def learning_layers(weights: PixelNetworkWeights) -> list[LearningLayer]:
@@ -44,7 +51,8 @@ class UnitNetwork:
     """Room for one unit of pixels on its way through the network and back, and the loops over it.
 
     Rows are pixels of the unit. Parts of it go forwards one after the other, as a wavefront decodes them, and the whole
-    goes backwards. Between two matrix products there is one call of a compiled loop.
+    goes backwards. Any rows may go either way in one thread while others do in another. Between two matrix products
+    there is one call of a compiled loop.
     """
 
     def __init__(self, weights: PixelNetworkWeights, rows: int) -> None:
@@ -56,11 +64,14 @@ class UnitNetwork:
         self._trunk = len(weights.trunk)
         self._width = width = len(weights.heads.weight) // channels
         layers = (*weights.trunk, weights.heads)
-        widths = [weights.trunk[0].weight.shape[1], *(len(layer.weight) for layer in weights.trunk)]
-        self._inputs: list[NumpyArray] = [np.empty((rows, size), np.float32) for size in widths]
-        """Of each layer of the trunk, and of the heads without the earlier channels."""
-        self._sums = np.empty((rows, channels * width), np.float32)
-        self._hidden = np.empty((channels, rows, width))
+        self._widths = [weights.trunk[0].weight.shape[1], *(len(layer.weight) for layer in weights.trunk)]
+        """Inputs of each layer of the trunk, and of the heads without the earlier channels."""
+        self._inputs: list[NumpyArray] = [np.ones((rows, size + 1), np.float32) for size in self._widths]
+        """The same, each with the input of the biases."""
+        self._single_sums = np.empty((rows, channels * width), np.float32)
+        self._double_sums = np.empty((rows, channels * width))
+        self._hidden = np.empty((channels, rows, width + channels))
+        """What each channel's own layer takes: hidden outputs, earlier channels, 1."""
         self._seen = np.zeros((rows, channels))
         """Known channels less their references; heads and outputs see the earlier ones."""
         outputs = len(weights.outputs[0].weight)
@@ -75,6 +86,10 @@ class UnitNetwork:
         self._output_limits = [float(layer.limit) for layer in weights.outputs]
         self._backward_scales = [ldexp(1.0, -layer.weight_bits) for layer in layers]
         self._output_backward_scales = np.array([ldexp(1.0, -layer.weight_bits) for layer in weights.outputs])
+        self._by_hidden = np.empty((channels, rows, width))
+        """Room for gradients: by hidden outputs, by the heads' sums, by those of the layers of the trunk."""
+        self._by_sums = [np.empty((rows, size)) for size in (*self._widths[1:], channels * width)]
+        self._doubles = np.empty((rows, max(self._widths) + channels))
 
     # Forwards
 
@@ -94,40 +109,42 @@ class UnitNetwork:
             row,
         )
 
-    def know(self, canvas: Canvas, wave: Pixels, begin: int, count: int) -> None:
-        """Take the levels of pixels that the canvas holds, in the first rows."""
+    def know(self, canvas: Canvas, wave: Pixels, begin: int, count: int, row: int) -> None:
+        """Take the levels of pixels from `begin` on that the canvas holds, in the rows from `row` on."""
         kernels.know_levels(
-            canvas.flat, wave.indices, begin, count, self._gain, self.references, self.levels, self._seen
+            canvas.flat, wave.indices, begin, count, self._gain, self.references, self.levels, self._seen, row
         )
 
-    def trunk(self, parameters: Parameters, row: int, count: int) -> NumpyArray:
-        """From inputs to the heads' sums (count, C width) of rows, without earlier channels and biases."""
+    def trunk(self, parameters: Parameters, row: int, count: int) -> None:
+        """From inputs to the heads' sums of rows, without earlier channels and biases."""
         rows = slice(row, row + count)
         for number in range(self._trunk):
-            x, out = self._inputs[number][rows], self._inputs[number + 1][rows]
-            scale, limit = self._scales[number], self._limits[number]
+            x, out = self._inputs[number][rows], self._inputs[number + 1]
+            scale, limit, outputs = self._scales[number], self._limits[number], self._widths[number + 1]
             if parameters.is_single[number]:
-                weight = parameters.single[number].T
-                np.matmul(x, weight[:-1], out=out)
-                relu_requantise(out, weight[-1], np.float32(scale), np.float32(limit))
+                np.matmul(x, parameters.single[number].T, out=out[rows, :outputs])
+                kernels.relu_single(out, row, count, outputs, np.float32(scale), np.float32(limit))
             else:
-                weight = parameters.exact[number].T
-                kernels.relu_double(x.astype(np.float64) @ weight[:-1], weight[-1], scale, limit, out)
-        x, split = self._inputs[-1][rows], self._inputs[-1].shape[1]
+                total = x.astype(np.float64) @ parameters.exact[number].T
+                kernels.relu_double(total, row, scale, limit, out)
+        inputs = self._widths[-1]
+        x = self._inputs[-1][rows, :inputs]
         if parameters.is_single[self._trunk]:
-            return np.matmul(x, parameters.single[self._trunk].T[:split], out=self._sums[:count])
-        total: NumpyArray = x.astype(np.float64) @ parameters.exact[self._trunk].T[:split]
-        return total
+            np.matmul(x, parameters.single[self._trunk].T[:inputs], out=self._single_sums[rows])
+        else:
+            weight = parameters.exact[self._trunk].T[:inputs]
+            np.matmul(x.astype(np.float64), weight, out=self._double_sums[rows])
 
-    def _hide(self, parameters: Parameters, total: NumpyArray, begin: int, end: int, row: int) -> None:
-        """The hidden outputs of the channels `begin` to `end`, from the heads' sums of rows from `row` on."""
+    def hide(self, parameters: Parameters, begin: int, end: int, row: int, count: int) -> None:
+        """What the layers of the channels `begin` to `end` take, from the heads' sums of rows."""
         number = self._trunk
-        weight = (parameters.single if total.dtype == np.float32 else parameters.exact)[number].T
+        single = parameters.is_single[number]
         kernels.hidden_layer(
-            total,
-            np.ascontiguousarray(weight),
+            self._single_sums if single else self._double_sums,
+            (parameters.single if single else parameters.exact)[number].T,
             self._seen,
             row,
+            count,
             begin,
             end,
             self._scales[number],
@@ -135,23 +152,23 @@ class UnitNetwork:
             self._hidden,
         )
 
-    def _product(self, parameters: Parameters, channel: int, row: int, count: int) -> tuple[NumpyArray, NumpyArray]:
-        """A channel's room for outputs of rows, which holds the products with the hidden outputs, and its matrix."""
-        weight = parameters.exact[self._trunk + 1 + channel].T
-        rows = slice(row, row + count)
-        np.matmul(self._hidden[channel, rows], weight[: self._width], out=self._parameters[channel, rows])
-        return self._parameters[channel], np.ascontiguousarray(weight)
+    def _sum(self, parameters: Parameters, channel: int, row: int, count: int) -> NumpyArray:
+        """A channel's room for outputs, which holds the sums of its layer in rows."""
+        weight, rows = parameters.exact[self._trunk + 1 + channel].T, slice(row, row + count)
+        np.matmul(self._hidden[channel, rows, : len(weight)], weight, out=self._parameters[channel, rows])
+        out: NumpyArray = self._parameters[channel]
+        return out
 
     def _outputs(self, parameters: Parameters, channel: int, row: int, count: int) -> NumpyArray:
-        """A channel's parameters of rows, (count, outputs); the channels before are known."""
-        out, weight = self._product(parameters, channel, row, count)
-        scales, limit = self._output_scales[channel], self._output_limits[channel]
-        kernels.output_layer(out, weight, self._seen, row, count, channel, scales, limit)
+        """A channel's parameters of rows, (count, outputs)."""
+        out = self._sum(parameters, channel, row, count)
+        kernels.output_layer(out, row, count, self._output_scales[channel], self._output_limits[channel])
         return out[row : row + count]
 
     def intervals(
         self,
         parameters: Parameters,
+        row: int,
         count: int,
         starts: IntArray,
         frequencies: IntArray,
@@ -159,28 +176,27 @@ class UnitNetwork:
         restriction: Restriction | None,
         begin: int,
     ) -> None:
-        """Start and frequency of all sub-pixels of the first rows, whose levels are known, to where `order` (C, count)
-        says. restriction: of the wavefront's pixels, of which the rows are those from `begin` on."""
-        self._hide(parameters, self.trunk(parameters, 0, count), 0, self.channels, 0)
+        """Start and frequency of all sub-pixels of rows whose inputs and levels are there, to where `order` (C, rows)
+        says. restriction: of the wavefront's pixels, of which row 0 is the one at `begin`."""
+        self.trunk(parameters, row, count)
+        self.hide(parameters, 0, self.channels, row, count)
+        rows = slice(row, row + count)
         for channel in range(self.channels):
+            places = order[channel, rows]
             if restriction is not None and channel == self.channels - 1:
-                params, levels = self._outputs(parameters, channel, 0, count), self.levels[:, :count]
-                rows = restriction.rows(levels[0], levels[1], begin)
-                starts[order[channel]], frequencies[order[channel]] = self._mixture.intervals_within(
-                    params, self.references[channel, :count], levels[channel], rows, restriction.allowed
+                params, levels = self._outputs(parameters, channel, row, count), self.levels[:, rows]
+                colours = restriction.rows(levels[0], levels[1], begin + row)
+                starts[places], frequencies[places] = self._mixture.intervals_within(
+                    params, self.references[channel, rows], levels[channel], colours, restriction.allowed
                 )
-                continue
-            if isinstance(self.observation, LogisticMixture):
-                out, weight = self._product(parameters, channel, 0, count)
-                scales, limit = self._output_scales[channel], self._output_limits[channel]
+            elif isinstance(self.observation, LogisticMixture):
                 kernels.mixture_unit(
-                    out,
-                    weight,
-                    self._seen,
+                    self._sum(parameters, channel, row, count),
+                    row,
                     count,
                     channel,
-                    scales,
-                    limit,
+                    self._output_scales[channel],
+                    self._output_limits[channel],
                     self.references,
                     self.levels,
                     *mixture_tables(),
@@ -188,12 +204,10 @@ class UnitNetwork:
                     frequencies,
                     order[channel],
                 )
-                continue
-            params = self._outputs(parameters, channel, 0, count)
-            references, levels = self.references[channel, :count], self.levels[channel, :count]
-            begun, wide = self.observation.intervals(params, references, levels)
-            starts[order[channel]] = begun
-            frequencies[order[channel]] = wide
+            else:
+                params = self._outputs(parameters, channel, row, count)
+                references, levels = self.references[channel, rows], self.levels[channel, rows]
+                starts[places], frequencies[places] = self.observation.intervals(params, references, levels)
 
     def pop(
         self,
@@ -207,24 +221,23 @@ class UnitNetwork:
         row: int,
         restriction: Restriction | None,
     ) -> int:
-        """Pop the pixels of a step of a wavefront, whose inputs are there, into the canvas: the next lane.
+        """Pop the pixels of a step of a wavefront into the canvas, of which the heads' sums and what the first
+        channel's layer takes are there: the next lane.
 
         Raises:
             EmptyMessage: the message does not hold so many symbols.
         """
         count = end - begin
-        total = self.trunk(parameters, row, count)
         for channel in range(self.channels):
-            self._hide(parameters, total, channel, channel + 1, row)
+            if channel:
+                self.hide(parameters, channel, channel + 1, row, count)
             restricted = restriction is not None and channel == self.channels - 1
             if isinstance(self.observation, LogisticMixture) and not restricted:
-                out, weight = self._product(parameters, channel, row, count)
                 message.pop_with(
                     kernels.pop_step,
                     count,
                     lane,
-                    out,
-                    weight,
+                    self._sum(parameters, channel, row, count),
                     self._seen,
                     row,
                     channel,
@@ -268,41 +281,35 @@ class UnitNetwork:
 
     # Backwards
 
-    def backward(self, parameters: Parameters, count: int) -> None:
-        """The gradients of all weights, of -ln p of the first `count` rows, whose levels are known."""
+    def backward(self, parameters: Parameters, gradients: list[NumpyArray], row: int, count: int) -> None:
+        """The gradients of all weights into `gradients`, of -ln p of rows whose levels are known."""
         heads, width, channels = self._trunk, self._width, self.channels
-        parts = np.empty((channels, count, width))
-        seen = self._seen[:count]
+        rows = slice(row, row + count)
         for channel in range(channels):
             by_params = self.observation.gradient(
-                self._parameters[channel, :count], self.references[channel, :count], self.levels[channel, :count]
+                self._parameters[channel, rows], self.references[channel, rows], self.levels[channel, rows]
             )
             number = heads + 1 + channel
-            gradient, weight = parameters.gradient[number].T, parameters.exact[number].T
-            np.matmul(self._hidden[channel, :count].T, by_params, out=gradient[:width])
-            np.matmul(seen[:, :channel].T, by_params, out=gradient[width:-1])
-            np.sum(by_params, axis=0, out=gradient[-1])
-            np.matmul(by_params, weight[:width].T, out=parts[channel])
-        total = np.empty((count, channels * width))
-        gradient, weight = parameters.gradient[heads].T, parameters.exact[heads].T
-        bias = np.empty(channels * width)
-        kernels.backward_heads(parts, self._hidden, self._output_backward_scales, total, bias)
-        split = self._inputs[-1].shape[1]
-        gradient[-1] = bias
-        np.matmul(seen[:, :-1].T, total, out=gradient[split:-1])
-        for channel in range(channels - 1):  # a head does not see its own channel or a later one
-            gradient[split + channel, : (channel + 1) * width] = 0
+            weight = parameters.exact[number].T
+            np.matmul(self._hidden[channel, rows, : len(weight)].T, by_params, out=gradients[number].T)
+            np.matmul(by_params, weight[:width].T, out=self._by_hidden[channel, rows])
+        kernels.backward_heads(
+            self._by_hidden, row, count, self._hidden, self._output_backward_scales, self._by_sums[heads]
+        )
         for number in range(heads, -1, -1):
-            x = self._inputs[number][:count].astype(np.float64)
-            inputs = x.shape[1]
-            np.matmul(x.T, total, out=gradient[:inputs])
-            if not number:
-                break
-            total = total @ weight[:inputs].T
-            gradient, weight = parameters.gradient[number - 1].T, parameters.exact[number - 1].T
-            bias = np.empty(total.shape[1])
-            kernels.backward_layer(total, self._inputs[number], self._backward_scales[number], bias)
-            gradient[-1] = bias
+            inputs, total = self._widths[number], self._by_sums[number][rows]
+            x = self._doubles[rows, : parameters.exact[number].shape[1]]
+            x[:, :inputs] = self._inputs[number][rows, :inputs]
+            x[:, inputs:-1] = self._seen[rows, : x.shape[1] - inputs - 1]  # by the heads
+            x[:, -1] = 1.0
+            np.matmul(x.T, total, out=gradients[number].T)
+            if number:
+                by_inputs = self._by_sums[number - 1][rows]
+                np.matmul(total, parameters.exact[number].T[:inputs].T, out=by_inputs)
+                kernels.backward_layer(by_inputs, row, self._inputs[number], self._backward_scales[number])
+        by_seen = gradients[heads].T[self._widths[-1] : -1]
+        for channel in range(channels - 1):  # a head does not see its own channel or a later one
+            by_seen[channel, : (channel + 1) * width] = 0
 
 
 def _shift(layer: Any) -> int:
@@ -357,10 +364,9 @@ class LearningCoder:
             pop_restricted.expect(256 * int(ends[-1]))  # each symbol goes through all levels
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
-    def _learn(self, network: UnitNetwork, number: int, pixels: int) -> None:
-        if self._stride and number % self._stride == 0:
-            network.backward(self.parameters, pixels)
-            self.parameters.step(pixels)
+    def _learns(self, number: int) -> bool:
+        """Whether the network learns from a unit."""
+        return self._stride > 0 and number % self._stride == 0
 
     def _run(
         self,
@@ -373,19 +379,27 @@ class LearningCoder:
     ) -> None:
         """Fill in start and frequency of all sub-pixels of known pixels, to where `order` (C, pixels) says, and learn
         from them."""
-        wave = x.wavefront(self._cell)
+        wave, parameters = x.wavefront(self._cell), self.parameters
         ends = units_of(wave.bounds, self._unit)
         network = self._network(ends)
-        for number, begin in enumerate(ends[:-1].tolist()):
-            end = int(ends[number + 1])
-            network.gather(x.canvas, wave, begin, end, 0, features)
-            network.know(x.canvas, wave, begin, end - begin)
-            network.intervals(
-                self.parameters, end - begin, starts, frequencies, order[:, begin:end], self._restriction, begin
-            )
-            self._learn(network, number, end - begin)
-            if progress is not None:
-                progress(end - begin)
+
+        def code(begin: int, end: int, learn: bool, row: int, count: int, gradients: list[NumpyArray]) -> None:
+            network.gather(x.canvas, wave, begin + row, begin + row + count, row, features)
+            network.know(x.canvas, wave, begin + row, count, row)
+            of_unit = order[:, begin:end]
+            network.intervals(parameters, row, count, starts, frequencies, of_unit, self._restriction, begin)
+            if learn:
+                network.backward(parameters, gradients, row, count)
+
+        with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
+            for number, begin in enumerate(ends[:-1].tolist()):
+                end = int(ends[number + 1])
+                learn = self._learns(number)
+                summands = _share(team, parameters, partial(code, begin, end, learn), end - begin)
+                if learn:
+                    parameters.step(end - begin, summands, team)
+                if progress is not None:
+                    progress(end - begin)
 
     def push(
         self, message: Message, features: NumpyArray, x: Strips, progress: Callable[[int], None] | None = None
@@ -418,15 +432,44 @@ class LearningCoder:
     ) -> None:
         """Pop the pixels of x into its canvas. progress: called with the number of pixels newly done. Raises
         EmptyMessage."""
-        wave = x.wavefront(self._cell)
+        wave, parameters = x.wavefront(self._cell), self.parameters
         ends = units_of(wave.bounds, self._unit)
-        network, parameters = self._network(ends), self.parameters
+        network = self._network(ends)
         number, first, lane = 0, 0, 0
-        for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
-            network.gather(x.canvas, wave, begin, end, begin - first, features)
-            lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, begin - first, self._restriction)
-            if end == int(ends[number + 1]):
-                self._learn(network, number, end - first)
-                if progress is not None:
-                    progress(end - first)
-                number, first = number + 1, end
+
+        def forwards(begin: int, row: int, count: int, _: list[NumpyArray]) -> None:
+            network.gather(x.canvas, wave, begin + row, begin + row + count, begin - first + row, features)
+            network.trunk(parameters, begin - first + row, count)
+            network.hide(parameters, 0, 1, begin - first + row, count)
+
+        def backwards(row: int, count: int, gradients: list[NumpyArray]) -> None:
+            network.backward(parameters, gradients, row, count)
+
+        with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
+            for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
+                _share(team, parameters, partial(forwards, begin), end - begin)
+                row = begin - first
+                lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, row, self._restriction)
+                if end == int(ends[number + 1]):
+                    if self._learns(number):
+                        parameters.step(end - first, _share(team, parameters, backwards, end - first), team)
+                    if progress is not None:
+                        progress(end - first)
+                    number, first = number + 1, end
+
+
+def _share(team: Team, parameters: Parameters, work: Callable[[int, int, list[NumpyArray]], None], count: int) -> int:
+    """Let a team do what is to be done with each of so many rows: how many parts they were shared out in.
+
+    work: gets the first of some rows, their number, and where their gradients are to be put.
+    """
+    parts = max(1, min(team.size, count // LEAST_ROWS))
+    bounds = [count * part // parts for part in range(parts + 1)]
+    gradients = parameters.summands(parts)
+    team.run(
+        [
+            partial(work, begin, end - begin, its)
+            for begin, end, its in zip(bounds[:-1], bounds[1:], gradients, strict=True)
+        ]
+    )
+    return parts

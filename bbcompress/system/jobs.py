@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar
 from bbcompress.errors import BBCError
 from bbcompress.system import kernel_files
 from bbcompress.system.signals import SIGNALS, held_back
-from bbcompress.system.threads import limit_threads, processors
+from bbcompress.system.threads import limit_threads, processors, threads
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -144,7 +144,7 @@ class Workers(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         with held_back(), _signals_blocked():
             ours, its = context.Pipe()
-            share = max(1, processors() // self._count)
+            share = max(1, threads() // self._count)
             arguments = (its, self._make, share, kernel_files.place().path)
             process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()

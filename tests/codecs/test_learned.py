@@ -28,12 +28,14 @@ from bbcompress.codecs.learned import (
     learning_for,
 )
 from bbcompress.codecs.settings import CodingSettings
+from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.errors import FormatError, ModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import COLOUR
+from bbcompress.models import learning_network
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
 
@@ -116,6 +118,35 @@ def test_how_z_is_found_is_the_affair_of_the_writer(encoder: str, k: int, batch:
     assert (group.header.encoder, group.header.k) == ("rha", 0)
     assert np.array_equal(decode_learned(VAES["rgb"], group)[0], images[0])
     assert group == encoded("rgb", images, encoder=encoder, k=k)
+
+
+@pytest.mark.parametrize("stride", [0, 1, 2])
+@pytest.mark.parametrize("name", ["rgb", "grey", "binary"])
+def test_threads_within_a_block_change_nothing(name: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning_network, "LEAST_ROWS", 3)
+    before, payloads = threading.active_count(), []
+    images = drawn(name, (40, 45), (8, 70))
+    for count in (1, 2, 3):
+        monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
+        payloads.append(encoded(name, images, Learning(2_000, 16, max(stride, 1)), lattices=False).payload)
+    assert len(set(payloads)) == 1
+    x = Strips.all_of(Canvas.of(images[0][None], MODELS[name].tile))
+    features = VAES[name].features(np.zeros((x.row_count, MODELS[name].latents), np.int64))
+    for pushed in (1, 2, 3):
+        monkeypatch.setattr(learning_network, "threads", lambda count=pushed: count)
+        message = Message.empty(2)
+        VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).push(message, features, x)
+        for popped in (1, 2, 3):
+            monkeypatch.setattr(learning_network, "threads", lambda count=popped: count)
+            found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
+            left = message.copy()
+            VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(left, features, found)
+            assert np.array_equal(found.canvas.images, x.canvas.images)
+            assert left == Message.empty(2)
+        cut = Message(message.heads, message.words[3:])
+        with pytest.raises(EmptyMessage):
+            VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(cut, features, found)
+    assert threading.active_count() == before
 
 
 def test_learning_makes_images_of_another_origin_smaller() -> None:
