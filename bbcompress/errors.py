@@ -55,6 +55,10 @@ class MissingModelError(ModelError):
     """The model that a file names is not installed."""
 
 
+class LargeModelError(ModelError):
+    """A model is too large for files to carry it."""
+
+
 class MissingFileError(BBCError, FileNotFoundError):
     """A file that is to be read is not there."""
 

@@ -24,7 +24,7 @@ from machine import environment
 from threadpoolctl import threadpool_limits
 
 import bbcompress as bbc
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.zoo import InstalledModel, Zoo
 from bbcompress.system.threads import limit_threads
 from bbcompress.training.datasets import load_cifar10, load_mnist
 
@@ -56,7 +56,7 @@ def main() -> None:
     print(table(results["models"], args.steps))
 
 
-def files_of(entry: ModelEntry, args: argparse.Namespace) -> list[list[NumpyArray]]:
+def files_of(entry: InstalledModel, args: argparse.Namespace) -> list[list[NumpyArray]]:
     """The images of each file that a model is measured on."""
     binary = entry.input_spec["likelihood"] == "bernoulli"
     if entry.input_spec["shape"] == [28, 28]:
@@ -76,7 +76,7 @@ def middle(path: Path, grey: bool) -> NumpyArray:
     return pixels[top : top + SIDE, left : left + SIDE]
 
 
-def measured(files: Sequence[Sequence[NumpyArray]], entry: ModelEntry, steps: int) -> dict[str, Any]:
+def measured(files: Sequence[Sequence[NumpyArray]], entry: InstalledModel, steps: int) -> dict[str, Any]:
     """Bytes of the files, sub-pixels, and processor seconds to write and to read them. Ends where pixels differ."""
     size = subpixels = 0
     compress = decompress = 0.0

@@ -43,7 +43,7 @@ from bbcompress.images.read import read_image
 from bbcompress.limits import ENCODERS
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.zoo import InstalledModel, Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader
@@ -103,7 +103,7 @@ def measure(part: str, args: argparse.Namespace) -> dict[str, Any]:
     return {"images": f"first {len(x)} test images", **found, "tools": general_tools(x)}
 
 
-def model(name: str) -> ModelEntry:
+def model(name: str) -> InstalledModel:
     """The installed model of a name."""
     return Zoo(name).chosen[0]
 
@@ -170,7 +170,7 @@ def verify(data: bytes, image: PixelImage) -> None:
         sys.exit("an image did not come back as it was")
 
 
-def net(entry: ModelEntry, images: NumpyArray, encoder: str = "rha") -> dict[str, float]:
+def net(entry: InstalledModel, images: NumpyArray, encoder: str = "rha") -> dict[str, float]:
     """Bits of images (N, H, W) or (N, H, W, C) as the ELBO counts them, of which KL, and with every z at 0."""
     weights = entry.weights
     if not isinstance(weights, LocalWeights):
@@ -189,7 +189,7 @@ def net(entry: ModelEntry, images: NumpyArray, encoder: str = "rha") -> dict[str
 # --- Archives ------------------------------------------------------------------------------------
 
 
-def archive_rates(entry: ModelEntry, x: NumpyArray, images: Named) -> dict[str, Any]:
+def archive_rates(entry: InstalledModel, x: NumpyArray, images: Named) -> dict[str, Any]:
     """One archive of all images for each encoder and K, whole file and net, in bits per sub-pixel."""
     found: dict[str, Any] = {"model": entry.id.hex(), "rates": archive_sizes(entry, x, images, CODINGS)}
     for encoder in ENCODERS:
@@ -203,7 +203,7 @@ def archive_rates(entry: ModelEntry, x: NumpyArray, images: Named) -> dict[str, 
 
 
 def archive_sizes(
-    entry: ModelEntry, x: NumpyArray, images: Named, codings: Sequence[tuple[str, int]]
+    entry: InstalledModel, x: NumpyArray, images: Named, codings: Sequence[tuple[str, int]]
 ) -> dict[str, Any]:
     """One archive of all images for each encoder and K, read back: bytes, bits per sub-pixel, seconds."""
     rates: dict[str, Any] = {}

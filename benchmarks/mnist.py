@@ -36,7 +36,7 @@ from bbcompress.images.image import PixelImage
 from bbcompress.limits import ENCODERS
 from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.zoo import InstalledModel, Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options, open_models
 from bbcompress.pipeline.reader import Reader
@@ -85,7 +85,7 @@ def images_of(x: NumpyArray) -> list[tuple[str, PixelImage]]:
     return [(f"{number:04}.png", PixelImage("L", pixels * np.uint8(scale))) for number, pixels in enumerate(x)]
 
 
-def measure_model(entry: ModelEntry, x: NumpyArray, parts: list[str]) -> dict[str, Any]:
+def measure_model(entry: InstalledModel, x: NumpyArray, parts: list[str]) -> dict[str, Any]:
     """What the tables say of one model."""
     images = images_of(x)
     result: dict[str, Any] = {"id": entry.id.hex(), "card": entry.card}
@@ -99,7 +99,7 @@ def measure_model(entry: ModelEntry, x: NumpyArray, parts: list[str]) -> dict[st
     return result
 
 
-def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, PixelImage]]) -> dict[str, Any]:
+def measure_rates(entry: InstalledModel, x: NumpyArray, images: list[tuple[str, PixelImage]]) -> dict[str, Any]:
     """Whole-file and net rates by encoder and K, and the mean size of images alone in their files."""
     vae = model_of(entry.weights, NumpyBackend())
     rate = entry.weights.learning_rate
@@ -128,7 +128,7 @@ def measure_rates(entry: ModelEntry, x: NumpyArray, images: list[tuple[str, Pixe
 
 
 def archive(
-    entry: ModelEntry, images: list[tuple[str, PixelImage]], k: int, encoder: str, verify: bool = False
+    entry: InstalledModel, images: list[tuple[str, PixelImage]], k: int, encoder: str, verify: bool = False
 ) -> bytes:
     """The archive of the images, as `bbc compress` writes it."""
     out = io.BytesIO()
@@ -144,7 +144,7 @@ def check(data: bytes, images: list[tuple[str, PixelImage]]) -> None:
         sys.exit("the images did not come back as they were")
 
 
-def times(entry: ModelEntry, images: list[tuple[str, PixelImage]], k: int) -> dict[str, float]:
+def times(entry: InstalledModel, images: list[tuple[str, PixelImage]], k: int) -> dict[str, float]:
     """Milliseconds an image, best of some runs, in this process with the model loaded and kernels compiled."""
     plain = Compressor(Options(model=entry.folder, k=k, verify=False))
     verified = Compressor(Options(model=entry.folder, k=k, verify=True))
@@ -167,7 +167,7 @@ def times(entry: ModelEntry, images: list[tuple[str, PixelImage]], k: int) -> di
     }
 
 
-def process_times(entry: ModelEntry, image: PixelImage) -> dict[str, float]:
+def process_times(entry: InstalledModel, image: PixelImage) -> dict[str, float]:
     """Median seconds of whole processes on one digit, with warm caches."""
     bbc = [sys.executable, "-m", "bbcompress"]
     with tempfile.TemporaryDirectory() as folder:

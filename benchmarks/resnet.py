@@ -44,7 +44,7 @@ from bbcompress.models.cache import Models
 from bbcompress.models.checkpoint import save
 from bbcompress.models.registry import model_of
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, ModelEntry, Zoo
+from bbcompress.models.zoo import ENVIRONMENT_VARIABLE, InstalledModel, Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.training.datasets import load_cifar10
@@ -112,7 +112,7 @@ def named(x: NumpyArray) -> Named:
     return [(f"{number:04}.png", PixelImage("RGB", pixels)) for number, pixels in enumerate(x)]
 
 
-def rates(entry: ModelEntry, x: NumpyArray, rate: int, ks: Sequence[int]) -> dict[str, Any]:
+def rates(entry: InstalledModel, x: NumpyArray, rate: int, ks: Sequence[int]) -> dict[str, Any]:
     """One archive of all images for each encoder and K: bits per sub-pixel, whole file and net, and times."""
     vae = model_of(entry.weights, NumpyBackend())
     strips = Strips.all_of(Canvas.of(x, entry.weights.tile))
@@ -158,7 +158,7 @@ def archive(model: Path, images: Named, k: int, encoder: str, rate: int) -> dict
     return row
 
 
-def lone(entry: ModelEntry, x: NumpyArray) -> dict[str, Any]:
+def lone(entry: InstalledModel, x: NumpyArray) -> dict[str, Any]:
     """Images alone in their files: bits per sub-pixel of the model, as users get them, and of general tools."""
     compressor = Compressor(Options(model=entry.folder, verify=False))
     images = [image for _, image in named(x)]
@@ -221,7 +221,7 @@ def full_size(x: NumpyArray) -> dict[str, Any]:
     return found
 
 
-def photographs(entry: ModelEntry, folder: Path) -> dict[str, Any]:
+def photographs(entry: InstalledModel, folder: Path) -> dict[str, Any]:
     """Some photographs, beside general tools: what the model makes of them, whether or not the fallback is smaller."""
     models = Models(Zoo(entry.folder), NumpyBackend())
     rows: list[dict[str, Any]] = []

@@ -20,6 +20,9 @@ if hasattr(signal, "SIGHUP"):  # under nohup it is ignored, and bbc would leave 
 # Threads of OpenMP that wait leave the processors to others: for PyTorch, which is imported later, and in processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# No test sees the models that the user of this machine has added.
+os.environ["XDG_DATA_HOME"] = "/nonexistent"
+
 LOGGER_AS_IMPORTED = logger_state()
 
 

@@ -556,7 +556,7 @@ def test_a_model_of_the_same_prefix_but_other_integers_is_an_error(
     """The check inside a message has the whole id: a collision of the prefix never gives other pixels."""
     data = compress(DIGIT)
     worse_model(tmp_path / "worse")
-    monkeypatch.setattr("bbcompress.models.zoo.ModelEntry.id", bytes.fromhex("641adb16") + bytes(28))
+    monkeypatch.setattr("bbcompress.models.zoo.InstalledModel.id", bytes.fromhex("641adb16") + bytes(28))
     monkeypatch.setenv("BBC_MODELS", str(tmp_path))
     with pytest.raises(FormatError):
         decompress(data)
@@ -568,7 +568,7 @@ def test_of_two_models_with_the_prefix_the_right_one_decodes(tmp_path: Path, mon
     first = {"worse": b"\1", "tiny-binary": b"\2"}
     monkeypatch.setenv("BBC_MODELS", os.pathsep.join([str(tmp_path), str(MODELS / "tiny-binary")]))
     identity = property(lambda entry: bytes.fromhex("641adb16") + first[entry.name] * 28)
-    monkeypatch.setattr("bbcompress.models.zoo.ModelEntry.id", identity)
+    monkeypatch.setattr("bbcompress.models.zoo.InstalledModel.id", identity)
     assert np.array_equal(decompress(data), DIGIT.pixels)
 
 

@@ -33,6 +33,7 @@ from format_reader.reader import Image as ReadImage
 from models_for_tests import models_in, tiny_local, tiny_resnet, tiny_vae
 
 from bbcompress.archive.container import ArchiveWriter
+from bbcompress.archive.embedded import EmbeddedModel, encode_block
 from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import groups as package_groups
 from bbcompress.codecs.fallback import codecs as package_fallback
@@ -64,7 +65,7 @@ from bbcompress.models.registry import model_of
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader
-from bbcompress.wire import varint
+from bbcompress.wire import pack, varint
 
 TESTS = Path(__file__).resolve().parent
 PAGE = (TESTS.parent / "docs" / "format.md").read_text(encoding="utf-8")
@@ -394,6 +395,13 @@ def test_the_end_of_an_archive() -> None:
     ends += [second[:n] + bytes(size) + second[n:] for n in range(3, len(second)) for size in (2, 512)]
     adding = b"\xbb\xc1\xfd" + second[3:]
     ends += [adding[:n] + end for n in range(1, len(adding) + 1) for end in (b"", bytes(40), b"??", second, adding)]
+    model = encode_block(EmbeddedModel(bytes(32), b"", pack(b"weights")))
+    ends += [model[:n] + bytes(z) for n in range(len(model) + 1) for z in (0, 1, 8, 40)]
+    ends += [model[:n] + bytes([model[n] ^ 4]) + model[n + 1 :] for n in range(len(model))]
+    ends += [model + second[:n] for n in range(len(second))] + [second + model, model + second + 2 * model]
+    ends += [adding + model[:n] + bytes(z) for n in range(len(model) + 1) for z in (0, 40)]
+    ends += [model + adding[:n] + model for n in range(len(adding))]
+    ends += [64 * model, 65 * model, 40 * model + second + 24 * model, 40 * model + second + 25 * model]
     ends += [b"hello, world", b"\xbb\xc1 and more", b"\xbb", second[3:], second[4:], b"?" + second, b"x" * 99 + second]
     found = 0
     for end in ends:

@@ -10,6 +10,7 @@ from copy import copy
 from itertools import accumulate
 from typing import BinaryIO, TypeVar
 
+from bbcompress.archive.embedded import MAX_MODELS, EmbeddedModel, encode_block
 from bbcompress.archive.file import Accounting, BBCFile, check_magic
 from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
@@ -67,6 +68,7 @@ class ArchiveWriter:
         self._positions: list[int] | None = None
         self._times: list[int] | None = None
         self._image_count = 0
+        self._models: list[bytes] = []
         self._closed = False
         self._start = 0 if after is None else file.tell()
         if after is not None and after.being_added:
@@ -116,8 +118,20 @@ class ArchiveWriter:
         self._file.write(data)
         self._file.write(crc32(data))
 
+    def add_model(self, model: EmbeddedModel) -> None:
+        """Let a model stand behind the segment, once that is closed.
+
+        Raises:
+            FormatError: the file has as many as it may have.
+        """
+        if self._closed:
+            raise ValueError("the segment is closed")
+        if len(self._models) + (0 if self._after is None else len(self._after.models)) >= MAX_MODELS:
+            raise FormatError(f"an archive carries at most {MAX_MODELS} models")
+        self._models.append(encode_block(model))
+
     def close(self) -> None:
-        """Write the index and the footer, and of an addition the prefix that says that it is finished.
+        """Write the index, the footer and the models, and of an addition the prefix that says that it is finished.
 
         ValueError without groups or a permutation as positions.
         """
@@ -142,6 +156,8 @@ class ArchiveWriter:
         size = len(index).to_bytes(4, "little")
         self._sync()
         self._file.write(index + size + crc32(PREFIX, index, size))
+        for model in self._models:
+            self._file.write(model)
         if self._after is not None:
             self._sync()
             self._finish([self._start])
@@ -237,7 +253,10 @@ class ArchiveFile(BBCFile):
             self.budget = Budget()
             left = salvage(file, end, limits)
             segments, nameless, unchecked, self.unread = left.segments, left.nameless, left.unchecked, left.unread
+            self.models = left.models
             self.fault = str(fault)
+        else:
+            self.models = tuple(place for segment in segments for place in segment.models)
         if not segments:
             raise FormatError(self.fault or "the file is empty")
         self._segments = segments
@@ -379,6 +398,7 @@ class ArchiveFile(BBCFile):
             times=times,
             index=sum(segment.index_bytes for segment in self._segments) - names - times,
             footer=FOOTER_BYTES * segments,
+            models=sum(place.length for place in self.models),
             unfinished=self.unfinished,
             behind=self.tail.size - self.unfinished,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bbcompress.archive.embedded import MAX_CONTENT_BYTES, EmbeddedModel
 from bbcompress.archive.names import name_fault
 from bbcompress.archive.signature import MAGIC
 from bbcompress.errors import FormatError
@@ -14,7 +15,10 @@ LONE_WITH_EXTRAS = 5
 
 MAX_SUFFIX_BYTES = 255
 
-_SUFFIX = 1
+MAX_LONE_MODELS = 2
+"""Models that the file of one image carries: of its colours and of its alpha."""
+
+_SUFFIX, _MODELS = 1, 2
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Extras:
     Attributes:
         suffix: of the file that the image comes from, with its point; empty where that has none; None where the file
             does not say.
+        models: that the file carries.
     """
 
     suffix: str | None = None
+    models: tuple[EmbeddedModel, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.suffix is not None
+        return self.suffix is not None or bool(self.models)
 
     def encode(self) -> bytes:
         """The beginning of a file with these: prefix, what they are, checksum.
@@ -37,12 +43,16 @@ class Extras:
         Raises:
             FormatError: the suffix cannot be one.
         """
-        parts = [MAGIC, bytes([LONE_WITH_EXTRAS, _SUFFIX * (self.suffix is not None)])]
+        bits = _SUFFIX * (self.suffix is not None) | _MODELS * bool(self.models)
+        parts = [MAGIC, bytes([LONE_WITH_EXTRAS, bits])]
         if self.suffix is not None:
             if suffix_fault(self.suffix):
                 raise FormatError(f"{self.suffix[:80]!r} cannot be the suffix of a file")
             encoded = self.suffix.encode()
             parts += [varint(len(encoded)), encoded]
+        if self.models:
+            contents = [model.encode() for model in self.models]
+            parts += [varint(len(contents)), *(part for some in contents for part in (varint(len(some)), some))]
         data = b"".join(parts)
         return data + crc32(data)
 
@@ -54,21 +64,34 @@ class Extras:
             FormatError: it is damaged, or breaks a rule of the format.
         """
         bits = reader.byte()
-        if bits != _SUFFIX:
+        if not bits or bits & ~(_SUFFIX | _MODELS):
             raise FormatError(f"{reader.what} says things that this version does not know")
-        try:
-            suffix = reader.take(reader.varint(MAX_SUFFIX_BYTES, "the length of a suffix")).decode()
-        except UnicodeDecodeError:
-            raise FormatError(f"{reader.what} is damaged: its suffix is no text") from None
-        if suffix_fault(suffix):
-            raise FormatError(f"{reader.what} is damaged: it has a suffix that cannot be one")
+        suffix = _read_suffix(reader) if bits & _SUFFIX else None
+        contents = _read_contents(reader) if bits & _MODELS else []
         data = memoryview(reader.data)[: reader.position]
         if reader.take(CRC_BYTES) != crc32(data):
             raise FormatError("the file is damaged: the checksum of its beginning does not fit")
-        return Extras(suffix)
+        return Extras(suffix, tuple(map(EmbeddedModel.decode, contents)))
 
 
 NO_EXTRAS = Extras()
+
+
+def _read_suffix(reader: ByteReader) -> str:
+    try:
+        suffix = reader.take(reader.varint(MAX_SUFFIX_BYTES, "the length of a suffix")).decode()
+    except UnicodeDecodeError:
+        raise FormatError(f"{reader.what} is damaged: its suffix is no text") from None
+    if suffix_fault(suffix):
+        raise FormatError(f"{reader.what} is damaged: it has a suffix that cannot be one")
+    return suffix
+
+
+def _read_contents(reader: ByteReader) -> list[bytes]:
+    count = reader.varint(MAX_LONE_MODELS, "the number of models")
+    if not count:
+        raise FormatError(f"{reader.what} is damaged: it says that it carries models, but carries none")
+    return [reader.take(reader.varint(MAX_CONTENT_BYTES, "the length of a model")) for _ in range(count)]
 
 
 def suffix_fault(suffix: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
+from bbcompress.archive.embedded import ModelPlace
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.search import Tail
@@ -30,6 +31,7 @@ class Accounting:
     times: int = 0
     index: int = 0
     footer: int = 0
+    models: int = 0
     unfinished: int = 0
     behind: int = 0
 
@@ -48,6 +50,7 @@ class BBCFile(ABC):
         tail: what stands behind the last image, and is left out.
         fault: what is wrong with the file as a whole, where it was salvaged; else None.
         unread: bytes of a salvaged file of which nothing could be made.
+        models: that the file carries; each may be damaged.
         duplicate: a name that two images have, where that was no reason to refuse the file; else None.
     """
 
@@ -56,6 +59,7 @@ class BBCFile(ABC):
     tail: Tail
     fault: str | None = None
     unread: int = 0
+    models: Sequence[ModelPlace] = ()
     duplicate: str | None = None
 
     @property

@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
-from bbcompress.archive.extras import LONE_WITH_EXTRAS, NO_EXTRAS, Extras
+from bbcompress.archive.embedded import EmbeddedModel, ModelPlace
+from bbcompress.archive.extras import LONE_WITH_EXTRAS, MAX_LONE_MODELS, NO_EXTRAS, Extras
 from bbcompress.archive.file import Accounting, BBCFile, check_magic, is_archive
 from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
@@ -84,7 +86,11 @@ def _start(reader: ByteReader, limits: Limits) -> tuple[GroupHeader, Extras]:
         return GroupHeader.decode_lone(reader, limits), NO_EXTRAS
     reader.byte()
     extras = Extras.decode(reader)
-    return GroupHeader.decode_lone(reader, limits, flags_alone=True), extras
+    header = GroupHeader.decode_lone(reader, limits, flags_alone=True)
+    most = 0 if header.fallback else 1 if header.by_model else MAX_LONE_MODELS
+    if len(extras.models) > most or not all(model.id.startswith(header.model) for model in extras.models):
+        raise FormatError(f"{reader.what} carries a model that does not code its image")
+    return header, extras
 
 
 class LoneFile(BBCFile):
@@ -114,6 +120,10 @@ class LoneFile(BBCFile):
             self.tail = Tail(TailKind.PADDING if padding else TailKind.UNKNOWN, len(data) - end)
             self._group = parse_lone(data[:end], limits)
         self.groups = (GroupEntry(len(MAGIC), len(data) - len(MAGIC), 1, None, range(1)),)
+        self.models = [
+            ModelPlace(model.id, len(PREFIX), len(model.encode()), partial(_same, model))
+            for model in self._group.extras.models
+        ]
 
     @property
     def suffix(self) -> str | None:
@@ -173,8 +183,13 @@ class LoneFile(BBCFile):
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:
         """As of `BBCFile`."""
         checksum = 0 if self._group.header.by_model else CRC_BYTES
-        rest = self._size - self.tail.size - len(PREFIX) - metadata - payloads - checksum
-        return Accounting(len(PREFIX), rest, metadata, payloads, checksum, behind=self.tail.size)
+        models = sum(place.length for place in self.models)
+        rest = self._size - self.tail.size - len(PREFIX) - metadata - payloads - checksum - models
+        return Accounting(len(PREFIX), rest, metadata, payloads, checksum, models=models, behind=self.tail.size)
+
+
+def _same(model: EmbeddedModel) -> EmbeddedModel:
+    return model
 
 
 def _without_padding(group: Group, error: FormatError, decode: Callable[[Group], T]) -> tuple[Group, T] | None:

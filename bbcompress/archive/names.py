@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TypeVar, overload
 
+from bbcompress.archive.embedded import MAX_MODELS
 from bbcompress.errors import FormatError
 from bbcompress.wire import ByteReader, pack, unpack, varint
 
@@ -139,7 +140,7 @@ class Picked(Lazy[Item]):
 
 
 class Budget:
-    """What reading an archive may still list in memory: groups, names, their bytes, positions, times."""
+    """What reading an archive may still list in memory: groups, names, their bytes, positions, times, models."""
 
     def __init__(self) -> None:
         self.groups = MAX_LISTED
@@ -147,6 +148,7 @@ class Budget:
         self.name_bytes = MAX_LISTED_BYTES
         self.positions = MAX_LISTED
         self.times = MAX_LISTED
+        self.models = MAX_MODELS
 
     def become(self, other: Budget) -> None:
         """Take what is left of another one."""

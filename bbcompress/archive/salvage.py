@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import BinaryIO
 
+from bbcompress.archive.embedded import ModelPlace
 from bbcompress.archive.index import Index
 from bbcompress.archive.search import Search, Walk
 from bbcompress.archive.segments import Segment
@@ -38,12 +39,14 @@ class Salvage:
         unchecked: numbers of those whose index is there, but not its checksum, so that nothing tells a wrong name or
             time.
         unread: bytes of which nothing could be made.
+        models: that stand behind segments.
     """
 
     segments: list[Segment]
     nameless: frozenset[int]
     unchecked: frozenset[int]
     unread: int
+    models: tuple[ModelPlace, ...] = ()
 
 
 def salvage(file: BinaryIO, end: int, limits: Limits = DEFAULT_LIMITS) -> Salvage:
@@ -57,11 +60,16 @@ def salvage(file: BinaryIO, end: int, limits: Limits = DEFAULT_LIMITS) -> Salvag
         FormatError: the search takes too much effort.
     """
     search = Search(file, end, limits)
-    last = next((stop for stop in search.ends(0) if search.has_index_before(stop, 0)), end)
+    last = next((stop for stop in search.ends(0) if search.is_end(stop, 0)), end)
     found: list[_Found] = []
+    models: list[ModelPlace] = []
     unread = end - last
     start = 0
     while start < last:
+        if (place := search.model_at(start, last)) is not None:
+            models.append(place)
+            start = place.end
+            continue
         walk = search.walk(start) if search.begins_segment(start) else Walk(end=start)
         if walk.segment is not None and walk.segment_end <= last:
             found.append((walk.segment, _State.GOOD))
@@ -73,25 +81,33 @@ def salvage(file: BinaryIO, end: int, limits: Limits = DEFAULT_LIMITS) -> Salvag
             found.append(listed)
             start = walk.end + listed[0].index_bytes
             continue
-        some, used = _salvage_between(search, start, stop, walk)
+        some, its_models, used = _salvage_between(search, start, stop, walk)
         found += some
+        models += its_models
         unread += stop - start - used
         start = stop
     lost, unchecked = (
         frozenset(number for number, (_, its) in enumerate(found) if its is state)
         for state in (_State.LOST, _State.UNCHECKED)
     )
-    return Salvage([segment for segment, _ in found], lost, unchecked, unread)
+    return Salvage([segment for segment, _ in found], lost, unchecked, unread, tuple(models))
 
 
-def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple[list[_Found], int]:
+def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple[list[_Found], list[ModelPlace], int]:
     """The segments between `start`, where the groups of `walk` are, and `stop`, each with what is known of its index;
-    and how many of the bytes they take."""
+    the models there; and how many of the bytes they take."""
     behind: list[Segment] = []
+    models: list[ModelPlace] = []
     end = stop
-    while end > start and (segment := search.segment_before(end, start)) is not None:
-        behind.append(segment)
-        end = segment.start
+    while end > start:
+        if (place := search.model_before(end, start)) is not None:
+            models.insert(0, place)
+            end = place.start
+        elif (segment := search.segment_before(end, start)) is not None:
+            behind.append(segment)
+            end = segment.start
+        else:
+            break
     used = stop - end
     found = [(segment, _State.GOOD) for segment in reversed(behind)]
     groups = list(walk.groups)
@@ -110,7 +126,7 @@ def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple
         used += sum(length for _, length, _ in groups)
     if found and end > start and search.begins_segment(start):
         used += len(PREFIX)
-    return found, used
+    return found, models, used
 
 
 def _with_its_index(search: Search, start: int, walk: Walk, stop: int) -> _Found | None:

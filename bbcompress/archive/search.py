@@ -16,10 +16,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import BinaryIO
 
+from bbcompress.archive.embedded import MODEL_START, ModelPlace, is_beginning, model_at, model_before
 from bbcompress.archive.header import GROUP_FLAGS, GroupHeader
 from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, possible_indexes
 from bbcompress.archive.names import MAX_LISTED, Budget
@@ -29,6 +30,7 @@ from bbcompress.archive.segments import (
     HEADER_BYTES,
     MAX_INDEX_BYTES,
     Segment,
+    list_model,
     read_exactly,
     read_group_start,
     read_index_at,
@@ -84,7 +86,7 @@ class TailKind(Enum):
 
     NOTHING = "nothing"
     UNFINISHED = "unfinished"
-    """The beginning of a segment that was never finished."""
+    """The beginning of a segment, or of a model behind one, that was never finished."""
 
     PADDING = "padding"
     """Zero bytes."""
@@ -459,29 +461,65 @@ class Search:
             stop -= size
         return start
 
+    def model_at(self, start: int, stop: int) -> ModelPlace | None:
+        """The model that begins there and does not end behind `stop`; None if there is none.
+
+        Raises:
+            FormatError: there are more models than a file may have.
+        """
+        self.effort.spend(_TURN)
+        place = model_at(self._file, start, stop)
+        if place is not None:
+            list_model(self.budget)
+        return place
+
+    def model_before(self, end: int, floor: int) -> ModelPlace | None:
+        """The model that ends there and does not begin before `floor`; None if there is none.
+
+        Raises:
+            FormatError: there are more models than a file may have.
+        """
+        self.effort.spend(_TURN)
+        place = model_before(self._file, end, floor)
+        if place is not None:
+            list_model(self.budget)
+        return place
+
+    def is_end(self, end: int, floor: int) -> bool:
+        """Whether a segment or a model may end there that begins behind `floor`: there is its footer."""
+        self.effort.spend(_TURN)
+        return self.has_index_before(end, floor) or model_before(self._file, end, floor) is not None
+
     def begins_segment(self, start: int) -> bool:
         """Whether a segment begins there, or one that is being added."""
         return self.head(start, len(PREFIX)) in _STARTS
 
-    def tail(self, start: int) -> Tail | None:
-        """What stands behind the last whole segment, from `start` on; None where it is what is left of a segment that
-        was finished once, or may be."""
+    def tail(self, start: int, is_finished: bool) -> Tail | None:
+        """What stands behind the last whole segment and its models, from `start` on; None where it is what is left of a
+        segment or a model that was finished once, or may be.
+
+        Args:
+            is_finished: whether that segment begins with the prefix: then all of its models were on the disk.
+        """
         size = self.end - start
         if not size:
             return Tail()
         content_end = self.last_content(start)
         if content_end == start:
             return Tail(TailKind.PADDING, size)
-        if any(self.has_index_before(end, start) for end in self.ends(start)):
+        if any(self.is_end(end, start) for end in self.ends(start)):
             return None
         begin = self.head(start, len(PREFIX))
-        if begin != ADDING:
+        is_model = is_beginning(self.head(start, min(len(MODEL_START), content_end - start)))
+        is_unfinished = begin == ADDING or (is_model and not is_finished)
+        if not is_unfinished:
             same = sum(a == b for a, b in zip(begin, PREFIX, strict=False))
-            if same > 1 or PREFIX.startswith(begin[: content_end - start]) or self._has_stray_group(start):
+            is_prefix = same > 1 or PREFIX.startswith(begin[: content_end - start])
+            if is_prefix or is_model or self._has_stray_group(start):
                 return None
         if self.next_segment(start + 1) < self.end:
             return None
-        if begin == ADDING:
+        if is_unfinished:
             return Tail(TailKind.UNFINISHED, size, self.images_from(start))
         return Tail(TailKind.UNKNOWN, size)
 
@@ -537,15 +575,19 @@ def open_segments(file: BinaryIO, end: int, limits: Limits, budget: Budget) -> t
                     return segments, Tail(TailKind.PADDING, end - last)
     whole: list[Segment] = []
     start = 0
-    while search.begins_segment(start):
-        walk = search.walk(start)
+    while True:
+        if whole and (place := search.model_at(start, end)) is not None:
+            whole[-1] = replace(whole[-1], models=(*whole[-1].models, place))
+            start = place.end
+            continue
+        walk = search.walk(start) if search.begins_segment(start) else Walk()
         if walk.segment is None:
             break
         whole.append(walk.segment)
         start = walk.segment_end
     if not whole:
         raise NoSegmentError("no segment of the archive is whole")
-    tail = search.tail(start)
+    tail = search.tail(start, whole[-1].is_finished)
     if tail is None:
         images = sum(segment.index.image_count for segment in whole)
         seen = search.images_from(start)

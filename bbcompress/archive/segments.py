@@ -5,10 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import BinaryIO
 
+from bbcompress.archive.embedded import MAX_MODELS, ModelPlace, model_before
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import Index, decode_index
 from bbcompress.archive.names import Budget, Picked
@@ -59,6 +60,7 @@ class Segment:
     is_finished: whether it begins with the prefix; else what added it ended before its last write.
     offsets: where its groups stand in the file of a damaged one; None where they stand one behind the other, behind the
         prefix.
+    models: that stand behind it.
     """
 
     start: int
@@ -66,6 +68,7 @@ class Segment:
     index_bytes: int
     offsets: tuple[int, ...] | None = None
     is_finished: bool = True
+    models: tuple[ModelPlace, ...] = ()
 
     @cached_property
     def _firsts(self) -> list[int]:
@@ -151,10 +154,26 @@ def read_segments(file: BinaryIO, end: int, budget: Budget) -> list[Segment]:
     """
     segments: list[Segment] = []
     while end:
-        segments.append(read_segment(file, end, budget))
+        models: list[ModelPlace] = []
+        while (place := model_before(file, end, len(PREFIX))) is not None:
+            list_model(budget)
+            models.insert(0, place)
+            end = place.start
+        segments.append(replace(read_segment(file, end, budget), models=tuple(models)))
         end = segments[-1].start
     segments.reverse()
     return segments
+
+
+def list_model(budget: Budget) -> None:
+    """Take a model from the budget.
+
+    Raises:
+        FormatError: it has none.
+    """
+    budget.models -= 1
+    if budget.models < 0:
+        raise FormatError(f"the archive has more than {MAX_MODELS} models")
 
 
 def read_group_start(head: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[GroupHeader, int]:

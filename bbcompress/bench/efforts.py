@@ -93,7 +93,7 @@ def measure_efforts(
         BBCError: images did not come back as they were, or cannot be compressed.
     """
     machine, points = describe_machine(), []
-    compressor = Compressor(Options(model, verify=False))
+    compressor = Compressor(Options(model, verify=False, embed_model=False))
     with kernels_compiled_at_once():
         _warm_up(data, efforts, compressor)
         for point in _points(data, efforts, compressor, alone):

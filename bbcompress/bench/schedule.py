@@ -33,7 +33,7 @@ class Schedule:
 
     def options(self, encoder: str, k: int) -> Options:
         """How the archive of one row is compressed: without learning, as K and encoders hardly matter with it."""
-        return Options(self.model, k, encoder, self.learning_rate, learn=False, verify=False)
+        return Options(self.model, k, encoder, self.learning_rate, learn=False, verify=False, embed_model=False)
 
 
 def parse_k(text: str) -> tuple[int, ...]:

@@ -228,7 +228,7 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
         if not quiet and (note := tightened.note()):
             tell(f"note: {note}")
     if not quiet:
-        echo_notes([*reading.notes(summary), *(f"note: {note}" for note in summary.notes)])
+        echo_notes([*reading.notes(summary), *(f"note: {note}" for note in (*summary.notes, *summary.missing_models))])
         echo_notes([f"tried: {line}" for line in summary.tried if coding["verbose"]])
         say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{_count_skipped(reading.skipped)}")
     if _tell_of_skipped(reading.skipped):

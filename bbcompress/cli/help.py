@@ -71,8 +71,8 @@ OPTION_GROUPS = {
         "data data_dir images any_size grey binary part_size page"
     ),
     "Model and coding": (
-        "model effort efforts k encoder encoders learning_rate lr learn solid no_verify architecture latents hidden "
-        "blocks"
+        "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model architecture "
+        "latents hidden blocks"
     ),
     "Training": (
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "

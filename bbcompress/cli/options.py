@@ -135,6 +135,9 @@ _CODING_OPTIONS = (
     click.option("--pixels", is_flag=True,
                  help="Code the pixels also where the file itself, such as a JPEG, is smaller and would be kept as it "
                  "is."),
+    click.option("--embed-model/--no-embed-model", default=None,
+                 help="Put the models that code it into the file, which can then be read without them, or do not. "
+                 "[default: those that do not come with bbc and are less than 5 % of the file]"),
     click.option("--no-verify", is_flag=True, help="Do not decode what was coded before it counts."),
     device_option,
     jobs_option,

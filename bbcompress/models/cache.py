@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bbcompress.exact.backend import Backend
 from bbcompress.models.base import Model
 from bbcompress.models.registry import model_of
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.zoo import CarriedModel, ModelEntry, Zoo
 
 
 class Models:
@@ -23,6 +24,15 @@ class Models:
         if entry.id not in self._built:
             self._built[entry.id] = model_of(entry.weights, self.backend)
         return self._built[entry.id]
+
+    def carrying(self, models: Sequence[CarriedModel]) -> Models:
+        """The same with the models of a file, which are used to read it where they are not installed. Nothing that is
+        built of these stays here."""
+        if not models:
+            return self
+        one = Models(self.zoo.carrying(models), self.backend)
+        one._built.update(self._built)
+        return one
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_built": {}}

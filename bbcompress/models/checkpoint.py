@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with `model.safetensors` (the integers and settings of a model) and `card.json`."""
+"""Checkpoints: `model.safetensors` (the integers and settings of a model) and `card.json`, in a folder or as bytes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ CARD_FILE = "card.json"
 MAX_BYTES = 64 << 20
 MAX_CARD_BYTES = 1 << 20
 FORMAT = "bbc-model-1"
+_LENGTH_BYTES = 8
+"""Of the header of a safetensors file."""
 _TYPES = (np.int8, np.int16, np.int32)
 
 
@@ -65,56 +67,107 @@ def load(folder: Path) -> ModelWeights:
     Raises:
         ModelError: it is missing, no checkpoint of a model, damaged, or breaks a bound of exact arithmetic.
     """
+    return parse(*read_files(folder), str(folder / WEIGHTS_FILE), str(folder / CARD_FILE))
+
+
+def read_files(folder: Path) -> tuple[bytes, bytes]:
+    """The files of a checkpoint: weights and card, which is empty where there is none.
+
+    Raises:
+        ModelError: the weights are missing, or a file is too large or cannot be read.
+    """
     path = folder / WEIGHTS_FILE
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path} is too large for a model")
-        tensors, metadata = _read(path)
-        card = read_card(folder)
+        return path.read_bytes(), _read_card(folder)
     except OSError as error:
         raise ModelError(f"no model at {folder}: {error.strerror or error}") from None
+
+
+def parse(weights: bytes, card: bytes, name: str, card_name: str) -> ModelWeights:
+    """The model of the files of a checkpoint, its bounds proved.
+
+    Args:
+        card: empty for none. name, card_name: what errors call the files.
+
+    Raises:
+        ModelError: they are no checkpoint, damaged, or break a bound of exact arithmetic.
+    """
+    about = parse_card(card, card_name)
+    tensors, metadata = _tensors(weights, name)
     if metadata.get("format") != FORMAT:
-        raise ModelError(f"{path} is no checkpoint that this version of bbc reads")
+        raise ModelError(f"{name} is no checkpoint that this version of bbc reads")
     try:
-        weights = _assemble(json.loads(metadata["settings"]), tensors, card)
+        model = _assemble(json.loads(metadata["settings"]), tensors, about)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: {error}") from None
+        raise ModelError(f"{name} is damaged: {error}") from None
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
-    if card.get("id", weights.id.hex()) != weights.id.hex():
-        raise ModelError(f"{path} is damaged: it is not the model that its card names")
-    return weights
+        raise ModelError(f"{name}: {error}") from None
+    if about.get("id", model.id.hex()) != model.id.hex():
+        raise ModelError(f"{name} is damaged: it is not the model that its card names")
+    return model
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The model's card, empty if it has none.
 
     Raises:
-        ModelError: the model is damaged.
+        ModelError: the model is damaged. OSError: the operating system reports an error.
     """
+    return parse_card(_read_card(folder), str(folder / CARD_FILE))
+
+
+def parse_card(data: bytes, name: str) -> dict[str, Any]:
+    """What a card says; nothing where there is none.
+
+    Args:
+        data: of the file, empty for none. name: what errors call it.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    if not data:
+        return {}
+    try:
+        card = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        raise ModelError(f"{name} is damaged") from None
+    if not isinstance(card, dict):
+        raise ModelError(f"{name} is damaged")
+    return card
+
+
+def _read_card(folder: Path) -> bytes:
+    """The file of the card, empty where there is none."""
     path = folder / CARD_FILE
     try:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise ModelError(f"{path} is too large for a card")
-        card = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError):
-        raise ModelError(f"{path} is damaged") from None
-    if not isinstance(card, dict):
+        return b""
+    if not data:
         raise ModelError(f"{path} is damaged")
-    return card
+    return data
 
 
-def _read(path: Path) -> tuple[dict[str, NumpyArray], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
+def _tensors(data: bytes, name: str) -> tuple[dict[str, NumpyArray], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        ModelError: it is none, or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
 
     try:
-        with safe_open(path, "np") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, TypeError) as error:  # TypeError: a type that numpy does not have
-        raise ModelError(f"{path} is damaged or no safetensors file: {error}") from None
+        tensors = from_bytes(data)  # which checks the header
+        size = int.from_bytes(data[:_LENGTH_BYTES], "little")
+        header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + size])
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{name} is damaged or no safetensors file: {error}") from None
+    return tensors, header.get("__metadata__") or {}
 
 
 def _assemble(settings: dict[str, Any], tensors: dict[str, NumpyArray], card: dict[str, Any]) -> ModelWeights:

@@ -1,23 +1,28 @@
 """The zoo: which models are installed, which of them a file names, and which fit an image.
 
-Models are looked for where the user points (`-m`), in the directories of BBC_MODELS, and among those shipped.
+Models are looked for where the user points (`-m`), in the directories of BBC_MODELS, among those shipped and among
+those that were added; to read a file also in it.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bbcompress.errors import MissingModelError, ModelError
+from bbcompress.errors import FormatError, MissingModelError, ModelError
 from bbcompress.images.kinds import Kind
 from bbcompress.lazy import cached_property
+from bbcompress.models.added import added_model_folders
 from bbcompress.models.base import ModelWeights
-from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, read_card
+from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, load, parse, parse_card, read_card, read_files
+from bbcompress.models.memory import refuse_large
 from bbcompress.models.shipped import shipped_model_folders
 
 _log = logging.getLogger(__name__)
@@ -27,41 +32,37 @@ BERNOULLI = "bernoulli"
 """The likelihood of models of two levels; all others have 256."""
 
 
-@dataclass(frozen=True)
-class ModelEntry:
-    """An installed model: what its card says, and on demand its weights."""
+class ModelEntry(ABC):
+    """A model that can be used: what its card says, and on demand its weights."""
 
-    folder: Path
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}  # what was read is read again
-
-    @cached_property
+    @property
+    @abstractmethod
     def card(self) -> dict[str, Any]:
         """Raises ModelError if it is damaged or cannot be read."""
-        try:
-            return read_card(self.folder)
-        except OSError as error:
-            raise ModelError(f"{self.folder / CARD_FILE}: cannot be read: {error.strerror or error}") from None
 
-    @cached_property
+    @property
+    @abstractmethod
     def weights(self) -> ModelWeights:
         """Raises ModelError."""
-        return load(self.folder)
 
-    @cached_property
+    @property
+    @abstractmethod
     def id(self) -> bytes:
-        """As the card says, which loading verifies; that of the weights where the card says nothing."""
-        try:
-            stated = bytes.fromhex(self.card["id"])
-        except (KeyError, TypeError, ValueError):
-            return self.weights.id
-        return stated if len(stated) == 32 else self.weights.id
+        """Raises ModelError."""
+
+    @property
+    @abstractmethod
+    def usual_name(self) -> str:
+        """Of a model whose card names none."""
+
+    @abstractmethod
+    def files(self) -> tuple[bytes, bytes]:
+        """The bytes of weights and card, which is empty where there is none. Raises ModelError."""
 
     @property
     def name(self) -> str:
-        """As the card says, else the folder's."""
-        return str(self.card.get("name") or self.folder.name)
+        """As the card says, else the usual one."""
+        return str(self.card.get("name") or self.usual_name)
 
     @property
     def is_default(self) -> bool:
@@ -101,8 +102,126 @@ class ModelEntry:
         return spec["shape"] is None or spec["shape"] in (shape, list(shape))
 
 
+@dataclass(frozen=True)
+class InstalledModel(ModelEntry):
+    """A model in a folder.
+
+    Attributes:
+        is_added: whether `bbc models add` installed it: it is used where it is asked for, and to read files.
+    """
+
+    folder: Path
+    is_added: bool = field(default=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "is_added": self.is_added}  # what was read is read again
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """Raises ModelError if it is damaged or cannot be read."""
+        try:
+            return read_card(self.folder)
+        except OSError as error:
+            raise ModelError(f"{self.folder / CARD_FILE}: cannot be read: {error.strerror or error}") from None
+
+    @cached_property
+    def weights(self) -> ModelWeights:
+        """Raises ModelError."""
+        return load(self.folder)
+
+    @cached_property
+    def id(self) -> bytes:
+        """As the card says, which loading verifies; that of the weights where the card says nothing."""
+        try:
+            stated = bytes.fromhex(self.card["id"])
+        except (KeyError, TypeError, ValueError):
+            return self.weights.id
+        return stated if len(stated) == 32 else self.weights.id
+
+    @property
+    def usual_name(self) -> str:
+        """The folder's."""
+        return self.folder.name
+
+    @property
+    def is_default(self) -> bool:
+        """As of `ModelEntry`; those that were added are not, either."""
+        return not self.is_added and super().is_default
+
+    def files(self) -> tuple[bytes, bytes]:
+        """As of `ModelEntry`."""
+        return read_files(self.folder)
+
+
+class CarriedModel(ModelEntry):
+    """A model that a file carries, for what is in that file alone."""
+
+    def __init__(self, identity: bytes, read: Callable[[], tuple[bytes, bytes]]) -> None:
+        """identity: its id, as the file says it, which loading verifies. read: gives the bytes of weights and card,
+        which is empty for none; raises FormatError where they are damaged."""
+        self._id, self._read = identity, read
+
+    def __getstate__(self) -> dict[str, Any]:
+        try:
+            files, fault = self.files(), ""
+        except ModelError as error:
+            files, fault = None, str(error)
+        return {"_id": self._id, "_read": functools.partial(_given, files, fault)}  # the file is open in this process
+
+    @property
+    def id(self) -> bytes:
+        """As the file says it."""
+        return self._id
+
+    @cached_property
+    def _files(self) -> tuple[bytes, bytes]:
+        try:
+            return self._read()
+        except FormatError as error:
+            raise ModelError(str(error)) from None
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """Raises ModelError if it is damaged."""
+        return parse_card(self._files[1], "the card of the model in the file")
+
+    @cached_property
+    def weights(self) -> ModelWeights:
+        """Raises ModelError also where it would take too much memory."""
+        what = "the model in the file"
+        weights = parse(*self._files, what, f"the card of {what}")
+        if weights.id != self.id:
+            raise ModelError(f"{what} is damaged: it is not the one that the file names")
+        refuse_large(weights)
+        return weights
+
+    @property
+    def usual_name(self) -> str:
+        """The beginning of the id."""
+        return self.id.hex()[:8]
+
+    def files(self) -> tuple[bytes, bytes]:
+        """As of `ModelEntry`."""
+        return self._files
+
+
+def _given(files: tuple[bytes, bytes] | None, fault: str) -> tuple[bytes, bytes]:
+    """What was read in another process, or why it could not be."""
+    if files is None:
+        raise ModelError(fault)
+    return files
+
+
 class Zoo:
-    """The models that can be used, in order of preference."""
+    """The models that can be used, in order of preference.
+
+    Attributes:
+        chosen: those that are asked for.
+        entries: these and the installed ones.
+        carried: those that the file carries that is read.
+    """
+
+    carried: Sequence[CarriedModel] = ()
 
     def __init__(self, chosen: Path | str | None = None) -> None:
         """chosen: a model's folder, a directory of models, or the name of an installed model; None for no choice.
@@ -112,14 +231,15 @@ class Zoo:
         """
         installed = []
         for directory in filter(None, os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)):
-            folders = _folders(Path(directory))
-            installed += [ModelEntry(folder) for folder in folders]
+            folders = model_folders(Path(directory))
+            installed += [InstalledModel(folder) for folder in folders]
             if not folders:
                 _warn_of_no_model(directory)
-        installed += [ModelEntry(folder) for folder in shipped_model_folders()]
-        self.chosen: list[ModelEntry] = []
+        installed += [InstalledModel(folder) for folder in shipped_model_folders()]
+        installed += [InstalledModel(folder, is_added=True) for folder in added_model_folders()]
+        self.chosen: list[InstalledModel] = []
         if chosen is not None:
-            self.chosen = [ModelEntry(folder) for folder in _folders(Path(chosen))]
+            self.chosen = [InstalledModel(folder) for folder in model_folders(Path(chosen))]
             if not self.chosen:
                 self.chosen = [entry for entry in installed if _name(entry) == str(chosen)][:1]
             if not self.chosen:
@@ -132,23 +252,43 @@ class Zoo:
         among = self.chosen or [entry for entry in self.entries if entry.is_default]
         return [entry for entry in among if entry.fits(shape, kind)]
 
+    def carrying(self, models: Sequence[CarriedModel]) -> Zoo:
+        """The same with the models of a file, which are used to read it where they are not installed."""
+        zoo = copy.copy(self)
+        zoo.carried = tuple(models)
+        return zoo
+
+    def is_installed(self, identity: bytes) -> bool:
+        """Whether the model of this id is installed, or among those that are asked for."""
+        return any(_id_of(entry) == identity for entry in self.entries)
+
+    def is_shipped(self, identity: bytes) -> bool:
+        """Whether the model of this id comes with bbc."""
+        shipped = (InstalledModel(folder) for folder in shipped_model_folders())
+        return any(_id_of(entry) == identity for entry in shipped)
+
     def named(self, prefix: bytes) -> list[ModelEntry]:
-        """The models whose id begins with `prefix`, as a file names them.
+        """The models whose id begins with `prefix`, as a file names them: those that are installed, then those that the
+        file carries.
 
         Raises:
             ModelError: there is none; the message says which one is needed.
         """
-        found, broken = [], ""
+        found: list[ModelEntry] = []
+        broken = ""
         for entry in self.entries:
             try:
                 if entry.id.startswith(prefix):
                     found.append(entry)
             except ModelError as error:  # a model that the file may not need
                 broken = broken or f"; {error}"
+        ids = {entry.id for entry in found}
+        carried = {entry.id: entry for entry in self.carried if entry.id.startswith(prefix) and entry.id not in ids}
+        found += carried.values()
         if not found:
             raise MissingModelError(
                 f"this file needs the model with id {prefix.hex()}..., which is not installed "
-                f"(give it with -m or in {ENVIRONMENT_VARIABLE}){broken}"
+                f"(give it with -m, in {ENVIRONMENT_VARIABLE} or by bbc models add){broken}"
             )
         return found
 
@@ -160,7 +300,7 @@ def _warn_of_no_model(place: str) -> None:
     _log.warning("%s names %s: %s", ENVIRONMENT_VARIABLE, place, what)
 
 
-def _folders(directory: Path) -> list[Path]:
+def model_folders(directory: Path) -> list[Path]:
     """The model folders that `directory` is or holds."""
     if (directory / WEIGHTS_FILE).is_file():
         return [directory]
@@ -170,7 +310,15 @@ def _folders(directory: Path) -> list[Path]:
         return []
 
 
-def _name(entry: ModelEntry) -> str:
+def _id_of(entry: ModelEntry) -> bytes | None:
+    """The entry's id; None where it is damaged."""
+    try:
+        return entry.id
+    except ModelError:
+        return None
+
+
+def _name(entry: InstalledModel) -> str:
     """The entry's name, its folder's where the card is damaged."""
     try:
         return entry.name
@@ -178,7 +326,7 @@ def _name(entry: ModelEntry) -> str:
         return entry.folder.name
 
 
-def _distinct(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
+def _distinct(entries: Sequence[InstalledModel]) -> list[InstalledModel]:
     """One entry of each folder."""
     seen: set[Path] = set()
     distinct = []

@@ -12,6 +12,7 @@ from functools import partial
 from typing import BinaryIO
 
 from bbcompress.archive.container import ArchiveFile, ArchiveWriter
+from bbcompress.archive.embedded import EmbeddedModel
 from bbcompress.archive.extras import Extras, suffix_fault
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
@@ -31,6 +32,7 @@ from bbcompress.images.formats.registry import default_kind, kind_of
 from bbcompress.images.image import PixelImage, binary_view
 from bbcompress.limits import READER_K, Limits
 from bbcompress.models.cache import Models
+from bbcompress.pipeline.embedding import Embedding, LeftOut
 from bbcompress.pipeline.options import Item, Options, Summary, is_fallback, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system.jobs import Work, Workers
@@ -78,10 +80,11 @@ class Compressor:
             ImageError: nothing can keep the image exactly.
         """
         fit = replace(self._fit(image), solid=False)
+        embedded: list[EmbeddedModel] = []
 
         def complete(group: Group) -> bytes:
             its = None if suffix is None or suffix_fault(suffix) or not _says(group, suffix) else suffix
-            return build_lone(replace(group, extras=Extras(its)), self._limits)
+            return build_lone(replace(group, extras=Extras(its, tuple(embedded))), self._limits)
 
         def decode(group: Group, progress: Progress) -> list[PixelImage]:
             return self._decode(parse_lone(complete(group), self._limits), progress)
@@ -94,7 +97,12 @@ class Compressor:
         else:
             (coded,) = self._choose([image], fit, [file], progress, decode, size)
         data = complete(coded.group)
+        embedding = Embedding(self._models.zoo, self.options.embed_model)
+        embedding.use(coded)
+        embedded, left_out = embedding.choose(len(data))
+        data = complete(coded.group) if embedded else data
         summary = Summary(size=len(data))
+        self._tell_of_models(summary, embedded, left_out)
         summary.count(coded, image.samples, [0])
         self._note_of_model(summary, int(not fit.entries))
         self._note_of_learning(summary)
@@ -124,6 +132,9 @@ class Compressor:
         start = file.tell()
         writer = ArchiveWriter(file, self._limits, after, partial(_sync, file) if after is not None else lambda: None)
         summary = Summary()
+        embedding = Embedding(
+            self._models.zoo, self.options.embed_model, () if after is None else {place.id for place in after.models}
+        )
         sent: deque[_Sent] = deque()
         unfit = k = 0
 
@@ -140,11 +151,16 @@ class Compressor:
                     part, group = waited.part(coded.indices), coded.group
                     writer.add_group(group, part.names, part.positions, part.times)
                     k = max(k, coded.k)
+                    embedding.use(coded)
                     summary.count(coded, sum(part.subpixels), part.positions)
                 unfit += 0 if waited.fits else len(waited.positions)
         if not summary.images:
             raise ImageError("there is no image to compress")
+        embedded, left_out = embedding.choose(file.tell())
+        for model in embedded:
+            writer.add_model(model)
         writer.close()
+        self._tell_of_models(summary, embedded, left_out)
         self._note_of_model(summary, unfit)
         self._note_of_learning(summary)
         _note_of_k(summary, k)
@@ -178,6 +194,13 @@ class Compressor:
                 _cut(file, end)
             raise
         return summary
+
+    def _tell_of_models(self, summary: Summary, embedded: Sequence[EmbeddedModel], left_out: Sequence[LeftOut]) -> None:
+        """Take down which models the file carries, and which ones it lacks."""
+        for model in embedded:
+            name = self._models.zoo.named(model.id)[0].name
+            summary.embedded[name] = len(model.encode())
+        summary.missing_models += [model.note() for model in left_out]
 
     def _note_of_learning(self, summary: Summary) -> None:
         """Say which images are coded without learning, though it was asked for."""

@@ -40,7 +40,8 @@ class Options:
     binary: refuse images of more than two levels. verify: decode what was written before it counts. device: `cpu`
     or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any number (a
     program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing` wants).
-    max_pixels: of an image.
+    max_pixels: of an image. embed_model: whether the file carries the models that code it; None for those that do not
+    come with bbc and are less than a twentieth of the file. With them it can be read where they are not installed.
 
     Raises:
         BBCError: a value is out of range.
@@ -58,6 +59,7 @@ class Options:
     device: str = "cpu"
     jobs: int = 1
     max_pixels: int = MAX_PIXELS
+    embed_model: bool | None = None
 
     def __post_init__(self) -> None:
         taken: dict[str, object] = {
@@ -72,8 +74,9 @@ class Options:
             taken["k"] = arguments.integer("K", self.k, 0, MAX_K)
         if self.learning_rate is not None:
             taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
-        if self.learn is not None:
-            taken["learn"] = arguments.flag("learn", self.learn)
+        for name in ("learn", "embed_model"):
+            if getattr(self, name) is not None:
+                taken[name] = arguments.flag(name, getattr(self, name))
         for name, value in taken.items():
             object.__setattr__(self, name, value)
         if self.encoder is not None and self.encoder not in ENCODERS:
@@ -112,6 +115,7 @@ class OptionKeywords(TypedDict, total=False):
     device: str
     jobs: int
     max_pixels: int
+    embed_model: bool | None
 
 
 def is_fallback(coder: str) -> bool:
@@ -127,6 +131,8 @@ class Summary:
         files that are kept as they are; of images in parts what codes their colours, then `, alpha ` and what codes it.
     notes: a line each. tried: of each group a line on what was tried. kept: positions of the images whose files are
         kept. frozen: by the name of the model how many images it coded without learning.
+    embedded: by the name of each model that was put into the file, the bytes that it takes there. missing_models: a
+        line for each model that does not come with bbc and is not in the file, and that readers need all the same.
     """
 
     images: int = 0
@@ -137,6 +143,8 @@ class Summary:
     tried: list[str] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     frozen: dict[str, int] = field(default_factory=dict)
+    embedded: dict[str, int] = field(default_factory=dict)
+    missing_models: list[str] = field(default_factory=list)
 
     @property
     def bits_per_dimension(self) -> float:

@@ -135,8 +135,9 @@ class Packing:
             write_file(self._target, data, self._force, self._reading.permissions, self._reading.times)
 
     def notes(self, summary: Summary) -> list[str]:
-        """What the user should know, a line each."""
-        return [*self._reading.notes(summary), *(f"note: {note}" for note in summary.notes)]
+        """What the user should know, a line each. Of models that are not in the file of one image nothing is said."""
+        notes = [*summary.notes, *(() if self._lone else summary.missing_models)]
+        return [*self._reading.notes(summary), *(f"note: {note}" for note in notes)]
 
     def remove_sources(self) -> list[str]:
         """Delete the files whose images are in the file that was written; a line for each that is not deleted.

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
+from bbcompress.archive.embedded import ModelPlace
 from bbcompress.archive.group import Group
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.opening import open_file
@@ -24,6 +25,7 @@ from bbcompress.images.metadata import Metadata, decode_metadata, names_of
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.cache import Models
+from bbcompress.models.zoo import CarriedModel
 from bbcompress.pipeline.kept import Kept
 from bbcompress.pipeline.listing import GroupFacts, ImageInfo, ListEntry, Same, describe_group, facts_of
 from bbcompress.pipeline.options import open_models
@@ -72,12 +74,12 @@ class Reader:
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError: as `Compressor`.
         """
-        self._models = models or open_models()
         self._limits = limits
         self._opened = [0, 0]  # images and pixels of the groups begun
         self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
         self._infos: Kept[_GroupInfo] = Kept(MAX_LISTED)
         self.file = open_file(file, limits, keep_going)
+        self._models = (models or open_models()).carrying([_carried(place) for place in self.file.models])
         self._tell_of_tail()
 
     def _tell_of_tail(self) -> None:
@@ -414,6 +416,14 @@ class _GroupInfo:
 
     def __getitem__(self, index: int) -> tuple[ImageInfo, Metadata]:
         return self.images[index], () if self.metadata is None else self.metadata[index]
+
+
+def _carried(place: ModelPlace) -> CarriedModel:
+    def read() -> tuple[bytes, bytes]:
+        model = place.read()
+        return model.weights, model.card
+
+    return CarriedModel(place.id, read)
 
 
 def tail_note(tail: Tail, archive: bool = True) -> str:

@@ -185,6 +185,7 @@ LONE: dict[str, Item] = {
     "lone-local-strips": local("middle-0")[0],
     "lone-local-blocks": local("long")[0],
     "lone-local-small": local("small")[0],
+    "lone-local-embedded": local("small")[0],
     "lone-local-learned": local("long")[0],
     "lone-local-learned-colours": as_decoded(local("middle-0")[0], 1, (3, 5)),
     "lone-parts-grey": with_alpha(digits("grey", range(4, 5), None)[0], digits("grey", range(5, 6))[0][1].pixels),
@@ -219,6 +220,7 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "local-mixed": ({"k": 1}, [[*local("middle-0", "long", "small", folder="a"), *digits("grey", range(2))]]),
     "local-several-sizes": ({}, [local("middle-0", "small", "middle-1", folder="a")]),
     "local-several-sizes-k2": ({"k": 2, "encoder": "baseline"}, [local("small", "middle-2")]),
+    "local-embedded": ({"embed_model": True}, [local("middle-1", folder="a"), [other("RGB", "b")]]),
     "local-learned": ({"learn": True}, [local("middle-0", "long", "small", folder="a")]),
     "local-learned-colours": (
         {"learn": True},
@@ -275,6 +277,7 @@ def fingerprint(items: Iterable[Item]) -> str:
 
 
 LONE_OPTIONS: dict[str, dict[str, Any]] = {
+    "lone-local-embedded": {"embed_model": True, "suffix": ".webp"},
     "lone-local-learned": {"learn": True},
     "lone-local-learned-colours": {"learn": True},
     "lone-kept": {"suffix": ".GIF"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.mlp import ExactMLPVAE
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ExactResNetVAE
-from bbcompress.models.zoo import ModelEntry, Zoo
+from bbcompress.models.zoo import InstalledModel, ModelEntry, Zoo
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
 BINARY, GREY = MODELS / "tiny-binary", MODELS / "tiny-grey"
@@ -54,8 +54,8 @@ def put(source: Path, folder: Path, edit: Callable[[dict[str, Any]], Any] | None
     return folder
 
 
-def folders(entries: list[ModelEntry]) -> list[str]:
-    return [entry.folder.name for entry in entries]
+def folders(entries: Sequence[ModelEntry]) -> list[str]:
+    return [entry.folder.name for entry in entries if isinstance(entry, InstalledModel)]
 
 
 def refused(*chosen: Any) -> str:
@@ -139,7 +139,7 @@ def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("shape", [5, "28", [[6, 5]], {}])
 def test_a_card_of_a_shape_that_is_none_fits_nothing(place: Path, shape: Any) -> None:
     put(BINARY, place / "odd", lambda card: card.update(shape=shape))
-    assert not ModelEntry(place / "odd").fits(SHAPE, kinds.BINARY)
+    assert not InstalledModel(place / "odd").fits(SHAPE, kinds.BINARY)
 
 
 CARD = {"name": "resnet", "shape": None, "channels": 3, "likelihood": "channel_logistic"}
@@ -150,7 +150,7 @@ def test_a_model_for_images_of_any_size(place: Path, card: dict[str, Any]) -> No
     """As its card says, or its weights where that says nothing."""
     save(tiny_resnet(), place / "resnet")
     (place / "resnet" / "card.json").write_text(json.dumps(card))
-    entry = ModelEntry(place / "resnet")
+    entry = InstalledModel(place / "resnet")
     assert entry.fits((1, 1), kinds.COLOUR)
     assert entry.fits((3000, 17), kinds.COLOUR)
     assert not entry.fits((8, 8), kinds.GREY)
@@ -167,7 +167,7 @@ def test_a_model_for_images_of_any_size(place: Path, card: dict[str, Any]) -> No
 )
 def test_a_checkpoint_makes_the_model_of_its_kind(weights: ModelWeights, kind: type[Any], place: Path) -> None:
     save(weights, place / "a")
-    model = model_of(ModelEntry(place / "a").weights, NumpyBackend())
+    model = model_of(InstalledModel(place / "a").weights, NumpyBackend())
     assert type(model) is kind
     assert model.weights.id == weights.id
 

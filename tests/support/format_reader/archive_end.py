@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .embedded import begins_model, model_start
 from .header import read_group_header
 from .index import read_positions
 from .names import read_names
@@ -82,15 +83,22 @@ def last_content(data: bytes) -> int:
     return len(data.rstrip(b"\0"))
 
 
-def can_be_left_out(rest: bytes) -> bool:
-    """The end of an archive: whether the rest is padding, an unfinished addition or unknown bytes."""
+def can_be_left_out(rest: bytes, finished: bool) -> bool:
+    """The end of an archive: whether the rest is padding, an unfinished addition or unknown bytes.
+
+    finished: whether the last whole segment begins with the prefix.
+    """
     end = last_content(rest)
     if not end:
         return True
-    if any(ends_with_index(rest[:stop]) for stop in range(end, min(end + 8, len(rest)) + 1)) or has_segment(rest, 1):
+    ends = [rest[:stop] for stop in range(end, min(end + 8, len(rest)) + 1)]
+    if any(ends_with_index(some) or model_start(some) is not None for some in ends) or has_segment(rest, 1):
         return False
-    if rest.startswith(ADDING):
+    model = begins_model(rest, end)
+    if rest.startswith(ADDING) or (model and not finished):
         return True
+    if model:
+        return False
     same = sum(a == b for a, b in zip(rest, PREFIX, strict=False))
     stray = any(group_fits(rest, start, 2**16) for start in range(min(len(rest), 2**16)))
     return same < 2 and not PREFIX.startswith(rest[:end]) and not stray

@@ -47,7 +47,12 @@ def read_safetensors(data: bytes) -> tuple[dict[str, str], dict[str, Any]]:
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Checkpoints: a checkpoint and its id."""
-    metadata, tensors = read_safetensors((folder / "model.safetensors").read_bytes())
+    return parse_checkpoint((folder / "model.safetensors").read_bytes())
+
+
+def parse_checkpoint(data: bytes) -> Checkpoint:
+    """Checkpoints: the weights and their id."""
+    metadata, tensors = read_safetensors(data)
     check(metadata["format"] == "bbc-model-1", "a checkpoint of another format")
     settings = json.loads(metadata["settings"])
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .archive_end import ADDING, PREFIX, can_be_left_out, last_content, walk
+from .embedded import Embedded, model_end, model_start, read_model
 from .header import Header, read_group_header, read_prefix
 from .index import read_index
 from .metadata import Record, read_metadata
@@ -24,6 +25,7 @@ class Group:
     metadata: list[list[Record]] | None = None
     in_archive: bool = True
     suffix: str | None = None
+    models: list[Embedded] = field(default_factory=list)
 
 
 @dataclass
@@ -34,26 +36,31 @@ class Segment:
     positions: list[int]
     names: list[bytes] | None
     times: list[int] | None
+    models: list[Embedded] = field(default_factory=list)
 
 
 def read_container(data: bytes) -> list[Segment]:
     """Archive: its segments, or a lone image as a segment of its own."""
     if read_prefix(Cursor(data))[0] == "lone":
-        return [Segment([read_lone(data)], [0], None, None)]
+        lone = read_lone(data)
+        return [Segment([lone], [0], None, None, lone.models)]
     return read_archive(data)
 
 
 def read_lone(data: bytes) -> Group:
     """Lone image: the file as a group of one image."""
     cursor = Cursor(data)
-    _, flags, suffix = read_prefix(cursor)
+    _, flags, extras = read_prefix(cursor)
     header = read_group_header(cursor, flags, id_bytes=3)
+    most = 0 if header.fallback else 1 if header.parts is None else 2
+    known = all(model.id.startswith(header.model) for model in extras.models)
+    check(len(extras.models) <= most and known, "other models than the image's")
     check(not header.blocks or header.size is not None, "blocks of a lone image without its size")
     if header.fallback or header.parts is not None:
         check(crc(data[:-4]) == data[-4:], "the CRC of a lone image")
         cursor.data = data[:-4]
     metadata = read_metadata(cursor, 1) if header.metadata else None
-    return Group(header, cursor.rest(), metadata=metadata, in_archive=False, suffix=suffix)
+    return Group(header, cursor.rest(), metadata=metadata, in_archive=False, suffix=extras.suffix, models=extras.models)
 
 
 def read_archive(data: bytes) -> list[Segment]:
@@ -67,13 +74,19 @@ def read_archive(data: bytes) -> list[Segment]:
             return read_segments(data[:end])
         except FormatError:
             pass
-    whole = 0
-    while data.startswith((PREFIX, ADDING) if whole else PREFIX, whole):
+    whole, finished = 0, True
+    while True:
+        behind = model_end(data, whole) if whole else None
+        if behind is not None:
+            whole = behind
+            continue
+        if not data.startswith((PREFIX, ADDING) if whole else PREFIX, whole):
+            break
         try:
-            whole = walk(data, whole)
+            whole, finished = walk(data, whole), data.startswith(PREFIX, whole)
         except FormatError:
             break
-    check(whole > 0 and can_be_left_out(data[whole:]), "an archive that is damaged")
+    check(whole > 0 and can_be_left_out(data[whole:], finished), "an archive that is damaged")
     return read_segments(data[:whole])
 
 
@@ -81,7 +94,16 @@ def read_segments(data: bytes) -> list[Segment]:
     """Archive: segments, found from the end of the bytes."""
     check(len(data) > 0, "no segment")
     segments: list[Segment] = []
+    models: list[Embedded] = []
+    count_of_models = 0
     while data:
+        start_of_model = model_start(data)
+        if start_of_model is not None:
+            count_of_models += 1
+            check(count_of_models <= 64, "too many models")
+            models.append(read_model(data[start_of_model:]))
+            data = data[:start_of_model]
+            continue
         check(len(data) >= 11, "an archive without a footer")
         length = int.from_bytes(data[-8:-4], "little")
         check(length <= 2**28 and length + 11 <= len(data), "the index is too long")
@@ -96,7 +118,8 @@ def read_segments(data: bytes) -> list[Segment]:
             groups.append(read_group(data[at : at + size]))
             check(groups[-1].count == count, "the images of a group")
             at += size
-        segments.insert(0, Segment(groups, positions, names, times))
+        segments.insert(0, Segment(groups, positions, names, times, models))
+        models = []
         data = data[:start]
     every = [name for segment in segments for name in segment.names or []]
     check(len(set(every)) == len(every), "two images of one name")

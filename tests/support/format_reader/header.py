@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .embedded import Embedded
 from .primitives import Cursor, FormatError, check, crc
 
 NAME = bytes.fromhex("BBC1")
@@ -27,6 +28,14 @@ class Learning:
     stride: int
     coding: int | None = None
     lattices: bool = False
+
+
+@dataclass
+class Extras:
+    """Lone image: the extras; what is not there is None."""
+
+    suffix: str | None = None
+    models: list[Embedded] = field(default_factory=list)
 
 
 @dataclass
@@ -60,26 +69,37 @@ class Header:
         return bool(self.flags & 0x80)
 
 
-def read_prefix(cursor: Cursor) -> tuple[str, int, str | None]:
-    """Prefix: "archive" or "lone", a lone image's group flags, and the suffix that it says."""
+def read_prefix(cursor: Cursor) -> tuple[str, int, Extras]:
+    """Prefix: "archive" or "lone", a lone image's group flags, and its extras."""
     check(cursor.take(2) == NAME, "no .bbc file of version 1")
     flags = cursor.byte()
     if flags == 1:
-        return "archive", 0, None
+        return "archive", 0, Extras()
     if flags == 5:
-        suffix = read_extras(cursor)
-        return "lone", cursor.byte(), suffix
+        extras = read_extras(cursor)
+        return "lone", cursor.byte(), extras
     if flags == 3:
         group = cursor.byte()
         check(bool(group & 0x80), "a lone image with metadata has bit 7")
-        return "lone", group, None
+        return "lone", group, Extras()
     check(flags % 2 == 0, "reserved flags")
-    return "lone", flags >> 1, None
+    return "lone", flags >> 1, Extras()
 
 
-def read_extras(cursor: Cursor) -> str:
-    """Lone image: the extras, of which there is only the suffix."""
-    check(cursor.byte() == 1, "reserved extras")
+def read_extras(cursor: Cursor) -> Extras:
+    """Lone image: the extras."""
+    what = cursor.byte()
+    check(what in (1, 2, 3), "reserved extras")
+    suffix = read_suffix(cursor) if what & 1 else None
+    count = cursor.varint(1, 2) if what & 2 else 0
+    models = [Embedded(cursor.take(cursor.varint(33, 2**24 + 2**21))) for _ in range(count)]
+    covered = cursor.data[: cursor.at]
+    check(cursor.take(4) == crc(covered), "the CRC of the extras")
+    return Extras(suffix, models)
+
+
+def read_suffix(cursor: Cursor) -> str:
+    """Lone image: the suffix."""
     data = cursor.take(cursor.varint(0, 255))
     try:
         suffix = data.decode()
@@ -87,8 +107,6 @@ def read_extras(cursor: Cursor) -> str:
         raise FormatError("a suffix that is no UTF-8") from error
     check(suffix == "" or (suffix[0] == "." and len(suffix) > 1), "a suffix without its point")
     check(not set(suffix[1:]) & set("./\\\0"), "a suffix that no name can have")
-    covered = cursor.data[: cursor.at]
-    check(cursor.take(4) == crc(covered), "the CRC of the extras")
     return suffix
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .blocks import read_blocks
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint, parse_checkpoint, read_checkpoint
 from .container import Group, read_container
+from .embedded import Embedded
 from .fallback import Picture, read_item
 from .header import Kind, read_prefix
 from .learning import read_learned
@@ -47,6 +48,7 @@ class FormatReader:
 
     def __init__(self, checkpoints: Iterable[Path]) -> None:
         self.checkpoints = [read_checkpoint(folder) for folder in checkpoints]
+        self.carried: list[Embedded] = []
 
     def read(self, data: bytes) -> list[Image]:
         """Lone image: where it is damaged as it is, without some of the zeros at its end."""
@@ -62,7 +64,9 @@ class FormatReader:
     def read_whole(self, data: bytes) -> list[Image]:
         """Archive: the images of all segments, in the order of their positions."""
         images = []
-        for segment in read_container(data):
+        segments = read_container(data)
+        self.carried = [model for segment in segments for model in segment.models]
+        for segment in segments:
             content = [item for group in segment.groups for item in self.read_group(group)]
             ordered = dict(zip(segment.positions, content, strict=True))
             for position in range(len(content)):
@@ -130,8 +134,16 @@ class FormatReader:
     def checkpoint(self, start: bytes) -> Checkpoint:
         """Group header: the model whose id begins so."""
         found = [checkpoint for checkpoint in self.checkpoints if checkpoint.id.startswith(start)]
-        check(len(found) == 1, f"no model {start.hex()}")
+        if not found:
+            found = [self.embedded(model) for model in self.carried if model.id.startswith(start)]
+        check(len({checkpoint.id for checkpoint in found}) == 1, f"no model {start.hex()}")
         return found[0]
+
+    def embedded(self, model: Embedded) -> Checkpoint:
+        """Embedded models: a model of the file, whose id is that which the file says."""
+        checkpoint = parse_checkpoint(model.weights())
+        check(checkpoint.id == model.id, "an embedded model of another id")
+        return checkpoint
 
 
 def architecture(checkpoint: Checkpoint, encoder: str) -> Model:
