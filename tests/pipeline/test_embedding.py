@@ -307,3 +307,16 @@ def test_bytes_do_not_depend_on_processes(monkeypatch: pytest.MonkeyPatch) -> No
         Compressor(options).archive(images, file)
         made.append(file.getvalue())
     assert made[0] == made[1]
+
+
+def test_images_in_parts_carry_the_models_of_their_parts() -> None:
+    colours = Image.open(DATA / "local" / "middle-0.png")
+    image = colours.copy()
+    image.putalpha(Image.fromarray((np.indices(colours.size[::-1]).sum(0) * 3 % 256).astype(np.uint8)))
+    data = bbc.compress(image, model=MODELS / "tiny-local", embed_model=True)
+    reader = Reader(io.BytesIO(data))
+    assert [place.id for place in reader.file.models] == [load(MODELS / "tiny-local").id]
+    assert reader.file.read_header(0).parts == "RGBA"
+    assert np.array_equal(bbc.decompress(data), np.asarray(image))
+    assert list(bbc.write("a.bbc", {"a": image}, model=MODELS / "tiny-local", embed_model=True).embedded)
+    assert np.array_equal(pixels("a.bbc")["a"], np.asarray(image))
