@@ -64,6 +64,9 @@ def section(command: click.Command, context: click.Context) -> Iterator[str]:
     for heading, records in groups_of(command, context):
         yield f"{heading}:"
         yield "\n".join(f"* `{names}`: {escaped(text)}" for names, text in records)
+    for name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+        with click.Context(inner, info_name=name, parent=context) as its_context:
+            yield from section(inner, its_context)
 
 
 def escaped(text: str) -> str:

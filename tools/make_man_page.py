@@ -55,6 +55,9 @@ def section(command: click.Command, context: click.Context) -> Iterator[str]:
     for heading, records in groups_of(command, context):
         yield f'.SS "{heading}"'
         yield from items(records)
+    for name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+        with click.Context(inner, info_name=name, parent=context) as its_context:
+            yield from section(inner, its_context)
 
 
 def paragraphs(text: str) -> Iterator[str]:

@@ -27,16 +27,17 @@ def completion(shell: str) -> None:
 
 
 @main.command("help")
-@click.argument("command", metavar="[COMMAND]", required=False)
+@click.argument("words", metavar="[COMMAND]...", nargs=-1)
 @click.pass_context
-def show_help(context: click.Context, command: str | None) -> None:
-    """Show the help of bbc, or of one of its commands."""
-    parent = context.parent
-    assert parent is not None
-    if command is None:
-        click.echo(main.get_help(parent))
-        return
-    name, found, _ = main.resolve_command(parent, [command])
-    assert found is not None
-    with click.Context(found, info_name=name, parent=parent) as inner:
-        click.echo(found.get_help(inner))
+def show_help(context: click.Context, words: tuple[str, ...]) -> None:
+    """Show the help of bbc, or of one of its commands, such as models add."""
+    inner = context.parent
+    assert inner is not None
+    found: click.Command = main
+    for word in words:
+        if not isinstance(found, click.Group):
+            raise click.UsageError(f"{inner.command_path} has no commands")
+        name, next_one, _ = found.resolve_command(inner, [word])
+        assert next_one is not None
+        found, inner = next_one, click.Context(next_one, info_name=name, parent=inner)
+    click.echo(found.get_help(inner))

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from bbcompress.cli.help import EXAMPLES, EXIT_STATUSES, SECTIONS, Command, near
+from bbcompress.cli.help import EXAMPLES, EXIT_STATUSES, SECTIONS, Command, format_headed, near
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
 from bbcompress.system.interrupt import SIGNALLED
@@ -21,15 +21,10 @@ from bbcompress.system.signals import SIGINT, Terminated, signals_raise
 from bbcompress.version import __version__
 
 
-class Group(click.Group):
-    """Reports errors as one line on stderr and an exit status; docs/cli.md has the list."""
+class CommandGroup(click.Group):
+    """Commands, of which a wrong one is answered with the near one."""
 
     command_class = Command
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the help; a command without a place there stands last."""
-        known = [name for names in SECTIONS.values() for name in names if name in self.commands]
-        return [*known, *sorted(set(self.commands) - set(known))]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -37,6 +32,19 @@ class Group(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             ctx.fail(f"there is no command {args[0]!r}{near(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        format_headed(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class Group(CommandGroup):
+    """Reports errors as one line on stderr and an exit status; docs/cli.md has the list."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the help; a command without a place there stands last."""
+        known = [name for names in SECTIONS.values() for name in names if name in self.commands]
+        return [*known, *sorted(set(self.commands) - set(known))]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, lines in SECTIONS.items():

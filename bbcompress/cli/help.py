@@ -22,7 +22,7 @@ SECTIONS = {
         "sheet": "Write a contact sheet of a file.",
     },
     "Models and training": {
-        "models": "List the models that are installed.",
+        "models": "List, add, export, remove and check models.",
         "train": "Train a model on your own images.",
         "evaluate": "Measure a trained model.",
     },
@@ -104,13 +104,18 @@ def groups_of(command: click.Command, context: click.Context) -> Iterator[tuple[
     yield from filled.items()
 
 
+def format_headed(command: click.Command, context: click.Context, formatter: click.HelpFormatter) -> None:
+    """The options of a command under their headings."""
+    for heading, records in groups_of(command, context):
+        with formatter.section(heading):
+            formatter.write_dl(records)
+
+
 class Command(click.Command):
     """A command whose options are shown under headings, and whose help ends with the exit statuses."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for heading, records in groups_of(self, ctx):
-            with formatter.section(heading):
-                formatter.write_dl(records)
+        format_headed(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()

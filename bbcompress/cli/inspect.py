@@ -1,4 +1,4 @@
-"""bbc list, bbc info and bbc models: what is there; no image is decoded."""
+"""bbc list and bbc info: what is there; no image is decoded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, open_file
-from bbcompress.cli.messages import human, say, size_of, tell
+from bbcompress.cli.messages import human, say, size_of
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
-from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
 from bbcompress.text import count_of
@@ -173,37 +172,3 @@ def _kept(formats: dict[str, int]) -> str:
     if count == 1:
         return f"kept as it is: {next(iter(formats))}"
     return f"{count} files kept as they are: {', '.join(f'{number} {name}' for name, number in formats.items())}"
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@model_option
-def models(as_json: bool, model: str | None) -> None:
-    """List the models that are installed: name, id, data, rate, size."""
-    from bbcompress.models.zoo import Zoo
-
-    set_up_notices(quiet=False)
-    found = []
-    for entry in Zoo(model).entries:
-        try:
-            card = entry.card
-            size = sum(path.stat().st_size for path in entry.folder.iterdir())
-            rates = card.get("net_rate")
-            rate = rates.get("rha") if isinstance(rates, dict) else None
-            rate = rate if isinstance(rate, float) else None
-            facts = {"name": entry.name, "id": entry.id.hex(), "data": card.get("data"), "net_rate": rate,
-                     "bytes": size, "default": entry.is_default, "folder": str(entry.folder)}  # fmt: skip
-        except BBCError as error:  # which names the file
-            tell(str(error))
-            continue
-        except OSError as error:
-            tell(f"{error.filename or entry.folder}: {error.strerror or error}")
-            continue
-        if as_json:
-            found.append(facts)
-            continue
-        text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
-        text += f"  {'?' if rate is None else f'{rate:.4f}'} bits/dim  {size / 1e6:.1f} MB"
-        say(text + ("" if entry.is_default else "  (only with -m)"))
-    if as_json:
-        click.echo(json.dumps(found, indent=2))

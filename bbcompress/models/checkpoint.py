@@ -24,6 +24,7 @@ MAX_CARD_BYTES = 1 << 20
 FORMAT = "bbc-model-1"
 _LENGTH_BYTES = 8
 """Of the header of a safetensors file."""
+_CARD_KEY = "card"
 _TYPES = (np.int8, np.int16, np.int32)
 
 
@@ -83,6 +84,38 @@ def read_files(folder: Path) -> tuple[bytes, bytes]:
         return path.read_bytes(), _read_card(folder)
     except OSError as error:
         raise ModelError(f"no model at {folder}: {error.strerror or error}") from None
+
+
+def read_checkpoint_file(path: Path) -> tuple[bytes, bytes]:
+    """Weights and card of a checkpoint's file, wherever it lies: the card is beside `model.safetensors`, or as
+    `with_card` has put it into the file; empty where there is none.
+
+    Raises:
+        ModelError: it is no safetensors file, damaged or too large. OSError: the operating system reports an error.
+    """
+    if path.name == WEIGHTS_FILE and (path.parent / CARD_FILE).exists():
+        return read_files(path.parent)
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{path} is too large for a model")
+    weights = path.read_bytes()
+    card = _tensors(weights, str(path))[1].get(_CARD_KEY, "").encode()
+    if len(card) > MAX_CARD_BYTES:
+        raise ModelError(f"{path} is too large for a card")
+    return weights, card
+
+
+def with_card(weights: bytes, card: bytes) -> bytes:
+    """The weights as a file that has its card in itself; no tensor and no setting changes, and so not the id.
+
+    Args:
+        weights: the bytes of a sound file. card: those of its card.
+    """
+    size = int.from_bytes(weights[:_LENGTH_BYTES], "little")
+    header = json.loads(weights[_LENGTH_BYTES : _LENGTH_BYTES + size])
+    header["__metadata__"][_CARD_KEY] = card.decode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)  # as the library aligns what follows
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text + weights[_LENGTH_BYTES + size :]
 
 
 def parse(weights: bytes, card: bytes, name: str, card_name: str) -> ModelWeights:

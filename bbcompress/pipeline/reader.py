@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from bbcompress.archive.embedded import ModelPlace
+from bbcompress.archive.file import BBCFile
 from bbcompress.archive.group import Group
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.opening import open_file
@@ -79,7 +80,7 @@ class Reader:
         self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
         self._infos: Kept[_GroupInfo] = Kept(MAX_LISTED)
         self.file = open_file(file, limits, keep_going)
-        self._models = (models or open_models()).carrying([_carried(place) for place in self.file.models])
+        self._models = (models or open_models()).carrying(carried_models(self.file))
         self._tell_of_tail()
 
     def _tell_of_tail(self) -> None:
@@ -418,12 +419,15 @@ class _GroupInfo:
         return self.images[index], () if self.metadata is None else self.metadata[index]
 
 
-def _carried(place: ModelPlace) -> CarriedModel:
-    def read() -> tuple[bytes, bytes]:
-        model = place.read()
-        return model.weights, model.card
+def carried_models(file: BBCFile) -> list[CarriedModel]:
+    """The models that an opened file carries."""
+    return [CarriedModel(place.id, partial(_files_of, place)) for place in file.models]
 
-    return CarriedModel(place.id, read)
+
+def _files_of(place: ModelPlace) -> tuple[bytes, bytes]:
+    """Weights and card. Raises FormatError where they are damaged."""
+    model = place.read()
+    return model.weights, model.card
 
 
 def tail_note(tail: Tail, archive: bool = True) -> str:

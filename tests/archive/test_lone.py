@@ -29,7 +29,7 @@ MODELS = TESTS / "data" / "models"
 STREAMS = [
     path
     for path in sorted((TESTS / "golden" / "streams").glob("lone-*.bbc"))
-    if not parse_lone(path.read_bytes()).header.fallback
+    if parse_lone(path.read_bytes()).header.by_model
 ]
 HEADER = GroupHeader(model=b"abc", direct=1)
 
