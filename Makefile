@@ -20,13 +20,14 @@ FUZZ_SECONDS ?= 600
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) $(PIP_OPTIONS)
 
-.PHONY: help demo test coverage test-oldest test-prerelease check bench fuzz dist clean
+.PHONY: help demo test coverage test-oldest test-prerelease check docs bench fuzz dist clean
 
 help:
 	@echo "make demo    compress and decompress the sample digits, show the sizes"
 	@echo "make test    run the tests"
 	@echo "make coverage  run the tests, and report which lines and branches they reach"
 	@echo "make check   run the linter, the type checker and the check of layers"
+	@echo "make docs    build the site of the documentation into build/site"
 	@echo "make dist    build the sdist and the wheel into dist/"
 	@echo "make bench   run the benchmarks, those of photographs only where photos/val has some"
 	@echo "make fuzz    fuzz the readers, FUZZ_SECONDS each (Linux)"
@@ -63,6 +64,11 @@ check: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > build/lint-imports.log || { cat build/lint-imports.log; exit 1; }
+
+# A link that leads nowhere, and a page that is not in the menu, are errors.
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "built: build/site/index.html"
 
 bench: $(VENV)/.installed-bench
 	@set -e; for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script"; done
@@ -101,6 +107,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 $(VENV)/.installed-fuzz: $(VENV)/.installed-test
 	@echo "Installing the fuzzer ..."
 	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group fuzz
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-test
+	@echo "Installing what the documentation needs ..."
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group docs
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
