@@ -10,6 +10,7 @@ _Error = TypeVar("_Error", bound="BBCError")
 
 NEEDS_TORCH = "needs PyTorch: pip install 'bbcompress[train]'"
 NEEDS_MATPLOTLIB = "needs matplotlib: pip install 'bbcompress[plot]'"
+NEEDS_TENSORBOARD = "needs TensorBoard's writer: pip install 'bbcompress[train,tensorboard]'"
 """What messages say of packages that only some uses need."""
 
 

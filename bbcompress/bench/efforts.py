@@ -59,12 +59,13 @@ class Point:
 
 @dataclass(frozen=True)
 class EffortReport:
-    """What was measured. alone: whether each image was a file of its own, of bbc too."""
+    """What was measured. alone: whether each image was a file of its own, of bbc too. model: that was asked for."""
 
     data: Data
     machine: dict[str, Any]
     alone: bool
     points: list[Point]
+    model: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -100,7 +101,7 @@ def measure_efforts(
             points.append(point)
             if progress is not None:
                 progress(point)
-    return EffortReport(data, machine, alone, points)
+    return EffortReport(data, machine, alone, points, model)
 
 
 def _points(data: Data, efforts: Sequence[int], compressor: Compressor, alone: bool) -> Iterator[Point]:

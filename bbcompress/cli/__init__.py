@@ -3,7 +3,19 @@
 numpy, numba, Pillow and torch are imported inside the commands: `bbc --help` needs none of them.
 """
 
-from bbcompress.cli import bench, completion, compress, decompress, doctor, explain, inspect, models, sheet, train  # noqa: F401
+from bbcompress.cli import (  # noqa: F401
+    bench,
+    completion,
+    compress,
+    decompress,
+    doctor,
+    explain,
+    inspect,
+    models,
+    report,
+    sheet,
+    train,
+)
 from bbcompress.cli.group import main
 
 __all__ = ["main"]

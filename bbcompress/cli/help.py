@@ -25,6 +25,7 @@ SECTIONS = {
         "models": "List, add, export, remove and check models.",
         "train": "Train a model on your own images.",
         "evaluate": "Measure a trained model.",
+        "report": "Write the page of a training run.",
     },
     "Tools": {
         "bench": "Measure size against time.",
@@ -68,7 +69,7 @@ ENVIRONMENT = (
 OPTION_GROUPS = {
     "Input and output": (
         "output output_dir to_stdout remove force skip frames form strip pixels only json_file as_json plots out name "
-        "data data_dir images any_size grey binary part_size page"
+        "data data_dir images any_size grey binary part_size page tensorboard"
     ),
     "Model and coding": (
         "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model architecture "
@@ -76,7 +77,7 @@ OPTION_GROUPS = {
     ),
     "Training": (
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "
-        "keep_every resume from_checkpoint init licence optimal importance"
+        "keep_every report resume from_checkpoint init licence optimal importance"
     ),
     "Machine and limits": "device jobs threads max_pixels max_steps keep_going repeat gpu",
     "Messages": "verbose quiet help",

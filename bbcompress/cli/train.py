@@ -11,6 +11,7 @@ import click
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import tell
 from bbcompress.cli.options import complete_model, device_option, force_option, not_empty, quiet_option
+from bbcompress.cli.report import report_at_end
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
 from bbcompress.training.architectures.registry import ARCHITECTURES
@@ -109,8 +110,13 @@ from bbcompress.training.architectures.registry import ARCHITECTURES
     "are those of the run. The learning rate is lower then. [local: 5e-4]",
 )
 @click.option("--licence", metavar="TEXT", help="What the model's card says of its licence. [default: not stated]")
+@click.option(
+    "--report/--no-report", default=True, help="Write the page of the run, report.html, at its end. [default: write]"
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: bool, **options: Any) -> None:
+def train(
+    out: Path | None, resume: bool, from_checkpoint: Path | None, report: bool, quiet: bool, **options: Any
+) -> None:
     """Train a VAE, and a second encoder for its decoder.
 
     Phase 1 trains decoder and encoder by the ELBO; phase 2 goes on with a copy of the encoder by another objective, the
@@ -132,6 +138,8 @@ def train(out: Path | None, resume: bool, from_checkpoint: Path | None, quiet: b
         run.train(config, out, resume, from_checkpoint, quiet)
         if is_first():
             export_run(out, config.data_dir)
+            if report:
+                report_at_end(out, config.data_dir, quiet)
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
             tell("go on with --resume")

@@ -20,7 +20,7 @@ from bbcompress.text import count_of
 
 NumpyArray = np.ndarray[Any, Any]
 
-_NOTES = {
+NOTES = {
     "prefix": "say that the file is one of bbc",
     "group_headers": "models, settings and layouts",
     "metadata": "EXIF, ICC profile, text and the like",
@@ -29,6 +29,7 @@ _NOTES = {
     "times": "when the images were modified",
     "index": "where each group is",
     "footer": "where the index is",
+    "models": "that the file carries",
     "unfinished": "an addition that was cut off",
     "behind": "no part of the file",
 }
@@ -224,4 +225,4 @@ def _of_file(reader: Reader, group: Group) -> Iterator[Part]:
                 yield Part("other groups", 8.0 * others, count_of(len(reader.file.groups) - 1, "group"))
         elif size:
             label = {"prefix": "first bytes", "group_headers": "headers", "behind": "bytes behind it"}.get(name, name)
-            yield Part(label, 8.0 * size, _NOTES[name])
+            yield Part(label, 8.0 * size, NOTES[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from click.testing import CliRunner, Result
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
+from bbcompress.archive.file import Accounting
 from bbcompress.cli import main
 from bbcompress.images.image import PixelImage
 from bbcompress.pages.pictures import HeatMap, averaged, colours, viewed
+from bbcompress.pipeline.explaining import NOTES
 from bbcompress.pipeline.names import number_name
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
@@ -147,6 +150,10 @@ def test_what_is_refused_leaves_nothing() -> None:
         assert result.exit_code in (1, 2), arguments
         assert words.lower() in result.output.lower() and result.output.count("\n") == 1, result.output
         assert sorted(Path().iterdir()) == before and Path("there.png").read_bytes() == b"mine"
+
+
+def test_every_part_of_a_file_is_explained() -> None:
+    assert {*NOTES, "payloads"} == {field.name for field in fields(Accounting)}
 
 
 def test_padding_behind_an_image_is_counted() -> None:

@@ -102,3 +102,13 @@ def test_page_of_ten_thousand_images(chromium: Browser, tmp_path: Path) -> None:
     chromium.run("window.scrollTo(0, document.documentElement.scrollHeight);")
     chromium.wait_until("return document.querySelector('.sheet li:last-child img').src.length > 0;")
     assert chromium.run(loaded) < 2000 and chromium.messages() == []
+
+
+def test_page_of_a_run(chromium: Browser, trained: Path) -> None:
+    check_page(chromium, trained / "report.html")
+    # a point says what it is, to those who come by the keyboard, too
+    chromium.run("document.querySelector('.if-wide circle[data-t]').focus();")
+    told = chromium.wait_for("return document.querySelector('.tip').textContent;", "K = ")
+    assert "bits/dim" in told and not chromium.run("return document.querySelector('.tip').hidden;")
+    chromium.press("\ue00c")  # Escape
+    assert chromium.run("return document.querySelector('.tip').hidden;")

@@ -32,6 +32,7 @@ SMALL = [
     "1",
     "--threads",
     "1",
+    "--no-report",
 ]
 
 
