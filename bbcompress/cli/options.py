@@ -77,8 +77,8 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing b
 
 
 jobs_option = click.option("-j", "-T", "--jobs", metavar="N", type=click.IntRange(0),
-                            help="Processes that share an archive's groups; 0 is the default. "
-                            "[default: processors, to 8]")  # fmt: skip
+                            help="Processes that share an archive's groups, or threads that share an image; 0 is the "
+                            "default. [default: processors, to 8]")  # fmt: skip
 output_folder_option = click.option("--output-dir", "output_dir", metavar="DIR", shell_complete=complete_path,
                                      callback=not_empty,
                                      help="The folder to write into, in place of those of the inputs; it is made "
@@ -193,7 +193,12 @@ def refuse_unsafe_removal(output: str | None, inputs: Sequence[str], **unsafe: b
 
 
 def jobs_for(asked: int | None, device: str) -> int:
-    """Processes to share the work; one for an accelerator, unless more are asked for."""
+    """Processes to share the work; one for an accelerator, unless more are asked for. Until the command ends there are
+    no more threads either than are asked for, those of all processes together."""
     from bbcompress.system.jobs import default_jobs
+    from bbcompress.system.threads import limit_threads
 
+    if asked:
+        limit_threads(asked)
+        click.get_current_context().call_on_close(lambda: limit_threads(None))
     return asked or (default_jobs() if device == "cpu" else 1)

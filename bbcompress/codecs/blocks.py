@@ -32,7 +32,14 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 MOST_THREADS = 8
-"""Most blocks in work at once: each takes a few hundred megabytes."""
+"""Most blocks in work at once."""
+
+PIXEL_MEMORY = 96
+"""Bytes that a writer needs for each pixel of a block in work, and a reader half as many, without K steps; measured by
+benchmarks/speed.py."""
+
+BLOCKS_MEMORY = 1 << 29
+"""Bytes for all blocks in work at once, however many threads there are. There is always one."""
 
 BLOCK_SIDE = 1024
 """Longest side of a block, in pixels."""
@@ -115,7 +122,8 @@ def encode_blocks(
         return encode_layout(layout) + length + data
 
     parts = []
-    for block, part in zip(blocks, at_once(encode, blocks), strict=True):
+    largest = len(images) * max(block.height * block.width for block in blocks)
+    for block, part in zip(blocks, at_once(encode, blocks, largest), strict=True):
         parts.append(part)
         if progress is not None:
             progress(len(images) * block.height * block.width)
@@ -159,7 +167,8 @@ def decode_blocks(
                 block.of(found.pixels)[:], block.of(found.latents)[:] = its_costs.of_image(number)
         return block
 
-    for block in at_once(decode, stored):
+    largest = header.count * max(block.height * block.width for block, _, _ in stored)
+    for block in at_once(decode, stored, largest):
         if progress is not None:
             progress(header.count * block.height * block.width)
     return images
@@ -190,10 +199,14 @@ def layouts_of(group: Group, tile: int) -> list[Layout]:
     return [layout for _, layout, _ in _read_blocks(group, group.header.size, tile)]
 
 
-def at_once(function: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
-    """The function's results for all parts, in order, computed by as many threads as there may be; those that parts do
-    not need share the work within them."""
-    workers = min(len(parts), MOST_THREADS, threads())
+def at_once(function: Callable[[P], R], parts: Sequence[P], pixels: int) -> Iterator[R]:
+    """The function's results for all parts, in order, computed by as many threads as there may be for their memory;
+    those threads that parts do not need share the work within them.
+
+    pixels: of the largest part.
+    """
+    fit = max(1, BLOCKS_MEMORY // (PIXEL_MEMORY * max(pixels, 1)))
+    workers = min(len(parts), MOST_THREADS, threads(), fit)
     if workers == 1:
         yield from map(function, parts)
         return

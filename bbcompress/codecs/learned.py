@@ -243,7 +243,8 @@ def _along(
         if others:
             start, parameters = parameters, parameters.copy()
             work = partial(_go_on, function, start, parameters, others[-1])
-            for part, result in zip(others, at_once(work, others), strict=True):
+            largest = max(part.block.height * part.block.width for part in others)
+            for part, result in zip(others, at_once(work, others, largest), strict=True):
                 results.append(result)
                 if progress is not None:
                     progress(part.block.height * part.block.width)

@@ -175,8 +175,8 @@ def mixture_unit(
     levels: Ints,
     sigmoid: Ints,
     exp_negative: Ints,
-    starts: Ints,
-    freqs: Ints,
+    starts: Words,
+    freqs: Words,
     order: Ints,
 ) -> None:
     """`output_layer`, then start and frequency of each pixel's level, to where `order` says.

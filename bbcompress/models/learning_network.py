@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bbcompress.coder.ans import Message
+from bbcompress.coder.ans_kernels import Words
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.lattice_kernels import pop_restricted
@@ -30,6 +31,8 @@ MOST_THREADS = 4
 """Most threads that share the pixels of a unit: more would wait longer for each other than they work."""
 LEAST_ROWS = 32
 """Fewest pixels for which it is worth waking a thread."""
+PUSHED = 1 << 16
+"""About so many symbols are pushed at a time: what is wider for a push than it need be for keeping."""
 
 
 def learning_layers(weights: PixelNetworkWeights) -> list[LearningLayer]:
@@ -170,8 +173,8 @@ class UnitNetwork:
         parameters: Parameters,
         row: int,
         count: int,
-        starts: IntArray,
-        frequencies: IntArray,
+        starts: Words,
+        frequencies: Words,
         order: IntArray,
         restriction: Restriction | None,
         begin: int,
@@ -372,46 +375,48 @@ class LearningCoder:
         self,
         features: NumpyArray,
         x: Strips,
-        starts: IntArray,
-        frequencies: IntArray,
-        order: IntArray,
+        starts: Words,
+        frequencies: Words,
+        order: Callable[[slice], IntArray],
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Fill in start and frequency of all sub-pixels of known pixels, to where `order` (C, pixels) says, and learn
-        from them."""
+        """Fill in start and frequency of all sub-pixels of known pixels, to where `order` says, (C, pixels) of steps of
+        the wavefront, and learn from them."""
         wave, parameters = x.wavefront(self._cell), self.parameters
         ends = units_of(wave.bounds, self._unit)
+        steps = np.searchsorted(wave.bounds, ends).tolist()
         network = self._network(ends)
 
-        def code(begin: int, end: int, learn: bool, row: int, count: int, gradients: list[NumpyArray]) -> None:
+        def code(begin: int, of_unit: IntArray, learn: bool, row: int, count: int, gradients: list[NumpyArray]) -> None:
             network.gather(x.canvas, wave, begin + row, begin + row + count, row, features)
             network.know(x.canvas, wave, begin + row, count, row)
-            of_unit = order[:, begin:end]
             network.intervals(parameters, row, count, starts, frequencies, of_unit, self._restriction, begin)
             if learn:
                 network.backward(parameters, gradients, row, count)
 
         with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
             for number, begin in enumerate(ends[:-1].tolist()):
-                end = int(ends[number + 1])
-                learn = self._learns(number)
-                summands = _share(team, parameters, partial(code, begin, end, learn), end - begin)
+                pixels, learn = int(ends[number + 1]) - begin, self._learns(number)
+                of_unit = order(slice(steps[number], steps[number + 1]))
+                summands = _share(team, parameters, partial(code, begin, of_unit, learn), pixels)
                 if learn:
-                    parameters.step(end - begin, summands, team)
+                    parameters.step(pixels, summands, team)
                 if progress is not None:
-                    progress(end - begin)
+                    progress(pixels)
 
     def push(
         self, message: Message, features: NumpyArray, x: Strips, progress: Callable[[int], None] | None = None
     ) -> None:
-        """Push all pixels of x in one push, in the order of the wavefront.
+        """Push all pixels of x, in the order of the wavefront.
 
         features: float32, of x's cells. progress: called with the number of pixels newly done.
         """
         wave, channels = x.wavefront(self._cell), self._weights.channels
-        starts, frequencies = np.empty((2, len(wave.indices) * channels), np.int64)
-        self._run(features, x, starts, frequencies, wave.popped(channels), progress)
-        message.push(starts, frequencies, PRECISION)
+        starts, frequencies = np.empty((2, len(wave.indices) * channels), np.uint32)
+        self._run(features, x, starts, frequencies, partial(wave.popped, channels), progress)
+        piece = message.lanes * (PUSHED // message.lanes)  # whole turns of the lanes: it is as one push
+        for begin in reversed(range(0, len(starts), piece)):
+            message.push(starts[begin : begin + piece], frequencies[begin : begin + piece], PRECISION)
 
     def lengths(self, features: NumpyArray, x: Strips) -> IntArray:
         """-log2 p of the pixels of each unit of x, (units,), in units of 2^-30 bits."""
@@ -421,10 +426,16 @@ class LearningCoder:
 
     def pixel_lengths(self, features: NumpyArray, x: Strips) -> IntArray:
         """-log2 p of each pixel of x in the order of the wavefront, (pixels,), in units of 2^-30 bits."""
-        count, channels = len(x.wavefront(self._cell).indices), self._weights.channels
-        starts, frequencies = np.empty((2, count * channels), np.int64)
-        self._run(features, x, starts, frequencies, np.arange(count * channels).reshape(channels, count))
-        lengths: IntArray = code_length(frequencies, PRECISION).reshape(channels, count).sum(axis=0)
+        bounds, channels = x.wavefront(self._cell).bounds, self._weights.channels
+        count = int(bounds[-1])
+        starts, frequencies = np.empty((2, count * channels), np.uint32)
+
+        def by_channel(steps: slice) -> IntArray:
+            pixels: IntArray = np.arange(bounds[steps.start], bounds[steps.stop])
+            return np.arange(channels)[:, None] * count + pixels
+
+        self._run(features, x, starts, frequencies, by_channel)
+        lengths: IntArray = code_length(frequencies.astype(np.int64), PRECISION).reshape(channels, count).sum(axis=0)
         return lengths
 
     def pop(

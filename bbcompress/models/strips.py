@@ -172,12 +172,15 @@ class Pixels:
     bounds: IntArray
     stride: int = 1
 
-    def popped(self, channels: int) -> IntArray:
-        """When each sub-pixel of a wavefront is popped, (C, N): all pixels of a step by their first channel, then by
-        the second, and so on."""
-        sizes = np.diff(self.bounds)
-        first, size = np.repeat(self.bounds[:-1], sizes), np.repeat(sizes, sizes)
-        order: IntArray = np.arange(channels)[:, None] * size + (first * (channels - 1) + np.arange(len(first)))
+    def popped(self, channels: int, steps: slice = slice(None)) -> IntArray:
+        """When each sub-pixel of a wavefront, or of some of its steps, is popped, (C, N): all pixels of a step by their
+        first channel, then by the second, and so on."""
+        first, last, _ = steps.indices(len(self.bounds) - 1)
+        bounds = self.bounds[first : last + 1]
+        sizes = np.diff(bounds)
+        begin, size = np.repeat(bounds[:-1], sizes), np.repeat(sizes, sizes)
+        pixels = np.arange(bounds[0], bounds[-1])
+        order: IntArray = np.arange(channels)[:, None] * size + (begin * (channels - 1) + pixels)
         return order
 
 
@@ -267,34 +270,36 @@ class Strips:
 
     def _wavefront(self, cell: int) -> Pixels:
         canvas = self.canvas
-        orders: dict[tuple[int, int], tuple[IntArray, IntArray, IntArray]] = {}
+        orders: dict[tuple[int, int], tuple[NumpyArray, NumpyArray, NumpyArray]] = {}
         indices, cells, steps = [], [], []
         for image, top, bottom, strip in self.regions:
             size = height, width = bottom - top, canvas.widths[image]
             if size not in orders:
-                y, x = np.divmod(np.arange(height * width), width)
-                step = x + SLOPE * y
-                order = np.argsort(step, kind="stable")
-                orders[size] = step[order], y[order], x[order]
+                orders[size] = _wavefront_of(height, width)
             step, y, x = orders[size]
-            indices.append(canvas.indices(image, top + y, x))
+            indices.append(canvas.indices(image, top + y.astype(np.int64), x))
             cells.append(self._cells(image, strip, y, x, cell))
             steps.append(step)
-        all_places, all_cells, step = np.concatenate(indices), np.concatenate(cells), np.concatenate(steps)
-        if len(self.regions) > 1:
+        if len(self.regions) == 1:
+            all_places, all_cells, step = indices[0], cells[0], steps[0]
+        else:
+            all_places, all_cells, step = np.concatenate(indices), np.concatenate(cells), np.concatenate(steps)
             order = np.argsort(step, kind="stable")
             all_places, all_cells, step = all_places[order], all_cells[order], step[order]
         counts = np.bincount(step)
         bounds = np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
         return Pixels(all_places, all_cells, bounds)
 
-    def _cells(self, image: int, strip: int, y: IntArray, x: IntArray, cell: int) -> IntArray:
+    def _cells(self, image: int, strip: int, y: NumpyArray, x: NumpyArray, cell: int) -> IntArray:
         """Cells of pixels y rows below the top of `strip` of an image, at column x."""
         canvas, tile = self.canvas, self.canvas.tile
         side = tile // cell
         rows = canvas.rows_before(strip) - canvas.rows_before(self.first)
-        tiles = rows - y // tile * canvas.acrosses[image] + x // tile
-        return tiles * side * side + (y % tile) // cell * side + (x % tile) // cell
+        cells: NumpyArray = rows - y // tile * canvas.acrosses[image] + x // tile
+        if side > 1:
+            cells = cells * (side * side) + (y % tile) // cell * side + (x % tile) // cell
+        numbers: IntArray = cells.astype(np.int64, copy=False)
+        return numbers
 
     def sampled(self, stride: int, step: int, cell: int, tiles: int, least: int = 0) -> Iterator[Pixels]:
         """Pixels of every stride-th row and column, sorted by cell, about `tiles` tiles at a time.
@@ -332,3 +337,16 @@ class Strips:
         order = np.argsort(cells, kind="stable")
         if len(order):
             yield Pixels(indices[order], cells[order], np.array([0, len(order)], np.int64), stride)
+
+
+def _wavefront_of(height: int, width: int) -> tuple[NumpyArray, NumpyArray, NumpyArray]:
+    """Of the pixels of a rectangle in the order of decoding, (N,): step, y and x.
+
+    Integers are as short as they can be: a block of a large image has a million pixels.
+    """
+    last = width - 1 + SLOPE * (height - 1)
+    steps = np.arange(0, SLOPE * height, SLOPE)[:, None] + np.arange(width)
+    step = steps.astype(np.min_scalar_type(last)).reshape(-1)
+    order = np.argsort(step, kind="stable")
+    y, x = np.divmod(order.astype(np.int32) if order.size <= np.iinfo(np.int32).max else order, np.int32(width))
+    return step[order], y, x

@@ -45,6 +45,7 @@ from bbcompress.pipeline import compressor, loader
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.reader import Reader
+from bbcompress.system.threads import threads
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 MODELS = DATA / "models"
@@ -1681,3 +1682,23 @@ def test_unpacking_that_is_interrupted(number: signal.Signals, target: str, monk
     wait_for(temporary_files)
     check_interrupted(child, number)
     assert set(listing()) == before
+
+
+@pytest.mark.parametrize(("options", "expected"), [((), 8), (("-j", "0"), 8), (("-j", "1"), 1), (("-T", "3"), 3)])
+def test_jobs_are_also_a_limit_of_threads(
+    options: tuple[str, ...], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a command runs, and no longer."""
+    monkeypatch.setattr("bbcompress.system.threads.processors", lambda: 8)
+    found: list[int] = []
+    encode = Compressor.lone
+
+    def lone(*args: Any) -> Any:
+        found.append(threads())
+        return encode(*args)
+
+    monkeypatch.setattr(Compressor, "lone", lone)
+    Image.new("L", (9, 7), 3).save(tmp_path / "image.png")
+    assert run("compress", *options, str(tmp_path / "image.png")).exit_code == 0
+    assert found == [expected]
+    assert threads() == 8

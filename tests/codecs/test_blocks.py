@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ResNetWeights
+from bbcompress.system.threads import threads
 from bbcompress.wire import ByteReader, varint
 
 Weights = LocalWeights | ResNetWeights
@@ -362,3 +365,43 @@ def test_the_limit_of_pixels_is_for_others_to_check() -> None:
     weights = tiny_local()
     large, small = (header_of(weights, 1, size=(1 << side, 1 << 14), blocks=True) for side in (15, 14))
     assert len(blocks.context_of(weights, large)) == len(blocks.context_of(weights, small))
+
+
+@pytest.mark.parametrize(
+    ("most", "pixels", "at_a_time", "within"),
+    [
+        (1, 1, 1, 1),
+        (4, 1, 3, 1),
+        (8, 1, 3, 2),  # threads that the parts do not need work within them
+        (8, blocks.BLOCKS_MEMORY // blocks.PIXEL_MEMORY // 2, 2, 4),
+        (8, blocks.BLOCKS_MEMORY // blocks.PIXEL_MEMORY + 1, 1, 8),
+    ],
+)
+def test_blocks_at_once(most: int, pixels: int, at_a_time: int, within: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are threads and memory for, and never more threads in all than there may be."""
+    monkeypatch.setattr("bbcompress.system.threads.processors", lambda: most)
+    lock, inside, most_inside = threading.Lock(), 0, 0
+    full = threading.Event()
+
+    def work(number: int) -> tuple[int, int]:
+        nonlocal inside, most_inside
+        with lock:
+            inside += 1
+            most_inside = max(most_inside, inside)
+            if inside == at_a_time:
+                full.set()
+        assert full.wait(60)
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        return number, threads()
+
+    assert list(blocks.at_once(work, range(3), pixels)) == [(number, within) for number in range(3)]
+    assert most_inside == at_a_time
+    assert at_a_time * within <= most
+
+
+def test_memory_of_blocks_bounds_how_many_are_in_work() -> None:
+    """Of whole blocks fewer than `MOST_THREADS` fit, and at least four."""
+    fit = blocks.BLOCKS_MEMORY // (blocks.PIXEL_MEMORY * 1024**2)
+    assert 4 <= fit < blocks.MOST_THREADS

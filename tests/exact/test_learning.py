@@ -203,7 +203,7 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     "output_layer": (network_kernels.output_layer, (MATRIX, 0, 1, FLOATS, 1.0)),
     "mixture_unit": (
         network_kernels.mixture_unit,
-        (MATRIX, 0, 1, 0, FLOATS, 1.0, *[LEVELS] * 2, *[INTS] * 5),
+        (MATRIX, 0, 1, 0, FLOATS, 1.0, *[LEVELS] * 2, INTS, INTS, *[np.zeros(1, np.uint32)] * 2, INTS),
     ),
     "pop_step": (
         network_kernels.pop_step,
