@@ -38,6 +38,7 @@ def folder(no_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     card = tmp_path / "models" / "grey" / "card.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "name": "grey"}))
     monkeypatch.setenv("BBC_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("bbcompress.models.zoo.Zoo.is_shipped", lambda *_: True)
     with Image.open(DATA / "photos" / "landscape.png") as picture:
         picture.convert("RGB").crop((40, 40, 72, 64)).save("photo.png", dpi=(300, 300))
     digits = [DATA / "digits" / "grey" / f"{number:04}.png" for number in range(5)]

@@ -6,13 +6,16 @@ What a fuzzer does to bytes alone ends, nearly always, at the first CRC.
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
+from bbcompress.archive.embedded import MODEL_START
 from bbcompress.archive.extras import LONE_WITH_EXTRAS, Extras
 from bbcompress.archive.group import take_metadata
 from bbcompress.archive.header import GroupHeader
@@ -31,6 +34,12 @@ RAW_SHARE = 0.2
 """So many mutations are of the file as it is."""
 
 ODD_NUMBERS = (0, 1, 2, 127, 128, 255, 256, 1 << 16, 1 << 20, (1 << 24) + 1, 1 << 31, 1 << 32, VARINT_MAX)
+
+ODD_VALUES: tuple[Any, ...] = (
+    *ODD_NUMBERS, *(-number for number in ODD_NUMBERS), 1 << 63, 1 << 64, 1 << 200, 3, 5, 7, 16, 24, 64, 1.5, 1e308,
+    float("nan"), float("inf"), None, True, "", "local", [], [1], [[]], {}, {"shape": [1]},
+)  # fmt: skip
+"""Values that settings should not have, or other ones."""
 
 _MOST_UNPACKED = 1 << 16
 
@@ -53,12 +62,13 @@ class GroupParts:
 
 @dataclass(frozen=True)
 class SegmentParts:
-    """A segment: its groups (of what cannot be taken apart the bytes but for the CRC), their numbers of images, and
-    the index behind these."""
+    """A segment: its groups (of what cannot be taken apart the bytes but for the CRC), their numbers of images, the
+    index behind these, and the content of the models behind it."""
 
     groups: tuple[GroupParts | bytes, ...]
     counts: tuple[int, ...]
     rest: bytes
+    models: tuple[bytes, ...] = ()
 
     def join(self, sizes: bytes | None = None) -> bytes:
         """The bytes of the segment. sizes: what the index begins with, instead of what the groups have."""
@@ -66,7 +76,13 @@ class SegmentParts:
         known = encode_sizes(list(zip(map(len, groups), self.counts, strict=True))) if sizes is None else sizes
         index = known + self.rest
         size = len(index).to_bytes(4, "little")
-        return b"".join([PREFIX, *groups, index, size, crc32(PREFIX, index, size)])
+        return b"".join([PREFIX, *groups, index, size, crc32(PREFIX, index, size), *map(_join_model, self.models)])
+
+
+def _join_model(content: bytes) -> bytes:
+    size = len(content).to_bytes(4, "little")
+    data = MODEL_START + size + content + size
+    return data + crc32(data)
 
 
 def join_block(metadata: bytes, packed: bool) -> bytes:
@@ -86,7 +102,8 @@ def take_apart(data: bytes) -> list[SegmentParts]:
             offset += length
         index = data[offset : offset + segment.index_bytes]
         rest = index[len(encode_sizes(segment.index.sizes)) :]
-        parts.append(SegmentParts(tuple(groups), tuple(count for _, count in segment.index.sizes), rest))
+        models = tuple(data[place.start + 8 : place.end - 8] for place in segment.models)
+        parts.append(SegmentParts(tuple(groups), tuple(count for _, count in segment.index.sizes), rest, models))
     return parts
 
 
@@ -129,6 +146,10 @@ def mutated_file(data: bytes, mutate: Mutate, random: Random) -> bytes:
 def _mutated_segment(segment: SegmentParts, mutate: Mutate, random: Random) -> bytes:
     groups, counts = list(segment.groups), list(segment.counts)
     place = random.randrange(len(groups))
+    if segment.models and random.random() < 0.3:
+        changed = random.randrange(len(segment.models))
+        models = [mutate(model) if at == changed else model for at, model in enumerate(segment.models)]
+        return replace(segment, models=tuple(models)).join()
     what = random.randrange(8)
     if what == 0:
         return replace(segment, rest=mutate(segment.rest)).join()
@@ -220,6 +241,51 @@ def _odd_number(data: bytes, random: Random) -> bytes:
     """A number, of those that limits are made for, in the place of some bytes."""
     place = random.randrange(len(data) + 1)
     return data[:place] + varint(random.choice(ODD_NUMBERS)) + data[place + random.randrange(3) :]
+
+
+def mutated_model(data: bytes, mutate: Mutate, random: Random) -> bytes:
+    """A checkpoint's weights with a value of the header or of the settings in it, or some integers, changed."""
+    size = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + size])
+        settings = json.loads(header["__metadata__"]["settings"])
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return mutate(data)
+    choice = random.random()
+    if choice < RAW_SHARE:
+        return mutate(data)
+    body = data[8 + size :]
+    if choice < 0.3:
+        body = mutate(body)
+    elif choice < 0.5:
+        _change_somewhere(header, mutate, random)
+    else:
+        _change_somewhere(settings, mutate, random)
+        header["__metadata__"]["settings"] = json.dumps(settings)
+    text = json.dumps(header).encode(errors="replace")
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def _change_somewhere(value: Any, mutate: Mutate, random: Random) -> None:
+    """Change one of the values that are nested in a JSON value, or leave it out, or say it twice."""
+    while True:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        if not keys:
+            return
+        key = random.choice(keys)
+        if isinstance(value[key], dict | list) and value[key] and random.random() < 0.9:
+            value = value[key]
+            continue
+        break
+    what = random.randrange(4)
+    if what == 0:
+        del value[key]
+    elif what == 1 and isinstance(value, list):
+        value.insert(key, value[key])
+    elif isinstance(value[key], str):
+        value[key] = mutate(value[key].encode()).decode(errors="replace")
+    else:
+        value[key] = random.choice(ODD_VALUES)
 
 
 def split_chunks(data: bytes) -> list[tuple[bytes, bytes]]:

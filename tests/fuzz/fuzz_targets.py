@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -13,15 +14,23 @@ from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.lone import LoneFile, build_lone, parse_lone
 from bbcompress.archive.names import name_fault
 from bbcompress.errors import BBCError
+from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import decode_metadata
 from bbcompress.images.read import read_frames, read_image
 from bbcompress.limits import Limits
+from bbcompress.models.checkpoint import parse
+from bbcompress.models.memory import refuse_large
+from bbcompress.models.registry import model_of
+from bbcompress.models.strips import Canvas, Strips
 from bbcompress.pipeline.reader import Reader
 
 MAX_PIXELS = 1 << 16
 LIMITS = Limits(MAX_PIXELS)
 """So that an input is quickly done with: what is above is refused like anything too large."""
+
+MODEL_MEMORY = 64 << 20
+"""Bytes that a model of a few kilobytes may take, beside a multiple of its own."""
 
 LISTED = 100
 """Images that are looked at where an archive claims many."""
@@ -73,6 +82,12 @@ def _look_into(archive: ArchiveFile, size: int) -> None:
             assert group.header.count == entry.count == len(entry.positions)
             if group.metadata:
                 decode_metadata(group.metadata, group.header.count)
+    for place in archive.models:
+        assert 0 < place.start < place.end <= size
+        with _refusals():
+            embedded = place.read()
+            assert embedded.id == place.id
+            _ = embedded.card, embedded.weights
     if archive.fault is None:
         with _refusals():
             assert archive.accounting().total == size
@@ -123,4 +138,19 @@ def image_file(data: bytes) -> None:
             assert _area(image) <= MAX_PIXELS
 
 
-TARGETS: dict[str, Target] = {"container": container, "decode": decode, "images": image_file}
+def model(data: bytes) -> None:
+    """The weights of a checkpoint are read as a file carries them, and the networks made; memory has a limit."""
+    tracemalloc.start()
+    try:
+        with _refusals():
+            weights = parse(data, b"", "the model in the file", "its card")
+            refuse_large(weights)
+            built = model_of(weights, NumpyBackend())
+            canvas = Canvas(1, *(weights.shape or (3, 5)), weights.channels, weights.tile)
+            built.encode(built.prepare(Strips.all_of(canvas)), "rha")
+        assert tracemalloc.get_traced_memory()[1] < MODEL_MEMORY + 300 * len(data), "too much memory"
+    finally:
+        tracemalloc.stop()
+
+
+TARGETS: dict[str, Target] = {"container": container, "decode": decode, "images": image_file, "model": model}

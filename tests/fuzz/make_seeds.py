@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "support"))
 
 from damage_for_tests import DATA, FILES, grown  # noqa: E402
+from models_for_tests import tiny_vae  # noqa: E402
+
+from bbcompress.exact.distributions import LIKELIHOODS  # noqa: E402
+from bbcompress.models.base import ModelWeights  # noqa: E402
+from bbcompress.models.checkpoint import WEIGHTS_FILE, save  # noqa: E402
 
 MAX_BYTES = 3000
 MODES = {"BMP": "1 L P RGB RGBA", "GIF": "1 L P", "JPEG": "L RGB CMYK", "PPM": "1 L RGB", "WEBP": "RGB RGBA"}
@@ -50,6 +56,13 @@ def saved(image: Image.Image, form: str, **ways: Any) -> bytes:
     return out.getvalue()
 
 
+def weights_of(model: ModelWeights) -> bytes:
+    """The weights of a checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, Path(folder))
+        return (Path(folder) / WEIGHTS_FILE).read_bytes()
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     files = [*(make() for make in FILES.values()), *grown()]
@@ -70,7 +83,8 @@ def main() -> None:
         start = b"P7\n# seed\nWIDTH 3\nHEIGHT 2\nDEPTH %d\nMAXVAL %d\nTUPLTYPE %b\nENDHDR\n"
         images.append(start % (samples, most, kind.encode()) + bytes(i % (most + 1) for i in range(6 * samples)))
     images += [b"P1 # seed\n3 2\n101 010\n", b"P2\n3 2 15\n1 2 3 4 5 15\n", b"P3\n1 2 65535\n1 2 3\n4 5 65535\n"]
-    for name, seeds in (("container", files), ("decode", files), ("images", images)):
+    models = [weights_of(tiny_vae(likelihood, shape=(2, 3), hidden=2, latents=1)) for likelihood in LIKELIHOODS]
+    for name, seeds in (("container", files), ("decode", files), ("images", images), ("model", models)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(seeds):
             if len(data) <= MAX_BYTES:

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from damage_for_tests import FILES, grown
 from fuzz_runner import PACKAGE, kernels
-from fuzz_structure import mutated_file, mutated_png, take_apart
+from fuzz_structure import mutated_file, mutated_model, mutated_png, take_apart
 from fuzz_targets import TARGETS, container
 
 from bbcompress.archive.container import ArchiveFile
@@ -23,7 +23,12 @@ from bbcompress.errors import FormatError
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
 PNG_SUITE = HERE.parent / "data" / "pngsuite"
-MUTATIONS = {"container": (mutated_file, 600), "decode": (mutated_file, 80), "images": (mutated_png, 400)}
+MUTATIONS = {
+    "container": (mutated_file, 600),
+    "decode": (mutated_file, 80),
+    "images": (mutated_png, 400),
+    "model": (mutated_model, 600),
+}
 MAX_CORPUS_BYTES = 300_000
 MAX_INPUT_BYTES = 1 << 14
 
