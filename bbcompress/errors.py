@@ -56,7 +56,11 @@ class MissingModelError(ModelError):
     """The model that a file names is not installed."""
 
 
-class LargeModelError(ModelError):
+class EmbeddedModelError(ModelError):
+    """The model that a file carries is damaged."""
+
+
+class LargeModelError(EmbeddedModelError):
     """A model is too large for files to carry it."""
 
 

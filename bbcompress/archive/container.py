@@ -28,6 +28,7 @@ from bbcompress.archive.segments import (
     read_segments,
 )
 from bbcompress.archive.signature import ADDING, PREFIX
+from bbcompress.archive.times import span_of
 from bbcompress.errors import BBCError, FormatError
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
@@ -331,6 +332,12 @@ class ArchiveFile(BBCFile):
     def times(self) -> Sequence[int | None]:
         """As of `BBCFile`."""
         return _Joined([(segment.index.times, segment.index.image_count) for segment in self._segments])
+
+    @property
+    def time_span(self) -> tuple[int, int] | None:
+        """As of `BBCFile`; no time of an image is listed for it."""
+        spans = [span_of(segment.index.times) for segment in self._segments if segment.index.times is not None]
+        return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
     def find(self, name: str) -> int | None:
         """As of `BBCFile`. The first call makes a table of all names."""

@@ -77,6 +77,11 @@ class BBCFile(ABC):
     def times(self) -> Sequence[int | None]:
         """When the images were modified, by position, in seconds since 1970; None for images without a time."""
 
+    @property
+    def time_span(self) -> tuple[int, int] | None:
+        """The first and the last of the times; None where there is none."""
+        return None
+
     @abstractmethod
     def find(self, name: str) -> int | None:
         """The position of the image of that name, None if there is none."""

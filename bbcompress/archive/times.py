@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from itertools import accumulate, groupby
 
 from bbcompress.archive.names import MAX_LISTED, Budget, Lazy
@@ -31,6 +32,17 @@ class TimeRuns(Lazy[int]):
 
     def _at(self, index: int) -> int:
         return self._times[bisect_right(self._ends, index)]
+
+
+def utc(time: int) -> str:
+    """A time as ISO 8601 has it, in UTC."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=time)).isoformat() + "Z"
+
+
+def span_of(times: Sequence[int]) -> tuple[int, int]:
+    """The first and the last of times, of which there is at least one."""
+    every = times._times if isinstance(times, TimeRuns) else times
+    return min(every), max(every)
 
 
 def encode_times(times: Sequence[int] | None) -> bytes:

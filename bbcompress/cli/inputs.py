@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
-from bbcompress.errors import BBCError, FormatError, LimitError, MissingFileError, MissingModelError
+from bbcompress.errors import BBCError, EmbeddedModelError, FormatError, LimitError, MissingFileError, MissingModelError
 from bbcompress.text import count_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ RANGES = 10
 """Ranges of images that a line names."""
 
 
-ABOUT_THE_FILE = (FormatError, LimitError, MissingModelError)
+ABOUT_THE_FILE = (FormatError, LimitError, MissingModelError, EmbeddedModelError)
 """Errors that are about the file that is read, wherever they come up; others name what they are about themselves: an
 output, a model's folder, a device."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +11,10 @@ from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, open_file
 from bbcompress.cli.messages import human, say, size_of
 from bbcompress.cli.options import max_pixels_option, model_option, only_option, path_argument
+from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
+from bbcompress.limits import READER_K
 from bbcompress.text import count_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def list_images(
 
 def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> list[dict[str, Any]]:
     """The images of a file, printed a line each; or given back, for JSON."""
+    from bbcompress.archive.times import utc
     from bbcompress.pipeline.names import list_names, select
 
     with about(file, BBCError):
@@ -63,7 +65,7 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
         if chosen is not None and position not in chosen:
             continue
         size = "?" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
-        time = None if entry.time is None else _utc(entry.time)
+        time = None if entry.time is None else utc(entry.time)
         if as_json:
             width, height = entry.size or (None, None)
             rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
@@ -79,18 +81,17 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
     return rows
 
 
-def _utc(seconds: int) -> str:
-    """A time in seconds since 1970, as ISO 8601 has it."""
-    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat() + "Z"
-
-
 @main.command()
 @path_argument("files", "FILE.bbc...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, a list.")
+@click.option("--png", is_flag=True, help="Decode the images, too, and say how many bytes PNGs of them would take.")
 @model_option
 @max_pixels_option
-def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: int) -> None:
-    """Say what is in files and what each part cost in bytes; no image is decoded.
+def info(files: tuple[str, ...], as_json: bool, png: bool, model: str | None, max_pixels: int) -> None:
+    """Say what is in files and what each part cost in bytes; no image is decoded unless --png is given.
+
+    Of each model that is needed it says whether it is installed, in the file or missing. A file says neither how large
+    the files were that it was made of, nor with which effort.
 
     The ratio is that of the pixels without compression to the file. Of images that the fallback stores it says how many
     are raw, PNG and WebP: "stored" in the JSON; and which files are kept as they are: "kept". Images with alpha may be
@@ -101,10 +102,13 @@ def info(files: tuple[str, ...], as_json: bool, model: str | None, max_pixels: i
     several = Several(files)
     found = []
     for file in files:
-        with several.one(file), open_file(file, model, "cpu", False, max_pixels) as reader:
+        with several.one(file), open_file(file, model, "cpu", False, max_pixels, READER_K) as reader:
             with about(file, BBCError):
                 names = list_names(reader.names) if as_json else []
             description = reader.describe()
+            if png:
+                with progress("png", as_json, reader.expected_pixels) as advance:
+                    description["totals"]["png_bytes"] = reader.png_bytes(1, advance)
             if as_json:
                 found.append({"file": file, **description, "names": names})
             else:
@@ -123,12 +127,30 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
         raw = totals["raw_bytes"]
         rate = f"{totals['bits_per_dimension']:.4f} bits/dim"
         say(f"  without compression {raw} bytes{human(raw)}: {totals['ratio']:.2f}x, {rate}")
+    if "png_bytes" in totals:
+        png = totals["png_bytes"]
+        say("  as PNG it cannot be" if png is None else f"  as PNG {png} bytes{human(png)}: {png / size:.2f}x")
+    if description["times"]:
+        say(f"  modified: {' to '.join(dict.fromkeys(description['times']))}")
     if totals["metadata"]:
         say(f"  metadata: {', '.join(f'{name} of {count_of(count)}' for name, count in totals['metadata'].items())}")
     for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
+    for model in description["models"]:
+        say(f"  model {_model(model)}")
     for group in description["groups"]:
         _say_group(group)
+
+
+def _model(model: dict[str, Any]) -> str:
+    """A model, and where it is."""
+    places = ["installed"] * model["installed"]
+    places += [f"in the file, {model['bytes']} bytes"] * (model["bytes"] is not None)
+    where = " and ".join(places) or "missing: give it with -m, in BBC_MODELS or by bbc models add"
+    unused = "" if model["images"] else ", not needed"
+    fault = "" if model["fault"] is None else f" ({model['fault']})"
+    name = "" if model["name"] is None else f"{model['name']} "
+    return f"{name}{model['id'][:8]}: {where}{unused}{fault}"
 
 
 def _say_group(group: dict[str, Any], indent: str = "  ") -> None:

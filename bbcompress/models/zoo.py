@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bbcompress.errors import FormatError, MissingModelError, ModelError
+from bbcompress.errors import EmbeddedModelError, FormatError, MissingModelError, ModelError
 from bbcompress.images.kinds import Kind
 from bbcompress.lazy import cached_property
 from bbcompress.models.added import added_model_folders
@@ -178,20 +178,26 @@ class CarriedModel(ModelEntry):
         try:
             return self._read()
         except FormatError as error:
-            raise ModelError(str(error)) from None
+            raise EmbeddedModelError(str(error)) from None
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """Raises ModelError if it is damaged."""
-        return parse_card(self._files[1], "the card of the model in the file")
+        """Raises EmbeddedModelError if it is damaged."""
+        try:
+            return parse_card(self._files[1], "the card of the model in the file")
+        except ModelError as error:
+            raise EmbeddedModelError(str(error)) from None
 
     @cached_property
     def weights(self) -> ModelWeights:
-        """Raises ModelError also where it would take too much memory."""
+        """Raises EmbeddedModelError if it is damaged or would take too much memory."""
         what = "the model in the file"
-        weights = parse(*self._files, what, f"the card of {what}")
+        try:
+            weights = parse(*self._files, what, f"the card of {what}")
+        except ModelError as error:
+            raise EmbeddedModelError(str(error)) from None
         if weights.id != self.id:
-            raise ModelError(f"{what} is damaged: it is not the one that the file names")
+            raise EmbeddedModelError(f"{what} is damaged: it is not the one that the file names")
         refuse_large(weights)
         return weights
 
@@ -208,7 +214,7 @@ class CarriedModel(ModelEntry):
 def _given(files: tuple[bytes, bytes] | None, fault: str) -> tuple[bytes, bytes]:
     """What was read in another process, or why it could not be."""
     if files is None:
-        raise ModelError(fault)
+        raise EmbeddedModelError(fault)
     return files
 
 
@@ -258,9 +264,9 @@ class Zoo:
         zoo.carried = tuple(models)
         return zoo
 
-    def is_installed(self, identity: bytes) -> bool:
-        """Whether the model of this id is installed, or among those that are asked for."""
-        return any(_id_of(entry) == identity for entry in self.entries)
+    def installed(self, prefix: bytes) -> list[InstalledModel]:
+        """Those that are installed, or asked for, whose id begins with `prefix`, but for damaged ones."""
+        return [entry for entry in self.entries if (_id_of(entry) or b"").startswith(prefix)]
 
     def is_shipped(self, identity: bytes) -> bool:
         """Whether the model of this id comes with bbc."""

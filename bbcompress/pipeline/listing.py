@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from bbcompress.archive.embedded import ModelPlace
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.names import Lazy
@@ -21,7 +22,7 @@ from bbcompress.errors import ModelError
 from bbcompress.images.image import bits_of
 from bbcompress.images.parts import PARTS
 from bbcompress.limits import Limits
-from bbcompress.models.zoo import Zoo
+from bbcompress.models.zoo import ModelEntry, Zoo
 
 T = TypeVar("T")
 
@@ -170,6 +171,54 @@ def _of_model(header: GroupHeader, zoo: Zoo) -> tuple[str, tuple[int, int] | Non
                 height, width = entry.input_spec["shape"]
                 size = int(width), int(height)
     return name, size, mode
+
+
+def models_of(header: GroupHeader, facts: GroupFacts) -> Counter[bytes]:
+    """The first bytes of the ids of the models that code a group, and the images of each."""
+    found: Counter[bytes] = Counter()
+    if header.by_model:
+        found[header.model] += header.count
+    for part in facts.parts:
+        for group, its in part:
+            found += models_of(group.header, its)
+    return found
+
+
+def describe_models(used: Mapping[bytes, int], places: Sequence[ModelPlace], zoo: Zoo) -> list[dict[str, Any]]:
+    """The models that code a file, and those that it carries, as JSON values.
+
+    Args:
+        used: the images that each codes, by first bytes of its id. places: of those that the file carries.
+
+    Returns:
+        For each `name`, None where that is not known; `id`, or what the file says of it; `images`, or parts of them,
+        that it codes; `installed`; `bytes` that it takes in the file, None where it is not in it; and as `fault` what
+        is wrong with the one in the file, else None.
+    """
+    carried = {place.id: place for place in places}
+    prefixes = list(used)
+    prefixes += [identity for identity in carried if not any(identity.startswith(prefix) for prefix in used)]
+    described = []
+    for prefix in prefixes:
+        installed = zoo.installed(prefix)
+        entries: list[ModelEntry] = [*installed, *(entry for entry in zoo.carried if entry.id.startswith(prefix))]
+        place = next((carried[identity] for identity in carried if identity.startswith(prefix)), None)
+        name = fault = None
+        try:
+            name = entries[0].name if entries else None
+        except ModelError as error:
+            fault = str(error)
+        described.append(
+            {
+                "name": name,
+                "id": (entries[0].id if entries else prefix).hex(),
+                "images": used.get(prefix, 0),
+                "installed": bool(installed),
+                "bytes": None if place is None else place.length,
+                "fault": fault,
+            }
+        )
+    return described
 
 
 def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,19 +16,30 @@ from bbcompress.archive.group import Group
 from bbcompress.archive.names import MAX_LISTED
 from bbcompress.archive.opening import open_file
 from bbcompress.archive.search import Tail, TailKind
+from bbcompress.archive.times import utc
 from bbcompress.codecs.costs import GroupCosts
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, FormatError, LimitError, ModelError
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata, names_of
+from bbcompress.images.write import write_image
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import CarriedModel
 from bbcompress.pipeline.kept import Kept
-from bbcompress.pipeline.listing import GroupFacts, ImageInfo, ListEntry, Same, describe_group, facts_of
+from bbcompress.pipeline.listing import (
+    GroupFacts,
+    ImageInfo,
+    ListEntry,
+    Same,
+    describe_group,
+    describe_models,
+    facts_of,
+    models_of,
+)
 from bbcompress.pipeline.options import open_models
 from bbcompress.pipeline.totals import Totals
 from bbcompress.system.jobs import Work, Workers
@@ -357,6 +368,31 @@ class Reader:
             none = Same(None, entry.count)
             return _Listed(none, 0, Same((None, None), entry.count), none, Same((), entry.count))
 
+    def carried_faults(self) -> list[str]:
+        """What is wrong with the models that the file carries, a line each; they are read for it."""
+        faults = []
+        for entry in self._models.zoo.carried:
+            try:
+                _ = entry.weights
+            except ModelError as error:
+                faults.append(f"{error} (id {entry.id.hex()[:8]})")
+        return faults
+
+    def png_bytes(self, jobs: int = 1, progress: Progress | None = None) -> int | None:
+        """What PNGs of all images would take, without their metadata; None where one cannot hold an image.
+
+        Raises:
+            FormatError: a group is damaged. ModelError: its model is missing. LimitError: its K is above the limit.
+        """
+        total = 0
+        is_known = True
+        for done in self.each(_png_size, None, jobs, progress):
+            if done.error is not None:
+                raise done.error
+            is_known = is_known and None not in done.results
+            total += sum(size or 0 for size in done.results)
+        return total if is_known else None
+
     def describe(self) -> dict[str, Any]:
         """What is in the file and what each part cost in bytes, as JSON values; no image is decoded.
 
@@ -364,11 +400,13 @@ class Reader:
             FormatError: a group is damaged.
         """
         groups, totals = [], Totals()
+        used: Counter[bytes] = Counter()
         metadata = payloads = 0
         for number in range(len(self.file.groups)):  # read once, and one at a time
             group = self.file.read_group(number)
             facts = self.facts(group)
             groups.append(describe_group(group, facts))
+            used += models_of(group.header, facts)
             metadata += len(group.metadata)
             payloads += len(group.payload)
             for info, count in facts.counted:
@@ -377,7 +415,7 @@ class Reader:
                 with suppress(FormatError):
                     for records in decode_metadata(group.metadata, group.header.count):
                         totals.count_metadata(records)
-        accounting = self.file.accounting_of(metadata, payloads)
+        accounting, span = self.file.accounting_of(metadata, payloads), self.file.time_span
         return {
             "format": 1,
             "archive": self.is_archive,
@@ -385,6 +423,8 @@ class Reader:
             "bytes": accounting.total,
             "parts": {name: value for name, value in asdict(accounting).items() if value},
             "groups": groups,
+            "models": describe_models(used, self.file.models, self._models.zoo),
+            "times": None if span is None else list(map(utc, span)),
             "totals": totals.described(accounting.total),
         }
 
@@ -428,6 +468,13 @@ def _files_of(place: ModelPlace) -> tuple[bytes, bytes]:
     """Weights and card. Raises FormatError where they are damaged."""
     model = place.read()
     return model.weights, model.card
+
+
+def _png_size(image: PixelImage) -> int | None:
+    try:
+        return len(write_image(image.without_metadata(), "png")[0])
+    except ImageError:
+        return None
 
 
 def tail_note(tail: Tail, archive: bool = True) -> str:

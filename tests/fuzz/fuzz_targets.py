@@ -82,11 +82,11 @@ def _look_into(archive: ArchiveFile, size: int) -> None:
             assert group.header.count == entry.count == len(entry.positions)
             if group.metadata:
                 decode_metadata(group.metadata, group.header.count)
-    for place in archive.models:
-        assert 0 < place.start < place.end <= size
+    for carried in archive.models:
+        assert 0 < carried.start < carried.end <= size
         with _refusals():
-            embedded = place.read()
-            assert embedded.id == place.id
+            embedded = carried.read()
+            assert embedded.id == carried.id
             _ = embedded.card, embedded.weights
     if archive.fault is None:
         with _refusals():
