@@ -18,7 +18,7 @@ from bbcompress.codecs.fallback.items import item_codec, item_mode, item_size
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.ways import FALLBACK, PARTS_NAME, in_parts, stored_by
-from bbcompress.errors import ModelError
+from bbcompress.errors import EmbeddedModelError, ModelError
 from bbcompress.images.image import bits_of
 from bbcompress.images.parts import PARTS
 from bbcompress.limits import Limits
@@ -161,10 +161,12 @@ def _of_model(header: GroupHeader, zoo: Zoo) -> tuple[str, tuple[int, int] | Non
     size, mode = header.size, None if header.kind is None else header.kind[0]
     try:
         entry = zoo.named(header.model)[0]
+        name = entry.name
+    except EmbeddedModelError:
+        name = f"{header.model.hex()}... (damaged in the file)"
     except ModelError:
         name = f"{header.model.hex()}... (not installed)"
     else:
-        name = entry.name
         with suppress(ModelError, TypeError, ValueError):  # of an odd card
             mode = mode or entry.kind.mode
             if size is None and entry.input_spec["shape"] is not None:
