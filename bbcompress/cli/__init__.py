@@ -13,6 +13,7 @@ from bbcompress.cli import (  # noqa: F401
     inspect,
     models,
     report,
+    runs,
     sheet,
     train,
 )

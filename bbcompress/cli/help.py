@@ -24,6 +24,7 @@ SECTIONS = {
     "Models and training": {
         "models": "List, add, export, remove and check models.",
         "train": "Train a model on your own images.",
+        "runs": "List and compare training runs.",
         "evaluate": "Measure a trained model.",
         "report": "Write the page of a training run.",
     },
@@ -69,7 +70,7 @@ ENVIRONMENT = (
 OPTION_GROUPS = {
     "Input and output": (
         "output output_dir to_stdout remove png force skip frames form strip pixels only json_file as_json plots out "
-        "name data data_dir images any_size grey binary part_size page tensorboard"
+        "name data data_dir images any_size grey binary leave_out part_size page tensorboard"
     ),
     "Model and coding": (
         "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model architecture "
@@ -77,7 +78,7 @@ OPTION_GROUPS = {
     ),
     "Training": (
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "
-        "keep_every report resume from_checkpoint init licence optimal importance"
+        "keep_every report resume from_checkpoint init licence minutes optimal importance"
     ),
     "Machine and limits": "device jobs threads max_pixels max_steps keep_going repeat gpu",
     "Messages": "verbose quiet help",

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bbcompress.cli.group import main
-from bbcompress.cli.messages import tell
-from bbcompress.cli.options import complete_model, device_option, force_option, not_empty, quiet_option
+from bbcompress.cli.messages import say, tell
+from bbcompress.cli.options import complete_model, complete_path, device_option, force_option, not_empty, quiet_option
+from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.report import report_at_end
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
 from bbcompress.training.architectures.registry import ARCHITECTURES
 
+if TYPE_CHECKING:
+    from bbcompress.training.datasets import Dataset
+    from bbcompress.training.folder import Folder
+
+WORTH_SECONDS = 10.0
+"""What it takes to say what a model is worth, after a run of a minute; after longer ones more images are looked at."""
+
 
 @main.command()
-@click.option("--architecture", type=click.Choice(list(ARCHITECTURES)), help="Of the model. [default: mlp]")
+@click.argument(
+    "directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path), shell_complete=complete_path,
+    callback=not_empty,
+)  # fmt: skip
+@click.option(
+    "--architecture", type=click.Choice(list(ARCHITECTURES)), help="Of the model. [default: mlp; of DIR: local]"
+)
 @click.option(
     "--data",
     metavar="mnist|cifar10|DIR",
@@ -27,6 +42,11 @@ from bbcompress.training.architectures.registry import ARCHITECTURES
 @click.option("--any-size", is_flag=True, help="The directory's images may differ in size (local models).")
 @click.option("--grey", is_flag=True, help="Make the directory's colour images grey.")
 @click.option("--binary", is_flag=True, help="Train on binary pixels: grey > 127.")
+@click.option(
+    "--leave-out",
+    is_flag=True,
+    help="Leave out the directory's images that cannot be used, and name them, as bbc train DIR does.",
+)
 @click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: data]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
 @click.option("--name", help="Name of the model. [default: from the data set]")
@@ -48,6 +68,13 @@ from bbcompress.training.architectures.registry import ARCHITECTURES
     type=click.Choice(["prior", "aggregate"]),
     help="Where the z of model samples come from: the prior, or the posteriors of training images. "
     "[default: prior; resnet: aggregate]",
+)
+@click.option(
+    "--minutes",
+    metavar="M",
+    type=click.FloatRange(0, min_open=True),
+    help="Let the run take so many minutes, in place of epochs: with reading, evaluation and export. How many steps it "
+    "makes then depends on the machine. [default of bbc train DIR: 30]",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of phase 1. [default: 100; resnet: 500]")
 @click.option("--encoder-epochs", type=click.IntRange(0), help="Epochs of phase 2, 0: none. [default: 100]")
@@ -106,8 +133,9 @@ from bbcompress.training.architectures.registry import ARCHITECTURES
     metavar="MODEL",
     shell_complete=complete_model,
     callback=not_empty,
-    help="Begin with the numbers of an installed model or a model's folder, not with random ones; its sizes and kind "
-    "are those of the run. The learning rate is lower then. [local: 5e-4]",
+    help="Begin with the numbers of an installed model or a model's folder, not with random ones (none); its "
+    "sizes and kind are those of the run. The learning rate is lower then. [default of DIR: the installed model that "
+    "fits]",
 )
 @click.option("--licence", metavar="TEXT", help="What the model's card says of its licence. [default: not stated]")
 @click.option(
@@ -115,9 +143,20 @@ from bbcompress.training.architectures.registry import ARCHITECTURES
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def train(
-    out: Path | None, resume: bool, from_checkpoint: Path | None, report: bool, quiet: bool, **options: Any
+    directory: Path | None,
+    out: Path | None,
+    resume: bool,
+    from_checkpoint: Path | None,
+    report: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Train a VAE, and a second encoder for its decoder.
+
+    `bbc train DIR` trains a model on the images of a directory and those below it: what is not given is chosen by what
+    they are, images that cannot be used are named and left out, every 10th is held out, and the run takes half an hour
+    (--minutes). It begins with an installed model of such images where there is one. At the end it says what an archive
+    of held-out images takes with the new model, without it and by other formats.
 
     Phase 1 trains decoder and encoder by the ELBO; phase 2 goes on with a copy of the encoder by another objective, the
     decoder frozen.
@@ -125,6 +164,7 @@ def train(
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     try:
         from bbcompress.training import run
+        from bbcompress.training.data import RunData
         from bbcompress.training.distributed import is_first, leave
         from bbcompress.training.export import export_run
         from bbcompress.training.finished import CHECKPOINTS
@@ -133,18 +173,66 @@ def train(
             raise
         raise BBCError(f"training {NEEDS_TORCH}") from error
 
+    set_up_notices(quiet)
+    folder = None
+    if directory is not None:
+        given, folder = _of_directory(directory, given, out, resume or from_checkpoint is not None, quiet)
     config, out = run.configure(given, out, resume, from_checkpoint)
+    data = RunData(config, out, quiet, folder)
     try:
-        run.train(config, out, resume, from_checkpoint, quiet)
+        run.train(config, out, resume, from_checkpoint, quiet, dataset=data)
         if is_first():
-            export_run(out, config.data_dir)
+            export_run(out, config.data_dir, data)
+            if config.minutes is not None and not quiet and Path(config.data).is_dir():
+                _tell_worth(out, Path(config.data), data(), config.minutes)
             if report:
                 report_at_end(out, config.data_dir, quiet)
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
-            tell("go on with --resume")
+            tell(f"go on with: {shlex.join(['bbc', 'train', '--resume', '-o', str(out)])}")
         raise
     leave()
+
+
+def _of_directory(
+    directory: Path, given: dict[str, Any], out: Path | None, earlier: bool, quiet: bool
+) -> tuple[dict[str, Any], Folder | None]:
+    """The options of `bbc train DIR`, and the directory's images where these have been read to choose them.
+
+    Args:
+        earlier: the options are those of an earlier run.
+    """
+    from bbcompress.training import automatic
+    from bbcompress.training.folder import Folder
+    from bbcompress.training.run import refuse_run
+
+    if "data" in given:
+        raise click.UsageError(f"--data {given['data']} and {directory} are both the data")
+    given = {"data": str(directory), "name": directory.resolve().name or "images", **given}
+    if earlier:
+        return given, None
+    refuse_run(out or Path("runs") / given["name"])
+    if not automatic.is_automatic(given):
+        return {"leave_out": True, **given}, None
+    place = Path.cwd() if out is None else out
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    folder = Folder(directory, bool(given.get("grey")), True, place, None if quiet else tell)
+    given = automatic.choose_options(folder, given)
+    if not quiet:
+        tell(automatic.describe(directory, given, len(folder.images)))
+    return given, folder
+
+
+def _tell_worth(out: Path, folder: Path, data: Dataset, minutes: float) -> None:
+    """Say what a finished model is worth, and write that into its directory."""
+    from bbcompress.bench.worth import FILE, measure_worth
+    from bbcompress.system.output import write_file
+
+    worth = measure_worth(out, data, folder, WORTH_SECONDS * max(minutes, 1) ** 0.5)
+    for line in worth.lines(folder, out):
+        say(line, err=True)
+    write_file(out / FILE, (json.dumps(worth.as_dict(), indent=2) + "\n").encode(), True)
 
 
 @main.command()

@@ -138,7 +138,15 @@ def figures_of(run: Run, images: int, k: Sequence[int], data_dir: str | None = N
     model = model_of(load_model(run.folder), NumpyBackend())
     config = run.config
     place = data_dir or config["data_dir"]
-    data = load(config["data"], place, config["binary"], True, config["any_size"], config["grey"])
+    data = load(
+        config["data"],
+        place,
+        config["binary"],
+        True,
+        config["any_size"],
+        config["grey"],
+        config.get("leave_out", False),
+    )
     parts = {part: _pieces(getattr(data, part), model, images) for part in ("train", "test")}
     with exact_arithmetic():
         strips = {part: _strips(model, pieces) for part, pieces in parts.items()}

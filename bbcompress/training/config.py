@@ -16,7 +16,7 @@ NOT_STATED = "not stated"
 SAMPLES = ("prior", "aggregate")
 OBJECTIVE_OPTIONS = ("alpha", "sigma")
 """Options that only some objectives have."""
-OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "latents", "hidden", "blocks")
+OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "leave_out", "latents", "hidden", "blocks")
 """What a run with `--from` takes from the earlier run."""
 
 
@@ -43,6 +43,8 @@ class TrainingConfig:
         decay: let the learning rates fall to nothing, which local models need.
         compile: use torch.compile.
         threads: None leaves torch's choice.
+        minutes: how long the run may take, in place of epochs; None is as many epochs as are asked for.
+        leave_out: leave out images of a directory that cannot be used, and name them.
         evaluate_every: epochs, 0 is never.
         licence: of the model, as its card says it.
     """
@@ -76,6 +78,8 @@ class TrainingConfig:
     evaluate_every: int = 5
     keep_every: int = 0
     part_size: int = 0
+    minutes: float | None = None
+    leave_out: bool = False
     name: str = ""
     licence: str = NOT_STATED
 
@@ -105,6 +109,7 @@ class TrainingConfig:
                 "sigma": self.sigma is None or 0 <= self.sigma < math.inf,
                 "epochs": self.epochs >= 0,
                 "encoder_epochs": self.encoder_epochs >= 0,
+                "minutes": self.minutes is None or 0 < self.minutes < math.inf,
                 "lr": self.lr > 0,
                 "encoder_lr": self.encoder_lr > 0,
                 "batch": self.batch >= 1,

@@ -11,20 +11,18 @@ import os
 import struct
 import urllib.request
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from bbcompress.errors import DataError, ImageError
-from bbcompress.images.read import read_image
-from bbcompress.pipeline.sources import LeftOut, find_images
+from bbcompress.errors import DataError
 from bbcompress.training.checkpoints.atomic import replacing
+from bbcompress.training.folder import Folder
+from bbcompress.training.pixels import Pixels
 
 _log = logging.getLogger(__name__)
-
-Pixels = npt.NDArray[np.uint8]
 
 MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_SHA256 = {  # of the uncompressed file
@@ -34,7 +32,8 @@ MNIST_SHA256 = {  # of the uncompressed file
 DOWNLOAD_TIMEOUT = 30.0  # seconds without a byte
 MAX_FILE = 1 << 26  # bytes; no file of MNIST comes near it
 BINARY_THRESHOLD = 127
-HELD_OUT_EVERY = 10
+LEAST_SIDE = 64
+"""Of images of any size: that of the tiles that models of them are trained on."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +41,20 @@ class Dataset:
     """Training and held-out images.
 
     Attributes:
-        train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour; of images of any size lists
-            of (H, W) or (H, W, 3).
+        train, test: uint8, (N, H, W) for grey and binary images, (N, H, W, 3) for colour; of images of any size
+            sequences of (H, W) or (H, W, 3).
         binary: the pixels are 0 and 1 (else levels 0..255).
     """
 
     name: str
-    train: Pixels | list[Pixels]
-    test: Pixels | list[Pixels]
+    train: Pixels | Sequence[Pixels]
+    test: Pixels | Sequence[Pixels]
     binary: bool = False
 
     @property
     def any_size(self) -> bool:
         """Whether the images differ in size."""
-        return isinstance(self.train, list)
+        return not isinstance(self.train, np.ndarray)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,6 +74,8 @@ def load(
     quiet: bool = False,
     any_size: bool = False,
     grey: bool = False,
+    leave_out: bool = False,
+    place: Path | None = None,
 ) -> Dataset:
     """Read `mnist` (from data_dir, downloaded when it is not there), `cifar10` (from data_dir) or a directory.
 
@@ -82,6 +83,8 @@ def load(
         binary: x = 1 where the grey level is above 127, else 0.
         any_size: the directory's images may differ in size.
         grey: colour images of a directory become grey.
+        leave_out: images of a directory that cannot be used are left out and named.
+        place: where the pixels of a directory's images lie meanwhile; None is the system's temporary folder.
 
     Raises:
         DataError: the data cannot be found, read or used.
@@ -91,7 +94,7 @@ def load(
     elif name_or_dir == "cifar10":
         data = load_cifar10(data_dir)
     else:
-        data = load_directory(Path(name_or_dir), any_size, grey)
+        data = load_directory(Path(name_or_dir), any_size, grey, leave_out, place, None if quiet else _log.warning)
     return binarise(data) if binary else data
 
 
@@ -232,64 +235,33 @@ def read_cifar10(path: Path) -> Pixels:
 # --- A directory of images -----------------------------------------------------------------------
 
 
-def load_directory(folder: Path, any_size: bool = False, grey: bool = False) -> Dataset:
-    """8-bit grey or RGB images in a directory and those below it, in the order of their paths; every 10th is held out.
-
-    They are found and read as `bbc compress` does it. What is no image, or leads out of the directory, is left out, and
-    a line logged says so.
+def load_directory(
+    folder: Path,
+    any_size: bool = False,
+    grey: bool = False,
+    leave_out: bool = False,
+    place: Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Dataset:
+    """The images of a directory, every 10th of them held out; see `Folder`.
 
     Args:
-        any_size: they may differ in size.
-        grey: RGB images become grey.
+        any_size: they may differ in size; then their pixels stay in a file.
+        grey, leave_out, place, tell: see `Folder`.
 
     Raises:
         DataError: a missing directory, too few images, an image that cannot be read or is of another kind, mixed sizes
             (unless asked for) and mixed kinds.
+        OSError: the file of pixels cannot be written.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such data set or directory (data sets: mnist, cifar10)")
-    left_out = LeftOut()
-    try:
-        found = find_images([str(folder)], left_out)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-    for line in left_out.lines():
-        _log.warning("%s", line)
-    if len(found) < HELD_OUT_EVERY:
-        raise DataError(f"{folder}: {len(found)} images; at least {HELD_OUT_EVERY} are needed")
-    images: list[Pixels] = []
-    for source in found:
-        image = _read_image(source.path, grey)
-        if images and image.ndim != images[0].ndim:
-            raise DataError(f"{folder}: grey and colour images are mixed (at {source.name})")
-        if images and not any_size and image.shape != images[0].shape:
-            sizes = " and ".join("x".join(map(str, i.shape[1::-1])) for i in (images[0], image))
-            raise DataError(f"{folder}: images of different sizes ({sizes} at {source.name})")
-        images.append(image)
-    name = folder.resolve().name
-    held_out = [index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 for index in range(len(images))]
-    train = [image for image, out in zip(images, held_out, strict=True) if not out]
-    test = [image for image, out in zip(images, held_out, strict=True) if out]
-    return Dataset(name, train, test) if any_size else Dataset(name, np.stack(train), np.stack(test))
+    return of_folder(Folder(folder, grey, leave_out, place, tell), any_size)
 
 
-def _read_image(path: Path, grey: bool) -> Pixels:
-    """The pixels of an 8-bit grey or RGB image.
+def of_folder(found: Folder, any_size: bool) -> Dataset:
+    """The data set of a directory's images.
 
     Raises:
-        DataError: the image is of another kind; none is cut down to these.
+        DataError: too few images, or images of different sizes where that is not asked for.
     """
-    from PIL import Image
-
-    try:
-        image = read_image(path)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-    if image.transparency or image.mode not in ("1", "L", "RGB"):
-        what = f"mode {image.mode}" + " with a transparent colour" * bool(image.transparency)
-        raise DataError(f"{path}: not an 8-bit grey or RGB image ({what})")
-    if image.mode == "1":
-        return np.where(image.pixels, np.uint8(255), np.uint8(0))
-    if image.mode == "RGB" and grey:
-        return np.asarray(Image.fromarray(image.pixels).convert("L"))
-    return image.pixels
+    train, test = found.split(any_size, LEAST_SIDE)
+    return Dataset(found.path.resolve().name, train, test)

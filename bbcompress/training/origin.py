@@ -11,7 +11,9 @@ from bbcompress.models import local, mlp
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.zoo import Zoo
 
-SAID = ("data", "data_licence", "data_credits", "licence", "init")
+NO_MODEL = "none"
+"""What `--init` says where a run is to begin with random weights."""
+SAID = ("settings", "data", "data_licence", "data_credits", "licence", "init")
 """What of its card the card of the new model repeats."""
 
 

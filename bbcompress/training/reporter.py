@@ -25,7 +25,7 @@ class Reporter:
         if self._console.is_terminal and not self._quiet:
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[bpd]}"), console=self._console,
+                TextColumn("{task.fields[bpd]}"), TextColumn("{task.fields[test]}"), console=self._console,
             )  # fmt: skip
             self._bar.start()
 
@@ -39,7 +39,7 @@ class Reporter:
         if self._bar is not None:
             for task in self._bar.task_ids:
                 self._bar.remove_task(task)
-            self._task = self._bar.add_task(phase, total=total, completed=done, bpd="")
+            self._task = self._bar.add_task(phase, total=total, completed=done, bpd="", test="")
 
     @property
     def wants_steps(self) -> bool:
@@ -50,6 +50,11 @@ class Reporter:
         """`done` steps of the phase are behind; bpd is the epoch's running mean."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, bpd=f"{bpd:.4f} bpd")
+
+    def tested(self, bpd: float) -> None:
+        """The bar shows the last figure of held-out images from now on."""
+        if self._bar is not None:
+            self._bar.update(self._task, test=f"held-out {bpd:.4f}")
 
     def line(self, text: str) -> None:
         """A plain line, above the bar if there is one."""

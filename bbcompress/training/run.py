@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from bbcompress.training.architectures.base import PHASE_RHA, PHASE_VAE, Criteri
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from bbcompress.training.checkpoints.log import Log, save_json
+from bbcompress.training.clock import Clock
 from bbcompress.training.config import (
     OBJECTIVE_OPTIONS,
     OF_DECODER,
@@ -26,14 +29,27 @@ from bbcompress.training.config import (
 )
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE, Share, from_first, joined, parallel, wait
-from bbcompress.training.finished import checkpoint_in, save_finished, state_of, stored_config
+from bbcompress.training.finished import CHECKPOINTS, checkpoint_in, save_finished, state_of, stored_config
 from bbcompress.training.objectives import ELBO, OBJECTIVES, REVERSE_HALF_ASLEEP
-from bbcompress.training.origin import Origin, origin_of
+from bbcompress.training.origin import NO_MODEL, Origin, origin_of
 from bbcompress.training.reporter import Reporter, reporting
 from bbcompress.training.trainer import Trainer, buffers_of, copy_all, seeded_generator, weights_of
 
 FINAL_SAMPLES = 4  # draws of z an image in the final evaluation
 SAVE_SECONDS = 60.0
+ENCODER_SHARE = 0.15
+"""Of the time of a run that has one, phase rha takes this share of what both phases have."""
+ENDING_SHARE, ENDING_LEAST, ENDING_MOST = 0.2, 40.0, 240.0
+"""The share that is left for the end of the run, and least and most seconds of it."""
+PREPARED_SHARE = 0.25
+"""The share of phase rha that may go into its dreams."""
+TRIED_SHARE = 0.3
+"""After this share of its time phase rha ends where it has gained nothing."""
+TEST_EVERY_SHARE, TEST_COST = 0.05, 9.0
+"""Held-out images are looked at after such shares of a phase, and at most after so many times of what that takes."""
+ENDING_ROWS = 6000
+"""What the end of a run takes, as the time in which so many tiles are trained on."""
+LEAST_TEST_ROWS, TEST_ROWS_A_MINUTE = 200, 100
 # on --resume; the model does not rest on them
 MAY_CHANGE = (
     "data_dir",
@@ -69,6 +85,8 @@ def configure(
         values = {name: earlier[name] for name in (*OF_DECODER, "data_dir", "epochs", "lr", "seed")}
     elif "data" not in given and "init" not in given and given.get("architecture") != "resnet":
         values = {"binary": True}
+    if given.get("init") == NO_MODEL:
+        given = {**given, "init": ""}
     init = {**values, **given}.get("init", "")
     if init and not values:
         values = origin_of(init).options
@@ -76,6 +94,10 @@ def configure(
     config = TrainingConfig(**values)
     if "samples" in given and not OBJECTIVES[config.objective].dreams:
         raise TrainingError(f"--samples is not for --objective {config.objective}, which draws none from the model")
+    if config.minutes is not None and "epochs" in given:
+        raise TrainingError("--minutes and --epochs exclude each other: a run has a time, or a number of epochs")
+    if config.minutes is not None and given.get("encoder_epochs"):
+        raise TrainingError("--encoder-epochs can only be 0 with --minutes")
     if not config.name:
         config.name = usual_name(config, from_checkpoint is not None)
     out = out_dir or Path("runs") / config.name
@@ -91,6 +113,7 @@ def train(
     from_checkpoint: str | Path | None = None,
     quiet: bool = False,
     save_seconds: float = SAVE_SECONDS,
+    dataset: Callable[[], Dataset] | None = None,
 ) -> dict[str, Any]:
     """Train a model into out_dir and return its evaluation figures (bits per dimension, seconds).
 
@@ -104,13 +127,14 @@ def train(
     Of a configuration with `init` phase `vae` begins with that model's numbers.
     from_checkpoint: skip phase `vae`, taking the decoder and the baseline encoder from another run.
     save_seconds: least time between two checkpoints within a phase.
+    dataset: gives the configuration's data, if they are loaded elsewhere.
     Under torchrun all its processes train the one model (see `distributed`) and return the same figures.
     Raises BBCError. On KeyboardInterrupt the last checkpoint stays.
     """
-    out = Path(out_dir)
+    begun, out = time.monotonic(), Path(out_dir)
     with joined(config.device) as share:
         earlier = None if from_checkpoint is None else Path(from_checkpoint)
-        return _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share)
+        return _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share, begun, dataset)
 
 
 def _train(
@@ -121,6 +145,8 @@ def _train(
     quiet: bool,
     save_seconds: float,
     share: Share,
+    begun: float,
+    dataset: Callable[[], Dataset] | None,
 ) -> dict[str, Any]:
     """What `train` does in each process."""
     final, checkpoint = out / "training.pt", out / "checkpoint.pt"
@@ -132,8 +158,8 @@ def _train(
         )
     if from_checkpoint is not None and config.init:
         raise TrainingError("--from and --init exclude each other: a decoder that is frozen learns nothing more")
-    if not resume and (final.exists() or checkpoint.exists()):
-        raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
+    if not resume:
+        refuse_run(out)
     if resume and final.exists():
         state = load_checkpoint(final)
         stored = config_from_dict(state["config"], final)
@@ -155,11 +181,11 @@ def _train(
     origin = origin_of(config.init) if config.init and not resume else None
     if not share.first:  # the first process downloads what is missing; and it writes nothing before all have read
         wait()
-    data = load(config.data, config.data_dir, config.binary, quiet, config.any_size, config.grey)
+    data = dataset() if dataset is not None else load_for(config, out, quiet)
     if share.first:
         wait()
     with reporting(quiet) as reporter:
-        run = _Run(config, out, data, reporter, save_seconds, share)
+        run = _Run(config, out, data, reporter, save_seconds, share, begun)
         if saved is not None:
             run.restore(saved)
         elif from_checkpoint is not None:
@@ -185,8 +211,10 @@ class _Run:
         reporter: Reporter,
         save_seconds: float,
         share: Share = ALONE,
+        begun: float = 0.0,
     ) -> None:
         self.share = share
+        self.begun = begun
         self.config = config
         self.out = out
         self.reporter = reporter
@@ -195,6 +223,8 @@ class _Run:
         self.test_images = len(data.test)
         self.task: Task = ARCHITECTURES[config.architecture].task(config, data, share)
         self.shape = self.task.shape
+        if config.minutes is not None:
+            self.task.look_at_fewer(max(LEAST_TEST_ROWS, round(TEST_ROWS_A_MINUTE * config.minutes)))
         self.baseline = self.task.build()
         self.rha = self.task.build()
         self.phase = PHASE_VAE
@@ -203,6 +233,9 @@ class _Run:
         self.log_lines = 0
         self.source = ""
         self.origin: dict[str, Any] | None = None
+        self.plan: dict[str, float] = {}
+        """Of a run that has a time: the seconds of each phase, and rows trained on in a second of the first."""
+        self.next_test = 0.0
         self.last_save = time.monotonic()
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -214,6 +247,7 @@ class _Run:
         self.log_lines = saved["log_lines"]
         self.source = saved["source"]
         self.origin = saved.get("origin")
+        self.plan = saved.get("plan", {})
         self.saved_trainer = saved["trainer"]
         if self.phase == PHASE_RHA:
             self.baseline.load_state_dict(saved["baseline"])
@@ -260,6 +294,8 @@ class _Run:
             "seed": config.seed,
             "unit": self.task.unit,
         }
+        if config.minutes is not None and not self.plan:
+            self.plan = self._shares(60 * config.minutes)
         if self.phase == PHASE_VAE:
             trainer = self._trainer(
                 PHASE_VAE, self.baseline, self.baseline, self.task.of_both(self.baseline),
@@ -267,14 +303,59 @@ class _Run:
             )  # fmt: skip
             self._train_phase(trainer, self.baseline, config.epochs, log)
             self.phase = PHASE_RHA
+            if self.plan:
+                self.plan["pace"] = trainer.steps * config.batch / max(self.seconds[PHASE_VAE], 1e-3)
         self.rha.load_state_dict(self.baseline.state_dict())
         self.rha.generative.requires_grad_(False)
-        trainer = self._trainer(
-            PHASE_RHA, self.rha, self.rha.encoder, self.task.of_encoder(self.rha),
-            config.encoder_lr, config.encoder_epochs, settings,
-        )  # fmt: skip
-        self._train_phase(trainer, self.rha, config.encoder_epochs, log)
+        if self._affords_encoder():
+            trainer = self._trainer(
+                PHASE_RHA, self.rha, self.rha.encoder, self.task.of_encoder(self.rha),
+                config.encoder_lr, config.encoder_epochs, settings,
+            )  # fmt: skip
+            self._train_phase(trainer, self.rha, config.encoder_epochs, log)
+            self._keep_better_encoder()
         return from_first(self._conclude() if self.share.first else {})
+
+    def _shares(self, seconds: float) -> dict[str, float]:
+        """The seconds of each phase of a run that may take so many: what is left of them but for the end of the run,
+        for evaluation and export."""
+        ending = self._ending(seconds)
+        left = max(seconds - (time.monotonic() - self.begun) - ending, 1.0)
+        if self.phase == PHASE_RHA:  # of another run's decoder
+            return {PHASE_VAE: 0.0, PHASE_RHA: left}
+        second = ENCODER_SHARE * left if self.config.encoder_epochs else 0.0
+        return {PHASE_VAE: left - second, PHASE_RHA: second}
+
+    @staticmethod
+    def _ending(seconds: float) -> float:
+        """Seconds that are kept for the end of a run that may take so many."""
+        return min(max(ENDING_SHARE * seconds, min(ENDING_LEAST, seconds / 3)), ENDING_MOST)
+
+    def _leave_time(self, clock: Clock, steps: int) -> None:
+        """Make phase vae shorter where its first steps say that the end of the run will take long on this machine."""
+        seconds = 60 * (self.config.minutes or 0)
+        ending = min(ENDING_ROWS * clock.spent / (steps * self.config.batch), seconds / 2)
+        less = ending - self._ending(seconds)
+        if less > 0:
+            clock.seconds = self.plan[PHASE_VAE] = max(clock.seconds - less, clock.spent)
+
+    def _affords_encoder(self) -> bool:
+        """Whether there is time for phase rha, in a run that has a time."""
+        if not self.plan:
+            return True
+        seconds = self.plan[PHASE_RHA]
+        if not seconds:
+            return False
+        if "pace" in self.plan and not self.task.afford(PREPARED_SHARE * seconds * self.plan["pace"]):
+            self.reporter.line("there is no time for a second encoder: both are the same")
+            return False
+        return True
+
+    def _keep_better_encoder(self) -> None:
+        """In a run that has a time, the encoder of phase rha is that of phase vae where it is no better."""
+        if self.plan and self._test_figures(self.rha)["test_bpd"] >= self._test_figures(self.baseline)["test_bpd"]:
+            self.rha.load_state_dict(self.baseline.state_dict())
+            self.reporter.line("the second encoder gained nothing on held-out images: both are the same")
 
     def _conclude(self) -> dict[str, Any]:
         """Evaluate both encoders and write training.pt; returns the figures."""
@@ -301,40 +382,64 @@ class _Run:
         loss, before_step = criterion
         return Trainer(
             trained.parameters(), parallel(loss, model), self.task.data, phase=phase, lr=lr, before_step=before_step,
-            decay_epochs=epochs if self.config.decay else 0, buffers=buffers_of(trained), **settings,
+            decay_epochs=epochs if self.config.decay else 0, buffers=buffers_of(trained),
+            clock=Clock(self.plan[phase]) if self.plan else None, **settings,
         )  # fmt: skip
 
     def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log | None) -> None:
-        """Bring the trainer to `epochs` epochs; the model is left with its averaged weights."""
+        """Bring the trainer to `epochs` epochs, or to the end of its time; the model is left with its averaged
+        weights."""
+        first = self._test_figures(model)["test_bpd"] if self.plan and trainer.phase == PHASE_RHA else math.inf
         if self.saved_trainer is not None:
             trainer.load_state_dict(self.saved_trainer)
             self.saved_trainer = None
         elif log is not None:  # from here on the run can be resumed
             self._save(trainer, log)
-        self.reporter.begin(self._title(trainer.phase), epochs * trainer.steps_per_epoch, trainer.steps)
-        while trainer.epoch < epochs:
+        clock = trainer.clock
+        if clock is None:
+            self.reporter.begin(self._title(trainer.phase), epochs * trainer.steps_per_epoch, trainer.steps)
+        else:
+            self.reporter.begin(f"{self._title(trainer.phase)}, seconds", round(clock.seconds), round(clock.spent))
+        self.next_test = 0.0
+        while trainer.epoch < epochs if clock is None else clock.left:
             started = time.monotonic()
             train_loss = trainer.run_epoch(self.reporter)
             seconds = time.monotonic() - started
             self.seconds[trainer.phase] += seconds
+            if clock is not None and trainer.epoch == 1 and trainer.phase == PHASE_VAE:
+                self._leave_time(clock, trainer.steps)
+            test = None
             if log is not None:
-                self._after_epoch(trainer, model, epochs, train_loss, seconds, log)
+                test = self._after_epoch(trainer, model, epochs, train_loss, seconds, log)
             wait()
+            if clock is not None and test is not None and clock.share > TRIED_SHARE and test >= first:
+                break  # it gains nothing
         trainer.use_averages()
 
     def _after_epoch(
         self, trainer: Trainer, model: Any, epochs: int, train_loss: float, seconds: float, log: Log
-    ) -> None:
-        """Evaluate, tell and save what is due after the trainer's epoch."""
+    ) -> float | None:
+        """Evaluate, tell and save what is due after the trainer's epoch; gives the figure of held-out images, where one
+        was due."""
         objective = self.config.objective_in(trainer.phase)
         # other losses are no negative ELBO
         figures = {"train_bpd" if OBJECTIVES[objective].is_elbo else "train_loss": train_loss}
-        every = self.config.evaluate_every
-        if every and (trainer.epoch % every == 0 or trainer.epoch == epochs):
+        every, clock = self.config.evaluate_every, trainer.clock
+        if clock is None:
+            due = bool(every) and (trainer.epoch % every == 0 or trainer.epoch == epochs)
+            ends = trainer.epoch == epochs
+        else:
+            due = bool(every) and (clock.spent >= self.next_test or not clock.left)
+            ends = not clock.left
+        if due:
+            began = time.monotonic()
             figures |= self._test_figures(model)
             if trainer.averages:
                 with trainer.averaged():
                     figures |= {f"{name}_averaged": value for name, value in self._test_figures(model).items()}
+            if clock is not None:
+                cost = time.monotonic() - began
+                self.next_test = clock.spent + max(TEST_EVERY_SHARE * clock.seconds, TEST_COST * cost)
         log.append(
             phase=trainer.phase,
             objective=objective,
@@ -344,12 +449,23 @@ class _Run:
             learning_rate=trainer.lr,
         )
         text = "  ".join(f"{name} {value:.5f}" for name, value in figures.items())
-        self.reporter.line(f"{self._title(trainer.phase)} {trainer.epoch}/{epochs}  {text}  {seconds:.1f} s")
+        if clock is None:
+            steps = epochs * trainer.steps_per_epoch - trainer.steps
+            left = steps * seconds / max(1, trainer.steps_per_epoch)
+            place = f"{trainer.epoch}/{epochs}"
+        else:
+            left, place = clock.left, f"step {trainer.steps}"
+        test = figures.get("test_bpd_averaged", figures.get("test_bpd"))
+        if test is not None:
+            self.reporter.tested(test)
+        if clock is None or due:
+            self.reporter.line(f"{self._title(trainer.phase)} {place}  {text}  {seconds:.1f} s, {_minutes(left)} left")
         kept = self._kept(trainer)
         if kept:  # first: a run that is killed here does the epoch, and the copy, again
             self._save(trainer, log, kept)
-        if kept or trainer.epoch == epochs or time.monotonic() - self.last_save >= self.save_seconds:
+        if kept or ends or time.monotonic() - self.last_save >= self.save_seconds:
             self._save(trainer, log)
+        return test
 
     def _title(self, phase: str) -> str:
         """A phase, as it is shown: by its name if its objective is the usual one, else by the objective's."""
@@ -369,6 +485,7 @@ class _Run:
             "phase": trainer.phase,
             "trainer": trainer.state_dict(),
             "log_lines": log.lines,
+            **({"plan": self.plan} if self.plan else {}),
         }
         if trainer.phase == PHASE_RHA:
             state["baseline"] = self.baseline.state_dict()
@@ -381,16 +498,38 @@ class _Run:
 
     def _evaluate(self) -> dict[str, Any]:
         """The held-out figures of both encoders, with the same noise."""
-        metrics: dict[str, Any] = {"test_images": self.test_images, "test_samples": FINAL_SAMPLES}
+        samples = 1 if self.plan else FINAL_SAMPLES
+        metrics: dict[str, Any] = {"test_images": self.test_images, "test_samples": samples}
         for name, model in (("baseline", self.baseline), ("rha", self.rha)):
             generator = seeded_generator(self.device, "final")
-            figures = self.task.figures(model, FINAL_SAMPLES, generator)
+            figures = self.task.figures(model, samples, generator)
             metrics |= {f"{name}_test_{figure}": value for figure, value in figures.items()}
             bpd = figures["bpd"]
             title = self._title(PHASE_RHA) if name == "rha" else name
             self.reporter.line(f"{title} encoder: negative ELBO {bpd:.5f} bits per dimension on held-out images")
         metrics["seconds"] = {phase: round(seconds, 1) for phase, seconds in self.seconds.items()}
         return metrics
+
+
+def _minutes(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+
+
+def load_for(config: TrainingConfig, out: Path, quiet: bool) -> Dataset:
+    """The data of a configuration; the pixels of a directory's images lie on the disk of the run's directory.
+
+    Raises:
+        DataError: the data cannot be found, read or used.
+    """
+    place = out
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    return load(
+        config.data, config.data_dir, config.binary, quiet, config.any_size, config.grey, config.leave_out, place
+    )
 
 
 def _same_shape(stored: Any, shape: Any) -> bool:
@@ -403,6 +542,12 @@ def _refuse_contradictions(config: TrainingConfig, stored: TrainingConfig, path:
     if different := config.differences(stored, fixed):
         was = getattr(stored, different[0])
         raise TrainingError(f"{option(different[0])} contradicts {path}, which was begun with {was}")
+
+
+def refuse_run(out: Path) -> None:
+    """Raises OutputExistsError for a directory that holds a run."""
+    if any((out / name).exists() for name in CHECKPOINTS):
+        raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
 
 
 def refuse_device(device: str) -> None:

@@ -20,6 +20,7 @@ from bbcompress.training.config import TrainingConfig, config_from_dict
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE
 from bbcompress.training.finished import checkpoint_in
+from bbcompress.training.pixels import PackedImages
 from bbcompress.training.run import refuse_device
 from bbcompress.training.trainer import copy_all, weights_of
 
@@ -242,11 +243,10 @@ def _networks(state: dict[str, Any], baseline: Any, rha: Any) -> dict[str, Any]:
 
 def _tiles(data: Dataset, task: LocalTask) -> tuple[Images, Tensor, Tensor]:
     """All images, and rows of `tiles` of training and test images: some 2000 each at most, evenly from all."""
-    channels = task.preset.shape.channels
-    images = Images(
-        [image.reshape(*image.shape[:2], channels) for part in (data.train, data.test) for image in part],
-        task.preset.shape.tile,
-    )
+    if isinstance(data.train, PackedImages) and isinstance(data.test, PackedImages):
+        images = Images(data.train + data.test, task.preset.shape.tile)
+    else:
+        images = Images([*data.train, *data.test], task.preset.shape.tile)
     of_train = images.tiles[:, 0] < len(data.train)
     train, test = (_thinned(images.tiles[chosen]) for chosen in (of_train, ~of_train))
     return images, train, test

@@ -12,12 +12,17 @@ import torch
 from torch import Tensor
 
 from bbcompress.errors import ModelError, TrainingError
+from bbcompress.training.clock import Clock
 from bbcompress.training.distributed import mean_of_processes, processes
 from bbcompress.training.reporter import Reporter
 
 AVERAGE_EVERY = 8  # steps; averaging at each would cost about as much as Adam
 SHOW_EVERY = 20  # steps
 RISE_STEPS = 100  # steps in which a decaying learning rate rises to its value
+RISE_SHARE = 0.05
+"""Share of the time in which it rises at most, where a training has a time."""
+ROUND_STEPS = 50
+"""Steps of an epoch where a training has a time: its rows are drawn at random, as often as that takes."""
 LAST_RATE = 0.02  # of a decaying learning rate, as a share of its value
 
 
@@ -53,6 +58,8 @@ class Trainer:
     unit: factor from the loss to what is reported.
     decay_epochs: the learning rate rises for 100 steps and then falls linearly until the end of that many epochs; 0
         leaves it constant.
+    clock: the time that the training may take, in place of epochs: the learning rate follows it likewise. An epoch has
+        `ROUND_STEPS` steps then, or fewer where the time is over.
     before_step: called before each step with the share of these epochs that is done.
 
     All randomness of an epoch comes from a generator seeded by (seed, phase, epoch), so a trainer restored
@@ -73,10 +80,12 @@ class Trainer:
         seed: int = 0,
         unit: float = 1.0,
         decay_epochs: int = 0,
+        clock: Clock | None = None,
         before_step: Callable[[float], None] | None = None,
         buffers: Iterable[Tensor] = (),
     ) -> None:
         self.decay_epochs = decay_epochs
+        self.clock = clock
         self.before_step = before_step
         trained = list(parameters)
         self.parameters = trained + list(buffers)
@@ -101,6 +110,8 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the last of which may be smaller."""
+        if self.clock is not None:
+            return ROUND_STEPS
         return math.ceil(len(self.data) / self.batch)
 
     def run_epoch(self, reporter: Reporter) -> float:
@@ -111,10 +122,12 @@ class Trainer:
         """
         self.epoch += 1
         generator = self._generator()
-        order = torch.randperm(len(self.data), generator=generator, device=self.data.device)
+        order = self._order(generator)
         total = torch.zeros((), dtype=torch.float64, device=self.data.device)
         seen = 0
         for start in range(0, len(order), self.batch):
+            if self.clock is not None and start and not self.clock.left:
+                break
             rows = order[start : start + self.batch]
             self._begin_step()
             if self.graph is None or len(rows) < self.batch:
@@ -129,11 +142,19 @@ class Trainer:
             total += loss * len(rows)
             seen += len(rows)
             if reporter.wants_steps and self.steps % SHOW_EVERY == 0:
-                reporter.step(self.steps, total.item() / seen * self.unit)
+                done = self.steps if self.clock is None else round(self.clock.spent)
+                reporter.step(done, total.item() / seen * self.unit)
         mean = mean_of_processes(total).item() / seen
         if not math.isfinite(mean):
             raise TrainingError(f"the loss is not finite in epoch {self.epoch} of phase {self.phase}: lower --lr")
         return mean * self.unit
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """The rows of an epoch: all of them once, or as many as a round takes, each drawn from all."""
+        if self.clock is None:
+            return torch.randperm(len(self.data), generator=generator, device=self.data.device)
+        size = (ROUND_STEPS * self.batch,)
+        return torch.randint(len(self.data), size, generator=generator, device=self.data.device)
 
     def _generator(self) -> torch.Generator:
         """What this epoch draws from; a graph has one of its own, seeded anew each epoch."""
@@ -153,9 +174,14 @@ class Trainer:
         return loss.detach()
 
     def _begin_step(self) -> None:
-        if self.decay_epochs:
-            done = self.steps / (self.decay_epochs * self.steps_per_epoch)
-            rate = self.lr * min(1.0, (self.steps + 1) / RISE_STEPS) * max(1 - done, LAST_RATE)
+        if self.decay_epochs or self.clock is not None:
+            risen = (self.steps + 1) / RISE_STEPS
+            if self.clock is not None:
+                done = self.clock.share
+                risen = max(risen, done / RISE_SHARE)
+            else:
+                done = self.steps / (self.decay_epochs * self.steps_per_epoch)
+            rate = self.lr * min(1.0, risen) * max(1 - done, LAST_RATE)
             for group in self.optimiser.param_groups:
                 if isinstance(group["lr"], Tensor):
                     group["lr"].fill_(rate)
@@ -198,11 +224,14 @@ class Trainer:
             "parameters": [p.detach() for p in self.parameters],
             "averages": self.averages,
             "optimiser": self._optimiser_state(self.optimiser.state_dict(), self.lr, False),
+            **({} if self.clock is None else {"clock": {"seconds": self.clock.seconds, "spent": self.clock.spent}}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what state_dict() gave for a trainer of the same parameters."""
         self.epoch, self.steps = state["epoch"], state["steps"]
+        if "clock" in state:
+            self.clock = Clock(**state["clock"])
         copy_all(self.parameters, state["parameters"])
         copy_all(self.averages, state["averages"])
         group = self.optimiser.param_groups[0]

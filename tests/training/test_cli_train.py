@@ -109,6 +109,7 @@ def test_interrupted(
 
     out = tmp_path / "run"
     words = ["train", "--data", images, *SMALL, "-o", out, "-q"]
+    told = f"bbc: go on with: bbc train --resume -o {out}\nbbc: interrupted\n"
     with monkeypatch.context() as patch:
         patch.setattr(run, "load", interrupt)
         result = bbc(*words)
@@ -117,11 +118,11 @@ def test_interrupted(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run_epoch", interrupt)
         result = bbc(*words)
-    assert (result.exit_code, result.stderr) == (status, "bbc: go on with --resume\nbbc: interrupted\n")
+    assert (result.exit_code, result.stderr) == (status, told)
     with monkeypatch.context() as patch:
         patch.setattr(export, "export_run", interrupt)
         result = bbc("train", "--resume", "-o", out, "-q")
-    assert (result.exit_code, result.stderr) == (status, "bbc: go on with --resume\nbbc: interrupted\n")
+    assert (result.exit_code, result.stderr) == (status, told)
     assert bbc("train", "--resume", "-o", out, "-q").exit_code == 0
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from bbcompress.errors import DataError
 from bbcompress.training import datasets
+from bbcompress.training.pixels import PackedImages
 
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
@@ -178,7 +179,7 @@ def test_directory_of_any_sizes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="different sizes"):
         datasets.load(str(tmp_path), "unused")
     data = datasets.load(str(tmp_path), "unused", any_size=True)
-    assert isinstance(data.train, list) and isinstance(data.test, list)
+    assert isinstance(data.train, PackedImages) and isinstance(data.test, PackedImages)
     assert (data.any_size, data.channels, len(data.train), len(data.test)) == (True, 3, 27, 3)
     assert [image.shape for image in data.train[:4]] == [(6, 5, 3), (9, 2, 3), (1, 1, 3), (6, 5, 3)]
     assert np.array_equal(data.test[2], np.asarray(Image.open(tmp_path / "29.png")))

@@ -44,6 +44,8 @@ class RunOptions(Protocol):
     data_dir: str
     any_size: bool
     grey: bool
+    leave_out: bool
+    minutes: float | None
     binary: bool
     latents: int | None
     hidden: int | None
@@ -109,6 +111,14 @@ class Task(ABC):
     def half_asleep(self, model: Any, alpha: float) -> Criterion:
         """Reverse half-asleep inference, for the encoder."""
 
+    def afford(self, rows: float) -> bool:
+        """Whether phase rha is worth beginning, and how much it prepares: the time of so many rows of a training may
+        go into that. What is prepared for it otherwise takes as long as it takes."""
+        return rows >= 1
+
+    def look_at_fewer(self, rows: int) -> None:  # noqa: B027
+        """Take figures of about so many held-out rows, where there are more."""
+
     @abstractmethod
     def figures(self, model: Any, samples: int, generator: torch.Generator) -> dict[str, float]:
         """Bits per dimension of the held-out images: `bpd`, perhaps parts of it."""
@@ -124,7 +134,8 @@ class Architecture:
         sizes.
     complete: fills in the options that follow from others. It raises TrainingError for what the architecture lacks.
     export: the exact model of a finished run, calibrated, with its card: from the run's directory, its model with the
-        encoders `baseline` and `rha`, its options, and what the card says beside figures.
+        encoders `baseline` and `rha`, its options, what the card says beside figures, and
+        its data.
     defaults: the options whose defaults differ from those of `TrainingConfig`.
     own: the options that only some architectures have, of those that this one has.
     optimal_lr: the learning rate of optimal inference (`bbc evaluate --optimal`).
@@ -135,7 +146,7 @@ class Architecture:
     task: Callable[[Any, Dataset, Share], Task]
     build: Callable[[Any, Any], Any]
     complete: Callable[[RunOptions], None]
-    export: Callable[[Path, Any, Any, Any, dict[str, Any]], ModelWeights]
+    export: Callable[[Path, Any, Any, Any, dict[str, Any], Dataset], ModelWeights]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     own: tuple[str, ...] = ()
     optimal_lr: float = 5e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,27 @@ SMALL_IMAGES = 200
 MEASURED_IMAGES = 1000
 
 
-def calibration_strips(data: Dataset, tile: int) -> Strips:
-    """What settings are chosen on, apart from `measured_strips`."""
+def calibration_strips(data: Dataset, tile: int, crops: int = CALIBRATION_CROPS, images: int = SMALL_IMAGES) -> Strips:
+    """What settings are chosen on, apart from `measured_strips`.
+
+    Args:
+        crops: most squares of images of any size. images: most images of one size.
+    """
     if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(list(data.train)[::2])[:CALIBRATION_CROPS], tile))
-    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-SMALL_IMAGES:])), tile))
+        return Strips.all_of(Canvas.of(_crops(data.train[::2], crops), tile))
+    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-images:])), tile))
 
 
-def measured_strips(data: Dataset, tile: int) -> Strips:
-    """What a card's figures are of."""
+def measured_strips(data: Dataset, tile: int, crops: int = CROPS, images: int = MEASURED_IMAGES) -> Strips:
+    """What a card's figures are of; `crops` and `images` as in `calibration_strips`."""
     if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(list(data.test)), tile))
-    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[:MEASURED_IMAGES])), tile))
+        return Strips.all_of(Canvas.of(_crops(data.test, crops), tile))
+    return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[:images])), tile))
 
 
-def _crops(images: list[NumpyArray]) -> NumpyArray:
-    """The middles of images that are large enough, (N, side, side, C): `CROP`, or less where no image is so large."""
+def _crops(images: NumpyArray | Sequence[NumpyArray], most: int) -> NumpyArray:
+    """The middles of the first images that are large enough, (N, side, side, C): `CROP`, or less where no image is so
+    large."""
     crops = []
     side = min(CROP, max(min(image.shape[:2]) for image in images))
     for image in images:
@@ -43,7 +49,9 @@ def _crops(images: list[NumpyArray]) -> NumpyArray:
         if min(height, width) >= side:
             top, left = (height - side) // 2, (width - side) // 2
             crops.append(image[top : top + side, left : left + side])
-    return _with_channels(np.stack(crops[:CROPS]))
+        if len(crops) == most:
+            break
+    return _with_channels(np.stack(crops))
 
 
 def _with_channels(images: NumpyArray) -> NumpyArray:

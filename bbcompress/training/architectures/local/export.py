@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,14 @@ from bbcompress.training.architectures.local.network import (
     LocalVAE,
     gather,
 )
-from bbcompress.training.datasets import load
-from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
+from bbcompress.training.datasets import Dataset
+from bbcompress.training.quantisation.calibrate import (
+    calibrate,
+    choose_direct_bits,
+    choose_prior_bits,
+    coding_settings,
+    rates_by_steps,
+)
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_LEARNING_RATE,
@@ -58,10 +64,12 @@ HEADROOM = 2.0
 BATCH = 8192
 DIRECT_UNITS = 12
 RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
+QUICK_IMAGES = 32
+"""In a run that has a time settings are chosen on so many images of one size, or on one crop; so are figures taken."""
 
 
 def export_local(
-    run: Path, baseline: LocalVAE, rha: LocalVAE, config: RunOptions, about: dict[str, Any]
+    run: Path, baseline: LocalVAE, rha: LocalVAE, config: RunOptions, about: dict[str, Any], data: Dataset
 ) -> LocalWeights:
     """The exact model of a finished run, calibrated, with its card.
 
@@ -71,15 +79,20 @@ def export_local(
     Args:
         run: the run's directory.
         about: what the card says beside figures.
+        data: what it was trained on.
 
     Raises:
         ModelError: a model is missing or damaged.
-        DataError: the data cannot be read.
     """
-    data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
-    strips = calibration_strips(data, baseline.shape.tile)
-    weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips, DIRECT_UNITS, RATES)
-    measured = measured_strips(data, baseline.shape.tile)
+    if config.minutes is None:
+        strips = calibration_strips(data, baseline.shape.tile)
+        measured = measured_strips(data, baseline.shape.tile)
+        weights = calibrate(finest(baseline, rha, strips[: max(1, len(strips) // 4)]), strips, DIRECT_UNITS, RATES)
+    else:
+        strips = calibration_strips(data, baseline.shape.tile, 1, QUICK_IMAGES)
+        measured = measured_strips(data, baseline.shape.tile, 1, QUICK_IMAGES)
+        few = strips[: max(1, len(strips) // 4)]
+        weights = _settled(finest(baseline, rha, few), few, about.get("init", {}).get("settings"))
     shape = baseline.shape
     card = {
         **about,
@@ -88,9 +101,23 @@ def export_local(
         "likelihood": weights.likelihood,
         "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head}, {shape.latents} latents a tile",
         "settings": coding_settings(weights),
-        **figures(weights, {"baseline": baseline, "rha": rha}, measured),
+        **figures(weights, {"baseline": baseline, "rha": rha}, measured, by_steps=config.minutes is None),
     }
     return replace(weights, card=card)
+
+
+def _settled(weights: LocalWeights, x: Strips, settings: Mapping[str, Any] | None) -> LocalWeights:
+    """The same networks with the coding settings of the model that the run began with, else with those that few tiles
+    tell."""
+    if settings is not None and len(settings["direct_bits"]) == weights.latents:
+        return replace(
+            weights,
+            prior_bits=int(settings["prior_bits"]),
+            direct_bits=tuple(int(bits) for bits in settings["direct_bits"]),
+            learning_rate=round(settings["learning_rate"] * 1e6),
+        )
+    weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
+    return replace(weights, direct_bits=choose_direct_bits(weights, x))
 
 
 def quantise_local(
@@ -250,10 +277,13 @@ def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray) -> LinearWe
     return layer
 
 
-def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> dict[str, Any]:
+def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips, by_steps: bool = True) -> dict[str, Any]:
     """Net rates on strips x in bits per sub-pixel, the KL in them, and what exact arithmetic costs.
 
     The loss compares the exact -log2 p(x|z) with the float32 one of the very same z.
+
+    Args:
+        by_steps: also after each of ten K steps, which takes long.
     """
     vae = ExactLocalVAE(weights, NumpyBackend())
     unit = 1 / (x.pixel_count * weights.channels)
@@ -275,6 +305,8 @@ def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> di
         if encoder == "baseline":
             floating = float_bits(models[encoder], x, codec.model.prior.values(z) * 2.0**-VALUE_BITS)
             found["exact_arithmetic_loss"] = round(float(exact / floating - 1), 6)
+        if not by_steps:
+            continue
         part = x[: max(1, len(x) // 4)]
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
         found.setdefault("net_rate_by_K", {})[encoder] = [

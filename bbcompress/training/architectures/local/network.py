@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, UPPER
 from bbcompress.training.architectures.mlp.network import initialise_linear, linear
 from bbcompress.training.likelihoods import LogisticMixture
+from bbcompress.training.pixels import PackedImages
 
 Array = npt.NDArray[np.uint8]
 
@@ -31,6 +32,8 @@ FEATURE_LIMIT = 8.0
 PIXEL_UNIT = 64.0
 """Levels a unit of the networks' inputs."""
 CONSTANT_MIDDLE = 128
+LET_GO_EVERY = 1024
+"""Tiles that are looked at before the memory of their images is let go."""
 
 
 @dataclass(frozen=True)
@@ -82,22 +85,35 @@ class LocalShape:
 class Images:
     """Images of any sizes, uint8 (H, W, C) each, in one flat tensor, and the tiles that cover them."""
 
-    def __init__(self, images: Sequence[Array], tile: int) -> None:
-        self.pixels = torch.from_numpy(np.concatenate([i.reshape(-1, i.shape[2]) for i in images]))
-        self.heights = torch.tensor([i.shape[0] for i in images])
-        self.widths = torch.tensor([i.shape[1] for i in images])
-        areas = self.heights * self.widths
-        self.starts = torch.cumsum(areas, 0) - areas
+    def __init__(self, images: Array | Sequence[Array], tile: int) -> None:
+        """images: (H, W) or (H, W, C); packed ones stay where they are."""
+        shapes = images.shapes if isinstance(images, PackedImages) else [image.shape for image in images]
+        channels = shapes[0][2] if len(shapes[0]) == 3 else 1
+        self.heights = torch.tensor([shape[0] for shape in shapes])
+        self.widths = torch.tensor([shape[1] for shape in shapes])
+        self._packed = images if isinstance(images, PackedImages) else None
+        self._looked_at = 0
+        if isinstance(images, PackedImages):
+            self.pixels = torch.from_numpy(images.flat.reshape(-1, channels))
+            self.starts = torch.tensor(images.starts) // channels
+        else:
+            self.pixels = torch.from_numpy(np.concatenate([image.reshape(-1, channels) for image in images]))
+            areas = self.heights * self.widths
+            self.starts = torch.cumsum(areas, 0) - areas
         rows = []
-        for number, image in enumerate(images):
-            for y in range(0, max(image.shape[0] - tile // 2, 1), tile):
-                for x in range(0, max(image.shape[1] - tile // 2, 1), tile):
-                    rows.append((number, y, x))
-        self.tiles = torch.tensor(rows)
+        for number, (height, width) in enumerate(shape[:2] for shape in shapes):
+            y, x = (np.arange(0, max(side - tile // 2, 1), tile) for side in (height, width))
+            grid = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
+            rows.append(np.insert(grid, 0, number, axis=1))
+        self.tiles = torch.from_numpy(np.concatenate(rows))
         """(N, 3) image, y, x of whole tiles; near an edge they are moved inside."""
 
     def locate(self, rows: Tensor, tile: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Image number, y and x, (B,) each, of tiles `rows`, moved at random by half a tile if there is a generator."""
+        self._looked_at += len(rows)
+        if self._packed is not None and self._looked_at >= LET_GO_EVERY:
+            self._packed.let_go()
+            self._looked_at = 0
         number, y, x = rows.unbind(1)
         if generator is not None:
             jitter = torch.randint(-(tile // 2), tile // 2 + 1, (2, len(rows)), generator=generator)

@@ -33,6 +33,9 @@ DREAMS = 2048
 """Most tiles that a local model dreams, once, for its half-asleep phase (no more than the data have): pixel by pixel is
 too slow for fresh ones."""
 
+LEAST_DREAMS = 16
+"""With fewer the half-asleep phase is not begun where time is short."""
+
 
 class LocalTask(Task):
     """A local model on tiles."""
@@ -48,13 +51,13 @@ class LocalTask(Task):
         channels = 3 if data.channels == 3 else 1
         self.preset = preset(image, channels, data.binary, config.latents, config.hidden)
         tile = self.preset.shape.tile
-        if not one_size and min(min(image.shape[:2]) for image in (*data.train, *data.test)) < tile:
+        if not one_size and min(min(image.shape[:2]) for part in (data.train, data.test) for image in part) < tile:
             raise TrainingError(f"images of any size must have {tile} pixels a side at least to be trained on")
-        self.images = Images(_with_channels(data.train, channels), tile)
-        self.test_images = Images(_with_channels(data.test, channels), tile)
-        every = max(1, len(self.test_images.tiles) // TEST_TILES)
-        self.test_images.tiles = self.test_images.tiles[::every]
+        self.images = Images(data.train, tile)
+        self.test_images = Images(data.test, tile)
+        self.look_at_fewer(TEST_TILES)
         self.data = self.images.tiles
+        self.dreams = min(DREAMS, len(self.data))
         self.unit = bits_per_dimension(tile * tile * channels)
 
     @property
@@ -89,19 +92,23 @@ class LocalTask(Task):
 
     def half_asleep(self, model: LocalVAE, alpha: float) -> Criterion:
         generator = seeded_generator(torch.device("cpu"), "dreams", self.config.seed)
-        dreams = sample_tiles(model, min(DREAMS, len(self.data)), generator) if alpha else []
+        dreams = sample_tiles(model, self.dreams, generator) if alpha else []
         loss = TileHalfAsleep(model, self.images, dreams, self.preset.samples, alpha)
         return loss, None
+
+    def afford(self, rows: float) -> bool:
+        """A dream is drawn pixel by pixel, of a row some pixels are trained on."""
+        self.dreams = min(self.dreams, int(rows * self.preset.samples / self.preset.shape.tile**2))
+        return self.dreams >= LEAST_DREAMS
+
+    def look_at_fewer(self, rows: int) -> None:
+        every = max(1, len(self.test_images.tiles) // rows)
+        self.test_images.tiles = self.test_images.tiles[::every]
 
     def figures(self, model: LocalVAE, samples: int, generator: torch.Generator) -> dict[str, float]:
         pixels = samples * 2 * self.preset.samples
         bpd, kl = evaluate_tiles(model, self.test_images, pixels, generator)
         return {"bpd": bpd, "kl_bpd": kl}
-
-
-def _with_channels(images: Any, channels: int) -> list[Any]:
-    """Each image as (H, W, C)."""
-    return [image.reshape(*image.shape[:2], channels) for image in images]
 
 
 def build_local(config: RunOptions, shape: dict[str, Any]) -> LocalVAE:

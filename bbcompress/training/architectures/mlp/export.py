@@ -20,7 +20,7 @@ from bbcompress.models.mlp import ExactMLPVAE, MLPWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.training.architectures.base import RunOptions
 from bbcompress.training.architectures.mlp.network import MLPVAE
-from bbcompress.training.datasets import load
+from bbcompress.training.datasets import Dataset
 from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
@@ -37,7 +37,9 @@ CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
 
 
-def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: RunOptions, about: dict[str, Any]) -> MLPWeights:
+def export_mlp(
+    run: Path, baseline: MLPVAE, rha: MLPVAE, config: RunOptions, about: dict[str, Any], data: Dataset
+) -> MLPWeights:
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
@@ -46,12 +48,11 @@ def export_mlp(run: Path, baseline: MLPVAE, rha: MLPVAE, config: RunOptions, abo
     Args:
         run: the run's directory.
         about: what the card says beside figures.
+        data: what it was trained on.
 
     Raises:
         ModelError: a model is missing or damaged.
-        DataError: the data cannot be read.
     """
-    data = load(config.data, config.data_dir, config.binary, True, config.any_size, config.grey)
     if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
         raise ModelError("an mlp of images of several sizes cannot be exported")
     weights = quantise(baseline, rha, config.name)

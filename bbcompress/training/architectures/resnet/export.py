@@ -24,7 +24,7 @@ from bbcompress.models.strips import Strips
 from bbcompress.training.architectures.base import PHASE_VAE, RunOptions
 from bbcompress.training.architectures.resnet.network import ResidualBlock, ResNetShape, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.datasets import load
+from bbcompress.training.datasets import Dataset
 from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
@@ -46,7 +46,7 @@ RATES = (100_000, 60_000, 30_000, 15_000, 7_000, 3_000, 1_000)
 
 
 def export_resnet(
-    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: RunOptions, about: dict[str, Any]
+    run: Path, baseline: ResNetVAE, rha: ResNetVAE, config: RunOptions, about: dict[str, Any], data: Dataset
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
@@ -55,12 +55,11 @@ def export_resnet(
     Args:
         run: the run's directory.
         about: what the card says beside figures.
+        data: what it was trained on.
 
     Raises:
         ModelError: a model is missing or damaged.
-        DataError: the data cannot be read.
     """
-    data = load(config.data, config.data_dir, quiet=True)
     shape = baseline.shape
     weights = quantise_resnet(baseline, rha)
     weights = calibrate(weights, calibration_strips(data, weights.tile), DIRECT_IMAGES, RATES, REFINED_IMAGES)

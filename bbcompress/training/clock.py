@@ -1,0 +1,33 @@
+"""The time that a part of a run may take."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Seconds that may be spent; those that an interrupted run has spent count, those between two sessions do not.
+
+    Attributes:
+        seconds: how many there are.
+    """
+
+    def __init__(self, seconds: float, spent: float = 0.0) -> None:
+        self.seconds = seconds
+        self._before = spent
+        self._started = time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since it was made, and before."""
+        return self._before + time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds, not below 0."""
+        return max(self.seconds - self.spent, 0.0)
+
+    @property
+    def share(self) -> float:
+        """How much of the time is spent, 0 to 1."""
+        return min(self.spent / self.seconds, 1.0) if self.seconds > 0 else 1.0
