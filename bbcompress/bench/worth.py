@@ -132,7 +132,7 @@ def measure_worth(run: Path, data: Dataset, folder: Path, seconds: float) -> Wor
     sizes = {}
     for name, model in ((NEW, run), (SHIPPED, None)):
         file = io.BytesIO()
-        Compressor(Options(model=model, verify=False)).archive(images, file)
+        Compressor(Options(model=model, verify=False, embed_model=False)).archive(images, file)
         sizes[name] = len(file.getvalue())
     for peer in peers():
         if peer.setting != "e9":  # minutes

@@ -11,7 +11,7 @@ from bbcompress.errors import BBCError
 from bbcompress.images.kinds import Kind
 from bbcompress.models.local import ARCHITECTURE
 from bbcompress.models.shipped import shipped_model_folders
-from bbcompress.models.zoo import ModelEntry
+from bbcompress.models.zoo import InstalledModel
 from bbcompress.training.folder import HELD_OUT_EVERY, Folder
 from bbcompress.training.origin import NO_MODEL
 
@@ -52,11 +52,11 @@ def choose_options(folder: Folder, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def shipped_local(shape: tuple[int, ...] | None, channels: int, binary: bool) -> ModelEntry | None:
+def shipped_local(shape: tuple[int, ...] | None, channels: int, binary: bool) -> InstalledModel | None:
     """The shipped local model of images (height, width) or of any size, those that are chosen by default first."""
     found = []
     for path in shipped_model_folders():
-        entry = ModelEntry(path)
+        entry = InstalledModel(path)
         try:
             size = entry.input_spec["shape"]
             is_local = str(entry.card.get("architecture", "")).startswith(ARCHITECTURE)
