@@ -15,6 +15,7 @@ from bbcompress.errors import BBCError
 NAME = "report.html"
 """Of the page in a run's folder."""
 IMAGES, STEPS = 64, "0,1,2,5,10"
+LEAST_IMAGES = 4
 
 
 @main.command()
@@ -89,13 +90,14 @@ def write_report(
     write_file(target, html(found, figures, why_not), True)
 
 
-def report_at_end(folder: Path, data_dir: str, quiet: bool) -> None:
+def report_at_end(folder: Path, data_dir: str, quiet: bool, minutes: float | None = None) -> None:
     """The page of a run that has just finished. The model is there: what goes wrong with the page is told, and no
-    more."""
+    more. Of a run that was to take so many minutes fewer images are measured."""
     from bbcompress.bench.schedule import parse_k
 
+    images = IMAGES if minutes is None else min(max(round(minutes), LEAST_IMAGES), IMAGES)
     try:
-        write_report(folder, folder / NAME, IMAGES, parse_k(STEPS), data_dir)
+        write_report(folder, folder / NAME, images, parse_k(STEPS), data_dir)
     except BBCError as error:
         tell(f"note: the report could not be written: {error}")
         return

@@ -183,10 +183,10 @@ def train(
         run.train(config, out, resume, from_checkpoint, quiet, dataset=data)
         if is_first():
             export_run(out, config.data_dir, data)
+            if report:
+                report_at_end(out, config.data_dir, quiet, config.minutes)
             if config.minutes is not None and not quiet and Path(config.data).is_dir():
                 _tell_worth(out, Path(config.data), data(), config.minutes)
-            if report:
-                report_at_end(out, config.data_dir, quiet)
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
             tell(f"go on with: {shlex.join(['bbc', 'train', '--resume', '-o', str(out)])}")

@@ -82,7 +82,7 @@ def test_a_directory_alone_is_enough(
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "shots", 12, 64, 70, 3)
     write(tmp_path / "shots", 1, 90, 90, 4, first=90)
-    result = bbc("train", "shots", "-q")
+    result = bbc("train", "shots", "--no-report", "-q")
     assert (result.exit_code, result.output) == (0, "")
     config, out, data = begun[0]
     assert (config.name, out, config.architecture, config.init) == ("shots", Path("runs/shots"), "local", "photo")
@@ -95,7 +95,7 @@ def test_a_directory_alone_is_enough(
     assert "--resume" in refused.stderr
     both = bbc("train", "shots", "--data", "mnist")
     assert (both.exit_code, both.stderr.count("\n")) == (2, 1)
-    paper = bbc("train", "shots", "--architecture", "resnet", "-o", "other", "-q")
+    paper = bbc("train", "shots", "--architecture", "resnet", "-o", "other", "--no-report", "-q")
     assert (paper.exit_code, begun[-1][0].architecture, begun[-1][0].minutes) == (0, "resnet", None)
 
 
@@ -106,7 +106,7 @@ def test_what_is_chosen_and_left_out_is_told(
     monkeypatch.setattr("bbcompress.cli.train._tell_worth", lambda *_: None)
     write(tmp_path / "shots", 12, 64, 70, 3)
     write(tmp_path / "shots", 1, 90, 90, 4, first=90)
-    lines = bbc("train", "shots", "--minutes", "2").stderr.splitlines()
+    lines = bbc("train", "shots", "--minutes", "2", "--no-report").stderr.splitlines()
     assert any("090.png" in line and "left out" in line for line in lines)
     assert any("beginning with the model photo" in line and "2 minutes" in line for line in lines)
 
