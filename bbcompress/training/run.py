@@ -401,7 +401,7 @@ class _Run:
         else:
             self.reporter.begin(f"{self._title(trainer.phase)}, seconds", round(clock.seconds), round(clock.spent))
         self.next_test = 0.0
-        while trainer.epoch < epochs if clock is None else clock.left:
+        while trainer.epoch < epochs if clock is None else clock.left or not trainer.steps:
             started = time.monotonic()
             train_loss = trainer.run_epoch(self.reporter)
             seconds = time.monotonic() - started
