@@ -16,7 +16,7 @@ import numpy as np
 
 from bbcompress.bench.measure import describe_machine, kernels_compiled_at_once
 from bbcompress.bench.peers import Peer, peers
-from bbcompress.bench.plot import two_panels
+from bbcompress.bench.plot import Label, caption, two_panels
 from bbcompress.bench.report import Data
 from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
@@ -193,21 +193,43 @@ def format_efforts(report: EffortReport) -> str:
 
 
 def plot_efforts(report: EffortReport, kind: str) -> bytes:
-    """Rate over processor seconds per megapixel to compress and to decompress, as a file; a line a coder.
+    """Rate over processor seconds per megapixel to compress and to decompress, as a file; a line a coder, the others in
+    grey.
 
     kind: png or svg. Raises BBCError where matplotlib is missing.
     """
 
-    def draw(axes: Any, direction: str) -> None:
+    def draw(axes: Any, direction: str) -> list[Label]:
+        names, labels = [], []
         for coder in dict.fromkeys(point.coder for point in report.points):
             points = [point for point in report.points if point.coder == coder]
-            x = [max(getattr(point, direction), 1e-3) for point in points]
-            y = [point.bpd for point in points]
-            axes.plot(x, y, marker="o" if coder == BBC else "s", markersize=5, label=coder)
-            for point, place in zip(points, zip(x, y, strict=True), strict=True):
-                axes.annotate(point.setting, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+            own = coder == BBC
+            colour = "C0" if own else "0.45"
+            places = [(max(getattr(point, direction), 1e-3), point.bpd) for point in points]
+            line = {"marker": "o", "linestyle": "-"} if own else {"marker": "s", "linestyle": "--"}
+            axes.plot(*zip(*places, strict=True), markersize=5, color=colour, **line)
+            alone = len(points) == 1
+            names.append(Label(points[0].label if alone else coder, max(places), colour, bold=True))
+            if not alone:
+                labels += [Label(point.setting, place, colour) for point, place in zip(points, places, strict=True)]
         axes.set_xscale("log")
         axes.set_xlabel(f"processor seconds per megapixel to {direction}")
         axes.grid(alpha=0.3, which="both")
+        return names + labels
 
-    return two_panels(heading(report), "whole-file bits per sub-pixel", (11, 5), kind, draw)
+    best = reference(report)
+    told = how_measured(report)
+    whole = best.bpd, best.label
+    return two_panels(heading(report), told, "whole-file bits per sub-pixel", whole, (11, 5.2), kind, draw)
+
+
+def how_measured(report: EffortReport) -> str:
+    """By which model, on which machine, when and how something was measured."""
+    processor = report.machine.get("processor", "an unknown processor")
+    return f"{processor}; {caption(report.machine, report.model, 'processor time of all threads')}"
+
+
+def reference(report: EffortReport) -> Point:
+    """What is 100 per cent: the best of the other formats, or the first effort where there are none."""
+    others = [point for point in report.points if point.coder != BBC]
+    return min(others, key=lambda point: point.bpd) if others else report.points[0]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -279,8 +280,9 @@ def kernels_compiled_at_once() -> Iterator[None]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, system, versions and load average."""
+    """Processor, cores, system, versions, load average and today's date."""
     return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "processor": processor_name(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),

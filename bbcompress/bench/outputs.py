@@ -14,9 +14,9 @@ from bbcompress.errors import BBCError
 from bbcompress.system import output
 
 
-def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool) -> None:
+def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool, page: Path | None = None) -> None:
     """Raises BBCError where what shall be written at the end could not be, so that nothing is measured in vain."""
-    targets = [*([] if json_file is None else [json_file]), *plots]
+    targets = [*(path for path in (json_file, page) if path is not None), *plots]
     for path in targets:
         if path in plots and path.suffix.lower() not in FORMATS:
             raise BBCError(f"{path}: a plot's name ends with {' or '.join(FORMATS)}")

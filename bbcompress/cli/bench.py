@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it as JSON.")
 @click.option("--plot", "plots", metavar="FILE", type=click.Path(path_type=Path), multiple=True,
               help="Plot it, .png or .svg; may be given several times. Needs matplotlib.")  # fmt: skip
+@click.option("--html", "page", metavar="FILE", type=click.Path(path_type=Path),
+              help="Write a page with both plots, whose points say what they are, and the table.")  # fmt: skip
 @force_option
 @quiet_option
 def bench(
@@ -55,13 +56,15 @@ def bench(
     repeat: int,
     json_file: Path | None,
     plots: tuple[Path, ...],
+    page: Path | None,
     force: bool,
     quiet: bool,
 ) -> None:
     """Measure size against time for each effort, or each encoder and K, on your own images or a data set.
 
     Each PATH is an image or a folder of images. All of them are written to one archive, which is read back and
-    compared; times are of a process that has loaded models and kernels.
+    compared; times are of a process that has loaded models and kernels. Each setting is told on stderr once it is
+    measured.
     """
     from bbcompress.bench.efforts import format_efforts, measure_efforts, plot_efforts
     from bbcompress.bench.measure import load_data, measure
@@ -73,19 +76,23 @@ def bench(
     chosen = () if efforts is None else parse_efforts(efforts)
     if chosen:
         _refuse_beside_efforts()
-    check_targets(json_file, plots, force)
+    check_targets(json_file, plots, force, page)
     set_up_notices(quiet)
-    outputs = [*([] if json_file is None else [json_file]), *plots]
+    outputs = [*(path for path in (json_file, page) if path is not None), *plots]
     loaded = load_data(paths, data, data_dir, images, quiet, outputs)
-    watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
     if chosen:
-        by_effort = measure_efforts(loaded, chosen, model, progress=_echo_point if watched else None)
+        by_effort = measure_efforts(loaded, chosen, model, progress=None if quiet else _echo_point)
         write_files(by_effort.as_json(), partial(plot_efforts, by_effort), json_file, plots, force)
         text = format_efforts(by_effort)
     else:
-        report = measure(loaded, schedule, _echo_row if watched else None)
+        report = measure(loaded, schedule, None if quiet else _echo_row)
         write(report, json_file, plots, force)
         text = format_report(report)
+    if page is not None:
+        from bbcompress.pages.bench import html_of_efforts, html_of_report
+        from bbcompress.system.output import write_file
+
+        write_file(page, html_of_efforts(by_effort) if chosen else html_of_report(report), force)
     if not quiet:
         for line in text.splitlines():
             say(line)

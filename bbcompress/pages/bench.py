@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
-from typing import Any
 
-from bbcompress.bench.efforts import BBC, EffortReport, Point
+from bbcompress.bench.efforts import BBC, EffortReport, Point, how_measured, reference
 from bbcompress.bench.efforts import heading as heading_of_efforts
+from bbcompress.bench.plot import caption, repeats_in_words
 from bbcompress.bench.report import Report, Row, format_findings
 from bbcompress.bench.report import heading as heading_of_report
 from bbcompress.pages.charts import SCRIPTS, Chart, Series, drawn
@@ -17,23 +16,18 @@ from bbcompress.pages.page import page, section, table, text
 DIRECTIONS = ("compress", "decompress")
 
 
-def html_of_report(report: Report, subtitle: str = "") -> bytes:
+def html_of_report(report: Report) -> bytes:
     """The page of rates by encoder and K."""
-    lead = text(subtitle or caption(heading_of_report(report), report.machine, report.schedule.model))
+    lead = text(
+        f"{heading_of_report(report)}; {caption(report.machine, report.schedule.model, repeats_in_words(report))}"
+    )
     return page("Rate against time, by encoder and K", _report(report), SCRIPTS, lead)
 
 
 def html_of_efforts(report: EffortReport) -> bytes:
     """The page of rates by effort, beside other formats."""
-    lead = text(caption(heading_of_efforts(report), report.machine, report.model))
+    lead = text(f"{heading_of_efforts(report)}; {how_measured(report)}")
     return page("Rate against time, by effort", _efforts(report), SCRIPTS, lead)
-
-
-def caption(heading: str, machine: dict[str, Any], model: str | None) -> str:
-    """What was measured, by which model, on which machine, and when."""
-    which = f"model {model}" if model else "models as installed"
-    when = machine.get("date") or datetime.now(timezone.utc).date().isoformat()
-    return f"{heading}; {which}; {machine['processor']}, {machine['cores']} cores; {when}"
 
 
 def _report(report: Report) -> Iterator[str]:
@@ -130,12 +124,6 @@ def chart_of_efforts(report: EffortReport, direction: str) -> Chart:
         x_is_log=True,
         percent_of=(best.bpd, best.label),
     )
-
-
-def reference(report: EffortReport) -> Point:
-    """What is 100 per cent: the best of the other formats, or the first effort where there are none."""
-    others = [point for point in report.points if point.coder != BBC]
-    return min(others, key=lambda point: point.bpd) if others else report.points[0]
 
 
 def _seconds(point: Point, direction: str) -> float:

@@ -176,8 +176,9 @@ class _Drawing:
                 yield _words(x + 4, self.y(value * whole / 100) + 4, f"{short(value)} %", "start")
             y = self.y(whole)
             yield f'<line class="whole" x1="{left}" x2="{x:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            self._place(left + 6, y - 6, f"100 %: {what}", "start")
-            yield _words(left + 6, y - 6, f"100 %: {what}", "start")
+            words = f"100 %: {what}"
+            self._place(x - 4 - _wide(words), y - 6, words)
+            yield _words(x - 4, y - 6, words, "end")
 
     def _gap(self) -> Iterator[str]:
         if self.chart.gap is None:
@@ -243,7 +244,7 @@ class _Drawing:
             x = min(x, limit - wide - 2)
             while not self._is_free(x, y, wide) and y < self.height - _BOTTOM:
                 y += 2
-            self._place(x, y, series.name, "start")
+            self._place(x, y, series.name)
             yield _words(x, y, series.name, "start", f"name {series.colour}")
 
     def _beside(self, x: float, y: float, label: str, colour: str) -> Iterator[str]:
@@ -255,7 +256,7 @@ class _Drawing:
         ):  # fmt: skip
             inside = left > _LEFT and left + wide < self.width and _TOP + 10 < base < self.height - _BOTTOM
             if inside and self._is_free(left, base, wide):
-                self._place(left, base, label, "start")
+                self._place(left, base, label)
                 yield _words(left, base, label, "start", f"point {colour}")
                 return
 
@@ -263,7 +264,7 @@ class _Drawing:
         top, right, bottom = base - _FONT + 1, left + wide, base + 3
         return not any(left < r and l < right and top < b and t < bottom for l, t, r, b in self._taken)  # noqa: E741
 
-    def _place(self, left: float, base: float, label: str, anchor: str) -> None:
+    def _place(self, left: float, base: float, label: str) -> None:
         self._taken.append((left, base - _FONT + 1, left + _wide(label), base + 3))
 
 

@@ -225,7 +225,7 @@ def test_json(description: dict[str, Any]) -> None:
         "net_samples": NET_SAMPLES,
     }  # fmt: skip
     assert set(description["machine"]) == {
-        "processor", "machine", "cores", "system", "python", "packages", "load_average"
+        "date", "processor", "machine", "cores", "system", "python", "packages", "load_average"
     }  # fmt: skip
     assert description["machine"]["packages"]["numpy"] == np.__version__
     for row in description["results"]:
@@ -280,9 +280,39 @@ def test_plots(results: tuple[Result, Path], description: dict[str, Any]) -> Non
     svg = (results[1] / "out.svg").read_text()
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert f"{DIGITS}: {IMAGES} images; {description['machine']['processor']}" in texts
+    assert "per cent of baseline, K=0" in texts
+    assert any(description["machine"]["date"] in words and "models as installed" in words for words in texts)
     assert {"milliseconds an image to compress", "milliseconds an image to decompress", "baseline", "rha"} <= set(texts)
     assert [texts.count(f"K={k}") for k in range(3)] == [4, 4, 4]  # two encoders, two panels
     assert "<dc:date>" not in svg
+
+
+def test_labels_of_a_plot_lie_inside_and_none_over_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where points lie close together."""
+    from matplotlib.text import Annotation
+
+    from bbcompress.bench import plot as plots
+
+    found: list[list[tuple[float, float, float, float]]] = []
+    place = plots._place
+
+    def watched(axes: Any, labels: Any, renderer: Any) -> None:
+        place(axes, labels, renderer)
+        words = [child for child in axes.get_children() if isinstance(child, Annotation)]
+        boxes = [word.get_window_extent(renderer) for word in words]
+        frame = axes.get_window_extent(renderer)
+        assert all(frame.x0 < b.x0 and b.x1 < frame.x1 and frame.y0 < b.y0 and b.y1 < frame.y1 for b in boxes)
+        found.append([(box.x0, box.y0, box.x1, box.y1) for box in boxes])
+
+    monkeypatch.setattr(plots, "_place", watched)
+    rows = [Row(encoder, k, 100, 2 - 0.001 * k, None, (1 + 0.01 * k,), (1.0,), {}, [], None)
+            for encoder in ("baseline", "rha") for k in range(12)]  # fmt: skip
+    plot(Report(digits(2), Schedule(k=tuple(range(12))), {"processor": "p", "cores": 2}, rows), "png")
+    assert len(found) == 2 and len(found[0]) > 6
+    for boxes in found:
+        for number, (left, bottom, right, top) in enumerate(boxes):
+            for x0, y0, x1, y1 in boxes[number + 1 :]:
+                assert left >= x1 or x0 >= right or bottom >= y1 or y0 >= top
 
 
 def test_time_is_that_of_writing_and_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,15 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "there is a bro
 DATA = Path(__file__).resolve().parents[1] / "data"
 
 
+OVERLAPS = """
+const boxes = [...document.querySelectorAll('.if-wide svg')].map((drawing) =>
+  [...drawing.querySelectorAll('text.name, text.point')].map((e) => [e.textContent, e.getBoundingClientRect()]));
+return boxes.flatMap((all) => all.flatMap(([a, p], i) => all.slice(i + 1)
+  .filter(([, q]) => p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 4 && q.top < p.bottom - 4)
+  .map(([b]) => `${a} and ${b}`)));
+"""
+
+
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browser(tmp_path_factory.mktemp("profile")) as opened:
@@ -112,3 +121,15 @@ def test_page_of_a_run(chromium: Browser, trained: Path) -> None:
     assert "bits/dim" in told and not chromium.run("return document.querySelector('.tip').hidden;")
     chromium.press("\ue00c")  # Escape
     assert chromium.run("return document.querySelector('.tip').hidden;")
+
+
+@pytest.mark.parametrize("options", [("-K", "0,2", "--repeat", "2"), ("-e", "1")])
+def test_page_of_a_benchmark(options: tuple[str, ...], chromium: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    bbc("bench", DATA / "digits" / "binary", "--images", "12", *options, "--html", page)
+    check_page(chromium, page)
+    told = chromium.run("return [...document.querySelectorAll('.if-wide circle[data-t]')].map((e) => e.dataset.t);")
+    names = [one.split("\n")[0] for one in told]
+    by_k = [f"{encoder}, K = {k}" for encoder in ("baseline", "rha") for k in (0, 2)]
+    assert names == 2 * (by_k if options[0] == "-K" else ["bbc, effort 1", "PNG", "WebP m6"])
+    assert not chromium.run(OVERLAPS), "a label lies over another"
