@@ -196,7 +196,7 @@ class _Drawing:
         wide = max(1.5, 0.75 * (self.x(1) - self.x(0)))
         for number, (x, y) in enumerate(series.points):
             top, left = self.y(max(y, 0.0)), self.x(x) - wide / 2
-            told = f' data-t="{text(series.told[number])}"' if series.told else ""
+            told = f' data-t="{_lines_of(series.told[number])}"' if series.told else ""
             yield (
                 f'<rect class="{series.colour}" x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" '
                 f'height="{max(self.y(0) - top, 0.5):.1f}"{told}/>'
@@ -222,7 +222,7 @@ class _Drawing:
                 for number, (x, y) in enumerate(places):
                     told = ""
                     if series.told:
-                        words = text(series.told[number])
+                        words = _lines_of(series.told[number])
                         told = f' data-t="{words}" aria-label="{words}" role="img" tabindex="0"'
                     points.append(f'<circle class="{series.colour}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"{told}/>')
         yield from points
@@ -276,6 +276,11 @@ def _span(values: Sequence[float], is_log: bool) -> tuple[float, float]:
         return low / 1.3, high * 1.3
     room = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
     return (max(0.0, low - room) if low >= 0 else low - room), high + room
+
+
+def _lines_of(told: str) -> str:
+    """What is told, of several lines, as a value of an attribute."""
+    return "&#10;".join(map(text, told.split("\n")))
 
 
 def _wide(label: str) -> float:

@@ -27,6 +27,11 @@ def test_the_gap_is_shaded_where_both_lines_are() -> None:
 
 
 def test_markup_in_names_is_text_and_odd_numbers_are_drawn() -> None:
-    series = [Series("<b>", [(1.0, 1.0)]), Series("none", []), Series("flat", [(1.0, 2.0), (2.0, 2.0)])]
+    series = [
+        Series("<b>", [(1.0, 1.0)], told=["<b>\nb"]),
+        Series("none", []),
+        Series("flat", [(1.0, 2.0), (2.0, 2.0)]),
+    ]
     page = drawn(Chart('"<i>', "x", "y", series, percent_of=(2.0, "flat"), note="<u>"))
+    assert 'data-t="&lt;b&gt;&#10;b"' in page
     assert not re.search("<[biu]>", page) and "nan" not in page and "inf" not in page.replace("info", "")
