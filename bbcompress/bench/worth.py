@@ -22,8 +22,6 @@ from bbcompress.training.datasets import Dataset
 
 NumpyArray = np.ndarray[Any, Any]
 
-FILE = "worth.json"
-"""In the directory of a run."""
 NEW, SHIPPED = "this model", "the installed models"
 PIXELS_A_SECOND = 8000
 LEAST_PIXELS, MOST_PIXELS = 1 << 16, 1 << 21

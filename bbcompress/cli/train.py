@@ -226,13 +226,14 @@ def _of_directory(
 
 def _tell_worth(out: Path, folder: Path, data: Dataset, minutes: float) -> None:
     """Say what a finished model is worth, and write that into its directory."""
-    from bbcompress.bench.worth import FILE, measure_worth
+    from bbcompress.bench.worth import measure_worth
     from bbcompress.system.output import write_file
+    from bbcompress.training.runs import WORTH
 
     worth = measure_worth(out, data, folder, WORTH_SECONDS * max(minutes, 1) ** 0.5)
     for line in worth.lines(folder, out):
         say(line, err=True)
-    write_file(out / FILE, (json.dumps(worth.as_dict(), indent=2) + "\n").encode(), True)
+    write_file(out / WORTH, (json.dumps(worth.as_dict(), indent=2) + "\n").encode(), True)
 
 
 @main.command()

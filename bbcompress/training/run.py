@@ -158,6 +158,8 @@ def _train(
         )
     if from_checkpoint is not None and config.init:
         raise TrainingError("--from and --init exclude each other: a decoder that is frozen learns nothing more")
+    if config.minutes is not None and share.size > 1:
+        raise TrainingError("--minutes is for one process: several would not end at the same step")
     if not resume:
         refuse_run(out)
     if resume and final.exists():

@@ -197,7 +197,7 @@ def open_run(
         config, data=data or config.data, data_dir=data_dir or config.data_dir, device=device,
         precision="float32", compile=False,
     )  # fmt: skip
-    dataset = dataset or load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey)
+    dataset = dataset or load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey, here.leave_out)
     task: Any = ARCHITECTURES[here.architecture].task(here, dataset, ALONE)
     if json.dumps(task.shape) != json.dumps(state.get("shape")):
         raise TrainingError(f"{checkpoint}: was trained on images of another size than those of {here.data}")

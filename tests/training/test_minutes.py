@@ -17,13 +17,16 @@ from bbcompress.cli import main
 from bbcompress.errors import TrainingError
 from bbcompress.models.checkpoint import load
 from bbcompress.training import clock as clocks
+from bbcompress.training import run
 from bbcompress.training import trainer as trainers
 from bbcompress.training.architectures.local import task as local_task
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.clock import Clock
 from bbcompress.training.config import TrainingConfig
+from bbcompress.training.distributed import Share
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.run import configure, train
+from bbcompress.training.trained import open_run
 from bbcompress.training.trainer import LAST_RATE, ROUND_STEPS, Trainer
 
 
@@ -176,3 +179,17 @@ def test_options_that_exclude_each_other(colours: Path, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match=words):
             configure({"data": str(colours), "architecture": "local", "minutes": 1.0, **given}, tmp_path, False, None)
     assert replace(config_of(colours), encoder_epochs=0).encoder_epochs == 0
+
+
+def test_several_processes_have_no_common_clock(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="one process"):
+        run._train(config_of(colours), tmp_path / "run", False, None, True, 60.0, Share(0, 2), 0.0, None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_left_images_out_is_evaluated_on_the_others(colours: Path, tmp_path: Path) -> None:
+    (colours / "damaged.png").write_bytes(b"rubbish")
+    Image.new("RGBA", (8, 8)).save(colours / "alpha.png")
+    train(config_of(colours, leave_out=True, encoder_epochs=0), tmp_path / "run", quiet=True)
+    found = open_run(tmp_path / "run", quiet=True)
+    assert (len(found.train), len(found.test)) == (18, 2)
