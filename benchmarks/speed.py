@@ -1,9 +1,11 @@
 """What a photograph costs, as whole processes: benchmarks/results/speed.json.
 
-    python benchmarks/speed.py [--photo FILE] [--before DIR] [--rounds N] [--large MEGAPIXELS] [--out FILE]
+    python benchmarks/speed.py [--photo FILE] [--before DIR] [--rounds N] [--large MEGAPIXELS [--photos DIR]]
+                               [--out FILE]
 
 `photograph`: 768x512 pixels from the middle of FILE are compressed, not verified, and decompressed, frozen and as by
-default. `large`: an image of so many megapixels, of FILE, its mirror images and noise, the same way; 0 leaves it out.
+default. `large`: an image of so many megapixels, the same way; 0 leaves it out. It is a mosaic of the middles of the
+photographs in DIR, or, without DIR, of FILE, its mirror images and noise, which the fallback may code best.
 Of each command: seconds of the processor (user and system) and on the clock, the smallest of N rounds, and peak memory.
 With `--before` the package in DIR, an earlier commit, does the same in turns with this one. Kernels are compiled before
 and every file is read back and compared. JPEG XL and WebP by imagecodecs, where that is installed, do the same in
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -23,8 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from machine import environment
 from memory import repeat
+from PIL import Image
 
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage
@@ -56,6 +61,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a checkout of an earlier commit")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", type=float, default=24, help="megapixels")
+    parser.add_argument("--photos", type=Path, help="a folder of photographs, of which the large image is made")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "speed.json")
     args = parser.parse_args()
     packages = {"now": HERE.parent} | ({"before": args.before} if args.before else {})
@@ -70,9 +76,13 @@ def main() -> None:
             args.out.write_text(json.dumps(results, indent=1) + "\n")
         if args.large:
             source = folder / "large.png"
-            repeat(args.photo, source, round(args.large * 1e6))
+            if args.photos:
+                source.write_bytes(write_png(PixelImage("RGB", mosaic(args.photos, round(args.large * 1e6)))))
+            else:
+                repeat(args.photo, source, round(args.large * 1e6))
             rows = in_turns(folder, source, {"now": HERE.parent}, 1)
-            results[f"large, {args.large:g} megapixels"] = {"environment": environment(), "rows": rows}
+            name = f"large, {args.large:g} megapixels" + ", a mosaic" * bool(args.photos)
+            results[name] = {"environment": environment(), "rows": rows}
             args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
 
@@ -84,6 +94,28 @@ def middle(photo: Path) -> Any:
     if min(top, left) < 0 or pixels.ndim != 3:
         sys.exit(f"{photo} is not RGB of at least {WIDTH}x{HEIGHT} pixels")
     return pixels[top : top + HEIGHT, left : left + WIDTH].copy()
+
+
+def mosaic(folder: Path, pixels: int) -> Any:
+    """The middles of photographs side by side, row by row, uint8 (H, W, 3): about so many pixels, 3:2."""
+    height = max(1, round((pixels / 1.5) ** 0.5))
+    width = max(1, pixels // height)
+    image = np.empty((height, width, 3), np.uint8)
+    places = itertools.product(range(0, height, HEIGHT), range(0, width, WIDTH))
+    photos = [photo for photo in sorted(folder.iterdir()) if is_large(photo)]
+    if not photos:
+        sys.exit(f"{folder} has no photographs in RGB of at least {WIDTH}x{HEIGHT} pixels")
+    for (top, left), photo in zip(places, itertools.cycle(photos), strict=False):
+        place = image[top : top + HEIGHT, left : left + WIDTH]
+        place[:] = middle(photo)[: place.shape[0], : place.shape[1]]
+    image.flags.writeable = False
+    return image
+
+
+def is_large(photo: Path) -> bool:
+    """Whether a file is RGB of at least WIDTH x HEIGHT pixels."""
+    with Image.open(photo) as image:
+        return image.mode == "RGB" and image.width >= WIDTH and image.height >= HEIGHT
 
 
 def in_turns(folder: Path, source: Path, packages: dict[str, Path], rounds: int) -> dict[str, Any]:

@@ -125,24 +125,22 @@ def test_how_z_is_found_is_the_affair_of_the_writer(encoder: str, k: int, batch:
 def test_threads_within_a_block_change_nothing(name: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning_network, "LEAST_ROWS", 3)
     before, payloads = threading.active_count(), []
-    images = drawn(name, (40, 45), (8, 70))
+    images = drawn(name, (24, 30), (8, 40))
     for count in (1, 2, 3):
         monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
-        payloads.append(encoded(name, images, Learning(2_000, 16, max(stride, 1)), lattices=False).payload)
+        payloads.append(encoded(name, images, Learning(2_000, 16, max(stride, 1))).payload)
     assert len(set(payloads)) == 1
     x = Strips.all_of(Canvas.of(images[0][None], MODELS[name].tile))
     features = VAES[name].features(np.zeros((x.row_count, MODELS[name].latents), np.int64))
-    for pushed in (1, 2, 3):
-        monkeypatch.setattr(learning_network, "threads", lambda count=pushed: count)
-        message = Message.empty(2)
-        VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).push(message, features, x)
-        for popped in (1, 2, 3):
-            monkeypatch.setattr(learning_network, "threads", lambda count=popped: count)
-            found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
-            left = message.copy()
-            VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(left, features, found)
-            assert np.array_equal(found.canvas.images, x.canvas.images)
-            assert left == Message.empty(2)
+    message = Message.empty(2)
+    VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).push(message, features, x)
+    for count in (1, 2, 3):
+        monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
+        found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
+        left = message.copy()
+        VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(left, features, found)
+        assert np.array_equal(found.canvas.images, x.canvas.images)
+        assert left == Message.empty(2)
         cut = Message(message.heads, message.words[3:])
         with pytest.raises(EmptyMessage):
             VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(cut, features, found)
