@@ -367,6 +367,11 @@ class LearningCoder:
             pop_restricted.expect(256 * int(ends[-1]))  # each symbol goes through all levels
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
+    def _gradients(self, team: Team) -> list[list[NumpyArray]]:
+        """Where gradients of the parts of a unit are to be put; none where the network does not learn, as then several
+        coders may share their parameters."""
+        return self.parameters.summands(team.size) if self._stride else []
+
     def _learns(self, number: int) -> bool:
         """Whether the network learns from a unit."""
         return self._stride > 0 and number % self._stride == 0
@@ -387,18 +392,19 @@ class LearningCoder:
         steps = np.searchsorted(wave.bounds, ends).tolist()
         network = self._network(ends)
 
-        def code(begin: int, of_unit: IntArray, learn: bool, row: int, count: int, gradients: list[NumpyArray]) -> None:
+        def code(begin: int, of_unit: IntArray, learn: bool, part: int, row: int, count: int) -> None:
             network.gather(x.canvas, wave, begin + row, begin + row + count, row, features)
             network.know(x.canvas, wave, begin + row, count, row)
             network.intervals(parameters, row, count, starts, frequencies, of_unit, self._restriction, begin)
             if learn:
-                network.backward(parameters, gradients, row, count)
+                network.backward(parameters, gradients[part], row, count)
 
         with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
+            gradients = self._gradients(team)
             for number, begin in enumerate(ends[:-1].tolist()):
                 pixels, learn = int(ends[number + 1]) - begin, self._learns(number)
                 of_unit = order(slice(steps[number], steps[number + 1]))
-                summands = _share(team, parameters, partial(code, begin, of_unit, learn), pixels)
+                summands = _share(team, partial(code, begin, of_unit, learn), pixels)
                 if learn:
                     parameters.step(pixels, summands, team)
                 if progress is not None:
@@ -448,39 +454,34 @@ class LearningCoder:
         network = self._network(ends)
         number, first, lane = 0, 0, 0
 
-        def forwards(begin: int, row: int, count: int, _: list[NumpyArray]) -> None:
+        def forwards(begin: int, _: int, row: int, count: int) -> None:
             network.gather(x.canvas, wave, begin + row, begin + row + count, begin - first + row, features)
             network.trunk(parameters, begin - first + row, count)
             network.hide(parameters, 0, 1, begin - first + row, count)
 
-        def backwards(row: int, count: int, gradients: list[NumpyArray]) -> None:
-            network.backward(parameters, gradients, row, count)
+        def backwards(part: int, row: int, count: int) -> None:
+            network.backward(parameters, gradients[part], row, count)
 
         with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
+            gradients = self._gradients(team)
             for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
-                _share(team, parameters, partial(forwards, begin), end - begin)
+                _share(team, partial(forwards, begin), end - begin)
                 row = begin - first
                 lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, row, self._restriction)
                 if end == int(ends[number + 1]):
                     if self._learns(number):
-                        parameters.step(end - first, _share(team, parameters, backwards, end - first), team)
+                        parameters.step(end - first, _share(team, backwards, end - first), team)
                     if progress is not None:
                         progress(end - first)
                     number, first = number + 1, end
 
 
-def _share(team: Team, parameters: Parameters, work: Callable[[int, int, list[NumpyArray]], None], count: int) -> int:
+def _share(team: Team, work: Callable[[int, int, int], None], count: int) -> int:
     """Let a team do what is to be done with each of so many rows: how many parts they were shared out in.
 
-    work: gets the first of some rows, their number, and where their gradients are to be put.
+    work: gets the number of a part, the first of its rows, and how many they are.
     """
     parts = max(1, min(team.size, count // LEAST_ROWS))
     bounds = [count * part // parts for part in range(parts + 1)]
-    gradients = parameters.summands(parts)
-    team.run(
-        [
-            partial(work, begin, end - begin, its)
-            for begin, end, its in zip(bounds[:-1], bounds[1:], gradients, strict=True)
-        ]
-    )
+    team.run([partial(work, part, bounds[part], bounds[part + 1] - bounds[part]) for part in range(parts)])
     return parts

@@ -138,7 +138,11 @@ def test_threads_within_a_block_change_nothing(name: str, stride: int, monkeypat
         monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
         found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
         left = message.copy()
-        VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(left, features, found)
+        parameters = VAES[name].parameters(2_000)
+        VAES[name].learning_coder(parameters, 16, stride).pop(left, features, found)
+        assert len(parameters._gradients) == (
+            count if stride else 1
+        )  # frozen ones, which coders share, stay as they are
         assert np.array_equal(found.canvas.images, x.canvas.images)
         assert left == Message.empty(2)
         cut = Message(message.heads, message.words[3:])
