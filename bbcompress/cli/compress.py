@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,6 +53,7 @@ NAMED = 3
 @remove_option
 @skip_option
 @coding_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: of several outputs, a list.")
 @force_option
 @quiet_option
 def compress(
@@ -60,6 +63,7 @@ def compress(
     to_stdout: bool,
     remove: bool,
     skip: bool | None,
+    as_json: bool,
     force: bool,
     quiet: bool,
     **coding: Any,
@@ -85,6 +89,9 @@ def compress(
         raise click.UsageError("- cannot be one of several inputs")
     if inputs == ("-",) and output is None and output_dir is None:
         output = "-"
+    if as_json and output == "-":
+        raise click.UsageError("--json is printed to stdout, and cannot stand beside a file there")
+    found: list[dict[str, Any]] | None = [] if as_json else None
     if remove:
         refuse_unsafe_removal(output, inputs, no_verify=coding["no_verify"], strip=coding["strip"])
     if output is not None and output != "-":
@@ -96,14 +103,14 @@ def compress(
             check_output(inputs, Path(output), force)
             refuse_foreign_suffix(output)
     if output is not None:
-        work = _Compression(inputs, skip, force, quiet, remove, coding)
+        work = _Compression(inputs, skip, force, quiet, remove, found, coding)
         work.compress(inputs, None if output == "-" else Path(output))
-        work.several.end()
+        work.end(alone=True)
         return
     folder = None if output_dir is None else Path(output_dir)
     if inputs == ("-",):
         raise click.UsageError("say with -o which file to write")
-    work = _Compression(inputs, skip, force, quiet, remove, coding)
+    work = _Compression(inputs, skip, force, quiet, remove, found, coding)
     sources = work.several.that_allow(lambda source: packed_target(source, folder))
     jobs, repeated = plan(sources, lambda source: packed_target(source, folder))
     outputs = Outputs(inputs)
@@ -113,9 +120,9 @@ def compress(
         for source, target in jobs:
             with work.several.one(source):
                 work.compress([source], target, outputs)
-    if len(jobs) > 1 and not quiet:
+    if len(jobs) > 1 and not quiet and not as_json:
         work.say_total()
-    work.several.end()
+    work.end(alone=work.several.alone)
 
 
 class _Compression:
@@ -128,20 +135,35 @@ class _Compression:
         force: bool,
         quiet: bool,
         remove: bool,
+        found: list[dict[str, Any]] | None,
         coding: dict[str, Any],
     ) -> None:
         """Raises BBCError where an option cannot be met."""
         self.several = Several(inputs)
-        self._skip, self._force, self._quiet, self._remove = skip, force, quiet, remove
+        self._skip, self._force, self._remove, self._found = skip, force, remove, found
+        self._quiet = quiet or found is not None
         self._coding = coding
         self._compressor: Compressor | None = None
         self._written = self._before = self._after = 0
 
     def compress(self, inputs: Sequence[str], target: Path | None, outputs: Outputs | None = None) -> None:
         """Write one file, say so, and delete what it was made of where that is asked for. Raises BBCError."""
+        with self.several.recorded(self._found, inputs=list(inputs), output=str(target)) as entry:
+            self._compress(inputs, target, outputs, entry)
+
+    def end(self, alone: bool) -> None:
+        """Print the JSON that is asked for, of a single output not as a list, and end the command."""
+        if self._found:
+            click.echo(json.dumps(self._found[0] if alone else self._found, indent=2))
+        self.several.end()
+
+    def _compress(
+        self, inputs: Sequence[str], target: Path | None, outputs: Outputs | None, entry: dict[str, Any]
+    ) -> None:
         from bbcompress.pipeline.packing import Packing, check_output
         from bbcompress.system.output import write_standard_output
 
+        start = monotonic()
         check_output(inputs, target, self._force)
         if outputs is not None and target is not None:
             outputs.check(target)
@@ -159,6 +181,18 @@ class _Compression:
         self._written += 1
         self._before += packing.size
         self._after += summary.size
+        entry |= {
+            "images": summary.images,
+            "bytes_before": packing.size,
+            "bytes_after": summary.size,
+            "ratio": packing.size / summary.size,
+            "bits_per_dimension": summary.bits_per_dimension,
+            "coders": dict(sorted(summary.coders.items())),
+            "models": summary.embedded,
+            "notes": [note.removeprefix("note: ") for note in packing.notes(summary)],
+            "skipped": packing.skipped,
+            "seconds": round(monotonic() - start, 3),
+        }
         if not self._quiet:
             notes = [*packing.notes(summary), *(f"tried: {line}" for line in summary.tried if self._coding["verbose"])]
             echo_notes(self._named(notes, inputs))

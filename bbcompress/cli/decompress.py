@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 @jobs_option
 @max_pixels_option
 @max_steps_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, a list.")
 @force_option
 @quiet_option
 def decompress(
@@ -72,6 +73,7 @@ def decompress(
     remove: bool,
     only: tuple[str, ...],
     keep_going: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Bring back the images of files; a format that would lose anything of one is refused.
@@ -90,14 +92,18 @@ def decompress(
         raise click.UsageError("- cannot be one of several files")
     if files == (STANDARD_STREAM,) and output is None and output_dir is None:
         output = STANDARD_STREAM
+    if as_json and output == STANDARD_STREAM:
+        raise click.UsageError("--json is printed to stdout, and cannot stand beside an image there")
     if remove:
         unsafe = {"only": bool(only), "strip": options["strip"], "keep_going": keep_going}
         refuse_unsafe_removal(output, files, **unsafe)
     folder = None if output_dir is None else Path(output_dir)
+    found: list[dict[str, Any]] | None = [] if as_json else None
+    work = _Decompression(files, remove, only, keep_going, found, **options)
     if output is not None:
-        _Decompression(files, remove, only, keep_going, **options).decompress(files[0], output, None)
+        work.decompress(files[0], output, None)
+        work.end()
         return
-    work = _Decompression(files, remove, only, keep_going, **options)
     jobs, repeated = plan(work.several.that_allow(_check_suffix), lambda file: _beside(file, folder))
     outputs = Outputs(files)
     if repeated and not options["quiet"]:
@@ -106,7 +112,7 @@ def decompress(
         for file, place in jobs:
             with work.several.one(file):
                 work.decompress(file, None, place, outputs)
-    work.several.end()
+    work.end()
 
 
 class _Decompression:
@@ -118,6 +124,7 @@ class _Decompression:
         remove: bool,
         only: tuple[str, ...],
         keep_going: bool,
+        found: list[dict[str, Any]] | None,
         form: str | None,
         strip: bool,
         model: str | None,
@@ -130,12 +137,13 @@ class _Decompression:
     ) -> None:
         self.several = Several(files)
         self._remove, self._only, self._keep_going, self._form, self._strip = remove, only, keep_going, form, strip
-        self._jobs, self._device, self._force, self._quiet = jobs, device, force, quiet
+        self._jobs, self._device, self._force, self._quiet = jobs, device, force, quiet or found is not None
+        self._found = found
         self._open = partial(
             open_file,
             model=model,
             device=device,
-            quiet=quiet,
+            quiet=self._quiet,
             max_pixels=max_pixels,
             max_steps=max_steps,
             keep_going=keep_going,
@@ -147,21 +155,43 @@ class _Decompression:
         output: as of -o. place: without it, of the image but for its suffix, or of an archive's folder. Raises
         BBCError.
         """
+        with self.several.recorded(self._found, file=file) as entry:
+            self._decompress(file, output, place, outputs, entry)
+
+    def _end_if_alone(self) -> None:
+        """End the command where this was its only file, unless that has to print something."""
+        if self._found is None:
+            self.several.end_if_alone()
+
+    def end(self) -> None:
+        """Print the JSON that is asked for, and end the command."""
+        if self._found is not None:
+            self.several.print_json(self._found)
+        self.several.end()
+
+    def _decompress(
+        self, file: str, output: str | None, place: Path | None, outputs: Outputs | None, entry: dict[str, Any]
+    ) -> None:
         from bbcompress.pipeline.removal import Removal
 
+        start = monotonic()
         removal = Removal()
         if self._remove:
             with suppress(OSError):  # which comes up again where it is opened
                 removal.take(Path(file))
         with self._open(file) as reader:
             if reader.is_archive:
-                damaged, others = self._archive(reader, file, output, place, outputs)
+                damaged, others = self._archive(reader, file, output, place, outputs, entry)
             else:
-                damaged, others = False, self._lone(reader, file, output, place, outputs)
+                damaged, others = False, self._lone(reader, file, output, place, outputs, entry)
             tail = reader.tail.size
+            if self._found is not None:
+                size, written = reader.file_size, entry["bytes_after"]
+                entry |= {"bytes_before": size, "ratio": written / size, "coders": reader.coders()}
+        entry["seconds"] = round(monotonic() - start, 3)
         if damaged:
             self.several.fail()
-            self.several.end_if_alone()
+            self._end_if_alone()
         elif self._remove:
             path = Path(file)
             kept = {path: f"has {tail} bytes behind its images"} if tail else {}
@@ -170,9 +200,17 @@ class _Decompression:
             for line in removal.remove([path], kept):
                 tell(f"not deleted: {line}")
                 self.several.fail()
-                self.several.end_if_alone()
+                self._end_if_alone()
 
-    def _lone(self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None) -> int:
+    def _lone(
+        self,
+        reader: Reader,
+        file: str,
+        output: str | None,
+        place: Path | None,
+        outputs: Outputs | None,
+        entry: dict[str, Any],
+    ) -> int:
         """How many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
         from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
@@ -216,6 +254,7 @@ class _Decompression:
             write_file(target, written.data, self._force, *attributes_of(file))
             if outputs is not None:
                 outputs.written(target)
+        entry |= {"output": str(target), "images": 1, "bytes_after": len(written.data)}
         if not self._quiet:
             echo_notes(notes.notes())
             width, height = written.size
@@ -223,7 +262,13 @@ class _Decompression:
         return notes.others
 
     def _archive(
-        self, reader: Reader, file: str, output: str | None, place: Path | None, outputs: Outputs | None
+        self,
+        reader: Reader,
+        file: str,
+        output: str | None,
+        place: Path | None,
+        outputs: Outputs | None,
+        entry: dict[str, Any],
     ) -> tuple[bool, int]:
         """Whether anything was damaged, and how many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import Extraction
@@ -243,6 +288,7 @@ class _Decompression:
             extraction.write(advance, jobs_for(self._jobs, self._device), self._keep_going)
         if outputs is not None:
             outputs.written(folder)
+        entry |= {"output": str(folder), "images": len(extraction.written), "bytes_after": extraction.size}
         if not self._quiet:
             echo_notes([f"note: {note}" for note in extraction.notes()])
             say(f"{file} -> {folder}  {count_of(len(extraction.written))}")
@@ -273,23 +319,17 @@ def test(
     Exit with 1 if anything is damaged, or if there are bytes behind the last image that are not all zero.
     """
     several = Several(files)
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] | None = [] if as_json else None
     for file in files:
-        with several.one(file):
-            found.append({"file": file, "ok": False, "images": None, "error": None})
-            try:
-                with open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader:
-                    found[-1]["images"] = reader.image_count
-                    _test(reader, file, jobs_for(jobs, device), quiet or as_json)
-                found[-1]["ok"] = True
-            except BBCError as error:
-                found[-1]["error"] = error.for_command_line
-                if not as_json:
-                    raise
-                several.fail()
-    if as_json:
-        click.echo(json.dumps(found[0] if several.alone else found, indent=2))
-        several.end_if_alone()
+        with (
+            several.one(file),
+            several.recorded(found, file=file, images=None) as entry,
+            open_file(file, model, device, quiet, max_pixels, max_steps, keep_going=True) as reader,
+        ):
+            entry["images"] = reader.image_count
+            _test(reader, file, jobs_for(jobs, device), quiet or as_json)
+    if found is not None:
+        several.print_json(found)
     several.end()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -35,6 +37,29 @@ class Several:
                 raise
             tell(f"error: {file}: there is not enough memory")
             self.fail()
+
+    @contextmanager
+    def recorded(self, found: list[dict[str, Any]] | None, **facts: Any) -> Iterator[dict[str, Any]]:
+        """An entry for a file, which is one of `found`: it says at the end whether all went well, and else why not.
+
+        found: of a command that prints JSON; None where errors are raised, and the entry is nobody's.
+        """
+        entry = {**facts, "ok": False, "error": None}
+        if found is None:
+            yield entry
+            return
+        found.append(entry)
+        try:
+            yield entry
+            entry["ok"] = True
+        except BBCError as error:
+            entry["error"] = error.for_command_line
+            self.fail()
+
+    def print_json(self, found: list[dict[str, Any]]) -> None:
+        """The entries, or the one of the only file."""
+        if found:
+            click.echo(json.dumps(found[0] if self.alone else found, indent=2))
 
     def that_allow(self, check: Callable[[str], object]) -> list[str]:
         """The files of which a check raises nothing."""

@@ -33,7 +33,7 @@ RENAMED = 10
 class Extraction:
     """The images of a file on their way into a folder, all of them or those that are wanted.
 
-    written: the path of each image by its position. lost: groups that could not be decoded.
+    written: the path of each image by its position. size: bytes of these files. lost: groups that could not be decoded.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Extraction:
         """
         self.written: dict[int, Path] = {}
         self.lost: list[GroupResult[Any]] = []
+        self.size = 0
         self._reader, self._folder, self._file, self._force = reader, folder, file, force
         self._names: Sequence[str | None] = reader.names if reader.is_archive else [Path(file).stem]
         self._wanted = select(self._names, only)
@@ -91,6 +92,7 @@ class Extraction:
                     written = new.write(name, data, reader.times[position])
                     names.written(position, suffix, written)
                     self.written[position] = self._folder / written
+                    self.size += len(data)
             refused = [group.error for group in self.lost if isinstance(group.error, LimitError)]
             if not self.written and refused and len(refused) == len(self.lost):
                 raise refused[0]

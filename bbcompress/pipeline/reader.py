@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -86,7 +87,7 @@ class Reader:
         Raises:
             FormatError: it is no file of bbc, or damaged. ModelError: as `Compressor`.
         """
-        self._limits = limits
+        self._stream, self._limits = file, limits
         self._opened = [0, 0]  # images and pixels of the groups begun
         self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
         self._infos: Kept[_GroupInfo] = Kept(MAX_LISTED)
@@ -367,6 +368,20 @@ class Reader:
         except FormatError:
             none = Same(None, entry.count)
             return _Listed(none, 0, Same((None, None), entry.count), none, Same((), entry.count))
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the file, with what is behind its images."""
+        return self._stream.seek(0, os.SEEK_END)
+
+    def coders(self) -> dict[str, int]:
+        """How many images each coder took, as `ListEntry` names them; those of damaged groups are left out."""
+        found: Counter[str] = Counter()
+        for number in range(len(self.file.groups)):
+            with suppress(FormatError):
+                coders = self.facts(self.file.read_group(number)).coders
+                found.update({coders.item: len(coders)} if isinstance(coders, Same) else coders)
+        return dict(sorted(found.items()))
 
     def carried_faults(self) -> list[str]:
         """What is wrong with the models that the file carries, a line each; they are read for it."""
