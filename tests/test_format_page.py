@@ -37,6 +37,7 @@ from bbcompress.archive.embedded import EmbeddedModel, encode_block
 from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import groups as package_groups
 from bbcompress.codecs.fallback import codecs as package_fallback
+from bbcompress.codecs.fallback import deep as package_deep
 from bbcompress.codecs.fallback import items as package_items
 from bbcompress.codecs.groups import encode_fallback, encode_images
 from bbcompress.codecs.refinement import noise, posterior_of, refinements
@@ -455,6 +456,33 @@ def test_every_codec_of_every_mode() -> None:
     assert {code for codec, code, _ in seen if codec == fallback.RAW} == set(range(11))
 
 
+@pytest.mark.parametrize("shape", [(9, 11), (5, 6, 2), (60, 1), (1, 20, 3), (4, 5, 4)])
+def test_deep(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of levels that are listed or not, a channel of one level, values that come again, and edges."""
+    monkeypatch.setattr(package_deep, "LEAST_SAMPLES", 1)
+    random = np.random.default_rng(7)
+    noise = random.integers(0, 1 << 16, shape)
+    few = random.integers(0, 3, shape).cumsum(axis=1) % 40 * 811 + 17
+    slope = np.add(*np.ogrid[: shape[0], : shape[1]]).reshape(shape[:2] + (1,) * (len(shape) - 2)) * 90
+    steep = slope + random.integers(0, 70, shape)
+    mixed = np.where(random.random(shape) < 0.5, few, 65535)
+    if len(shape) == 3:
+        mixed[..., 1] = 5
+        steep[..., -1] = steep[..., 0] // 2 + 1000
+    for pixels in (noise, few, steep, mixed):
+        image = from_array(pixels.astype(np.uint16))
+        item = package_fallback.CODECS[package_fallback.DEEP].encode(image)
+        assert same(ReadImage(None, None, fallback.read_item(item), []), None, None, image)
+        for end in (item[:-1], item[:-5], item + b"\1") if pixels is few else ():
+            try:
+                found = fallback.read_item(end).samples
+            except FormatError:  # a CRC tells of the other ends
+                with pytest.raises(BBCError):
+                    package_items.decode_item(end)
+            else:
+                assert np.array_equal(package_items.decode_item(end).pixels, found)
+
+
 def png_item(mode: str, colour: int, depth: int, samples: Any, interlaced: bool, palette: bytes = b"") -> bytes:
     """A PNG item of unfiltered rows, which this package never writes."""
     height, width = samples.shape
@@ -765,6 +793,7 @@ def test_the_two_files() -> None:
 
 
 CLAMP, FOLDED = "every layer's gradient clamp", "folded"
+DEEP = "lone-fallback-deep-colours"
 STRIPS, RESIDUAL = "strips, tiles, lanes", "residual, lanes"
 
 OTHERWISE: dict[str, tuple[str, str, str, str]] = {
@@ -851,6 +880,15 @@ OTHERWISE: dict[str, tuple[str, str, str, str]] = {
         "narrow.limit, clamp(gradient, GRADIENT_LIMIT), 0)",
         "narrow.limit, gradient, 0)",
         "gradients of blocks",
+    ),
+    "the third weights are taken anew in each column": ("deep", "elif x % 2 == 0:", "else:", DEEP),
+    "ranges double at once": ("deep", "z = 2 * z if u > 1 else z", "z = 2 * z", DEEP),
+    "the share of ones fades": ("deep", "max(1 / (self.n + 1.5), self.least)", "(1 / (self.n + 1.5))", DEEP),
+    "values that come again are those to the left": (
+        "deep",
+        "for one, share in zip(self.beside,",
+        "for one, share in zip(self.beside[:1] * 2,",
+        DEEP,
     ),
     "a position is that less the one before": ("index", "positions[-1] + 1 if", "positions[-1] if", "mixed"),
 }

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from models_for_tests import random_linear, tiny_local
 
 import bbcompress
+from bbcompress.codecs.fallback import deep_kernels
 from bbcompress.coder.kernel_cache import Kernel, _with_compiled_helpers
 from bbcompress.errors import ModelError
 from bbcompress.exact import learning_kernels, mixture_kernels
@@ -183,6 +184,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
 # Machine code
 
+BYTES = np.zeros(1, np.uint8)
 FLOATS, INTS = np.zeros(1), np.zeros(1, np.int64)
 MATRIX, SINGLES = np.zeros((1, 1)), np.zeros((1, 1), np.float32)
 CUBE, LEVELS = np.zeros((1, 1, 1)), np.zeros((1, 1), np.int64)
@@ -216,6 +218,7 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     "backward_heads": (network_kernels.backward_heads, (CUBE, 0, 1, CUBE, FLOATS, MATRIX)),
     "relu_double": (network_kernels.relu_double, (MATRIX, 0, 1.0, 1.0, SINGLES)),
     "relu_single": (network_kernels.relu_single, (SINGLES, 0, 1, 1, np.float32(1), np.float32(1))),
+    "code": (deep_kernels.code, (np.zeros((1, 1, 1), np.int64), INTS, INTS, BYTES, 1, LEVELS, FLOATS, FLOATS)),
     "relu_requantise": (relu_requantise, (SINGLES, np.zeros(1, np.float32), np.float32(1), np.float32(1))),
 }
 WITHOUT_PRODUCTS = {

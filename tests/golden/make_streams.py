@@ -140,6 +140,15 @@ def with_alpha(item: Item, alpha: Any = None) -> Item:
     return name, from_array(np.dstack([image.pixels, np.asarray(alpha, np.uint8)]))
 
 
+def deep() -> Any:
+    """Samples of 16 bits in three channels, from integers: of many levels, of few, and with values that come again."""
+    y, x = np.mgrid[:17, :26]
+    noise = (x * x * 5 + y * 977 + x * y * 131) % 251
+    first = 30000 + 900 * y - 13 * x * x + noise
+    third = np.where((x // 2 + y // 2) % 3 < 2, 512, 40 * (first // 700)).repeat(2, 1)[:, :26]
+    return np.stack([first, first // 90 * 97 + noise // 125, third], axis=2).astype(np.uint16)
+
+
 def two_frames(name: str | None = None) -> Item:
     """The first picture of a file that is kept as it is."""
     return name, read_first(KEPT.read_bytes(), KEPT.name)[0]
@@ -171,6 +180,8 @@ LONE: dict[str, Item] = {
     "lone-fallback-16-bit": other("I;16"),
     "lone-fallback-one-pixel": (None, from_array(np.zeros((1, 1), np.uint8))),
     "lone-fallback-rgb-16-bit": other("RGB;16"),
+    "lone-fallback-deep": (None, from_array(deep()[:, :, 1])),
+    "lone-fallback-deep-colours": (None, from_array(deep()[:, 5:23])),
     "lone-fallback-grey-alpha-16-bit": other("LA;16"),
     "lone-metadata": annotated(digits("binary", range(6, 7), None)[0], TITLE, *RECORDS[4:5]),
     "lone-fallback-metadata": annotated(other("P"), LONG_TEXT, Record(CHUNK_BEFORE_PIXELS, b"bKGD\3")),

@@ -1,5 +1,5 @@
-"""The codecs of the fallback that store the whole of an image: raw, PNG and lossless WebP; a new one is an entry of
-`CODECS`. See docs/format.md.
+"""The codecs of the fallback that store the whole of an image: raw, PNG, lossless WebP, and that of samples of 16 bits;
+a new one is an entry of `CODECS`. See docs/format.md.
 
 PNG and WebP carry arrays, and the mode byte says of what: CMYK goes as RGBA; in WebP L as RGB, LA as RGBA.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from bbcompress.codecs.fallback.deep import decode_deep, encode_deep
 from bbcompress.errors import FormatError
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.formats.png.file import PNG_SIGNATURE
@@ -23,7 +24,7 @@ from bbcompress.images.read import read_image
 from bbcompress.limits import MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
-RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES, KEPT = range(1, 8)
+RAW, PNG, WEBP, BANDS, BYTES, BYTE_DIFFERENCES, KEPT, DEEP = range(1, 9)
 
 MODE_CODES = {
     "1": 0,
@@ -196,6 +197,17 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise FormatError(f"a stored image of {width}x{height} is above the limit of {max_pixels} pixels")
 
 
+def _encode_deep(image: PixelImage) -> bytes:
+    return encode_deep(start_of(DEEP, image), image)
+
+
+def _decode_deep(reader: ByteReader, mode: str, transparent: bool, max_pixels: int) -> PixelImage:
+    """Raises FormatError."""
+    size = _raw_size(reader)
+    check_pixels(*size, max_pixels)
+    return decode_deep(reader, mode, transparent, size)
+
+
 def _raw_size(reader: ByteReader) -> tuple[int, int]:
     return reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
 
@@ -211,6 +223,7 @@ CODECS = {
         FallbackCodec(RAW, "raw", encode_raw, decode_raw, _raw_size),
         FallbackCodec(PNG, "PNG", encode_png, decode_png, _png_size),
         FallbackCodec(WEBP, "WebP", encode_webp, decode_webp, lambda reader: webp_size(reader.rest())),
+        FallbackCodec(DEEP, "deep", _encode_deep, _decode_deep, _raw_size),
     )
 }
 """By their codes."""

@@ -1,7 +1,7 @@
 """Items of the fallback: images that no model codes, or none codes smaller. See docs/format.md.
 
 An item is of one of the codecs of `codecs.CODECS`, or made of such items. Samples of 16 bits may be stored as two
-images, one of their high and one of their low bytes, which of photographs are a quarter smaller than a PNG. Large
+images, one of their high and one of their low bytes. Large
 images are cut into bands of rows, so that a codec never needs more memory than for one band.
 """
 
@@ -18,6 +18,7 @@ from bbcompress.codecs.fallback.codecs import (
     BYTE_DIFFERENCES,
     BYTES,
     CODECS,
+    DEEP,
     HAS_TRANSPARENCY,
     KEPT,
     MODE_CODES,
@@ -50,7 +51,7 @@ _BYTE_MODES = {"I;16": "L", "LA;16": "LA", "RGB;16": "RGB", "RGBA;16": "RGBA"}
 def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
     """The image, without metadata, in the fewest bytes of what codecs there are, above `MAX_ITEM_PIXELS` in bands.
 
-    Only what decodes to the same image is taken. ImageError where nothing does.
+    Only what decodes to the same image is taken; what libraries wrote is tried here. ImageError where nothing does.
     """
     image = image.without_metadata()
     if image.width * image.height > MAX_ITEM_PIXELS:
@@ -78,7 +79,7 @@ def _encode_whole(image: PixelImage) -> bytes:
             continue
     for item in sorted(candidates, key=len):
         try:
-            if decode_item(item, image.width * image.height) == image:
+            if item[0] == DEEP or decode_item(item, image.width * image.height) == image:
                 return item
         except FormatError:
             continue

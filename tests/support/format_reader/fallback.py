@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .deep import read_deep
 from .png import Array, read_png
 from .primitives import Cursor, FormatError, check
 
@@ -26,7 +27,7 @@ PNG_KINDS = {
     "RGBA;16": (6, [16]),
 }
 KEY_BYTES = {"1": 2, "L": 2, "I;16": 2, "RGB": 6, "RGB;16": 6}
-RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES, KEPT = range(1, 8)
+RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES, KEPT, DEEP = range(1, 9)
 MOST_PIXELS = 2**24
 
 
@@ -42,7 +43,9 @@ class Picture:
     """The file that is kept in place of the image."""
 
 
-def read_item(data: bytes, allowed: tuple[int, ...] = (RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES, KEPT)) -> Picture:
+def read_item(
+    data: bytes, allowed: tuple[int, ...] = (RAW, PNG, WEBP, BANDS, BYTES, DIFFERENCES, KEPT, DEEP)
+) -> Picture:
     """Fallback item: codec, mode and data."""
     cursor = Cursor(data)
     codec, number = cursor.byte(), cursor.byte()
@@ -59,6 +62,11 @@ def read_item(data: bytes, allowed: tuple[int, ...] = (RAW, PNG, WEBP, BANDS, BY
         picture = read_webp(cursor.rest(), mode)
     elif codec == BANDS:
         return read_bands(cursor, mode, transparent)
+    elif codec == DEEP:
+        check(mode.endswith(";16") and not transparent, "a mode that is not deep")
+        width, height = cursor.varint(1, 2**24), cursor.varint(1, 2**24)
+        check(width * height <= MOST_PIXELS, "an image that has to be in bands")
+        picture = Picture(mode, shaped(read_deep(cursor, width, height, CHANNELS[number])))
     elif codec == KEPT:
         return read_kept(cursor, mode, transparent)
     else:
@@ -161,7 +169,7 @@ def read_bands(cursor: Cursor, mode: str, transparent: bool) -> Picture:
     check(width * height > MOST_PIXELS and rows * width <= MOST_PIXELS, "the size of bands")
     bands = []
     for top in range(0, height, rows):
-        bands.append(read_item(cursor.take(cursor.varint()), (RAW, PNG, WEBP, BYTES, DIFFERENCES)))
+        bands.append(read_item(cursor.take(cursor.varint()), (RAW, PNG, WEBP, BYTES, DIFFERENCES, DEEP)))
         same = bands[-1].mode, bands[-1].palette, bands[-1].transparency
         check(same == (mode, bands[0].palette, bands[0].transparency), "a band of another kind")
         check(bands[-1].samples.shape[:2] == (min(rows, height - top), width), "the size of a band")
