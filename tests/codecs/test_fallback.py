@@ -303,7 +303,7 @@ def test_bands_of_smooth_images(mode: str, monkeypatch: pytest.MonkeyPatch) -> N
     stored = encode_item(image)
     expected = [encode_item(part) for part in rows_of(image, 0, 25, 50, 60)]
     assert stored == bands(*expected, rows=25, mode=MODE_CODES[mode])
-    assert {item[0] for item in expected} <= {PNG, WEBP, BYTES}
+    assert {item[0] for item in expected} <= {PNG, WEBP, BYTES, DEEP}
     assert decode_item(stored) == image
     with pytest.raises(FormatError, match="above the limit"):
         decode_item(whole) if whole[0] == WEBP else decode_item(stored, 4799)

@@ -203,7 +203,7 @@ def code(
     means: what stands for a sample before the first. neighbours: `NEIGHBOURS`. sigmoid, stretch: tables.
 
     Returns how many bytes were written, or wanted to be where there is no room for more; how many were read, with those
-    behind the end, or -1 where these are more than `MISSING`.
+    behind the end, or -1 where these are more than `MISSING`, or the last bytes are not those that are written.
     """
     channels, height, width = samples.shape
     state = np.array([0, 0xFFFFFFFF, 0, 0], np.int64)
@@ -446,14 +446,14 @@ def code(
                     add(columns_1[c, x], seen[c, (y - FIRST_REACH) % rows, x], -1, FIRST + c + 1)
                 if y >= SECOND_REACH:
                     add(columns_2[c, x], seen[c, (y - SECOND_REACH) % rows, x], -1, SECOND + c + 1)
-    if not encoding:
-        return state[3]  # type: ignore[no-any-return]
-    # The last bytes are those of the number of the interval that ends with the most zeros, without these.
+    # The last bytes are those of the number of the interval that ends with the most zeros.
     last = state[1]
-    for bits in range(32):
+    for bits in range(33):
         if (state[1] >> bits) << bits < state[0]:
             break
         last = (state[1] >> bits) << bits
+    if not encoding:
+        return state[3] if state[2] == last else -1  # type: ignore[no-any-return]
     for shift in range(24, -1, -8):
         if state[3] < data.size:
             data[state[3]] = (last >> shift) & 255

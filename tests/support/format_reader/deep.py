@@ -93,6 +93,8 @@ class Bits:
         missing = self.at - len(self.data)
         check(missing >= 0, "bytes behind the bits")
         check(missing == 4 or self.data[-1] != 0, "a last byte of 00")
+        zeros = max(bits for bits in range(33) if self.high >> bits << bits >= self.low)
+        check(self.value == self.high >> zeros << zeros, "other last bytes than the shortest")
 
 
 def squash(x: float) -> float:
