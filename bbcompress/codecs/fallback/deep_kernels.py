@@ -453,7 +453,7 @@ def code(
             break
         last = (state[1] >> bits) << bits
     if not encoding:
-        return state[3] if state[2] == last else -1  # type: ignore[no-any-return]
+        return state[3] if state[2] == last else -1
     for shift in range(24, -1, -8):
         if state[3] < data.size:
             data[state[3]] = (last >> shift) & 255
