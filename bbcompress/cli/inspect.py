@@ -35,8 +35,8 @@ def list_images(
     own.
 
     What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
-    PNG and WebP stores the image, or "kept" and the format of a file that is kept as it is. Of an image with alpha it
-    may be two of these, for the colours and for the alpha.
+    PNG, WebP and deep (16 bits) stores the image, or "kept" and the format of a file that is kept as it is. Of an image
+    with alpha it may be two of these, for the colours and for the alpha.
     """
     several = Several(files)
     found = []
@@ -94,8 +94,8 @@ def info(files: tuple[str, ...], as_json: bool, png: bool, model: str | None, ma
     the files were that it was made of, nor with which effort.
 
     The ratio is that of the pixels without compression to the file. Of images that the fallback stores it says how many
-    are raw, PNG and WebP: "stored" in the JSON; and which files are kept as they are: "kept". Images with alpha may be
-    in parts, which are listed below their group: "parts".
+    are raw, PNG, WebP and deep (16 bits): "stored" in the JSON; and which files are kept as they are: "kept". Images
+    with alpha may be in parts, which are listed below their group: "parts".
     """
     from bbcompress.pipeline.names import list_names
 

@@ -21,7 +21,7 @@ from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry
 
 FALLBACK = "fallback"
-"""What is told of images that no model coded; which of raw, PNG and WebP stores them follows."""
+"""What is told of images that no model coded; which of raw, PNG, WebP and deep stores them follows."""
 
 PARTS_NAME = "parts"
 """What is told of groups in parts; what codes each part follows."""

@@ -1,1 +1,1 @@
-"""The fallback: images stored by raw, PNG or lossless WebP, whichever is the smallest."""
+"""The fallback: images stored as raw, PNG, lossless WebP or, of 16 bits, deep, whichever is the smallest."""
