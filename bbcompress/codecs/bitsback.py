@@ -69,8 +69,12 @@ class BitsBack:
         q = self.posterior(x)
         q.push(message, z)  # give z back: encode z ~ q(z|x)
         if costs is not None:
-            given_back = row_bits(code_length(q.intervals(z)[1], PRECISION).reshape(z.shape))
-            costs.add(self.likelihood(z).pixel_lengths(x), z.shape[1] * self.model.prior.bits - given_back)
+            self._tell(costs, x, z, q)
+
+    def _tell(self, costs: CanvasCosts, x: Strips, z: NumpyArray, q: NormalPosterior) -> None:
+        """The bits of x and z, less those that were given back."""
+        given_back = row_bits(code_length(q.intervals(z)[1], PRECISION).reshape(z.shape))
+        costs.add(self.likelihood(z).pixel_lengths(x), z.shape[1] * self.model.prior.bits - given_back)
 
     def posterior(self, x: Strips) -> NormalPosterior:
         """q(z|x) of images x, K steps from the encoder's output."""

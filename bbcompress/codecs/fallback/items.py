@@ -120,8 +120,8 @@ def item_size(item: bytes) -> tuple[int, int]:
 
 
 def item_codec(item: bytes) -> str:
-    """What stores the image of an item: raw, PNG, WebP or deep, two of them where its parts differ, or `kept` with the format
-    of the file; nothing is decoded.
+    """What stores the image of an item: raw, PNG, WebP or deep, two of them where its parts differ, or `kept` with the
+    format of the file; nothing is decoded.
 
     FormatError where it is damaged.
     """
