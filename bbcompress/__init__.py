@@ -29,8 +29,10 @@ if TYPE_CHECKING:
         BBCError,
         CallError,
         DataError,
+        EmbeddedModelError,
         FormatError,
         ImageError,
+        LargeModelError,
         LimitError,
         MissingFileError,
         MissingImageError,
@@ -52,9 +54,11 @@ __all__ = [
     "BBCError",
     "CallError",
     "DataError",
+    "EmbeddedModelError",
     "FormatError",
     "GroupBatchSampler",
     "ImageError",
+    "LargeModelError",
     "LimitError",
     "MissingFileError",
     "MissingImageError",
@@ -81,8 +85,9 @@ __all__ = [
 ]
 
 _ERRORS = (
-    "BBCError", "CallError", "DataError", "FormatError", "ImageError", "LimitError", "MissingFileError",
-    "MissingImageError", "MissingModelError", "ModelError", "OutputExistsError", "TrainingError",
+    "BBCError", "CallError", "DataError", "EmbeddedModelError", "FormatError", "ImageError", "LargeModelError",
+    "LimitError", "MissingFileError", "MissingImageError", "MissingModelError", "ModelError", "OutputExistsError",
+    "TrainingError",
 )  # fmt: skip
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),

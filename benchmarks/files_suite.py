@@ -54,6 +54,7 @@ CODECS = {
     fallback.BANDS: "bands",
     fallback.BYTES: "bytes",
     fallback.BYTE_DIFFERENCES: "byte differences",
+    fallback.DEEP: "deep",
 }
 KEPT, REFUSED, WRONG = "kept", "refused", "wrong"
 

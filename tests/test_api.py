@@ -498,7 +498,11 @@ def test_a_chosen_model_that_codes_nothing_is_told() -> None:
                 "the model tiny-grey does not code any of the others in fewer bytes than the fallback",
             ],
         ),
-        (MODELS, [noise(9, 9, 4)], [f"none of the models in {MODELS} fits the image, of another kind or size"]),
+        (
+            MODELS,
+            [noise(9, 9, dtype=np.uint16)],
+            [f"none of the models in {MODELS} fits the image, of another kind or size"],
+        ),
         (None, [colour, grey], []),
     ):
         _, summary = build(unnamed(images), model=model)

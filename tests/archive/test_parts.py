@@ -48,7 +48,7 @@ def test_any_end_is_too_early_and_no_byte_too_many() -> None:
 
 def test_what_is_refused() -> None:
     first, second = parts()
-    refused(encode_parts([first, second]), 2, "more images")
+    refused(encode_parts([second, first]), 2, "more images")
     refused(encode_parts([first._replace(positions=[0, 0, 1]), second]), 3, "twice")
     nested = Group(GroupHeader(count=3, parts="LA"), b"")
     refused(encode_parts([first, Part([nested], [0, 1, 2])]), 3, "has parts, or metadata")

@@ -473,7 +473,7 @@ def test_a_chosen_model(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("BBC_MODELS")
     model = {"folder": str(MODELS / "tiny-grey"), "directory": str(MODELS), "name": "tiny-grey"}[how]
     expected = "tiny-binary" if how == "directory" else "tiny-grey"
-    photo = np.random.default_rng(0).integers(0, 256, (5, 6, 4)).astype(np.uint8)
+    photo = np.random.default_rng(0).integers(0, 65536, (5, 6)).astype(np.uint16)
     Image.fromarray(photo).save("photo.png")
     unfit = run("compress", "photo.png", "-m", model)
     what = f"none of the models in {model} fits" if how == "directory" else "the model tiny-grey does not fit"

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile
 from threadpoolctl import ThreadpoolController
 
-from bbcompress.system import kernel_files
+from bbcompress.system import kernel_files, threads
 from bbcompress.system.signals import SIGNALS
 
 
@@ -132,6 +132,7 @@ STATES: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
     (lambda: [signal.getsignal(number) for number in SIGNALS], _set_handlers),
     (_limits_of_pillow, _set_limits_of_pillow),
     (_threads, _set_threads),
+    (lambda: threads._most, threads.limit_threads),
     (_torch, _set_torch),
     (np.geterr, lambda state: np.seterr(**state)),
     (lambda: locale.setlocale(locale.LC_ALL), lambda state: locale.setlocale(locale.LC_ALL, state)),

@@ -14,7 +14,8 @@ import numpy as np
 from bbcompress.codecs.fallback.deep_kernels import MISSING, NEIGHBOURS, code
 from bbcompress.errors import FormatError
 from bbcompress.exact.arithmetic import exact_arithmetic
-from bbcompress.exact.tables import LOGIT_LIMIT, SIGMOID_BITS, table
+from bbcompress.exact.distributions import PRECISION
+from bbcompress.exact.tables import LOG2_BITS, LOGIT_LIMIT, SIGMOID_BITS, code_length, table
 from bbcompress.images.image import MODES, PixelImage, samples_of
 from bbcompress.wire import ByteReader, pack, unpack, varint
 
@@ -97,11 +98,12 @@ def _levels(plane: NumpyArray) -> tuple[NumpyArray, bytes]:
     listed = pack(b"".join(map(varint, [low, *(np.diff(used) - 1).tolist()])))
     of_used = bytes([_LISTED]) + varint(len(used) - 1) + varint(len(listed)) + listed
     counts = np.bincount(plane.ravel(), minlength=high + 1)[low:]
-    window = np.concatenate([np.zeros(_AROUND + 1), (counts > 0).astype(float), np.zeros(_AROUND)]).cumsum()
+    sums = np.pad((counts > 0).astype(np.int64), (_AROUND + 1, _AROUND)).cumsum()
     width = 2 * _AROUND + 1
-    density = (window[width:] - window[:-width]) / width
-    gain = -(counts[counts > 0] * np.log2(density[counts > 0])).sum() / 8
-    return (used, of_used) if gain > len(of_used) else (every, of_all)
+    around = (sums[width:] - sums[:-width])[counts > 0]
+    bits = code_length(around, PRECISION) - int(code_length(np.array(width), PRECISION))  # -log2 of the share in use
+    gain = int((counts[counts > 0] * bits).sum()) >> LOG2_BITS
+    return (used, of_used) if gain > 8 * len(of_used) else (every, of_all)
 
 
 def _read_levels(reader: ByteReader) -> NumpyArray:
@@ -129,4 +131,4 @@ def _tables() -> tuple[NumpyArray, NumpyArray]:
     sigmoid = table("sigmoid")
     middles = (2 * np.arange(1 << 16) + 1) << (SIGMOID_BITS - 17)
     inverse = np.searchsorted(sigmoid, middles) - LOGIT_LIMIT
-    return sigmoid * 2.0**-SIGMOID_BITS, inverse * 2.0**-10
+    return np.ldexp(sigmoid.astype(np.float64), -SIGMOID_BITS), np.ldexp(inverse.astype(np.float64), -10)

@@ -5,6 +5,7 @@ Everything is 64-bit integers, or float64 made of these by single IEEE operation
 
 from __future__ import annotations
 
+from math import ldexp
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ Floats = NDArray[np.float64]
 MISSING = 4
 """Bytes behind the end that a reader takes for zeros."""
 
-LEAST_SHARE, LEAST_SUM = 2.0**-30, 2.0**-100
+LEAST_SHARE, LEAST_SUM = ldexp(1.0, -30), ldexp(1.0, -100)
 """Shares are no smaller, and smaller sums are 0: processors are slow with denormal numbers."""
 
 FIRST, SECOND, THIRD = 10, 6, 18
