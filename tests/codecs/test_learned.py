@@ -128,6 +128,7 @@ def test_threads_within_a_block_change_nothing(name: str, stride: int, monkeypat
     images = drawn(name, (24, 30), (8, 40))
     for count in (1, 2, 3):
         monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
+        monkeypatch.setattr(learning_network, "MOST_THREADS", count)
         payloads.append(encoded(name, images, Learning(2_000, 16, max(stride, 1))).payload)
     assert len(set(payloads)) == 1
     x = Strips.all_of(Canvas.of(images[0][None], MODELS[name].tile))
@@ -136,6 +137,7 @@ def test_threads_within_a_block_change_nothing(name: str, stride: int, monkeypat
     VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).push(message, features, x)
     for count in (1, 2, 3):
         monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
+        monkeypatch.setattr(learning_network, "MOST_THREADS", count)
         found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
         left = message.copy()
         parameters = VAES[name].parameters(2_000)

@@ -395,6 +395,7 @@ def main() -> None:
     direct.GRADIENT_STEPS = SEARCH_STEPS
     threads = int(flags[flags.index("--threads") + 1]) if "--threads" in flags else 1
     learning_network.LEAST_ROWS, learning_network.threads = 1, lambda: threads  # type: ignore[attr-defined]
+    learning_network.MOST_THREADS = threads
     resnet.TILES = -(-int(compute_batch) // 8)  # its own compute batch: 1, 5 and all of the tiles
     result: dict[str, Any] = {
         name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags, around) for name in MODELS
