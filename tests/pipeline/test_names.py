@@ -212,7 +212,9 @@ def test_many_names_that_would_be_one_cost_no_more_each() -> None:
         return time.process_time() - before
 
     seconds(100)
-    assert min(seconds(8000) for _ in range(2)) < 3 * min(seconds(4000) for _ in range(3))
+    runs = [(seconds(5000), seconds(10_000)) for _ in range(5)]  # in turn: a machine may be slow for a while
+    once, twice = (min(times) for times in zip(*runs, strict=True))
+    assert twice < 3 * once
 
 
 def test_a_lone_image_is_called_as_its_file_but_for_the_suffix(monkeypatch: pytest.MonkeyPatch) -> None:
