@@ -23,7 +23,7 @@ from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.system.threads import limit_own_threads, threads
+from bbcompress.system.threads import threads
 from bbcompress.wire import ByteReader, varint
 
 NumpyArray = np.ndarray[Any, Any]
@@ -200,8 +200,7 @@ def layouts_of(group: Group, tile: int) -> list[Layout]:
 
 
 def at_once(function: Callable[[P], R], parts: Sequence[P], pixels: int) -> Iterator[R]:
-    """The function's results for all parts, in order, computed by as many threads as there may be for their memory;
-    those threads that parts do not need share the work within them.
+    """The function's results for all parts, in order, computed by as many threads as there may be for their memory.
 
     pixels: of the largest part.
     """
@@ -210,7 +209,7 @@ def at_once(function: Callable[[P], R], parts: Sequence[P], pixels: int) -> Iter
     if workers == 1:
         yield from map(function, parts)
         return
-    executor = ThreadPoolExecutor(workers, initializer=limit_own_threads, initargs=(threads() // workers,))
+    executor = ThreadPoolExecutor(workers)
     try:
         yield from executor.map(function, parts)
     finally:

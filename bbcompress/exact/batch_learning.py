@@ -44,8 +44,8 @@ class _Layer:
         self._split = weights.weight.size
         self.integers = np.append(weights.weight, weights.bias).astype(np.float64)
         size, bits = len(self.integers), weights.weight_bits + weights.in_bits
-        self._limits = np.zeros(size // outputs)  # the sums of `fits` are others
-        self._places = np.array([0, size], np.int64), np.array([outputs], np.int64), self._limits
+        no_limits = np.zeros(size // outputs)  # the sums of `fits` are others
+        self._places = np.array([0, size], np.int64), np.array([outputs], np.int64), no_limits
         self._scales = np.ldexp(1.0, [[weights.weight_bits, bits]])
         self._units = np.ldexp(1.0, [[-GRADIENT_BITS - weights.in_bits, -GRADIENT_BITS]])
         self._clamps = np.array([[float(WEIGHT_LIMIT), float(BIAS_LIMIT)]])
@@ -74,7 +74,7 @@ class _Layer:
             self._master,
             self._first,
             self._second,
-            self._gradient[None],
+            self._gradient,
             found,
             self._single,
             *self._places,
@@ -84,9 +84,7 @@ class _Layer:
             share,
             rate,
             correction,
-            0,
-            len(self._limits),
-            np.empty(self.shape[0]),
+            np.empty(1),
         )
         if self.fits(found):
             self.integers = found

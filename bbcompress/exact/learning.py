@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,6 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.layers import GRADIENT_BITS, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
 from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_layers
 from bbcompress.exact.tables import IntArray
-from bbcompress.system.threads import Team
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -133,10 +131,7 @@ class Parameters:
         sizes = [rows * columns for rows, columns in (layer.shape for layer in layers)]
         self._begins = np.cumsum([0, *sizes])
         self._outputs = np.array([layer.shape[0] for layer in layers], np.int64)
-        self._first_outputs = np.cumsum([0, *self._outputs[:-1]])
         self._limits = np.concatenate([np.append(layer.limits, 1) for layer in layers]).astype(np.float64)
-        self._row_ends = np.cumsum(np.repeat(self._outputs, [layer.shape[1] for layer in layers]))
-        """Weights of all rows up to each one's end."""
         self._columns = [
             np.array([values[[0, -1]] for values in of_all])
             for of_all in zip(*((layer.scales, layer.units, layer.clamps) for layer in layers), strict=True)
@@ -146,9 +141,10 @@ class Parameters:
         ]
         total = int(self._begins[-1])
         self._exact, self._single = np.empty(total), np.empty(total, np.float32)
-        self._master, self._first, self._second = np.empty(total), *np.zeros((2, total))
-        self.exact, self.single = self._views(self._exact), self._views(self._single)
-        self._set_summands(1)
+        self._master, self._first, self._second, self._gradient = np.empty(total), *np.zeros((3, total))
+        self.exact, self.single, self.gradient = (
+            self._views(flat) for flat in (self._exact, self._single, self._gradient)
+        )
         self.is_single = [False] * len(layers)
         self._beta1_power = self._beta2_power = 1.0
         for number, layer in enumerate(layers):
@@ -165,17 +161,6 @@ class Parameters:
             for begin, end, outputs in zip(self._begins, self._begins[1:], self._outputs, strict=False)
         ]
 
-    def _set_summands(self, count: int) -> None:
-        self._gradients = np.zeros((count, int(self._begins[-1])))
-        self._summands = [self._views(flat) for flat in self._gradients]
-        self.gradient = self._summands[0]
-
-    def summands(self, count: int) -> list[list[NumpyArray]]:
-        """Where gradients of so many parts of a unit are to be put, as `gradient`, of which `step` is told."""
-        if count > len(self._summands):
-            self._set_summands(count)
-        return self._summands[:count]
-
     def _measure(self, number: int, largest: int) -> None:
         # the half that is added before rounding down needs a bit
         self.is_single[number] = largest < SINGLE_LIMIT and self._least_shifts[number] > 0
@@ -185,52 +170,38 @@ class Parameters:
         copy = object.__new__(Parameters)
         copy.__dict__.update(self.__dict__)
         copy._exact, copy._single, copy._master = self._exact.copy(), self._single.copy(), self._master.copy()
-        copy._first, copy._second = self._first.copy(), self._second.copy()
-        copy.exact, copy.single = copy._views(copy._exact), copy._views(copy._single)
-        copy._set_summands(1)
+        copy._first, copy._second, copy._gradient = self._first.copy(), self._second.copy(), self._gradient.copy()
+        copy.exact, copy.single, copy.gradient = (
+            copy._views(flat) for flat in (copy._exact, copy._single, copy._gradient)
+        )
         copy.is_single = list(self.is_single)
         return copy
 
-    def step(self, pixels: int, summands: int = 1, team: Team | None = None) -> None:
-        """One step of Adam against the gradients of a unit of so many pixels, at most `MAX_UNIT`.
-
-        summands: how many parts of the unit have gradients of their own. Each part's is an exact integer, and so is
-        their sum. team: threads that share the weights.
-        """
+    def step(self, pixels: int) -> None:
+        """One step of Adam against the gradients of a unit of so many pixels, at most `MAX_UNIT`."""
         if pixels > MAX_UNIT:
             raise ValueError(f"{pixels} pixels are too many for exact sums")
         self._beta1_power *= BETA1
         self._beta2_power *= BETA2
+        share = 1.0 / pixels
         rate = (self.rate * RATE_UNIT) / (1.0 - self._beta1_power)
         correction = 1.0 / (1.0 - self._beta2_power)
-        parts = 1 if team is None else team.size
-        ends = np.searchsorted(self._row_ends, np.arange(1, parts) * self._row_ends[-1] // parts).tolist()
-        sums = np.empty((parts, int(self._outputs.sum())))
-        works = [
-            partial(
-                adam_layers,
-                self._master,
-                self._first,
-                self._second,
-                self._gradients[:summands],
-                self._exact,
-                self._single,
-                self._begins,
-                self._outputs,
-                self._limits,
-                *self._columns,
-                1.0 / pixels,
-                rate,
-                correction,
-                begin,
-                end,
-                its_sums,
-            )
-            for begin, end, its_sums in zip([0, *ends], [*ends, len(self._row_ends)], sums, strict=True)
-        ]
-        if team is None:
-            works[0]()
-        else:
-            team.run(works)
-        for number, largest in enumerate(np.maximum.reduceat(sums.sum(axis=0), self._first_outputs).tolist()):
-            self._measure(number, int(largest))
+        largest = np.empty(len(self.layers))
+        adam_layers(
+            self._master,
+            self._first,
+            self._second,
+            self._gradient,
+            self._exact,
+            self._single,
+            self._begins,
+            self._outputs,
+            self._limits,
+            *self._columns,
+            share,
+            rate,
+            correction,
+            largest,
+        )
+        for number, its_largest in enumerate(largest.tolist()):
+            self._measure(number, int(its_largest))

@@ -70,7 +70,7 @@ def adam_layers(
     master: Floats,
     first: Floats,
     second: Floats,
-    gradients: Floats,
+    gradient: Floats,
     exact: Floats,
     single: Singles,
     begins: Ints,
@@ -82,39 +82,26 @@ def adam_layers(
     share: float,
     rate: float,
     correction: float,
-    begin_row: int,
-    end_row: int,
-    sums: Floats,
+    largest: Floats,
 ) -> None:
-    """One step of Adam of some rows of several layers, whose matrices stand one after the other and are transposed,
-    (inputs + 1, outputs): all weights of a layer, then its biases.
+    """One step of Adam of several layers, whose matrices stand one after the other and are transposed, (inputs + 1,
+    outputs): all weights of a layer, then its biases.
 
-    gradients: (summands, weights); the first row becomes the sum of all. begins: where each layer begins, and the end.
-    outputs: how many biases each has. scales, units, clamps: (layers, 2), of a layer's weights and of its biases:
-    `units` turn integer gradients into real ones, `scales` real weights into integers, which `clamps` bound. share: 1 /
-    pixels. rate: learning rate / (1 - beta1^t). correction: 1 / (1 - beta2^t). limits: of the rows of all layers, one
-    after the other; those of biases, the last of each layer, are 1; 0 where no sums are wanted. begin_row, end_row:
-    which of the rows of all layers take the step. sums: for each output of all layers, of the rows' integers'
-    magnitudes times the limits of their inputs, below 2^53 and so exact.
+    begins: where each begins, and the end. outputs: how many biases each has. scales, units, clamps: (layers, 2), of a
+    layer's weights and of its biases: `units` turn integer gradients into real ones, `scales` real weights into
+    integers, which `clamps` bound. share: 1 / pixels. rate: learning rate / (1 - beta1^t). correction: 1 /
+    (1 - beta2^t). limits: of the rows of all layers, one after the other; those of biases, the last of each layer, are
+    1; 0 where no sums are wanted. largest: for each layer the largest sum of its integers' magnitudes times the limits
+    of their inputs, below 2^53 and so exact.
     """
-    moved = np.empty(_BLOCK)
+    moved, sums = np.empty(_BLOCK), np.empty(np.max(outputs))
     few, few_single = np.zeros((5, _BLOCK)), np.zeros(_BLOCK, np.float32)
-    gradient = gradients[0]
-    row, column = 0, 0
-    for j in range(sums.size):
-        sums[j] = 0.0
+    row = 0
     for layer in range(outputs.size):
-        columns = outputs[layer]
-        rows = (begins[layer + 1] - begins[layer]) // columns
-        low, high = max(begin_row - row, 0), min(end_row - row, rows)
+        columns, end = outputs[layer], begins[layer + 1]
         for kind in range(2):  # weights, biases
-            begin = begins[layer] + (max(low, rows - 1) if kind else low) * columns
-            stop = begins[layer] + (high if kind else min(high, rows - 1)) * columns
-            if begin >= stop:
-                continue
-            for other in range(1, gradients.shape[0]):
-                for j in range(begin, stop):
-                    gradient[j] += gradients[other, j]
+            begin = end - columns if kind else begins[layer]
+            stop = end if kind else end - columns
             scale, unit, clamp = scales[layer, kind], units[layer, kind], clamps[layer, kind]
             while begin + _BLOCK <= stop:
                 to = begin + _BLOCK
@@ -143,9 +130,11 @@ def adam_layers(
             for j in range(stop - begin):
                 first[begin + j], second[begin + j], master[begin + j] = few[1, j], few[2, j], few[3, j]
                 exact[begin + j], single[begin + j] = few[4, j], few_single[j]
-        for r in range(low, high):
-            start, limit = begins[layer] + r * columns, limits[row + r]
+        for j in range(columns):
+            sums[j] = 0.0
+        for start in range(begins[layer], end, columns):
+            integers, limit = exact[start : start + columns], limits[row]
             for j in range(columns):
-                sums[column + j] += abs(exact[start + j]) * limit
-        row += rows
-        column += columns
+                sums[j] += abs(integers[j]) * limit
+            row += 1
+        largest[layer] = np.max(sums[:columns])

@@ -1,8 +1,8 @@
 """Compiled loops of the pixel network on the processor: what stands between its products, forwards and backwards.
 
 Between two products there is one call of one of these, as a wavefront has thousands of steps. A layer's matrix is
-(inputs + 1, outputs) here, and its last row is the bias, whose input is 1. Rows of arrays are pixels of a unit, which
-threads share: `row` is the first of those that a call is about, `count` their number.
+(inputs + 1, outputs) here, and its last row is the bias, whose input is 1. Rows of arrays are pixels of a unit: where
+a call is about some of them, `row` is the first and `count` their number.
 """
 
 from __future__ import annotations
@@ -58,15 +58,7 @@ def gather_inputs(
 
 @kernel
 def know_levels(
-    flat: Levels,
-    indices: Ints,
-    begin: int,
-    count: int,
-    gain: int,
-    references: Ints,
-    levels: Ints,
-    seen: Floats,
-    row: int,
+    flat: Levels, indices: Ints, begin: int, count: int, gain: int, references: Ints, levels: Ints, seen: Floats
 ) -> None:
     """The levels of `count` pixels of the canvas from `begin` on into `levels` (C, rows), and less their references
     into what later channels see of them, `seen` (rows, C)."""
@@ -74,8 +66,8 @@ def know_levels(
     for i in range(count):
         for c in range(channels):
             level = np.int64(flat[indices[begin + i] + c])
-            levels[c, row + i] = level
-            seen[row + i, c] = (level - references[c, row + i]) * gain
+            levels[c, i] = level
+            seen[i, c] = (level - references[c, i]) * gain
 
 
 # Forwards
@@ -166,7 +158,6 @@ def output_layer(total: Floats, row: int, count: int, scales: Floats, limit: flo
 @kernel
 def mixture_unit(
     total: Floats,
-    row: int,
     count: int,
     channel: int,
     scales: Floats,
@@ -179,13 +170,13 @@ def mixture_unit(
     freqs: Words,
     order: Ints,
 ) -> None:
-    """`output_layer`, then start and frequency of each pixel's level, to where `order` says.
+    """`output_layer` from row 0 on, then start and frequency of each pixel's level, to where `order` says.
 
-    references, levels: (C, rows). order: of the channel's sub-pixels, (rows,).
+    references, levels: (C, rows). order: of the channel's sub-pixels.
     """
     components = (scales.size - 2) // 3
     exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
-    for r in range(row, row + count):
+    for r in range(count):
         output_row(total, r, scales, limit)
         size, low_weight = prepare(total, r, references[channel, r], exp_negative, exps, packed)
         start, end = level_interval(levels[channel, r], packed, size, low_weight, sigmoid)
@@ -268,21 +259,21 @@ def set_channel(
 
 
 @kernel
-def backward_layer(total: Floats, row: int, active: Singles, scale: float) -> None:
-    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (N, outputs), and 0 where the layer's output, in the
-    rows of `active` (rows, at least outputs) from `row` on, stands at 0."""
+def backward_layer(total: Floats, active: Singles, scale: float) -> None:
+    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (N, outputs), and 0 where the layer's output, in
+    `active` (at least N, at least outputs), stands at 0."""
     for i in range(total.shape[0]):
         for j in range(total.shape[1]):
             value = min(max(np.floor(total[i, j] * scale + 0.5), -_LIMIT), _LIMIT)
-            total[i, j] = value if active[row + i, j] > 0 else 0.0
+            total[i, j] = value if active[i, j] > 0 else 0.0
 
 
 @kernel
-def backward_heads(parts: Floats, row: int, count: int, hidden: Floats, scales: Floats, total: Floats) -> None:
-    """The same of the heads' outputs into `total` (rows, C width), whose gradients stand channel after channel in
-    `parts` (C, rows, width), as `hidden` (C, rows, at least width) does; a scale for each channel."""
+def backward_heads(parts: Floats, hidden: Floats, scales: Floats, total: Floats) -> None:
+    """The same of the heads' outputs into `total` (N, C width), whose gradients stand channel after channel in `parts`
+    (C, at least N, width), as `hidden` (C, at least N, at least width) does; a scale for each channel."""
     channels, width = parts.shape[0], parts.shape[2]
-    for i in range(row, row + count):
+    for i in range(total.shape[0]):
         for c in range(channels):
             first = c * width
             for j in range(width):

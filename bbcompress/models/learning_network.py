@@ -11,7 +11,6 @@ import numpy as np
 
 from bbcompress.coder.ans import Message
 from bbcompress.coder.ans_kernels import Words
-from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.lattice_kernels import pop_restricted
 from bbcompress.exact.lattices import Restriction
@@ -23,15 +22,9 @@ from bbcompress.models import learning_kernels as kernels
 from bbcompress.models.neighbourhood import LEFT, UPPER
 from bbcompress.models.pixel_network import BINARY_GAIN, MIDDLE, PixelNetworkWeights
 from bbcompress.models.strips import Canvas, Pixels, Strips
-from bbcompress.system.threads import Team, threads
 
 NumpyArray = np.ndarray[Any, Any]
 
-MOST_THREADS = 1
-"""Most threads that share the pixels of a unit. Two, measured on two cores, took 45 % more processor time for a
-photograph and no less time on the clock: a unit is too little work for what it costs to wake them."""
-LEAST_ROWS = 32
-"""Fewest pixels for which it is worth waking a thread."""
 PUSHED = 1 << 16
 """About so many symbols are pushed at a time: what is wider for a push than it need be for keeping."""
 
@@ -55,8 +48,7 @@ class UnitNetwork:
     """Room for one unit of pixels on its way through the network and back, and the loops over it.
 
     Rows are pixels of the unit. Parts of it go forwards one after the other, as a wavefront decodes them, and the whole
-    goes backwards. Any rows may go either way in one thread while others do in another. Between two matrix products
-    there is one call of a compiled loop.
+    goes backwards. Between two matrix products there is one call of a compiled loop.
     """
 
     def __init__(self, weights: PixelNetworkWeights, rows: int) -> None:
@@ -113,10 +105,10 @@ class UnitNetwork:
             row,
         )
 
-    def know(self, canvas: Canvas, wave: Pixels, begin: int, count: int, row: int) -> None:
-        """Take the levels of pixels from `begin` on that the canvas holds, in the rows from `row` on."""
+    def know(self, canvas: Canvas, wave: Pixels, begin: int, count: int) -> None:
+        """Take the levels of pixels from `begin` on that the canvas holds, in the first rows."""
         kernels.know_levels(
-            canvas.flat, wave.indices, begin, count, self._gain, self.references, self.levels, self._seen, row
+            canvas.flat, wave.indices, begin, count, self._gain, self.references, self.levels, self._seen
         )
 
     def trunk(self, parameters: Parameters, row: int, count: int) -> None:
@@ -172,7 +164,6 @@ class UnitNetwork:
     def intervals(
         self,
         parameters: Parameters,
-        row: int,
         count: int,
         starts: Words,
         frequencies: Words,
@@ -180,23 +171,21 @@ class UnitNetwork:
         restriction: Restriction | None,
         begin: int,
     ) -> None:
-        """Start and frequency of all sub-pixels of rows whose inputs and levels are there, to where `order` (C, rows)
-        says. restriction: of the wavefront's pixels, of which row 0 is the one at `begin`."""
-        self.trunk(parameters, row, count)
-        self.hide(parameters, 0, self.channels, row, count)
-        rows = slice(row, row + count)
+        """Start and frequency of all sub-pixels of the first rows, whose inputs and levels are there, to where `order`
+        (C, count) says. restriction: of the wavefront's pixels, of which the rows are those from `begin` on."""
+        self.trunk(parameters, 0, count)
+        self.hide(parameters, 0, self.channels, 0, count)
         for channel in range(self.channels):
-            places = order[channel, rows]
+            places = order[channel]
             if restriction is not None and channel == self.channels - 1:
-                params, levels = self._outputs(parameters, channel, row, count), self.levels[:, rows]
-                colours = restriction.rows(levels[0], levels[1], begin + row)
+                params, levels = self._outputs(parameters, channel, 0, count), self.levels[:, :count]
+                colours = restriction.rows(levels[0], levels[1], begin)
                 starts[places], frequencies[places] = self._mixture.intervals_within(
-                    params, self.references[channel, rows], levels[channel], colours, restriction.allowed
+                    params, self.references[channel, :count], levels[channel], colours, restriction.allowed
                 )
             elif isinstance(self.observation, LogisticMixture):
                 kernels.mixture_unit(
-                    self._sum(parameters, channel, row, count),
-                    row,
+                    self._sum(parameters, channel, 0, count),
                     count,
                     channel,
                     self._output_scales[channel],
@@ -206,11 +195,11 @@ class UnitNetwork:
                     *mixture_tables(),
                     starts,
                     frequencies,
-                    order[channel],
+                    places,
                 )
             else:
-                params = self._outputs(parameters, channel, row, count)
-                references, levels = self.references[channel, rows], self.levels[channel, rows]
+                params = self._outputs(parameters, channel, 0, count)
+                references, levels = self.references[channel, :count], self.levels[channel, :count]
                 starts[places], frequencies[places] = self.observation.intervals(params, references, levels)
 
     def pop(
@@ -225,16 +214,15 @@ class UnitNetwork:
         row: int,
         restriction: Restriction | None,
     ) -> int:
-        """Pop the pixels of a step of a wavefront into the canvas, of which the heads' sums and what the first
-        channel's layer takes are there: the next lane.
+        """Pop the pixels of a step of a wavefront, whose inputs are there, into the canvas: the next lane.
 
         Raises:
             EmptyMessage: the message does not hold so many symbols.
         """
         count = end - begin
+        self.trunk(parameters, row, count)
         for channel in range(self.channels):
-            if channel:
-                self.hide(parameters, channel, channel + 1, row, count)
+            self.hide(parameters, channel, channel + 1, row, count)
             restricted = restriction is not None and channel == self.channels - 1
             if isinstance(self.observation, LogisticMixture) and not restricted:
                 message.pop_with(
@@ -285,32 +273,31 @@ class UnitNetwork:
 
     # Backwards
 
-    def backward(self, parameters: Parameters, gradients: list[NumpyArray], row: int, count: int) -> None:
-        """The gradients of all weights into `gradients`, of -ln p of rows whose levels are known."""
-        heads, width, channels = self._trunk, self._width, self.channels
-        rows = slice(row, row + count)
+    def backward(self, parameters: Parameters, count: int) -> None:
+        """The gradients of all weights, of -ln p of the first `count` rows, whose levels are known."""
+        heads, width, channels, gradients = self._trunk, self._width, self.channels, parameters.gradient
         for channel in range(channels):
             by_params = self.observation.gradient(
-                self._parameters[channel, rows], self.references[channel, rows], self.levels[channel, rows]
+                self._parameters[channel, :count], self.references[channel, :count], self.levels[channel, :count]
             )
             number = heads + 1 + channel
             weight = parameters.exact[number].T
-            np.matmul(self._hidden[channel, rows, : len(weight)].T, by_params, out=gradients[number].T)
-            np.matmul(by_params, weight[:width].T, out=self._by_hidden[channel, rows])
+            np.matmul(self._hidden[channel, :count, : len(weight)].T, by_params, out=gradients[number].T)
+            np.matmul(by_params, weight[:width].T, out=self._by_hidden[channel, :count])
         kernels.backward_heads(
-            self._by_hidden, row, count, self._hidden, self._output_backward_scales, self._by_sums[heads]
+            self._by_hidden, self._hidden, self._output_backward_scales, self._by_sums[heads][:count]
         )
         for number in range(heads, -1, -1):
-            inputs, total = self._widths[number], self._by_sums[number][rows]
-            x = self._doubles[rows, : parameters.exact[number].shape[1]]
-            x[:, :inputs] = self._inputs[number][rows, :inputs]
-            x[:, inputs:-1] = self._seen[rows, : x.shape[1] - inputs - 1]  # by the heads
+            inputs, total = self._widths[number], self._by_sums[number][:count]
+            x = self._doubles[:count, : parameters.exact[number].shape[1]]
+            x[:, :inputs] = self._inputs[number][:count, :inputs]
+            x[:, inputs:-1] = self._seen[:count, : x.shape[1] - inputs - 1]  # by the heads
             x[:, -1] = 1.0
             np.matmul(x.T, total, out=gradients[number].T)
             if number:
-                by_inputs = self._by_sums[number - 1][rows]
+                by_inputs = self._by_sums[number - 1][:count]
                 np.matmul(total, parameters.exact[number].T[:inputs].T, out=by_inputs)
-                kernels.backward_layer(by_inputs, row, self._inputs[number], self._backward_scales[number])
+                kernels.backward_layer(by_inputs, self._inputs[number], self._backward_scales[number])
         by_seen = gradients[heads].T[self._widths[-1] : -1]
         for channel in range(channels - 1):  # a head does not see its own channel or a later one
             by_seen[channel, : (channel + 1) * width] = 0
@@ -368,14 +355,12 @@ class LearningCoder:
             pop_restricted.expect(256 * int(ends[-1]))  # each symbol goes through all levels
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
-    def _gradients(self, team: Team) -> list[list[NumpyArray]]:
-        """Where gradients of the parts of a unit are to be put; none where the network does not learn, as then several
-        coders may share their parameters."""
-        return self.parameters.summands(team.size) if self._stride else []
-
-    def _learns(self, number: int) -> bool:
-        """Whether the network learns from a unit."""
-        return self._stride > 0 and number % self._stride == 0
+    def _learn(self, network: UnitNetwork, number: int, pixels: int) -> None:
+        """Learn from a unit if it is one to learn from. Where the network does not learn, several coders may share
+        their parameters."""
+        if self._stride and number % self._stride == 0:
+            network.backward(self.parameters, pixels)
+            self.parameters.step(pixels)
 
     def _run(
         self,
@@ -388,28 +373,19 @@ class LearningCoder:
     ) -> None:
         """Fill in start and frequency of all sub-pixels of known pixels, to where `order` says, (C, pixels) of steps of
         the wavefront, and learn from them."""
-        wave, parameters = x.wavefront(self._cell), self.parameters
+        wave = x.wavefront(self._cell)
         ends = units_of(wave.bounds, self._unit)
         steps = np.searchsorted(wave.bounds, ends).tolist()
         network = self._network(ends)
-
-        def code(begin: int, of_unit: IntArray, learn: bool, part: int, row: int, count: int) -> None:
-            network.gather(x.canvas, wave, begin + row, begin + row + count, row, features)
-            network.know(x.canvas, wave, begin + row, count, row)
-            network.intervals(parameters, row, count, starts, frequencies, of_unit, self._restriction, begin)
-            if learn:
-                network.backward(parameters, gradients[part], row, count)
-
-        with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
-            gradients = self._gradients(team)
-            for number, begin in enumerate(ends[:-1].tolist()):
-                pixels, learn = int(ends[number + 1]) - begin, self._learns(number)
-                of_unit = order(slice(steps[number], steps[number + 1]))
-                summands = _share(team, partial(code, begin, of_unit, learn), pixels)
-                if learn:
-                    parameters.step(pixels, summands, team)
-                if progress is not None:
-                    progress(pixels)
+        for number, begin in enumerate(ends[:-1].tolist()):
+            end = int(ends[number + 1])
+            network.gather(x.canvas, wave, begin, end, 0, features)
+            network.know(x.canvas, wave, begin, end - begin)
+            of_unit = order(slice(steps[number], steps[number + 1]))
+            network.intervals(self.parameters, end - begin, starts, frequencies, of_unit, self._restriction, begin)
+            self._learn(network, number, end - begin)
+            if progress is not None:
+                progress(end - begin)
 
     def push(
         self, message: Message, features: NumpyArray, x: Strips, progress: Callable[[int], None] | None = None
@@ -454,35 +430,11 @@ class LearningCoder:
         ends = units_of(wave.bounds, self._unit)
         network = self._network(ends)
         number, first, lane = 0, 0, 0
-
-        def forwards(begin: int, _: int, row: int, count: int) -> None:
-            network.gather(x.canvas, wave, begin + row, begin + row + count, begin - first + row, features)
-            network.trunk(parameters, begin - first + row, count)
-            network.hide(parameters, 0, 1, begin - first + row, count)
-
-        def backwards(part: int, row: int, count: int) -> None:
-            network.backward(parameters, gradients[part], row, count)
-
-        with Team(min(threads(), MOST_THREADS), exact_arithmetic) as team:
-            gradients = self._gradients(team)
-            for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
-                _share(team, partial(forwards, begin), end - begin)
-                row = begin - first
-                lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, row, self._restriction)
-                if end == int(ends[number + 1]):
-                    if self._learns(number):
-                        parameters.step(end - first, _share(team, backwards, end - first), team)
-                    if progress is not None:
-                        progress(end - first)
-                    number, first = number + 1, end
-
-
-def _share(team: Team, work: Callable[[int, int, int], None], count: int) -> int:
-    """Let a team do what is to be done with each of so many rows: how many parts they were shared out in.
-
-    work: gets the number of a part, the first of its rows, and how many they are.
-    """
-    parts = max(1, min(team.size, count // LEAST_ROWS))
-    bounds = [count * part // parts for part in range(parts + 1)]
-    team.run([partial(work, part, bounds[part], bounds[part + 1] - bounds[part]) for part in range(parts)])
-    return parts
+        for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
+            network.gather(x.canvas, wave, begin, end, begin - first, features)
+            lane = network.pop(parameters, message, lane, x.canvas, wave, begin, end, begin - first, self._restriction)
+            if end == int(ends[number + 1]):
+                self._learn(network, number, end - first)
+                if progress is not None:
+                    progress(end - first)
+                number, first = number + 1, end

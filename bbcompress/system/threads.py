@@ -1,19 +1,14 @@
-"""How many threads there may be at once: as many as processors, less where several processes or threads share the work;
-and teams of threads, which work at one thing."""
+"""How many threads there may be at once: as many as processors, less where several processes share the work."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from queue import SimpleQueue
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _most: int | None = None
-_own = threading.local()
-
-_Work = Callable[[], None]
 
 
 def processors() -> int:
@@ -27,82 +22,9 @@ def limit_threads(count: int | None) -> None:
     _most = count
 
 
-def limit_own_threads(count: int) -> None:
-    """From now on what runs in this thread uses at most so many threads at once, itself counted."""
-    _own.most = count
-
-
 def threads() -> int:
-    """Threads that may be used at once here: in this process, or in this thread where it has a limit of its own."""
-    most = processors() if _most is None else min(_most, processors())
-    return min(most, getattr(_own, "most", most))
-
-
-class Team:
-    """Threads that work at one thing together, many times: a context manager. One of them is the thread that calls.
-
-    They sleep while there is nothing to do: to wake one takes some tens of microseconds.
-    """
-
-    def __init__(self, size: int, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        """size: number of threads; there are fewer where the system allows no more. around: what the others work
-        within, as their caller already does."""
-        self.size = size
-        self._around = around
-        self._works: list[SimpleQueue[_Work | None]] = []
-        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._others: list[threading.Thread] = []
-
-    def __enter__(self) -> Team:
-        for _ in range(1, self.size):
-            works: SimpleQueue[_Work | None] = SimpleQueue()
-            other = threading.Thread(target=self._serve, args=(works,), daemon=True)
-            try:
-                other.start()
-            except RuntimeError:  # the system allows no more
-                break
-            self._works.append(works)
-            self._others.append(other)
-        self.size = 1 + len(self._others)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for works in self._works:
-            works.put(None)
-        for other in self._others:
-            other.join()
-
-    def run(self, works: Sequence[_Work]) -> None:
-        """Do at most `size` pieces of work at once, the first of them in this thread. All have ended when this returns
-        or raises what one of them raised."""
-        others = works[1:]
-        for queue, work in zip(self._works, others, strict=False):
-            queue.put(work)
-        try:
-            works[0]()
-        finally:
-            failed = [error for error in [self._ended.get() for _ in others] if error is not None]
-        if failed:
-            raise failed[0]
-
-    def _serve(self, works: SimpleQueue[_Work | None]) -> None:
-        limit_own_threads(1)
-        try:
-            with self._around():
-                while (work := works.get()) is not None:
-                    self._ended.put(_error_of(work))
-        except BaseException as error:  # of the surroundings
-            while works.get() is not None:
-                self._ended.put(error)
-
-
-def _error_of(work: _Work) -> BaseException | None:
-    """Do the work; what it raises."""
-    try:
-        work()
-    except BaseException as error:
-        return error
-    return None
+    """Threads that this process may use at once."""
+    return processors() if _most is None else min(_most, processors())
 
 
 class _SingleBLASThread:

@@ -32,7 +32,6 @@ from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ResNetWeights
-from bbcompress.system.threads import threads
 from bbcompress.wire import ByteReader, varint
 
 Weights = LocalWeights | ResNetWeights
@@ -368,22 +367,22 @@ def test_the_limit_of_pixels_is_for_others_to_check() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "pixels", "at_a_time", "within"),
+    ("most", "pixels", "at_a_time"),
     [
-        (1, 1, 1, 1),
-        (4, 1, 3, 1),
-        (8, 1, 3, 2),  # threads that the parts do not need work within them
-        (8, blocks.BLOCKS_MEMORY // blocks.PIXEL_MEMORY // 2, 2, 4),
-        (8, blocks.BLOCKS_MEMORY // blocks.PIXEL_MEMORY + 1, 1, 8),
+        (1, 1, 1),
+        (2, 1, 2),
+        (8, 1, 3),
+        (8, blocks.BLOCKS_MEMORY // blocks.PIXEL_MEMORY // 2, 2),
+        (8, blocks.BLOCKS_MEMORY // blocks.PIXEL_MEMORY + 1, 1),
     ],
 )
-def test_blocks_at_once(most: int, pixels: int, at_a_time: int, within: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as there are threads and memory for, and never more threads in all than there may be."""
+def test_blocks_at_once(most: int, pixels: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are threads and memory for."""
     monkeypatch.setattr("bbcompress.system.threads.processors", lambda: most)
     lock, inside, most_inside = threading.Lock(), 0, 0
     full = threading.Event()
 
-    def work(number: int) -> tuple[int, int]:
+    def work(number: int) -> int:
         nonlocal inside, most_inside
         with lock:
             inside += 1
@@ -394,11 +393,10 @@ def test_blocks_at_once(most: int, pixels: int, at_a_time: int, within: int, mon
         time.sleep(0.02)
         with lock:
             inside -= 1
-        return number, threads()
+        return number
 
-    assert list(blocks.at_once(work, range(3), pixels)) == [(number, within) for number in range(3)]
+    assert list(blocks.at_once(work, range(3), pixels)) == [0, 1, 2]
     assert most_inside == at_a_time
-    assert at_a_time * within <= most
 
 
 def test_memory_of_blocks_bounds_how_many_are_in_work() -> None:

@@ -122,35 +122,28 @@ def test_how_z_is_found_is_the_affair_of_the_writer(encoder: str, k: int, batch:
 
 @pytest.mark.parametrize("stride", [0, 1, 2])
 @pytest.mark.parametrize("name", ["rgb", "grey", "binary"])
-def test_threads_within_a_block_change_nothing(name: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning_network, "LEAST_ROWS", 3)
-    before, payloads = threading.active_count(), []
-    images = drawn(name, (24, 30), (8, 40))
-    for count in (1, 2, 3):
-        monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
-        monkeypatch.setattr(learning_network, "MOST_THREADS", count)
-        payloads.append(encoded(name, images, Learning(2_000, 16, max(stride, 1))).payload)
-    assert len(set(payloads)) == 1
-    x = Strips.all_of(Canvas.of(images[0][None], MODELS[name].tile))
-    features = VAES[name].features(np.zeros((x.row_count, MODELS[name].latents), np.int64))
-    message = Message.empty(2)
-    VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).push(message, features, x)
-    for count in (1, 2, 3):
-        monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
-        monkeypatch.setattr(learning_network, "MOST_THREADS", count)
-        found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
-        left = message.copy()
-        parameters = VAES[name].parameters(2_000)
-        VAES[name].learning_coder(parameters, 16, stride).pop(left, features, found)
-        assert len(parameters._gradients) == (
-            count if stride else 1
-        )  # frozen ones, which coders share, stay as they are
-        assert np.array_equal(found.canvas.images, x.canvas.images)
-        assert left == Message.empty(2)
-        cut = Message(message.heads, message.words[3:])
-        with pytest.raises(EmptyMessage):
-            VAES[name].learning_coder(VAES[name].parameters(2_000), 16, stride).pop(cut, features, found)
-    assert threading.active_count() == before
+def test_a_coder_pops_what_it_pushed(name: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces as in one push; with a stride of 0 it leaves its parameters, which others share, as they are."""
+    vae, x = VAES[name], Strips.all_of(Canvas.of(drawn(name, (24, 30))[0][None], MODELS[name].tile))
+    features = vae.features(np.zeros((x.row_count, MODELS[name].latents), np.int64))
+    messages = []
+    for pushed in (1 << 16, 100):
+        monkeypatch.setattr(learning_network, "PUSHED", pushed)
+        messages.append(Message.empty(3))
+        vae.learning_coder(vae.parameters(2_000), 16, stride).push(messages[-1], features, x)
+    message = messages[0]
+    assert message == messages[1]
+    found = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[name].tile))
+    left, parameters = message.copy(), vae.parameters(2_000)
+    kept = parameters.copy()
+    vae.learning_coder(parameters, 16, stride).pop(left, features, found)
+    assert np.array_equal(found.canvas.images, x.canvas.images)
+    assert left == Message.empty(3)
+    learnt = not np.array_equal(parameters._master, kept._master)
+    assert learnt == any(gradient.any() for gradient in parameters.gradient) == (stride > 0)
+    cut = Message(message.heads, message.words[3:])
+    with pytest.raises(EmptyMessage):
+        vae.learning_coder(vae.parameters(2_000), 16, stride).pop(cut, features, found)
 
 
 def test_learning_makes_images_of_another_origin_smaller() -> None:

@@ -75,14 +75,10 @@ class Setting:
 PLAIN = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """Threads of OpenMP that wait would else burn most of the processor time here."""
 
-TWO_THREADS = ("--threads", "2")
-
 SETTINGS = {
     "numpy": Setting(batch=ALL, flags=("--write", "--numba")),
     # the kernels run in one thread whatever numba is told, so its threads have no control
     "threads": Setting({"OPENBLAS_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}, batch=37, controls=("product 40",)),
-    "two threads in a block": Setting(controls=("shares",), certain=True, flags=TWO_THREADS),
-    "three threads in a block": Setting(controls=("shares",), certain=True, flags=("--threads", "3")),
     "prescott": Setting({"OPENBLAS_CORETYPE": "Prescott"}, possible=OPENBLAS, controls=("product 40",), certain=WIDE),
     "haswell": Setting(
         {"OPENBLAS_CORETYPE": "Haswell"},
@@ -114,20 +110,12 @@ SETTINGS = {
         against="torch",
         certain=WIDE and HAS_MKL,
     ),
-    "upwards": Setting(
-        around="upwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True, flags=TWO_THREADS
-    ),
-    "downwards": Setting(
-        around="downwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True, flags=TWO_THREADS
-    ),
-    "towards zero": Setting(
-        around="towards zero", possible=GLIBC, controls=("elementwise",), certain=True, flags=TWO_THREADS
-    ),
-    "no denormals": Setting(
-        around="no denormals", possible=GLIBC and X86, controls=("denormals",), certain=True, flags=TWO_THREADS
-    ),
+    "upwards": Setting(around="upwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True),
+    "downwards": Setting(around="downwards", possible=GLIBC, controls=("elementwise", "product 40"), certain=True),
+    "towards zero": Setting(around="towards zero", possible=GLIBC, controls=("elementwise",), certain=True),
+    "no denormals": Setting(around="no denormals", possible=GLIBC and X86, controls=("denormals",), certain=True),
     "buffer size": Setting(around="buffer size", controls=("cast sum",)),
-    "errors raise": Setting(around="errors raise", controls=("raised",), certain=True, flags=TWO_THREADS),
+    "errors raise": Setting(around="errors raise", controls=("raised",), certain=True),
     "autocast": Setting(device="cpu", around="autocast", controls=("product 40",), against="torch", certain=True),
     "matmul precision": Setting(device="cpu", around="matmul precision", controls=("product 40",), against="torch"),
     "torch denormals": Setting(

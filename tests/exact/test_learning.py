@@ -21,7 +21,6 @@ from bbcompress.codecs.fallback import deep_kernels
 from bbcompress.coder.kernel_cache import Kernel, _with_compiled_helpers
 from bbcompress.errors import ModelError
 from bbcompress.exact import learning_kernels, mixture_kernels
-from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
 from bbcompress.exact.learning import BIAS_CLAMP, INPUT_LIMIT, MAX_UNIT, LearningLayer, Parameters
 from bbcompress.exact.learning_kernels import LEAST_MOMENT
@@ -29,7 +28,6 @@ from bbcompress.exact.tables import table
 from bbcompress.models import learning_kernels as network_kernels
 from bbcompress.models.learning_network import learning_layers
 from bbcompress.models.network_kernels import relu_requantise
-from bbcompress.system.threads import Team
 
 RATE = 500
 
@@ -195,17 +193,14 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     ),
     "adam_layers": (
         learning_kernels.adam_layers,
-        (
-            *(FLOATS, FLOATS, FLOATS, MATRIX, FLOATS, np.zeros(1, np.float32), INTS, INTS, FLOATS, *[MATRIX] * 3),
-            *(0.1, 0.1, 0.1, 0, 1, FLOATS),
-        ),
+        (*[FLOATS] * 5, np.zeros(1, np.float32), INTS, INTS, FLOATS, *[MATRIX] * 3, 0.1, 0.1, 0.1, FLOATS),
     ),
     "hidden_layer": (network_kernels.hidden_layer, (SINGLES, SINGLES, MATRIX, 0, 1, 0, 1, 1.0, 1.0, CUBE)),
     "hidden_layer of float64": (network_kernels.hidden_layer, (MATRIX, MATRIX, MATRIX, 0, 1, 0, 1, 1.0, 1.0, CUBE)),
     "output_layer": (network_kernels.output_layer, (MATRIX, 0, 1, FLOATS, 1.0)),
     "mixture_unit": (
         network_kernels.mixture_unit,
-        (MATRIX, 0, 1, 0, FLOATS, 1.0, *[LEVELS] * 2, INTS, INTS, *[np.zeros(1, np.uint32)] * 2, INTS),
+        (MATRIX, 0, 0, FLOATS, 1.0, *[LEVELS] * 2, INTS, INTS, *[np.zeros(1, np.uint32)] * 2, INTS),
     ),
     "pop_step": (
         network_kernels.pop_step,
@@ -214,8 +209,8 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
             *(LEVELS, LEVELS, 1, np.zeros(1, np.int16), INTS, 0, INTS, INTS),
         ),
     ),
-    "backward_layer": (network_kernels.backward_layer, (MATRIX, 0, SINGLES, 1.0)),
-    "backward_heads": (network_kernels.backward_heads, (CUBE, 0, 1, CUBE, FLOATS, MATRIX)),
+    "backward_layer": (network_kernels.backward_layer, (MATRIX, SINGLES, 1.0)),
+    "backward_heads": (network_kernels.backward_heads, (CUBE, CUBE, FLOATS, MATRIX)),
     "relu_double": (network_kernels.relu_double, (MATRIX, 0, 1.0, 1.0, SINGLES)),
     "relu_single": (network_kernels.relu_single, (SINGLES, 0, 1, 1, np.float32(1), np.float32(1))),
     "code": (deep_kernels.code, (np.zeros((1, 1, 1), np.int64), INTS, INTS, BYTES, 1, LEVELS, FLOATS, FLOATS)),
@@ -284,52 +279,18 @@ def test_control_of_fused_operations(name: str) -> None:
     assert all(fused_operations(kernel, arguments, {"contract"}).values())
 
 
-@pytest.mark.parametrize("summands", [1, 3])
-@pytest.mark.parametrize("parts", [1, 2, 3, 20])
-def test_layers_in_blocks_and_parts_interpreted_as_compiled(parts: int, summands: int) -> None:
-    """Of several layers with rows and matrices that fill no blocks: in parts of any rows, and with gradients that are
-    sums, it is the step of all at once."""
-    layers = [layer(outputs=3), layer(outputs=70, inputs=5, seed=1)]
-
-    def stepped(step: Any, parts: int, summands: int) -> list[bytes]:
+def test_layers_in_blocks_interpreted_as_compiled() -> None:
+    """Of several layers with rows and matrices that fill no blocks."""
+    results = []
+    for step in (learning_kernels.adam_layers, learning_kernels.adam_layers._function):
         random = np.random.default_rng(6)
-        parameters = Parameters(layers, RATE)
+        parameters = Parameters([layer(outputs=3), layer(outputs=70, inputs=5, seed=1)], RATE)
         arrays = [random.normal(0, scale, parameters._master.size) for scale in (1, 1e-3, 1e-3)]
         arrays[2] **= 2
-        gradients = np.zeros((summands, parameters._master.size))
-        gradients[0] = np.floor(random.normal(0, 1e6, parameters._master.size))
-        for other in gradients[1:]:  # the sum is the same for any number
-            other[:] = np.floor(random.normal(0, 1e9, other.size))
-            gradients[0] -= other
-        integers = np.empty(gradients.shape[1]), np.empty(gradients.shape[1], np.float32)
+        gradient = np.floor(random.normal(0, 1e6, parameters._master.size))
+        integers = np.empty_like(gradient), np.empty(gradient.size, np.float32)
         places = parameters._begins, parameters._outputs, parameters._limits
-        sums, rows = np.empty((parts, 73)), len(parameters._limits)
-        for part in range(parts):
-            its_rows = rows * part // parts, rows * (part + 1) // parts
-            scalars = 1 / 97, 0.003, 1.7, *its_rows
-            step(*arrays, gradients, *integers, *places, *parameters._columns, *scalars, sums[part])
-        return [array.tobytes() for array in (*arrays, *integers, sums.sum(axis=0))]
-
-    kernel = learning_kernels.adam_layers
-    expected = stepped(kernel, 1, 1)
-    assert stepped(kernel, parts, summands) == expected
-    assert stepped(kernel._function, parts, summands) == expected
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_a_team_takes_the_same_steps(size: int) -> None:
-    layers = learning_layers(tiny_local().pixel_network)
-    alone, shared, random = Parameters(layers, RATE), Parameters(layers, RATE), np.random.default_rng(7)
-    with Team(size, exact_arithmetic) as team:
-        for _ in range(5):
-            summands = shared.summands(size)
-            for number, matrix in enumerate(alone.gradient):
-                matrix[:] = 0
-                for its in summands:
-                    its[number][:] = random.integers(-1 << 20, 1 << 20, matrix.shape)
-                    matrix += its[number]
-            alone.step(64)
-            shared.step(64, size, team)
-    for name in ("_master", "_first", "_second", "_exact", "_single"):
-        assert np.array_equal(getattr(alone, name), getattr(shared, name))
-    assert alone.is_single == shared.is_single
+        largest = np.empty(2)
+        step(*arrays, gradient, *integers, *places, *parameters._columns, 1 / 97, 0.003, 1.7, largest)
+        results.append([array.tobytes() for array in (*arrays, *integers, largest)])
+    assert results[0] == results[1]

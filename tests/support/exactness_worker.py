@@ -1,12 +1,11 @@
 """One process of test_exactness.py: code the images of a folder in this process's setting.
 
-    python exactness_worker.py FOLDER numpy|cpu|cuda COMPUTE_BATCH [--write] [--numba] [--threads N] [--around SETTING]
+    python exactness_worker.py FOLDER numpy|cpu|cuda COMPUTE_BATCH [--write] [--numba] [--around SETTING]
 
 FOLDER holds for each of `MODELS` a checkpoint, `images.npy`, and after a run with --write `message` and `layout.json`.
 Prints JSON: hashes of what was coded, whether the folder's message decoded to its images, and hashes of plain float
-arithmetic, which may differ. A device instead of numpy means torch tensors. --threads: how many share the pixels of a
-block's units, however few pixels and processors there are. --around names what the program around sets, in this
-process, once the models are there (`AROUND`).
+arithmetic, which may differ. A device instead of numpy means torch tensors. --around names what the program around
+sets, in this process, once the models are there (`AROUND`).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS
 from bbcompress.images.image import from_array
-from bbcompress.models import learning_network, resnet
+from bbcompress.models import resnet
 from bbcompress.models.checkpoint import load
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.registry import model_of
@@ -334,16 +333,14 @@ def batched_products(x: Any, w: Any) -> dict[str, list[Any]]:
     return {str(n): [x[i : i + n] @ w.T for i in range(0, 40, n)] for n in (1, 37, 40)}
 
 
-def numpy_controls(threads: int) -> dict[str, str]:
+def numpy_controls() -> dict[str, str]:
     """Plain float arithmetic of numpy."""
     x, w = operands()
-    shares = [len(x) * share // threads for share in range(threads + 1)]
     single = x.astype(np.float32), w.astype(np.float32)
     products = zip(batched_products(x, w).items(), batched_products(*single).items(), strict=True)
     controls = {f"product {n}": digest(*double, *float32) for (n, double), (_, float32) in products}
     pairs = (single[0][:, :-1] + 1j * single[0][:, 1:]) * (single[1][:40, :-1] + 1j * single[1][:40, 1:])
     controls["elementwise"] = digest(pairs, np.exp(x), np.exp(single[0]), np.log(np.abs(x)))
-    controls["shares"] = digest(sum(x[begin:end].T @ x[begin:end, :99] for begin, end in pairwise(shares)))
     try:
         controls["denormals"] = digest(x * 2.0**-1000 * 2.0**-60)
         controls["raised"] = "nothing"
@@ -393,9 +390,6 @@ def main() -> None:
     folder, device, compute_batch, *flags = sys.argv[1:]
     around = flags[flags.index("--around") + 1] if "--around" in flags else "nothing"
     direct.GRADIENT_STEPS = SEARCH_STEPS
-    threads = int(flags[flags.index("--threads") + 1]) if "--threads" in flags else 1
-    learning_network.LEAST_ROWS, learning_network.threads = 1, lambda: threads  # type: ignore[attr-defined]
-    learning_network.MOST_THREADS = threads
     resnet.TILES = -(-int(compute_batch) // 8)  # its own compute batch: 1, 5 and all of the tiles
     result: dict[str, Any] = {
         name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags, around) for name in MODELS
@@ -403,7 +397,7 @@ def main() -> None:
     between = learned_between(Path(folder), device, int(compute_batch), "--write" in flags, around)
     of_learning = learned(Path(folder), device, int(compute_batch), "--write" in flags, around)
     with contextmanager(AROUND[around])():
-        controls = numpy_controls(threads) if device == "numpy" else torch_controls(device)
+        controls = numpy_controls() if device == "numpy" else torch_controls(device)
     if "--numba" in flags:
         controls["numba"] = numba_control()
     json.dump(

@@ -6,24 +6,14 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bbcompress.system.threads import (
-    Team,
-    limit_own_threads,
-    limit_threads,
-    processors,
-    single_blas_thread,
-    threads,
-)
+from bbcompress.system.threads import limit_threads, processors, single_blas_thread, threads
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -50,99 +40,6 @@ def test_limit_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads() == 1
     limit_threads(None)
     assert threads() == processors()
-
-
-def test_a_thread_may_have_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bbcompress.system.threads.processors", lambda: 8)
-    found: list[int] = []
-
-    def other() -> None:
-        for most in (3, 20):
-            limit_own_threads(most)
-            found.append(threads())
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join()
-    assert found == [3, 8]
-    assert threads() == 8
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_a_team_works_at_once_and_sleeps_otherwise(size: int) -> None:
-    before, barrier, done = threading.active_count(), threading.Barrier(size), [0] * size
-
-    def work(number: int) -> None:
-        barrier.wait(60)
-        done[number] += 1
-        assert number == 0 or threads() == 1  # nothing below it is shared out again
-
-    with Team(size) as team:
-        assert threading.active_count() == before + size - 1
-        for _ in range(100):
-            team.run([partial(work, number) for number in range(size)])
-        spent = time.process_time()
-        time.sleep(0.3)
-        assert time.process_time() - spent < 0.1
-        team.run([partial(done.append, 7)])  # by its first thread alone
-    assert done == [100] * size + [7]
-    assert threading.active_count() == before
-
-
-def test_a_team_raises_when_all_have_ended() -> None:
-    ended: list[int] = []
-
-    def work(number: int) -> None:
-        if number == 1:
-            raise ValueError("one of them")
-        time.sleep(0.05)
-        ended.append(number)
-
-    with Team(3) as team:
-        for _ in range(2):
-            with pytest.raises(ValueError, match="one of them"):
-                team.run([partial(work, number) for number in range(3)])
-        assert sorted(ended) == [0, 0, 2, 2]
-        with pytest.raises(ValueError, match="one of them"):
-            team.run([partial(work, number) for number in (1, 0, 2)])
-        assert len(ended) == 6
-
-
-def test_a_team_works_within_the_surroundings_of_its_caller() -> None:
-    inside: list[str] = []
-
-    @contextmanager
-    def around() -> Iterator[None]:
-        inside.append("begun")
-        yield
-        inside.append("ended")
-
-    with Team(3, around) as team:
-        team.run([lambda: None] * 3)
-        assert inside == ["begun"] * 2
-    assert inside == ["begun"] * 2 + ["ended"] * 2
-
-
-def test_a_team_raises_where_there_are_no_such_surroundings() -> None:
-    @contextmanager
-    def around() -> Iterator[None]:
-        raise OSError("none")
-        yield
-
-    with Team(2, around) as team:
-        for _ in range(2):
-            with pytest.raises(OSError, match="none"):
-                team.run([lambda: None] * 2)
-
-
-def test_a_team_is_smaller_where_the_system_allows_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", fail)
-    with Team(4) as team:
-        assert team.size == 1
-        team.run([lambda: None])
 
 
 def test_blas_threads_are_given_back(two_blas_threads: None) -> None:
