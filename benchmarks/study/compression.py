@@ -153,22 +153,19 @@ def steps_of(report: dict[str, Any]) -> list[int]:
     return [int(steps) for steps in report["schedule"]["K"]]
 
 
-def schedule_lines(study: Study, reports: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """What a plot says of its models and images."""
-    lines = []
-    for pixels, of_pixels in reports.items():
-        first = of_pixels[0]
-        if pixels == "cifar10" or study.shipped:
-            which = "the model that bbc ships"
-        else:
-            epochs, encoder_epochs = study.length(VAE_EPOCHS), study.encoder_length(ENCODER_EPOCHS[pixels])
-            which = f"{len(of_pixels)} models, VAE {epochs} and half-asleep {encoder_epochs} epochs at {LR:g}"
-        rate = first["schedule"]["learning_rate"]
-        images = first["data"]["images"]
-        if isinstance(images, int):
-            images = f"first {images} test images"
-        lines.append(f"{TITLES[pixels]}: {which}; {images} in one archive; K steps at {rate:g}")
-    return lines
+def schedule_line(study: Study, pixels: str, reports: list[dict[str, Any]]) -> str:
+    """What a plot says of its models and images of one kind of pixels."""
+    first = reports[0]
+    if pixels == "cifar10" or study.shipped:
+        which = "the model that bbc ships"
+    else:
+        epochs, encoder_epochs = study.length(VAE_EPOCHS), study.encoder_length(ENCODER_EPOCHS[pixels])
+        which = f"{len(reports)} models, VAE {epochs} and half-asleep {encoder_epochs} epochs at {LR:g}"
+    rate = first["schedule"]["learning_rate"]
+    images = first["data"]["images"]
+    if isinstance(images, int):
+        images = f"first {images} test images"
+    return f"{TITLES[pixels]}: {which}; {images} in one archive; K steps at {rate:g}"
 
 
 def trained(reports: list[dict[str, Any]]) -> list[Any]:

@@ -11,34 +11,44 @@ from __future__ import annotations
 
 from typing import Any
 
-from compression import ENCODERS, PIXELS, TITLES, measure, row, schedule_lines, steps_of, trained, trainings
+from compression import ENCODERS, PIXELS, TITLES, row, schedule_line, steps_of, trained, trainings
+from compression import measure as measure_files
 from study import Study, draw, finish, main, spread
 
 
-def figure7(study: Study) -> None:
-    reports = {pixels: measure(study, pixels) for pixels in study.pixels}
+def measure(study: Study) -> dict[str, Any]:
+    """Sizes by encoder and K, of each kind of pixels."""
     results: dict[str, Any] = {}
-    for pixels, of_pixels in reports.items():
-        steps = steps_of(of_pixels[0])
-        results[pixels] = {"K": steps, "trained_by": trained(of_pixels)}
+    for pixels in study.pixels:
+        reports = measure_files(study, pixels)
+        steps = steps_of(reports[0])
+        results[pixels] = {
+            "schedule": schedule_line(study, pixels, reports), "K": steps, "trained_by": trained(reports)
+        }  # fmt: skip
         for figure in ("bits_per_subpixel", "net_bits_per_subpixel"):
             results[pixels][figure] = {
-                name: [spread([row(report, encoder, k)[figure] for report in of_pixels]) for k in steps]
+                name: [spread([row(report, encoder, k)[figure] for report in reports]) for k in steps]
                 for encoder, name in ENCODERS.items()
             }
         gains = [
             row(report, "baseline", 0)["bits_per_subpixel"] - row(report, "rha", 0)["bits_per_subpixel"]
-            for report in of_pixels
+            for report in reports
         ]
         results[pixels]["rha_below_baseline_at_K_0"] = spread(gains)
+    return results
 
-    plot = study.plot("Size by steps of optimal inference", *schedule_lines(study, reports), width=4.5 * len(reports))
-    panels = plot.subplots(1, len(reports), squeeze=False)[0]
+
+def figure7(study: Study) -> None:
+    results = study.results("study-figure7", measure)
+    lines = [result["schedule"] for result in results.values()]
+    plot = study.plot("Size by steps of optimal inference", *lines, width=4.5 * len(results))
+    panels = plot.subplots(1, len(results), squeeze=False)[0]
     for axes, (pixels, result) in zip(panels, results.items(), strict=True):
         for name, points in result["bits_per_subpixel"].items():
-            draw(axes, result["K"], [points[0]] * len(points), name)
             draw(axes, result["K"], points, f"{name} + optimal inference", "o")
-        finish(axes, "K", TITLES[pixels], "bits per sub-pixel, whole file")
+            axes.axhline(points[0]["mean"], label=name, color=axes.lines[-1].get_color(), linestyle="--", linewidth=1)
+        finish(axes, "K", TITLES[pixels], "bits per sub-pixel, whole file", legend=False)
+    plot.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     study.write("study-figure7", {**study.about(**trainings(study)), "results": results}, plot)
 
 

@@ -12,20 +12,22 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from compression import ENCODERS, PIXELS, TITLES, measure, row, schedule_lines, steps_of, trainings
+from compression import ENCODERS, PIXELS, TITLES, row, schedule_line, steps_of, trainings
+from compression import measure as measure_files
 from study import Study, finish, main
 
 TIMES = {"compress": "compress_seconds_per_image", "decompress": "decompress_seconds_per_image"}
 
 
-def figure8(study: Study) -> None:
-    reports = {pixels: measure(study, pixels) for pixels in study.pixels}
+def measure(study: Study) -> dict[str, Any]:
+    """Sizes and times by encoder and K, of each kind of pixels."""
     results: dict[str, Any] = {}
-    for pixels, of_pixels in reports.items():
-        steps = steps_of(of_pixels[0])
-        result: dict[str, Any] = {"K": steps}
+    for pixels in study.pixels:
+        reports = measure_files(study, pixels)
+        steps = steps_of(reports[0])
+        result: dict[str, Any] = {"schedule": schedule_line(study, pixels, reports), "K": steps}
         for encoder, name in ENCODERS.items():
-            rows = [[row(report, encoder, k) for report in of_pixels] for k in steps]
+            rows = [[row(report, encoder, k) for report in reports] for k in steps]
             result[name] = {
                 "bits_per_subpixel": [statistics.fmean(r["bits_per_subpixel"] for r in of_k) for of_k in rows],
                 **{
@@ -33,14 +35,17 @@ def figure8(study: Study) -> None:
                     for kind, key in TIMES.items()
                 },
             }
-        result["baseline_reaches_rha_at_K_0"] = [report["baseline_reaches_rha_at_K_0"] for report in of_pixels]
-        result["machine"] = of_pixels[0]["machine"]
+        result["baseline_reaches_rha_at_K_0"] = [report["baseline_reaches_rha_at_K_0"] for report in reports]
+        result["machine"] = reports[0]["machine"]
         results[pixels] = result
+    return results
 
-    plot = study.plot(
-        "Size by time, K from left to right", *schedule_lines(study, reports), width=4.5 * len(reports), height=8
-    )
-    panels = plot.subplots(2, len(reports), squeeze=False)
+
+def figure8(study: Study) -> None:
+    results = study.results("study-figure8", measure)
+    lines = [result["schedule"] for result in results.values()]
+    plot = study.plot("Size by time, K from left to right", *lines, width=4.5 * len(results), height=8)
+    panels = plot.subplots(2, len(results), squeeze=False)
     for column, (pixels, result) in zip(panels.T, results.items(), strict=True):
         for axes, kind in zip(column, TIMES, strict=True):
             for name in ENCODERS.values():

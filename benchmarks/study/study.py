@@ -417,13 +417,16 @@ def draw(axes: Axes, x: Sequence[float], y: Sequence[dict[str, Any]], label: str
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
 
 
-def finish(axes: Axes, x_label: str, title: str = "", y_label: str = "-ELBO, bits per dimension") -> None:
+def finish(
+    axes: Axes, x_label: str, title: str = "", y_label: str = "-ELBO, bits per dimension", legend: bool = True
+) -> None:
     """Labels, grid and legend."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    if legend:
+        axes.legend(fontsize=8)
 
 
 def seeds_text(n: int) -> str:
