@@ -16,7 +16,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,7 +128,8 @@ class Study:
             print(f"{out.name}: {'resumed' if begun else 'begun'}", file=sys.stderr, flush=True)
             if begun:  # its name is no matter of the study
                 config.name = stored_config(out).name
-            run.train(config, out, resume=begun, from_checkpoint=None if begun else start)
+            data = partial(load_once, config.data, config.data_dir, config.binary)
+            run.train(config, out, resume=begun, from_checkpoint=None if begun else start, dataset=data)
 
     def check(self, config: TrainingConfig, path: Path) -> None:
         """Raise BBCError if a run was begun with other options; path: its directory or a checkpoint."""

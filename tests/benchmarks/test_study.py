@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fixtures_for_tests import quick_calibration  # noqa: F401
+from matplotlib.figure import Figure
 
 from bbcompress.errors import BBCError
 from bbcompress.training import run
@@ -32,14 +34,21 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("study")
 
 
-def call(monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str) -> dict[str, Any]:
-    """Run a script as the command line does; gives its results, whose files are there."""
-    monkeypatch.setattr(sys, "argv", [name, "--quick", "--runs", str(runs), "--threads", "1", *options])
-    runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+def call(monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str, draws: bool = True) -> dict[str, Any]:
+    """Run a script as the command line does; gives its results, whose files are there.
+
+    draws: whether it draws the plot, which takes a second.
+    """
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "argv", [name, "--quick", "--runs", str(runs), "--threads", "1", *options])
+        if not draws:
+            changed.setattr(Figure, "savefig", lambda *_, **__: None)
+        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
     pixels = f"-{options[options.index('--pixels') + 1]}" if "--pixels" in options else ""
     files = [runs / "results" / f"study-{name}{pixels}.{kind}" for kind in ("json", "png", "svg")]
-    assert files[1].read_bytes().startswith(PNG_SIGNATURE)
-    assert "QUICK RUN" in files[2].read_text()
+    if draws:
+        assert files[1].read_bytes().startswith(PNG_SIGNATURE)
+        assert "QUICK RUN" in files[2].read_text()
     return dict(json.loads(files[0].read_text()))
 
 
@@ -69,14 +78,14 @@ def test_figures_share_a_vae_and_its_gap_is_theirs(
 
 
 def test_an_interrupted_run_is_gone_on_with(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    whole = call(monkeypatch, "figure1", tmp_path)
+    whole = call(monkeypatch, "figure1", tmp_path, draws=False)
     shutil.rmtree(tmp_path / "measured")
     vae = tmp_path / "mnist-binary"
     for name in ("training.pt", "epoch-0002.pt"):
         (vae / name).unlink()
     shutil.copy(vae / "epoch-0001.pt", vae / "checkpoint.pt")
     first_epoch = (vae / "train.jsonl").read_text().splitlines()[0]
-    assert call(monkeypatch, "figure1", tmp_path)["results"] == whole["results"]
+    assert call(monkeypatch, "figure1", tmp_path, draws=False)["results"] == whole["results"]
     assert (vae / "train.jsonl").read_text().splitlines()[0] == first_epoch  # seconds and all: not trained again
 
 
@@ -149,7 +158,7 @@ def test_cifar10_has_its_points_curve_and_table(scripts: Any, monkeypatch: pytes
     }  # fmt: skip
     monkeypatch.setattr(run, "train", refuse)
     monkeypatch.setattr(scripts, "evaluate_run", refuse)
-    assert call(monkeypatch, "cifar10", tmp_path)["results"] == found
+    assert call(monkeypatch, "cifar10", tmp_path, draws=False)["results"] == found
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
@@ -160,7 +169,7 @@ def test_cifar10_names_the_run_that_is_missing(scripts: Any, monkeypatch: pytest
 
 
 def test_a_run_of_other_options_is_refused(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    call(monkeypatch, "figure1", tmp_path)
+    call(monkeypatch, "figure1", tmp_path, draws=False)
     config = stored_config(tmp_path / "mnist-binary")
     config.lr = 1e-3
     study = scripts.Study("mnist", "data", tmp_path, tmp_path, 2, 1, 1, ("binary",))
@@ -187,11 +196,17 @@ def test_spreads(scripts: Any) -> None:
     assert [point["mean"] for point in scripts.spreads([[1.0, 2.0], [3.0, 6.0]])] == [2.0, 4.0]
 
 
+@pytest.mark.usefixtures("quick_calibration")
 def test_sizes_and_times_are_of_the_same_files(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    options = ("--pixels", "binary", "--seeds", "1")  # making a model exact takes seconds
+    options = ("--pixels", "binary", "--seeds", "1")
     seventh = call(monkeypatch, "figure7", tmp_path, *options)["results"]["binary"]
+    svg = tmp_path / "results" / "study-figure7-binary.svg"
+    drawn = svg.read_bytes()
+    svg.unlink()
     compression = importlib.import_module("compression")
     monkeypatch.setattr(compression.bench, "measure", refuse)
+    call(monkeypatch, "figure7", tmp_path, *options, "--redraw")
+    assert svg.read_bytes() == drawn
     eighth = call(monkeypatch, "figure8", tmp_path, *options)["results"]["binary"]
     assert seventh["K"] == eighth["K"] == [0, 1]
     for name in ("VAE", "reverse half-asleep"):
@@ -205,7 +220,7 @@ def test_sizes_and_times_are_of_the_same_files(scripts: Any, monkeypatch: pytest
 
 def test_shipped_models_are_measured_untrained(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run, "train", refuse)
-    results = call(monkeypatch, "figure7", tmp_path, "--pixels", "binary", "--shipped")
+    results = call(monkeypatch, "figure7", tmp_path, "--pixels", "binary", "--shipped", draws=False)
     assert results["schedule"]["shipped_models"] is True
     assert "mnist-binary-z10" in results["results"]["binary"]["trained_by"][0][0]
 
@@ -213,11 +228,11 @@ def test_shipped_models_are_measured_untrained(scripts: Any, monkeypatch: pytest
 def test_runs_trained_together_are_found_by_the_scripts(
     scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fifth = call(monkeypatch, "figure5", tmp_path, "--together", "--pixels", "binary")
+    fifth = call(monkeypatch, "figure5", tmp_path, "--together", "--pixels", "binary", draws=False)
     assert fifth["schedule"]["trained_together"] is True
     found = fifth["results"]["binary"]
     for asleep, optimal, vae in zip(found["reverse half-asleep"], found["optimal"], found["VAE"], strict=True):
         assert max(asleep["mean"], optimal["mean"]) < vae["mean"]
         assert len(set(asleep["values"])) == len(set(optimal["values"])) == 2
     monkeypatch.setattr(scripts, "train_together", refuse)
-    call(monkeypatch, "figure6", tmp_path, "--together", "--pixels", "binary")
+    call(monkeypatch, "figure6", tmp_path, "--together", "--pixels", "binary", draws=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,12 @@ def decode_by(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., list[PixelI
     """Let `decode` decode groups, in place of `decode_images`, wherever that is done."""
     for module, name in ((compressor, "decode_images"), (reader, "decode_content")):
         monkeypatch.setattr(module, name, decode)
+
+
+@pytest.fixture
+def quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of an exported mlp are calibrated on a few images and one rate, which takes seconds otherwise."""
+    from bbcompress.training.architectures.mlp import export
+
+    quick = partial(export.calibrate, direct=1, rates=(20_000,), refined=1)  # type: ignore[attr-defined]
+    monkeypatch.setattr(export, "calibrate", lambda weights, x, *_, **__: quick(weights, x[:4]))
