@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +14,9 @@ from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import force_option, not_empty, output_option, path_argument, quiet_option
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
+
+if TYPE_CHECKING:
+    from bbcompress.training.datasets import Dataset
 
 NAME = "report.html"
 """Of the page in a run's folder."""
@@ -71,8 +77,12 @@ def write_report(
     k: tuple[int, ...],
     data_dir: str | None = None,
     tensorboard: Path | None = None,
+    dataset: Callable[[], Dataset] | None = None,
 ) -> None:
-    """Write the page of a run, in place of an earlier one. Raises BBCError."""
+    """Write the page of a run, in place of an earlier one. Raises BBCError.
+
+    dataset: gives the run's data, if they are loaded elsewhere.
+    """
     from bbcompress.errors import DataError, ModelError
     from bbcompress.pages.report import html
     from bbcompress.pages.run_figures import figures_of, open_run
@@ -80,7 +90,7 @@ def write_report(
 
     found = open_run(folder)
     try:
-        figures, why_not = figures_of(found, images, k, data_dir), ""
+        figures, why_not = figures_of(found, images, k, data_dir, dataset), ""
     except (DataError, ModelError) as error:  # the curves need neither
         figures, why_not = None, str(error)
     if tensorboard is not None:
@@ -90,16 +100,23 @@ def write_report(
     write_file(target, html(found, figures, why_not), True)
 
 
-def report_at_end(folder: Path, data_dir: str, quiet: bool, minutes: float | None = None) -> None:
-    """The page of a run that has just finished. The model is there: what goes wrong with the page is told, and no
-    more. Of a run that was to take so many minutes fewer images are measured."""
+def report_at_end(folder: Path, dataset: Callable[[], Dataset], quiet: bool, minutes: float | None = None) -> None:
+    """The page of a run that has just finished. Of a run that was to take so many minutes fewer images are measured."""
     from bbcompress.bench.schedule import parse_k
 
     images = IMAGES if minutes is None else min(max(round(minutes), LEAST_IMAGES), IMAGES)
+    with told_where_it_fails("the report could not be written"):
+        write_report(folder, folder / NAME, images, parse_k(STEPS), dataset=dataset)
+        if not quiet:
+            tell(f"{folder / NAME} shows the run")
+
+
+@contextmanager
+def told_where_it_fails(what: str) -> Iterator[None]:
+    """What comes after a training tells in one line what went wrong with it, a fault of its own too, and fails nothing:
+    the model is there."""
     try:
-        write_report(folder, folder / NAME, images, parse_k(STEPS), data_dir)
-    except BBCError as error:
-        tell(f"note: the report could not be written: {error}")
-        return
-    if not quiet:
-        tell(f"{folder / NAME} shows the run")
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, BBCError) else f"{type(error).__name__}: "
+        tell(f"note: {what}: {kind}{' '.join(str(error).split())}")

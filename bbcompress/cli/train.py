@@ -13,7 +13,7 @@ from bbcompress.cli.group import main
 from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import complete_model, complete_path, device_option, force_option, not_empty, quiet_option
 from bbcompress.cli.progress import set_up_notices
-from bbcompress.cli.report import report_at_end
+from bbcompress.cli.report import report_at_end, told_where_it_fails
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
 from bbcompress.training.architectures.registry import ARCHITECTURES
@@ -184,9 +184,10 @@ def train(
         if is_first():
             export_run(out, config.data_dir, data)
             if report:
-                report_at_end(out, config.data_dir, quiet, config.minutes)
+                report_at_end(out, data, quiet, config.minutes)
             if config.minutes is not None and not quiet and Path(config.data).is_dir():
-                _tell_worth(out, Path(config.data), data(), config.minutes)
+                with told_where_it_fails("what the model is worth could not be measured"):
+                    _tell_worth(out, Path(config.data), data(), config.minutes)
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
             tell(f"go on with: {shlex.join(['bbc', 'train', '--resume', '-o', str(out)])}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -123,12 +123,19 @@ def open_run(folder: Path) -> Run:
     return Run(folder, config or {}, lines, metrics, card)
 
 
-def figures_of(run: Run, images: int, k: Sequence[int], data_dir: str | None = None) -> ModelFigures:
+def figures_of(
+    run: Run,
+    images: int,
+    k: Sequence[int],
+    data_dir: str | None = None,
+    dataset: Callable[[], Dataset] | None = None,
+) -> ModelFigures:
     """What the run's model makes of so many images of each part of its data.
 
     Args:
         k: numbers of refinement steps of which size and time are measured.
         data_dir: where data sets lie now; None is where they lay in training.
+        dataset: gives the run's data, if they are loaded elsewhere.
 
     Raises:
         ModelError: the run has no exact model. DataError: its data are gone.
@@ -136,17 +143,7 @@ def figures_of(run: Run, images: int, k: Sequence[int], data_dir: str | None = N
     if not (run.folder / "model.safetensors").is_file():
         raise ModelError(f"{run.folder}: the run has no exact model yet; bbc train --resume finishes it")
     model = model_of(load_model(run.folder), NumpyBackend())
-    config = run.config
-    place = data_dir or config["data_dir"]
-    data = load(
-        config["data"],
-        place,
-        config["binary"],
-        True,
-        config["any_size"],
-        config["grey"],
-        config.get("leave_out", False),
-    )
+    data = _data_of(run.config, data_dir) if dataset is None else dataset()
     parts = {part: _pieces(getattr(data, part), model, images) for part in ("train", "test")}
     with exact_arithmetic():
         strips = {part: _strips(model, pieces) for part, pieces in parts.items()}
@@ -168,6 +165,14 @@ def figures_of(run: Run, images: int, k: Sequence[int], data_dir: str | None = N
             _traversals(model, parts["test"][:1], kl),
             _rate(model, _named(run.name, parts["test"], data), Schedule(k=tuple(k), model=str(run.folder))),
         )
+
+
+def _data_of(config: dict[str, Any], data_dir: str | None) -> Dataset:
+    """The data of a run with these options, of which those that came later may be missing."""
+    binary, any_size, grey, leave_out = (
+        bool(config.get(name)) for name in ("binary", "any_size", "grey", "leave_out")
+    )  # fmt: skip
+    return load(config["data"], data_dir or config["data_dir"], binary, True, any_size, grey, leave_out)
 
 
 def _pieces(images: Any, model: Model, count: int) -> NumpyArray:

@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 from browser_for_tests import MISSING, Browser, browser, check_page
 from click.testing import CliRunner
-from models_for_tests import MODELS
+from fixtures_for_tests import tiny_models  # noqa: F401
 
 from bbcompress.cli import main
 from bbcompress.images.read import read_image
 from bbcompress.pages.page import begin, end
+from bbcompress.pages.pictures import png, viewed
 from bbcompress.pages.sheet import CONTROLS, SCRIPTS, item_of
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "there is a browser")
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=MISSING or "there is a browser"),
+    pytest.mark.usefixtures("tiny_models"),
+]
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -34,11 +38,6 @@ return boxes.flatMap((all) => all.flatMap(([a, p], i) => all.slice(i + 1)
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
-
-
-@pytest.fixture(autouse=True)
-def tiny_models_beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BBC_MODELS", str(MODELS))
 
 
 def bbc(*arguments: str | Path) -> None:
@@ -94,9 +93,11 @@ def test_page_of_an_archive(chromium: Browser, tmp_path: Path) -> None:
     assert chromium.messages() == []
 
 
-def test_page_of_ten_thousand_images(chromium: Browser, tmp_path: Path) -> None:
+def test_page_of_ten_thousand_images(chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is there, sorted and searched, and decodes the pictures that come near."""
     image = read_image(DATA / "digits" / "grey" / "0000.png")
+    data = png(viewed(image))
+    monkeypatch.setattr("bbcompress.pages.sheet.png", lambda _: data)  # made once: the images are one
     items = [item_of(f"{number:05}.png", image, number, 8.0 * (number * 7919 % 10_007)) for number in range(10_000)]
     page = tmp_path / "sheet.html"
     listed = f"<ul class='sheet' id='sheet'>{''.join(items)}</ul>"

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bbcompress.cli import main
+from bbcompress.cli.report import report_at_end
 from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import net_bits
 from bbcompress.exact.backend import NumpyBackend
@@ -91,6 +92,37 @@ def test_a_run_that_is_not_finished_has_its_curves(trained: Path, tmp_path: Path
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "not finished" in page and "has no exact model yet" in page and "<h2>Samples" not in page
     assert len(re.findall("<path", page)) >= 2
+
+
+def test_no_fault_of_the_page_fails_a_finished_training(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bbcompress.training.config import TrainingConfig
+    from bbcompress.training.data import RunData
+
+    config = TrainingConfig(**json.loads((trained / "config.json").read_text()))
+    data, page = RunData(config, trained, True), (trained / "report.html").read_bytes()
+
+    def drawn(*_: object) -> bytes:
+        raise ZeroDivisionError("no\nroom")
+
+    monkeypatch.setattr("bbcompress.pages.report.html", drawn)
+    report_at_end(trained, data, quiet=False)
+    told = capsys.readouterr().err
+    assert told == "bbc: note: the report could not be written: ZeroDivisionError: no room\n"
+    assert (trained / "report.html").read_bytes() == page
+
+
+def test_a_run_of_an_earlier_version_is_reported(trained: Path, tmp_path: Path) -> None:
+    """Its options lack those that came later."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text())
+    for name in ("grey", "leave_out", "init", "licence", "minutes"):
+        config.pop(name, None)
+    (run / "config.json").write_text(json.dumps(config))
+    result = bbc("report", run, "--images", "4", "-K", "0")
+    assert result.exit_code == 0 and "<h2>Samples" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_is_refused(trained: Path, tmp_path: Path) -> None:

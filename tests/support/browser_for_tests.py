@@ -127,16 +127,13 @@ class Browser:
             document.activeElement.blur();
             const all = [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility() && !e.disabled);
             for (const element of all) element.dataset.reached = 'no';
+            document.addEventListener('focusin', (event) => { event.target.dataset.reached = 'yes'; });
             return all.length;
         """
         count = self.run(script, CONTROLS)
-        body = self.driver.switch_to.active_element
-        for _ in range(count if count <= MOST_TABS else 0):
-            body.send_keys(Keys.TAB)
-            body = self.driver.switch_to.active_element
-            self.run("document.activeElement.dataset.reached = 'yes';")
         if count > MOST_TABS:
             return []
+        self.driver.switch_to.active_element.send_keys(Keys.TAB * count)
         return list(self.run("return [...document.querySelectorAll('[data-reached=no]')].map((e) => e.outerHTML);"))
 
     def overflow(self) -> int:

@@ -34,10 +34,15 @@ def decode_by(monkeypatch: pytest.MonkeyPatch, decode: Callable[..., list[PixelI
         monkeypatch.setattr(module, name, decode)
 
 
-@pytest.fixture
-def quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+def calibrate_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of an exported mlp are calibrated on a few images and one rate, which takes seconds otherwise."""
     from bbcompress.training.architectures.mlp import export
 
     quick = partial(export.calibrate, direct=1, rates=(20_000,), refined=1)  # type: ignore[attr-defined]
     monkeypatch.setattr(export, "calibrate", lambda weights, x, *_, **__: quick(weights, x[:4]))
+
+
+@pytest.fixture
+def quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`calibrate_quickly`, for a test."""
+    calibrate_quickly(monkeypatch)
