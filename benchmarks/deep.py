@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import io
 import json
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 from machine import environment
 from PIL import Image, ImageDraw, ImageFilter
+from whole_files import measure
 
 from bbcompress.bench.peers import Peer, peers
 from bbcompress.images.image import PixelImage, from_array
@@ -35,7 +34,6 @@ from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
-from bbcompress.pipeline.reader import Reader
 
 OUT = Path(__file__).resolve().parent / "results" / "deep.json"
 LEAST_PIXELS, LEAST_LEVELS = 4000, 50
@@ -166,27 +164,10 @@ def others(image: PixelImage) -> Iterator[Peer]:
 
 def measured(name: str, image: PixelImage) -> Row:
     """Bytes and seconds of all."""
-    row: Row = {"name": name, "mode": image.mode, "size": image.size, "bytes": {}, "seconds": {}}
-    start = time.process_time()
-    data, _ = Compressor(Options(verify=False)).lone(image)
-    middle = time.process_time()
-    reader = Reader(io.BytesIO(data))
-    if reader.read(0) != image:
-        raise SystemExit(f"{name} does not come back")
-    row["bytes"]["bbc"] = len(data)
-    row["seconds"]["bbc"] = [round(middle - start, 2), round(time.process_time() - middle, 2)]
-    row["coder"] = next(reader.entries()).coder
-    for peer in others(image):
-        start = time.process_time()
-        coded = peer.encode(image.pixels)
-        middle = time.process_time()
-        if not np.array_equal(peer.decode(coded), image.pixels):
-            raise SystemExit(f"{peer.coder} does not bring {name} back")
-        key = f"{peer.coder} {peer.setting}".strip()
-        row["bytes"][key] = len(coded)
-        row["seconds"][key] = [round(middle - start, 2), round(time.process_time() - middle, 2)]
-    print(name, image, row["coder"], row["bytes"], flush=True)
-    return row
+    found, reader = measure(name, image, Compressor(Options(verify=False)), others(image))
+    coder = next(reader.entries()).coder
+    print(name, image, coder, found["bytes"], flush=True)
+    return {"name": name, "mode": image.mode, "size": image.size, **found, "coder": coder}
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:

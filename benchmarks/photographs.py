@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from machine import environment
+from whole_files import measure
 
 from bbcompress.api import pack
 from bbcompress.archive.header import LONE_ID_BYTES, GroupHeader, Learning
@@ -83,25 +84,9 @@ def alone(images: dict[str, PixelImage], effort: int) -> dict[str, Any]:
     compressor = Compressor(Options(verify=False, effort=effort))
     rows = []
     for name, image in images.items():
-        row: Row = {"name": name, "pixels": image.width * image.height, "bytes": {}, "seconds": {}}
-        start = time.process_time()
-        data, _ = compressor.lone(image)
-        middle_time = time.process_time()
-        reader = Reader(io.BytesIO(data))
-        if reader.read(0) != image:
-            raise SystemExit(f"{name} does not come back")
-        row["bytes"]["bbc"] = len(data)
-        row["seconds"]["bbc"] = [round(middle_time - start, 2), round(time.process_time() - middle_time, 2)]
+        found, reader = measure(name, image, compressor, peers())
+        row: Row = {"name": name, "pixels": image.width * image.height, **found}
         row["way"] = reader.describe()["groups"][0]
-        for peer in peers():
-            start = time.process_time()
-            coded = peer.encode(image.pixels)
-            middle_time = time.process_time()
-            if not np.array_equal(peer.decode(coded), image.pixels):
-                raise SystemExit(f"{peer.coder} does not bring {name} back")
-            key = f"{peer.coder} {peer.setting}".strip()
-            row["bytes"][key] = len(coded)
-            row["seconds"][key] = [round(middle_time - start, 2), round(time.process_time() - middle_time, 2)]
         rows.append(row)
         print(name, {key: rate(size, image) for key, size in row["bytes"].items()}, flush=True)
     return {"bits_per_subpixel": rates(rows), "photographs": rows}
@@ -150,7 +135,7 @@ def lattice(images: dict[str, PixelImage], effort: int) -> dict[str, Any]:
             row["seconds"][key] = [round(middle_time - start, 2), round(time.process_time() - middle_time, 2)]
             row["on a lattice"] = group.header.learning is not None and group.header.learning.lattices
         for peer in peers():
-            row["bytes"][f"{peer.coder} {peer.setting}".strip()] = len(peer.encode(image.pixels))
+            row["bytes"][peer.label] = len(peer.encode(image.pixels))
         rows.append(row)
         print(name, row["on a lattice"], {key: rate(size, image) for key, size in row["bytes"].items()}, flush=True)
     return {"bits_per_subpixel": rates(rows), "photographs": rows}

@@ -6,12 +6,14 @@ Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of lo
 `<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`,
 those of the paper's study between `<!-- study -->` and `<!-- end study -->`, those of test images and damaged files
 between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts between `<!-- effort -->` and
-`<!-- end effort -->`, that of the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
+`<!-- end effort -->`, those of 16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, that of the README
+between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ LOCAL = "<!-- local -->", "<!-- end local -->"
 RESNET = "<!-- resnet -->", "<!-- end resnet -->"
 ROBUSTNESS = "<!-- robustness -->", "<!-- end robustness -->"
 EFFORT = "<!-- effort -->", "<!-- end effort -->"
+DEEP = "<!-- deep -->", "<!-- end deep -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
@@ -47,6 +50,7 @@ def main() -> None:
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
+    insert(HERE / "README.md", deep(json.loads((HERE / "results" / "deep.json").read_text())), DEEP)
 
 
 def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:
@@ -70,6 +74,28 @@ def efforts(found: Results) -> str:
         for row in found["results"]
     ]
     return table(["", "bytes", "bits per sub-pixel", "compress, s per megapixel", "decompress, s per megapixel"], rows)
+
+
+def deep(found: Results) -> str:
+    """Images of 16 bits, and photographs with soft alpha: bytes, what bbc takes of others' bytes, processor seconds."""
+    parts = {"grey": "16 bits, grey: `deep.py grey`", "alpha": "soft alpha: `deep.py alpha`"}
+    coders = ("JPEG XL e9", "JPEG XL e7", "WebP m6", "PNG", "zstd 19")
+    rows = []
+    for part, label in parts.items():
+        of_part = found[part]
+        sizes, ratios, images = of_part["bytes"], of_part["bbc_to"], of_part["images"]
+        what = f"{len(images)} images, {label}"
+        rows.append([f"{what}, bytes", *(str(sizes.get(coder, "")) for coder in ("bbc", *coders))])
+        rows.append(["bbc to it, geometric mean", "", *(f"{ratios[c]:.4f}" if c in ratios else "" for c in coders)])
+        times = [
+            sum(row["seconds"]["bbc"][way] for row in images) / sum(math.prod(row["size"]) for row in images)
+            for way in (0, 1)
+        ]
+        rows.append(
+            ["processor seconds of bbc per megapixel", f"{1e6 * times[0]:.0f} to write, {1e6 * times[1]:.0f} to read"]
+        )
+        rows[-1] += [""] * len(coders)
+    return table(["", "bbc", *coders], rows)
 
 
 def photos(local: Results) -> str:

@@ -155,8 +155,7 @@ def _by_peer(images: Sequence[PixelImage], peer: Peer) -> tuple[int, float, floa
         if back.ndim > image.pixels.ndim:  # WebP makes RGB of grey
             back = back[..., 0]
         if not np.array_equal(back, image.pixels):
-            name = f"{peer.coder} {peer.setting}".rstrip()
-            raise BBCError(f"{name}: an image did not come back as it was")
+            raise BBCError(f"{peer.label}: an image did not come back as it was")
         size += len(data)
     return size, compress, decompress
 

@@ -22,6 +22,11 @@ class Peer:
     encode: Callable[[NumpyArray], bytes]
     decode: Callable[[bytes], NumpyArray]
 
+    @property
+    def label(self) -> str:
+        """Coder and setting, as in a legend."""
+        return f"{self.coder} {self.setting}".rstrip()
+
 
 def peers() -> list[Peer]:
     """PNG and WebP, and JPEG XL where imagecodecs is installed."""
