@@ -180,6 +180,9 @@ def front(local: Results) -> str:
         rows.append([f"{label}, 1000 images, one archive", f"**{rate:.3f}**", *others])
     head = ["bits per sub-pixel, whole files", "bbc", "JPEG XL effort 9", "WebP lossless", "PNG"]
     note = "No model was trained on any of these images. The other formats have MNIST and CIFAR-10 as one mosaic. "
+    note += (
+        "In an archive the model learns from one image to the next, which pays where they are alike, as Kodak's are. "
+    )
     note += "[benchmarks/README.md](benchmarks/README.md) has all measurements, and what does not look as good."
     return table(head, rows) + "\n\n" + note
 

@@ -1,4 +1,4 @@
-"""The Python examples of the README run as they stand there."""
+"""The commands and Python examples of the README run as they stand there."""
 
 from __future__ import annotations
 
@@ -61,11 +61,26 @@ def test_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"torch.Size\(\[5, 1, 28, 28\]\) 000[0-4].png\n", capsys.readouterr().out)
 
 
-def commands() -> list[str]:
-    """The lines of bbc of the section on its use that come before those on training, in their order."""
+def commands(begin: str, end: str) -> list[str]:
+    """The lines of bbc between two texts of the README, in their order."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n## Use\n")[2].partition("\nTrain a model")[0]
-    return re.findall(r"^    \$ bbc (.*)$", section, re.MULTILINE)
+    return re.findall(r"^    \$ bbc (.*)$", text.partition(begin)[2].partition(end)[0], re.MULTILINE)
+
+
+def run(lines: list[str]) -> None:
+    for line in lines:
+        result = CliRunner().invoke(main, shlex.split(line, comments=True))
+        assert result.exit_code == 0, (line, result.output)
+
+
+def test_the_first_commands_bring_the_pixels_back() -> None:
+    """As they stand at the top, in a folder with a photograph alone."""
+    Path("digits.bbc").unlink()
+    lines = commands("# bbc\n", "\n## ")
+    assert [line.split()[0] for line in lines] == ["compress", "decompress"]
+    run(lines)
+    assert bbc.read_image("back.png") == bbc.read_image("photo.png")
+    assert {path.name for path in Path().iterdir()} == {"models", "photo.png", "photo.bbc", "back.png"}
 
 
 def test_the_commands_run_one_after_the_other() -> None:
@@ -73,10 +88,11 @@ def test_the_commands_run_one_after_the_other() -> None:
     pytest.importorskip("matplotlib")
     Path("digits.bbc").unlink()
     Image.open("photo.png").save("photo.png")  # without its resolution, which WebP cannot hold
-    shutil.copytree(DATA / "digits" / "grey", "digits")
-    for line in commands():
-        result = CliRunner().invoke(main, shlex.split(line, comments=True))
-        assert result.exit_code == 0, (line, result.output)
+    Path("digits").mkdir()
+    for number in range(12):
+        shutil.copy(DATA / "digits" / "grey" / f"{number:04}.png", "digits")
+    lines = commands("\n## Use\n", "\nTrain a model")
+    run(lines)
     names = sorted(path.name for path in Path("digits").iterdir())
     assert names == sorted(path.name for path in Path("back").iterdir())
     assert [name for name in names if name.endswith("1.png")] == sorted(path.name for path in Path("some").iterdir())
@@ -86,7 +102,7 @@ def test_the_commands_run_one_after_the_other() -> None:
     assert bbc.read_image("photo.webp") == bbc.read_image("photo.png")
     assert len(list(Path("tiffs").iterdir())) == len(names) + 1
     assert Path("bench.png").stat().st_size > 0
-    assert len(commands()) == 14
+    assert len(lines) == 14
 
 
 def test_there_are_no_other_examples() -> None:
