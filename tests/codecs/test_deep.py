@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bbcompress.codecs.fallback import deep, items
+from bbcompress.codecs.fallback import deep, deep_kernels, items
 from bbcompress.codecs.fallback.codecs import CODECS, DEEP, encode_png, encode_raw
 from bbcompress.codecs.fallback.items import decode_item, encode_item, item_codec, item_size
 from bbcompress.errors import FormatError
@@ -125,3 +126,50 @@ def test_one_level_takes_no_bits() -> None:
     assert decode_item(START + b"\0\7\0\0") == from_array(np.full((18, 20), 7, np.uint16))
     with pytest.raises(FormatError, match="stored image"):
         decode_item(START + b"\0\7\0\0\1")
+
+
+def test_sums_are_exact_at_the_largest_values() -> None:
+    """Of a box that slides over rows of the largest values there are, and which is empty again behind them."""
+    reach, size, width = deep_kernels.FIRST_REACH, deep_kernels.FIRST + 1, 30
+    largest = (1 << 16) - 1
+    signs = np.where(np.random.default_rng(0).random((reach + 1, size)) < 0.5, -1, 1)
+    rows = np.repeat((signs * largest)[:, None], width, 1)
+    columns, box = np.zeros((width, size, size), np.int64), np.zeros((size, size), np.int64)
+    for row in rows[:-1]:
+        for x in range(width):
+            deep_kernels.add(columns[x], row[x], 1, size)
+    for x in range(reach):
+        deep_kernels.add_sums(box, columns[x], 1, size)
+    for x in range(20):
+        deep_kernels.slide(box, columns, rows[-1], x, reach, size)
+    exact = sum(np.outer(sign, sign).astype(object) for sign in signs[:-1]) * (2 * reach + 1)
+    exact = (exact + np.outer(signs[-1], signs[-1]).astype(object) * reach) * largest**2
+    assert box.tolist() == np.tril(exact).tolist()
+    samples = (2 * reach + 1) * (reach + 1)  # a row more than the box has, which a column has for a moment
+    assert box[0, 0] < samples * largest**2 < 1 << 39
+    assert largest**2 / (1 - 0.998) < 1 << 41
+
+
+@pytest.mark.parametrize("values", [1, 2, 60])
+@pytest.mark.parametrize("largest", [0, 1, 65535])
+def test_least_squares_always_have_an_answer(values: int, largest: int) -> None:
+    """Where the sums are those of fewer samples than there are weights, or of one again and again."""
+    size = deep_kernels.THIRD + 3
+    random = np.random.default_rng(values)
+    samples = random.choice([-largest, largest], (values, size + 1)).repeat(84 // values, 0)
+    sums = samples.T @ samples
+    for share, least, kind in ((0.002, 2.0, np.int64), (0.001, 1.0, np.float64)):
+        weights = np.full(size, np.nan)  # which would stay where there is none
+        deep_kernels.fit(sums.astype(kind), size, share, least, np.zeros((size, size)), np.zeros(size), weights)
+        assert (np.abs(weights) <= 2).all()
+
+
+def test_a_reader_takes_little_memory_for_each_sample() -> None:
+    """An item of a few bytes may speak of 2^24 pixels."""
+    item = bytes([DEEP, 6]) + varint(1 << 11) + varint(1 << 11) + b"\0\7\0\0"
+    tracemalloc.start()
+    try:
+        assert (decode_item(item).pixels == 7).all()
+        assert tracemalloc.get_traced_memory()[1] < 14 * (1 << 22)
+    finally:
+        tracemalloc.stop()

@@ -42,12 +42,12 @@ def encode_deep(start: bytes, image: PixelImage) -> bytes:
         raise ValueError("the image is too wide, or too small")
     planes = image.pixels.reshape(image.height, image.width, -1).transpose(2, 0, 1)
     parts = [start, varint(image.width), varint(image.height)]
-    ranks, tops, means = np.empty(planes.shape, np.int64), [], []
+    ranks, tops, means = np.empty(planes.shape, np.uint16), [], []
     for plane, its_ranks in zip(planes, ranks, strict=True):
         levels, used = _levels(plane)
         parts.append(used)
         if len(levels) == levels[-1] - levels[0] + 1:
-            np.subtract(plane, levels[0], out=its_ranks, dtype=np.int64)
+            np.subtract(plane, plane.dtype.type(levels[0]), out=its_ranks)
         else:
             its_ranks[:] = np.searchsorted(levels, plane)
         tops.append(len(levels) - 1)
@@ -72,7 +72,7 @@ def decode_deep(reader: ByteReader, mode: str, transparent: bool, size: tuple[in
         levels.append(_read_levels(reader))
         means.append(reader.varint(len(levels[-1]) - 1, "the mean of a channel"))
     data = np.frombuffer(reader.rest(), np.uint8)
-    ranks = np.zeros((len(levels), height, width), np.int64)
+    ranks = np.zeros((len(levels), height, width), np.uint16)
     tops = np.array([len(its) - 1 for its in levels])
     with exact_arithmetic():
         read = code(ranks, tops, np.array(means), data.copy(), 0, NEIGHBOURS, *_tables())
@@ -81,7 +81,7 @@ def decode_deep(reader: ByteReader, mode: str, transparent: bool, size: tuple[in
         raise FormatError("the samples of a stored image end too early, or too late")
     pixels = np.empty((height, width, len(levels)), MODES[mode][0])
     for channel, its in enumerate(levels):
-        pixels[:, :, channel] = its[ranks[channel]]
+        pixels[:, :, channel] = its.astype(pixels.dtype)[ranks[channel]]
     return PixelImage(mode, pixels if len(levels) > 1 else pixels[:, :, 0])
 
 
