@@ -19,6 +19,8 @@ from bbcompress.archive.container import ArchiveFile, ArchiveWriter
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import build_lone
+from bbcompress.archive.parts import Part, encode_parts
+from bbcompress.codecs.fallback.items import decode_item
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
 from bbcompress.images.formats.png.convert import write_png
@@ -308,6 +310,36 @@ def _groups_of_one_image(n: int, _: Path) -> Callable[[], object]:
     return run
 
 
+def _images_in_parts(n: int, _: Path) -> Callable[[], object]:
+    """Each part of each image is a group, and those of the alpha stand in the other order."""
+    one = Group(GroupHeader(count=1, fallback=True), join_items([_raw(7)]))
+    parts = [Part([one] * n, range(n)), Part([one] * n, range(n)[::-1])]
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    writer.add_group(Group(GroupHeader(count=n, parts="LA"), encode_parts(parts)), None, range(n))
+    writer.close()
+
+    def run() -> None:
+        assert sum(1 for _ in Reader(io.BytesIO(file.getvalue())).images()) == n
+
+    return run
+
+
+def _samples_of_deep(item: bytes) -> Callable[[], object]:
+    """A function that decodes an item whose samples end where its bytes do, or before."""
+
+    def run() -> None:
+        with suppress(BBCError):
+            decode_item(item)
+
+    return run
+
+
+def _deep(width: int, height: int, data: bytes) -> bytes:
+    """An item of grey samples of 16 bits, of all levels there are, whose bits are these bytes."""
+    return b"\x08\x06" + varint(width) + varint(height) + b"\0\0" + varint(65535) + b"\0" + data
+
+
 def _description(n: int, _: Path) -> Callable[[], object]:
     data = _archive_of([[position] for position in range(n)])
 
@@ -450,5 +482,18 @@ WORKLOADS = [
     Workload("TIFF, strips", 50_000, "strips", _strips_of_a_tiff),
     Workload("TIFF, JPEG strips and tables", 1_000, "strips", _jpegs_of_a_tiff),
     Workload("TIFF, compressed images", 100, "images", _compressed_images_of_a_tiff),
+    Workload("archive, images in parts", 500, "images", _images_in_parts),
+    Workload(
+        "deep, rows of noise",
+        16,
+        "rows of 256 samples",
+        lambda n, _: _samples_of_deep(_deep(256, n, np.random.default_rng(0).bytes(1024 * n))),
+    ),
+    Workload(
+        "deep, one row of noise",
+        4_000,
+        "samples",
+        lambda n, _: _samples_of_deep(_deep(n, 1, np.random.default_rng(0).bytes(4 * n))),
+    ),
     Workload("BMP, runs", 500, "rows of 256 runs", _runs_of_a_bmp),
 ]
