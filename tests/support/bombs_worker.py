@@ -12,6 +12,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
+@cache
 def deflated(size: int) -> bytes:
     """So many zeros; never all of them in memory."""
     stream = zlib.compressobj()
