@@ -20,9 +20,7 @@ def check_targets(json_file: Path | None, plots: Sequence[Path], force: bool, pa
     for path in targets:
         if path in plots and path.suffix.lower() not in FORMATS:
             raise BBCError(f"{path}: a plot's name ends with {' or '.join(FORMATS)}")
-        if not path.parent.is_dir():
-            raise BBCError(f"{path}: there is no folder {path.parent}")
-        output.refuse_existing(path, force)
+        output.refuse_target(path, force)
     if len(set(targets)) < len(targets):
         raise BBCError("each file needs a name of its own")
     if plots:

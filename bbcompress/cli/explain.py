@@ -63,7 +63,7 @@ def explain(
 
     A file that is kept as it is, and an image that PNG or WebP stores, has no map: their codes are not of pixels.
     """
-    from bbcompress.system.output import refuse_existing, write_file
+    from bbcompress.system.output import refuse_target, write_file
 
     targets = [Path(target) for target in (output, page) if target is not None]
     if len({*targets}) < len(targets):
@@ -71,7 +71,7 @@ def explain(
     for target in targets:
         if target.exists() and Path(image).exists() and target.samefile(image):
             raise BBCError(f"{target} is the image, and the output")
-        refuse_existing(target, force)
+        refuse_target(target, force)
     set_up_notices(quiet)
     with _opened(image, max_steps, quiet, coding) as reader:
         from bbcompress.pipeline.explaining import explain

@@ -46,6 +46,13 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise OutputExistsError(f"{path} exists", python="overwrite=True replaces it", command="--force overwrites it")
 
 
+def refuse_target(path: Path, force: bool) -> None:
+    """Raises BBCError where a file that shall be written at the end could not be, so that nothing is done in vain."""
+    if not path.parent.is_dir():
+        raise BBCError(f"{path}: there is no folder {path.parent}")
+    refuse_existing(path, force)
+
+
 class _OutputError(OSError):
     """What an operation on an `_Output` raises: in a block that works on it, the errors of other files come up, too."""
 

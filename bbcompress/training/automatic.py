@@ -76,6 +76,7 @@ def describe(folder: Path, values: Mapping[str, Any], images: int) -> str:
     begin = "beginning with random weights"
     if init not in ("", NO_MODEL):
         begin = f"beginning with the model {init} (--init {NO_MODEL}: with random weights)"
-    time = f", {values['minutes']:g} minutes" if values.get("minutes") else ""
+    minutes = values.get("minutes")
+    time = f", {minutes:g} minute{'s' * (minutes != 1)}" if minutes else ""
     kind = "black and white" if values["binary"] else "images"
     return f"{folder}: {images} {kind} {size}, every {HELD_OUT_EVERY}th held out; {begin}{time}"

@@ -143,6 +143,7 @@ def test_what_is_refused_leaves_nothing() -> None:
         (["there.png", "-o", "there.png", "-f"], "is the image, and the output"),
         ([lone, "-o", "a", "--html", "a"], "same file"),
         (["damaged.bbc", "-o", "a.png"], "damaged"),
+        ([lone, "-o", "a.png", "--html", "none/a.html"], "there is no folder none"),
         (["text.png", "-o", "a.png"], "text.png"),
         ([".", "-o", "a.png"], "cannot be read"),
     ):

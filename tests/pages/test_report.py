@@ -131,6 +131,7 @@ def test_what_is_refused(trained: Path, tmp_path: Path) -> None:
         ([tmp_path / "none"], "is not the folder of a training run"),
         ([tmp_path], "is not the folder of a training run"),
         ([trained, "-o", tmp_path / "there.html"], "there.html"),
+        ([trained, "-o", tmp_path / "none" / "page.html"], "there is no folder"),
         ([trained, "-K", "x"], "-K x"),
     ):
         result = bbc("report", *arguments)
