@@ -177,8 +177,9 @@ def test_a_message_that_does_not_hold_a_batch(monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_damage_is_found() -> None:
-    name, images = CASES["resnet, one size"]
+    name, images = "resnet", drawn("resnet", 12, 9, 10)
     group = encoded(name, images)
+    assert group.header.learning is not None
     found = 0
     for place in range(0, len(group.payload), 23):
         damaged = bytearray(group.payload)

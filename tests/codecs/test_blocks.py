@@ -41,7 +41,7 @@ SIDE = 16
 
 PHOTO = Path(__file__).resolve().parents[1] / "data" / "photos" / "landscape.png"
 
-SIZES = [(1, 1), (1, 17), (40, 1), (3, 5), (8, 8), (16, 16), (17, 16), (16, 33), (35, 39)]
+SIZES = [(1, 1), (1, 17), (40, 1), (3, 5), (8, 8), (16, 16), (17, 16), (8, 33), (33, 17)]
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_sides_are_even_where_tiles_allow(monkeypatch: pytest.MonkeyPatch) -> No
 
 @one_test_of("name", MODELS)
 @one_test_of(("height", "width"), SIZES)
-@one_test_of("count", [1, 3])
+@one_test_of("count", [1, 2])
 def test_round_trip(name: str, height: int, width: int, count: int) -> None:
     images = drawn(MODELS[name], count, height, width)
     k = 2 if height < 20 else 0

@@ -195,9 +195,9 @@ def test_other_models_do_not_learn() -> None:
 
 def test_damage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK_SIDE", 16)
-    group = encoded("rgb", drawn("rgb", (20, 30), (8, 9)))
+    group = encoded("rgb", drawn("rgb", (18, 18), (4, 5)))
     payload, found = group.payload, 0
-    for place in range(0, len(payload), 7):
+    for place in range(0, len(payload), 9):
         for change in (1, 0x80):
             damaged = bytearray(payload)
             damaged[place] ^= change
