@@ -248,31 +248,20 @@ def cost_of_reading(fit: Fit, models: Models, request: CodingRequest) -> int:
     return max(way.cost for way in _ways(fit.entries, settings, fit, models)) if fit.entries else 1
 
 
-def choose(
-    images: Sequence[PixelImage],
-    fit: Fit,
-    models: Models,
-    request: CodingRequest,
-    passes: Passes,
-    size_of: Callable[[Group], int] = group_size,
-) -> list[Coded]:
-    """The smallest coding of images of a fit, which are not in parts, as one group or several.
+def plan_choice(
+    images: Sequence[PixelImage], fit: Fit, models: Models, request: CodingRequest, passes: Passes
+) -> Callable[[Callable[[Group], int]], list[Coded]]:
+    """Plan the choice for images of a fit, which are not in parts, and give what makes it, of the bytes that count.
 
-    Of small images of several sizes those for which the fallback is better are by themselves, and images that are coded
-    without learning from one to the next are in groups of one size.
+    That finds the smallest coding, as one group or several. Of small images of several sizes those for which the
+    fallback is better are by themselves, and images that are coded without learning from one to the next are in groups
+    of one size.
 
-    passes: is told what is planned, and what is done. size_of: the bytes that count.
+    passes: is told what is planned, and what is done.
 
     Raises:
         ImageError: no model codes an image, and it cannot be stored exactly. ModelError: a model is damaged.
     """
-    return plan_choice(images, fit, models, request, passes)(size_of)
-
-
-def plan_choice(
-    images: Sequence[PixelImage], fit: Fit, models: Models, request: CodingRequest, passes: Passes
-) -> Callable[[Callable[[Group], int]], list[Coded]]:
-    """Plan all that `choose` does, and give what does it, of the bytes that count. ModelError: a model is damaged."""
     plan = plan_for(request)
     choices = [
         (indices, _choice([images[index] for index in indices], its_fit, models, plan))

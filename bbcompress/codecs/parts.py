@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.parts import Part
-from bbcompress.codecs.choose import MIXED_PIXELS, STORED, Fit, choose, fit_of, plan_choice
+from bbcompress.codecs.choose import MIXED_PIXELS, STORED, Fit, fit_of, plan_choice
 from bbcompress.codecs.estimate import estimated_bits
 from bbcompress.codecs.fallback.items import encode_item
 from bbcompress.codecs.groups import group_of_parts
@@ -43,10 +43,10 @@ def choose_in_parts(
     passes: Passes,
     size_of: Callable[[Group], int] = group_size,
 ) -> list[Coded]:
-    """The smallest coding of images of a fit, as one group or several. Arguments and errors are those of `choose`; of
-    images that are not in parts it is that which chooses."""
+    """The smallest coding of images of a fit, in parts or not, as one group or several. size_of: the bytes that count.
+    Other arguments, and errors, are those of `plan_choice`."""
     if fit.parts is None:
-        return choose(images, fit, models, request, passes, size_of)
+        return plan_choice(images, fit, models, request, passes)(size_of)
     items = [encode_item(image) for image in images]
     wins = _fallback_wins([parts_of(image)[0] for image in images], items, [fit] * len(images), models, request)
     tried = [index for index, stored in enumerate(wins) if not stored]

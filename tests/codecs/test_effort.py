@@ -20,6 +20,7 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.cli import main
 from bbcompress.codecs import choose, learned, ways
 from bbcompress.codecs.effort import LADDER, Plan, plan_for
+from bbcompress.codecs.parts import choose_in_parts
 from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.codecs.settings import CodingRequest, CodingSettings
 from bbcompress.errors import BBCError
@@ -154,7 +155,7 @@ def test_a_sample_chooses_the_same_model_at_all_but_the_greatest_effort(monkeypa
     monkeypatch.setattr(ways.ByModel, "encode", encode)
     monkeypatch.setattr(ways.ByFallback, "may_win", lambda *_: False)
     for effort in EFFORTS:
-        (coded,) = choose.choose(images, fit, models, CodingRequest(effort), Passes(images, None))
+        (coded,) = choose_in_parts(images, fit, models, CodingRequest(effort), Passes(images, None))
         assert coded.coder == (other if effort == MOST_EFFORT else first)
         assert set(encoded) >= {(first, 6), (other, 6 if effort == MOST_EFFORT else 3)}
         encoded.clear()

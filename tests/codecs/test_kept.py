@@ -12,11 +12,12 @@ from models_for_tests import models_in
 from PIL import Image
 
 from bbcompress.archive.group import Group
-from bbcompress.codecs.choose import STORED, choose, fit_of
+from bbcompress.codecs.choose import STORED, fit_of
 from bbcompress.codecs.fallback.items import decode_item, encode_item, item_codec, item_mode, item_size
 from bbcompress.codecs.fallback.kept import KeptFile, encode_kept, is_kept
 from bbcompress.codecs.groups import decode_content, decode_images
 from bbcompress.codecs.kept import SourceFile, keep_smaller, kept, surely_smaller
+from bbcompress.codecs.parts import choose_in_parts
 from bbcompress.codecs.progress import Passes
 from bbcompress.codecs.settings import CodingRequest, CodingSettings
 from bbcompress.errors import FormatError
@@ -120,7 +121,7 @@ def test_files_come_undecoded_beside_pixels() -> None:
 
 def group_of(images: list[PixelImage], stored: bool = False) -> Any:
     fit = STORED if stored else fit_of(images[0], models_in())
-    (coded,) = choose(images, fit, models_in(), CodingRequest(), Passes(images, None))
+    (coded,) = choose_in_parts(images, fit, models_in(), CodingRequest(), Passes(images, None))
     return coded
 
 
