@@ -92,18 +92,20 @@ class _Part:
 
     Attributes:
         indices: of the images among all that are chosen for.
+        deep: whether the fallback tries the codec for samples of 16 bits.
         tried: what was found before.
     """
 
     images: Sequence[PixelImage]
     indices: Sequence[int]
     ways: Sequence[ByModel]
+    deep: bool
     tried: tuple[str, ...] = ()
 
     @property
     def _fallback(self) -> ByFallback:
         """It costs little beside models."""
-        return ByFallback(cost=0 if self.ways else 1)
+        return ByFallback(cost=0 if self.ways else 1, deep=self.deep)
 
     def plan(self, passes: Passes) -> None:
         """Tell of all ways."""
@@ -233,7 +235,7 @@ def _part(images: Sequence[PixelImage], indices: Sequence[int], fit: Fit, models
     learning = learners(entries, models) if plan.must_learn else []
     frozen = [entry for entry in entries if entry not in learning]
     ways = [*_ways(learning, plan.learned, fit, models), *_ways(frozen, plan.frozen, fit, models)]
-    return _Part(images, indices, ways, tuple(tried))
+    return _Part(images, indices, ways, plan.deep, tuple(tried))
 
 
 def _ways(entries: Sequence[ModelEntry], settings: Sequence[CodingSettings], fit: Fit, models: Models) -> list[ByModel]:

@@ -2,7 +2,8 @@
 
 Every effort codes without learning, and takes what learns only where that is smaller: none is larger than effort 1.
 Efforts 3 and 4 learn by coarse steps, and only where that saves a share that is worth the time of readers. Effort 5,
-the default, learns by fine steps wherever that saves a byte. From effort 6 on each tries all that the one below it
+the default, learns by fine steps wherever that saves a byte. The codec for samples of 16 bits learns as it goes, too,
+and takes as long: it is tried from effort 3 on. From effort 6 on each tries all that the one below it
 tries, and more. So more effort is never larger. One part of that is no law, but was measured: where coarse steps save
 as much as efforts 3 and 4 ask for, fine steps save more.
 """
@@ -36,6 +37,7 @@ class Plan:
         every_model: whether all models that fit are tried on all images. A sample may decide else.
         one_model: whether of few images only the preferred model is tried.
         must_learn: whether models that can learn do so in all ways.
+        deep: whether the fallback tries its codec for samples of 16 bits.
     """
 
     frozen: tuple[CodingSettings, ...]
@@ -45,6 +47,7 @@ class Plan:
     every_model: bool = False
     one_model: bool = False
     must_learn: bool = False
+    deep: bool = True
 
     def and_also(self, frozen: tuple[CodingSettings, ...], learned: tuple[CodingSettings, ...]) -> Plan:
         """The plan with more ways."""
@@ -53,8 +56,8 @@ class Plan:
 
 def _ladder() -> dict[int, Plan]:
     plans = {
-        1: Plan((_PLAIN,), one_model=True),
-        2: Plan((_PLAIN,)),
+        1: Plan((_PLAIN,), one_model=True, deep=False),
+        2: Plan((_PLAIN,), deep=False),
         3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02),
         4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005),
         5: Plan((_PLAIN,), (_FINE,)),

@@ -155,12 +155,12 @@ def _size(group: Group) -> int:
     return len(group.payload) + len(learning) + len(b"".join(map(varint, header.batches)))
 
 
-def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None) -> Group:
+def encode_fallback(images: Sequence[PixelImage], progress: Progress | None = None, deep: bool = True) -> Group:
     """Store images of any kind as a group of fallback items. Raises ImageError for what cannot be stored exactly.
 
-    progress: called with the number of pixels newly done.
+    progress: called with the number of pixels newly done. deep: as of :func:`encode_item`.
     """
-    items = [encode_item(image, progress) for image in images]
+    items = [encode_item(image, progress, deep) for image in images]
     return Group.of_items(items).described(encode_metadata([image.metadata for image in images]))
 
 

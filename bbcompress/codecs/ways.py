@@ -135,10 +135,11 @@ class ByModel:
 
 @dataclass(frozen=True)
 class ByFallback:
-    """Raw, PNG or WebP, whichever is the smallest for each image."""
+    """Raw, PNG, WebP or, of 16 bits, deep, whichever is the smallest for each image. deep: whether that is tried."""
 
     cost: int = 1
     label: str = FALLBACK
+    deep: bool = True
 
     def may_win(self, images: Sequence[PixelImage], size: int) -> bool:
         """Whether it may take fewer than so many bytes: a quick look, where one can say no. Of large images probes say
@@ -150,4 +151,4 @@ class ByFallback:
 
     def encode(self, images: Sequence[PixelImage], progress: Progress) -> Coded:
         """Raises ImageError where an image cannot be stored exactly."""
-        return Coded(FALLBACK, encode_fallback(images, progress), range(len(images)))
+        return Coded(FALLBACK, encode_fallback(images, progress, self.deep), range(len(images)))

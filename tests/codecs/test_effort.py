@@ -127,6 +127,20 @@ def test_more_effort_never_makes_an_archive_larger(tiny: Path) -> None:
     assert read(small_groups, tiny) == images
 
 
+def test_samples_of_16_bits_have_their_codec_from_effort_3_on() -> None:
+    y, x = np.mgrid[:32, :24]
+    noise = np.random.default_rng(0).integers(0, 40, (32, 24))
+    image = bbc.from_array((900 + 30 * x + 20 * y + noise).astype(np.uint16))
+    files = {effort: Compressor(Options(effort=effort), MODELS).lone(image) for effort in EFFORTS}
+    for effort, (data, summary) in files.items():
+        (coder,) = summary.coders
+        assert (coder == f"{ways.FALLBACK} deep") == (effort >= 3)
+        assert read(data) == [image]
+    sizes = [len(data) for data, _ in files.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == sizes[1] > sizes[2] == sizes[-1]
+
+
 def test_the_fallback_is_taken_at_every_effort(tiny: Path) -> None:
     """Where it is far smaller models do not learn."""
     images = [crop(10 * number, 30, 60 + number, 64) for number in range(3)]

@@ -181,7 +181,10 @@ def check(item: bytes) -> None:
 
 @one_test_of("mode", SAMPLES)
 def test_damaged_items(mode: str) -> None:
-    item = encode_item(smooth(mode))
+    image = smooth(mode)
+    if mode.endswith(";16"):  # whose decoder takes most of the time
+        image = PixelImage(mode, image.pixels[:20, :24])
+    item = encode_item(image)
     for end in range(0, len(item), 1 + len(item) // 200):
         check(item[:end])
     for place in [*range(min(60, len(item))), *range(60, len(item), 1 + len(item) // 200)]:

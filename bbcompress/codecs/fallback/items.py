@@ -48,15 +48,17 @@ KEPT_NAME = "kept"
 _BYTE_MODES = {"I;16": "L", "LA;16": "LA", "RGB;16": "RGB", "RGBA;16": "RGBA"}
 
 
-def encode_item(image: PixelImage, progress: Progress | None = None) -> bytes:
+def encode_item(image: PixelImage, progress: Progress | None = None, deep: bool = True) -> bytes:
     """The image, without metadata, in the fewest bytes of what codecs there are, above `MAX_ITEM_PIXELS` in bands.
 
+    deep: whether the codec for samples of 16 bits is one of them, which takes longer than the others together, and
+    readers a hundred times as long.
     Only what decodes to the same image is taken; what libraries wrote is tried here. ImageError where nothing does.
     """
     image = image.without_metadata()
     if image.width * image.height > MAX_ITEM_PIXELS:
-        return _encode_bands(image, progress)
-    item = _encode_whole(image)
+        return _encode_bands(image, progress, deep)
+    item = _encode_whole(image, deep)
     if progress is not None:
         progress(image.width * image.height)
     return item
@@ -70,9 +72,9 @@ def png_item(image: PixelImage) -> bytes:
         return encode_raw(image)
 
 
-def _encode_whole(image: PixelImage) -> bytes:
+def _encode_whole(image: PixelImage, deep: bool = True) -> bytes:
     candidates = []
-    for encode in (*(codec.encode for codec in CODECS.values()), _encode_bytes):
+    for encode in (*(codec.encode for codec in CODECS.values() if deep or codec.code != DEEP), _encode_bytes):
         try:
             candidates.append(encode(image))
         except (BBCError, OSError, ValueError):  # this codec cannot hold the image, or was not built into Pillow
@@ -169,13 +171,13 @@ def _decode_whole(reader: ByteReader, max_pixels: int) -> PixelImage:
     return image
 
 
-def _encode_bands(image: PixelImage, progress: Progress | None) -> bytes:
+def _encode_bands(image: PixelImage, progress: Progress | None, deep: bool) -> bytes:
     rows = max(1, BAND_PIXELS // image.width)
     out = io.BytesIO()  # grows in place
     out.write(start_of(BANDS, image) + varint(image.width) + varint(image.height) + varint(rows))
     for top in range(0, image.height, rows):
         band = PixelImage(image.mode, image.pixels[top : top + rows], image.palette, image.transparency)
-        item = _encode_whole(band)
+        item = _encode_whole(band, deep)
         out.write(varint(len(item)) + item)
         if progress is not None:
             progress(band.width * band.height)
