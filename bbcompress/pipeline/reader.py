@@ -263,19 +263,19 @@ class Reader:
         only: positions of the images that are wanted; groups without any are not read.
         jobs: processes that share the groups; of several, `function` and its results are pickled.
         """
-        yield from self.each_content(_OfImage(function), _nothing, only, jobs, progress)
+        yield from self.each_content(_OfImage(function), None, only, jobs, progress)
 
     def each_content(
         self,
         function: Callable[[Content, str | None], T],
-        about: Callable[[int], str | None],
+        about: Callable[[int], str | None] | None = None,
         only: Container[int] | None = None,
         jobs: int = 1,
         progress: Progress | None = None,
     ) -> Iterator[GroupResult[T]]:
         """The same, but files that are kept as they are come as such, and are not decoded.
 
-        about: of a position what `function` gets beside the image or file.
+        about: of a position what `function` gets beside the image or file; None for nothing.
         """
         self._opened = [0, 0]
         groups = self.file.groups
@@ -285,10 +285,10 @@ class Reader:
             for number, entry in enumerate(groups):
                 indices = None if only is None else [index for index, at in enumerate(entry.positions) if at in only]
                 if indices != []:
-                    sent.append(
-                        (number, entry.positions if indices is None else [entry.positions[at] for at in indices])
-                    )
-                    yield self._task(number, indices, list(map(about, sent[-1][1])), progress is not None)
+                    positions = entry.positions if indices is None else [entry.positions[at] for at in indices]
+                    sent.append((number, positions))
+                    its = Same(None, len(positions)) if about is None else list(map(about, positions))
+                    yield self._task(number, indices, its, progress is not None)
 
         if jobs > 1 and len(groups) > 1:
             make = partial(_work_of_a_process, self._models, self._limits, function)
@@ -547,10 +547,6 @@ class _OfImage(Generic[T]):
     def __call__(self, content: Content, _: str | None) -> T:
         image = content if isinstance(content, PixelImage) else content.image()
         return self.function(image)
-
-
-def _nothing(_: int) -> None:
-    """What goes with an image where nothing does."""
 
 
 def _same(image: PixelImage) -> PixelImage:

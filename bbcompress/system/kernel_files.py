@@ -134,7 +134,7 @@ def read(path: Path, key: bytes) -> bytes | None:
             if not is_private_file(info) or info.st_size > MAX_BYTES:
                 _log.info("%s is not a file of this user alone, or too large; it is not used", path)
                 return None
-            data = file.read(MAX_BYTES)
+            data = file.read(info.st_size)  # as many: the buffer has room for all that is asked for
     except FileNotFoundError:
         return None
     except OSError as error:

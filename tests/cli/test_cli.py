@@ -1562,8 +1562,7 @@ def test_streams_that_cannot_be_used(arguments: list[str], shell: str, reason: s
 
 def test_variables_that_libraries_do_not_like(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says which library ends the command, or warns."""
-    photo = np.random.default_rng(0).integers(0, 256, (80, 80, 3)).astype(np.uint8)
-    Image.fromarray(photo).save("photo.png")
+    put_digit("photo.png")
     for name, value, status, line in (
         ("NUMBA_NUM_THREADS", "0", 1, "bbc: error: numba cannot be imported: ValueError: Number of threads"),
         ("NUMBA_CPU_FEATURES", "fast", 1, "bbc: error: NUMBA_CPU_FEATURES must be a list such as"),
