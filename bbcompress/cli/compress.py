@@ -181,18 +181,7 @@ class _Compression:
         self._written += 1
         self._before += packing.size
         self._after += summary.size
-        entry |= {
-            "images": summary.images,
-            "bytes_before": packing.size,
-            "bytes_after": summary.size,
-            "ratio": packing.size / summary.size,
-            "bits_per_dimension": summary.bits_per_dimension,
-            "coders": dict(sorted(summary.coders.items())),
-            "models": summary.embedded,
-            "notes": [note.removeprefix("note: ") for note in packing.notes(summary)],
-            "skipped": packing.skipped,
-            "seconds": round(monotonic() - start, 3),
-        }
+        entry |= _facts(summary, packing.size, packing.notes(summary), packing.skipped, start)
         if not self._quiet:
             notes = [*packing.notes(summary), *(f"tried: {line}" for line in summary.tried if self._coding["verbose"])]
             echo_notes(self._named(notes, inputs))
@@ -224,19 +213,40 @@ class _Compression:
 @path_argument("inputs", "INPUT...", nargs=-1, required=True)
 @skip_option
 @coding_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @quiet_option
-def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, **coding: Any) -> None:
+def add(archive: str, inputs: tuple[str, ...], skip: bool | None, as_json: bool, quiet: bool, **coding: Any) -> None:
     """Add images and folders to an archive, behind what is there.
 
     Nothing of it is rewritten: if anything goes wrong, the archive is what it was. Names are those that bbc compress
     gives, and may not occur twice.
     """
+    several = Several([archive])
+    found: list[dict[str, Any]] | None = [] if as_json else None
+    with several.recorded(found, inputs=list(inputs), output=archive) as entry:
+        if _add(archive, inputs, skip, quiet or as_json, coding, entry):
+            several.fail()
+    if found is not None:
+        several.print_json(found)
+    several.end()
+
+
+def _add(
+    archive: str,
+    inputs: Sequence[str],
+    skip: bool | None,
+    quiet: bool,
+    coding: dict[str, Any],
+    entry: dict[str, Any],
+) -> bool:
+    """Add to an archive and say so; whether files were skipped. Raises BBCError."""
     from bbcompress.archive.container import ArchiveFile, both_file_and_folder
     from bbcompress.archive.search import refuse_unknown
     from bbcompress.limits import Limits
     from bbcompress.pipeline.packing import find
     from bbcompress.system.output import Tightened, open_to_add
 
+    start = monotonic()
     if not Path(archive).exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
@@ -246,27 +256,46 @@ def add(archive: str, inputs: tuple[str, ...], skip: bool | None, quiet: bool, *
         with about(archive):
             reader = ArchiveFile(file, Limits(coding["max_pixels"]))
             refuse_unknown(reader.tail)
+        notes = []
         for name, _, label in reading.found:
             if reader.find(name) is not None:
                 raise BBCError(f"{label}: there is an image of the name {name!r} in {archive} already")
             if (inside := reader.find_inside(name)) is not None:
                 raise both_file_and_folder(name, inside).of(label)
-        if (size := reader.tail.size) and not quiet:
+        if size := reader.tail.size:
             what = "of an unfinished addition" if reader.unfinished else "behind the archive, all zero,"
-            tell(f"note: {size} bytes {what} are cut off")
+            notes.append(f"note: {size} bytes {what} are cut off")
         with (
             Tightened(file, Path(archive)) as tightened,
             progress("add", quiet, reading.expected_pixels) as advance,
         ):
             summary = compressor.add(reading.tightening(tightened), reader, file, advance)
-        if not quiet and (note := tightened.note()):
-            tell(f"note: {note}")
+        if note := tightened.note():
+            notes.append(f"note: {note}")
+    notes += reading.notes(summary)
+    notes += [f"note: {note}" for note in (*summary.notes, *summary.missing_models)]
+    entry |= _facts(summary, loader.size, notes, reading.skipped, start)
     if not quiet:
-        echo_notes([*reading.notes(summary), *(f"note: {note}" for note in (*summary.notes, *summary.missing_models))])
+        echo_notes(notes)
         echo_notes([f"tried: {line}" for line in summary.tried if coding["verbose"]])
         say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{_count_skipped(reading.skipped)}")
-    if _tell_of_skipped(reading.skipped):
-        click.get_current_context().exit(1)
+    return _tell_of_skipped(reading.skipped)
+
+
+def _facts(summary: Summary, size: int, notes: Sequence[str], skipped: Sequence[str], start: float) -> dict[str, Any]:
+    """What `--json` says of a file that was written. size: bytes of the files that came in. start: when it began."""
+    return {
+        "images": summary.images,
+        "bytes_before": size,
+        "bytes_after": summary.size,
+        "ratio": size / summary.size,
+        "bits_per_dimension": summary.bits_per_dimension,
+        "coders": dict(sorted(summary.coders.items())),
+        "models": summary.embedded,
+        "notes": [note.removeprefix("note: ") for note in notes],
+        "skipped": skipped,
+        "seconds": round(monotonic() - start, 3),
+    }
 
 
 def _compressed(inputs: Sequence[str], target: Path | None, size: int, summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""--json of compress and decompress: an object for each file, also where it fails."""
+"""--json of compress, add and decompress: an object for each file, also where it fails."""
 
 from __future__ import annotations
 
@@ -63,6 +63,24 @@ def test_an_archive() -> None:
     back = run("decompress", "set.bbc")
     assert (back["output"], back["images"], back["coders"]) == ("set", 3, {"tiny-binary": 3})
     assert back["bytes_after"] == sum(path.stat().st_size for path in Path("set").iterdir())
+
+
+def test_adding() -> None:
+    run("compress", "0.png", "1.png", "-o", "set.bbc")
+    before, size = Path("set.bbc").stat().st_size, Path("2.png").stat().st_size
+    Path("set.bbc").write_bytes(Path("set.bbc").read_bytes() + bytes(7))
+    made = run("add", "set.bbc", "2.png")
+    added = Path("set.bbc").stat().st_size - before
+    assert made.pop("seconds") >= 0 and made.pop("bits_per_dimension") == 8 * added / 784
+    notes = ["7 bytes behind the archive, all zero, are cut off"]
+    expected = {"output": "set.bbc", "ok": True, "error": None, "images": 1, "bytes_before": size, "bytes_after": added}
+    also = {"ratio": size / added, "coders": {"tiny-binary": 1}, "models": {}, "notes": notes, "skipped": []}
+    assert made == {"inputs": ["2.png"], **expected, **also}
+    data = Path("set.bbc").read_bytes()
+    failed = run("add", "set.bbc", "2.png", status=1)
+    reason = "2.png: there is an image of the name '2.png' in set.bbc already"
+    assert failed == {"inputs": ["2.png"], "output": "set.bbc", "ok": False, "error": reason}
+    assert Path("set.bbc").read_bytes() == data
 
 
 @pytest.mark.parametrize("arguments", [["compress", "0.png", "-c"], ["decompress", "0.bbc", "-o", "-"]])
