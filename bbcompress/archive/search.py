@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -467,11 +467,7 @@ class Search:
         Raises:
             FormatError: there are more models than a file may have.
         """
-        self.effort.spend(_TURN)
-        place = model_at(self._file, start, stop)
-        if place is not None:
-            list_model(self.budget)
-        return place
+        return self._model(model_at, start, stop)
 
     def model_before(self, end: int, floor: int) -> ModelPlace | None:
         """The model that ends there and does not begin before `floor`; None if there is none.
@@ -479,11 +475,17 @@ class Search:
         Raises:
             FormatError: there are more models than a file may have.
         """
+        return self._model(model_before, end, floor)
+
+    def _model(
+        self, look_up: Callable[[BinaryIO, int, int], ModelPlace | None], place: int, bound: int
+    ) -> ModelPlace | None:
+        """The model that is looked up, one of those that a file may have."""
         self.effort.spend(_TURN)
-        place = model_before(self._file, end, floor)
-        if place is not None:
+        found = look_up(self._file, place, bound)
+        if found is not None:
             list_model(self.budget)
-        return place
+        return found
 
     def is_end(self, end: int, floor: int) -> bool:
         """Whether a segment or a model may end there that begins behind `floor`: there is its footer."""

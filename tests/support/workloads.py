@@ -16,6 +16,7 @@ from PIL import Image
 
 from bbcompress import register_pillow
 from bbcompress.archive.container import ArchiveFile, ArchiveWriter
+from bbcompress.archive.embedded import MAX_MODELS, MODEL_START, EmbeddedModel, encode_block
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import build_lone
@@ -27,7 +28,7 @@ from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import from_array
 from bbcompress.images.read import read_frames, read_image
 from bbcompress.pipeline.reader import Reader
-from bbcompress.wire import crc32, varint
+from bbcompress.wire import crc32, pack, varint
 
 PREFIX = b"\xbb\xc1\x01"
 """What every segment of an archive begins with; written out, for this runs on older versions, too."""
@@ -257,6 +258,28 @@ def _small_groups_before_an_end_that_is_cut(n: int, _: Path) -> Callable[[], obj
     return _opening(_archive_of([[position] for position in range(n)], names=False)[:-1] * 2)
 
 
+_MODEL = encode_block(EmbeddedModel.of(bytes(32), b"{}", b"weights"))
+
+
+def _beginnings_of_models(n: int, _: Path) -> Callable[[], object]:
+    """Each says that it reaches to the end of the file, where its size stands once more, but no model ends."""
+    heads = b"".join(MODEL_START + (8 * (n - at) + 40).to_bytes(4, "little") for at in range(n))
+    return _opening(_archive_of([range(2)]) + heads + bytes(range(40)) + (48).to_bytes(4, "little") + b"crc!")
+
+
+def _models_that_are_read(n: int, _: Path) -> Callable[[], object]:
+    """An archive of as many models as there may be, of so many bytes each, which are described and checked."""
+    model = EmbeddedModel(bytes(32), pack(b"{}"), np.random.default_rng(0).bytes(n))
+    data = _archive_of([range(2)]) + MAX_MODELS * encode_block(model)
+
+    def run() -> None:
+        reader = Reader(io.BytesIO(data))
+        assert len(reader.describe()["models"]) == 1
+        assert len(reader.carried_faults()) == MAX_MODELS
+
+    return run
+
+
 def _unfinished_behind_additions(n: int, _: Path) -> Callable[[], object]:
     data = _additions(n)
     return _opening(data + data[:40])
@@ -467,6 +490,17 @@ WORKLOADS = [
         "bytes",
         lambda n, _: _opening(_archive_of([range(2)]) + np.random.default_rng(0).bytes(n)),
     ),
+    Workload(
+        "archive, models behind it", 20_000, "models", lambda n, _: _opening(_archive_of([range(2)]) + n * _MODEL)
+    ),
+    Workload(
+        "archive, segments with damaged models",
+        1_000,
+        "segments",
+        lambda n, _: _opening(n * (_archive_of([range(2)]) + _MODEL[:-9] + b"?" + _MODEL[-8:])),
+    ),
+    Workload("archive, beginnings of models", 20_000, "beginnings", _beginnings_of_models),
+    Workload("archive, models that are read", 100_000, "bytes of each", _models_that_are_read),
     Workload("archive, unfinished behind additions", 1_000, "additions", _unfinished_behind_additions),
     Workload("archive, names after additions", 1_000, "additions", _additions_listed),
     Workload("archive, facts and entries", 1_000, "groups", _description),
