@@ -70,7 +70,11 @@ class Extras:
         contents = _read_contents(reader) if bits & _MODELS else []
         data = memoryview(reader.data)[: reader.position]
         if reader.take(CRC_BYTES) != crc32(data):
-            raise FormatError("the file is damaged: the checksum of its beginning does not fit")
+            what = ", where it carries its model," if contents else ""
+            why = "; so nothing tells for sure where its image begins, even if that model is installed"
+            raise FormatError(
+                f"the file is damaged: the checksum of its beginning{what} does not fit{why if contents else ''}"
+            )
         return Extras(suffix, tuple(map(EmbeddedModel.decode, contents)))
 
 

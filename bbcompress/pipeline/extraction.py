@@ -12,7 +12,7 @@ from typing import Any
 
 from bbcompress.codecs.fallback.kept import KeptFile
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, OutputExistsError
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, MissingModelError, OutputExistsError
 from bbcompress.images.formats.registry import default_kind, image_suffixes, kind_of
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import names_of
@@ -103,7 +103,7 @@ class Extraction:
         """Take down a group that is lost, or raise its error."""
         error = group.error
         if error is not None and not keep_going:
-            if isinstance(error, LimitError):
+            if isinstance(error, LimitError | MissingModelError):  # whose own advice helps
                 raise error
             raise type(error)(error.args[0], command="--keep-going brings out what is not damaged")
         self.lost.append(group)

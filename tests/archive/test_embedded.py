@@ -229,6 +229,18 @@ def test_in_the_file_of_one_image() -> None:
                 parse_lone(data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :])
 
 
+def test_what_is_said_of_a_lone_image_whose_model_is_damaged() -> None:
+    """The image cannot be found for sure, even where the model is installed."""
+    for extras, reason in (
+        (Extras(".png", (MODEL,)), "of its beginning, where it carries its model, does not fit; .* is installed$"),
+        (Extras(".png"), "of its beginning does not fit$"),
+    ):
+        data = bytearray(build_lone(replace(LONE, extras=extras)))
+        data[data.index(MODEL.encode()) + 60 if extras.models else data.index(b"png")] ^= 16
+        with pytest.raises(FormatError, match=reason):
+            parse_lone(bytes(data))
+
+
 def test_a_lone_image_carries_the_model_that_codes_it() -> None:
     for group, models in (
         (replace(LONE, header=replace(LONE.header, model=b"abcd")), (MODEL,)),

@@ -231,6 +231,20 @@ def test_compressing_by_commands() -> None:
     assert (result.exit_code, result.stderr, carried("set.bbc")) == (0, "", ["tiny-binary"])
 
 
+def test_what_helps_where_a_model_is_missing() -> None:
+    """The model; --keep-going is named where something is damaged."""
+    bbc.write("a.bbc", digits(2), model=BINARY, embed_model=False)
+    result = run("decompress", "a.bbc", "-o", "out")
+    assert (result.exit_code, "is not installed (give it with -m" in result.stderr) == (1, True)
+    assert "--keep-going" not in result.stderr
+    data = bytearray(Path("a.bbc").read_bytes())
+    data[20] ^= 1
+    Path("a.bbc").write_bytes(data)
+    result = run("decompress", "a.bbc", "-o", "out", "-m", str(BINARY))
+    assert (result.exit_code, "--keep-going brings out what is not damaged" in result.stderr) == (1, True)
+    assert not Path("out").exists()
+
+
 # What is not trusted
 
 
