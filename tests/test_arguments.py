@@ -272,6 +272,7 @@ def wrong_options() -> Wrong:
         ({"max_pixels": 0}, "max_pixels must be"),
         ({"device": 3}, "device must be"),
         ({"device": ""}, "device must be"),
+        ({"device": "tpu"}, "device tpu cannot be used: there is no such kind of device; bbc runs on cpu"),
         ({"device": "mps"}, "device mps cannot be used: it has no float64"),
         ({"device": "mps:0"}, "device mps:0 cannot be used: it has no float64"),
         ({"binary": True}, "is not grey of two levels; binary=True"),

@@ -246,7 +246,7 @@ class ArchiveFile(BBCFile):
         try:
             check_magic(start)
             if start != PREFIX:
-                raise FormatError("the file is not an archive")
+                raise FormatError("the file is not an archive, but that of a lone image")
             segments = self._open()
         except FormatError as fault:
             if not keep_going:

@@ -275,7 +275,7 @@ class _Decompression:
         from bbcompress.pipeline.sources import STANDARD_STREAM
 
         if output == STANDARD_STREAM:
-            raise click.UsageError("say with -o which folder to write")
+            raise click.UsageError("an archive becomes a folder: say with -o which folder to write")
         folder = place if output is None else Path(output)
         assert folder is not None
         if outputs is not None:
@@ -390,7 +390,7 @@ def _format_of(target: Path, form: str | None, kept: KeptFile | None) -> str | N
     if named is None and target.suffix:
         raise BBCError(f"{target}: images are written as {', '.join(written_kinds())}")
     if form is not None and named not in (None, form):
-        raise BBCError(f"{target}: its name says {named}, --format {form}")
+        raise BBCError(f"{target}: its name says {named}, but --format says {form}")
     return form or named
 
 

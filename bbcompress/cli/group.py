@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from bbcompress.cli.help import EXAMPLES, EXIT_STATUSES, SECTIONS, Command, format_headed, near
+from bbcompress.cli.help import EXAMPLES, EXIT_STATUSES, SECTIONS, Command, format_headed, in_context, near
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
 from bbcompress.system.interrupt import SIGNALLED
@@ -25,6 +25,10 @@ class CommandGroup(click.Group):
     """Commands, of which a wrong one is answered with the near one."""
 
     command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with in_context(ctx):
+            return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -121,9 +125,23 @@ def _warnings_told() -> Iterator[None]:
         warnings.showwarning = show
 
 
+_PLAIN = {
+    "is not a valid integer range": "is not a whole number",
+    "is not a valid float range": "is not a number",
+    "requires an argument": "needs a value behind it",
+}
+"""Words of click, and what they mean."""
+
+
 def _one_line(error: click.UsageError) -> str:
     """What is wrong in how a command was called, and where to read on."""
-    text = " ".join(error.format_message().split("\n")).replace("\t", " ").rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        options = [] if error.ctx is None else [name for its in error.ctx.command.params for name in its.opts]
+        text = f"there is no option {error.option_name}{near(error.option_name, options)}"
+    else:
+        text = " ".join(error.format_message().split()).rstrip(".")
+    for words, meaning in _PLAIN.items():
+        text = text.replace(words, meaning)
     where = "" if error.ctx is None else f" (try '{error.ctx.command_path} --help')"
     return f"{text[:1].lower()}{text[1:]}{where}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -113,8 +114,22 @@ def format_headed(command: click.Command, context: click.Context, formatter: cli
             formatter.write_dl(records)
 
 
+@contextmanager
+def in_context(context: click.Context) -> Iterator[None]:
+    """Errors of the parser know the command, whose help they name; click leaves it out of some."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = error.ctx or context
+        raise
+
+
 class Command(click.Command):
     """A command whose options are shown under headings, and whose help ends with the exit statuses."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with in_context(ctx):
+            return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         format_headed(self, ctx, formatter)

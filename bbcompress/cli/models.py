@@ -78,13 +78,15 @@ def add_models(files: tuple[str, ...], name: str | None, force: bool, as_json: b
 
     set_up_notices(quiet=False)
     several = Several(files)
+    if name is not None and not several.alone:
+        raise click.UsageError("--name is for one model")
     done: list[dict[str, Any]] = []
     for file in files:
         with several.one(file):
             found = find(file)
             if name is not None:
-                if len(found) > 1 or not several.alone:
-                    raise click.UsageError("--name is for one model")
+                if len(found) > 1:
+                    raise click.UsageError(f"--name is for one model, and {file} has {len(found)}")
                 found = [found[0].named(name)]
             for one in found:
                 made = install(one, force)

@@ -9,10 +9,12 @@ from bbcompress.images.formats.registry import ImageFormat, image_formats
 START_BYTES = 1 << 12
 """So many bytes of a file's beginning are enough for the functions of this module."""
 
+_BBC = "a .bbc file"
+
 _OTHERS = tuple(
     (re.compile(start, re.DOTALL), kind)
     for start, kind in (
-        (rb"\xbb\xc1", "a .bbc file"),
+        (rb"\xbb\xc1", _BBC),
         (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
         (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 image"),
         (rb"\0\0\0\x0cJXS \r\n\x87\n|\xff\x10\xff\x50", "a JPEG XS image"),
@@ -120,6 +122,8 @@ def why_not(data: bytes) -> str:
     """Of a file that is not read: what it is, as a part of a sentence that begins with the file's name."""
     data = data[:START_BYTES]
     kind = _kind_of_container(data) or next((kind for start, kind in _OTHERS if start.match(data)), _kind_of_text(data))
+    if kind == _BBC:
+        return f"is {kind} already, not an image; bbc decompress brings back its images"
     return f"is {kind}, which is not supported" if kind else "is not an image of a known format"
 
 

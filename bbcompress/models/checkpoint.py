@@ -199,7 +199,7 @@ def _tensors(data: bytes, name: str) -> tuple[dict[str, NumpyArray], dict[str, s
         size = int.from_bytes(data[:_LENGTH_BYTES], "little")
         header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + size])
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{name} is damaged or no safetensors file: {error}") from None
+        raise ModelError(f"{name} is damaged or no safetensors file") from error
     return tensors, header.get("__metadata__") or {}
 
 

@@ -195,6 +195,8 @@ def backend_for(device: str) -> Backend:
         raise BBCError(f"device {device} {NEEDS_TORCH}") from None
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
+        if reason.startswith("Expected one of"):  # and a list of all that torch has heard of
+            reason = "there is no such kind of device; bbc runs on cpu, or with PyTorch on cuda"
         raise BBCError(f"device {device} cannot be used: {reason}") from None
 
 

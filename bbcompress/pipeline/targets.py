@@ -50,7 +50,8 @@ def packed_target(source: str, folder: Path | None = None) -> Path:
     if not path.is_dir():
         target = (path.parent if folder is None else folder) / path.with_suffix(SUFFIX).name
         if target == path:
-            raise OutputExistsError(f"{target} is the image, and the output")
+            advice = "if it is a file of bbc, bbc decompress brings its image back; if not, say with -o what to write"
+            raise OutputExistsError(f"{target} is the image, and the output", command=advice)
         return target
     if path.name in ("", ".."):
         if folder is None:

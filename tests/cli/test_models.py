@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,37 @@ def test_what_is_no_model(home: Path) -> None:
     ):
         assert reason in fail("models", "add", source)
     assert not home.exists()
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("output", ["x.safetensors", "out", "old.safetensors"])
+def test_an_export_that_is_broken_off_leaves_nothing(
+    fault: BaseException, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a full disk, or by Ctrl-C, at each call of the system that it takes."""
+    Path("out").mkdir()
+    Path("old.safetensors").write_text("old")
+    before = {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}
+    for call in ("os.fsync", "os.replace", "os.open"):
+        with monkeypatch.context() as patched:
+            real = eval(call)
+
+            def broken(path: Any, *rest: Any, **named: Any) -> Any:
+                writes = call != "os.open" or (rest and rest[0] & (os.O_WRONLY | os.O_RDWR))  # noqa: B023
+                if writes:
+                    raise fault
+                return real(path, *rest, **named)  # noqa: B023
+
+            patched.setattr(call, broken)
+            result = CliRunner().invoke(main, ["models", "export", str(BINARY), "-o", output, "-f"])
+        if result.exit_code == 0:  # this output takes no such call
+            assert call == "os.replace" and output == "out"
+            shutil.rmtree("out/tiny-binary")
+        else:
+            line = "bbc: interrupted" if isinstance(fault, KeyboardInterrupt) else "No space left on device"
+            assert line in result.stderr and result.stderr.count("\n") == 1
+            assert result.exit_code == (130 if isinstance(fault, KeyboardInterrupt) else 1)
+        assert {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")} == before
 
 
 def test_export_into_a_folder() -> None:

@@ -49,7 +49,6 @@ from bbcompress.images.signatures import START_BYTES, format_of
         (b"BPG\xfb", "a BPG image"),
         (b"FLIF44", "a FLIF image"),
         (b"PK\3\4", "a compressed file"),
-        (b"\xbb\xc1\1", "a .bbc file"),
         (b"\xff\xd8", "a JPEG that is cut short"),
         (b"Pf\n1 1\n-1\n", "a PFM, whose samples are floating-point"),
         (b"PF4\n1 1\n-1\n", "a PFM, whose samples are floating-point"),
@@ -103,6 +102,11 @@ def test_kinds_that_are_not_read_are_named(start: bytes, kind: str) -> None:
     with pytest.raises(ImageError, match=rf"x: is {kind}.* not supported") as caught:
         read_image(start + bytes(200), "x")
     assert "known format" not in str(caught.value)
+
+
+def test_a_file_of_bbc_is_no_image() -> None:
+    with pytest.raises(ImageError, match=r"^x: is a \.bbc file already, not an image; bbc decompress brings back its"):
+        read_image(b"\xbb\xc1\1" + bytes(200), "x")
 
 
 @one_test_of("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
