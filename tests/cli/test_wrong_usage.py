@@ -83,7 +83,7 @@ def _write_anew() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         variables = {"BBC_MODELS": str(MODELS), "XDG_DATA_HOME": f"{folder}/home"}
-        shipped = mock.patch("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+        shipped = mock.patch("bbcompress.models.zoo.shipped_model_folders", list)
         with mock.patch.dict(os.environ, variables), shipped:
             put_files()
             TABLE.write_text("\n".join([*head, *(f"\n$ {command}\n{answer(command)}" for command in commands), ""]))
