@@ -28,22 +28,23 @@ def calibration_strips(data: Dataset, tile: int, crops: int = CALIBRATION_CROPS,
         crops: most squares of images of any size. images: most images of one size.
     """
     if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(data.train[::2], crops), tile))
+        return Strips.all_of(Canvas.of(_crops(data.train[::2], crops, tile), tile))
     return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[-images:])), tile))
 
 
 def measured_strips(data: Dataset, tile: int, crops: int = CROPS, images: int = MEASURED_IMAGES) -> Strips:
     """What a card's figures are of; `crops` and `images` as in `calibration_strips`."""
     if data.any_size:
-        return Strips.all_of(Canvas.of(_crops(data.test, crops), tile))
+        return Strips.all_of(Canvas.of(_crops(data.test, crops, tile), tile))
     return Strips.all_of(Canvas.of(_with_channels(np.asarray(data.test[:images])), tile))
 
 
-def _crops(images: NumpyArray | Sequence[NumpyArray], most: int) -> NumpyArray:
-    """The middles of the first images that are large enough, (N, side, side, C): `CROP`, or less where no image is so
-    large."""
+def _crops(images: NumpyArray | Sequence[NumpyArray], most: int, tile: int) -> NumpyArray:
+    """The middles of the first images that are large enough, (N, side, side, C): `CROP`, or as many whole tiles as the
+    largest image holds where none is so large."""
     crops = []
     side = min(CROP, max(min(image.shape[:2]) for image in images))
+    side -= side % tile  # the export looks at whole tiles
     for image in images:
         height, width = image.shape[:2]
         if min(height, width) >= side:
