@@ -14,11 +14,11 @@ from bbcompress.cli.options import complete_path, not_empty
 
 @main.command()
 @click.argument(
-    "directory", metavar="[DIR]", default="runs", type=click.Path(path_type=Path), shell_complete=complete_path,
+    "directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path), shell_complete=complete_path,
     callback=not_empty,
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(directory: Path, as_json: bool) -> None:
+def runs(directory: Path | None, as_json: bool) -> None:
     """List the training runs in a directory, runs/ unless another is given, and compare them.
 
     Of each: its name, architecture and data, the model that it began with, bits per dimension of the held-out images
@@ -26,14 +26,15 @@ def runs(directory: Path, as_json: bool) -> None:
     fewer bytes its model took than the best other, and whether it is finished or where it stopped. Runs on the same
     data stand together, the best first.
     """
-    from bbcompress.training.runs import find_runs
+    from bbcompress.training.runs import DEFAULT_FOLDER, find_runs
 
-    found = find_runs(directory)
+    default = Path(DEFAULT_FOLDER)  # bbc train makes it
+    found = [] if directory is None and not default.exists() else find_runs(directory or default)
     if as_json:
         click.echo(json.dumps([run.as_dict() for run in found], indent=2))
         return
     if not found:
-        tell(f"there is no run in {directory}")
+        tell(f"there is no run in {directory or default}")
         return
     header = ("run", "architecture", "data", "from", "held out", "baseline", "rha", "minutes", "gain", "state")
     rows = [header] + [

@@ -17,6 +17,7 @@ from bbcompress.cli.report import report_at_end, told_where_it_fails
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
 from bbcompress.training.architectures.registry import ARCHITECTURES
+from bbcompress.training.clock import Clock
 
 if TYPE_CHECKING:
     from bbcompress.training.datasets import Dataset
@@ -174,20 +175,21 @@ def train(
         raise BBCError(f"training {NEEDS_TORCH}") from error
 
     set_up_notices(quiet)
+    clock = Clock()
     folder = None
     if directory is not None:
         given, folder = _of_directory(directory, given, out, resume or from_checkpoint is not None, quiet)
     config, out = run.configure(given, out, resume, from_checkpoint)
     data = RunData(config, out, quiet, folder)
     try:
-        run.train(config, out, resume, from_checkpoint, quiet, dataset=data)
+        run.train(config, out, resume, from_checkpoint, quiet, dataset=data, clock=clock)
         if is_first():
             export_run(out, config.data_dir, data)
             if report:
                 report_at_end(out, data, quiet, config.minutes)
             if config.minutes is not None and not quiet and Path(config.data).is_dir():
                 with told_where_it_fails("what the model is worth could not be measured"):
-                    _tell_worth(out, Path(config.data), data(), config.minutes)
+                    _tell_worth(out, Path(config.data), data(), clock)
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
             tell(f"go on with: {shlex.join(['bbc', 'train', '--resume', '-o', str(out)])}")
@@ -225,13 +227,19 @@ def _of_directory(
     return given, folder
 
 
-def _tell_worth(out: Path, folder: Path, data: Dataset, minutes: float) -> None:
-    """Say what a finished model is worth, and write that into its directory."""
+def _tell_worth(out: Path, folder: Path, data: Dataset, clock: Clock) -> None:
+    """Say what a finished model is worth, and write that into its directory.
+
+    Args:
+        clock: that of the run; no more is measured than half of what is left of it allows, as the processor may be
+            slow.
+    """
     from bbcompress.bench.worth import measure_worth
     from bbcompress.system.output import write_file
     from bbcompress.training.runs import WORTH
 
-    worth = measure_worth(out, data, folder, WORTH_SECONDS * max(minutes, 1) ** 0.5)
+    seconds = min(WORTH_SECONDS * max(clock.seconds / 60, 1) ** 0.5, clock.left / 2)
+    worth = measure_worth(out, data, folder, seconds)
     for line in worth.lines(folder, out):
         say(line, err=True)
     write_file(out / WORTH, (json.dumps(worth.as_dict(), indent=2) + "\n").encode(), True)

@@ -143,7 +143,7 @@ def figures_of(
     if not (run.folder / "model.safetensors").is_file():
         raise ModelError(f"{run.folder}: the run has no exact model yet; bbc train --resume finishes it")
     model = model_of(load_model(run.folder), NumpyBackend())
-    data = _data_of(run.config, data_dir) if dataset is None else dataset()
+    data = _data_of(run, data_dir) if dataset is None else dataset()
     parts = {part: _pieces(getattr(data, part), model, images) for part in ("train", "test")}
     with exact_arithmetic():
         strips = {part: _strips(model, pieces) for part, pieces in parts.items()}
@@ -167,12 +167,13 @@ def figures_of(
         )
 
 
-def _data_of(config: dict[str, Any], data_dir: str | None) -> Dataset:
+def _data_of(run: Run, data_dir: str | None) -> Dataset:
     """The data of a run with these options, of which those that came later may be missing."""
     binary, any_size, grey, leave_out = (
-        bool(config.get(name)) for name in ("binary", "any_size", "grey", "leave_out")
+        bool(run.config.get(name)) for name in ("binary", "any_size", "grey", "leave_out")
     )  # fmt: skip
-    return load(config["data"], data_dir or config["data_dir"], binary, True, any_size, grey, leave_out)
+    place = data_dir or run.config["data_dir"]
+    return load(run.config["data"], place, binary, True, any_size, grey, leave_out, run.folder)
 
 
 def _pieces(images: Any, model: Model, count: int) -> NumpyArray:

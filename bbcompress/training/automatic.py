@@ -40,7 +40,7 @@ def choose_options(folder: Folder, given: Mapping[str, Any]) -> dict[str, Any]:
         shape = most if fits and count >= MOST_OF_ONE_SIZE * len(folder.images) else None
     values["any_size"] = shape is None
     values["batch"] = BATCH_OF_TILES if shape is None else BATCH_OF_IMAGES
-    values["binary"] = bool(given.get("binary")) or (shape is not None and folder.is_binary)
+    values["binary"] = bool(given.get("binary")) or folder.is_binary
     if {"epochs", "encoder_epochs"} & set(given):
         del values["minutes"]
     if not {"init", "latents", "hidden"} & set(given):

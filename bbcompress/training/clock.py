@@ -1,7 +1,8 @@
-"""The time that a part of a run may take."""
+"""The time that a run, or a part of it, may take."""
 
 from __future__ import annotations
 
+import math
 import time
 
 
@@ -12,10 +13,14 @@ class Clock:
         seconds: how many there are.
     """
 
-    def __init__(self, seconds: float, spent: float = 0.0) -> None:
+    def __init__(self, seconds: float = math.inf, spent: float = 0.0) -> None:
         self.seconds = seconds
         self._before = spent
         self._started = time.monotonic()
+
+    def count(self, seconds: float) -> None:
+        """Take seconds as spent that were spent before it was made."""
+        self._before += seconds
 
     @property
     def spent(self) -> float:

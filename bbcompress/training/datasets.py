@@ -20,7 +20,7 @@ import numpy as np
 from bbcompress.errors import DataError
 from bbcompress.training.checkpoints.atomic import replacing
 from bbcompress.training.folder import Folder
-from bbcompress.training.pixels import Pixels
+from bbcompress.training.pixels import PackedImages, Pixels
 
 _log = logging.getLogger(__name__)
 
@@ -99,11 +99,22 @@ def load(
 
 
 def binarise(data: Dataset) -> Dataset:
-    """The same images with pixels 1 where the level is above 127, else 0."""
-    if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray) or data.channels != 1:
-        raise DataError(f"{data.name}: only grey images of one size can be made binary")
-    train, test = ((pixels > BINARY_THRESHOLD).astype(np.uint8) for pixels in (data.train, data.test))
-    return Dataset(data.name, train, test, binary=True)
+    """The same images with pixels 1 where the level is above 127, else 0.
+
+    Raises:
+        DataError: they have colours, or the file of their pixels cannot be written.
+    """
+    if data.channels != 1:
+        raise DataError(f"{data.name}: only grey images can be made binary (--grey makes colour images grey)")
+    train, test = data.train, data.test
+    if isinstance(train, PackedImages) and isinstance(test, PackedImages):
+        both = (train + test).mapped(_above_threshold)  # in one file
+        return Dataset(data.name, both[: len(train)], both[len(train) :], binary=True)
+    return Dataset(data.name, _above_threshold(np.asarray(train)), _above_threshold(np.asarray(test)), binary=True)
+
+
+def _above_threshold(pixels: Pixels) -> Pixels:
+    return (pixels > BINARY_THRESHOLD).astype(np.uint8)
 
 
 # --- MNIST ---------------------------------------------------------------------------------------
@@ -251,8 +262,7 @@ def load_directory(
 
     Raises:
         DataError: a missing directory, too few images, an image that cannot be read or is of another kind, mixed sizes
-            (unless asked for) and mixed kinds.
-        OSError: the file of pixels cannot be written.
+            (unless asked for) and mixed kinds, or the file of pixels cannot be written.
     """
     return of_folder(Folder(folder, grey, leave_out, place, tell), any_size)
 

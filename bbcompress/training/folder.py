@@ -58,8 +58,7 @@ class Folder:
         of them is an error. place: where the file of pixels lies. tell: is told how large it becomes.
 
         Raises:
-            DataError: a missing directory, or an image that cannot be used.
-            OSError: the file cannot be written.
+            DataError: a missing directory, an image that cannot be used, or the file cannot be written.
         """
         if not path.is_dir():
             raise DataError(f"{path}: no such data set or directory (data sets: mnist, cifar10)")

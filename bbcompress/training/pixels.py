@@ -5,12 +5,15 @@ from __future__ import annotations
 import mmap
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+
+from bbcompress.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -50,6 +53,16 @@ class PackedImages(Sequence[Pixels]):
         """These images, and others of the same file behind them."""
         return PackedImages(self._file, self.starts + other.starts, self.shapes + other.shapes)
 
+    def mapped(self, function: Callable[[Pixels], Pixels]) -> PackedImages:
+        """These images with other samples, as many, in a file of their own beside this one.
+
+        Raises:
+            DataError: the disk is full, for example.
+        """
+        file = PixelFile(self._file.folder)
+        starts = [file.append(function(image)) for image in self]
+        return PackedImages(file, starts, self.shapes)
+
     def let_go(self) -> None:
         """Have the system take back the memory of what was looked at; it is read again when it is needed."""
         self._file.let_go()
@@ -62,9 +75,12 @@ class PixelFile:
         """folder: where its bytes lie; None is the system's place for temporary files.
 
         Raises:
-            OSError: the operating system reports an error.
+            DataError: no file can be made there.
         """
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self.folder = folder
+        with self._told():
+            # without a buffer: what could not be written would be written again when the file is closed
+            self._file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._size = 0
         self._map: mmap.mmap | None = None
@@ -73,18 +89,32 @@ class PixelFile:
         """Write an image; gives where it begins.
 
         Raises:
-            OSError: the disk is full, for example.
+            DataError: the disk is full, for example.
         """
         start = self._size
-        self._file.write(np.ascontiguousarray(pixels).data)
-        self._file.write(bytes(-pixels.size % ALIGNMENT))
-        self._size += pixels.size + -pixels.size % ALIGNMENT
+        self._write(np.ascontiguousarray(pixels).data.cast("B"))
+        self._write(memoryview(bytes(-pixels.size % ALIGNMENT)))
         return start
+
+    def _write(self, data: memoryview) -> None:
+        with self._told():
+            while data:
+                written = self._file.write(data)
+                self._size += written
+                data = data[written:]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the operating system within the block are told with the place."""
+        try:
+            yield
+        except OSError as error:
+            place = self.folder or tempfile.gettempdir()
+            raise DataError(f"{place}: the pixels cannot be written there: {error.strerror or error}") from None
 
     def map(self) -> Pixels:
         """All that was written, (n,); nothing may be appended any more."""
         if self._map is None:
-            self._file.flush()
             self._map = mmap.mmap(self._file.fileno(), self._size)
         return np.frombuffer(self._map, np.uint8)
 

@@ -47,8 +47,9 @@ TRIED_SHARE = 0.3
 """After this share of its time phase rha ends where it has gained nothing."""
 TEST_EVERY_SHARE, TEST_COST = 0.05, 9.0
 """Held-out images are looked at after such shares of a phase, and at most after so many times of what that takes."""
-ENDING_ROWS = 6000
-"""What the end of a run takes, as the time in which so many tiles are trained on."""
+ENDING_ROWS, ENDING_LARGEST = 12_000, 0.75
+"""What the end of a run takes, as the time in which so many tiles are trained on, and the largest share that it gets on
+a slow machine."""
 LEAST_TEST_ROWS, TEST_ROWS_A_MINUTE = 200, 100
 # on --resume; the model does not rest on them
 MAY_CHANGE = (
@@ -114,6 +115,7 @@ def train(
     quiet: bool = False,
     save_seconds: float = SAVE_SECONDS,
     dataset: Callable[[], Dataset] | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Train a model into out_dir and return its evaluation figures (bits per dimension, seconds).
 
@@ -128,13 +130,17 @@ def train(
     from_checkpoint: skip phase `vae`, taking the decoder and the baseline encoder from another run.
     save_seconds: least time between two checkpoints within a phase.
     dataset: gives the configuration's data, if they are loaded elsewhere.
+    clock: of the whole run, if that began before. It has the configuration's time then, and tells what is left of it
+        for the end of the run.
     Under torchrun all its processes train the one model (see `distributed`) and return the same figures.
     Raises BBCError. On KeyboardInterrupt the last checkpoint stays.
     """
-    begun, out = time.monotonic(), Path(out_dir)
+    clock, out = clock or Clock(), Path(out_dir)
+    if config.minutes is not None:
+        clock.seconds = 60 * config.minutes
     with joined(config.device) as share:
         earlier = None if from_checkpoint is None else Path(from_checkpoint)
-        return _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share, begun, dataset)
+        return _train(config, out, resume, earlier, quiet or not share.first, save_seconds, share, clock, dataset)
 
 
 def _train(
@@ -145,7 +151,7 @@ def _train(
     quiet: bool,
     save_seconds: float,
     share: Share,
-    begun: float,
+    clock: Clock,
     dataset: Callable[[], Dataset] | None,
 ) -> dict[str, Any]:
     """What `train` does in each process."""
@@ -187,7 +193,7 @@ def _train(
     if share.first:
         wait()
     with reporting(quiet) as reporter:
-        run = _Run(config, out, data, reporter, save_seconds, share, begun)
+        run = _Run(config, out, data, reporter, save_seconds, clock, share)
         if saved is not None:
             run.restore(saved)
         elif from_checkpoint is not None:
@@ -212,11 +218,11 @@ class _Run:
         data: Dataset,
         reporter: Reporter,
         save_seconds: float,
+        clock: Clock,
         share: Share = ALONE,
-        begun: float = 0.0,
     ) -> None:
         self.share = share
-        self.begun = begun
+        self.clock = clock
         self.config = config
         self.out = out
         self.reporter = reporter
@@ -236,7 +242,8 @@ class _Run:
         self.source = ""
         self.origin: dict[str, Any] | None = None
         self.plan: dict[str, float] = {}
-        """Of a run that has a time: the seconds of each phase, and rows trained on in a second of the first."""
+        """Of a run that has a time: the seconds that are kept for its `ending`, and rows trained on in a second of the
+        first phase (`pace`)."""
         self.next_test = 0.0
         self.last_save = time.monotonic()
 
@@ -250,6 +257,7 @@ class _Run:
         self.source = saved["source"]
         self.origin = saved.get("origin")
         self.plan = saved.get("plan", {})
+        self.clock.count(saved.get("spent", 0.0))
         self.saved_trainer = saved["trainer"]
         if self.phase == PHASE_RHA:
             self.baseline.load_state_dict(saved["baseline"])
@@ -297,7 +305,7 @@ class _Run:
             "unit": self.task.unit,
         }
         if config.minutes is not None and not self.plan:
-            self.plan = self._shares(60 * config.minutes)
+            self.plan = {"ending": _usual_ending(self.clock.seconds)}
         if self.phase == PHASE_VAE:
             trainer = self._trainer(
                 PHASE_VAE, self.baseline, self.baseline, self.task.of_both(self.baseline),
@@ -318,37 +326,31 @@ class _Run:
             self._keep_better_encoder()
         return from_first(self._conclude() if self.share.first else {})
 
-    def _shares(self, seconds: float) -> dict[str, float]:
-        """The seconds of each phase of a run that may take so many: what is left of them but for the end of the run,
-        for evaluation and export."""
-        ending = self._ending(seconds)
-        left = max(seconds - (time.monotonic() - self.begun) - ending, 1.0)
-        if self.phase == PHASE_RHA:  # of another run's decoder
-            return {PHASE_VAE: 0.0, PHASE_RHA: left}
-        second = ENCODER_SHARE * left if self.config.encoder_epochs else 0.0
-        return {PHASE_VAE: left - second, PHASE_RHA: second}
-
-    @staticmethod
-    def _ending(seconds: float) -> float:
-        """Seconds that are kept for the end of a run that may take so many."""
-        return min(max(ENDING_SHARE * seconds, min(ENDING_LEAST, seconds / 3)), ENDING_MOST)
+    def _seconds_for(self, phase: str) -> float:
+        """Seconds that a phase may still take in a run that has a time: what is left but for the end of the run, of
+        which phase rha has its share."""
+        left = max(self.clock.left - self.plan["ending"], 0.0)
+        return left * (1 - ENCODER_SHARE) if phase == PHASE_VAE and self.config.encoder_epochs else left
 
     def _leave_time(self, clock: Clock, steps: int) -> None:
         """Make phase vae shorter where its first steps say that the end of the run will take long on this machine."""
-        seconds = 60 * (self.config.minutes or 0)
-        ending = min(ENDING_ROWS * clock.spent / (steps * self.config.batch), seconds / 2)
-        less = ending - self._ending(seconds)
-        if less > 0:
-            clock.seconds = self.plan[PHASE_VAE] = max(clock.seconds - less, clock.spent)
+        ending = min(ENDING_ROWS * clock.spent / (steps * self.config.batch), ENDING_LARGEST * self.clock.seconds)
+        self.plan["ending"] = max(self.plan["ending"], ending)
+        self._end_in_time(clock, PHASE_VAE)
+
+    def _end_in_time(self, clock: Clock, phase: str) -> None:
+        """Have a phase take no more than is left for it."""
+        clock.seconds = min(clock.seconds, clock.spent + self._seconds_for(phase))
 
     def _affords_encoder(self) -> bool:
         """Whether there is time for phase rha, in a run that has a time."""
         if not self.plan:
             return True
-        seconds = self.plan[PHASE_RHA]
-        if not seconds:
+        if not self.config.encoder_epochs:
             return False
-        if "pace" in self.plan and not self.task.afford(PREPARED_SHARE * seconds * self.plan["pace"]):
+        if "pace" in self.plan and not self.task.afford(
+            PREPARED_SHARE * self._seconds_for(PHASE_RHA) * self.plan["pace"]
+        ):
             self.reporter.line("there is no time for a second encoder: both are the same")
             return False
         return True
@@ -385,7 +387,7 @@ class _Run:
         return Trainer(
             trained.parameters(), parallel(loss, model), self.task.data, phase=phase, lr=lr, before_step=before_step,
             decay_epochs=epochs if self.config.decay else 0, buffers=buffers_of(trained),
-            clock=Clock(self.plan[phase]) if self.plan else None, **settings,
+            clock=Clock(self._seconds_for(phase)) if self.plan else None, **settings,
         )  # fmt: skip
 
     def _train_phase(self, trainer: Trainer, model: Any, epochs: int, log: Log | None) -> None:
@@ -395,6 +397,8 @@ class _Run:
         if self.saved_trainer is not None:
             trainer.load_state_dict(self.saved_trainer)
             self.saved_trainer = None
+            if trainer.clock is not None:
+                self._end_in_time(trainer.clock, trainer.phase)
         elif log is not None:  # from here on the run can be resumed
             self._save(trainer, log)
         clock = trainer.clock
@@ -487,7 +491,7 @@ class _Run:
             "phase": trainer.phase,
             "trainer": trainer.state_dict(),
             "log_lines": log.lines,
-            **({"plan": self.plan} if self.plan else {}),
+            **({"plan": self.plan, "spent": self.clock.spent} if self.plan else {}),
         }
         if trainer.phase == PHASE_RHA:
             state["baseline"] = self.baseline.state_dict()
@@ -511,6 +515,11 @@ class _Run:
             self.reporter.line(f"{title} encoder: negative ELBO {bpd:.5f} bits per dimension on held-out images")
         metrics["seconds"] = {phase: round(seconds, 1) for phase, seconds in self.seconds.items()}
         return metrics
+
+
+def _usual_ending(seconds: float) -> float:
+    """Seconds that are kept for the end of a run that may take so many."""
+    return min(max(ENDING_SHARE * seconds, min(ENDING_LEAST, seconds / 2)), ENDING_MOST)
 
 
 def _minutes(seconds: float) -> str:

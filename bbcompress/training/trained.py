@@ -17,11 +17,11 @@ from bbcompress.training.architectures.local.task import TEST_TILES, LocalTask
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig, config_from_dict
-from bbcompress.training.datasets import Dataset, load
+from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE
 from bbcompress.training.finished import checkpoint_in
 from bbcompress.training.pixels import PackedImages
-from bbcompress.training.run import refuse_device
+from bbcompress.training.run import load_for, refuse_device
 from bbcompress.training.trainer import copy_all, weights_of
 
 BASELINE, RHA = "baseline", "rha"
@@ -197,7 +197,7 @@ def open_run(
         config, data=data or config.data, data_dir=data_dir or config.data_dir, device=device,
         precision="float32", compile=False,
     )  # fmt: skip
-    dataset = dataset or load(here.data, here.data_dir, here.binary, quiet, here.any_size, here.grey, here.leave_out)
+    dataset = dataset or load_for(here, checkpoint.parent, quiet)
     task: Any = ARCHITECTURES[here.architecture].task(here, dataset, ALONE)
     if json.dumps(task.shape) != json.dumps(state.get("shape")):
         raise TrainingError(f"{checkpoint}: was trained on images of another size than those of {here.data}")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from bbcompress.cli import main
@@ -73,6 +74,17 @@ def test_a_run_by_itself_and_none(tmp_path: Path) -> None:
     assert json.loads(bbc("runs", tmp_path / "empty", "--json").stdout) == []
     missing = bbc("runs", tmp_path / "none")
     assert (missing.exit_code, missing.stderr.count("\n")) == (1, 1)
+
+
+def test_where_nothing_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = bbc("runs")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "bbc: there is no run in runs\n")
+    assert json.loads(bbc("runs", "--json").stdout) == []
+    write(tmp_path / "runs/a", {}, metrics=metrics(2.6, 2.6))
+    assert [run["name"] for run in json.loads(bbc("runs", "--json").stdout)] == ["a"]
+    (tmp_path / "b").write_text("")
+    assert bbc("runs", "b").exit_code == 1
 
 
 def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:

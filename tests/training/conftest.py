@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training_for_tests import write_images
 
 from bbcompress.training.config import TrainingConfig
 
@@ -31,6 +32,12 @@ def images(tmp_path: Path) -> Path:
         pixels = np.clip(rng.normal(60 + 100 * (i % 2), 40, (6, 5)), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{i:02}.png")
     return folder
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A directory of 18 + 2 small colour images."""
+    return write_images(tmp_path / "colours", 20, 3, (8, 8))
 
 
 @pytest.fixture

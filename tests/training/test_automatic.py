@@ -13,6 +13,7 @@ from PIL import Image
 from bbcompress.bench.worth import NEW, SHIPPED, Worth
 from bbcompress.cli import main
 from bbcompress.training import automatic, export, run
+from bbcompress.training.clock import Clock
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.folder import Folder
 
@@ -49,6 +50,8 @@ def test_options_follow_the_images(tmp_path: Path) -> None:
     assert chosen(thumbnails, any_size=True)["any_size"]
     digits = write(tmp_path / "digits", 10, 28, 28, binary=True)
     assert (chosen(digits)["binary"], chosen(digits)["init"]) == (True, "mnist-binary-local")
+    scans = write(tmp_path / "scans", 10, 64, 80, binary=True)
+    assert (chosen(scans)["binary"], chosen(scans)["any_size"], "init" in chosen(scans)) == (True, True, False)
     icons = write(tmp_path / "icons", 10, 16, 16)
     assert "init" not in chosen(icons)
     write(icons, 4, 16, 16, 3, first=30)  # most are grey
@@ -64,7 +67,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainingConfig, Path, A
     """Runs that are begun, and not trained."""
     found: list[tuple[TrainingConfig, Path, Any]] = []
 
-    def train(config: TrainingConfig, out: Path, *_: Any, dataset: Any) -> None:
+    def train(config: TrainingConfig, out: Path, *_: Any, dataset: Any, clock: Clock) -> None:
         found.append((config, out, dataset()))
 
     monkeypatch.setattr(run, "train", train)

@@ -184,8 +184,9 @@ def test_directory_of_any_sizes(tmp_path: Path) -> None:
     assert [image.shape for image in data.train[:4]] == [(6, 5, 3), (9, 2, 3), (1, 1, 3), (6, 5, 3)]
     assert np.array_equal(data.test[2], np.asarray(Image.open(tmp_path / "29.png")))
     assert {image.ndim for image in datasets.load(str(tmp_path), "unused", any_size=True, grey=True).train} == {2}
-    with pytest.raises(DataError, match="one size"):
-        datasets.load(str(tmp_path), "unused", binary=True, any_size=True, grey=True)
+    assert datasets.load(str(tmp_path), "unused", binary=True, any_size=True, grey=True).binary
+    with pytest.raises(DataError, match="only grey"):
+        datasets.load(str(tmp_path), "unused", binary=True, any_size=True)
     Image.new("L", (5, 6)).save(tmp_path / "50.png")
     with pytest.raises(DataError, match="mixed"):
         datasets.load(str(tmp_path), "unused", any_size=True)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
+import resource
+import signal
+import tempfile
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from bbcompress.cli import main
 from bbcompress.errors import DataError
 from bbcompress.training.architectures.local.network import Images, crops
-from bbcompress.training.datasets import load
+from bbcompress.training.datasets import Dataset, binarise, load
 from bbcompress.training.folder import Folder
 from bbcompress.training.pixels import PackedImages, PixelFile
 
@@ -96,6 +104,69 @@ def test_black_and_white(tmp_path: Path) -> None:
     assert Folder(tmp_path).is_binary
     write(tmp_path, "grey.png", 8, 8)
     assert not Folder(tmp_path).is_binary
+
+
+def test_black_and_white_of_any_size(tmp_path: Path) -> None:
+    for number in range(10):
+        write(tmp_path, f"{number}.png", 64 + number, 70, levels=2)
+    data = load(str(tmp_path), "unused", binary=True, any_size=True)
+    assert data.binary
+    assert isinstance(data.train, PackedImages)
+    assert isinstance(data.test, PackedImages)
+    for ours, number in zip([*data.train, *data.test], range(10), strict=True):
+        assert np.array_equal(ours * 255, np.asarray(Image.open(tmp_path / f"{number}.png")))
+    assert (data.train + data.test)[9].shape == (73, 70)  # they are in one file
+    colours = np.zeros((2, 4, 4, 3), np.uint8)
+    with pytest.raises(DataError, match="only grey images can be made binary"):
+        binarise(Dataset("colours", colours, colours))
+
+
+class FullDisk:
+    """A file on a disk with room for some bytes; it takes what fits, as a system does."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.closed = room, False
+
+    def write(self, data: memoryview) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = min(self.room, len(data))
+        self.room -= written
+        return written
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("room", [0, 5, 64 * 70])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    for number in range(10):
+        write(tmp_path / "images", f"{number}.png", 64, 70)
+    file = FullDisk(room)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: file)
+    monkeypatch.chdir(tmp_path)
+    for words in (["images"], ["--data", "images", "--architecture", "local", "--any-size", "--minutes", "1"]):
+        result = CliRunner().invoke(main, ["train", *words, "-o", "run"])
+        assert (result.exit_code, result.stderr) == (
+            1, "bbc: error: .: the pixels cannot be written there: No space left on device\n",
+        )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_what_could_not_be_written_is_not_written_again(tmp_path: Path) -> None:
+    """A file that is closed says nothing more."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    file = PixelFile(tmp_path)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+        with pytest.raises(DataError, match="cannot be written there: File too large"):
+            file.append(np.zeros((10, 12), np.uint8))
+        del file
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_the_size_of_a_large_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from local_for_tests import SHAPE, model_of
 from PIL import Image
+from training_for_tests import Killer
 
 from bbcompress.cli import main
 from bbcompress.errors import TrainingError
@@ -30,18 +31,6 @@ from bbcompress.training.trainer import Trainer
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_task, "DREAMS", 12)
-
-
-@pytest.fixture
-def colours(tmp_path: Path) -> Path:
-    folder = tmp_path / "colours"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[0:8, 0:8]
-    for i in range(20):
-        pixels = (80 + 9 * (i % 5) + 3 * x + 2 * y)[:, :, None] + random.integers(0, 9, (8, 8, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02}.png")
-    return folder
 
 
 @pytest.fixture
@@ -125,17 +114,8 @@ def test_an_interrupted_run_goes_on_without_the_model(
 ) -> None:
     config, out = configure(given(colours, model), tmp_path / "killed", False, None)
     train(config, tmp_path / "whole", quiet=True)
-    left, original = [killed_in], Trainer.run_epoch
-
-    def run_epoch(trainer: Trainer, reporter: Any) -> float:
-        bpd = original(trainer, reporter)
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-        return bpd
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "run_epoch", run_epoch)
+        Killer(killed_in, patch)
         train(config, out, quiet=True, save_seconds=0)
     shutil.rmtree(model)
     again, _ = configure({}, out, True, None)

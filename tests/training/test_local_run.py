@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from training_for_tests import Killer, write_images
 
 from bbcompress.api import decompress
 from bbcompress.cli import main
@@ -31,30 +32,11 @@ from bbcompress.training.datasets import Dataset
 from bbcompress.training.export import export_run
 from bbcompress.training.finished import load_trained
 from bbcompress.training.run import configure, train
-from bbcompress.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_task, "DREAMS", 12)
-
-
-def write_images(folder: Path, n: int, channels: int, *sizes: tuple[int, int]) -> Path:
-    """Smooth pictures with some noise, in turn of these sizes (height, width)."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(n):
-        height, width = sizes[i % len(sizes)]
-        y, x = np.mgrid[0:height, 0:width]
-        plane = 80 + 9 * (i % 5) + 3 * x + 2 * y
-        pixels = plane[:, :, None] % 200 + random.integers(0, 9, (height, width, channels))
-        Image.fromarray(pixels.astype(np.uint8).squeeze()).save(folder / f"{i:02}.png")
-    return folder
-
-
-@pytest.fixture
-def colours(tmp_path: Path) -> Path:
-    return write_images(tmp_path / "colours", 20, 3, (8, 8))
 
 
 def config_of(folder: Path, **changes: Any) -> TrainingConfig:
@@ -90,17 +72,8 @@ def test_resume_gives_the_same(colours: Path, tmp_path: Path, monkeypatch: pytes
     config = config_of(colours)
     metrics = train(config, tmp_path / "whole", quiet=True)
     assert {"baseline_test_bpd", "rha_test_bpd", "baseline_test_kl_bpd"} <= metrics.keys()
-    left, original = [killed_in], Trainer.run_epoch
-
-    def run_epoch(trainer: Trainer, reporter: Any) -> float:
-        bpd = original(trainer, reporter)
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-        return bpd
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "run_epoch", run_epoch)
+        Killer(killed_in, patch)
         train(config, tmp_path / "killed", quiet=True, save_seconds=0)
     train(config, tmp_path / "killed", resume=True, quiet=True)
     assert same(tmp_path / "whole", tmp_path / "killed")

@@ -7,23 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from training_for_tests import Killer, write_images
 
+from bbcompress.bench import worth as worths
+from bbcompress.bench.worth import Worth
 from bbcompress.cli import main
+from bbcompress.cli import train as command
 from bbcompress.errors import TrainingError
 from bbcompress.models.checkpoint import load
+from bbcompress.training import automatic, export, run
 from bbcompress.training import clock as clocks
-from bbcompress.training import run
 from bbcompress.training import trainer as trainers
 from bbcompress.training.architectures.local import task as local_task
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.clock import Clock
 from bbcompress.training.config import TrainingConfig
+from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import Share
+from bbcompress.training.quantisation.samples import QUICK_IMAGES
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.run import configure, train
 from bbcompress.training.trained import open_run
@@ -39,18 +44,6 @@ class Time:
     def monotonic(self) -> float:
         self.now += self.step
         return self.now
-
-
-@pytest.fixture
-def colours(tmp_path: Path) -> Path:
-    folder = tmp_path / "colours"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[0:8, 0:8]
-    for i in range(20):
-        pixels = (80 + 9 * (i % 5) + 3 * x + 2 * y)[:, :, None] + random.integers(0, 9, (8, 8, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02}.png")
-    return folder
 
 
 def config_of(folder: Path, **changes: Any) -> TrainingConfig:
@@ -108,17 +101,59 @@ def test_time_that_was_spent_is_not_spent_again(monkeypatch: pytest.MonkeyPatch)
     assert (other.clock.seconds, other.clock.spent) == (100.0, spent)
 
 
+@pytest.mark.parametrize(("minutes", "slowness"), [(1, 0.3), (1, 1), (2, 1), (3, 3), (10, 1), (10, 3), (30, 3)])
+def test_the_whole_command_ends_in_time(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int, slowness: float
+) -> None:
+    """Reading, training, export, report and verdict together, on machines of which one is fifteen times as slow as
+    another. Of each part the seconds are those that a real run took for photographs."""
+    time = Time(0.0)
+    for module in (clocks, run):
+        monkeypatch.setattr(module, "time", time)
+    parts: dict[str, float] = {}
+
+    def takes(where: Any, name: str, seconds: float, instead: Any = None) -> None:
+        original = getattr(where, name) if instead is None else instead
+
+        def later(*arguments: Any, **options: Any) -> Any:
+            time.now += seconds * slowness
+            parts[name] = parts.get(name, 0.0) + seconds * slowness
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(where, name, later)
+
+    def measure(run: Path, data: Dataset, folder: Path, seconds: float) -> Worth:
+        time.now += 0.7 * slowness * max(seconds, worths.LEAST_PIXELS / worths.PIXELS_A_SECOND)
+        return Worth(1, 1, 1, 1, {worths.NEW: 1, worths.SHIPPED: 1}, 1, 0.0)
+
+    takes(automatic, "choose_options", 15.0 / slowness)
+    takes(Trainer, "_step", 0.115, lambda trainer, rows, generator: torch.zeros(()))
+    takes(local_task.LocalTask, "figures", 0.6, lambda task, model, samples, generator: {"bpd": 2.0, "kl_bpd": 0.1})
+    takes(local_task, "sample_tiles", 5.0 / slowness)
+    takes(export, "export_run", 11.0, lambda *_: None)
+    takes(command, "report_at_end", 12.0 + 0.5 * max(minutes, 4), lambda *_: None)
+    monkeypatch.setattr(worths, "measure_worth", measure)
+    words = ["train", colours, "--minutes", minutes, "--latents", "2", "--hidden", "8", "-o", tmp_path, "--batch", "32"]
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    assert set(parts) >= {"choose_options", "_step", "figures", "export_run", "report_at_end"}
+    assert time.now < 60 * minutes
+    assert time.now > 0.6 * 60 * minutes  # and most of it is used
+    assert (tmp_path / "worth.json").exists()
+
+
 def test_a_run_and_its_model(colours: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["train", "--data", colours, "--architecture", "local", "--latents", "2", "--hidden", "8", "--minutes"]
-    words += ["0.1", "--batch", "4", "--threads", "1", "-o", out]
+    words += ["0.05", "--batch", "4", "--threads", "1", "-o", out]
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exit_code == 0, result.output
     weights = load(out)
     assert abs(weights.card["exact_arithmetic_loss"]) < 0.02
-    assert "--minutes 0.1" in weights.card["commands"][0]
+    assert len(weights.card["net_rate_by_K"]["rha"]) == 11
+    assert "--minutes 0.05" in weights.card["commands"][0]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["seconds"]["vae"] < 6
+    assert metrics["seconds"]["vae"] < 3
     log = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
     assert any("test_bpd" in line for line in log)
     worth = json.loads((out / "worth.json").read_text())
@@ -153,20 +188,15 @@ def test_an_interrupted_run_goes_on_with_what_time_is_left(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
 ) -> None:
     monkeypatch.setattr(trainers, "ROUND_STEPS", 3)
-    left, original = [killed_in], Trainer.run_epoch
-
-    def run_epoch(trainer: Trainer, reporter: Reporter) -> float:
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-        return original(trainer, reporter)
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "run_epoch", run_epoch)
+        Killer(killed_in, patch)
         train(config_of(colours), tmp_path / "run", quiet=True, save_seconds=0)
+    spent = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)["spent"]
     config, out = configure({}, tmp_path / "run", True, None)
-    metrics = train(config, out, resume=True, quiet=True)
+    clock = Clock()
+    metrics = train(config, out, resume=True, quiet=True, clock=clock)
     assert metrics["baseline_test_bpd"] < 9
+    assert (clock.seconds, clock.spent > spent > 0) == (3.0, True)
 
 
 def test_options_that_exclude_each_other(colours: Path, tmp_path: Path) -> None:
@@ -183,7 +213,7 @@ def test_options_that_exclude_each_other(colours: Path, tmp_path: Path) -> None:
 
 def test_several_processes_have_no_common_clock(colours: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="one process"):
-        run._train(config_of(colours), tmp_path / "run", False, None, True, 60.0, Share(0, 2), 0.0, None)
+        run._train(config_of(colours), tmp_path / "run", False, None, True, 60.0, Share(0, 2), Clock(), None)
     assert not (tmp_path / "run").exists()
 
 
@@ -193,3 +223,13 @@ def test_a_run_that_left_images_out_is_evaluated_on_the_others(colours: Path, tm
     train(config_of(colours, leave_out=True, encoder_epochs=0), tmp_path / "run", quiet=True)
     found = open_run(tmp_path / "run", quiet=True)
     assert (len(found.train), len(found.test)) == (18, 2)
+
+
+def test_an_mlp_is_calibrated_on_few_images(tmp_path: Path) -> None:
+    """In a run that has a time the search for settings must not outlast it."""
+    folder = write_images(tmp_path / "grey", 400, 1, (5, 4))
+    out = tmp_path / "run"
+    config = config_of(folder, architecture="mlp", decay=False, minutes=0.02)
+    train(config, out, quiet=True)
+    card = export.export_run(out).card
+    assert card["evaluated_on"] == f"{QUICK_IMAGES} held-out images"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cases_for_tests import one_test_of
+from training_for_tests import Killer
 
 from bbcompress.errors import BBCError, ModelError, OutputExistsError, TrainingError
 from bbcompress.training import run
@@ -16,9 +17,7 @@ from bbcompress.training.checkpoints.checkpoint import save_checkpoint
 from bbcompress.training.config import TrainingConfig, option
 from bbcompress.training.finished import load_trained
 from bbcompress.training.objectives import OBJECTIVES
-from bbcompress.training.reporter import Reporter
 from bbcompress.training.run import configure, train
-from bbcompress.training.trainer import Trainer
 
 EPOCHS = [("vae", 1), ("vae", 2), ("rha", 1), ("rha", 2)]
 
@@ -41,22 +40,6 @@ def same_networks(one: Path, other: Path) -> bool:
 def log(out: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-
-
-class Killer:
-    """Interrupts training in the middle of its n-th epoch."""
-
-    def __init__(self, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left = n
-        self.original = Trainer.run_epoch
-        monkeypatch.setattr(Trainer, "run_epoch", lambda trainer, reporter: self.run_epoch(trainer, reporter))
-
-    def run_epoch(self, trainer: Trainer, reporter: Reporter) -> float:
-        self.left -= 1
-        bpd = self.original(trainer, reporter)
-        if self.left == 0:
-            raise KeyboardInterrupt
-        return bpd
 
 
 def test_a_run(config: TrainingConfig, tmp_path: Path) -> None:

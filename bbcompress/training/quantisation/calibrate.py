@@ -26,17 +26,23 @@ PRIOR_TOLERANCE = 1e-4  # of the rate: what fewer bits for the first images are 
 GRID_SCALES = (0.9, 1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 2.0, 2.8)
 LEARNING_RATES = (60_000, 50_000, 40_000, 30_000, 20_000, 15_000, 10_000, 7_000, 5_000, 3_000, 2_000, 1_000)
 MOST_STEPS = 10
+DIRECT_STRIPS = 24
+"""On so many strips the last two grids of direct coding are compared: each takes a search of thousands of decodings."""
 NumpyArray = np.ndarray[Any, Any]
 W = TypeVar("W", bound=Any)
 
 
 def calibrate(
-    weights: W, x: Strips, direct: int = 50, rates: Sequence[int] = LEARNING_RATES, refined: int | None = None
+    weights: W,
+    x: Strips,
+    direct: int = DIRECT_STRIPS,
+    rates: Sequence[int] = LEARNING_RATES,
+    refined: int | None = None,
 ) -> W:
     """The same networks with prior_bits, direct_bits and learning_rate measured on strips x.
 
     Args:
-        direct: how many of them are coded directly to choose direct_bits.
+        direct: how many of them are coded directly at most to choose direct_bits.
         rates: those to choose the learning rate from.
         refined: on how many of them, None is all.
     """
@@ -56,18 +62,29 @@ def choose_prior_bits(weights: Any, x: Strips) -> int:
 
 def choose_direct_bits(weights: Any, x: Strips) -> tuple[int, ...]:
     """Bits of each latent on the coarse grid: log2 of scale / (geometric mean of sigma), rounded; the scale of the
-    shortest code."""
+    shortest code.
+
+    A code's length is the end of a long search. So all scales are tried on the first strips only; the half that is
+    better there goes on with twice as many, until one is left.
+    """
     sigma = _codec(weights).posterior(x).sigma * 2.0**-VALUE_BITS
     precision = -np.log2(sigma).mean(axis=0)
 
     def grid(scale: float) -> tuple[int, ...]:
         return tuple(int(b) for b in np.clip(np.rint(precision + np.log2(scale)), 0, weights.prior_bits))
 
-    def length(bits: tuple[int, ...]) -> float:
-        codec = DirectCodec(model_of(replace(weights, direct_bits=bits), NumpyBackend()))
-        return float(np.mean([codec.length(x[i : i + 1]) for i in range(len(x))]))
-
-    return min({grid(scale) for scale in GRID_SCALES}, key=length)
+    grids = sorted({grid(scale) for scale in GRID_SCALES})
+    codecs = {bits: DirectCodec(model_of(replace(weights, direct_bits=bits), NumpyBackend())) for bits in grids}
+    lengths = dict.fromkeys(grids, 0.0)
+    done = 0
+    for halvings in reversed(range((len(grids) - 1).bit_length())):
+        end = max(len(x) >> halvings, 1)
+        for bits in grids:
+            lengths[bits] += sum(codecs[bits].length(x[i : i + 1]) for i in range(done, end))
+        grids = sorted(grids, key=lengths.__getitem__)[: (len(grids) + 1) // 2]
+        done = end
+    (best,) = grids
+    return best
 
 
 def choose_learning_rate(weights: Any, x: Strips, rates: Sequence[int] = LEARNING_RATES) -> int:

@@ -19,6 +19,9 @@ CALIBRATION_CROPS = 3
 SMALL_IMAGES = 200
 """How many images of one size settings are chosen on."""
 MEASURED_IMAGES = 1000
+QUICK_IMAGES, QUICK_DIRECT = 32, 2
+"""In a run that has a time settings are chosen on so many images of one size, or on one crop, and so are figures taken;
+so many of them are coded directly."""
 
 
 def calibration_strips(data: Dataset, tile: int, crops: int = CALIBRATION_CROPS, images: int = SMALL_IMAGES) -> Strips:

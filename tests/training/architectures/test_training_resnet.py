@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from training_for_tests import Killer
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
@@ -220,17 +221,8 @@ def test_resume_is_bit_for_bit_statistics_included(
 ) -> None:
     train(config, tmp_path / "whole", quiet=True)
     out = tmp_path / "killed"
-    original, left = Trainer.run_epoch, killed_in
-
-    def interrupted(trainer: Trainer, reporter: Reporter) -> float:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise KeyboardInterrupt
-        return original(trainer, reporter)
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "run_epoch", interrupted)
+        Killer(killed_in, patch)
         train(config, out, quiet=True, save_seconds=0)
     train(config, out, resume=True, quiet=True)
     one, other = (load_checkpoint(folder / "training.pt") for folder in (tmp_path / "whole", out))

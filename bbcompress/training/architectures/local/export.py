@@ -50,7 +50,7 @@ from bbcompress.training.quantisation.quantise import (
     quantise_linear,
     quantise_network,
 )
-from bbcompress.training.quantisation.samples import calibration_strips, measured_strips
+from bbcompress.training.quantisation.samples import QUICK_IMAGES, calibration_strips, measured_strips
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -64,8 +64,6 @@ HEADROOM = 2.0
 BATCH = 8192
 DIRECT_UNITS = 12
 RATES = (60_000, 30_000, 15_000, 7_000, 3_000)
-QUICK_IMAGES = 32
-"""In a run that has a time settings are chosen on so many images of one size, or on one crop; so are figures taken."""
 
 
 def export_local(
@@ -101,7 +99,7 @@ def export_local(
         "likelihood": weights.likelihood,
         "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head}, {shape.latents} latents a tile",
         "settings": coding_settings(weights),
-        **figures(weights, {"baseline": baseline, "rha": rha}, measured, by_steps=config.minutes is None),
+        **figures(weights, {"baseline": baseline, "rha": rha}, measured),
     }
     return replace(weights, card=card)
 
@@ -277,13 +275,10 @@ def _single(weight: NumpyArray, bias: NumpyArray, limit: NumpyArray) -> LinearWe
     return layer
 
 
-def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips, by_steps: bool = True) -> dict[str, Any]:
+def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> dict[str, Any]:
     """Net rates on strips x in bits per sub-pixel, the KL in them, and what exact arithmetic costs.
 
     The loss compares the exact -log2 p(x|z) with the float32 one of the very same z.
-
-    Args:
-        by_steps: also after each of ten K steps, which takes long.
     """
     vae = ExactLocalVAE(weights, NumpyBackend())
     unit = 1 / (x.pixel_count * weights.channels)
@@ -305,8 +300,6 @@ def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips, by_st
         if encoder == "baseline":
             floating = float_bits(models[encoder], x, codec.model.prior.values(z) * 2.0**-VALUE_BITS)
             found["exact_arithmetic_loss"] = round(float(exact / floating - 1), 6)
-        if not by_steps:
-            continue
         part = x[: max(1, len(x) // 4)]
         steps = rates_by_steps(weights, part, encoder, weights.learning_rate, 10)
         found.setdefault("net_rate_by_K", {})[encoder] = [

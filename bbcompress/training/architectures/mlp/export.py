@@ -21,7 +21,7 @@ from bbcompress.models.strips import Canvas, Strips
 from bbcompress.training.architectures.base import RunOptions
 from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
+from bbcompress.training.quantisation.calibrate import DIRECT_STRIPS, calibrate, coding_settings, rates_by_steps
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_LEARNING_RATE,
@@ -32,6 +32,7 @@ from bbcompress.training.quantisation.quantise import (
     quantise_network,
     to_exact,
 )
+from bbcompress.training.quantisation.samples import QUICK_DIRECT, QUICK_IMAGES
 
 CALIBRATION_IMAGES = 1000
 EVALUATION_IMAGES = 10_000
@@ -43,7 +44,7 @@ def export_mlp(
     """The exact model of a finished run, calibrated, with its card.
 
     Settings are calibrated on the last 1000 held-out images where there are 2000 or more, else on training images, so
-    that figures for the first thousand rest on no choice made with them.
+    that figures for the first thousand rest on no choice made with them; in a run that has a time on a few of these.
 
     Args:
         run: the run's directory.
@@ -56,10 +57,13 @@ def export_mlp(
     if not isinstance(data.train, np.ndarray) or not isinstance(data.test, np.ndarray):
         raise ModelError("an mlp of images of several sizes cannot be exported")
     weights = quantise(baseline, rha, config.name)
+    some, measured, direct = CALIBRATION_IMAGES, EVALUATION_IMAGES, DIRECT_STRIPS
+    if config.minutes is not None:
+        some, measured, direct = QUICK_IMAGES, QUICK_IMAGES, QUICK_DIRECT
     enough = len(data.test) >= 2 * CALIBRATION_IMAGES
-    calibration = data.test[-CALIBRATION_IMAGES:] if enough else data.train[:CALIBRATION_IMAGES]
-    weights = calibrate(weights, _strips(calibration, weights))
-    evaluation = _strips(data.test[:EVALUATION_IMAGES], weights)
+    calibration = data.test[-some:] if enough else data.train[:some]
+    weights = calibrate(weights, _strips(calibration, weights), direct)
+    evaluation = _strips(data.test[:measured], weights)
     card = {
         **about,
         "shape": list(weights.shape),

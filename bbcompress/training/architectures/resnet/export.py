@@ -33,7 +33,7 @@ from bbcompress.training.quantisation.quantise import (
     quantise_convolution,
     to_exact,
 )
-from bbcompress.training.quantisation.samples import calibration_strips, measured_strips
+from bbcompress.training.quantisation.samples import QUICK_DIRECT, QUICK_IMAGES, calibration_strips, measured_strips
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -50,7 +50,8 @@ def export_resnet(
 ) -> ResNetWeights:
     """The exact model of a finished run, calibrated, with its card.
 
-    Settings are calibrated on the last held-out images, figures are those of the first.
+    Settings are calibrated on the last held-out images, figures are those of the first; in a run that has a time both
+    are of few.
 
     Args:
         run: the run's directory.
@@ -62,7 +63,13 @@ def export_resnet(
     """
     shape = baseline.shape
     weights = quantise_resnet(baseline, rha)
-    weights = calibrate(weights, calibration_strips(data, weights.tile), DIRECT_IMAGES, RATES, REFINED_IMAGES)
+    if config.minutes is None:
+        strips, measured = calibration_strips(data, weights.tile), measured_strips(data, weights.tile)
+        weights = calibrate(weights, strips, DIRECT_IMAGES, RATES, REFINED_IMAGES)
+    else:
+        strips = calibration_strips(data, weights.tile, images=QUICK_IMAGES)
+        measured = measured_strips(data, weights.tile, images=QUICK_IMAGES)
+        weights = calibrate(weights, strips, QUICK_DIRECT, RATES, QUICK_DIRECT)
     side = weights.latent_side
     card = {
         **about,
@@ -74,7 +81,7 @@ def export_resnet(
         f"{shape.latents} x {side} x {side} latents a tile of {weights.tile} x {weights.tile}",
         "test_curve": test_curve(training_log(run)),
         "settings": coding_settings(weights),
-        **figures(weights, {"baseline": baseline, "rha": rha}, measured_strips(data, weights.tile)),
+        **figures(weights, {"baseline": baseline, "rha": rha}, measured),
     }
     return replace(weights, card=card)
 
