@@ -36,6 +36,7 @@ from bbcompress.archive.container import ArchiveWriter
 from bbcompress.archive.embedded import EmbeddedModel, encode_block
 from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import groups as package_groups
+from bbcompress.codecs import learned as package_learned
 from bbcompress.codecs.fallback import codecs as package_fallback
 from bbcompress.codecs.fallback import deep as package_deep
 from bbcompress.codecs.fallback import items as package_items
@@ -191,14 +192,23 @@ def package_model(model: str) -> Any:
     return model_of(load(folder_of(model)), NumpyBackend())
 
 
-def coded(model: str, images: Sequence[PixelImage], lanes: int | None = None, **settings: Any) -> bytes:
-    """An archive of one group that the model codes, also where the fallback is smaller."""
+def coded(
+    model: str, images: Sequence[PixelImage], lanes: int | None = None, starts: Sequence[int] = (), **settings: Any
+) -> bytes:
+    """An archive of one group that the model codes, also where the fallback is smaller.
+
+    starts: how images begin, where the model learns, whatever is best for them.
+    """
     vae = package_model(model)
     kind = next(kind for kind in kinds_of(images[0]) if kind.is_binary == (vae.weights.levels == 2))
     with pytest.MonkeyPatch.context() as patch:
         for module in (package_blocks, package_groups):
             if lanes:
                 patch.setattr(module, "lanes_for", lambda *_: lanes)
+        if starts:
+            left = iter(map(package_learned.Start, starts))
+            patch.setattr(package_learned, "_best_start", lambda *_: next(left))
+            patch.setattr(package_learned, "LEAST_START_PIXELS", 0)
         group = encode_images(vae, images, kind, CodingSettings(**settings))
     file = io.BytesIO()
     writer = ArchiveWriter(file)
@@ -216,6 +226,7 @@ def two_levels(low: int, high: int) -> list[PixelImage]:
     return [from_array(np.where(i.pixels > 127, high, low).astype(np.uint8)) for i in digits("binary", range(4))]
 
 
+BEGINNINGS = "learning, images that begin in all ways"
 FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
     # model, images, settings
     "every layer's gradient clamp": (
@@ -240,6 +251,11 @@ FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
     ),
     "sums of gradients": ("strong local", lambda: [photo(25, 17, 1)], {"k": 4}),
     "gradients of blocks": ("strong residual", lambda: [photo(25, 17, 3)], {"k": 4}),
+    BEGINNINGS: (
+        "tiny-local",
+        lambda: [photo(17, 9, 3), photo(20, 26, 3, 1), photo(17, 9, 3, 2), photo(9, 17, 3, 3), photo(12, 12, 3, 4)],
+        {"learn": True, "starts": (2, 0, 1, 2)},
+    ),
     "learning between batches, steps, lanes": (
         "tiny-grey",
         lambda: digits("grey", range(14)),
@@ -880,6 +896,14 @@ OTHERWISE: dict[str, tuple[str, str, str, str]] = {
         "narrow.limit, clamp(gradient, GRADIENT_LIMIT), 0)",
         "narrow.limit, gradient, 0)",
         "gradients of blocks",
+    ),
+    "halfway is the end": ("learning", "(self.p + other.p) * 0.5", "self.p", BEGINNINGS),
+    "halfway has no moments": ("learning", "between = self.copy()", "between = other.copy()", BEGINNINGS),
+    "what begins with the checkpoint keeps the powers": (
+        "learning",
+        "return checkpoint.copy()",
+        "return State(checkpoint.copy().layers, self.p1, self.p2)",
+        BEGINNINGS,
     ),
     "the third weights are taken anew in each column": ("deep", "elif x % 2 == 0:", "else:", DEEP),
     "ranges double at once": ("deep", "z = 2 * z if u > 1 else z", "z = 2 * z", DEEP),

@@ -14,7 +14,7 @@ MAX_LEARNING_RATE = 1_000_000
 """In units of 1e-6."""
 MAX_LEARNING_UNIT = 1 << 11
 MAX_LEARNING_STRIDE = 1 << 10
-_UNITS, _BATCHES, _COLOURS = 1, 2, 3
+_UNITS, _BATCHES, _COLOURS, _STARTS = 1, 2, 2, 4
 """Ways of learning: after units of pixels, between batches, or after units of pixels of which the payload says what
 colours they can have; other numbers are reserved."""
 
@@ -98,6 +98,8 @@ class Learning:
             batches.
         batches: whether the decoder learns between batches, and not the pixel network after units of pixels.
         lattices: whether the payload names a lattice of colours of at least one of the images; not between batches.
+        starts: whether the payload says of each image but the first with which weights it begins; not between batches,
+            and not of one image.
     """
 
     rate: int
@@ -105,6 +107,7 @@ class Learning:
     stride: int = 1
     batches: bool = False
     lattices: bool = False
+    starts: bool = False
 
     def validate(self) -> None:
         """FormatError names the number that is out of range."""
@@ -113,10 +116,12 @@ class Learning:
         _within("the stride of learning", self.stride, 1, 1 if self.batches else MAX_LEARNING_STRIDE)
         if self.batches and self.lattices:
             raise FormatError("a model that learns between batches names no lattices of colours")
+        if self.batches and self.starts:
+            raise FormatError("a model that learns between batches has no images that begin anew")
 
     def encode(self) -> bytes:
         """Three varints, and the way."""
-        way = _BATCHES if self.batches else _COLOURS if self.lattices else _UNITS
+        way = _BATCHES if self.batches else _UNITS | _COLOURS * self.lattices | _STARTS * self.starts
         return b"".join(map(varint, [self.rate, self.unit, self.stride, way]))
 
     @staticmethod
@@ -126,9 +131,11 @@ class Learning:
         unit = _positive(reader, MAX_LEARNING_UNIT, "the unit of learning")
         stride = _positive(reader, MAX_LEARNING_STRIDE, "the stride of learning")
         way = reader.byte()
-        if way not in (_UNITS, _BATCHES, _COLOURS):
+        batches = way == _BATCHES
+        if not batches and way & ~(_COLOURS | _STARTS) != _UNITS:
             raise FormatError(f"{reader.what} learns in a way that this version does not know")
-        learning = Learning(rate, unit, stride, way == _BATCHES, way == _COLOURS)
+        lattices, starts = (not batches and bool(way & flag) for flag in (_COLOURS, _STARTS))
+        learning = Learning(rate, unit, stride, batches, lattices, starts)
         learning.validate()
         return learning
 

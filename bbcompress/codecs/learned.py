@@ -1,7 +1,8 @@
 """Images coded by a model that learns from them as it goes. See docs/format.md, "Learning".
 
 The images of a group, and the blocks of each, are messages of their own. The first block of an image goes on from the
-weights at which the image before ended; the other blocks of an image go on from the end of its first one, at once.
+weights at which the image before ended, or begins anew (`Start`); the other blocks of an image go on from the end of
+its first one, at once.
 
 Each z is coded directly, on the model's coarse grid: the decoder's features are then a function of the pixels, and so
 are the weights, as they have to be: a writer pushes what a reader pops last, and could not learn from z that it draws
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import partial
 from math import inf, isqrt
 from typing import Any, TypeGuard, TypeVar
@@ -62,10 +64,34 @@ BUDGET_PIXELS = 1 << 22
 LARGE_STRIDE = 4
 LEAST_PIXELS = 1 << 14
 """Images that have fewer pixels in the mean are only learned from when that is asked for: each is a message."""
+TRIAL_SHARE = 40
+"""One pixel in so many is coded to see with which weights an image had best begin, by each of them."""
+TRIAL_SIDE = 64, 192
+"""Least and most side of the square that is coded for that; it is no more than a quarter of the image."""
+LEAST_START_PIXELS = 1 << 11
+"""Images that have fewer pixels in the mean do not begin anew: that takes a byte and a trial."""
 SAMPLE_SIDE = 192
 """Side of the square on which it is tried whether learning makes an image smaller."""
 SAMPLED_IMAGES = 4
 """Most images that share such a square."""
+
+
+class Start(IntEnum):
+    """The weights with which an image begins that is not the first of its group, as files say it.
+
+    LAST: those at which the image before ended. CHECKPOINT: the model's own, nothing learned. HALFWAY: their mean, and
+    Adam's moments as the image before left them.
+    """
+
+    LAST = 0
+    CHECKPOINT = 1
+    HALFWAY = 2
+
+    def of(self, last: Parameters, checkpoint: Parameters) -> Parameters:
+        """The weights, which may be moved on; so may `last`."""
+        if self is Start.LAST:
+            return last
+        return checkpoint.copy() if self is Start.CHECKPOINT else last.halfway_to(checkpoint)
 
 
 @dataclass(frozen=True)
@@ -128,8 +154,7 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
             x, features = _quickly(vae, piece)
-            block = Block(0, 0, 0, *piece.shape[:2])
-            restriction = _restriction(colours_of(piece) if lattices else None, block, x, vae.weights.cell)
+            restriction = _restriction(colours_of(piece) if lattices else None, _block_of(piece), x, vae.weights.cell)
             frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
             gains.append(frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x))
@@ -177,7 +202,8 @@ def encode_learned(
     )
     listed = b"" if same else encode_sizes([(width, height) for height, width in sizes])
     colours: Sequence[Colours | None] = [colours_of(image) if settings.lattices else None for image in images]
-    header = replace(header, learning=replace(learning, lattices=any(colours)))
+    starts = settings.starts and len(images) > 1 and sum(map(_pixels, images)) >= LEAST_START_PIXELS * len(images)
+    header = replace(header, learning=replace(learning, lattices=any(colours), starts=starts))
     if any(colours):
         listed += encode_colours(colours)
     codec = codec_of(vae, replace(header, encoder=settings.encoder, k=settings.k), settings.compute_batch)
@@ -196,10 +222,49 @@ def encode_learned(
             grid.push(message, z)
             return lanes, message.to_bytes()
 
-    found = _along(encode, _parts_of(sizes, tile), vae.parameters(learning.rate), progress)
-    coded = [varint(lanes) + varint(len(data)) + data for lanes, data in found[:-1]]
+    parts, checkpoint, chosen = _parts_of(sizes, tile), vae.parameters(learning.rate), {}
+
+    def start(image: int, last: Parameters) -> Parameters:
+        best = _best_start(vae, images[image], colours[image], learning, last, checkpoint)
+        chosen[parts[image][0].number] = bytes([best])
+        return best.of(last, checkpoint)
+
+    found = _along(encode, parts, checkpoint.copy(), progress, start if starts else None)
+    coded = [chosen.get(n, b"") + varint(lanes) + varint(len(data)) + data for n, (lanes, data) in enumerate(found)]
     lanes, data = found[-1]
-    return Group(header, b"".join([listed, *coded, varint(lanes), data]))
+    coded[-1] = chosen.get(len(found) - 1, b"") + varint(lanes) + data
+    return Group(header, b"".join([listed, *coded]))
+
+
+def _pixels(image: NumpyArray) -> int:
+    return int(image.shape[0] * image.shape[1])
+
+
+def _best_start(
+    vae: ExactLocalVAE,
+    image: NumpyArray,
+    colours: Colours | None,
+    learning: Learning,
+    last: Parameters,
+    checkpoint: Parameters,
+) -> Start:
+    """With which weights an image had best begin: the middle of it is coded by each, learning."""
+    pixels, (least, most) = _pixels(image), TRIAL_SIDE
+    piece = _middle(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, isqrt(pixels // 4)))
+    x, features = _quickly(vae, piece)
+    lengths = {}
+    with exact_arithmetic():
+        restriction = _restriction(colours_of(piece) if colours else None, _block_of(piece), x, vae.weights.cell)
+        for start in Start:
+            parameters = start.of(last.copy(), checkpoint)
+            coder = vae.learning_coder(parameters, learning.unit, 1, restriction)
+            lengths[start] = int(coder.lengths(features, x).sum())
+    return min(lengths, key=lambda start: lengths[start])
+
+
+def _block_of(image: NumpyArray) -> Block:
+    """All of an image as one block."""
+    return Block(0, 0, 0, *image.shape[:2])
 
 
 def _go_on(
@@ -232,13 +297,18 @@ def _along(
     parts: Sequence[Sequence[_Part]],
     parameters: Parameters,
     progress: Progress | None,
+    start_of: Callable[[int, Parameters], Parameters] | None = None,
 ) -> list[R]:
     """The function's results for the parts of each image, in order. It moves the parameters on that it gets.
 
-    progress: called from this thread; the function gets it for parts that it works on in this thread.
+    progress: called from this thread; the function gets it for parts that it works on in this thread. start_of: gives
+    the parameters with which an image begins that is not the first, of its number and those where the image before
+    ended; else these.
     """
     results: list[R] = []
     for first, *others in parts:
+        if start_of is not None and first.image:
+            parameters = start_of(first.image, parameters)
         results.append(function(first, parameters, progress))
         if others:
             start, parameters = parameters, parameters.copy()
@@ -268,6 +338,8 @@ def decode_learned(
         sizes = [(height, width) for width, height in listed]
     else:
         sizes = [header.size[::-1]] * header.count
+    if learning.starts and header.count == 1:
+        raise FormatError(f"{_WHAT} says how images begin, but it has one")
     if header.count > 1 and sum(height * width for height, width in sizes) > MAX_LEARNED_PIXELS:
         raise FormatError(f"{_WHAT} is above the limit of {MAX_LEARNED_PIXELS} pixels")
     colours: Sequence[Colours | None] = [None] * len(sizes)
@@ -277,7 +349,7 @@ def decode_learned(
         colours = read_colours(reader, sizes)
     context = context_of(weights, header) + group.payload[: reader.position]
     parts = _parts_of(sizes, tile)
-    stored = _read_parts(reader, sum(map(len, parts)))
+    stored, starts = _read_parts(reader, parts, learning.starts)
     grid = CoarseBins(weights.direct_bits)
     images = [np.empty((height, width, weights.channels), np.uint8) for height, width in sizes]
     if costs is not None:
@@ -309,20 +381,36 @@ def decode_learned(
             its_costs.add(lengths, np.full(len(z), float(sum(weights.direct_bits))))
             block.of(found.pixels)[:], block.of(found.latents)[:] = its_costs.of_image(0)
 
-    _along(decode, parts, vae.parameters(learning.rate), progress)
+    checkpoint = vae.parameters(learning.rate)
+
+    def start(image: int, last: Parameters) -> Parameters:
+        return starts[image].of(last, checkpoint)
+
+    _along(decode, parts, checkpoint.copy(), progress, start if learning.starts else None)
     if any(its and not its.fit(image) for its, image in zip(colours, images, strict=True)):
         raise FormatError(f"{_WHAT} has exceptions from a lattice of colours that are none")
     return images
 
 
-def _read_parts(reader: ByteReader, count: int) -> list[tuple[int, bytes]]:
-    """Lanes and message of each block."""
-    stored = []
-    for number in range(count):
+def _read_parts(
+    reader: ByteReader, parts: Sequence[Sequence[_Part]], with_starts: bool
+) -> tuple[list[tuple[int, bytes]], list[Start]]:
+    """Lanes and message of each block, and how each image begins."""
+    stored, starts = [], [Start.LAST]
+    last = parts[-1][-1].number
+    for part in (part for its in parts for part in its):
+        if with_starts and part.image == len(starts):
+            code = reader.byte()
+            if code not in list(Start):
+                raise FormatError(f"{_WHAT} has an image that begins in a way that this version does not know")
+            starts.append(Start(code))
         lanes = reader.varint(MAX_LANES, "the number of lanes")
         if not lanes:
             raise FormatError(f"{_WHAT}: the number of lanes is 0")
-        last = number == count - 1
-        data = reader.rest() if last else reader.take(reader.varint(reader.remaining, "the length of a block"))
+        data = (
+            reader.rest()
+            if part.number == last
+            else reader.take(reader.varint(reader.remaining, "the length of a block"))
+        )
         stored.append((lanes, data))
-    return stored
+    return stored, starts

@@ -20,6 +20,7 @@ class CodingSettings:
         learn_between: whether models whose decoder can learn between batches do so; None where a trial says that it
             saves enough.
         lattices: whether models that learn are told of colours that an image cannot have.
+        starts: whether models that learn may begin anew at an image that is unlike those before.
     """
 
     encoder: str = ENCODERS[0]
@@ -31,6 +32,7 @@ class CodingSettings:
     learn_unit: int | None = None
     learn_between: bool | None = False
     lattices: bool = True
+    starts: bool = True
 
 
 @dataclass(frozen=True)

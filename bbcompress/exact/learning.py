@@ -177,6 +177,18 @@ class Parameters:
         copy.is_single = list(self.is_single)
         return copy
 
+    def halfway_to(self, other: Parameters) -> Parameters:
+        """Parameters whose master weights are the means of these and of others', of the same layers; the rest of the
+        state is as here."""
+        mean = self.copy()
+        mean._master[:] = (self._master + other._master) * 0.5
+        masters = mean._views(mean._master)
+        for number, (layer, master) in enumerate(zip(self.layers, masters, strict=True)):
+            matrix = np.clip(np.floor(master * layer.scales + 0.5), -layer.clamps, layer.clamps)
+            mean.exact[number][:] = mean.single[number][:] = matrix
+            mean._measure(number, int((np.abs(matrix) * np.append(layer.limits, 1)).sum(axis=1).max()))
+        return mean
+
     def step(self, pixels: int) -> None:
         """One step of Adam against the gradients of a unit of so many pixels, at most `MAX_UNIT`."""
         if pixels > MAX_UNIT:

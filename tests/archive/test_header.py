@@ -114,9 +114,23 @@ def test_learning_between_batches(blocks: bool, size: Any, encoder: str, k: int,
 
 
 def test_reserved_ways_of_learning_are_refused_as_such() -> None:
-    for way in (0, *range(4, 256)):
+    for way in set(range(256)) - {1, 2, 3, 5, 7}:
         with pytest.raises(FormatError, match="does not know"):
             GroupHeader.decode_group(ByteReader(b"\x41abcd\x14\x10\x01" + bytes([way]) + b"\x00\x05\x01\x05"))
+
+
+@pytest.mark.parametrize(
+    ("lattices", "starts", "way"), [(False, False, 1), (True, False, 3), (False, True, 5), (True, True, 7)]
+)
+def test_ways_of_learning_by_units(lattices: bool, starts: bool, way: int) -> None:
+    learning = Learning(500, 128, 4, lattices=lattices, starts=starts)
+    assert learning.encode()[-1] == way
+    assert Learning.decode(ByteReader(learning.encode())) == learning
+
+
+def test_learning_between_batches_has_no_images_that_begin_anew() -> None:
+    with pytest.raises(FormatError, match="begin anew"):
+        replace(GROUP, learning=replace(BETWEEN, starts=True)).validate()
 
 
 def test_learning_between_batches_names_no_colours() -> None:

@@ -20,8 +20,10 @@ from bbcompress.codecs import blocks, learned, mixed
 from bbcompress.codecs.groups import encode_images
 from bbcompress.codecs.learned import (
     LARGE_STRIDE,
+    LEAST_START_PIXELS,
     RATE,
     UNIT,
+    Start,
     decode_learned,
     encode_learned,
     expected_gain,
@@ -158,6 +160,84 @@ def test_the_weights_go_on_from_image_to_image() -> None:
     alone = encoded("rgb", [image], Learning(2_000, 64))
     twice = encoded("rgb", [image, image[:, ::-1]], Learning(2_000, 64))
     assert len(twice.payload) < 1.97 * len(alone.payload)
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, images: list[Any], starts: list[Start], **settings: Any) -> Group:
+    """The group of images that begin so, whatever is best for them."""
+    left = iter(starts)
+    monkeypatch.setattr(learned, "LEAST_START_PIXELS", 0)
+    monkeypatch.setattr(learned, "_best_start", lambda *_: next(left))
+    return encoded("rgb", images, **settings)
+
+
+@pytest.mark.parametrize("side", [1024, 16])
+def test_images_that_begin_in_all_ways(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", side)
+    images = drawn("rgb", (20, 33), (17, 20), (9, 30), (8, 8), (20, 13))
+    starts = [Start.HALFWAY, Start.LAST, Start.CHECKPOINT, Start.HALFWAY]
+    group = begun(monkeypatch, images, starts, learning=LEARNING)
+    assert group.header.learning == replace(LEARNING, starts=True)
+    found = decode_learned(VAES["rgb"], group)
+    assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
+
+
+def test_an_image_that_begins_with_the_checkpoint_is_coded_as_if_it_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = drawn("rgb", (30, 33), (30, 33))
+    alone = len(encoded("rgb", images[1:]).payload)
+    sizes = {start: len(begun(monkeypatch, images, [start]).payload) for start in Start}
+    first = len(encoded("rgb", images[:1]).payload)
+    assert abs(sizes[Start.CHECKPOINT] - first - alone) <= 4
+    assert len(set(sizes.values())) == len(sizes)  # they are three ways
+
+
+def test_halfway_is_between() -> None:
+    vae = VAES["rgb"]
+    checkpoint, last = vae.parameters(2000), vae.parameters(2000)
+    vae.learning_coder(last, 16).lengths(*features_of(drawn("rgb", (30, 33))[0]))
+    between = Start.HALFWAY.of(last, checkpoint)
+    for one, low, high in zip(between.exact, checkpoint.exact, last.exact, strict=True):
+        assert (np.abs(2 * one - low - high) <= 2).all()
+        assert (low != high).any()
+    assert all((single == exact).all() for single, exact in zip(between.single, between.exact, strict=True))
+    same = checkpoint.halfway_to(checkpoint)
+    assert same.is_single == checkpoint.is_single
+    assert all((a == b).all() for a, b in zip(same.exact, checkpoint.exact, strict=True))
+
+
+def features_of(image: Any) -> tuple[Any, Strips]:
+    x, features = learned._quickly(VAES["rgb"], image)
+    return features, x
+
+
+def test_an_image_begins_where_that_is_best() -> None:
+    """A photograph after noise begins with the checkpoint, and goes on after a piece of itself."""
+    photo = np.asarray(Image.open(PHOTO).convert("RGB"))
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    found = []
+    for images in ([noise, photo[:64, :64]], [photo[:64, 100:164], photo[64:128, 100:164]]):
+        group = encoded("rgb", images, Learning(2_000, 64))
+        assert all(map(np.array_equal, decode_learned(VAES["rgb"], group), images))
+        found.append(len(group.payload))
+        assert found[-1] <= len(encoded("rgb", images, Learning(2_000, 64), starts=False).payload) + 8
+    small = [noise[: LEAST_START_PIXELS // 64 - 1]] * 2
+    learning = encoded("rgb", small).header.learning
+    assert learning is not None
+    assert not learning.starts
+
+
+def test_starts_that_are_none_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = drawn("rgb", (20, 33), (17, 20))
+    group = begun(monkeypatch, images, [Start.CHECKPOINT])
+    first = len(encoded("rgb", images[:1]).payload)
+    place = group.payload.index(bytes([Start.CHECKPOINT]), first)
+    for code in (Start.LAST, 3, 255):
+        damaged = group.payload[:place] + bytes([code]) + group.payload[place + 1 :]
+        with pytest.raises(FormatError):
+            decode_learned(VAES["rgb"], replace(group, payload=damaged))
+    one = encoded("rgb", images[:1])
+    header = replace(one.header, learning=replace(LEARNING, starts=True))
+    with pytest.raises(FormatError, match="it has one"):
+        decode_learned(VAES["rgb"], replace(one, header=header))
 
 
 @pytest.mark.parametrize("name", ["rgb", "grey", "binary"])

@@ -108,6 +108,11 @@ def local(*names: str, folder: str | None = None) -> list[Item]:
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "local" / f"{name}.png")) for name in names]
 
 
+def otherwise(item: Item, of_pixels: Callable[[Any], Any]) -> Item:
+    """An image with its pixels changed."""
+    return item[0], replace(item[1], pixels=np.ascontiguousarray(of_pixels(item[1].pixels)))
+
+
 def as_decoded(item: Item, code: int, *exceptions: tuple[int, int]) -> Item:
     """An image of colours as if it came from a decoder: on a lattice, but for pixels at (row, column)."""
     name, image = item
@@ -238,6 +243,10 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
         [[as_decoded(local("middle-0")[0], 2), *local("small"), as_decoded(local("middle-1")[0], 3, (0, 0))]],
     ),
     "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
+    "local-learned-starts": (  # the second begins with the checkpoint, for the model has not drawn the negative
+        {"learn": True},
+        [[otherwise(local("large-0")[0], lambda pixels: 255 - pixels), *local("large-1")]],
+    ),
     "binary-learned": ({"learn": True}, [digits("binary", range(72), None)]),
     "grey-learned-k2": ({"learn": True, "k": 2, "encoder": "baseline"}, [digits("grey", range(8), None)]),
     "resnet-learned": ({"learn": True, "k": 1}, [resnet("odd-0", "odd-1", "odd-2")]),

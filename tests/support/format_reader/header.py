@@ -28,6 +28,7 @@ class Learning:
     stride: int
     coding: int | None = None
     lattices: bool = False
+    starts: bool = False
 
 
 @dataclass
@@ -134,8 +135,8 @@ def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
     if flags & 1:
         header.learning = Learning(cursor.varint(1, 1000000), cursor.varint(1, 2**11), cursor.varint(1, 2**10))
         way = cursor.byte()
-        check(way in (1, 2, 3), "a reserved way of learning")
-        header.learning.lattices = way == 3
+        check(way in (1, 2, 3, 5, 7), "a reserved way of learning")
+        header.learning.lattices, header.learning.starts = way in (3, 7), way >= 5
         if way == 2:
             header.learning.coding = coding = cursor.byte()
             check(header.learning.stride == 1 and not coding & ~0x5C, "coding flags")

@@ -51,6 +51,12 @@ class Weights:
         self.p = self.p - (self.m * a) / (np.sqrt(self.v * c) + 1e-8)
         return np.clip(np.floor(self.p * 2.0**self.bits + 0.5), -self.limit, self.limit).astype(np.int64)
 
+    def halfway_to(self, other: Weights) -> Weights:
+        """Learning: the path: 02."""
+        between = self.copy()
+        between.p = (self.p + other.p) * 0.5
+        return between
+
 
 @dataclass
 class State:
@@ -63,6 +69,17 @@ class State:
     def copy(self) -> State:
         """Learning: the path."""
         return State([(weight.copy(), bias.copy()) for weight, bias in self.layers], self.p1, self.p2)
+
+    def begin(self, code: int, checkpoint: State) -> State:
+        """Learning: the path: how an image begins that is not the first."""
+        check(code <= 2, "a reserved way to begin")
+        if code == 1:
+            return checkpoint.copy()
+        if code == 0:
+            return self
+        pairs = zip(self.layers, checkpoint.layers, strict=True)
+        layers = [(w.halfway_to(w0), b.halfway_to(b0)) for (w, b), (w0, b0) in pairs]
+        return State(layers, self.p1, self.p2)
 
 
 class LearningLocal(Local):
@@ -206,12 +223,16 @@ def read_learned(
     colours = read_colours(cursor, sizes, channels) if learning.lattices else [None] * len(sizes)
     checked += data[: cursor.at]
     check(checkpoint.architecture == "local", "a model that does not learn")
+    check(count > 1 or not learning.starts, "how one image begins")
     model = LearningLocal(checkpoint, learning)
+    shipped = model.state.copy()
     tile = checkpoint.settings["tile"]
     blocks = [[(y, x) for y in cuts(height, tile) for x in cuts(width, tile)] for height, width in sizes]
     images, number, last = [], 0, sum(map(len, blocks)) - 1
     for (height, width), its_blocks, its_colours in zip(sizes, blocks, colours, strict=True):
         image = np.zeros((height, width, channels), np.int64)
+        if learning.starts and number:
+            model.set_state(model.state.begin(cursor.byte(), shipped))
         start = model.state
         for of_image, (rows, columns) in enumerate(its_blocks):
             model.stride = learning.stride if of_image else 1
