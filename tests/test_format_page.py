@@ -31,12 +31,12 @@ from format_reader.primitives import FormatError
 from format_reader.reader import FormatReader
 from format_reader.reader import Image as ReadImage
 from models_for_tests import models_in, tiny_local, tiny_resnet, tiny_vae
+from starts_for_tests import beginning
 
 from bbcompress.archive.container import ArchiveWriter
 from bbcompress.archive.embedded import EmbeddedModel, encode_block
 from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import groups as package_groups
-from bbcompress.codecs import learned as package_learned
 from bbcompress.codecs.fallback import codecs as package_fallback
 from bbcompress.codecs.fallback import deep as package_deep
 from bbcompress.codecs.fallback import items as package_items
@@ -205,11 +205,8 @@ def coded(
         for module in (package_blocks, package_groups):
             if lanes:
                 patch.setattr(module, "lanes_for", lambda *_: lanes)
-        if starts:
-            left = iter(map(package_learned.Start, starts))
-            patch.setattr(package_learned, "_best_start", lambda *_: next(left))
-            patch.setattr(package_learned, "LEAST_START_PIXELS", 0)
-        group = encode_images(vae, images, kind, CodingSettings(**settings))
+        with beginning(starts):
+            group = encode_images(vae, images, kind, CodingSettings(**settings))
     file = io.BytesIO()
     writer = ArchiveWriter(file)
     writer.add_group(group)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from models_for_tests import noise_strips, sampled_strips, tiny_local
 from PIL import Image
+from starts_for_tests import beginning
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
@@ -162,12 +163,10 @@ def test_the_weights_go_on_from_image_to_image() -> None:
     assert len(twice.payload) < 1.97 * len(alone.payload)
 
 
-def begun(monkeypatch: pytest.MonkeyPatch, images: list[Any], starts: list[Start], **settings: Any) -> Group:
+def begun(images: list[Any], starts: list[Start]) -> Group:
     """The group of images that begin so, whatever is best for them."""
-    left = iter(starts)
-    monkeypatch.setattr(learned, "LEAST_START_PIXELS", 0)
-    monkeypatch.setattr(learned, "_best_start", lambda *_: next(left))
-    return encoded("rgb", images, **settings)
+    with beginning(starts):
+        return encoded("rgb", images)
 
 
 @pytest.mark.parametrize("side", [1024, 16])
@@ -175,16 +174,16 @@ def test_images_that_begin_in_all_ways(side: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(blocks, "BLOCK_SIDE", side)
     images = drawn("rgb", (20, 33), (17, 20), (9, 30), (8, 8), (20, 13))
     starts = [Start.HALFWAY, Start.LAST, Start.CHECKPOINT, Start.HALFWAY]
-    group = begun(monkeypatch, images, starts, learning=LEARNING)
+    group = begun(images, starts)
     assert group.header.learning == replace(LEARNING, starts=True)
     found = decode_learned(VAES["rgb"], group)
     assert all(np.array_equal(a, b) for a, b in zip(found, images, strict=True))
 
 
-def test_an_image_that_begins_with_the_checkpoint_is_coded_as_if_it_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_begins_with_the_checkpoint_is_coded_as_if_it_were_alone() -> None:
     images = drawn("rgb", (30, 33), (30, 33))
     alone = len(encoded("rgb", images[1:]).payload)
-    sizes = {start: len(begun(monkeypatch, images, [start]).payload) for start in Start}
+    sizes = {start: len(begun(images, [start]).payload) for start in Start}
     first = len(encoded("rgb", images[:1]).payload)
     assert abs(sizes[Start.CHECKPOINT] - first - alone) <= 4
     assert len(set(sizes.values())) == len(sizes)  # they are three ways
@@ -225,9 +224,9 @@ def test_an_image_begins_where_that_is_best() -> None:
     assert not learning.starts
 
 
-def test_starts_that_are_none_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starts_that_are_none_are_found() -> None:
     images = drawn("rgb", (20, 33), (17, 20))
-    group = begun(monkeypatch, images, [Start.CHECKPOINT])
+    group = begun(images, [Start.CHECKPOINT])
     first = len(encoded("rgb", images[:1]).payload)
     place = group.payload.index(bytes([Start.CHECKPOINT]), first)
     for code in (Start.LAST, 3, 255):

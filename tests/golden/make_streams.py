@@ -15,12 +15,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from starts_for_tests import beginning
 
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.exact.lattices import LATTICES
@@ -106,11 +110,6 @@ def low_and_high(low: int, high: int) -> Callable[[Any], Any]:
 def local(*names: str, folder: str | None = None) -> list[Item]:
     """Images that the local model has drawn, their names in a folder of the archive, or without names."""
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "local" / f"{name}.png")) for name in names]
-
-
-def otherwise(item: Item, of_pixels: Callable[[Any], Any]) -> Item:
-    """An image with its pixels changed."""
-    return item[0], replace(item[1], pixels=np.ascontiguousarray(of_pixels(item[1].pixels)))
 
 
 def as_decoded(item: Item, code: int, *exceptions: tuple[int, int]) -> Item:
@@ -243,10 +242,7 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
         [[as_decoded(local("middle-0")[0], 2), *local("small"), as_decoded(local("middle-1")[0], 3, (0, 0))]],
     ),
     "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
-    "local-learned-starts": (  # the second begins with the checkpoint, for the model has not drawn the negative
-        {"learn": True},
-        [[otherwise(local("large-0")[0], lambda pixels: 255 - pixels), *local("large-1")]],
-    ),
+    "local-learned-starts": ({"learn": True, "starts": [2, 1]}, [local("middle-0", "small", "middle-1")]),
     "binary-learned": ({"learn": True}, [digits("binary", range(72), None)]),
     "grey-learned-k2": ({"learn": True, "k": 2, "encoder": "baseline"}, [digits("grey", range(8), None)]),
     "resnet-learned": ({"learn": True, "k": 1}, [resnet("odd-0", "odd-1", "odd-2")]),
@@ -314,14 +310,15 @@ def file_of(image: PixelImage) -> SourceFile | None:
 def write(segments: list[list[Item]], lone: bool, options: dict[str, Any]) -> bytes:
     """The stream as this version makes it: a lone image, or archives of the segments, one behind the other."""
     options = dict(options)
-    suffix = options.pop("suffix", None)
+    suffix, starts = options.pop("suffix", None), options.pop("starts", ())
     compressor = Compressor(Options(model=DATA / "models", **options))
     if lone:
         ((_, image),) = segments[0]
         return compressor.lone(image, None, file_of(image), suffix)[0]
     file = io.BytesIO()
     for items in segments:
-        compressor.archive([Given(name, image, None, file_of(image)) for name, image in items], file)
+        with beginning(starts):
+            compressor.archive([Given(name, image, None, file_of(image)) for name, image in items], file)
     return file.getvalue()
 
 
