@@ -6,8 +6,9 @@ Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of lo
 `<!-- end local -->`, those of the paper's CIFAR-10 system between `<!-- resnet -->` and `<!-- end resnet -->`,
 those of the paper's study between `<!-- study -->` and `<!-- end study -->`, those of test images and damaged files
 between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts between `<!-- effort -->` and
-`<!-- end effort -->`, those of 16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, that of the README
-between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
+`<!-- end effort -->`, those of photographs between `<!-- photographs -->` and `<!-- end photographs -->`, those of
+16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, that of the README between `<!-- front -->` and
+`<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ RESNET = "<!-- resnet -->", "<!-- end resnet -->"
 ROBUSTNESS = "<!-- robustness -->", "<!-- end robustness -->"
 EFFORT = "<!-- effort -->", "<!-- end effort -->"
 DEEP = "<!-- deep -->", "<!-- end deep -->"
+PHOTOGRAPHS = "<!-- photographs -->", "<!-- end photographs -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
@@ -50,6 +52,7 @@ def main() -> None:
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
+    insert(HERE / "README.md", photographs(), PHOTOGRAPHS)
     insert(HERE / "README.md", deep(json.loads((HERE / "results" / "deep.json").read_text())), DEEP)
 
 
@@ -163,6 +166,20 @@ def process_times(local: Results) -> str:
     return f"### Seconds of a whole process, 768x512, best (median) of 3\n\n{table(head, body)}\n\n{note}"
 
 
+def photographs() -> str:
+    """Folders of photographs, each its own file and in one archive."""
+    coders, rows = ("bbc", "JPEG XL e9", "JPEG XL e7", "WebP m6", "PNG"), []
+    for name, label in {"validation": "19 validation photographs", "kodak": "Kodak"}.items():
+        found = json.loads((HERE / "results" / f"photographs-{name}.json").read_text())
+        rates = found["alone"]["bits_per_subpixel"]
+        rows.append([f"{label}, each its own file", *(f"{rates[coder]:.4f}" for coder in coders)])
+        if "archive" in found:
+            archive = found["archive"]
+            groups = f"{len(archive['groups'])} group{'s' if len(archive['groups']) > 1 else ''}"
+            rows.append([f"{label}, one archive ({groups})", f"{archive['bits_per_subpixel']:.4f}", "", "", "", ""])
+    return table(["", *coders], rows)
+
+
 def front(local: Results) -> str:
     """The table of the README: what one would compress, by the default settings, beside other formats."""
     rows = []
@@ -180,9 +197,7 @@ def front(local: Results) -> str:
         rows.append([f"{label}, 1000 images, one archive", f"**{rate:.3f}**", *others])
     head = ["bits per sub-pixel, whole files", "bbc", "JPEG XL effort 9", "WebP lossless", "PNG"]
     note = "No model was trained on any of these images. The other formats have MNIST and CIFAR-10 as one mosaic. "
-    note += (
-        "In an archive the model learns from one image to the next, which pays where they are alike, as Kodak's are. "
-    )
+    note += "In an archive the model learns from one image to the next where they are alike, as Kodak's are. "
     note += "[benchmarks/README.md](benchmarks/README.md) has all measurements, and what does not look as good."
     return table(head, rows) + "\n\n" + note
 
