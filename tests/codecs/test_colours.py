@@ -20,7 +20,6 @@ from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.lattice_kernels import pop_restricted
 from bbcompress.exact.lattices import LATTICES, Lattice
-from bbcompress.models import learning_network
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.wire import ByteReader
 
@@ -59,19 +58,6 @@ def test_round_trip(alone: bool) -> None:
     assert group.header.learning is not None and group.header.learning.lattices
     for image, read in zip(images, decode_learned(VAE, group), strict=True):
         assert np.array_equal(image, read)
-
-
-def test_threads_within_a_block_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = decoded(40, 60)
-    image[39, 59] = image[0, 0] = image[17, 30] = 1, 2, 3
-    monkeypatch.setattr(learning_network, "LEAST_ROWS", 3)
-    groups = []
-    for threads in (1, 2, 3):
-        monkeypatch.setattr(learning_network, "threads", lambda threads=threads: threads)
-        groups.append(encoded([image]))
-        assert np.array_equal(decode_learned(VAE, groups[0])[0], image)
-    assert groups[0].header.learning is not None and groups[0].header.learning.lattices
-    assert len({group.payload for group in groups}) == 1
 
 
 def test_images_on_a_lattice_become_smaller() -> None:
