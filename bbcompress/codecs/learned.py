@@ -248,7 +248,11 @@ def _best_start(
     last: Parameters,
     checkpoint: Parameters,
 ) -> Start:
-    """With which weights an image had best begin: the middle of it is coded by each, learning."""
+    """With which weights an image had best begin: the middle of it is coded by each, learning.
+
+    What counts is the second half, which shows better how the rest of the image goes on: weights that fit badly at first
+    may be those that soon fit best.
+    """
     pixels, (least, most) = _pixels(image), TRIAL_SIDE
     piece = _middle(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, isqrt(pixels // 4)))
     x, features = _quickly(vae, piece)
@@ -257,8 +261,8 @@ def _best_start(
         restriction = _restriction(colours_of(piece) if colours else None, _block_of(piece), x, vae.weights.cell)
         for start in Start:
             parameters = start.of(last.copy(), checkpoint)
-            coder = vae.learning_coder(parameters, learning.unit, 1, restriction)
-            lengths[start] = int(coder.lengths(features, x).sum())
+            of_pixels = vae.learning_coder(parameters, learning.unit, 1, restriction).lengths(features, x)
+            lengths[start] = int(of_pixels[len(of_pixels) // 2 :].sum())
     return min(lengths, key=lambda start: lengths[start])
 
 
