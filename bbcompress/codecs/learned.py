@@ -250,8 +250,8 @@ def _best_start(
 ) -> Start:
     """With which weights an image had best begin: the middle of it is coded by each, learning.
 
-    What counts is the second half, which shows better how the rest of the image goes on: weights that fit badly at first
-    may be those that soon fit best.
+    What counts is the second half, which shows better how the rest of the image goes on: weights that fit badly at
+    first may be those that soon fit best.
     """
     pixels, (least, most) = _pixels(image), TRIAL_SIDE
     piece = _middle(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, isqrt(pixels // 4)))
