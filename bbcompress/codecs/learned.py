@@ -254,7 +254,7 @@ def _best_start(
     first may be those that soon fit best.
     """
     pixels, (least, most) = _pixels(image), TRIAL_SIDE
-    piece = _middle(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, isqrt(pixels // 4)))
+    piece = _middle(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, max(isqrt(pixels // 4), 1)))
     x, features = _quickly(vae, piece)
     lengths = {}
     with exact_arithmetic():

@@ -195,7 +195,7 @@ def _beside(group: Group, index: int, costs: GroupCosts) -> Iterator[Part]:
     rest = len(group.payload) - sum(one.message_bytes for one in messages)
     rest -= sum(sum(map(len, its.items)) for its, _ in groups if its.header.fallback)
     if rest > 0:
-        yield Part("layout", 8.0 * rest, "sizes, lengths, blocks, batches, colours")
+        yield Part("layout", 8.0 * rest, "sizes, lengths, blocks, batches, colours, beginnings")
 
 
 def _settings(group: Group) -> Iterator[str]:

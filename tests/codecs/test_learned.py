@@ -218,6 +218,11 @@ def test_an_image_begins_where_that_is_best() -> None:
         assert all(map(np.array_equal, decode_learned(VAES["rgb"], group), images))
         found.append(len(group.payload))
         assert found[-1] <= len(encoded("rgb", images, Learning(2_000, 64), starts=False).payload) + 8
+    with_tiny = [np.tile(noise, (2, 1, 1)), noise[:1, :1], noise[:1, :3]]
+    group = encoded("rgb", with_tiny, Learning(2_000, 64))
+    assert group.header.learning is not None
+    assert group.header.learning.starts
+    assert all(map(np.array_equal, decode_learned(VAES["rgb"], group), with_tiny))
     small = [noise[: LEAST_START_PIXELS // 64 - 1]] * 2
     learning = encoded("rgb", small).header.learning
     assert learning is not None
