@@ -15,8 +15,8 @@ MAX_LEARNING_RATE = 1_000_000
 MAX_LEARNING_UNIT = 1 << 11
 MAX_LEARNING_STRIDE = 1 << 10
 _UNITS, _BATCHES, _COLOURS, _STARTS = 1, 2, 2, 4
-"""Ways of learning: after units of pixels, between batches, or after units of pixels of which the payload says what
-colours they can have; other numbers are reserved."""
+"""Ways of learning: after units of pixels, or between batches. To the first may be added that the payload says what
+colours the pixels can have, and with which weights each image begins; other numbers are reserved."""
 
 LONE_ID_BYTES = 3
 GROUP_ID_BYTES = 4

@@ -312,7 +312,8 @@ def _along(
     results: list[R] = []
     for first, *others in parts:
         if start_of is not None and first.image:
-            parameters = start_of(first.image, parameters)
+            with exact_arithmetic():
+                parameters = start_of(first.image, parameters)
         results.append(function(first, parameters, progress))
         if others:
             start, parameters = parameters, parameters.copy()

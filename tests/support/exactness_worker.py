@@ -21,8 +21,10 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from starts_for_tests import beginning
 
 from bbcompress.archive.header import GroupHeader, Learning
 from bbcompress.codecs import direct
@@ -32,13 +34,14 @@ from bbcompress.codecs.direct import DirectCodec
 from bbcompress.codecs.fallback.codecs import CODECS, DEEP
 from bbcompress.codecs.fallback.items import decode_item
 from bbcompress.codecs.group import Layout, decode_group, encode_group
-from bbcompress.codecs.learned import decode_learned, encode_learned
+from bbcompress.codecs.learned import Start, decode_learned, encode_learned
 from bbcompress.codecs.refinement import refinements
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import Message
-from bbcompress.exact.arithmetic import exact_arithmetic
+from bbcompress.exact.arithmetic import exact_arithmetic, is_usual
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
 from bbcompress.exact.distributions import LIKELIHOODS
+from bbcompress.exact.learning import Parameters
 from bbcompress.images.image import from_array
 from bbcompress.models import resnet
 from bbcompress.models.checkpoint import load
@@ -257,9 +260,17 @@ def learned(folder: Path, device: str, compute_batch: int, write: bool, around: 
     header = GroupHeader(count=len(images), model=model.weights.id[:4], learning=LEARNING)
     settings = CodingSettings(k=STEPS, learning_rate=RATE, compute_batch=compute_batch)
     x = Strips.all_of(Canvas.of(np.stack(images), model.weights.tile))
-    with contextmanager(AROUND[around])():
+    usual = []
+    halfway_to = Parameters.halfway_to
+
+    def noted(one: Parameters, other: Parameters) -> Parameters:
+        usual.append(is_usual())
+        return halfway_to(one, other)
+
+    with contextmanager(AROUND[around])(), patch.object(Parameters, "halfway_to", noted):
         before = settings_now()
-        group = encode_learned(model, images, header, settings)
+        with beginning([Start.HALFWAY, Start.CHECKPOINT]):
+            group = encode_learned(model, images, header, settings)
         if write:
             (folder / LOCAL / "learned").write_bytes(group.payload)
         stored = replace(group, payload=(folder / LOCAL / "learned").read_bytes())
@@ -271,6 +282,7 @@ def learned(folder: Path, device: str, compute_batch: int, write: bool, around: 
         kept = before == settings_now()
     return {
         "payload": hashlib.sha256(group.payload).hexdigest(),
+        "halfway": usual,
         "decoded": all(np.array_equal(found, image) for found, image in zip(decoded, images, strict=True)),
         "length": length,
         "weights": digest(parameters._master, parameters._first, parameters._second, *parameters.exact),
