@@ -222,7 +222,8 @@ def encode_learned(
             grid.push(message, z)
             return lanes, message.to_bytes()
 
-    parts, checkpoint, chosen = _parts_of(sizes, tile), vae.parameters(learning.rate), {}
+    parts, checkpoint = _parts_of(sizes, tile), vae.parameters(learning.rate)
+    chosen: dict[int, bytes] = {}
 
     def start(image: int, last: Parameters) -> Parameters:
         best = _best_start(vae, images[image], colours[image], learning, last, checkpoint)
@@ -230,10 +231,11 @@ def encode_learned(
         return best.of(last, checkpoint)
 
     found = _along(encode, parts, checkpoint.copy(), progress, start if starts else None)
-    coded = [chosen.get(n, b"") + varint(lanes) + varint(len(data)) + data for n, (lanes, data) in enumerate(found)]
-    lanes, data = found[-1]
-    coded[-1] = chosen.get(len(found) - 1, b"") + varint(lanes) + data
-    return Group(header, b"".join([listed, *coded]))
+    payload = [listed]
+    for number, (lanes, data) in enumerate(found):
+        length = varint(len(data)) if number < len(found) - 1 else b""
+        payload += [chosen.get(number, b""), varint(lanes), length, data]
+    return Group(header, b"".join(payload))
 
 
 def _pixels(image: NumpyArray) -> int:

@@ -148,11 +148,8 @@ class Parameters:
         self.is_single = [False] * len(layers)
         self._beta1_power = self._beta2_power = 1.0
         for number, layer in enumerate(layers):
-            matrix = layer.matrix
-            self.exact[number][:] = matrix
-            self.single[number][:] = matrix
-            self._views(self._master)[number][:] = matrix / layer.scales
-            self._measure(number, int((np.abs(matrix) * np.append(layer.limits, 1)).sum(axis=1).max()))
+            self._set(number, layer.matrix)
+            self._views(self._master)[number][:] = layer.matrix / layer.scales
 
     def _views(self, flat: NumpyArray) -> list[NumpyArray]:
         """A matrix of each layer, (outputs, inputs + 1)."""
@@ -160,6 +157,11 @@ class Parameters:
             flat[begin:end].reshape(-1, outputs).T
             for begin, end, outputs in zip(self._begins, self._begins[1:], self._outputs, strict=False)
         ]
+
+    def _set(self, number: int, integers: NumpyArray) -> None:
+        """Let a layer have these integers."""
+        self.exact[number][:] = self.single[number][:] = integers
+        self._measure(number, int((np.abs(integers) * np.append(self.layers[number].limits, 1)).sum(axis=1).max()))
 
     def _measure(self, number: int, largest: int) -> None:
         # the half that is added before rounding down needs a bit
@@ -184,9 +186,7 @@ class Parameters:
         mean._master[:] = (self._master + other._master) * 0.5
         masters = mean._views(mean._master)
         for number, (layer, master) in enumerate(zip(self.layers, masters, strict=True)):
-            matrix = np.clip(np.floor(master * layer.scales + 0.5), -layer.clamps, layer.clamps)
-            mean.exact[number][:] = mean.single[number][:] = matrix
-            mean._measure(number, int((np.abs(matrix) * np.append(layer.limits, 1)).sum(axis=1).max()))
+            mean._set(number, np.clip(np.floor(master * layer.scales + 0.5), -layer.clamps, layer.clamps))
         return mean
 
     def step(self, pixels: int) -> None:

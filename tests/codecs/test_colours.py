@@ -56,6 +56,7 @@ def test_round_trip(alone: bool) -> None:
         images = [noise, *images, decoded(20, 33)]
     group = encoded(images)
     assert group.header.learning is not None and group.header.learning.lattices
+    assert group.header.learning.starts == (not alone)
     for image, read in zip(images, decode_learned(VAE, group), strict=True):
         assert np.array_equal(image, read)
 
