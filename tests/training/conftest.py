@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training_for_tests import write_images
+from training_for_tests import Time, write_images
 
+from bbcompress.training import clock, run
 from bbcompress.training.config import TrainingConfig
 
 
@@ -20,6 +21,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The clock of every run: how many steps one makes in its time, and when it saves, does not rest on the machine."""
+    time = Time(0.005)
+    for module in (clock, run):
+        monkeypatch.setattr(module, "time", time)
+    return time
 
 
 @pytest.fixture
