@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable
 
+HIDDEN = "***"
+"""What stands in messages in place of passwords and tokens."""
+
+_USER = re.compile(
+    r"\b([a-z][a-z0-9+.-]*)://(?:[^\s/?#:@]*:(?!\d+/|:)(?:(?!::|://)[^\s@])*|[^\s/?#:@]*)@", re.IGNORECASE
+)
+_QUERY = re.compile(r"(://[^\s?'\"]*\?)([^\s'\"]*?)(?=[:;,]?(?:[\s'\"]|::|$))")
+_OPEN_USERS = {"abfs", "abfss", "adl", "az", "bbc", "wasb", "wasbs"}
+"""Schemes in which `@` stands behind the name of a container, or in a name."""
+
+
+def redacted(text: str) -> str:
+    """The text without the passwords and tokens of the URLs in it: users and passwords, and the values of queries."""
+    if "://" not in text:
+        return text
+    text = _USER.sub(lambda found: found[0] if found[1].lower() in _OPEN_USERS else f"{found[1]}://{HIDDEN}@", text)
+    return _QUERY.sub(lambda found: found[1] + "&".join(map(_without_value, found[2].split("&"))), text)
+
+
+def _without_value(field: str) -> str:
+    """A field of a query, of which only the name is left."""
+    name, equals, _ = field.partition("=")
+    return f"{name}={HIDDEN}" if equals else HIDDEN * bool(field)
+
 
 def escaped(text: str) -> str:
-    """The text as one line that a terminal prints and never obeys.
+    """The text as one line that a terminal prints and never obeys, and that tells no secrets.
 
     Control characters, line ends, characters that turn the direction of writing or are invisible, and bytes that are no
-    UTF-8 become escapes as Python has them, such as `\\x1b` and `\\u202e`. What is escaped already stays as it is.
+    UTF-8 become escapes as Python has them, such as `\\x1b` and `\\u202e`. What is escaped already stays as it is. URLs
+    are `redacted`.
     """
+    text = redacted(text)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,194 @@
+"""URLs and paths: what is one, what is read and written, and what errors say of them."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
+from bbcompress.system import storage
+from bbcompress.system.storage import Url, place_of
+from bbcompress.text import escaped, redacted
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A folder of fsspec's memory, empty."""
+    yield "memory://tests"
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+def put(address: str, data: bytes, force: bool = False) -> None:
+    with storage.new_file(place_of(address), force) as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://bucket/a.bbc", "https://host/a.bbc?x=1", "memory://a.bbc", "zip://a.png::s3://b/c.zip", "GS://b/c"]
+)
+def test_url(text: str) -> None:
+    place = place_of(text)
+    assert isinstance(place, Url) and place.address == text
+
+
+@pytest.mark.parametrize(
+    "text", ["a.png", "C:\\a.png", "C://a.png", "a::b.png", "dir/s3://b/c", "./s3://b/c", "s3:/b/c"]
+)
+def test_paths_are_no_urls(text: str) -> None:
+    assert place_of(text) == Path(text)
+
+
+def test_file_that_is_called_like_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(place_of("odd://name"), Url)
+    Path("odd:").mkdir()
+    Path("odd:/name").write_bytes(b"here")
+    assert storage.read_bytes(place_of("odd://name")) == b"here"
+
+
+def test_file_urls_are_paths(tmp_path: Path) -> None:
+    assert place_of(f"file://{tmp_path}/a.bbc") == tmp_path / "a.bbc"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("s3://bucket/x/y.tar.bbc", "y.tar.bbc"),
+        ("s3://bucket", ""),
+        ("s3://bucket/", ""),
+        ("memory://y.bbc", "y.bbc"),
+        ("https://host/x/y%20z.bbc?q=/a/b", "y z.bbc"),
+        ("zip://a/b.png::s3://b/x.zip", "b.png"),
+        ("simplecache::s3://b/x.bbc", "x.bbc"),
+    ],
+)
+def test_names(address: str, name: str) -> None:
+    assert Url(address).name == name
+
+
+def test_joined() -> None:
+    assert Url("zip://a::s3://b/x.zip") / "c.png" == Url("zip://a/c.png::s3://b/x.zip")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:hush@host/a",
+        "https://hush@host/a",
+        "s3://user:hu/sh@bucket/a",
+        "https://host/a?X-Amz-Signature=hush&b=hu/sh",
+        "https://host/a?hush",
+        "bbc://a.png::https://user:hush@host/set.bbc?sig=hush: no such file",
+        "error at 'https://host/?sig=hush', and more",
+    ],
+)
+def test_secrets_are_not_told(text: str) -> None:
+    for told in (redacted(text), escaped(text), str(Url(text)), repr(Url(text)), str(BBCError(text))):
+        assert "hush" not in told and "hu/sh" not in told
+        assert "host" in told or "bucket" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://bucket/a@2x.png", "https://host:80/a@2x.png", "abfs://box@account/a", "bbc://a@2x.png::set.bbc", "a@b"],
+)
+def test_what_is_no_secret_is_told(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_written_and_read(memory: str) -> None:
+    data = random.Random(0).randbytes(300_000)
+    put(f"{memory}/a/b.bbc", data)
+    place = place_of(f"{memory}/a/b.bbc")
+    assert storage.read_bytes(place) == data
+    assert storage.exists(place) and storage.is_folder(place_of(memory)) and not storage.is_folder(place)
+    (found,) = storage.list_folder(place_of(memory))
+    assert (found.name, found.place, found.size) == ("a/b.bbc", place, len(data))
+    assert found.modified == storage.look_up(place).modified is not None
+
+
+def test_reads_are_those_of_a_file(memory: str) -> None:
+    data = random.Random(1).randbytes(200_000)
+    put(f"{memory}/a", data)
+    draw = random.Random(2)
+    with storage.open_to_read(place_of(f"{memory}/a")) as file, io.BytesIO(data) as own:
+        for _ in range(300):
+            offset, size = draw.randrange(210_000), draw.choice((0, 3, 100, 5000, 70_000, -1))
+            whence = draw.choice((0, 0, 2))
+            offset = -min(offset, len(data)) if whence == 2 else offset
+            assert file.seek(offset, whence) == own.seek(offset, whence)
+            assert file.read(size) == own.read(size)
+            if draw.random() < 0.5:
+                assert file.read(1000) == own.read(1000)
+
+
+def test_what_is_there_is_not_replaced(memory: str) -> None:
+    put(f"{memory}/a", b"one")
+    with pytest.raises(OutputExistsError, match="exists; overwrite=True replaces it"):
+        put(f"{memory}/a", b"two")
+    put(f"{memory}/a", b"two", force=True)
+    assert storage.read_bytes(place_of(f"{memory}/a")) == b"two"
+
+
+def test_what_comes_meanwhile_is_not_replaced(memory: str) -> None:
+    with pytest.raises(OutputExistsError), storage.new_file(place_of(f"{memory}/a"), False) as file:
+        file.write(b"mine")
+        put(f"{memory}/a", b"another's")
+    assert storage.read_bytes(place_of(f"{memory}/a")) == b"another's"
+
+
+def test_nothing_is_left_of_what_fails(memory: str) -> None:
+    with pytest.raises(KeyError), storage.new_file(place_of(f"{memory}/a"), False) as file:
+        file.write(b"one")
+        raise KeyError
+    assert not storage.exists(place_of(f"{memory}/a"))
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("memory://no/a", "memory://no/a: cannot be read: there is no such file"),
+        ("nope://a/b?t=hush", r"nope://a/b\?t=\*\*\*: there is no such kind of URL as nope://"),
+    ],
+)
+def test_what_cannot_be_read(address: str, message: str) -> None:
+    with pytest.raises(BBCError, match=message) as caught:
+        storage.open_to_read(place_of(address))
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_folder_that_is_not_there(memory: str) -> None:
+    with pytest.raises(MissingFileError, match="there is no such file"):
+        storage.list_folder(place_of(f"{memory}/no"))
+
+
+@pytest.mark.parametrize("address", ["https://host/a.bbc", "zip://a.bbc::memory://b.zip"])
+def test_what_is_only_read(address: str) -> None:
+    with pytest.raises(BBCError, match=r"cannot be written: .* is read alone"):
+        put(address, b"")
+
+
+@pytest.mark.parametrize(
+    ("missing", "address", "message"),
+    [
+        ("fsspec.core", "s3://b/k", r"needs fsspec and its libraries: pip install 'bbcompress\[remote\]'"),
+        ("s3fs", "s3://b/missing", r"needs s3fs: pip install 'bbcompress\[remote\]'"),
+        ("gcsfs", "gs://b/k", "needs gcsfs: pip install gcsfs"),
+    ],
+)
+def test_what_is_not_installed(missing: str, address: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.registry import _registry
+
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(_registry, Url(address).scheme, raising=False)
+    with pytest.raises(BBCError, match=message):
+        storage.open_to_read(place_of(address))
