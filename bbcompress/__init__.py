@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         MissingModelError,
         ModelError,
         OutputExistsError,
+        RegionError,
         TrainingError,
     )
     from bbcompress.images.image import PixelImage, from_array
@@ -67,6 +68,7 @@ __all__ = [
     "Options",
     "OutputExistsError",
     "PixelImage",
+    "RegionError",
     "Summary",
     "TrainingError",
     "add",
@@ -87,7 +89,7 @@ __all__ = [
 _ERRORS = (
     "BBCError", "CallError", "DataError", "EmbeddedModelError", "FormatError", "ImageError", "LargeModelError",
     "LimitError", "MissingFileError", "MissingImageError", "MissingModelError", "ModelError", "OutputExistsError",
-    "TrainingError",
+    "RegionError", "TrainingError",
 )  # fmt: skip
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),

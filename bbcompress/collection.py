@@ -15,6 +15,7 @@ from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingFileError
 from bbcompress.images.image import PixelImage
+from bbcompress.images.region import Region
 from bbcompress.limits import MAX_PIXELS, READER_K, Limits
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
@@ -95,12 +96,16 @@ class Archive(Mapping[str, PixelImage]):
         Raises KeyError if there is none of the name, IndexError if there is none at the position; FormatError,
         ModelError, LimitError as :meth:`read`.
         """
+        return self.read(self._place(name))
+
+    def _place(self, name: str | PurePath | SupportsIndex) -> int:
+        """Where the image of a name, or at a position, stands. Raises KeyError if there is none of the name."""
         if isinstance(name, SupportsIndex) and not isinstance(name, bool):
-            return self.read(operator.index(name))
+            return operator.index(name)
         position = self._position(name)
         if position is None:
             raise KeyError(name)
-        return self.read(position)
+        return position
 
     def read(self, position: int) -> PixelImage:
         """The image at a position, from 0.
@@ -111,6 +116,21 @@ class Archive(Mapping[str, PixelImage]):
             closed.
         """
         return self._open_reader.read(arguments.integer("position", position))
+
+    def crop(self, name: str | PurePath | SupportsIndex, left: int, top: int, width: int, height: int) -> PixelImage:
+        """A region of the image of a name, or at a position: the pixels from column `left` and row `top` on, with the
+        image's palette and metadata.
+
+        An image with a side above 1024 is mostly coded in blocks. Then those are decoded that the region touches, and,
+        where a model learned from the image, its first block; in an archive also the first and the last block of each
+        image before it from which the model learned. An image that an earlier lookup has left in memory is cropped.
+
+        Raises:
+            KeyError, IndexError, FormatError, ModelError, LimitError: as of a lookup. BBCError: the region is empty.
+            RegionError: it is not within the image.
+        """
+        region = Region.of_integers(left, top, width, height)
+        return self._open_reader.read_region(self._place(name), region)
 
     def images(self) -> Iterator[tuple[str, PixelImage]]:
         """Names and images, each group decoded once: the fast way to all of them.

@@ -81,6 +81,10 @@ class ImageError(BBCError):
     """An image cannot be read or is of a kind that is not supported."""
 
 
+class RegionError(ImageError):
+    """A region that is asked for is not within its image."""
+
+
 class MissingImageError(ImageError, MissingFileError):
     """An image file that is to be read is not there."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -15,6 +16,7 @@ from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, echo_notes, open_file, tell_of_damage
 from bbcompress.cli.messages import say, tell
 from bbcompress.cli.options import (
+    crop_option,
     device_option,
     force_option,
     jobs_for,
@@ -41,6 +43,8 @@ from bbcompress.text import count_of
 if TYPE_CHECKING:
     from bbcompress.codecs.fallback.kept import KeptFile
     from bbcompress.images.image import PixelImage
+    from bbcompress.images.region import Decoded, Region
+    from bbcompress.pipeline.extraction import ImageFile
     from bbcompress.pipeline.reader import GroupResult, Reader
     from bbcompress.pipeline.targets import Outputs
 
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
               "hold; a kept file as it is]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
 @only_option
+@crop_option
 @click.option("--keep-going", is_flag=True, help="Bring out what is not damaged, name what is lost, and exit with 1.")
 @model_option
 @device_option
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
 @max_steps_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, a list.")
 @force_option
+@click.option("-v", "--verbose", is_flag=True, help="Say how much was decoded for --crop.")
 @quiet_option
 def decompress(
     files: tuple[str, ...],
@@ -72,6 +78,7 @@ def decompress(
     to_stdout: bool,
     remove: bool,
     only: tuple[str, ...],
+    region: Region | None,
     keep_going: bool,
     as_json: bool,
     **options: Any,
@@ -79,8 +86,8 @@ def decompress(
     """Bring back the images of files; a format that would lose anything of one is refused.
 
     a.bbc becomes a.png, a.webp or the like as the image was, the very file where that was kept, or the folder a where
-    it is an archive. --rm deletes only a file all of whose images are written, and read back as they were; a file that
-    was kept has to be written as it is.
+    it is an archive; with --crop X,Y,W,H it becomes a-X-Y-WxH.png, or the folder a-X-Y-WxH. --rm deletes only a file
+    all of whose images are written, and read back as they were; a file that was kept has to be written as it is.
     """
     from bbcompress.pipeline.sources import STANDARD_STREAM
     from bbcompress.pipeline.targets import Outputs, made_folder, plan
@@ -95,16 +102,16 @@ def decompress(
     if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json is printed to stdout, and cannot stand beside an image there")
     if remove:
-        unsafe = {"only": bool(only), "strip": options["strip"], "keep_going": keep_going}
+        unsafe = {"only": bool(only), "crop": bool(region), "strip": options["strip"], "keep_going": keep_going}
         refuse_unsafe_removal(output, files, **unsafe)
     folder = None if output_dir is None else Path(output_dir)
     found: list[dict[str, Any]] | None = [] if as_json else None
-    work = _Decompression(files, remove, only, keep_going, found, **options)
+    work = _Decompression(files, remove, only, region, keep_going, found, **options)
     if output is not None:
         work.decompress(files[0], output, None)
         work.end()
         return
-    jobs, repeated = plan(work.several.that_allow(_check_suffix), lambda file: _beside(file, folder))
+    jobs, repeated = plan(work.several.that_allow(_check_suffix), lambda file: _beside(file, folder, region))
     outputs = Outputs(files)
     if repeated and not options["quiet"]:
         tell(f"note: {count_of(len(repeated), 'file')} given again and taken once")
@@ -123,6 +130,7 @@ class _Decompression:
         files: Sequence[str],
         remove: bool,
         only: tuple[str, ...],
+        region: Region | None,
         keep_going: bool,
         found: list[dict[str, Any]] | None,
         form: str | None,
@@ -133,9 +141,11 @@ class _Decompression:
         max_pixels: int,
         max_steps: int,
         force: bool,
+        verbose: bool,
         quiet: bool,
     ) -> None:
         self.several = Several(files)
+        self._region, self._verbose = region, verbose
         self._remove, self._only, self._keep_going, self._form, self._strip = remove, only, keep_going, form, strip
         self._jobs, self._device, self._force, self._quiet = jobs, device, force, quiet or found is not None
         self._found = found
@@ -212,6 +222,7 @@ class _Decompression:
         entry: dict[str, Any],
     ) -> int:
         """How many kept files were not written as they are."""
+        from bbcompress.images.region import Decoded
         from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
         from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
         from bbcompress.system.output import refuse_existing, write_file, write_standard_output
@@ -220,25 +231,33 @@ class _Decompression:
             raise BBCError(f"{file}: --only is for archives, and this is a lone image")
         form = self._form
         if output is not None and output != STANDARD_STREAM and Path(output).is_dir():
-            place, output = Path(output) / Path("image" if file == STANDARD_STREAM else file).stem, None
+            stem = Path("image" if file == STANDARD_STREAM else file).stem
+            place, output = Path(output) / _stem_of(stem, self._region), None
         if output is not None:
             target = None if output == STANDARD_STREAM else Path(output)
             if target is not None:
-                form = _format_of(target, form, None if self._strip else reader.kept_file(0))
+                form = _format_of(target, form, None if self._strip or self._region else reader.kept_file(0))
         else:
             assert place is not None
-            target = _with_suffix(place, suffix_of(reader, 0, form, reader.file.suffix, self._strip))
+            no_file = self._strip or self._region is not None
+            target = _with_suffix(place, suffix_of(reader, 0, form, reader.file.suffix, no_file))
         if target is not None:
             if SameFile(target)(Path(file)):
                 raise OutputExistsError(f"{target} is the file, and the output")
             refuse_existing(target, self._force)
             if outputs is not None:
                 outputs.check(target)
-        with progress("decompress", self._quiet, reader.expected_pixels) as advance:
+        decoded = Decoded()
+        expected = reader.expected_pixels if self._region is None else lambda: decoded.decoded_pixels
+        with progress("decompress", self._quiet, expected) as advance:
             write = partial(as_file_or_why_not, form=form, strip=self._strip, check=self._remove)
-            (done,) = reader.each_content(
-                write, lambda _: reader.file.suffix if output is None else None, None, 1, advance
-            )
+            own = partial(_always, reader.file.suffix if output is None else None)
+            groups: Iterator[GroupResult[ImageFile | ImageError]]
+            if self._region is None:
+                groups = reader.each_content(write, own, None, 1, advance)
+            else:
+                groups = reader.each_region(self._region, write, own, None, advance, decoded)
+            (done,) = groups
             if done.error is not None:
                 raise done.error
             (written,) = done.results
@@ -255,11 +274,19 @@ class _Decompression:
             if outputs is not None:
                 outputs.written(target)
         entry |= {"output": str(target), "images": 1, "bytes_after": len(written.data)}
+        self._tell_of_decoded(file, decoded, entry)
         if not self._quiet:
             echo_notes(notes.notes())
             width, height = written.size
             say(f"{file} -> {target or 'stdout'}  {width}x{height} {written.mode}", err=target is None)
         return notes.others
+
+    def _tell_of_decoded(self, file: str, decoded: Decoded, entry: dict[str, Any]) -> None:
+        """Say how much was decoded for a region."""
+        if self._region is not None:
+            entry["decoded"] = asdict(decoded)
+            if self._verbose and not self._quiet:
+                tell(f"{file}: {decoded}")
 
     def _archive(
         self,
@@ -282,13 +309,15 @@ class _Decompression:
             outputs.check(folder)
         with about(file, BBCError):
             extraction = Extraction(
-                reader, folder, file, self._form, self._only, self._strip, self._force, self._remove
+                reader, folder, file, self._form, self._only, self._strip, self._force, self._remove, self._region
             )
-        with progress("decompress", self._quiet, reader.expected_pixels) as advance:
+        expected = reader.expected_pixels if self._region is None else lambda: extraction.decoded.decoded_pixels
+        with progress("decompress", self._quiet, expected) as advance:
             extraction.write(advance, jobs_for(self._jobs, self._device), self._keep_going)
         if outputs is not None:
             outputs.written(folder)
         entry |= {"output": str(folder), "images": len(extraction.written), "bytes_after": extraction.size}
+        self._tell_of_decoded(file, extraction.decoded, entry)
         if not self._quiet:
             echo_notes([f"note: {note}" for note in extraction.notes()])
             say(f"{file} -> {folder}  {count_of(len(extraction.written))}")
@@ -402,10 +431,19 @@ def _check_suffix(file: str) -> None:
         raise click.UsageError(f"{file} does not end with {SUFFIX}; say with -o what to write")
 
 
-def _beside(file: str, folder: Path | None) -> Path:
+def _beside(file: str, folder: Path | None, region: Region | None) -> Path:
     """Where the image of a file goes, but for its suffix, or the images of an archive: beside it or into a folder."""
     path = Path(file)
-    return (path.parent if folder is None else folder) / path.stem
+    return (path.parent if folder is None else folder) / _stem_of(path.stem, region)
+
+
+def _stem_of(stem: str, region: Region | None) -> str:
+    """The name, without suffix, of what is made of a file of that stem."""
+    return stem if region is None else f"{stem}-{region.stem}"
+
+
+def _always(suffix: str | None, _: int) -> str | None:
+    return suffix
 
 
 def _with_suffix(place: Path, suffix: str) -> Path:

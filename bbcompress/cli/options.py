@@ -13,6 +13,7 @@ from bbcompress.limits import DEFAULT_EFFORT, ENCODERS, LEAST_EFFORT, MAX_K, MAX
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from bbcompress.images.region import Region
     from bbcompress.pipeline.compressor import Compressor
     from bbcompress.pipeline.loader import ImageLoader
 
@@ -51,6 +52,16 @@ def not_empty(context: click.Context, parameter: click.Parameter, value: Any) ->
 def path_argument(name: str, metavar: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An argument of files, which are looked at in the command: errors are to be ours."""
     return click.argument(name, metavar=metavar, shell_complete=complete_path, callback=not_empty, **settings)
+
+
+def parse_region(context: click.Context, parameter: click.Parameter, value: str | None) -> Region | None:
+    """The region that X,Y,W,H says."""
+    from bbcompress.images.region import Region
+
+    try:
+        return None if value is None else Region.parse(value)
+    except BBCError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
 
 
 def output_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -94,6 +105,11 @@ max_steps_option = click.option("--max-steps", metavar="N", type=click.IntRange(
                                  help="Refuse images of more refinement steps, which take time.")  # fmt: skip
 only_option = click.option("--only", metavar="PATTERN", multiple=True,
                             help="Only images whose name or path fits, such as 'a*.png'; may be repeated.")  # fmt: skip
+
+crop_option = click.option("--crop", "region", metavar="X,Y,W,H", callback=parse_region,
+                            help="Only this region of each image: W x H pixels from the one at column X and row Y, "
+                            "counted from 0. Of a large image only the blocks that it takes are decoded; -v says how "
+                            "much that is.")  # fmt: skip
 
 skip_option = click.option("--skip-unreadable/--no-skip-unreadable", "skip", default=None,
                            help="Leave out files that cannot be read, name each, and exit with 1; or write nothing "

@@ -20,6 +20,7 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.registry import DISTRIBUTIONS
+from bbcompress.images.region import Region, Wanted
 from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
@@ -67,6 +68,10 @@ class Block:
     def of(self, image: NumpyArray) -> NumpyArray:
         """The block of an array whose first axes are rows and columns."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def is_touched_by(self, region: Region) -> bool:
+        """Whether a region of the image has a pixel of it."""
+        return region.touches(self.top, self.left, self.height, self.width)
 
 
 def blocks_of(height: int, width: int, tile: int) -> Iterator[Block]:
@@ -137,8 +142,15 @@ def decode_blocks(
     compute_batch: int,
     progress: Progress | None = None,
     costs: GroupCosts | None = None,
+    wanted: Wanted | None = None,
 ) -> NumpyArray:
-    """The images of a group of blocks, uint8 (N, H, W, C). Raises FormatError where it is damaged."""
+    """The images of a group of blocks, uint8 (N, H, W, C).
+
+    wanted: of all images the region alone, for which the blocks that it touches are decoded.
+
+    Raises:
+        FormatError: it is damaged. RegionError: the region is not within the images.
+    """
     header = group.header
     if header.size is None:
         raise FormatError("the file is damaged: it does not say the size of its images")
@@ -146,8 +158,16 @@ def decode_blocks(
     if header.count > 1 and header.count * height * width * weights.channels > MAX_SUBPIXELS:
         raise FormatError(f"the file is damaged: a group is above the limit of {MAX_SUBPIXELS} sub-pixels")
     tile = weights.tile
-    stored = _read_blocks(group, (width, height), tile)
-    images = np.empty((header.count, height, width, weights.channels), np.uint8)
+    region = Region.whole(height, width) if wanted is None else wanted.region
+    region.check(height, width)
+    every = _read_blocks(group, (width, height), tile)
+    stored = [part for part in every if part[0].is_touched_by(region)]
+    if wanted is not None:
+        wanted.decoded.touched += len(stored)
+        wanted.decoded.parts += len(every)
+        wanted.decoded.pixels += header.count * height * width
+        wanted.decoded.decoded_pixels += header.count * sum(block.height * block.width for block, _, _ in stored)
+    images = np.empty((header.count, region.height, region.width, weights.channels), np.uint8)
     if costs is not None:
         rows = header.count * sum(-(-block.height // tile) * -(-block.width // tile) for block, _, _ in stored)
         messages = [(layout.lanes, len(data)) for _, layout, data in stored]
@@ -161,7 +181,7 @@ def decode_blocks(
         its_costs = None if costs is None else CanvasCosts(canvas)
         decode_group(codec, layout, message_of(data, layout.lanes), context, Strips.all_of(canvas), its_costs)
         for image, pixels in zip(images, canvas.inner, strict=True):
-            block.of(image)[:] = pixels
+            region.paste(image, block.top, block.left, pixels)
         if costs is not None and its_costs is not None:
             for number, found in enumerate(costs.images):
                 block.of(found.pixels)[:], block.of(found.latents)[:] = its_costs.of_image(number)

@@ -26,18 +26,19 @@ from bbcompress.codecs.blocks import (
     strips_of,
 )
 from bbcompress.codecs.costs import CanvasCosts, GroupCosts, PartCosts
-from bbcompress.codecs.fallback.items import decode_item, encode_item, item_size
+from bbcompress.codecs.fallback.items import decode_item, decode_region_of_item, encode_item, item_size
 from bbcompress.codecs.fallback.kept import KeptFile, is_kept
 from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.learned import can_learn, decode_learned, encode_learned, learning_for
 from bbcompress.codecs.mixed import decode_mixed, encode_mixed, mixed_layout, mixed_strips
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.settings import CodingSettings
-from bbcompress.errors import BBCError, FormatError, ImageError, LimitError
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, RegionError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import Kind
 from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.images.parts import PARTS, joined
+from bbcompress.images.region import Decoded, Wanted
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.models.base import LearningModel, Model
 from bbcompress.models.cache import Models
@@ -170,11 +171,13 @@ def group_of_parts(images: Sequence[PixelImage], parts: Sequence[Part]) -> Group
     return Group(header, encode_parts(parts)).described(encode_metadata([image.metadata for image in images]))
 
 
-def with_metadata(group: Group, images: list[PixelImage]) -> list[PixelImage]:
+def with_metadata(group: Group, images: list[PixelImage], wanted: Wanted | None = None) -> list[PixelImage]:
     """Images decoded from a group's payload with the metadata of the group. FormatError where it is damaged."""
     if not group.metadata:
         return images
     metadata = decode_metadata(group.metadata, group.header.count)
+    if wanted is not None:
+        metadata = metadata[wanted.index : wanted.index + 1]
     try:
         return [replace(image, metadata=its) for image, its in zip(images, metadata, strict=True)]
     except ImageError as error:
@@ -188,17 +191,19 @@ def decode_images(
     progress: Progress | None = None,
     compute_batch: int = 128,
     costs: GroupCosts | None = None,
+    wanted: Wanted | None = None,
 ) -> list[PixelImage]:
     """The images of a group; of a file that is kept as it is that of the file, with its metadata.
 
     progress: called with the number of pixels newly done. The limit of pixels is that of each image; sizes in headers
     are checked where these are read. costs: takes up what the messages of models spend, which takes as long again.
+    wanted: as of :func:`decode_content`.
 
     Raises:
         FormatError: it is damaged, or its images are above the limits. ModelError: its model is missing. LimitError: K
         is above the limit.
     """
-    content = decode_content(group, models, limits, progress, compute_batch, costs)
+    content = decode_content(group, models, limits, progress, compute_batch, costs, wanted)
     return [one if isinstance(one, PixelImage) else one.image() for one in content]
 
 
@@ -209,10 +214,14 @@ def decode_content(
     progress: Progress | None = None,
     compute_batch: int = 128,
     costs: GroupCosts | None = None,
+    wanted: Wanted | None = None,
 ) -> list[Content]:
     """The images of a group, and in the places of those that are files kept as they are these, which are not decoded.
 
-    Arguments and errors are those of :func:`decode_images`.
+    wanted: decode a region of one image, which is all that comes, as an image also of a kept file. Where the image is
+    coded in blocks, those are decoded that the region touches, and those from which a model learns for them.
+
+    Other arguments, and errors, are those of :func:`decode_images`. RegionError: the region is not within the image.
     """
     k = group.header.k
     if k > limits.k:
@@ -222,18 +231,29 @@ def decode_content(
             command=f"--max-steps {k} allows it",
         )
     if group.header.fallback:
-        return _decode_stored(group, limits, progress)
+        return _decode_stored(group, limits, progress, wanted)
     if group.header.parts is not None:
-        images = _decode_in_parts(group, group.header.parts, models, limits, progress, compute_batch, costs)
-        return [*with_metadata(group, images)]
-    return [*with_metadata(group, _decode_by_model(group, models, limits, progress, compute_batch, costs))]
+        images = _decode_in_parts(group, group.header.parts, models, limits, progress, compute_batch, costs, wanted)
+        return [*with_metadata(group, images, wanted)]
+    images = _decode_by_model(group, models, limits, progress, compute_batch, costs, wanted)
+    return [*with_metadata(group, images, wanted)]
 
 
-def _decode_stored(group: Group, limits: Limits, progress: Progress | None) -> list[Content]:
+def _decode_stored(
+    group: Group, limits: Limits, progress: Progress | None, wanted: Wanted | None = None
+) -> list[Content]:
     """The content of a fallback group."""
     items = group.items
     _check_stored(items)
     metadata = decode_metadata(group.metadata, group.header.count) if group.metadata else [()] * len(items)
+    if wanted is not None:
+        try:
+            image = decode_region_of_item(items[wanted.index], wanted, limits.pixels, progress)
+            return [replace(image, metadata=metadata[wanted.index] or image.metadata)]
+        except RegionError:
+            raise
+        except ImageError as error:
+            raise FormatError(f"the file is damaged: {error}") from error
     content: list[Content] = []
     for item, its in zip(items, metadata, strict=True):
         if not is_kept(item):
@@ -259,12 +279,15 @@ def _decode_in_parts(
     progress: Progress | None,
     compute_batch: int,
     costs: GroupCosts | None,
+    wanted: Wanted | None = None,
 ) -> list[PixelImage]:
     """The images of a group in parts. Of these the first takes the most time, so that its progress is told."""
-    found: list[list[PixelImage]] = [[] for _ in range(group.header.count)]
+    found: list[list[PixelImage]] = [[] for _ in range(group.header.count if wanted is None else 1)]
     parts = decode_parts(group.payload, group.header.count, len(PARTS[mode]), limits)
+    later = Decoded()  # of what no progress is told
     for number, (groups, positions) in enumerate(parts):
         images: list[PixelImage] = []
+        done, its_wanted = 0, None
         for part in groups:
             its_costs = None if costs is None else GroupCosts()
             if costs is not None and its_costs is not None:
@@ -272,13 +295,22 @@ def _decode_in_parts(
                 costs.parts.append(PartCosts(number, part, its_positions, its_costs))
             if part.header.fallback and any(map(is_kept, part.items)):
                 raise FormatError("the file is damaged: a part of its images is a kept file")
+            if wanted is not None:
+                done += part.header.count
+                its_own = list(positions[done - part.header.count : done])
+                if wanted.index not in its_own:
+                    continue
+                its_decoded = later if number else wanted.decoded
+                its_wanted = Wanted(its_own.index(wanted.index), wanted.region, its_decoded)
             try:
-                images += decode_images(part, models, limits, progress, compute_batch, its_costs)
+                images += decode_images(part, models, limits, progress, compute_batch, its_costs, its_wanted)
             except LeftOverError as error:  # of a message that is not the end of the file
                 raise FormatError(f"the file is {error}") from error
         progress = None
-        for position, image in zip(positions, images, strict=True):
+        for position, image in zip(positions if wanted is None else [0], images, strict=True):
             found[position].append(image)
+    if wanted is not None:
+        wanted.decoded.add(later)
     try:
         return [joined(mode, parts) for parts in found]
     except ImageError as error:
@@ -304,16 +336,21 @@ def _decode_by_model(
     progress: Progress | None,
     compute_batch: int,
     costs: GroupCosts | None,
+    wanted: Wanted | None = None,
 ) -> list[PixelImage]:
     candidates = models.zoo.named(group.header.model)
     for entry in candidates[:-1]:  # several ids may begin alike; the message's check tells which was meant
+        trial = None if wanted is None else replace(wanted, decoded=Decoded())
         try:
-            return _decode_with(models.model(entry), group, limits, None, compute_batch, costs)
-        except LeftOverError:  # it was this one
+            images = _decode_with(models.model(entry), group, limits, None, compute_batch, costs, trial)
+        except (LeftOverError, RegionError):  # it was this one, or any
             raise
         except BBCError:
-            pass
-    return _decode_with(models.model(candidates[-1]), group, limits, progress, compute_batch, costs)
+            continue
+        if wanted is not None and trial is not None:
+            wanted.decoded.add(trial.decoded)
+        return images
+    return _decode_with(models.model(candidates[-1]), group, limits, progress, compute_batch, costs, wanted)
 
 
 def _decode_with(
@@ -323,6 +360,7 @@ def _decode_with(
     progress: Progress | None,
     compute_batch: int,
     costs: GroupCosts | None = None,
+    wanted: Wanted | None = None,
 ) -> list[PixelImage]:
     header, weights = group.header, vae.weights
     default = Kind.default(weights.channels, weights.levels)
@@ -340,12 +378,13 @@ def _decode_with(
         if learning is not None:
             if not can_learn(vae):
                 raise FormatError("the file is damaged: its model does not learn")
-            return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits, costs)]
+            return [kind.image(pixels) for pixels in decode_learned(vae, group, progress, limits, costs, wanted)]
         if header.is_mixed:
             mixed = decode_mixed(vae, weights, group, compute_batch, progress, limits, costs)
-            return [kind.image(pixels) for pixels in mixed]
-        arrays = decode_blocks(vae, weights, group, compute_batch, progress, costs)
-        return [kind.image(pixels) for pixels in arrays]
+            return _regions_of([kind.image(pixels) for pixels in mixed], wanted)
+        arrays = decode_blocks(vae, weights, group, compute_batch, progress, costs, wanted)
+        its = arrays if wanted is None else arrays[wanted.index : wanted.index + 1]
+        return [kind.image(pixels) for pixels in its]
     if weights.shape is None or header.size not in (None, weights.shape[::-1]):
         raise FormatError("the file is damaged: its images are not of the model's size")
     if header.count * weights.dimensions > MAX_SUBPIXELS:
@@ -363,4 +402,12 @@ def _decode_with(
         costs.take_canvas(its_costs, strips, weights.latents, layout.lanes, len(group.payload))
     if progress is not None:
         progress(header.count * height * width)
-    return [kind.image(pixels) for pixels in canvas.images]
+    return _regions_of([kind.image(pixels) for pixels in canvas.images], wanted)
+
+
+def _regions_of(images: list[PixelImage], wanted: Wanted | None) -> list[PixelImage]:
+    """The images of a group that is one message, or the region that is wanted of one. Raises RegionError."""
+    if wanted is None:
+        return images
+    wanted.decoded.add(Decoded.of_one(sum(image.width * image.height for image in images)))
+    return [images[wanted.index].region(wanted.region)]

@@ -46,6 +46,7 @@ from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.tables import VALUE_BITS
+from bbcompress.images.region import Region, Wanted
 from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
 from bbcompress.models.base import Model
 from bbcompress.models.local import ExactLocalVAE
@@ -334,8 +335,16 @@ def decode_learned(
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
     costs: GroupCosts | None = None,
+    wanted: Wanted | None = None,
 ) -> list[NumpyArray]:
-    """The images of such a group, uint8 (H, W, C). Raises FormatError where it is damaged or above the limits."""
+    """The images of such a group, uint8 (H, W, C).
+
+    wanted: of one image a region, which is all that comes. For it those blocks are decoded that it touches, and those
+    from which their weights come.
+
+    Raises:
+        FormatError: it is damaged or above the limits. RegionError: the region is not within the image.
+    """
     weights, header, learning = vae.weights, group.header, group.header.learning
     assert learning is not None
     tile = weights.tile
@@ -358,11 +367,18 @@ def decode_learned(
     parts = _parts_of(sizes, tile)
     stored, starts = _read_parts(reader, parts, learning.starts)
     grid = CoarseBins(weights.direct_bits)
-    images = [np.empty((height, width, weights.channels), np.uint8) for height, width in sizes]
+    regions = {image: Region.whole(*size) for image, size in enumerate(sizes)}
+    needed: Sequence[Sequence[_Part]] = parts
+    if wanted is not None:
+        wanted.region.check(*sizes[wanted.index])
+        regions, needed = {wanted.index: wanted.region}, _needed_parts(parts, starts, wanted)
+    images = {
+        image: np.empty((region.height, region.width, weights.channels), np.uint8) for image, region in regions.items()
+    }
     if costs is not None:
         rows = sum(-(-part.block.height // tile) * -(-part.block.width // tile) for its in parts for part in its)
         messages = [(lanes, len(data)) for lanes, data in stored]
-        costs.begin(sizes, messages, sum(image.size for image in images) + rows * weights.latents)
+        costs.begin(sizes, messages, sum(image.size for image in images.values()) + rows * weights.latents)
 
     def decode(part: _Part, parameters: Parameters, told: Progress | None) -> None:
         lanes, data = stored[part.number]
@@ -379,7 +395,8 @@ def decode_learned(
             except EmptyMessage:
                 raise FormatError("damaged: the coded images end too early") from None
         check_end(message, strips, context + varint(part.number))
-        block.of(images[part.image])[:] = strips.canvas.inner[0]
+        if part.image in images:
+            regions[part.image].paste(images[part.image], block.top, block.left, strips.canvas.inner[0])
         if costs is not None and before is not None:
             again = vae.learning_coder(before, learning.unit, part.stride(header), restriction)
             its_costs, found = CanvasCosts(strips.canvas), costs.images[part.image]
@@ -393,24 +410,55 @@ def decode_learned(
     def start(image: int, last: Parameters) -> Parameters:
         return starts[image].of(last, checkpoint)
 
-    _along(decode, parts, checkpoint.copy(), progress, start if learning.starts else None)
-    if any(its and not its.fit(image) for its, image in zip(colours, images, strict=True)):
+    _along(decode, needed, checkpoint.copy(), progress, start if learning.starts else None)
+    if wanted is None and any(its and not its.fit(images[image]) for image, its in enumerate(colours)):
         raise FormatError(f"{_WHAT} has exceptions from a lattice of colours that are none")
-    return images
+    return list(images.values())
+
+
+def _needed_parts(
+    parts: Sequence[Sequence[_Part]], starts: Sequence[Start], wanted: Wanted
+) -> Sequence[Sequence[_Part]]:
+    """Those parts that have to be decoded for a region, of the images that have any, and their numbers taken down.
+
+    The first part of the image gives the others their weights. Its own are those at which the image before ended, which
+    is with its last part, and so on back to an image that begins with the checkpoint's.
+    """
+    needed: list[Sequence[_Part]] = []
+    first = wanted.index
+    while first and starts[first] is not Start.CHECKPOINT:
+        first -= 1
+    for image in range(first, wanted.index):
+        needed.append(parts[image][:1] if len(parts[image]) == 1 else [parts[image][0], parts[image][-1]])
+    beginning, *others = parts[wanted.index]
+    touched = [part for part in others if part.block.is_touched_by(wanted.region)]
+    needed.append([beginning, *touched])
+    decoded = wanted.decoded
+    its_touched = len(touched) + beginning.block.is_touched_by(wanted.region)
+    decoded.touched += its_touched
+    decoded.learned_from += sum(map(len, needed)) - its_touched
+    decoded.parts += sum(map(len, parts))
+    decoded.pixels += sum(_pixels_of(part) for its in parts for part in its)
+    decoded.decoded_pixels += sum(_pixels_of(part) for its in needed for part in its)
+    return needed
+
+
+def _pixels_of(part: _Part) -> int:
+    return part.block.height * part.block.width
 
 
 def _read_parts(
     reader: ByteReader, parts: Sequence[Sequence[_Part]], with_starts: bool
 ) -> tuple[list[tuple[int, bytes]], list[Start]]:
     """Lanes and message of each block, and how each image begins."""
-    stored, starts = [], [Start.LAST]
+    stored, starts = [], [Start.LAST] * len(parts)
     last = parts[-1][-1].number
     for part in (part for its in parts for part in its):
-        if with_starts and part.image == len(starts):
+        if with_starts and part.image and not part.block.number:
             code = reader.byte()
             if code not in list(Start):
                 raise FormatError(f"{_WHAT} has an image that begins in a way that this version does not know")
-            starts.append(Start(code))
+            starts[part.image] = Start(code)
         lanes = reader.varint(MAX_LANES, "the number of lanes")
         if not lanes:
             raise FormatError(f"{_WHAT}: the number of lanes is 0")

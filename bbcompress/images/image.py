@@ -24,6 +24,7 @@ from bbcompress.images.metadata import (
     levels_of,
     levels_record,
 )
+from bbcompress.images.region import Region
 from bbcompress.limits import MAX_SIDE
 
 BAND_PIXELS = 1 << 22
@@ -197,6 +198,19 @@ class PixelImage:
     def __repr__(self) -> str:
         metadata = f", {len(self.metadata)} metadata records" if self.metadata else ""
         return f"<PixelImage {self.width}x{self.height} {self.mode}{metadata}>"
+
+    def crop(self, left: int, top: int, width: int, height: int) -> PixelImage:
+        """A region of the image: the pixels from a column and a row on, with its palette and metadata.
+
+        Raises:
+            BBCError: the region is empty. RegionError: it is not within the image.
+        """
+        return self.region(Region.of_integers(left, top, width, height))
+
+    def region(self, region: Region) -> PixelImage:
+        """The same. Raises RegionError where the region is not within the image."""
+        region.check(self.height, self.width)
+        return replace(self, pixels=region.of(self.pixels))
 
     def without_metadata(self) -> PixelImage:
         """The image alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from bbcompress.images.formats.registry import default_kind, image_suffixes, kin
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import names_of
 from bbcompress.images.read import read_image
+from bbcompress.images.region import Decoded, Region
 from bbcompress.images.write import write_image
 from bbcompress.pipeline.loader import Stripped
 from bbcompress.pipeline.names import NameLimits, image_names, lone_name, select, simple_name
@@ -34,6 +35,7 @@ class Extraction:
     """The images of a file on their way into a folder, all of them or those that are wanted.
 
     written: the path of each image by its position. size: bytes of these files. lost: groups that could not be decoded.
+    decoded: what was decoded for a region.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class Extraction:
         strip: bool = False,
         force: bool = False,
         check: bool = False,
+        region: Region | None = None,
     ) -> None:
         """file: the path of the reader's file, or `-`. form: of the images, None for the default of each. only:
         patterns of names, as `select` takes them. force: files that are there are overwritten. check: read each file
-        back before it is written, as `as_file` does.
+        back before it is written, as `as_file` does. region: of each image, in place of all of it.
 
         Raises BBCError where a pattern fits no image.
         """
@@ -59,7 +62,9 @@ class Extraction:
         self._reader, self._folder, self._file, self._force = reader, folder, file, force
         self._names: Sequence[str | None] = reader.names if reader.is_archive else [Path(file).stem]
         self._wanted = select(self._names, only)
-        self._file_names = _FileNames(reader, self._names, form, strip, NameLimits.of(folder))
+        self._file_names = _FileNames(reader, self._names, form, strip or region is not None, NameLimits.of(folder))
+        self._region = region
+        self.decoded = Decoded()
         self._as_file = partial(as_file_or_why_not, form=form, strip=strip, check=check)
         self._left_out = LeftOutNotes()
 
@@ -78,7 +83,7 @@ class Extraction:
         with NewFolder(self._folder, self._force, attributes_of(self._file)[0]) as new:
             names.check(new, range(reader.image_count) if wanted is None else wanted)
             positions = None if wanted is None else frozenset(wanted)
-            for group in reader.each_content(self._as_file, self._file_names.own_suffix, positions, jobs, progress):
+            for group in self._groups(positions, jobs, progress):
                 if group.error is not None:
                     self._take_error(group, keep_going)
                 for position, result in zip(group.positions, group.results, strict=False):
@@ -98,6 +103,14 @@ class Extraction:
                 raise refused[0]
             if keep_going and not self.written:
                 raise BBCError(f"{self._file}: nothing can be brought out")
+
+    def _groups(
+        self, positions: Container[int] | None, jobs: int, progress: Progress | None
+    ) -> Iterator[GroupResult[ImageFile | ImageError]]:
+        own = self._file_names.own_suffix
+        if self._region is None:
+            return self._reader.each_content(self._as_file, own, positions, jobs, progress)
+        return self._reader.each_region(self._region, self._as_file, own, positions, progress, self.decoded)
 
     def _take_error(self, group: GroupResult[Any], keep_going: bool) -> None:
         """Take down a group that is lost, or raise its error."""

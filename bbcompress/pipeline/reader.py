@@ -7,7 +7,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
@@ -22,9 +22,10 @@ from bbcompress.codecs.costs import GroupCosts
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError, RegionError
 from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata, names_of
+from bbcompress.images.region import Decoded, Region, Wanted
 from bbcompress.images.write import write_image
 from bbcompress.lazy import cached_property
 from bbcompress.limits import DEFAULT_LIMITS, Limits
@@ -150,19 +151,80 @@ class Reader:
             self._decoded.put(number, images, sum(image.samples for image in images))
         return images[index]
 
+    def read_region(
+        self, position: int, region: Region, progress: Progress | None = None, decoded: Decoded | None = None
+    ) -> PixelImage:
+        """A region of the image at a position. Where the image is coded in blocks, those are decoded that the region
+        touches, and those from which a model learns for them; and none where the image is still there.
+
+        Args:
+            progress: called with the number of pixels newly decoded.
+            decoded: counts what is decoded.
+
+        Raises:
+            As :meth:`read`. RegionError: the region is not within the image.
+        """
+        decoded = Decoded() if decoded is None else decoded
+        number, index = self.file.locate(position)
+        images = self._decoded.get(number)
+        if images is not None:
+            return images[index].region(region)
+        (image,) = self._decode(self.file.read_group(number), progress, wanted=Wanted(index, region, decoded))
+        return image if isinstance(image, PixelImage) else image.image()
+
+    def each_region(
+        self,
+        region: Region,
+        function: Callable[[Content, str | None], T],
+        about: Callable[[int], str | None],
+        only: Container[int] | None = None,
+        progress: Progress | None = None,
+        decoded: Decoded | None = None,
+    ) -> Iterator[GroupResult[T | RegionError]]:
+        """What `function` makes of the same region of images, group by group as of :meth:`each_content`; and the error
+        in the place of images in which the region is not. A group of which several images are wanted is decoded whole.
+
+        about: of a position what `function` gets beside the image, if that is not of a kept file.
+        decoded: counts what is decoded.
+        """
+        decoded = Decoded() if decoded is None else decoded
+        for number, entry in enumerate(self.file.groups):
+            positions = [at for at in entry.positions if only is None or at in only]
+            if not positions:
+                continue
+            try:
+                if len(positions) > 1 and self._decoded.get(number) is None:
+                    images = self.read_group(number, progress)
+                    self._decoded.put(number, images, sum(image.samples for image in images))
+                    decoded.add(Decoded.of_one(sum(image.width * image.height for image in images)))
+                results: list[T | RegionError] = []
+                for position in positions:
+                    try:
+                        image = self.read_region(position, region, progress, decoded)
+                    except RegionError as error:
+                        results.append(error)
+                    else:
+                        is_kept_file = self.mode_and_kept(position)[1] is not None
+                        results.append(function(image, None if is_kept_file else about(position)))
+                yield GroupResult(number, positions, results)
+            except (FormatError, ModelError, LimitError) as error:
+                yield GroupResult(number, positions, [], error)
+
     def forget(self) -> None:
         """Free the memory of what was decoded."""
         self._decoded.clear()
         self._infos.clear()
 
-    def read_group(self, number: int) -> list[PixelImage]:
+    def read_group(self, number: int, progress: Progress | None = None) -> list[PixelImage]:
         """The images of a group.
+
+        progress: called with the number of pixels newly done.
 
         Raises:
             IndexError: there is none. FormatError: it is damaged. ModelError: its model is missing. LimitError: its K
             is above the limit.
         """
-        content = self._decode(self.file.read_group(number))
+        content = self._decode(self.file.read_group(number), progress)
         return [one if isinstance(one, PixelImage) else one.image() for one in content]
 
     def read_costs(self, number: int, progress: Progress | None = None) -> tuple[list[Content], GroupCosts]:
@@ -171,11 +233,21 @@ class Reader:
         costs = GroupCosts()
         return self._decode(self.file.read_group(number), progress, costs), costs
 
-    def _decode(self, group: Group, progress: Progress | None = None, costs: GroupCosts | None = None) -> list[Content]:
+    def _decode(
+        self,
+        group: Group,
+        progress: Progress | None = None,
+        costs: GroupCosts | None = None,
+        wanted: Wanted | None = None,
+    ) -> list[Content]:
         told = [progress]  # once: of padding behind the message several decodings may take off
+        before = None if wanted is None else replace(wanted.decoded)
 
         def decode(group: Group) -> list[Content]:
-            return decode_content(group, self._models, self._limits, told.pop() if told else None, costs=costs)
+            if wanted is not None and before is not None:
+                wanted.decoded.go_back_to(before)
+            progress = told.pop() if told else None
+            return decode_content(group, self._models, self._limits, progress, costs=costs, wanted=wanted)
 
         tail = self.tail
         content = self.file.decode(group, decode)

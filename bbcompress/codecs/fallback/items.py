@@ -32,6 +32,7 @@ from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept, kept_si
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.image import PixelImage
+from bbcompress.images.region import Decoded, Region, Wanted
 from bbcompress.limits import MAX_PIXELS, MAX_SIDE
 from bbcompress.wire import ByteReader, varint
 
@@ -102,6 +103,24 @@ def decode_item(item: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | 
     if progress is not None:
         progress(image.width * image.height)
     return image
+
+
+def decode_region_of_item(
+    item: bytes, wanted: Wanted, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
+) -> PixelImage:
+    """The region that is wanted of the image of an item: of one in bands those are decoded that it touches, else all of
+    it. Metadata is that of kept files.
+
+    Raises:
+        FormatError: as of :func:`decode_item`. RegionError: the region is not within the image.
+    """
+    width, height = item_size(item)
+    wanted.region.check(height, width)
+    if item[:1] == bytes([BANDS]):
+        return _decode_bands(ByteReader(item, "a stored image"), max_pixels, progress, wanted)
+    image = decode_item(item, max_pixels, progress)
+    wanted.decoded.add(Decoded.of_one(image.width * image.height))
+    return image.region(wanted.region)
 
 
 def item_size(item: bytes) -> tuple[int, int]:
@@ -184,17 +203,26 @@ def _encode_bands(image: PixelImage, progress: Progress | None, deep: bool) -> b
     return out.getvalue()
 
 
-def _decode_bands(reader: ByteReader, max_pixels: int, progress: Progress | None) -> PixelImage:
+def _decode_bands(
+    reader: ByteReader, max_pixels: int, progress: Progress | None, wanted: Wanted | None = None
+) -> PixelImage:
     start = reader.take(2)
     width, height = reader.varint(MAX_SIDE, "the width"), reader.varint(MAX_SIDE, "the height")
     check_pixels(width, height, max_pixels)
     rows = reader.varint(height, "the height of a band")
     if width * height <= MAX_ITEM_PIXELS or rows < 1 or (rows > 1 and rows * width > MAX_ITEM_PIXELS):
         raise FormatError(f"a stored image of {width}x{height} pixels may not be cut into bands of {rows} rows")
+    region = Region.whole(height, width) if wanted is None else wanted.region
+    decoded = Decoded(pixels=width * height)
     first: PixelImage | None = None
     for top in range(0, height, rows):
         shape = (min(rows, height - top), width)
         item = reader.take(reader.varint(reader.remaining, "the length of a band"))
+        decoded.parts += 1
+        if not region.touches(top, 0, *shape):
+            continue
+        decoded.touched += 1
+        decoded.decoded_pixels += shape[0] * shape[1]
         if item[1:2] != start[1:]:
             raise FormatError("a band of a stored image is not of the image's mode")
         band = _decode_whole(ByteReader(item, "a band of a stored image"), shape[0] * shape[1])
@@ -202,13 +230,15 @@ def _decode_bands(reader: ByteReader, max_pixels: int, progress: Progress | None
             raise FormatError(f"a band of a stored image has {band.width}x{band.height} pixels")
         if first is None:  # only now: what is no image costs no memory
             first = band
-            pixels = np.empty((height, *band.pixels.shape[1:]), band.pixels.dtype)
+            pixels = np.empty((region.height, region.width, *band.pixels.shape[2:]), band.pixels.dtype)
         if (band.palette, band.transparency) != (first.palette, first.transparency):
             raise FormatError("the bands of a stored image differ in palette or transparency")
-        pixels[top : top + shape[0]] = band.pixels
+        region.paste(pixels, top, 0, band.pixels)
         if progress is not None:
             progress(shape[0] * shape[1])
     reader.finish()
+    if wanted is not None:
+        wanted.decoded.add(decoded)
     pixels.flags.writeable = False
     return replace(band, pixels=pixels)
 
