@@ -100,9 +100,10 @@ def test_the_commands_run_one_after_the_other() -> None:
         assert sorted(archive) == [*names, "hills.png"]
         assert all(bbc.read_image(Path("back") / name) == archive[name] for name in names)
     assert bbc.read_image("hills.webp") == bbc.read_image("hills.png")
+    assert bbc.read_image("hills-8-4-16x12.png") == bbc.read_image("hills.png").crop(8, 4, 16, 12)
     assert len(list(Path("tiffs").iterdir())) == len(names) + 1
     assert Path("bench.png").stat().st_size > 0
-    assert len(lines) == 14
+    assert len(lines) == 15
 
 
 def test_there_are_no_other_examples() -> None:
