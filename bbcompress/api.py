@@ -23,6 +23,7 @@ from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.packing import Packing, check_output
 from bbcompress.pipeline.reader import Reader
+from bbcompress.pipeline.sources import open_path
 from bbcompress.text import warn_of
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def extract(
     flags = arguments.flag("strip", strip), arguments.flag("overwrite", overwrite)
     limits, jobs = limits_of(max_pixels, max_steps), arguments.integer("jobs", jobs, 1)
     try:
-        file = source.open("rb")
+        file = open_path(source)
     except OSError as error:
         kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
         raise kind(f"{source}: cannot be read: {error.strerror or error}") from error

@@ -21,6 +21,7 @@ from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.reader import Reader
+from bbcompress.pipeline.sources import open_path
 from bbcompress.system import output
 from bbcompress.text import count_of, warn_of
 
@@ -53,7 +54,8 @@ class Archive(Mapping[str, PixelImage]):
         max_pixels: int = MAX_PIXELS,
         max_steps: int = READER_K,
     ) -> None:
-        """file: its path, or a seekable binary file, which is not closed here. model: as in `Options`.
+        """file: its path, of a sharded archive that of its folder or its manifest, or a seekable binary file, which is
+        not closed here. model: as in `Options`.
         max_pixels: width times height above which an image is refused. max_steps: the limit of K, the refinement steps
         that a file asks for; a group above it is not decoded.
 
@@ -66,7 +68,7 @@ class Archive(Mapping[str, PixelImage]):
         limits = limits_of(max_pixels, max_steps)
         if isinstance(file, str | PathLike):
             try:
-                file = self._own = arguments.path("file", file).open("rb")
+                file = self._own = open_path(arguments.path("file", file))
             except OSError as error:
                 kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
                 raise kind(f"{file}: cannot be read: {error.strerror or error}") from error

@@ -10,6 +10,12 @@ MAX_PIXELS = 1 << 28
 MAX_SIDE = 1 << 24
 """Most pixels of a side of an image."""
 
+SHARD_PIXELS = 1 << 26
+"""Pixels of a shard, where nothing else is asked for: minutes of work, and several groups that learn."""
+
+MOST_SHARD_PIXELS = 1 << 40
+"""Most that may be asked for."""
+
 LEAST_EFFORT, DEFAULT_EFFORT, MOST_EFFORT = 1, 5, 9
 """How much time a writer spends to make files small. `codecs/effort.py` says what each effort tries."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bbcompress.archive.embedded import ModelPlace
 from bbcompress.archive.group import Group
@@ -34,6 +34,12 @@ class Accounting:
     models: int = 0
     unfinished: int = 0
     behind: int = 0
+    manifest: int = 0
+
+    def __add__(self, other: Accounting) -> Accounting:
+        """Those of two files together."""
+        others = asdict(other)
+        return Accounting(**{name: value + others[name] for name, value in asdict(self).items()})
 
     @property
     def total(self) -> int:
@@ -52,6 +58,7 @@ class BBCFile(ABC):
         unread: bytes of a salvaged file of which nothing could be made.
         models: that the file carries; each may be damaged.
         duplicate: a name that two images have, where that was no reason to refuse the file; else None.
+        framing: what a fault of the file as a whole is in, for messages.
     """
 
     is_archive: bool
@@ -61,6 +68,7 @@ class BBCFile(ABC):
     unread: int = 0
     models: Sequence[ModelPlace] = ()
     duplicate: str | None = None
+    framing: str = "a prefix, index or footer"
 
     @property
     @abstractmethod
@@ -130,6 +138,19 @@ class BBCFile(ABC):
             metadata += len(group.metadata)
             payloads += len(group.payload)
         return self.accounting_of(metadata, payloads)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files that belong to it; None where it is one file alone."""
+        return None
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong beside the groups, a line each; for it, all that belongs to the file is read."""
+        return iter(())
+
+    def description(self) -> dict[str, Any]:
+        """What there is to say of it beside images and groups, as JSON values."""
+        return {}
 
     @property
     def suffix(self) -> str | None:

@@ -96,7 +96,7 @@ class Segment:
             its = index.positions[done : done + count]
             names = None if index.names is None else Picked(index.names, its)
             times = None if index.times is None else Picked(index.times, its)
-            yield GroupEntry(offset, length, count, names, _shift(its, first), times)
+            yield GroupEntry(offset, length, count, names, shifted(its, first), times)
             offset += length
             done += count
 
@@ -107,7 +107,8 @@ class Segment:
         return group, index - self._firsts[group]
 
 
-def _shift(positions: Sequence[int], by: int) -> Sequence[int]:
+def shifted(positions: Sequence[int], by: int) -> Sequence[int]:
+    """Positions that are counted from another one."""
     if by == 0:
         return positions
     if isinstance(positions, range):

@@ -31,7 +31,9 @@ from bbcompress.cli.options import (
 )
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.cli.several import Several
+from bbcompress.cli.sharded import compress_sharded
 from bbcompress.errors import BBCError
+from bbcompress.limits import MOST_SHARD_PIXELS
 from bbcompress.text import count_of
 
 if TYPE_CHECKING:
@@ -53,7 +55,15 @@ NAMED = 3
 @remove_option
 @skip_option
 @coding_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: of several outputs, a list.")
+@click.option("--shard-size", "shard_pixels", metavar="PIXELS", type=click.IntRange(1, MOST_SHARD_PIXELS),
+              help="Write a sharded archive: the folder OUT of archives that have about so many pixels each, and their "
+              "manifest.")  # fmt: skip
+@click.option("--resume", "goes_on", is_flag=True,
+              help="Go on with a sharded archive that was not finished; shards that are there are not made "
+              "again.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Print JSON: of several outputs, a list; of a sharded archive a line for each shard, and a last "
+              "one.")  # fmt: skip
 @force_option
 @quiet_option
 def compress(
@@ -63,6 +73,8 @@ def compress(
     to_stdout: bool,
     remove: bool,
     skip: bool | None,
+    shard_pixels: int | None,
+    goes_on: bool,
     as_json: bool,
     force: bool,
     quiet: bool,
@@ -78,6 +90,9 @@ def compress(
     A file that is smaller than its coded pixels, as most JPEGs are, is kept as it is, byte for byte; --pixels codes the
     pixels all the same.
 
+    With --shard-size the images become a sharded archive, which the other commands read like one file: docs/scale.md
+    says when that is worth it. The shards are the same whatever processes make them.
+
     --rm leaves what cannot be deleted safely, and says why: symbolic links, files that changed meanwhile, and files of
     which more than pixels and metadata would be lost, such as JPEGs with --pixels. Folders are never deleted.
     """
@@ -87,6 +102,13 @@ def compress(
     output = one_output(output, output_dir, to_stdout)
     if len(inputs) > 1 and "-" in inputs:
         raise click.UsageError("- cannot be one of several inputs")
+    if shard_pixels is not None or goes_on:
+        if output is None or "-" in (output, *inputs):
+            raise click.UsageError("a sharded archive is a folder made of files: say with -o which one to write")
+        if remove:
+            raise click.UsageError("--rm and --shard-size exclude each other")
+        compress_sharded(inputs, output, shard_pixels, goes_on, skip, as_json, force, quiet, coding)
+        return
     if inputs == ("-",) and output is None and output_dir is None:
         output = "-"
     if as_json and output == "-":

@@ -190,6 +190,8 @@ class _Decompression:
             with suppress(OSError):  # which comes up again where it is opened
                 removal.take(Path(file))
         with self._open(file) as reader:
+            if self._remove and reader.file.size is not None:
+                raise BBCError(f"{file}: --rm deletes a file, and a sharded archive is several")
             if reader.is_archive:
                 damaged, others = self._archive(reader, file, output, place, outputs, entry)
             else:
@@ -380,7 +382,7 @@ def _test(reader: Reader, file: str, jobs: int, quiet: bool) -> None:
     damaged = tell_of_damage(reader, lost)
     if damaged:
         raise BBCError(f"{file}: damaged: {_what_is_damaged(reader, len(lost))}")
-    if faults := reader.carried_faults():
+    if faults := [*reader.file.faults(), *reader.carried_faults()]:
         raise BBCError(f"{file}: all images are as they were, but {faults[0]}")
     size, unfinished = reader.tail.size, reader.tail.kind is TailKind.UNFINISHED
     if size and reader.tail.kind is not TailKind.PADDING:
@@ -399,7 +401,7 @@ def _what_is_damaged(reader: Reader, lost: int) -> str:
     if file.fault is None:
         return groups
     others = f"and {groups} that were found" if lost else "but no group that was found"
-    return f"a prefix, index or footer, {others}"
+    return f"{file.framing}, {others}"
 
 
 def _nothing(_: PixelImage) -> None:

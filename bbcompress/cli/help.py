@@ -81,6 +81,7 @@ OPTION_GROUPS = {
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "
         "keep_every report resume from_checkpoint init licence minutes optimal importance"
     ),
+    "Shards": "shard_pixels cluster goes_on",
     "Machine and limits": "device jobs threads max_pixels max_steps keep_going repeat gpu",
     "Messages": "verbose quiet help",
 }

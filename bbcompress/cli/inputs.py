@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError, EmbeddedModelError, FormatError, LimitError, MissingFileError, MissingModelError
-from bbcompress.text import count_of
+from bbcompress.text import count_of, escaped
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.reader import GroupResult, Reader
@@ -30,7 +30,7 @@ def about(file: str, *kinds: type[BBCError]) -> Iterator[None]:
     try:
         yield
     except BBCError as error:
-        if not isinstance(error, kinds or ABOUT_THE_FILE):
+        if not isinstance(error, kinds or ABOUT_THE_FILE) or str(error).startswith(f"{escaped(file)}: "):
             raise
         raise error.of(file) from None
     except MemoryError:

@@ -134,6 +134,10 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
         say(f"  modified: {' to '.join(dict.fromkeys(description['times']))}")
     if totals["metadata"]:
         say(f"  metadata: {', '.join(f'{name} of {count_of(count)}' for name, count in totals['metadata'].items())}")
+    for shard in description.get("shards", ()):
+        say(f"  shard {shard['file']}: {count_of(shard['images'])}, {shard['bytes']} bytes")
+    for unread in description.get("unread", ()):
+        say(f"  not in it: {unread['name']}{': ' * bool(unread['name'])}{unread['reason']}")
     for name, value in description["parts"].items():
         say(f"  {name.replace('_', ' '):14} {value:>10}")
     for model in description["models"]:

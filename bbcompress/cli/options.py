@@ -111,7 +111,7 @@ crop_option = click.option("--crop", "region", metavar="X,Y,W,H", callback=parse
                             "counted from 0. Of a large image only the blocks that it takes are decoded; -v says how "
                             "much that is.")  # fmt: skip
 
-skip_option = click.option("--skip-unreadable/--no-skip-unreadable", "skip", default=None,
+skip_option = click.option("--skip-unreadable/--no-skip-unreadable", " /--strict", "skip", default=None,
                            help="Leave out files that cannot be read, name each, and exit with 1; or write nothing "
                            "where there is one. [default: leave out those met in folders]")  # fmt: skip
 

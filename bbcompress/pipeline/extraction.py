@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bbcompress.archive.manifest import MANIFEST
 from bbcompress.codecs.fallback.kept import KeptFile
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, MissingModelError, OutputExistsError
@@ -132,8 +133,11 @@ class Extraction:
 
 
 def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
-    """Permissions and times of a file, which what is brought out of it gets; none of stdin and pipes."""
+    """Permissions and times of a file, or of a folder's manifest, which what is brought out of it gets; none of stdin
+    and pipes."""
     path = Path(file)
+    if path.is_dir():
+        path = path / MANIFEST
     if file == "-" or not path.is_file():
         return None, None
     return permissions_of(path), times_of(path)

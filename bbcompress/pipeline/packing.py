@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -181,7 +181,7 @@ class Reading:
 
     def __init__(
         self,
-        found: Sequence[tuple[str, Path | bytes, str]],
+        found: Iterable[tuple[str, Path | bytes, str]],
         size: int | None,
         loader: ImageLoader,
         notes: Sequence[str] = (),

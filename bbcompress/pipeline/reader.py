@@ -443,8 +443,9 @@ class Reader:
 
     @property
     def file_size(self) -> int:
-        """Bytes of the file, with what is behind its images."""
-        return self._stream.seek(0, os.SEEK_END)
+        """Bytes of the file, with what is behind its images; of a sharded archive those of all its files."""
+        size = self.file.size
+        return self._stream.seek(0, os.SEEK_END) if size is None else size
 
     def coders(self) -> dict[str, int]:
         """How many images each coder took, as `ListEntry` names them; those of damaged groups are left out."""
@@ -513,6 +514,7 @@ class Reader:
             "models": describe_models(used, self.file.models, self._models.zoo),
             "times": None if span is None else list(map(utc, span)),
             "totals": totals.described(accounting.total),
+            **self.file.description(),
         }
 
 

@@ -13,7 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from bbcompress.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, START
 from bbcompress.archive.names import new_name_fault
+from bbcompress.archive.sharded import ShardSource
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingImageError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
@@ -307,19 +309,32 @@ def modified(path: Path) -> int:
 
 
 def open_input(name: str) -> BinaryIO:
-    """A seekable binary file; - is stdin.
+    """A seekable binary file; - is stdin. Of a sharded archive, given by its folder or its manifest, it is a
+    `ShardSource`.
 
     Raises:
         OSError: the operating system reports an error.
-        BBCError: stdin is closed.
+        BBCError: stdin is closed, or a folder holds no manifest.
     """
-    if name == STANDARD_STREAM:
-        return io.BytesIO(read_standard_input())
-    file = Path(name).open("rb")  # noqa: SIM115
-    if file.seekable():
+    return io.BytesIO(read_standard_input()) if name == STANDARD_STREAM else open_path(Path(name))
+
+
+def open_path(path: Path) -> BinaryIO:
+    """The same of a path."""
+    if path.is_dir():
+        if not (path / MANIFEST).exists():
+            raise BBCError(f"{path}: is a folder, and holds no {MANIFEST} of a sharded archive")
+        path = path / MANIFEST
+    file = path.open("rb")
+    if not file.seekable():
+        with file:
+            return io.BytesIO(file.read())
+    start = file.read(len(START))
+    file.seek(0)
+    if start != START:
         return file
     with file:
-        return io.BytesIO(file.read())
+        return ShardSource(file.read(MAX_MANIFEST_BYTES + 1), str(path), lambda shard: (path.parent / shard).open("rb"))
 
 
 def read_standard_input() -> bytes:

@@ -1,0 +1,195 @@
+"""One shard: its images read, packed and written, and what is known of it then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from bbcompress.archive.manifest import Shard, Unread, json_line, parse_line, shard_of
+from bbcompress.archive.sharded import names_between, sha256_of
+from bbcompress.codecs.progress import Progress
+from bbcompress.errors import BBCError, FormatError, ImageError
+from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.loader import ImageLoader
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.packing import Reading
+from bbcompress.pipeline.sharding.plan import Plan
+from bbcompress.pipeline.sharding.target import Target
+from bbcompress.pipeline.sources import Skipped
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How images are read, as of `ImageLoader`. skip: as of `Skipped`."""
+
+    strip: bool = False
+    frames: bool = False
+    pixels: bool = False
+    verbose: bool = False
+    skip: bool | None = None
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A shard that is to be made, with all that a process needs to know for it."""
+
+    plan: Plan
+    target: str
+    options: Options
+    loading: Loading
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A shard that was made.
+
+    Attributes:
+        digest: of its plan.
+        shard: what the manifest says of it; None where none of its images could be read, so that there is no file.
+        unread: the files that could not be read.
+        models: the names of the models that code it or are in it, by their ids.
+        notes: what the user should know, a line each.
+        coders, subpixels: as of `Summary`.
+        bytes_before: of the files that were read.
+        seconds: that it took.
+    """
+
+    digest: str
+    shard: Shard | None
+    unread: tuple[Unread, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    coders: Mapping[str, int] = field(default_factory=dict)
+    subpixels: int = 0
+    bytes_before: int = 0
+    seconds: float = 0.0
+
+    def encode(self) -> bytes:
+        """As a line of JSON."""
+        return json_line({**asdict(self)})
+
+    @staticmethod
+    def decode(data: bytes) -> ShardResult:
+        """Read what `encode` wrote.
+
+        Raises:
+            FormatError: it is damaged.
+        """
+        try:
+            value: Any = parse_line(data.removesuffix(b"\n"))
+            shard = None if value["shard"] is None else shard_of(value["shard"])
+            unread = tuple(Unread(str(one["name"]), str(one["reason"])) for one in value["unread"])
+            given = {**value, "shard": shard, "unread": unread, "notes": tuple(value["notes"])}
+            result = ShardResult(**given)
+        except (TypeError, KeyError, AttributeError):
+            raise FormatError("the record of a shard is damaged") from None
+        if result.encode() != data:
+            raise FormatError("the record of a shard is damaged")
+        return result
+
+
+class _Unread(Skipped):
+    """Takes down which file each reason is of."""
+
+    def __init__(self, asked: bool | None, plan: Plan) -> None:
+        super().__init__(asked)
+        self._plan = plan
+        self._current = plan.sources[0]
+        self.files: list[Unread] = []
+
+    def found(self) -> Iterator[tuple[str, Path, str]]:
+        """Name, path and label of each file, one by one."""
+        for source in self._plan.sources:
+            self._current = source
+            yield source.name, Path(source.place), source.place
+
+    def take(self, error: ImageError, given: bool, but: str = "") -> None:
+        super().take(error, given, but)
+        reason = self.reasons[-1].removeprefix(f"{self._current.place}: ")
+        self.files.append(Unread(self._current.name, reason))
+
+
+@lru_cache(maxsize=1)
+def _compressor(options: Options) -> Compressor:
+    """Of this process: its models are loaded once."""
+    return Compressor(options)
+
+
+def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult:
+    """Pack and write a shard, and then its record. The file is there as a whole, or not at all.
+
+    Raises:
+        ImageError: an image cannot be kept exactly, or cannot be read where none may be left out. BBCError: the shard
+            cannot be written.
+    """
+    start = monotonic()
+    plan, target, loading = task.plan, Target(task.target), task.loading
+    compressor = _compressor(task.options)
+    loader = ImageLoader(loading.strip, loading.frames, task.options.max_pixels, loading.verbose, pixels=loading.pixels)
+    unread = _Unread(loading.skip, plan)
+    given = {source.place for source in plan.sources if source.given}
+    reading = Reading(unread.found(), None, loader, (), unread, given)
+    try:
+        with target.new(plan.file, lambda: reading.permissions) as file:
+            summary = compressor.archive(reading, file, progress)
+            reader = compressor.reader(file)
+            description = reader.describe()  # which reads it all again, and compares the checksums
+            first, last = names_between(reader.file)
+            shard = Shard(
+                plan.file,
+                summary.images,
+                len(reader.file.groups),
+                loader.pixels,
+                summary.size,
+                sha256_of(file),
+                first,
+                last,
+                tuple(sorted(model["id"] for model in description["models"] if model["images"])),
+                tuple(sorted(model["id"] for model in description["models"] if model["bytes"] is not None)),
+            )
+    except ImageError:
+        if len(unread.files) < len(plan.sources):
+            raise
+        result = ShardResult(plan.digest, None, tuple(unread.files), seconds=_since(start))
+    except MemoryError:
+        raise BBCError(f"{plan.file}: there is not enough memory for it") from None
+    else:
+        notes = [*reading.notes(summary), *(f"note: {note}" for note in (*summary.notes, *summary.missing_models))]
+        result = ShardResult(
+            plan.digest,
+            shard,
+            tuple(unread.files),
+            {model["id"]: model["name"] for model in description["models"]},
+            tuple(notes),
+            dict(sorted(summary.coders.items())),
+            summary.subpixels,
+            loader.size,
+            _since(start),
+        )
+    target.write_record(plan.number, result.encode(), plan.file if result.shard else None)
+    return result
+
+
+def resumed(plan: Plan, record: bytes | None, size: int | None) -> ShardResult | None:
+    """A shard that was made before; None where it is to be made.
+
+    Args:
+        record: what is recorded of it; None for nothing.
+        size: bytes of its file; None where there is none.
+    """
+    if record is None:
+        return None
+    try:
+        result = ShardResult.decode(record)
+    except FormatError:
+        return None
+    has_file = result.shard is None or (result.shard.file == plan.file and result.shard.bytes == size)
+    return result if result.digest == plan.digest and has_file else None
+
+
+def _since(start: float) -> float:
+    return round(monotonic() - start, 3)

@@ -1,0 +1,335 @@
+"""Sharded archives, made in this process: the same bytes each time, read like one archive, and resumed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
+from PIL import Image
+
+import bbcompress
+from bbcompress.archive import sharded
+from bbcompress.archive.manifest import MANIFEST, Manifest
+from bbcompress.codecs.progress import Progress
+from bbcompress.errors import BBCError, FormatError, ImageError, OutputExistsError
+from bbcompress.images.measure import estimated_pixels
+from bbcompress.images.read import read_frames, read_image
+from bbcompress.pipeline.options import Options
+from bbcompress.pipeline.sharding.engine import InProcess
+from bbcompress.pipeline.sharding.plan import cut, measure, measuring
+from bbcompress.pipeline.sharding.run import ShardedPacking, ShardEvent
+from bbcompress.pipeline.sharding.shard import Loading, ShardResult, make_shard
+from bbcompress.pipeline.sharding.target import UNFINISHED
+from bbcompress.pipeline.sources import find_images
+
+pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
+
+DIGITS = Path(__file__).resolve().parents[2] / "data" / "digits" / "binary"
+NAMES = ("0.png", "1/0.png", "1/2.png", "1!.png", "1.png", "a.png", "b.png")
+"""In the order in which shards have them."""
+
+SHARD = 3 * 28 * 28
+"""Pixels of three digits."""
+
+
+class Backwards:
+    """An engine that takes the last task first."""
+
+    jobs = 1
+
+    def run(
+        self,
+        function: Callable[[Any, Progress | None], Any],
+        tasks: Sequence[Any],
+        weight: Callable[[Any], int],
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        for number in reversed(range(len(tasks))):
+            yield number, next(InProcess().run(function, [tasks[number]], weight))[1]
+
+
+def put(names: Sequence[str] = NAMES, folder: str = "set") -> None:
+    for number, name in enumerate(names):
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(DIGITS / f"{number:04}.png", path)
+        os.utime(path, (10**9, 10**9))
+
+
+def pack(target: str = "out", engine: Any = None, **others: Any) -> tuple[ShardedPacking, list[ShardEvent]]:
+    events: list[ShardEvent] = []
+    loading = Loading(skip=others.pop("skip", None), frames=others.pop("frames", False))
+    given = {"shard_pixels": SHARD, **others}
+    packing = ShardedPacking(["set"], target, Options(effort=1), loading, engine or InProcess(), **given)
+    packing.write(events.append)
+    return packing, events
+
+
+def files(folder: str = "out") -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_the_source_alone_decides_about_the_bytes() -> None:
+    put()
+    packing, events = pack()
+    assert [event.status for event in events] == ["done"] * 3
+    made = files()
+    assert set(made) == {MANIFEST, "out-00000.bbc", "out-00001.bbc", "out-00002.bbc"}
+    pack("out.bbc", Backwards())
+    assert files("out.bbc") == made
+    manifest = Manifest.decode(made[MANIFEST])
+    assert [(shard.images, shard.first, shard.last) for shard in manifest.shards] == [
+        (3, "0.png", "1/2.png"), (3, "1!.png", "a.png"), (1, "b.png", "b.png")]  # fmt: skip
+    assert set(manifest.models.values()) == {"tiny-binary"}
+    assert packing.summary.images == len(NAMES)
+    assert packing.summary.size == sum(map(len, made.values()))
+    for shard in manifest.shards:  # each is an archive of its own
+        with bbcompress.open(f"out/{shard.file}") as archive:
+            assert len(archive) == shard.images
+
+
+def test_it_is_read_like_one_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    pack()
+    monkeypatch.setattr(sharded, "OPEN_SHARDS", 1)
+    for place in ("out", f"out/{MANIFEST}"):
+        with bbcompress.open(place) as archive:
+            assert list(archive) == list(NAMES)
+            assert [archive.time(position) for position in range(len(archive))] == [10**9] * len(NAMES)
+            assert dict(archive.images()) == {name: read_image(f"set/{name}") for name in NAMES}
+            for position, name in reversed(list(enumerate(NAMES))):
+                assert archive[name] == archive[position] == read_image(f"set/{name}")
+            assert [name for name in ("", "1", "1/1.png", "0", "c.png", "00000") if name in archive] == []
+            assert sorted(at for group in archive.groups for at in group) == list(range(len(NAMES)))
+    written = bbcompress.extract("out", "back", only="1/*", format="png")
+    assert sorted(map(str, written)) == [os.path.join("back", "1", name) for name in ("0.png", "2.png")]
+
+
+def test_a_name_is_looked_for_in_one_shard() -> None:
+    put()
+    pack()
+    for name in ("out-00000.bbc", "out-00002.bbc"):
+        Path("out", name).unlink()
+    with bbcompress.open("out") as archive:
+        assert archive["1.png"] == read_image("set/1.png")
+        assert "zz" not in archive and "-" not in archive
+        with pytest.raises(FormatError, match=r"out-00002\.bbc cannot be read: No such file"):
+            _ = archive["b.png"]
+
+
+def test_an_image_that_cannot_be_read_is_in_the_manifest() -> None:
+    put()
+    Path("set/1/1.png").write_bytes(b"junk")
+    Path("set/z.png").write_bytes(b"")
+    packing, _ = pack(shard_pixels=28 * 28 + 1)
+    manifest = packing.manifest
+    assert manifest is not None
+    assert [(one.name, one.reason) for one in manifest.unread] == [
+        ("1/1.png", "is not an image of a known format"), ("z.png", "is empty")]  # fmt: skip
+    assert manifest.image_count == len(NAMES)
+    assert Manifest.decode(files()[MANIFEST]).unread == manifest.unread
+    with pytest.raises(ImageError, match="known format"):
+        pack("strict", skip=False)
+
+
+def test_nothing_is_left_where_no_image_can_be_read() -> None:
+    Path("set").mkdir()
+    Path("set/a.png").write_bytes(b"junk")
+    with pytest.raises(ImageError, match=r"no image can be read: a\.png: is not an image"):
+        pack()
+    assert not Path("out").exists()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Shards of these names cannot be made."""
+
+    def make(task: Any, progress: Progress | None = None) -> ShardResult:
+        if task.plan.file in names:
+            raise BBCError("no luck")
+        return make_shard(task, progress)
+
+    monkeypatch.setattr("bbcompress.pipeline.sharding.run.make_shard", make)
+
+
+def test_a_shard_that_fails_does_not_stop_the_others_and_is_made_on_resuming(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    pack("whole")
+    expected = {name.replace("whole", "out"): data for name, data in files("whole").items()}
+    with monkeypatch.context() as patch:
+        failing(patch, "out-00001.bbc")
+        with pytest.raises(BBCError, match=r"out-00001\.bbc: no luck; out has 2 shards so far") as caught:
+            pack()
+    assert "--resume" in caught.value.for_command_line
+    assert not Path("out", MANIFEST).exists()
+    with pytest.raises(BBCError, match="holds no manifest"):
+        bbcompress.open("out")
+    with pytest.raises(OutputExistsError, match="unfinished"):
+        pack()
+    before = Path("out/out-00000.bbc").stat()
+    _, events = pack(resume=True, shard_pixels=None)
+    assert [(event.status, event.file) for event in events] == [
+        ("resumed", "out-00000.bbc"), ("resumed", "out-00002.bbc"), ("done", "out-00001.bbc")]  # fmt: skip
+    assert Path("out/out-00000.bbc").stat() == before
+    made = files()
+    assert {name: data for name, data in made.items() if name != MANIFEST} == {
+        name: data for name, data in expected.items() if name != MANIFEST
+    }
+    assert made[MANIFEST].splitlines()[0] == expected[MANIFEST].splitlines()[0].replace(b'"whole"', b'"out"')
+
+
+@pytest.mark.parametrize("change", ["record", "file", "source"])
+def test_a_shard_is_made_again_where_it_is_not_what_the_record_says(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put()
+    with monkeypatch.context() as patch:
+        failing(patch, "out-00002.bbc")
+        with pytest.raises(BBCError):
+            pack()
+    record = Path("out", UNFINISHED, "00001.json")
+    if change == "record":
+        record.write_bytes(record.read_bytes().replace(b'"images":3', b'"images":2'))
+        record.write_bytes(record.read_bytes()[:-2])
+    elif change == "file":
+        with Path("out/out-00001.bbc").open("ab") as file:
+            file.write(b"\0")
+    else:
+        shutil.copy(DIGITS / "0009.png", "set/1.png")
+    _, events = pack(resume=True)
+    assert [(event.status, event.file) for event in events] == [
+        ("resumed", "out-00000.bbc"), ("done", "out-00001.bbc"), ("done", "out-00002.bbc")]  # fmt: skip
+    with bbcompress.open("out") as archive:
+        assert archive["1.png"] == read_image("set/1.png")
+
+
+def test_other_settings_are_not_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    failing(monkeypatch, "out-00002.bbc")
+    with pytest.raises(BBCError):
+        pack()
+    with pytest.raises(BBCError, match=f"other settings: shard_pixels was {SHARD}, and is 10 now"):
+        pack(resume=True, shard_pixels=10)
+    with pytest.raises(BBCError, match="frames was False, and is True now"):
+        pack(resume=True, frames=True)
+    with pytest.raises(BBCError, match="no luck"):
+        pack(force=True)
+    assert len(files_of(UNFINISHED)) == 4  # of two shards, the settings, the lock
+
+
+def files_of(folder: str) -> list[str]:
+    return sorted(path.name for path in Path("out", folder).iterdir())
+
+
+def test_force_leaves_no_shard_of_before() -> None:
+    put()
+    pack(shard_pixels=1)
+    assert len(files()) == len(NAMES) + 1
+    with pytest.raises(OutputExistsError, match="holds a sharded archive"):
+        pack()
+    pack(force=True)
+    assert len(files()) == 3 + 1
+
+
+def test_what_the_target_may_not_be() -> None:
+    put()
+    Path("file").touch()
+    Path("full").mkdir()
+    Path("full/x").touch()
+    for target, kind, reason in (
+        ("file", OutputExistsError, "is a file"),
+        ("full", OutputExistsError, "holds other files, such as x"),
+        ("set/out", OutputExistsError, "would lie in set"),
+        ("no/out", BBCError, "there is no folder no"),
+        ("a\\b" if sys.platform != "win32" else ".x", BBCError, "names of shards cannot begin so"),
+    ):
+        with pytest.raises(kind, match=reason):
+            pack(target)
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "full", "set"]
+
+
+def test_only_one_command_writes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+
+    def make(task: Any, progress: Progress | None = None) -> ShardResult:
+        with pytest.raises(BBCError, match="another command is writing it"):
+            pack(resume=True)
+        return make_shard(task, progress)
+
+    monkeypatch.setattr("bbcompress.pipeline.sharding.run.make_shard", make)
+    pack()
+    assert Path("out", MANIFEST).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs permissions")
+def test_nobody_else_reads_what_is_made_of_private_images() -> None:
+    put()
+    Path("set/a.png").chmod(0o600)
+    pack()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in Path("out").iterdir()}
+    assert modes[MANIFEST] == modes["out-00001.bbc"] == 0o600 != modes["out-00000.bbc"]
+    (written,) = bbcompress.extract("out", "back", only="b.png")
+    assert written.stat().st_mode & 0o777 == 0o600
+
+
+def test_cutting() -> None:
+    put()
+    found = find_images(["set"])
+    (task,) = measuring(found, False)
+    measured = measure(task)
+    assert [one.name for one in measured] == list(NAMES)
+    assert {one.pixels for one in measured} == {28 * 28}
+    cuts = {pixels: [len(plan.sources) for plan in cut(measured, "x", pixels, {})] for pixels in (1, SHARD, 10**9)}
+    assert cuts == {1: [1] * 7, SHARD: [3, 3, 1], 10**9: [7]}
+    one, other = cut(measured, "x", 10**9, {"k": 1}), cut(measured, "x", 10**9, {"k": 2})
+    assert one[0].digest != other[0].digest  # it is of the settings, too
+
+
+def test_estimates_are_exact_for_good_files_and_sizes_for_others() -> None:
+    folder = DIGITS.parents[1]
+    compared = 0
+    for path in (*folder.glob("pngsuite/*.png"), *folder.glob("kept/*"), *folder.glob("photos/*"), Path(__file__)):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            found = estimated_pixels(file, size)
+            file.seek(0)
+            of_all = estimated_pixels(file, size, frames=True)
+        with suppress(ImageError):
+            images = list(read_frames(path))
+            assert (found, of_all) == (
+                images[0].width * images[0].height, sum(image.width * image.height for image in images))  # fmt: skip
+            compared += 1
+            continue
+        assert found == of_all == size or path.suffix == ".png"
+    assert compared > 100
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("options", [{"lossless": True}, {"lossless": False}, {"exif": b"Exif\0\0ab"}])
+def test_the_header_of_a_webp_is_enough(mode: str, options: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (37, 23), 3).save(file, "WEBP", **options)
+    start = io.BytesIO(file.getvalue()[:30])
+    assert estimated_pixels(start, 9) == 37 * 23
+
+
+def test_what_the_manifest_says_otherwise_is_damage() -> None:
+    put()
+    pack()
+    shutil.copytree("out", "mixed")
+    shutil.copy("mixed/out-00000.bbc", "mixed/out-00001.bbc")
+    with (
+        pytest.raises(FormatError, match=r"out-00001\.bbc: it has \d+ bytes, the manifest says"),
+        bbcompress.open("mixed") as archive,
+    ):
+        _ = archive["1.png"]
+    lines = Path("out", MANIFEST).read_bytes().splitlines()
+    assert json.loads(lines[1])["sha256"] != json.loads(lines[2])["sha256"]
