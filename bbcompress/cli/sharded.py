@@ -50,12 +50,12 @@ def compress_sharded(
     )
     loading = Loading(coding["strip"], coding["frames"], coding["pixels"], coding["verbose"], skip)
     engine: Engine = InProcess(jobs_for(coding["jobs"], options.device))
-    packing = ShardedPacking(inputs, target, options, loading, engine, shard_pixels, force, resume)
-    tell_event = _as_json if as_json else _on_stderr
     entry: dict[str, Any] = {"inputs": list(inputs), "output": target, "ok": False, "error": None}
+    packing: ShardedPacking | None = None
     try:
+        packing = ShardedPacking(inputs, target, options, loading, engine, shard_pixels, force, resume)
         with progress("compress", quiet or as_json, packing.expected_pixels) as advance:
-            packing.write(tell_event, advance)
+            packing.write(_as_json if as_json else _on_stderr, advance)
         entry |= _facts(packing, start)
     except BBCError as error:
         if not as_json:
@@ -63,7 +63,7 @@ def compress_sharded(
         click.echo(json.dumps({**entry, "error": error.for_command_line}))
         click.get_current_context().exit(error.exit_code)
     except (KeyboardInterrupt, Terminated):
-        if packing.made:
+        if packing is not None and packing.made:
             tell(f"{target} has {count_of(packing.made, 'shard')} so far; --resume goes on from there")
         raise
     if as_json:

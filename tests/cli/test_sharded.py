@@ -14,6 +14,7 @@ from bbcompress.archive.manifest import MANIFEST
 from bbcompress.cli import main
 from bbcompress.errors import BBCError
 from bbcompress.images.read import read_image
+from bbcompress.pipeline.sharding.shard import make_shard
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "digits" / "binary"
@@ -142,9 +143,7 @@ def test_a_manifest_on_stdin_is_refused() -> None:
 
 
 def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bbcompress.pipeline.sharding import run as module
-
-    make = module.make_shard
+    make = make_shard
     calls = []
 
     def interrupted(task: object, progress: object = None) -> object:
@@ -154,7 +153,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> N
         return make(task, progress)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "make_shard", interrupted)
+        patch.setattr("bbcompress.pipeline.sharding.run.make_shard", interrupted)
         result = sharded(status=130)
     assert errors(result) == ["bbc: out.bbc has 1 shard so far; --resume goes on from there", "bbc: interrupted"]
     lines = [
