@@ -175,7 +175,7 @@ def _say_group(group: dict[str, Any], indent: str = "  ") -> None:
         size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
         line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
         if learning["lattices"]:
-            line += ", with colours of decoded JPEG, WebP or AVIF"
+            line += ", with colours of a known decoder"
     elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
         size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
         line += f", {size}, encoder {group['encoder']}, K = {group['K']}"

@@ -1,8 +1,8 @@
 """Colour lattices: the colours that a known conversion makes of 8-bit luma and chroma, and no others.
 
-An RGB image that once was a JPEG or a lossy WebP, and whose pixels have not been altered since, has only colours that
-the decoder's conversion from Y, Cb and Cr can make: a quarter of all, or less. Given red and green of a pixel, that
-leaves some levels of blue.
+An RGB image that once was a JPEG, a lossy WebP, a frame of a video or an image of a Photo CD, and whose pixels have not
+been altered since, has only colours that the decoder's conversion from Y, Cb and Cr can make: a quarter of all, or
+less. Given red and green of a pixel, that leaves some levels of blue.
 """
 
 from __future__ import annotations
@@ -104,7 +104,45 @@ def _libyuv() -> Lattice:
     return Lattice(3, "AVIF", 6, (_LEVELS * 257 * 16320) >> 16, 90 * x + 32, 32 - 22 * x, -46 * x, 113 * x + 32)
 
 
-LATTICES = {lattice.code: lattice for lattice in (_libjpeg(), _libwebp(), _libyuv())}
+def _photo_ycc() -> Lattice:
+    """The PhotoYCC of Photo CD by the constants that Kodak published: luma is 1.3584 Y, the differences from it are
+    1.8215 (C2 - 137) for red and 2.2179 (C1 - 156) for blue. Green takes 0.194 and 0.509 of the integers below them."""
+    u, v = 22179 * (_LEVELS - 156), 18215 * (_LEVELS - 137)
+
+    def scaled(ten_thousandths: IntArray) -> IntArray:
+        return (ten_thousandths * 65536 + 5000) // 10000
+
+    green_blue, green_red = scaled(-1940 * (u // 10000)), scaled(-5090 * (v // 10000))
+    return Lattice(4, "Photo CD", 16, scaled(13584 * _LEVELS), scaled(v), green_blue, green_red, scaled(u))
+
+
+def _libswscale(
+    code: int, name: str, black: int, luma: int, red: int, green_red: int, green_blue: int, blue: int
+) -> Lattice:
+    """What FFmpeg's libswscale makes of subsampled video on x86, as OpenCV and PyAV do by it: each term, of factors in
+    units of 2^-13, is rounded down by itself."""
+
+    def term(offset: int, factor: int) -> IntArray:
+        return ((_LEVELS - offset) * 8 * factor) >> 16
+
+    return Lattice(
+        code, name, 0, term(black, luma), term(128, red), term(128, -green_blue), term(128, -green_red), term(128, blue)
+    )
+
+
+LATTICES = {
+    lattice.code: lattice
+    for lattice in (
+        _libjpeg(),
+        _libwebp(),
+        _libyuv(),
+        _photo_ycc(),
+        _libswscale(5, "video, BT.601", 16, 9539, 13075, 6660, 3209, 16525),
+        _libswscale(6, "video, BT.709", 16, 9539, 14686, 4366, 1747, 17305),
+        _libswscale(7, "video, BT.601 of full range", 0, 8192, 11485, 5850, 2819, 14516),
+        _libswscale(8, "video, BT.709 of full range", 0, 8192, 12901, 3835, 1535, 15201),
+    )
+}
 """The lattices that files name, by their codes."""
 
 

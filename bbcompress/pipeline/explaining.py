@@ -206,7 +206,7 @@ def _settings(group: Group) -> Iterator[str]:
     if learning is not None and not learning.batches:
         yield f"learning at a rate of {learning.rate / 1e6:g} every {learning.unit} pixels"
         if learning.lattices:
-            yield "colours of decoded JPEG, WebP or AVIF"
+            yield "colours of a known decoder"
         return
     if header.count > 1 or header.blocks:
         yield f"encoder {header.encoder}"

@@ -163,7 +163,7 @@ def test_images_without_exceptions_share_their_list() -> None:
     "data",
     [
         b"\x00\x00",  # of no image
-        b"\x04\x00\x00",  # a reserved lattice
+        b"\x09\x00\x00",  # a reserved lattice
         b"\x00\x01\x05\x00\x00\x00\x00\x00",  # more than a 256th of the pixels
         b"\x00\x01\x01\x80\x08",  # an exception behind the last pixel
         b"\x00\x01\x02\xff\x07\x00",  # the same of the second one

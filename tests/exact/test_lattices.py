@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from bbcompress.exact.distributions import PRECISION
 from bbcompress.exact.lattice_kernels import find_outside
 from bbcompress.exact.lattices import EXCEPTION, LATTICES, Restriction
 from bbcompress.exact.mixture import LogisticMixture
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def smooth(seed: int) -> np.ndarray:
@@ -46,6 +49,29 @@ def test_what_decoders_give_is_on_their_lattices(code: int, kind: str, options: 
     assert outside is not None and not len(outside)
     for other in set(LATTICES) - {code}:
         assert LATTICES[other].outside(pixels, pixels.size // 3 // 10) is None
+
+
+@pytest.mark.parametrize(("code", "frame"), [(5, "bt601"), (6, "bt709"), (7, "bt601-full"), (8, "bt709-full")])
+def test_frames_of_videos_are_on_their_lattices(code: int, frame: str) -> None:
+    pixels = np.asarray(Image.open(DATA / "video" / f"{frame}.png"))
+    for other, lattice in LATTICES.items():
+        outside = lattice.outside(pixels, pixels.size // 3 // 10)
+        assert (outside is not None and not len(outside)) == (other == code)
+
+
+def test_the_colours_of_photo_cds_are_by_the_constants_that_kodak_published() -> None:
+    """But for those whose value is so near an integer that arithmetic in floats may tell it either way."""
+    n = np.arange(256.0)
+    red, blue = (1.8215 * (n - 137))[None, :, None], (2.2179 * (n - 156))[None, None]
+    luma = (1.3584 * n)[:, None, None]
+    green = luma - 0.194 * np.floor(blue) - 0.509 * np.floor(red)
+    exact = np.stack(np.broadcast_arrays(luma + red, green, luma + blue), axis=-1)
+    clear = (np.abs(exact - np.rint(exact)) > 1e-3).all(axis=-1)
+    assert clear.mean() > 0.99
+    colours = np.floor(exact[clear]).clip(0, 255).astype(np.uint8)
+    outside = LATTICES[4].outside(colours, 0)
+    assert outside is not None and not len(outside)
+    assert len(np.unique(colours.astype(np.int64) @ [65536, 256, 1])) > 0.99 * LATTICES[4].size
 
 
 def test_the_lattices_are_those_of_the_page() -> None:

@@ -241,6 +241,15 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
         {"learn": True},
         [[as_decoded(local("middle-0")[0], 2), *local("small"), as_decoded(local("middle-1")[0], 3, (0, 0))]],
     ),
+    "local-learned-colours-of-video": (
+        {"learn": True},
+        [
+            [
+                as_decoded(local("middle-0")[0], 4, (19, 29)),
+                *(as_decoded(local(f"middle-{code % 3}")[0], code) for code in (5, 6, 7, 8)),
+            ]
+        ],
+    ),
     "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
     "local-learned-starts": ({"learn": True, "starts": [2, 1]}, [local("middle-0", "small", "middle-1")]),
     "binary-learned": ({"learn": True}, [digits("binary", range(72), None)]),

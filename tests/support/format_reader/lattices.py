@@ -25,9 +25,24 @@ def lattice(code: int) -> Array:
     elif code == 2:
         s, luma, r, b = 6, 19077 * n // 256, 26149 * n // 256 - 14234, 33050 * n // 256 - 17685
         e, f = 8708 - 6419 * n // 256, -(13320 * n // 256)
-    else:
+    elif code == 3:
         s, luma, r, b = 6, 4194240 * n // 2**16, 90 * v + 32, 113 * u + 32
         e, f = 32 - 22 * u, -46 * v
+    elif code == 4:
+        t, w = 18215 * (n - 137), 22179 * (n - 156)
+        s, luma, r, b, e, f = (
+            16,
+            *((65536 * x + 5000) // 10000 for x in (13584 * n, t, w, -1940 * (w // 10000), -5090 * (t // 10000))),
+        )
+    else:
+        black, luma_factor, red, blue, from_u, from_v = {
+            5: (16, 9539, 13075, 16525, -3209, -6660),
+            6: (16, 9539, 14686, 17305, -1747, -4366),
+            7: (0, 8192, 11485, 14516, -2819, -5850),
+            8: (0, 8192, 12901, 15201, -1535, -3835),
+        }[code]
+        s, luma, r, b = 0, 8 * luma_factor * (n - black) // 2**16, 8 * red * v // 2**16, 8 * blue * u // 2**16
+        e, f = 8 * from_u * u // 2**16, 8 * from_v * v // 2**16
     there = np.zeros((256, 256, 256), np.bool_)
     for y in range(256):
         red = ((luma[y] + r) // 2**s).clip(0, 255)[None, :]
@@ -75,7 +90,7 @@ def read_colours(cursor: Cursor, sizes: list[tuple[int, int]], channels: int) ->
     colours: list[Colours | None] = []
     for height, width in sizes:
         code = cursor.byte()
-        check(code <= 3, "a reserved lattice")
+        check(code <= 8, "a reserved lattice")
         if not code:
             colours.append(None)
             continue
