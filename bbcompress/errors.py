@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import copy
+from typing import Any, TypeVar
 
 from bbcompress.text import escaped
 
@@ -12,6 +13,7 @@ NEEDS_TORCH = "needs PyTorch: pip install 'bbcompress[train]'"
 NEEDS_MATPLOTLIB = "needs matplotlib: pip install 'bbcompress[plot]'"
 NEEDS_TENSORBOARD = "needs TensorBoard's writer: pip install 'bbcompress[train,tensorboard]'"
 NEEDS_REMOTE = "needs fsspec and its libraries: pip install 'bbcompress[remote]'"
+NEEDS_ZARR = "needs zarr and numcodecs: pip install 'bbcompress[zarr]'"
 """What messages say of packages that only some uses need."""
 
 
@@ -35,10 +37,23 @@ class BBCError(Exception):
 
     def of(self: _Error, what: str) -> _Error:
         """The same error, whose message begins with what it is about, such as the name of a file."""
-        return type(self)(f"{what}: {self.args[0]}", python=self._python, command=self._command)
+        error = copy.copy(self)
+        error.args = (escaped(f"{what}: {self.args[0]}"),)
+        return error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How to copy the error, or send it to another process: its class may be made from other arguments."""
+        return _copied, (type(self), self.args, self.__dict__)
 
     def _with(self, advice: str) -> str:
         return f"{self.args[0]}; {advice}" if advice else str(self.args[0])
+
+
+def _copied(kind: type[BBCError], args: tuple[object, ...], state: dict[str, Any]) -> BBCError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class CallError(BBCError, TypeError):

@@ -18,6 +18,7 @@ from typing_extensions import assert_type
 
 import bbcompress as bbc
 from bbcompress import errors
+from bbcompress.archive.lone import LeftOverError
 
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -54,6 +55,18 @@ def test_all_errors_are_one_tree() -> None:
     for name in bbc.__all__:
         if name.endswith("Error"):
             assert issubclass(getattr(bbc, name), bbc.BBCError)
+
+
+def test_errors_travel_to_other_processes_and_take_up_names() -> None:
+    for error in (
+        bbc.FormatError("a\nb"),
+        bbc.LimitError("K", python="p", command="c"),
+        LeftOverError(8, is_zero=False),
+    ):
+        named = error.of("x.bbc")
+        for one, name in ((error, ""), (named, "x.bbc: "), (pickle.loads(pickle.dumps(named)), "x.bbc: ")):
+            assert type(one) is type(error) and vars(one) == vars(error)
+            assert (str(one), one.for_command_line) == (f"{name}{error}", f"{name}{error.for_command_line}")
 
 
 def test_types_as_a_program_has_them(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 from bbcompress.errors import BBCError
 from bbcompress.system import kernel_files
 from bbcompress.system.kernel_files import Place
+from bbcompress.system.threads import ThreadLock
 
 MAX_INTERPRETED = 4096
 """Symbols that a kernel may code in a process before it is compiled."""
@@ -58,6 +59,9 @@ def directory() -> Path | None:
     return place().path
 
 
+_compiling = ThreadLock()
+
+
 class Kernel:
     """A loop that numba compiles when it is worth it: cached on disk, releasing the GIL, IEEE arithmetic as written.
 
@@ -78,13 +82,18 @@ class Kernel:
     def __call__(self, *args: Any) -> Any:
         """Run it compiled."""
         if self._compiled is None:
-            _announce()
-            decorate = _numba().njit(nogil=True, fastmath=False, error_model=self._error_model)
-            compiled = decorate(_with_compiled_helpers(self._function))
-            if hasattr(compiled, "_cache"):  # else NUMBA_DISABLE_JIT is set
-                compiled._cache = _CompiledFiles(self._function)
-            self._compiled = compiled
+            with _compiling:  # threads that call it at once compile it once: numba has a lock for each of its functions
+                self._compiled = self._compiled or self._for_numba()
         return self._compiled(*args)
+
+    def _for_numba(self) -> Callable[..., Any]:
+        """The function that numba compiles, or takes from the files, when it is called."""
+        _announce()
+        decorate = _numba().njit(nogil=True, fastmath=False, error_model=self._error_model)
+        compiled: Callable[..., Any] = decorate(_with_compiled_helpers(self._function))
+        if hasattr(compiled, "_cache"):  # else NUMBA_DISABLE_JIT is set
+            compiled._cache = _CompiledFiles(self._function)
+        return compiled
 
     def for_symbols(self, n: int) -> Callable[..., Any]:
         """What to run for n symbols: Python's interpreter for the first few thousand, as loading numba takes longer.

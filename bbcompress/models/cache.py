@@ -9,10 +9,14 @@ from bbcompress.exact.backend import Backend
 from bbcompress.models.base import Model
 from bbcompress.models.registry import model_of
 from bbcompress.models.zoo import CarriedModel, ModelEntry, Zoo
+from bbcompress.system.threads import ThreadLock
+
+_building = ThreadLock()
 
 
 class Models:
-    """The models of a zoo on a backend, each built once. It can be pickled, without what was built."""
+    """The models of a zoo on a backend, each built once, also where several threads ask for it. It can be pickled,
+    without what was built."""
 
     def __init__(self, zoo: Zoo, backend: Backend) -> None:
         self.zoo = zoo
@@ -22,7 +26,9 @@ class Models:
     def model(self, entry: ModelEntry) -> Model:
         """Raises ModelError if the model is damaged."""
         if entry.id not in self._built:
-            self._built[entry.id] = model_of(entry.weights, self.backend)
+            with _building:
+                if entry.id not in self._built:
+                    self._built[entry.id] = model_of(entry.weights, self.backend)
         return self._built[entry.id]
 
     def carrying(self, models: Sequence[CarriedModel]) -> Models:

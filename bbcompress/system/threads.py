@@ -27,6 +27,25 @@ def threads() -> int:
     return processors() if _most is None else min(_most, processors())
 
 
+class ThreadLock:
+    """A lock between the threads of a process. A process that is forked begins with a free one: the thread that held it
+    is not among its own."""
+
+    def __init__(self) -> None:
+        self._free()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._free)
+
+    def _free(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class _SingleBLASThread:
     """The limit of `single_blas_thread`. Most BLAS have one number of threads for the whole process: how many blocks
     are inside, and what the numbers were before the first. Where OpenMP's threads are used each thread has a number of
