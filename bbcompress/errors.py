@@ -11,6 +11,7 @@ _Error = TypeVar("_Error", bound="BBCError")
 
 NEEDS_TORCH = "needs PyTorch: pip install 'bbcompress[train]'"
 NEEDS_MATPLOTLIB = "needs matplotlib: pip install 'bbcompress[plot]'"
+NEEDS_CLUSTER = "needs dask.distributed: pip install 'bbcompress[cluster]'"
 NEEDS_TENSORBOARD = "needs TensorBoard's writer: pip install 'bbcompress[train,tensorboard]'"
 NEEDS_REMOTE = "needs fsspec and its libraries: pip install 'bbcompress[remote]'"
 NEEDS_ZARR = "needs zarr and numcodecs: pip install 'bbcompress[zarr]'"

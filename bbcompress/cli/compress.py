@@ -19,6 +19,7 @@ from bbcompress.cli.options import (
     compressor_of,
     force_option,
     loader_of,
+    not_empty,
     one_output,
     output_folder_option,
     output_option,
@@ -58,6 +59,9 @@ NAMED = 3
 @click.option("--shard-size", "shard_pixels", metavar="PIXELS", type=click.IntRange(1, MOST_SHARD_PIXELS),
               help="Write a sharded archive: the folder OUT of archives that have about so many pixels each, and their "
               "manifest.")  # fmt: skip
+@click.option("--cluster", metavar="ADDRESS", callback=not_empty,
+              help="Let a cluster of dask.distributed make the shards, by the address of its scheduler, such as "
+              "tcp://host:8786; or local, for --jobs processes that end with the command.")  # fmt: skip
 @click.option("--resume", "goes_on", is_flag=True,
               help="Go on with a sharded archive that was not finished; shards that are there are not made "
               "again.")  # fmt: skip
@@ -74,6 +78,7 @@ def compress(
     remove: bool,
     skip: bool | None,
     shard_pixels: int | None,
+    cluster: str | None,
     goes_on: bool,
     as_json: bool,
     force: bool,
@@ -90,8 +95,8 @@ def compress(
     A file that is smaller than its coded pixels, as most JPEGs are, is kept as it is, byte for byte; --pixels codes the
     pixels all the same.
 
-    With --shard-size the images become a sharded archive, which the other commands read like one file: docs/scale.md
-    says when that is worth it. The shards are the same whatever processes make them.
+    With --shard-size or --cluster the images become a sharded archive, which the other commands read like one file;
+    docs/scale.md says when that is worth it. The shards are the same whatever processes make them.
 
     --rm leaves what cannot be deleted safely, and says why: symbolic links, files that changed meanwhile, and files of
     which more than pixels and metadata would be lost, such as JPEGs with --pixels. Folders are never deleted.
@@ -102,12 +107,12 @@ def compress(
     output = one_output(output, output_dir, to_stdout)
     if len(inputs) > 1 and "-" in inputs:
         raise click.UsageError("- cannot be one of several inputs")
-    if shard_pixels is not None or goes_on:
+    if shard_pixels is not None or cluster is not None or goes_on:
         if output is None or "-" in (output, *inputs):
             raise click.UsageError("a sharded archive is a folder made of files: say with -o which one to write")
         if remove:
-            raise click.UsageError("--rm and --shard-size exclude each other")
-        compress_sharded(inputs, output, shard_pixels, goes_on, skip, as_json, force, quiet, coding)
+            raise click.UsageError("--rm deletes nothing where a sharded archive is made")
+        compress_sharded(inputs, output, shard_pixels, cluster, goes_on, skip, as_json, force, quiet, coding)
         return
     if inputs == ("-",) and output is None and output_dir is None:
         output = "-"

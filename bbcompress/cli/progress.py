@@ -34,15 +34,17 @@ def set_up_notices(quiet: bool) -> None:
 
 
 @contextmanager
-def progress(title: str, quiet: bool, total: Callable[[], int | None]) -> Iterator[Progress | None]:
+def progress(
+    title: str, quiet: bool, total: Callable[[], int | None], note: Callable[[], str] | None = None
+) -> Iterator[Progress | None]:
     """On a terminal, a progress bar as soon as the work turns out to be long; yields what tells it of pixels done.
 
-    total: gives how many there are, as far as is known; it is asked again and again.
+    total: gives how many there are, as far as is known; it is asked again and again. note: what else the bar says.
     """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
-    bar = _Bar(title, total)
+    bar = _Bar(title, total, note)
     try:
         yield bar.advance
     finally:
@@ -52,8 +54,8 @@ def progress(title: str, quiet: bool, total: Callable[[], int | None]) -> Iterat
 class _Bar:
     """Share done, pixels a second, time left. A timer makes it appear: the work may take long to tell of a pixel."""
 
-    def __init__(self, title: str, total: Callable[[], int | None]) -> None:
-        self._title, self._total = title, total
+    def __init__(self, title: str, total: Callable[[], int | None], note: Callable[[], str] | None) -> None:
+        self._title, self._total, self._note = title, total, note
         self._done = 0
         self._begin = time.monotonic()
         self._show: Callable[[], None] | None = None
@@ -92,6 +94,8 @@ class _Bar:
             total = self._total()
             rate = self._done / (time.monotonic() - self._begin)
             text = f"{rate / 1e6:.2f} Mpixel/s" if rate >= 1e5 else f"{rate / 1e3:.2f} kpixel/s"
+            if self._note is not None:
+                text = f"{text}  {self._note()}"
             bar.update(task, completed=self._done, total=max(total, self._done) if total else None, rate=text)
 
         bar.start()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from bbcompress.system.signals import Terminated
 from bbcompress.text import count_of
 
 if TYPE_CHECKING:
+    from bbcompress.codecs.progress import Progress
     from bbcompress.pipeline.sharding.engine import Engine
     from bbcompress.pipeline.sharding.run import ShardedPacking, ShardEvent
 
@@ -29,6 +31,7 @@ def compress_sharded(
     inputs: Sequence[str],
     target: str,
     shard_pixels: int | None,
+    cluster: str | None,
     resume: bool,
     skip: bool | None,
     as_json: bool,
@@ -38,7 +41,6 @@ def compress_sharded(
 ) -> None:
     """Write a sharded archive, and say so; the command ends with 1 where files were left out. Raises BBCError."""
     from bbcompress.pipeline.options import Options
-    from bbcompress.pipeline.sharding.engine import InProcess
     from bbcompress.pipeline.sharding.run import ShardedPacking
     from bbcompress.pipeline.sharding.shard import Loading
 
@@ -49,13 +51,13 @@ def compress_sharded(
         verify=not coding["no_verify"], max_pixels=coding["max_pixels"], **{name: coding[name] for name in names}
     )
     loading = Loading(coding["strip"], coding["frames"], coding["pixels"], coding["verbose"], skip)
-    engine: Engine = InProcess(jobs_for(coding["jobs"], options.device))
+    jobs = jobs_for(coding["jobs"], options.device)
     entry: dict[str, Any] = {"inputs": list(inputs), "output": target, "ok": False, "error": None}
     packing: ShardedPacking | None = None
     try:
-        packing = ShardedPacking(inputs, target, options, loading, engine, shard_pixels, force, resume)
-        with progress("compress", quiet or as_json, packing.expected_pixels) as advance:
-            packing.write(_as_json if as_json else _on_stderr, advance)
+        packing = ShardedPacking(inputs, target, options, loading, shard_pixels, force, resume)
+        with _engine(cluster, jobs) as engine, _progress(packing, engine, quiet or as_json) as advance:
+            packing.write(engine, _as_json if as_json else _on_stderr, advance)
         entry |= _facts(packing, start)
     except BBCError as error:
         if not as_json:
@@ -77,6 +79,30 @@ def compress_sharded(
         tell(f"skipped: {len(packing.unread) - TOLD} more; the manifest names all")
     if packing.unread:
         click.get_current_context().exit(1)
+
+
+@contextmanager
+def _engine(cluster: str | None, jobs: int) -> Iterator[Engine]:
+    """What runs the work. Raises BBCError where a cluster cannot be used."""
+    if cluster is None:
+        from bbcompress.pipeline.sharding.engine import InProcess
+
+        yield InProcess(jobs)
+    else:
+        from bbcompress.cluster.engine import DaskEngine
+
+        with DaskEngine(cluster, jobs) as engine:
+            yield engine
+
+
+def _progress(packing: ShardedPacking, engine: Engine, quiet: bool) -> AbstractContextManager[Progress | None]:
+    """The progress bar, with the number of shards and workers."""
+
+    def note() -> str:
+        shards = "" if packing.planned is None else f"{packing.made}/{packing.planned} shards"
+        return "  ".join(filter(None, (shards, engine.status())))
+
+    return progress("compress", quiet, packing.expected_pixels, note)
 
 
 def _as_json(event: ShardEvent) -> None:

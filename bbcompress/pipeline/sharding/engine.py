@@ -21,6 +21,9 @@ class Engine(Protocol):
 
     jobs: int
 
+    def status(self) -> str:
+        """What a progress bar says of it; empty for nothing."""
+
     def run(
         self,
         function: Callable[[Task, Progress | None], Result],
@@ -44,6 +47,10 @@ class InProcess:
 
     def __init__(self, jobs: int = 1) -> None:
         self.jobs = jobs
+
+    def status(self) -> str:
+        """Nothing."""
+        return ""
 
     def run(
         self,

@@ -51,7 +51,7 @@ class ShardedPacking:
 
     Attributes:
         summary: of all shards. unread: what is in none of them. bytes_before: of the files that were read.
-        made: shards that are there.
+        made: shards that are there. planned: shards that there are to be; None as long as they are not cut.
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class ShardedPacking:
         target: str,
         options: Options,
         loading: Loading,
-        engine: Engine,
         shard_pixels: int | None = None,
         force: bool = False,
         resume: bool = False,
@@ -72,8 +71,7 @@ class ShardedPacking:
             OutputExistsError: the target is there, or inside an input. BBCError: shards cannot have its name, or what
             is there was begun with other settings. ModelError: a model that was asked for is missing.
         """
-        self._inputs, self._target, self._loading, self._engine = inputs, Target(target), loading, engine
-        self._options = replace(options, jobs=engine.jobs)
+        self._inputs, self._target, self._loading, self._options = inputs, Target(target), loading, options
         for place in inputs:
             if Path(place).is_dir() and is_inside(Path(target), Path(place)):
                 raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
@@ -91,6 +89,7 @@ class ShardedPacking:
         self.summary = Summary()
         self.unread: list[Unread] = []
         self.bytes_before = self.made = 0
+        self.planned: int | None = None
         self._notes: list[str] = []
         self._total: int | None = None
         self.manifest: Manifest | None = None
@@ -99,25 +98,31 @@ class ShardedPacking:
         """Pixels of all images; None as long as they are not measured."""
         return self._total
 
-    def write(self, tell: Callable[[ShardEvent], object], progress: Progress | None = None) -> Manifest:
+    def write(self, engine: Engine, tell: Callable[[ShardEvent], object], progress: Progress | None = None) -> Manifest:
         """Make what is not there yet, and the manifest.
 
         Args:
+            engine: runs the work.
             tell: called for each shard.
 
         Raises:
             BBCError: a shard failed. Those that are there stay, and are not made again with `resume`.
         """
-        plans = self._plan()
+        plans = self._plan(engine)
+        self.planned = len(plans)
         self._total = sum(plan.pixels for plan in plans)
         try:
             self._target.begin(self._settings, self._resume)
-            return self._write(plans, tell, progress)
+            return self._write(engine, plans, tell, progress)
         finally:
             self._target.end()
 
     def _write(
-        self, plans: Sequence[Plan], tell: Callable[[ShardEvent], object], progress: Progress | None
+        self,
+        engine: Engine,
+        plans: Sequence[Plan],
+        tell: Callable[[ShardEvent], object],
+        progress: Progress | None,
     ) -> Manifest:
         results: dict[int, ShardResult] = {}
         records = self._target.records() if self._resume else {}
@@ -131,13 +136,18 @@ class ShardedPacking:
                 tell(ShardEvent("resumed", plan.file, result))
         if self._resume:
             self._target.remove_shards_from(len(plans))
-        failed = self._make([plan for plan in plans if plan.number not in results], results, tell, progress)
+        left = [plan for plan in plans if plan.number not in results]
+        try:
+            failed = self._make(engine, left, results, tell, progress)
+        except BBCError as error:  # of the engine
+            raise self._failure("", error) from None
         if failed:
-            raise self._failure(failed, len(results))
+            others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            raise self._failure(failed[0][0], failed[0][1], others)
         self.manifest = self._finish([results[plan.number] for plan in plans])
         return self.manifest
 
-    def _plan(self) -> list[Plan]:
+    def _plan(self, engine: Engine) -> list[Plan]:
         """The shards. Raises as `find_images`."""
         left_out, skipped = LeftOut(), Skipped(self._loading.skip)
         sources = find_images(self._inputs, left_out, skipped)
@@ -145,7 +155,7 @@ class ShardedPacking:
         self._notes += [f"note: {line}" for line in (*left_out.lines(), *odd_names([one.name for one in sources]))]
         tasks = measuring(sources, self._loading.frames)
         measured = {}
-        for number, result in self._engine.run(measure, tasks, files_of):
+        for number, result in engine.run(measure, tasks, files_of):
             if isinstance(result, BBCError):
                 raise result
             measured[number] = result
@@ -154,6 +164,7 @@ class ShardedPacking:
 
     def _make(
         self,
+        engine: Engine,
         plans: Sequence[Plan],
         results: dict[int, ShardResult],
         tell: Callable[[ShardEvent], object],
@@ -161,8 +172,9 @@ class ShardedPacking:
     ) -> list[tuple[str, BBCError]]:
         """Make shards; which of them failed, and why."""
         failed = []
-        tasks = [ShardTask(plan, self._target.place, self._options, self._loading) for plan in plans]
-        for number, result in self._engine.run(make_shard, tasks, _pixels_of, progress):
+        options = replace(self._options, jobs=engine.jobs)
+        tasks = [ShardTask(plan, self._target.place, options, self._loading, self._settings) for plan in plans]
+        for number, result in engine.run(make_shard, tasks, _pixels_of, progress):
             plan = plans[number]
             if isinstance(result, BBCError):
                 tell(ShardEvent("failed", plan.file, error=result))
@@ -175,13 +187,12 @@ class ShardedPacking:
             tell(ShardEvent("done", plan.file, result))
         return failed
 
-    def _failure(self, failed: Sequence[tuple[str, BBCError]], done: int) -> BBCError:
-        file, error = failed[0]
-        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    def _failure(self, file: str, error: BBCError, others: str = "") -> BBCError:
+        """The error, with the name of the shard that it is about, and how to go on."""
         line = error.for_command_line
         line = line if file in line else f"{file}: {line}"
-        there = f"; {self._target.place} has {count_of(done, 'shard')} so far" if done else ""
-        return type(error)(f"{line}{others}{there}", command=RESUME if done else "")
+        there = f"; {self._target.place} has {count_of(self.made, 'shard')} so far" if self.made else ""
+        return type(error)(f"{line}{others}{there}", command=RESUME if self.made else "")
 
     def _finish(self, results: Sequence[ShardResult]) -> Manifest:
         shards = [result.shard for result in results if result.shard is not None]

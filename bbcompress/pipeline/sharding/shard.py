@@ -12,7 +12,7 @@ from typing import Any
 from bbcompress.archive.manifest import Shard, Unread, json_line, parse_line, shard_of
 from bbcompress.archive.sharded import names_between, sha256_of
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, FormatError, ImageError
+from bbcompress.errors import BBCError, FormatError, ImageError, MissingImageError
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import Options
@@ -20,6 +20,7 @@ from bbcompress.pipeline.packing import Reading
 from bbcompress.pipeline.sharding.plan import Plan
 from bbcompress.pipeline.sharding.target import Target
 from bbcompress.pipeline.sources import Skipped
+from bbcompress.version import __version__
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ShardTask:
     target: str
     options: Options
     loading: Loading
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class _Unread(Skipped):
             yield source.name, Path(source.place), source.place
 
     def take(self, error: ImageError, given: bool, but: str = "") -> None:
+        if isinstance(error, MissingImageError):  # it was there when the source was listed
+            raise BBCError(str(error))
         super().take(error, given, but)
         reason = self.reasons[-1].removeprefix(f"{self._current.place}: ")
         self.files.append(Unread(self._current.name, reason))
@@ -124,10 +128,11 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
 
     Raises:
         ImageError: an image cannot be kept exactly, or cannot be read where none may be left out. BBCError: the shard
-            cannot be written.
+            cannot be written, an image is gone, or this process is not one that can do the work.
     """
     start = monotonic()
     plan, target, loading = task.plan, Target(task.target), task.loading
+    _check_process(task, target)
     compressor = _compressor(task.options)
     loader = ImageLoader(loading.strip, loading.frames, task.options.max_pixels, loading.verbose, pixels=loading.pixels)
     unread = _Unread(loading.skip, plan)
@@ -172,6 +177,14 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
         )
     target.write_record(plan.number, result.encode(), plan.file if result.shard else None)
     return result
+
+
+def _check_process(task: ShardTask, target: Target) -> None:
+    """Raises BBCError where this process would make something else, or elsewhere, than what the command asks for."""
+    if (wanted := task.settings["bbc"]) != __version__:
+        raise BBCError(f"a worker has bbc {__version__}, and the command {wanted}: install the same version")
+    if target.settings() != task.settings:
+        raise BBCError(f"a worker does not see what is in {task.target}: it needs the same file system, or URLs")
 
 
 def resumed(plan: Plan, record: bytes | None, size: int | None) -> ShardResult | None:

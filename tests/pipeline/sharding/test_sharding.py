@@ -46,6 +46,9 @@ class Backwards:
 
     jobs = 1
 
+    def status(self) -> str:
+        return ""
+
     def run(
         self,
         function: Callable[[Any, Progress | None], Any],
@@ -69,8 +72,8 @@ def pack(target: str = "out", engine: Any = None, **others: Any) -> tuple[Sharde
     events: list[ShardEvent] = []
     loading = Loading(skip=others.pop("skip", None), frames=others.pop("frames", False))
     given = {"shard_pixels": SHARD, **others}
-    packing = ShardedPacking(["set"], target, Options(effort=1), loading, engine or InProcess(), **given)
-    packing.write(events.append)
+    packing = ShardedPacking(["set"], target, Options(effort=1), loading, **given)
+    packing.write(engine or InProcess(), events.append)
     return packing, events
 
 
