@@ -30,7 +30,8 @@ TRIES = 3
 
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 60
-"""How long a scheduler is waited for, and a first worker."""
+CLOSE_SECONDS = 3
+"""How long a scheduler is waited for, a first worker, and the end of either."""
 
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss|inproc)://[^/\s]+(/\S*)?")
 
@@ -52,9 +53,11 @@ class DaskEngine:
 
     Attributes:
         jobs: 1, since the processes are those of the cluster.
+        goes_on: workers end what they have begun.
     """
 
     jobs = 1
+    goes_on = True
 
     def __init__(self, address: str, processes: int = 1) -> None:
         """address: of the scheduler, such as `tcp://host:8786`, or `LOCAL`. processes: of a local cluster.
@@ -72,11 +75,12 @@ class DaskEngine:
         self._address, self._processes = address, processes
         self._distributed: Any = distributed
         self._config = dask.config
+        self._levels: dict[logging.Logger, int] = {}
         self._client: Any = None
         self._cluster: Any = None
 
     def __enter__(self) -> DaskEngine:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its lines are not ours; results say what failed
+        self._levels = _silence()
         try:
             self._connect()
         except BaseException:
@@ -112,8 +116,10 @@ class DaskEngine:
             for closed in (self._client, self._cluster):
                 if closed is not None:
                     with suppress(Exception):  # a scheduler may be gone
-                        closed.close(timeout=CONNECT_SECONDS)
+                        closed.close(timeout=CLOSE_SECONDS)
         self._client = self._cluster = None
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
 
     def status(self) -> str:
         """How many workers there are."""
@@ -198,6 +204,15 @@ def _work(function: Callable[[Any, Progress | None], Any], task: Any) -> Any:
     with _at_work:
         limit_threads(get_worker().state.nthreads)
         return function(task, None)
+
+
+def _silence() -> dict[logging.Logger, int]:
+    """Let dask log nothing: results say what failed. Gives the loggers, and their levels before."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL + 1)
+    return levels
 
 
 @contextmanager

@@ -17,9 +17,11 @@ class Engine(Protocol):
 
     Attributes:
         jobs: processes that a function may start itself.
+        goes_on: whether work may go on elsewhere when `run` is broken off.
     """
 
     jobs: int
+    goes_on: bool
 
     def status(self) -> str:
         """What a progress bar says of it; empty for nothing."""
@@ -44,6 +46,8 @@ class Engine(Protocol):
 
 class InProcess:
     """Runs one task after the other in this process."""
+
+    goes_on = False
 
     def __init__(self, jobs: int = 1) -> None:
         self.jobs = jobs

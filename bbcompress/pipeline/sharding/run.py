@@ -115,7 +115,7 @@ class ShardedPacking:
             self._target.begin(self._settings, self._resume)
             return self._write(engine, plans, tell, progress)
         finally:
-            self._target.end()
+            self._target.end(forget=not engine.goes_on)
 
     def _write(
         self,
@@ -140,7 +140,7 @@ class ShardedPacking:
         try:
             failed = self._make(engine, left, results, tell, progress)
         except BBCError as error:  # of the engine
-            raise self._failure("", error) from None
+            raise self._failure("", error, resumes=engine.goes_on) from None
         if failed:
             others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
             raise self._failure(failed[0][0], failed[0][1], others)
@@ -187,12 +187,12 @@ class ShardedPacking:
             tell(ShardEvent("done", plan.file, result))
         return failed
 
-    def _failure(self, file: str, error: BBCError, others: str = "") -> BBCError:
+    def _failure(self, file: str, error: BBCError, others: str = "", resumes: bool = False) -> BBCError:
         """The error, with the name of the shard that it is about, and how to go on."""
         line = error.for_command_line
         line = line if file in line else f"{file}: {line}"
         there = f"; {self._target.place} has {count_of(self.made, 'shard')} so far" if self.made else ""
-        return type(error)(f"{line}{others}{there}", command=RESUME if self.made else "")
+        return type(error)(f"{line}{others}{there}", command=RESUME if self.made or resumes else "")
 
     def _finish(self, results: Sequence[ShardResult]) -> Manifest:
         shards = [result.shard for result in results if result.shard is not None]

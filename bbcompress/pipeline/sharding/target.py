@@ -99,8 +99,12 @@ class Target:
             raise BBCError(f"{self.place}: another command is writing it; try again later")
         return descriptor
 
-    def end(self) -> None:
-        """Others may write; where nothing was made, nothing is left."""
+    def end(self, forget: bool = True) -> None:
+        """Others may write.
+
+        Args:
+            forget: where nothing was made, leave nothing. Not where processes may still write into it.
+        """
         if self._lock is None:
             return
         unlock(self._lock)
@@ -108,7 +112,7 @@ class Target:
         self._lock = None
         with suppress(OSError):
             left = {path.name for path in self._records.iterdir()}
-            if left <= {_LOCK, _SETTINGS}:
+            if left <= ({_LOCK, _SETTINGS} if forget else {_LOCK}):
                 self._forget()
                 if self._made:
                     self._folder.rmdir()

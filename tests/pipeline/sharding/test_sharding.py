@@ -45,6 +45,7 @@ class Backwards:
     """An engine that takes the last task first."""
 
     jobs = 1
+    goes_on = False
 
     def status(self) -> str:
         return ""
