@@ -117,6 +117,8 @@ class DaskEngine:
                 if closed is not None:
                     with suppress(Exception):  # a scheduler may be gone
                         closed.close(timeout=CLOSE_SECONDS)
+            if self._cluster is not None:  # one whose scheduler is gone closes later, in a thread of its own
+                self._cluster.status = self._distributed.Status.closed
         self._client = self._cluster = None
         for logger, level in self._levels.items():
             logger.setLevel(level)
