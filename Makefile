@@ -101,17 +101,17 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing what the tests need ..."
-	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group test
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train,remote]' --group test
 	@touch $@
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed-test
 	@echo "Installing the fuzzer ..."
-	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group fuzz
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train,remote]' --group fuzz
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-test
 	@echo "Installing what the documentation needs ..."
-	@$(PIP_INSTALL) --no-build-isolation -e '.[train]' --group docs
+	@$(PIP_INSTALL) --no-build-isolation -e '.[train,remote]' --group docs
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bbcompress import arguments
-from bbcompress.errors import BBCError, FormatError, MissingFileError
+from bbcompress.errors import BBCError, FormatError
 from bbcompress.images.formats.registry import kind_of, written_kinds
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
@@ -23,7 +23,10 @@ from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.packing import Packing, check_output
 from bbcompress.pipeline.reader import Reader
-from bbcompress.pipeline.sources import open_path
+from bbcompress.pipeline.sources import open_place
+from bbcompress.pipeline.targets import for_images
+from bbcompress.system import storage
+from bbcompress.system.storage import address_of
 from bbcompress.text import warn_of
 
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ def compress(
         data, summary = compressor.lone(as_image(image))
         warn_of(summary.notes)
         return data
-    path = arguments.path("image", image)
+    path = storage.argument("image", image)
     loader = ImageLoader(max_pixels=compressor.options.max_pixels, pixels=only_pixels)
     ((picture, file),) = loader.read(path, str(path))
     data, summary = compressor.lone(picture, None, file, path.suffix)
@@ -131,7 +134,7 @@ def pack(
         cannot be written.
     """
     inputs = _inputs(paths)
-    target, force = arguments.path("output", output), arguments.flag("overwrite", overwrite)
+    target, force = storage.argument("output", output), arguments.flag("overwrite", overwrite)
     skip = None if skip_unreadable is None else arguments.flag("skip_unreadable", skip_unreadable)
     flags = arguments.flag("strip", strip), arguments.flag("frames", frames)
     only_pixels = arguments.flag("pixels", pixels)
@@ -154,7 +157,7 @@ def _inputs(paths: Any) -> list[str]:
         raise BBCError("paths is empty: it must have one or more images or folders")
     if isinstance(paths, bytes) or not isinstance(paths, Sequence):
         raise BBCError(f"paths must be those of one or more images or folders, not {arguments.shown(paths)}")
-    return [str(arguments.path("a path", path)) for path in paths]
+    return [address_of(storage.argument("a path", path)) for path in paths]
 
 
 @arguments.checked
@@ -183,7 +186,7 @@ def extract(
         K is above the limit. ImageError: the format does not hold an image as it is. OutputExistsError: a file is
         there. BBCError: a pattern fits no image, an argument is out of range, or a file cannot be read or written.
     """
-    source, target = arguments.path("archive", archive), arguments.path("folder", folder)
+    source, target = storage.argument("archive", archive), for_images(storage.argument("folder", folder))
     patterns = [only] if isinstance(only, str) else list(only)
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise BBCError(f"only must be patterns of names, not {arguments.shown(only)}")
@@ -192,14 +195,9 @@ def extract(
         raise BBCError(f"format must be one of {', '.join(written_kinds())}, not {arguments.shown(format)}")
     flags = arguments.flag("strip", strip), arguments.flag("overwrite", overwrite)
     limits, jobs = limits_of(max_pixels, max_steps), arguments.integer("jobs", jobs, 1)
-    try:
-        file = open_path(source)
-    except OSError as error:
-        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-        raise kind(f"{source}: cannot be read: {error.strerror or error}") from error
-    with file:
+    with open_place(source) as file:
         reader = Reader(file, open_models(arguments.model(model), device), limits)
-        extraction = Extraction(reader, target, str(source), form, patterns, *flags)
+        extraction = Extraction(reader, target, address_of(source), form, patterns, *flags)
         extraction.write(jobs=jobs)
     warn_of(extraction.notes())
     return [extraction.written[position] for position in sorted(extraction.written)]

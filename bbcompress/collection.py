@@ -13,7 +13,7 @@ from bbcompress import arguments
 from bbcompress.api import AnyImage, as_image, limits_of
 from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
-from bbcompress.errors import BBCError, ImageError, MissingFileError
+from bbcompress.errors import BBCError, ImageError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.region import Region
 from bbcompress.limits import MAX_PIXELS, READER_K, Limits
@@ -21,8 +21,9 @@ from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.reader import Reader
-from bbcompress.pipeline.sources import open_path
-from bbcompress.system import output
+from bbcompress.pipeline.sources import open_place
+from bbcompress.pipeline.targets import to_add_to
+from bbcompress.system import output, storage
 from bbcompress.text import count_of, warn_of
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Archive(Mapping[str, PixelImage]):
         max_pixels: int = MAX_PIXELS,
         max_steps: int = READER_K,
     ) -> None:
-        """file: its path, of a sharded archive that of its folder or its manifest, or a seekable binary file, which is
-        not closed here. model: as in `Options`.
+        """file: its path or URL, of a sharded archive that of its folder or its manifest, or a seekable binary file,
+        which is not closed here. model: as in `Options`.
         max_pixels: width times height above which an image is refused. max_steps: the limit of K, the refinement steps
         that a file asks for; a group above it is not decoded.
 
@@ -67,11 +68,11 @@ class Archive(Mapping[str, PixelImage]):
         self._closed = False
         limits = limits_of(max_pixels, max_steps)
         if isinstance(file, str | PathLike):
-            try:
-                file = self._own = open_path(arguments.path("file", file))
-            except OSError as error:
-                kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-                raise kind(f"{file}: cannot be read: {error.strerror or error}") from error
+            place = storage.argument("file", file)
+            file = self._own = open_place(place)
+            self._lone_name = place.stem
+        else:
+            self._lone_name = Path(str(getattr(file, "name", "image"))).stem
         self._file: BinaryIO = arguments.binary_file(file)
         try:
             self._reader = Reader(self._file, open_models(arguments.model(model), device), limits)
@@ -79,7 +80,6 @@ class Archive(Mapping[str, PixelImage]):
             if self._own is not None:
                 self._own.close()
             raise
-        self._lone_name = Path(str(getattr(file, "name", "image"))).stem
 
     def __len__(self) -> int:
         return self._open_reader.image_count
@@ -250,9 +250,9 @@ def write(
         OutputExistsError: there is such a file. ImageError: an image is none, or there are none. BBCError: a name is
         not allowed, an option is out of range, or the file cannot be written.
     """
-    place, force = arguments.path("path", path), arguments.flag("overwrite", overwrite)
+    place, force = storage.argument("path", path), arguments.flag("overwrite", overwrite)
     compressor, items = Compressor(Options.of(k, options, ("overwrite",))), _items(images)
-    with output.new_file(place, force) as file:
+    with storage.new_file(place, force) as file:
         summary = compressor.archive(items, file)
     warn_of(summary.notes)
     return summary
@@ -272,7 +272,7 @@ def add(path: str | Path, images: Named | Entries, k: int | None = None, **optio
         As :func:`write`. FormatError: the archive is damaged. BBCError: it is not there, something else is being added
         to it, or it has an image of the name.
     """
-    place = arguments.path("path", path)
+    place = to_add_to(storage.argument("path", path))
     compressor, items = Compressor(Options.of(k, options)), _items(images)
     with output.open_to_add(place) as file:
         summary = compressor.add(items, ArchiveFile(file, Limits(compressor.options.max_pixels)), file)

@@ -136,7 +136,7 @@ def test_files_that_cannot_be_opened() -> None:
         bbc.open("x.bbc")
     with pytest.raises(bbc.BBCError, match=r"none\.bbc: cannot be read: No such file"):
         bbc.open("none.bbc")
-    with pytest.raises(bbc.BBCError, match="cannot be read"):
+    with pytest.raises(bbc.BBCError, match="is a folder, and holds no manifest"):
         bbc.open(Path())
     bbc.write("y.bbc", MIXED)
     with pytest.raises(bbc.ModelError):

@@ -77,7 +77,7 @@ def load_data(
             for source in found:
                 if is_output(source.path):
                     raise OutputExistsError(f"{source.path} is one of the images, and an output")
-        named = [(name, read_image(path, str(path)).without_metadata()) for name, path, _ in found]
+        named = [(name, read_image(files.readable(path), str(path)).without_metadata()) for name, path, _ in found]
         name = paths[0] if len(paths) == 1 else f"{len(paths)} inputs"
         return Data(name.encode("utf-8", "replace").decode(), named)
     known, binary = DATA_SETS[data_set]

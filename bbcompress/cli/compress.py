@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bbcompress.pipeline.compressor import Compressor
     from bbcompress.pipeline.options import Summary
     from bbcompress.pipeline.targets import Outputs
+    from bbcompress.system.storage import Place
 
 NAMED = 3
 """Paths that a line names, of all that it counts."""
@@ -92,6 +93,8 @@ def compress(
     images of one folder are named by their paths in it; those of several inputs begin with the folder's own name, and
     with those above it where two folders have the same.
 
+    INPUT and OUT may be URLs, such as s3://bucket/set. Without -o what is made of a URL goes into the current folder.
+
     A file that is smaller than its coded pixels, as most JPEGs are, is kept as it is, byte for byte; --pixels codes the
     pixels all the same.
 
@@ -103,6 +106,7 @@ def compress(
     """
     from bbcompress.pipeline.packing import check_output
     from bbcompress.pipeline.targets import Outputs, made_folder, packed_target, plan, refuse_foreign_suffix
+    from bbcompress.system.storage import is_url, place_of
 
     output = one_output(output, output_dir, to_stdout)
     if len(inputs) > 1 and "-" in inputs:
@@ -122,19 +126,19 @@ def compress(
     if remove:
         refuse_unsafe_removal(output, inputs, no_verify=coding["no_verify"], strip=coding["strip"])
     if output is not None and output != "-":
-        if Path(output).is_dir():
+        if (is_url(output) and output.endswith("/")) or Path(output).is_dir():
             output, output_dir = None, output
         elif output.endswith(("/", os.sep)):
             raise BBCError(f"{output} is a folder: name the file to write")
         else:
-            check_output(inputs, Path(output), force)
+            check_output(inputs, place_of(output), force)
             refuse_foreign_suffix(output)
     if output is not None:
         work = _Compression(inputs, skip, force, quiet, remove, found, coding)
-        work.compress(inputs, None if output == "-" else Path(output))
+        work.compress(inputs, None if output == "-" else place_of(output))
         work.end(alone=True)
         return
-    folder = None if output_dir is None else Path(output_dir)
+    folder = None if output_dir is None else place_of(output_dir)
     if inputs == ("-",):
         raise click.UsageError("say with -o which file to write")
     work = _Compression(inputs, skip, force, quiet, remove, found, coding)
@@ -173,7 +177,7 @@ class _Compression:
         self._compressor: Compressor | None = None
         self._written = self._before = self._after = 0
 
-    def compress(self, inputs: Sequence[str], target: Path | None, outputs: Outputs | None = None) -> None:
+    def compress(self, inputs: Sequence[str], target: Place | None, outputs: Outputs | None = None) -> None:
         """Write one file, say so, and delete what it was made of where that is asked for. Raises BBCError."""
         with self.several.recorded(self._found, inputs=list(inputs), output=str(target)) as entry:
             self._compress(inputs, target, outputs, entry)
@@ -185,7 +189,7 @@ class _Compression:
         self.several.end()
 
     def _compress(
-        self, inputs: Sequence[str], target: Path | None, outputs: Outputs | None, entry: dict[str, Any]
+        self, inputs: Sequence[str], target: Place | None, outputs: Outputs | None, entry: dict[str, Any]
     ) -> None:
         from bbcompress.pipeline.packing import Packing, check_output
         from bbcompress.system.output import write_standard_output
@@ -271,15 +275,18 @@ def _add(
     from bbcompress.archive.search import refuse_unknown
     from bbcompress.limits import Limits
     from bbcompress.pipeline.packing import find
+    from bbcompress.pipeline.targets import to_add_to
     from bbcompress.system.output import Tightened, open_to_add
+    from bbcompress.system.storage import place_of
 
     start = monotonic()
-    if not Path(archive).exists():
+    path = to_add_to(place_of(archive))
+    if not path.exists():
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
     compressor, loader = compressor_of(**coding), loader_of(**coding)
-    reading = find(inputs, loader, skip, Path(archive))
-    with open_to_add(Path(archive)) as file:
+    reading = find(inputs, loader, skip, path)
+    with open_to_add(path) as file:
         with about(archive):
             reader = ArchiveFile(file, Limits(coding["max_pixels"]))
             refuse_unknown(reader.tail)
@@ -293,7 +300,7 @@ def _add(
             what = "of an unfinished addition" if reader.unfinished else "behind the archive, all zero,"
             notes.append(f"note: {size} bytes {what} are cut off")
         with (
-            Tightened(file, Path(archive)) as tightened,
+            Tightened(file, path) as tightened,
             progress("add", quiet, reading.expected_pixels) as advance,
         ):
             summary = compressor.add(reading.tightening(tightened), reader, file, advance)
@@ -305,7 +312,7 @@ def _add(
     if not quiet:
         echo_notes(notes)
         echo_notes([f"tried: {line}" for line in summary.tried if coding["verbose"]])
-        say(f"{_compressed(inputs, Path(archive), loader.size, summary)}{_count_skipped(reading.skipped)}")
+        say(f"{_compressed(inputs, path, loader.size, summary)}{_count_skipped(reading.skipped)}")
     return _tell_of_skipped(reading.skipped)
 
 
@@ -325,7 +332,7 @@ def _facts(summary: Summary, size: int, notes: Sequence[str], skipped: Sequence[
     }
 
 
-def _compressed(inputs: Sequence[str], target: Path | None, size: int, summary: Summary) -> str:
+def _compressed(inputs: Sequence[str], target: Place | None, size: int, summary: Summary) -> str:
     """The one line that compress prints."""
     what = inputs[0] if len(inputs) == 1 else f"{len(inputs)} inputs"
     coders = ", ".join(

@@ -38,6 +38,7 @@ from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
 from bbcompress.images.formats.registry import kind_of, written_kinds
+from bbcompress.system.storage import Place, Url, place_of
 from bbcompress.text import count_of
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def decompress(
     a.bbc becomes a.png, a.webp or the like as the image was, the very file where that was kept, or the folder a where
     it is an archive; with --crop X,Y,W,H it becomes a-X-Y-WxH.png, or the folder a-X-Y-WxH. --rm deletes only a file
     all of whose images are written, and read back as they were; a file that was kept has to be written as it is.
+
+    FILE.bbc may be a URL, such as s3://bucket/set.bbc. Without -o its images go into the current folder.
     """
     from bbcompress.pipeline.sources import STANDARD_STREAM
     from bbcompress.pipeline.targets import Outputs, made_folder, plan
@@ -104,7 +107,7 @@ def decompress(
     if remove:
         unsafe = {"only": bool(only), "crop": bool(region), "strip": options["strip"], "keep_going": keep_going}
         refuse_unsafe_removal(output, files, **unsafe)
-    folder = None if output_dir is None else Path(output_dir)
+    folder = None if output_dir is None else place_of(output_dir)
     found: list[dict[str, Any]] | None = [] if as_json else None
     work = _Decompression(files, remove, only, region, keep_going, found, **options)
     if output is not None:
@@ -159,7 +162,7 @@ class _Decompression:
             keep_going=keep_going,
         )
 
-    def decompress(self, file: str, output: str | None, place: Path | None, outputs: Outputs | None = None) -> None:
+    def decompress(self, file: str, output: str | None, place: Place | None, outputs: Outputs | None = None) -> None:
         """Write the images of a file, say so, and delete it where that is asked for.
 
         output: as of -o. place: without it, of the image but for its suffix, or of an archive's folder. Raises
@@ -180,7 +183,7 @@ class _Decompression:
         self.several.end()
 
     def _decompress(
-        self, file: str, output: str | None, place: Path | None, outputs: Outputs | None, entry: dict[str, Any]
+        self, file: str, output: str | None, place: Place | None, outputs: Outputs | None, entry: dict[str, Any]
     ) -> None:
         from bbcompress.pipeline.removal import Removal
 
@@ -219,7 +222,7 @@ class _Decompression:
         reader: Reader,
         file: str,
         output: str | None,
-        place: Path | None,
+        place: Place | None,
         outputs: Outputs | None,
         entry: dict[str, Any],
     ) -> int:
@@ -227,16 +230,17 @@ class _Decompression:
         from bbcompress.images.region import Decoded
         from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
         from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
-        from bbcompress.system.output import refuse_existing, write_file, write_standard_output
+        from bbcompress.system import storage
+        from bbcompress.system.output import write_file, write_standard_output
 
         if self._only:
             raise BBCError(f"{file}: --only is for archives, and this is a lone image")
         form = self._form
         if output is not None and output != STANDARD_STREAM and Path(output).is_dir():
-            stem = Path("image" if file == STANDARD_STREAM else file).stem
+            stem = place_of("image" if file == STANDARD_STREAM else file).stem
             place, output = Path(output) / _stem_of(stem, self._region), None
         if output is not None:
-            target = None if output == STANDARD_STREAM else Path(output)
+            target = None if output == STANDARD_STREAM else place_of(output)
             if target is not None:
                 form = _format_of(target, form, None if self._strip or self._region else reader.kept_file(0))
         else:
@@ -244,9 +248,9 @@ class _Decompression:
             no_file = self._strip or self._region is not None
             target = _with_suffix(place, suffix_of(reader, 0, form, reader.file.suffix, no_file))
         if target is not None:
-            if SameFile(target)(Path(file)):
+            if SameFile(target)(place_of(file)):
                 raise OutputExistsError(f"{target} is the file, and the output")
-            refuse_existing(target, self._force)
+            storage.refuse_existing(target, self._force)
             if outputs is not None:
                 outputs.check(target)
         decoded = Decoded()
@@ -272,7 +276,11 @@ class _Decompression:
         else:
             if output is None and place is not None:
                 target = _with_suffix(place, written.suffix)
-            write_file(target, written.data, self._force, *attributes_of(file))
+            if isinstance(target, Url):
+                with storage.new_file(target, self._force) as out:
+                    out.write(written.data)
+            else:
+                write_file(target, written.data, self._force, *attributes_of(file))
             if outputs is not None:
                 outputs.written(target)
         entry |= {"output": str(target), "images": 1, "bytes_after": len(written.data)}
@@ -295,18 +303,20 @@ class _Decompression:
         reader: Reader,
         file: str,
         output: str | None,
-        place: Path | None,
+        place: Place | None,
         outputs: Outputs | None,
         entry: dict[str, Any],
     ) -> tuple[bool, int]:
         """Whether anything was damaged, and how many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import Extraction
         from bbcompress.pipeline.sources import STANDARD_STREAM
+        from bbcompress.pipeline.targets import for_images
 
         if output == STANDARD_STREAM:
             raise click.UsageError("an archive becomes a folder: say with -o which folder to write")
-        folder = place if output is None else Path(output)
-        assert folder is not None
+        asked = place if output is None else place_of(output)
+        assert asked is not None
+        folder = for_images(asked)
         if outputs is not None:
             outputs.check(folder)
         with about(file, BBCError):
@@ -408,7 +418,7 @@ def _nothing(_: PixelImage) -> None:
     """An image was decoded; that is all."""
 
 
-def _format_of(target: Path, form: str | None, kept: KeptFile | None) -> str | None:
+def _format_of(target: Place, form: str | None, kept: KeptFile | None) -> str | None:
     """The format of an image that is written there. Raises BBCError where the name says one that is not written.
 
     kept: the file that is kept in place of the image, whose name the target may have.
@@ -429,14 +439,17 @@ def _check_suffix(file: str) -> None:
     """Raises UsageError where a name does not say what the image is to be called."""
     from bbcompress.archive.signature import SUFFIX
 
-    if Path(file).suffix.lower() != SUFFIX:
+    if place_of(file).suffix.lower() != SUFFIX:
         raise click.UsageError(f"{file} does not end with {SUFFIX}; say with -o what to write")
 
 
-def _beside(file: str, folder: Path | None, region: Region | None) -> Path:
-    """Where the image of a file goes, but for its suffix, or the images of an archive: beside it or into a folder."""
-    path = Path(file)
-    return (path.parent if folder is None else folder) / _stem_of(path.stem, region)
+def _beside(file: str, folder: Place | None, region: Region | None) -> Place:
+    """Where the image of a file goes, but for its suffix, or the images of an archive: beside it, of a URL into the
+    current folder, or into the given one."""
+    from bbcompress.pipeline.targets import place_beside
+
+    path = place_of(file)
+    return (place_beside(path) if folder is None else folder) / _stem_of(path.stem, region)
 
 
 def _stem_of(stem: str, region: Region | None) -> str:
@@ -448,7 +461,9 @@ def _always(suffix: str | None, _: int) -> str | None:
     return suffix
 
 
-def _with_suffix(place: Path, suffix: str) -> Path:
+def _with_suffix(place: Place, suffix: str) -> Place:
     from bbcompress.pipeline.names import NameLimits, lone_name
 
+    if isinstance(place, Url):
+        return Url(f"{place.address}{suffix}")
     return place.with_name(lone_name(place.name, suffix, NameLimits.of(place.parent)))

@@ -27,7 +27,8 @@ from bbcompress.cli.options import (
     quiet_option,
 )
 from bbcompress.cli.progress import progress, set_up_notices
-from bbcompress.errors import BBCError, MissingFileError
+from bbcompress.errors import BBCError
+from bbcompress.text import redacted
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.explaining import Explanation
@@ -64,6 +65,7 @@ def explain(
     A file that is kept as it is, and an image that PNG or WebP stores, has no map: their codes are not of pixels.
     """
     from bbcompress.system.output import refuse_target, write_file
+    from bbcompress.system.storage import place_of
 
     targets = [Path(target) for target in (output, page) if target is not None]
     if len({*targets}) < len(targets):
@@ -80,7 +82,8 @@ def explain(
             position = _position(reader, only)
         with about(image), progress("explain", quiet, lambda: None) as advance:
             found = explain(reader, position, advance)
-    title = Path(image).name if found.name is None else f"{found.name} in {Path(image).name}"
+    own = place_of(image).name
+    title = own if found.name is None else f"{found.name} in {own}"
     if output is not None:
         from bbcompress.pages.explain import figure
 
@@ -99,13 +102,11 @@ def explain(
 def _opened(image: str, max_steps: int, quiet: bool, coding: dict[str, Any]) -> Iterator[Reader]:
     """A reader of the file, or of what an image file becomes. Raises BBCError."""
     from bbcompress.pipeline.packing import Packing
+    from bbcompress.system import storage
 
-    try:
-        with open(image, "rb") as file:
-            is_bbc = file.read(1) == MAGIC[:1] or image.endswith(SUFFIX)
-    except OSError as error:
-        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-        raise kind(f"{image}: cannot be read: {error.strerror or error}") from None
+    place = storage.place_of(image)
+    with storage.open_to_read(place) as file:
+        is_bbc = file.read(1) == MAGIC[:1] or place.suffix == SUFFIX
     if is_bbc:
         with open_file(image, coding["model"], coding["device"], quiet, coding["max_pixels"], max_steps) as reader:
             yield reader
@@ -151,7 +152,7 @@ def _say(title: str, found: Explanation) -> None:
 
 def _json(image: str, found: Explanation) -> dict[str, Any]:
     return {
-        "file": image,
+        "file": redacted(image),
         "name": found.name,
         "width": found.image.width,
         "height": found.image.height,

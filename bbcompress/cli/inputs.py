@@ -60,6 +60,8 @@ def open_file(
 
     try:
         stream = files.open_input(file)
+    except BBCError:
+        raise
     except OSError as error:
         kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
         raise kind(f"{file}: cannot be read: {error.strerror or error}") from None

@@ -15,7 +15,7 @@ from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
 from bbcompress.limits import READER_K
-from bbcompress.text import count_of
+from bbcompress.text import count_of, redacted
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.reader import Reader
@@ -45,7 +45,7 @@ def list_images(
             if not as_json and not several.alone:
                 say(f"{file}:")
             rows = _rows(reader, file, only, as_json)
-            found.append({"file": file, "images": rows})
+            found.append({"file": redacted(file), "images": rows})
     if as_json and found:
         click.echo(json.dumps(found[0]["images"] if several.alone else found, indent=2))
     several.end()
@@ -110,7 +110,7 @@ def info(files: tuple[str, ...], as_json: bool, png: bool, model: str | None, ma
                 with progress("png", as_json, reader.expected_pixels) as advance:
                     description["totals"]["png_bytes"] = reader.png_bytes(1, advance)
             if as_json:
-                found.append({"file": file, **description, "names": names})
+                found.append({"file": redacted(file), **description, "names": names})
             else:
                 _say_info(file, description)
     if as_json and found:

@@ -204,6 +204,10 @@ def refuse_unsafe_removal(output: str | None, inputs: Sequence[str], **unsafe: b
         raise click.UsageError("--rm needs a file that is written: what goes to stdout may never arrive")
     if STANDARD_STREAM in inputs:
         raise click.UsageError("--rm deletes files, and stdin is none")
+    from bbcompress.system.storage import is_url
+
+    for name in (name for name in (*inputs, output) if is_url(name)):
+        raise click.UsageError(f"--rm deletes files of this machine, whose images are in a file here: not with {name}")
     for name in (name for name, given in unsafe.items() if given):
         raise click.UsageError(f"--rm and --{name.replace('_', '-')} exclude each other: something would be lost")
 

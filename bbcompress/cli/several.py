@@ -11,6 +11,7 @@ import click
 
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
+from bbcompress.text import redacted
 
 
 class Several:
@@ -30,7 +31,7 @@ class Several:
             if self.alone:
                 raise
             line = error.for_command_line if isinstance(error, BBCError) else error.format_message()
-            tell(f"error: {line if file in line else f'{file}: {line}'}")
+            tell(f"error: {line if redacted(file) in line else f'{file}: {line}'}")
             self.fail()
         except MemoryError:
             if self.alone:
@@ -44,7 +45,8 @@ class Several:
 
         found: of a command that prints JSON; None where errors are raised, and the entry is nobody's.
         """
-        entry = {**facts, "ok": False, "error": None}
+        told = {name: _told(value) for name, value in facts.items()}
+        entry = {**told, "ok": False, "error": None}
         if found is None:
             yield entry
             return
@@ -83,3 +85,10 @@ class Several:
         """End the command."""
         if self._failed:
             click.get_current_context().exit(1)
+
+
+def _told(value: Any) -> Any:
+    """A fact, without the passwords and tokens of URLs."""
+    if isinstance(value, list):
+        return [_told(one) for one in value]
+    return redacted(value) if isinstance(value, str) else value

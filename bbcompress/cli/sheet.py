@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bbcompress.cli.group import main
@@ -54,11 +53,14 @@ def sheet(
     """
     from bbcompress.pages.sheet import write_sheet
     from bbcompress.pipeline.names import select
+    from bbcompress.pipeline.sources import SameFile
+    from bbcompress.pipeline.targets import place_beside
     from bbcompress.system.output import new_file, refuse_existing
+    from bbcompress.system.storage import place_of
 
-    path = Path(file)
-    target = Path(output) if output is not None else path.with_suffix(".html")
-    if target.exists() and path.exists() and target.samefile(path):
+    path = place_of(file)
+    target = Path(output) if output is not None else place_beside(path) / f"{path.stem}.html"
+    if SameFile(target)(path):
         raise BBCError(f"{target} is the file, and the output")
     refuse_existing(target, force)
     set_up_notices(quiet)
@@ -67,7 +69,7 @@ def sheet(
             chosen = select(reader.names, only)
         with new_file(target, force) as out, progress("sheet", quiet, lambda: None) as advance:
             wanted = None if chosen is None else frozenset(chosen)
-            count = write_sheet(out, reader, path.name, os.path.getsize(file), wanted, advance)
+            count = write_sheet(out, reader, path.name, reader.file_size, wanted, advance)
             size = out.tell()
     if not quiet:
         say(f"{file} -> {target}  {count_of(count)}, {size} bytes")

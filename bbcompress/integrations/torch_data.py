@@ -19,6 +19,8 @@ from bbcompress.errors import BBCError
 from bbcompress.images.image import PixelImage
 from bbcompress.images.pillow import to_pillow
 from bbcompress.limits import MAX_PIXELS, READER_K
+from bbcompress.system import storage
+from bbcompress.system.storage import Url
 
 
 @arguments.checked_class
@@ -50,7 +52,8 @@ class ArchiveDataset(Dataset[Any]):
         """
         if transform is not None and not callable(transform):
             raise BBCError(f"transform must be a function of an image, not {arguments.shown(transform)}")
-        self.path = arguments.path("path", path).absolute()
+        place = storage.argument("path", path)
+        self.path = place if isinstance(place, Url) else place.absolute()
         self.transform = transform
         self._names, self._choice = arguments.flag("names", names), (model, device, max_pixels, max_steps)
         self._opened: tuple[int, Archive] | None = None
@@ -63,7 +66,7 @@ class ArchiveDataset(Dataset[Any]):
         """The file, as this process has opened it: of one from before a fork, both would move the place in it."""
         if self._opened is None or self._opened[0] != os.getpid():
             self.close()
-            self._opened = os.getpid(), Archive(self.path, *self._choice)
+            self._opened = os.getpid(), Archive(storage.address_of(self.path), *self._choice)
         return self._opened[1]
 
     def close(self) -> None:

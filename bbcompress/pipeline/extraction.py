@@ -26,6 +26,7 @@ from bbcompress.pipeline.reader import GroupResult, Reader
 from bbcompress.pipeline.sources import SameFile
 from bbcompress.system.output import NewFolder, Times, times_of
 from bbcompress.system.permissions import Permissions, permissions_of
+from bbcompress.system.storage import Url, place_of
 from bbcompress.text import count_of
 
 RENAMED = 10
@@ -51,7 +52,7 @@ class Extraction:
         check: bool = False,
         region: Region | None = None,
     ) -> None:
-        """file: the path of the reader's file, or `-`. form: of the images, None for the default of each. only:
+        """file: the path or URL of the reader's file, or `-`. form: of the images, None for the default of each. only:
         patterns of names, as `select` takes them. force: files that are there are overwritten. check: read each file
         back before it is written, as `as_file` does. region: of each image, in place of all of it.
 
@@ -61,7 +62,7 @@ class Extraction:
         self.lost: list[GroupResult[Any]] = []
         self.size = 0
         self._reader, self._folder, self._file, self._force = reader, folder, file, force
-        self._names: Sequence[str | None] = reader.names if reader.is_archive else [Path(file).stem]
+        self._names: Sequence[str | None] = reader.names if reader.is_archive else [place_of(file).stem]
         self._wanted = select(self._names, only)
         self._file_names = _FileNames(reader, self._names, form, strip or region is not None, NameLimits.of(folder))
         self._region = region
@@ -80,7 +81,7 @@ class Extraction:
             image. OutputExistsError: a file is there. BBCError: it cannot be written.
         """
         reader, names, wanted = self._reader, self._file_names, self._wanted
-        is_file = SameFile(Path(self._file))
+        is_file = SameFile(place_of(self._file))
         with NewFolder(self._folder, self._force, attributes_of(self._file)[0]) as new:
             names.check(new, range(reader.image_count) if wanted is None else wanted)
             positions = None if wanted is None else frozenset(wanted)
@@ -133,12 +134,12 @@ class Extraction:
 
 
 def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
-    """Permissions and times of a file, or of a folder's manifest, which what is brought out of it gets; none of stdin
-    and pipes."""
-    path = Path(file)
-    if path.is_dir():
+    """Permissions and times of a file, or of a folder's manifest, which what is brought out of it gets; none of stdin,
+    pipes and URLs."""
+    path = place_of(file)
+    if isinstance(path, Path) and path.is_dir():
         path = path / MANIFEST
-    if file == "-" or not path.is_file():
+    if file == "-" or isinstance(path, Url) or not path.is_file():
         return None, None
     return permissions_of(path), times_of(path)
 

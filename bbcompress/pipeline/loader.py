@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.errors import ImageError
@@ -14,6 +13,7 @@ from bbcompress.images.metadata import OF_PACKING, names_of
 from bbcompress.images.read import read_frames, read_image, read_pictures
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.pipeline.sources import read_file
+from bbcompress.system.storage import Place
 from bbcompress.text import count_of
 
 _JPEG_START = b"\xff\xd8\xff"
@@ -65,7 +65,7 @@ class ImageLoader:
         self._pictures: dict[str, int] = {}
         self._more: dict[str, str] = {}
 
-    def read(self, source: Path | bytes, label: str) -> Iterator[tuple[PixelImage, SourceFile | None]]:
+    def read(self, source: Place | bytes, label: str) -> Iterator[tuple[PixelImage, SourceFile | None]]:
         """The image of a file, or all of its images where these are wanted; each with the file where that may be kept
         in place of the pixels. One of several images that may be kept is read as its first image.
 
@@ -113,7 +113,7 @@ class ImageLoader:
         return [first], SourceFile(data, must_stay=count > 1)
 
     def read_named(
-        self, name: str, source: Path | bytes, label: str
+        self, name: str, source: Place | bytes, label: str
     ) -> Iterator[tuple[str, PixelImage, SourceFile | None]]:
         """The images of a file with their names in an archive: its own, or of several images `its own/0000.png`, ...;
         each with the file where that may be kept in place of the pixels.

@@ -26,26 +26,29 @@ from bbcompress.pipeline.sources import (
     modified,
     open_standard_input,
 )
-from bbcompress.system.output import Tightened, Times, new_file, refuse_existing, times_of, write_file
+from bbcompress.system import storage
+from bbcompress.system.output import Tightened, Times, times_of, write_file
 from bbcompress.system.permissions import Permissions, permissions_of, shared
+from bbcompress.system.storage import Place, Url, place_of
 
 
 def is_lone(inputs: Sequence[str]) -> bool:
     """Whether the inputs are a single file, whose image becomes the file of one image."""
-    return len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    return len(inputs) == 1 and not storage.is_folder(place_of(inputs[0]))
 
 
-def check_output(inputs: Sequence[str], target: Path | None, force: bool) -> None:
-    """Raises OutputExistsError where the target may not be overwritten, or lies among the inputs."""
+def check_output(inputs: Sequence[str], target: Place | None, force: bool) -> None:
+    """Raises OutputExistsError where the target may not be overwritten, or lies among the inputs; BBCError where it
+    cannot be written."""
     if target is None:
         return
     lone = is_lone(inputs)
-    for place in inputs:
-        if not lone and Path(place).is_dir() and is_inside(target, Path(place)):
+    for place in map(place_of, inputs):
+        if not lone and is_inside(target, place) and storage.is_folder(place):
             raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
-    if lone and SameFile(target)(Path(inputs[0])):
+    if lone and SameFile(target)(place_of(inputs[0])):
         raise OutputExistsError(f"{target} is the image, and the output")
-    refuse_existing(target, force)
+    storage.refuse_existing(target, force)
 
 
 class Packing:
@@ -57,7 +60,7 @@ class Packing:
     def __init__(
         self,
         inputs: Sequence[str],
-        target: Path | None,
+        target: Place | None,
         compressor: Compressor,
         loader: ImageLoader,
         skip: bool | None = None,
@@ -78,8 +81,9 @@ class Packing:
         if self._lone:
             (name,) = inputs
             piped = name == STANDARD_STREAM
-            source = load_file(open_standard_input(), name)[0] if piped else Path(name)
-            self._reading = Reading([("image" if piped else Path(name).name, source, name)], None, loader)
+            place = place_of(name)
+            source = load_file(open_standard_input(), name)[0] if piped else place
+            self._reading = Reading([("image" if piped else place.name, source, str(place))], None, loader)
         else:
             self._reading = find(inputs, loader, skip, target)
         self.expected_pixels = self._reading.expected_pixels
@@ -108,7 +112,7 @@ class Packing:
             first, second = next(images), next(images, None)
             if second is None:
                 try:
-                    suffix = None if self._inputs[0] == STANDARD_STREAM else Path(self._inputs[0]).suffix
+                    suffix = None if self._inputs[0] == STANDARD_STREAM else place_of(self._inputs[0]).suffix
                     data, self._summary = self._compressor.lone(first.image, progress, first.file, suffix)
                 except ImageError as error:
                     raise error.of(self._inputs[0]) from None
@@ -122,7 +126,7 @@ class Packing:
             self._summary = self._compressor.archive(images, buffer, progress)
             self.data = buffer.getvalue()
             return self._summary
-        with new_file(self._target, self._force, lambda: reading.permissions) as file:
+        with storage.new_file(self._target, self._force, lambda: reading.permissions) as file:
             self._summary = self._compressor.archive(images, file, progress)
             return self._summary
 
@@ -130,6 +134,9 @@ class Packing:
         """Write the file of one image."""
         if self._target is None:
             self.data = data
+        elif isinstance(self._target, Url):
+            with storage.new_file(self._target, self._force) as file:
+                file.write(data)
         else:
             self._lone_data = data
             write_file(self._target, data, self._force, self._reading.permissions, self._reading.times)
@@ -147,8 +154,8 @@ class Packing:
         Raises:
             FormatError: what was written is damaged.
         """
-        if self._target is None:
-            raise BBCError("sources are not deleted where the output is not a file")
+        if not isinstance(self._target, Path):
+            raise BBCError("sources are not deleted where the output is not a file of this machine")
         if self._lone_data is not None:  # of which the file alone has no checksum
             if self._target.read_bytes() != self._lone_data:
                 raise FormatError(f"{self._target}: is not on the disk as it was written")
@@ -158,7 +165,7 @@ class Packing:
         return self._reading.remove(self._summary)
 
 
-def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: Path | None) -> Reading:
+def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: Place | None) -> Reading:
     """The images of files and folders, which the output cannot be among.
 
     Args:
@@ -170,8 +177,8 @@ def find(inputs: Sequence[str], loader: ImageLoader, skip: bool | None, output: 
     notes = [*left_out.lines(), *odd_names([source.name for source in found])]
     size = 0
     for source in found:
-        with suppress(OSError):  # which comes up again where it is read
-            size += source.path.stat().st_size
+        with suppress(BBCError):  # which comes up again where it is read
+            size += storage.look_up(source.path).size or 0
     given = {str(source.path) for source in found if source.given}
     return Reading([(name, path, str(path)) for name, path, _ in found], size, loader, notes, skipped, given)
 
@@ -181,7 +188,7 @@ class Reading:
 
     def __init__(
         self,
-        found: Iterable[tuple[str, Path | bytes, str]],
+        found: Iterable[tuple[str, Place | bytes, str]],
         size: int | None,
         loader: ImageLoader,
         notes: Sequence[str] = (),
@@ -228,7 +235,7 @@ class Reading:
         if not count and self._skipped is not None and self._skipped.reasons:
             raise ImageError(f"no image can be read: {self._skipped.some()}")
 
-    def _items(self, name: str, source: Path | bytes, label: str) -> Iterator[Item]:
+    def _items(self, name: str, source: Place | bytes, label: str) -> Iterator[Item]:
         """The images of one file."""
         if isinstance(source, Path):
             with suppress(OSError):  # which comes up again where it is read
@@ -236,8 +243,9 @@ class Reading:
         for its_name, image, file in self._loader.read_named(name, source, label):
             time = None
             try:
-                if isinstance(source, Path):
+                if not isinstance(source, bytes):
                     time = modified(source)
+                if isinstance(source, Path):
                     self._look_at(source)
             except OSError as error:
                 raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None

@@ -7,8 +7,10 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -17,8 +19,11 @@ from bbcompress.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, START
 from bbcompress.archive.names import new_name_fault
 from bbcompress.archive.sharded import ShardSource
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
-from bbcompress.errors import BBCError, ImageError, MissingImageError, OutputExistsError
+from bbcompress.errors import BBCError, ImageError, MissingFileError, MissingImageError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
+from bbcompress.images.read import MAX_FILE_BYTES
+from bbcompress.system import storage
+from bbcompress.system.storage import Place, Url
 from bbcompress.system.temporary import is_temporary
 from bbcompress.text import count_of
 
@@ -79,40 +84,46 @@ class Skipped:
 
 
 class Source(NamedTuple):
-    """A file that is to be an image of an archive: its name there, its path, and whether it was given by itself, not
+    """A file that is to be an image of an archive: its name there, its place, and whether it was given by itself, not
     met in a folder."""
 
     name: str
-    path: Path
+    path: Place
     given: bool
 
 
 class SameFile:
     """Whether paths lead to one file, which need not be there yet, however they are written and through any link."""
 
-    def __init__(self, path: Path) -> None:
-        self._place = place_of(path)
-        try:
-            self._there: os.stat_result | None = os.stat(path)
-        except OSError:
-            self._there = None
+    def __init__(self, path: Place) -> None:
+        self._url = path if isinstance(path, Url) else None
+        self._there: os.stat_result | None = None
+        if isinstance(path, Path):
+            self._place = folder_and_name(path)
+            with suppress(OSError):
+                self._there = os.stat(path)
 
-    def __call__(self, path: Path) -> bool:
+    def __call__(self, path: Place) -> bool:
         """Whether this path does."""
+        if self._url is not None or isinstance(path, Url):
+            return self._url == path
         if self._there is None:
-            return path.name == self._place[1] and place_of(path) == self._place
+            return path.name == self._place[1] and folder_and_name(path) == self._place
         try:
             return os.path.samestat(self._there, os.stat(path))
         except OSError:
             return False
 
 
-def place_of(path: Path, known: dict[Path, str] | None = None) -> tuple[str, str]:
-    """The folder of a path, without links, and its name in that folder, which may itself be a link.
+def folder_and_name(path: Place, known: dict[Path, str] | None = None) -> tuple[str, str]:
+    """The folder of a path, without links, and its name in that folder, which may itself be a link; of a URL all of it,
+    and no name.
 
     Args:
         known: what was found of folders before.
     """
+    if isinstance(path, Url):
+        return path.address.rstrip("/"), ""
     if path.name in ("", ".."):
         folder, name = os.path.split(os.path.realpath(path))
         return folder, name
@@ -126,7 +137,7 @@ def find_images(
     inputs: Sequence[str],
     left_out: LeftOut | None = None,
     skipped: Skipped | None = None,
-    output: Path | None = None,
+    output: Place | None = None,
 ) -> list[Source]:
     """The images of the inputs: files as they are, folders walked in sorted order.
 
@@ -150,27 +161,27 @@ def find_images(
     skipped = Skipped(False) if skipped is None else skipped
     is_output = None if output is None else SameFile(output)
     known: dict[Path, str] = {}
-    places: dict[tuple[str, str], str] = {}
+    places: dict[tuple[str, str], Place] = {}
     for name in inputs:
-        place = place_of(Path(name), known)
+        path = storage.place_of(name)
+        place = folder_and_name(path, known)
         if place in places:
-            (left_out.folders if Path(name).is_dir() else left_out.repeated).append(name)
-        places.setdefault(place, name)
+            (left_out.folders if storage.is_folder(path) else left_out.repeated).append(str(path))
+        places.setdefault(place, path)
     found: list[Source] = []
     seen: set[tuple[str, str]] = set()
-    for (place, name), label in zip(places.items(), _labels(list(places)), strict=True):
-        path = Path(name)
-        if path.is_dir():
+    for (place, path), label in zip(places.items(), _labels(places), strict=True):
+        if storage.is_folder(path):
             prefix = f"{label}/" if len(places) > 1 and label else ""
             if prefix and (fault := new_name_fault(label)):
-                raise ImageError(f"{name!r} cannot have its name in an archive: it {fault}")
+                raise ImageError(f"{str(path)!r} cannot have its name in an archive: it {fault}")
             inside = _images_in(path, left_out, skipped, is_output)
             sources = [Source(prefix + within, one, False) for within, one in inside]
-            keys = [place_of(one, known) for _, one in inside]
-        elif path.exists():
+            keys = [folder_and_name(one, known) for _, one in inside]
+        elif isinstance(path, Url) or path.exists():  # what a URL lacks is told when it is read
             sources, keys = [Source(label, path, True)], [place]
         else:
-            skipped.take(MissingImageError(f"{name}: no such file"), True)
+            skipped.take(MissingImageError(f"{path}: no such file"), True)
             continue
         for source, key in zip(sources, keys, strict=True):
             if key in seen:
@@ -183,9 +194,12 @@ def find_images(
     return _with_good_names(found, skipped)
 
 
-def _labels(places: Sequence[tuple[str, str]]) -> list[str]:
+def _labels(places: Mapping[tuple[str, str], Place]) -> list[str]:
     """What inputs are called in an archive: by their own names, with so many folders before them as tell them apart."""
-    parts = [(*Path(folder).parts[1:], name) if name else () for folder, name in places]
+    parts = [
+        place.parts if isinstance(place, Url) else (*Path(folder).parts[1:], name) if name else ()
+        for (folder, name), place in places.items()
+    ]
     counts = [1] * len(parts)
     while True:
         labels = ["/".join(some[-count:]) for some, count in zip(parts, counts, strict=True)]
@@ -199,14 +213,29 @@ def _labels(places: Sequence[tuple[str, str]]) -> list[str]:
             counts[number] += 1
 
 
-def _images_in(folder: Path, left_out: LeftOut, skipped: Skipped, is_output: SameFile | None) -> list[tuple[str, Path]]:
+def _images_in(
+    folder: Place, left_out: LeftOut, skipped: Skipped, is_output: SameFile | None
+) -> list[tuple[str, Place]]:
     """The images in a folder and those below it, by their paths relative to it, in sorted order.
 
     Raises:
         ImageError: the folder holds no images and no files that cannot be read.
     """
     before = len(skipped.reasons)
-    images = []
+    if isinstance(folder, Url):
+        images = _images_below(folder, left_out, is_output)
+    else:
+        images = _images_of_paths(folder, left_out, skipped, is_output)
+    if not images and len(skipped.reasons) == before:
+        skipped.take(ImageError(f"{folder}: there is no image in this folder"), True)
+    return sorted(images, key=lambda image: image[0])
+
+
+def _images_of_paths(
+    folder: Path, left_out: LeftOut, skipped: Skipped, is_output: SameFile | None
+) -> list[tuple[str, Place]]:
+    """The images in a folder of this machine, and in those below it."""
+    images: list[tuple[str, Place]] = []
     for path in _walk(folder, left_out, skipped):
         try:
             is_image = path.suffix.lower() in image_suffixes() and path.is_file()
@@ -217,9 +246,18 @@ def _images_in(folder: Path, left_out: LeftOut, skipped: Skipped, is_output: Sam
             images.append((path.relative_to(folder).as_posix(), path))
         elif is_output is None or not is_output(path):
             left_out.files.append(str(path))
-    if not images and len(skipped.reasons) == before:
-        skipped.take(ImageError(f"{folder}: there is no image in this folder"), True)
-    return sorted(images)
+    return images
+
+
+def _images_below(url: Url, left_out: LeftOut, is_output: SameFile | None) -> list[tuple[str, Place]]:
+    """The images in a folder of a URL, and in those below it."""
+    images = []
+    for found in storage.list_folder(url):
+        if found.place.suffix.lower() in image_suffixes():
+            images.append((found.name, found.place))
+        elif is_output is None or not is_output(found.place):
+            left_out.files.append(str(found.place))
+    return images
 
 
 def _walk(folder: Path, left_out: LeftOut, skipped: Skipped) -> Iterator[Path]:
@@ -256,7 +294,7 @@ def _with_good_names(found: Sequence[Source], skipped: Skipped) -> list[Source]:
     Raises:
         ImageError: the names of two files exclude each other.
     """
-    taken: dict[str, Path] = {}
+    taken: dict[str, Place] = {}
     good = []
     for source in found:
         if fault := new_name_fault(source.name):
@@ -277,7 +315,7 @@ def _with_good_names(found: Sequence[Source], skipped: Skipped) -> list[Source]:
     return good
 
 
-def read_file(path: Path, label: str) -> bytes:
+def read_file(path: Place, label: str) -> bytes:
     """The bytes of a file that is to be an image.
 
     Args:
@@ -286,6 +324,8 @@ def read_file(path: Path, label: str) -> bytes:
     Raises:
         ImageError: the file cannot be read or is being written.
     """
+    if isinstance(path, Url):
+        return _read_url(path)
     try:
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
@@ -299,33 +339,59 @@ def read_file(path: Path, label: str) -> bytes:
     return data
 
 
-def modified(path: Path) -> int:
-    """When a file was modified: whole seconds since 1970, the nearest that an archive can say.
+def readable(place: Place) -> Path | bytes:
+    """What `read_image` takes of a place: a path, or the bytes that a URL names. Raises ImageError."""
+    return _read_url(place) if isinstance(place, Url) else place
+
+
+def _read_url(url: Url) -> bytes:
+    """Raises ImageError where it cannot be read."""
+    try:
+        size = storage.look_up(url).size
+        if size is not None and size > MAX_FILE_BYTES:
+            raise ImageError(f"{url}: has more than {MAX_FILE_BYTES} bytes, which no image needs")
+        data = storage.read_bytes(url)
+    except MissingFileError as error:
+        raise MissingImageError(str(error)) from None
+    except BBCError as error:
+        raise ImageError(str(error)) from None
+    if not data:
+        raise ImageError(f"{url}: is empty")
+    return data
+
+
+def modified(path: Place) -> int | None:
+    """When a file was modified: whole seconds since 1970, the nearest that an archive can say; None where that is not
+    known, as of URLs it may not be.
 
     Raises:
         OSError: the operating system reports an error.
     """
-    return min(max(path.stat().st_mtime_ns // 10**9, FIRST_TIME), LAST_TIME)
+    when = storage.look_up(path).modified if isinstance(path, Url) else path.stat().st_mtime_ns // 10**9
+    return None if when is None else min(max(when, FIRST_TIME), LAST_TIME)
 
 
 def open_input(name: str) -> BinaryIO:
-    """A seekable binary file; - is stdin. Of a sharded archive, given by its folder or its manifest, it is a
-    `ShardSource`.
+    """A seekable binary file, by its path or URL; - is stdin. Of a sharded archive, given by its folder or its
+    manifest, it is a `ShardSource`.
 
     Raises:
-        OSError: the operating system reports an error.
-        BBCError: stdin is closed, or a folder holds no manifest.
+        BBCError: stdin is closed, a file cannot be read, or a folder holds no manifest.
     """
-    return io.BytesIO(read_standard_input()) if name == STANDARD_STREAM else open_path(Path(name))
+    return io.BytesIO(read_standard_input()) if name == STANDARD_STREAM else open_place(storage.place_of(name))
 
 
-def open_path(path: Path) -> BinaryIO:
-    """The same of a path."""
-    if path.is_dir():
-        if not (path / MANIFEST).exists():
-            raise BBCError(f"{path}: is a folder, and holds no {MANIFEST} of a sharded archive")
-        path = path / MANIFEST
-    file = path.open("rb")
+def open_place(place: Place) -> BinaryIO:
+    """The same of a path or URL."""
+    if isinstance(place, Path) and place.is_dir():
+        place = _manifest_in(place)
+    try:
+        file = storage.open_to_read(place)
+    except MissingFileError:
+        if isinstance(place, Path) or not storage.is_folder(place):
+            raise
+        place = _manifest_in(place)
+        file = storage.open_to_read(place)
     if not file.seekable():
         with file:
             return io.BytesIO(file.read())
@@ -334,7 +400,21 @@ def open_path(path: Path) -> BinaryIO:
     if start != START:
         return file
     with file:
-        return ShardSource(file.read(MAX_MANIFEST_BYTES + 1), str(path), lambda shard: (path.parent / shard).open("rb"))
+        manifest = file.read(MAX_MANIFEST_BYTES + 1)
+    return ShardSource(manifest, str(place), partial(_open_shard, place.parent))
+
+
+def _open_shard(folder: Place, name: str) -> BinaryIO:
+    """Raises OSError, BBCError."""
+    return (folder / name).open("rb") if isinstance(folder, Path) else storage.open_to_read(folder / name)
+
+
+def _manifest_in(folder: Place) -> Place:
+    """The manifest of a sharded archive. Raises BBCError where there is none."""
+    manifest = folder / MANIFEST
+    if not storage.exists(manifest):
+        raise BBCError(f"{folder}: is a folder, and holds no {MANIFEST} of a sharded archive")
+    return manifest
 
 
 def read_standard_input() -> bytes:
@@ -357,7 +437,9 @@ def open_standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def is_inside(path: Path, folder: Path) -> bool:
+def is_inside(path: Place, folder: Place) -> bool:
     """Whether a file, which need not be there, lies in a folder or below it, whatever links lead there."""
+    if isinstance(path, Url) or isinstance(folder, Url):
+        return isinstance(path, Url) and isinstance(folder, Url) and folder.has(path)
     place = Path(os.path.realpath(path))
     return Path(os.path.realpath(folder)) in place.parents

@@ -11,7 +11,9 @@ from typing import NamedTuple
 from bbcompress.archive.signature import SUFFIX
 from bbcompress.errors import BBCError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
-from bbcompress.pipeline.sources import STANDARD_STREAM, place_of
+from bbcompress.pipeline.sources import STANDARD_STREAM, folder_and_name
+from bbcompress.system import storage
+from bbcompress.system.storage import Place, Url, place_of
 
 OTHER_SUFFIXES = frozenset(
     f".{name}"
@@ -28,25 +30,55 @@ class Job(NamedTuple):
     """An input, and the file or folder that is made of it; None is stdout."""
 
     source: str
-    target: Path | None
+    target: Place | None
 
 
 def refuse_foreign_suffix(output: str) -> None:
     """Raises BBCError where the name says that a file is of another kind than those of bbc."""
-    suffix = Path(output).suffix.lower()
+    suffix = place_of(output).suffix.lower()
     if suffix in image_suffixes() | OTHER_SUFFIXES:
         raise BBCError(
-            f"{output}: bbc compress writes files of bbc, and {suffix} is the suffix of others; use {SUFFIX}"
+            f"{place_of(output)}: bbc compress writes files of bbc, and {suffix} is the suffix of others; use {SUFFIX}"
         )
 
 
-def packed_target(source: str, folder: Path | None = None) -> Path:
-    """The file of bbc that an image or a folder becomes: beside it, or in a folder.
+def place_beside(source: Place) -> Path:
+    """The folder in which stands what is made of a file, where nothing else is said: its own, of a URL the current
+    one."""
+    return Path() if isinstance(source, Url) else source.parent
+
+
+def for_images(folder: Place) -> Path:
+    """The folder, for the images of an archive. Raises BBCError where it is a URL."""
+    if isinstance(folder, Url):
+        raise BBCError(
+            f"{folder}: images are written into folders of this machine alone, in which all appear or none does"
+        )
+    return folder
+
+
+def to_add_to(archive: Place) -> Path:
+    """The archive, to which something is to be added. Raises BBCError where it is a URL."""
+    if isinstance(archive, Url):
+        raise BBCError(
+            f"{archive}: nothing can be added to what a URL names, which is written as a whole or not at all: add to a "
+            "copy of it on this machine"
+        )
+    return archive
+
+
+def packed_target(source: str, folder: Place | None = None) -> Place:
+    """The file of bbc that an image or a folder becomes: beside it, or in a folder; of a URL in the current folder.
 
     Raises BBCError where a folder has no name of its own, as `.` and `..`, and stands in no other place, or where the
     name is that of the source.
     """
-    path = Path(source)
+    path = place_of(source)
+    if isinstance(path, Url):
+        stem = (path.parts or ("",))[-1] if storage.is_folder(path) else path.stem
+        if not stem:
+            raise BBCError(f"{path} has no name to call a file by: name it with -o OUT{SUFFIX}")
+        return (place_beside(path) if folder is None else folder) / f"{stem}{SUFFIX}"
     if not path.is_dir():
         target = (path.parent if folder is None else folder) / path.with_suffix(SUFFIX).name
         if target == path:
@@ -60,7 +92,7 @@ def packed_target(source: str, folder: Path | None = None) -> Path:
     return (path.parent if folder is None else folder) / f"{path.name or 'root'}{SUFFIX}"
 
 
-def plan(sources: Sequence[str], target_of: Callable[[str], Path]) -> tuple[list[Job], list[str]]:
+def plan(sources: Sequence[str], target_of: Callable[[str], Place]) -> tuple[list[Job], list[str]]:
     """What becomes of each input, and the inputs that were given before, by the same path or another one.
 
     Raises BBCError where two inputs would become the same file: the second would replace the first.
@@ -70,13 +102,13 @@ def plan(sources: Sequence[str], target_of: Callable[[str], Path]) -> tuple[list
     seen: set[tuple[str, str]] = set()
     taken: dict[str, str] = {}
     for source in sources:
-        place = place_of(Path(source))
+        place = folder_and_name(place_of(source))
         if place in seen:
             repeated.append(source)
             continue
         seen.add(place)
         target = target_of(source)
-        key = os.path.realpath(target)
+        key = target.address if isinstance(target, Url) else os.path.realpath(target)
         if key in taken:
             raise BBCError(f"{taken[key]} and {source} would both become {target}: give them one by one, with -o")
         taken[key] = source
@@ -88,27 +120,29 @@ class Outputs:
     """The outputs of one command: none is an input of it, or was written by it before, through whatever link."""
 
     def __init__(self, inputs: Sequence[str]) -> None:
-        self._inputs = {key for name in inputs if name != STANDARD_STREAM and (key := _identity(Path(name)))}
-        self._written: dict[tuple[int, int], Path] = {}
+        self._inputs = {key for name in inputs if name != STANDARD_STREAM and (key := _identity(place_of(name)))}
+        self._written: dict[tuple[int, int] | Url, Place] = {}
 
-    def check(self, target: Path) -> None:
+    def check(self, target: Place) -> None:
         """Raises OutputExistsError where this is an input of the command, or an output that it wrote."""
         key = _identity(target)
         if key is None:
             return
         if key in self._written:
             raise OutputExistsError(f"{target} is what was just written as {self._written[key]}")
-        if key in self._inputs and not target.is_dir():
+        if key in self._inputs and (isinstance(target, Url) or not target.is_dir()):
             raise OutputExistsError(f"{target} is one of the inputs, and an output")
 
-    def written(self, target: Path) -> None:
+    def written(self, target: Place) -> None:
         """Take down what was written."""
         if key := _identity(target):
             self._written[key] = target
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Place) -> tuple[int, int] | Url | None:
     """What tells a file from all others, whatever its name; None where there is none."""
+    if isinstance(path, Url):
+        return path
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -117,15 +151,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def made_folder(folder: Path | None) -> Iterator[None]:
+def made_folder(folder: Place | None) -> Iterator[None]:
     """A folder, and those it is in, are there in the block; those that were made for it and are empty are gone then.
+    That of a URL need not be made.
 
     Raises BBCError where it cannot be made.
     """
     made: list[Path] = []
     try:
         try:
-            for place in () if folder is None else (*reversed(folder.parents), folder):
+            for place in () if folder is None or isinstance(folder, Url) else (*reversed(folder.parents), folder):
                 if not place.is_dir():
                     place.mkdir()
                     made.append(place)

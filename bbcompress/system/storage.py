@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from bbcompress import arguments
 from bbcompress.errors import NEEDS_REMOTE, BBCError, MissingFileError, OutputExistsError
 from bbcompress.system import output
 from bbcompress.system.permissions import Permissions
@@ -102,6 +103,15 @@ class Url:
         return path.rstrip("/").rpartition("/")[2]
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The host or bucket, without a user, and the names of its path."""
+        link = self._link[1].partition("://")[2]
+        if self.scheme in _WEB:
+            link = f"{urlsplit(self._link[1]).netloc}{unquote(urlsplit(self._link[1]).path)}"
+        host, slash, path = link.partition("/")
+        return tuple(part for part in f"{host.rpartition('@')[2]}{slash}{path}".split("/") if part)
+
+    @property
     def is_chain(self) -> bool:
         """Whether it names several file systems, one in the other."""
         return "::" in self.address
@@ -115,6 +125,17 @@ class Url:
     def stem(self) -> str:
         """Its name without the suffix."""
         return PurePosixPath(self.name).stem
+
+    @property
+    def parent(self) -> Url:
+        """What its name stands in."""
+        before, link, after = self._link
+        return Url(f"{before}{link.partition('?')[0].rstrip('/').rpartition('/')[0]}{after}")
+
+    def has(self, other: Url) -> bool:
+        """Whether another one lies in this one or below it."""
+        before, link, after = self._link
+        return other._link[::2] == (before, after) and other._link[1].startswith(f"{link.rstrip('/')}/")
 
     def __truediv__(self, name: str) -> Url:
         before, link, after = self._link
@@ -142,6 +163,17 @@ def place_of(text: str | os.PathLike[str]) -> Place:
     return Url(text)
 
 
+def address_of(place: Place) -> str:
+    """The text of which `place_of` makes the place. It may have secrets: it is no text for people."""
+    return place.address if isinstance(place, Url) else str(place)
+
+
+def argument(name: str, value: object) -> Place:
+    """The place that a Python program gives. Raises BBCError where it is none."""
+    arguments.path(name, value)
+    return place_of(cast(str, value))
+
+
 class Found(NamedTuple):
     """A file in a folder. name: its path in the folder, with `/`. size: in bytes; None where that is not known.
     modified: when, in whole seconds since 1970; None where that is not known."""
@@ -167,6 +199,7 @@ def open_to_read(place: Place) -> BinaryIO:
             raise kind(f"{place}: cannot be read: {error.strerror or error}") from error
     with _reported(place, "read"):
         system, path = _system_of(place)
+        system.invalidate_cache()  # of listings: the file may be another one by now
         # What is fetched is decided here: caches of file systems fetch blocks of megabytes around what is read.
         file = system.open(path, "rb", cache_type="none")
         size = getattr(file, "size", None)
@@ -177,6 +210,13 @@ def open_to_read(place: Place) -> BinaryIO:
 
 def read_bytes(place: Place) -> bytes:
     """All bytes of a file. Raises as `open_to_read`."""
+    if isinstance(place, Url) and (size := look_up(place).size) is not None:
+        with _reported(place, "read"):
+            system, path = _system_of(place)
+            data: bytes = system.cat_file(path)
+        if len(data) != size:
+            raise BBCError(f"{place}: was changed while it was read")
+        return data
     with open_to_read(place) as file:
         return file.read()
 
@@ -194,7 +234,10 @@ def is_folder(place: Place) -> bool:
     with _reported(place, "read"):
         system, path = _system_of(place)
         system.invalidate_cache()
-        return bool(system.isdir(path))
+        try:
+            return bool(system.info(path)["type"] == "directory")  # `isdir` would list all of it
+        except FileNotFoundError:
+            return False
 
 
 def exists(place: Place) -> bool:
@@ -528,9 +571,20 @@ def _reported(url: Url, done: str) -> Iterator[None]:
         raise OutputExistsError(
             f"{url} exists", python="overwrite=True replaces it", command="--force overwrites it"
         ) from None
-    except Exception as error:  # libraries raise nearly anything
+    except Exception as raised:  # libraries raise nearly anything
+        error = _told_by(raised)
         kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
         raise kind(f"{url}: cannot be {done}: {_reason(error, url)}") from None
+
+
+def _told_by(error: Exception) -> Exception:
+    """The error that says why. fsspec takes all that goes wrong with the web for files that are missing."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, Exception):
+        return error
+    status = getattr(cause, "status", None)
+    says_more = isinstance(cause, OSError) or (isinstance(status, int) and status != 404)
+    return _told_by(cause) if says_more else error
 
 
 def _reason(error: Exception, url: Url) -> str:

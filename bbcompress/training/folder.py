@@ -13,7 +13,9 @@ import numpy as np
 from bbcompress.errors import DataError, ImageError
 from bbcompress.images.image import two_levels
 from bbcompress.images.read import read_image
-from bbcompress.pipeline.sources import NAMED, LeftOut, Skipped, Source, find_images
+from bbcompress.pipeline.sources import NAMED, LeftOut, Skipped, Source, find_images, readable
+from bbcompress.system import storage
+from bbcompress.system.storage import Place
 from bbcompress.text import count_of
 from bbcompress.training.pixels import PackedImages, PixelFile, Pixels
 
@@ -165,7 +167,7 @@ def _pixel_bytes(sources: Sequence[Source]) -> int:
     total = 0
     for source in sources:
         try:
-            with warnings.catch_warnings(), Image.open(source.path) as image:
+            with warnings.catch_warnings(), Image.open(storage.open_to_read(source.path)) as image:
                 warnings.simplefilter("ignore")
                 total += image.width * image.height * len(image.getbands())
         except Exception:  # Pillow need not know it; this is an estimate
@@ -173,7 +175,7 @@ def _pixel_bytes(sources: Sequence[Source]) -> int:
     return total
 
 
-def _read_image(path: Path, grey: bool) -> Pixels:
+def _read_image(path: Place, grey: bool) -> Pixels:
     """The pixels of an 8-bit grey or RGB image.
 
     Raises:
@@ -182,7 +184,7 @@ def _read_image(path: Path, grey: bool) -> Pixels:
     from PIL import Image
 
     try:
-        image = read_image(path)
+        image = read_image(readable(path), str(path))
     except ImageError as error:
         raise DataError(str(error)) from error
     if image.transparency or image.mode not in ("1", "L", "RGB"):

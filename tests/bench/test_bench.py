@@ -37,7 +37,7 @@ from bbcompress.images.read import read_image
 from bbcompress.limits import MAX_K
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.options import Options
-from bbcompress.pipeline.sources import find_images
+from bbcompress.pipeline.sources import find_images, readable
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 DIGITS = DATA / "digits" / "binary"
@@ -201,7 +201,7 @@ def description(results: tuple[Result, Path]) -> dict[str, Any]:
 
 
 def test_sizes_are_those_of_files(description: dict[str, Any]) -> None:
-    images = [(name, read_image(path)) for name, path, _ in find_images([str(DIGITS)])[:IMAGES]]
+    images = [(name, read_image(readable(path))) for name, path, _ in find_images([str(DIGITS)])[:IMAGES]]
     assert [(row["encoder"], row["K"]) for row in description["results"]] == ROWS
     for row in description["results"]:
         options = Options(encoder=row["encoder"], k=row["K"], learning_rate=0.01)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fsspec
 import pytest
+from stores import Request, Store, s3_store, web_store
 
 from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.system import storage
@@ -192,3 +194,151 @@ def test_what_is_not_installed(missing: str, address: str, message: str, monkeyp
     monkeypatch.delitem(_registry, Url(address).scheme, raising=False)
     with pytest.raises(BBCError, match=message):
         storage.open_to_read(place_of(address))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Store]:
+    with s3_store() as store:
+        yield store
+
+
+@pytest.fixture
+def asked(s3: Store) -> Iterator[list[Request]]:
+    """The requests of a test."""
+    s3.requests.clear()
+    yield s3.requests
+    s3.refuse = lambda method, path: False
+
+
+def said(requests: Sequence[Request]) -> list[str]:
+    """Methods and queries, without the numbers of an upload."""
+    queries = (re.sub(r"=\w+", "", request.path.partition("?")[2]) for request in requests)
+    return [f"{request.method} {query}".strip() for request, query in zip(requests, queries, strict=True)]
+
+
+def test_s3(s3: Store, asked: list[Request]) -> None:
+    data = random.Random(0).randbytes(300_000)
+    put(f"{s3.url}/a/b.bbc", data)
+    place = place_of(f"{s3.url}/a/b.bbc")
+    assert storage.read_bytes(place) == data
+    assert [request.path for request in asked if request.method == "PUT"] == ["/photos/a/b.bbc"]
+    assert storage.exists(place) and storage.is_folder(place_of(f"{s3.url}/a")) and not storage.is_folder(place)
+    (found,) = storage.list_folder(place_of(f"{s3.url}/a"))
+    assert (found.name, found.place, found.size) == ("b.bbc", place, len(data))
+    with pytest.raises(OutputExistsError):
+        put(f"{s3.url}/a/b.bbc", b"")
+
+
+def test_few_requests(s3: Store, asked: list[Request]) -> None:
+    data = random.Random(0).randbytes(2_000_000)
+    put(f"{s3.url}/few", data)
+    asked.clear()
+    with storage.open_to_read(place_of(f"{s3.url}/few")) as file:
+        for offset, size in ((0, 3), (-8, 8), (-5000, 4992), (-60_000, 100), (1, 2)):
+            file.seek(offset, 0 if offset >= 0 else 2)
+            assert file.read(size) == data[offset:][:size]
+        assert said(asked) == ["HEAD", "GET", "GET"] and s3.sent == storage.START_BYTES + storage.ENDS_BYTES
+        asked.clear()
+        file.seek(500_000)
+        assert file.read(20_000) == data[500_000:520_000]
+        assert (len(asked), s3.sent) == (1, 20_000)  # a group by itself: no byte more
+        while file.read(10_000):  # one after the other: fewer and fewer requests
+            pass
+        assert len(asked) <= 8 and s3.sent < len(data)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Uploads are cut into the smallest parts that S3 takes."""
+    monkeypatch.setattr(storage, "PART_BYTES", 5 << 20)
+    return 5 << 20
+
+
+def test_upload_in_parts(s3: Store, asked: list[Request], small_parts: int) -> None:
+    data = random.Random(0).randbytes(small_parts) * 3
+    with storage.new_file(place_of(f"{s3.url}/large"), False) as file:
+        for start in range(0, len(data), 1 << 20):
+            file.write(data[start : start + (1 << 20)])
+        assert file.tell() == len(data)
+    assert sum("partNumber" in request.path for request in asked) == 3
+    assert storage.read_bytes(place_of(f"{s3.url}/large")) == data
+
+
+@pytest.mark.parametrize("reason", [KeyError, KeyboardInterrupt])
+def test_upload_that_fails_is_taken_back(
+    s3: Store, asked: list[Request], small_parts: int, reason: type[BaseException]
+) -> None:
+    with pytest.raises(reason), storage.new_file(place_of(f"{s3.url}/broken"), False) as file:
+        for _ in range(12):
+            file.write(bytes(1 << 20))
+        raise reason
+    assert not storage.exists(place_of(f"{s3.url}/broken"))
+    assert [line for line in said(asked) if line.startswith("DELETE")] == ["DELETE uploadId"]
+    assert fsspec.filesystem("s3").call_s3("list_multipart_uploads", Bucket="photos").get("Uploads", []) == []
+
+
+def test_upload_that_the_store_refuses_is_taken_back(s3: Store, asked: list[Request], small_parts: int) -> None:
+    s3.refuse = lambda method, path: method == "POST" and "uploadId" in path
+    with pytest.raises(BBCError, match="broken: cannot be written: permission denied"):
+        put(f"{s3.url}/broken", bytes(2 * small_parts))
+    s3.refuse = lambda method, path: False
+    assert not storage.exists(place_of(f"{s3.url}/broken"))
+    assert fsspec.filesystem("s3").call_s3("list_multipart_uploads", Bucket="photos").get("Uploads", []) == []
+
+
+def test_what_s3_refuses(s3: Store, asked: list[Request]) -> None:
+    put(f"{s3.url}/there", b"x")
+    with pytest.raises(MissingFileError, match=r"^s3://photos/no: cannot be read: there is no such file$"):
+        storage.open_to_read(place_of(f"{s3.url}/no"))
+    for call in (storage.open_to_read, storage.list_folder):
+        with pytest.raises(MissingFileError, match=r"^s3://nobody/no: cannot be read: there is no such bucket$"):
+            call(place_of("s3://nobody/no"))
+    with pytest.raises(BBCError, match=r"^s3://nobody/no: cannot be written: there is no such bucket$"):
+        put("s3://nobody/no", b"")
+    s3.refuse = lambda method, path: True
+    for look in (storage.open_to_read, storage.read_bytes, storage.exists, storage.is_folder, storage.look_up):
+        with pytest.raises(BBCError, match=r"^s3://photos/there: cannot be read: permission denied$") as caught:
+            look(place_of(f"{s3.url}/there"))
+        assert "TESTS" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(BBCError, match=r"^s3://photos/there: cannot be written: permission denied$"):
+        put(f"{s3.url}/there", b"", force=True)
+
+
+def test_a_file_that_is_replaced_is_seen(s3: Store) -> None:
+    for data in (b"one", b"another"):
+        put(f"{s3.url}/a.bbc", data, force=True)
+        storage.list_folder(place_of(s3.url))
+        fsspec.filesystem("s3").call_s3("put_object", Bucket="photos", Key="a.bbc", Body=b"by somebody else")
+        with storage.open_to_read(place_of(f"{s3.url}/a.bbc")) as file:
+            assert file.read() == b"by somebody else"
+
+
+@pytest.mark.parametrize(("ranges", "sizes"), [(True, True), (False, True), (False, False)])
+def test_web(ranges: bool, sizes: bool) -> None:
+    data = random.Random(0).randbytes(500_000)
+    with web_store({"a/b.bbc": data}, ranges, sizes) as web:
+        place = place_of(f"{web.url}/a/b.bbc?token=hush")
+        assert place.name == "b.bbc" and not storage.is_folder(place)
+        with storage.open_to_read(place) as file:
+            for offset, size in ((0, 3), (250_000, 1000), (499_000, 1000), (490_000, 2000), (499_999, 9), (500_000, 1)):
+                file.seek(offset)
+                assert file.read(size) == data[offset : offset + size]
+            assert file.seek(0, 2) == len(data)
+        bound = storage.START_BYTES + storage.ENDS_BYTES + 1000
+        assert web.sent <= bound if ranges else web.sent >= len(data)
+        assert storage.read_bytes(place) == data
+        with pytest.raises(MissingFileError, match="there is no such file"):
+            storage.open_to_read(place_of(f"{web.url}/no"))
+        web.refuse = lambda method, path: True
+        with pytest.raises(BBCError, match=r"b.bbc\?token=\*\*\*: cannot be read: permission denied") as caught:
+            storage.read_bytes(place)
+        assert "hush" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(BBCError, match="the network fails") as caught:  # nobody listens there any more
+        storage.read_bytes(place)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_folder_of_the_web() -> None:
+    assert storage.is_folder(place_of("https://host/a/"))
+    with pytest.raises(BBCError, match="a folder of a web server cannot be listed: name its files"):
+        storage.list_folder(place_of("https://host/a/"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError
 from bbcompress.images.measure import estimated_pixels
 from bbcompress.pipeline.sources import Source
+from bbcompress.system import storage
+from bbcompress.system.storage import Url
 
 MAX_SHARD_IMAGES = 1 << 18
 """The names of a shard are listed in memory where one of its images is looked for."""
@@ -79,6 +82,11 @@ def measure(task: Measuring, progress: Progress | None = None) -> list[Measured]
 
 def _measured(source: Source, frames: bool) -> Measured:
     pixels, size, time = 1, 0, 0
+    if isinstance(source.path, Url):  # which its folder's listing tells; the pixels would take a request more
+        with suppress(BBCError):
+            found = storage.look_up(source.path)
+            size, time = found.size or 0, 10**9 * (found.modified or 0)
+        return Measured(source.name, source.path.address, source.given, max(1, size), size, time)
     try:
         status = source.path.stat()
         size, time = status.st_size, status.st_mtime_ns

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -20,6 +19,7 @@ from bbcompress.pipeline.packing import Reading
 from bbcompress.pipeline.sharding.plan import Plan
 from bbcompress.pipeline.sharding.target import Target
 from bbcompress.pipeline.sources import Skipped
+from bbcompress.system.storage import Place, place_of
 from bbcompress.version import __version__
 
 
@@ -103,11 +103,11 @@ class _Unread(Skipped):
         self._current = plan.sources[0]
         self.files: list[Unread] = []
 
-    def found(self) -> Iterator[tuple[str, Path, str]]:
+    def found(self) -> Iterator[tuple[str, Place, str]]:
         """Name, path and label of each file, one by one."""
         for source in self._plan.sources:
             self._current = source
-            yield source.name, Path(source.place), source.place
+            yield source.name, place_of(source.place), source.place
 
     def take(self, error: ImageError, given: bool, but: str = "") -> None:
         if isinstance(error, MissingImageError):  # it was there when the source was listed
