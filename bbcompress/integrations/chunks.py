@@ -282,3 +282,8 @@ class ChunkCoder:
         if not image.plain or image.metadata or image.mode not in _MODES:
             raise FormatError(f"it holds more than the samples of a chunk: an image of mode {image.mode}")
         return image
+
+
+def described_call(made: object, given: Mapping[str, Any]) -> str:
+    """The call that makes an object from these arguments, as its repr."""
+    return f"{type(made).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"

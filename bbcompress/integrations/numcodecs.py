@@ -12,7 +12,7 @@ import numpy as np
 
 from bbcompress import arguments
 from bbcompress.errors import NEEDS_ZARR, BBCError, FormatError, ImageError, LimitError, ModelError
-from bbcompress.integrations.chunks import NAME, ChunkCoder, Layout, NumpyArray
+from bbcompress.integrations.chunks import NAME, ChunkCoder, Layout, NumpyArray, described_call
 from bbcompress.limits import DEFAULT_EFFORT
 
 try:
@@ -98,5 +98,4 @@ class BBC(Codec):
         return {"id": NAME, **self._coder.config, "samples_first": self._samples_first}
 
     def __repr__(self) -> str:
-        given = {name: value for name, value in self.get_config().items() if name != "id"}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+        return described_call(self, {**self._coder.config, "samples_first": self._samples_first})

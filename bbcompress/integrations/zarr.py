@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bbcompress import arguments
 from bbcompress.errors import NEEDS_ZARR, BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage
-from bbcompress.integrations.chunks import NAME, ChunkCoder, Layout, NumpyArray
+from bbcompress.integrations.chunks import NAME, ChunkCoder, Layout, NumpyArray, described_call
 from bbcompress.limits import DEFAULT_EFFORT
 
 try:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @arguments.checked_class
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class BBCCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     """The serializer of arrays of uint8 and uint16 whose chunks are images: (y, x), (y, x, c), (c, y, x) or (1, y, x),
     with c from 1 to 4 samples, and any number of further axes of length 1 in front.
@@ -56,6 +56,9 @@ class BBCCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
             ModelError: there is no such model. BBCError: a value is out of range. CallError: there is no such option.
         """
         object.__setattr__(self, "coder", ChunkCoder.of(effort, model, k, learn, models))
+
+    def __repr__(self) -> str:
+        return described_call(self, self.coder.config)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

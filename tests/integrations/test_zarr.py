@@ -316,6 +316,7 @@ def test_the_codec_travels_to_other_processes() -> None:
     codec = BBCCodec(effort=3, model="tiny-grey")
     assert pickle.loads(pickle.dumps(codec)) == codec
     assert BBCCodec.from_dict(codec.to_dict()) == codec != BBCCodec(effort=3)
+    assert eval(repr(codec)) == codec
     assert hash(codec) == hash(BBCCodec(effort=3, model="tiny-grey"))
     with pytest.raises(bbc.BBCError, match="no configuration of the codec bbc"):
         BBCCodec.from_dict({"name": "zstd", "configuration": {}})
