@@ -86,7 +86,7 @@ def archive_samples(
     A sample has `__key__`, the name of the image without its suffix, and `__url__`, the archive. form: `png`: it has
     the pixels as the bytes of a PNG, without metadata, under `png`, which the decoders of WebDataset take; `npy`: it
     has them as an array under `npy`, which is decoded already. model, device, max_pixels, max_steps: as of
-    `bbcompress.open`.
+    `bbcompress.open`, which says also what `archive` may be: a path or a URL.
 
     Raises:
         FormatError: the archive is damaged. ModelError: a model is missing. ImageError: PNG does not hold an image.

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -739,3 +741,22 @@ def test_a_directory_that_is_removed_under_a_process(cache: Path) -> None:
     forget()
     assert not was_loaded(run_flip())
     assert was_loaded(run_flip())
+
+
+def test_threads_compile_a_kernel_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are there when the first one makes what numba compiles."""
+    made, flipping, all_there = [], Kernel(flip), threading.Barrier(4)
+    for_numba = Kernel._for_numba
+
+    def counted(self: Kernel) -> Callable[..., Any]:
+        made.append(self)
+        return for_numba(self)
+
+    def run(value: int) -> int:
+        all_there.wait()
+        return int(flipping(value))
+
+    monkeypatch.setattr(Kernel, "_for_numba", counted)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, range(4))) == [90, 91, 88, 89]
+    assert made == [flipping] and len(flipping._compiled.signatures) == 1  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bbcompress.system.threads import limit_threads, processors, single_blas_thread, threads
+from bbcompress.system.threads import ThreadLock, limit_threads, processors, single_blas_thread, threads
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -81,6 +82,31 @@ def test_blas_threads_are_given_back_in_a_fork(two_blas_threads: None) -> None:
             os._exit(0 if blas_threads() == {2} else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert blas_threads() == {1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_lock_is_free_in_a_fork() -> None:
+    """Another thread holds it, which the new process does not have."""
+    lock, held, done = ThreadLock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        with lock:
+            os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def seconds(k: int, **environment: str) -> list[float]:
