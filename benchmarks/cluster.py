@@ -1,0 +1,193 @@
+"""Sharded archives by 1, 2 and 4 processes of a local cluster, beside `--jobs`, and resuming after a kill.
+
+    python benchmarks/cluster.py [--data DIR] [--photos DIR] [-o FILE.json]
+
+Digits are those of MNIST as PNG files, photographs are crops. Other programs may load the machine: so there are
+processor seconds of all processes beside those of the clock, and the share of the time in which workers were at work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from machine import environment
+
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.image import from_array
+from bbcompress.images.read import read_image
+from bbcompress.training import datasets
+
+PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "dask", "distributed")
+WORKERS = (1, 2, 4)
+CROP = 256
+DIGITS, SHARD_DIGITS = 8000, 500
+CROPS, SHARD_CROPS = 16, 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST lies")
+    parser.add_argument("--photos", type=Path, default=Path("photos/val"), help="photographs, of which crops are taken")
+    parser.add_argument("-o", "--out", type=Path, default=Path(__file__).parent / "results" / "cluster.json")
+    args = parser.parse_args()
+    results: dict[str, Any] = {"environment": environment(PACKAGES), "workloads": {}}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        digits, crops = folder / "digits", folder / "crops"
+        put_digits(digits, args.data)
+        put_crops(crops, args.photos)
+        for name, source, pixels in (
+            ("digits", digits, SHARD_DIGITS * 28 * 28),
+            ("photographs", crops, SHARD_CROPS * CROP * CROP),
+        ):
+            print(name, flush=True)
+            results["workloads"][name] = measured(source, pixels, folder)
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+    results["environment"]["load_after"] = os.getloadavg()[0]
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def put_digits(folder: Path, data: Path) -> None:
+    """Digits of MNIST as PNG files."""
+    folder.mkdir()
+    for number, pixels in enumerate(datasets.load("mnist", data).test[:DIGITS]):
+        (folder / f"{number:05}.png").write_bytes(write_png(from_array(pixels)))
+
+
+def put_crops(folder: Path, photos: Path) -> None:
+    """The middle of each photograph, as a PNG."""
+    folder.mkdir()
+    paths = sorted(path for path in photos.iterdir() if path.is_file())
+    for number, path in enumerate(paths[:CROPS]):
+        pixels = read_image(path).pixels
+        top, left = (pixels.shape[0] - CROP) // 2, (pixels.shape[1] - CROP) // 2
+        crop = pixels[top : top + CROP, left : left + CROP].copy()
+        (folder / f"{number:05}.png").write_bytes(write_png(from_array(crop)))
+
+
+def measured(source: Path, shard_pixels: int, folder: Path) -> dict[str, Any]:
+    """What each way to compress the files takes."""
+    common = ["compress", str(source), "--shard-size", str(shard_pixels), "--json"]
+    first = run([*common, "-j", "1"], folder / "first")  # kernels are compiled, files are in memory
+    rows: dict[str, Any] = {"images": first["images"], "shards": first["shards"], "pixels": first["pixels"]}
+    rows["bytes_before"], rows["bytes"] = first["bytes_before"], first["bytes_after"]
+    rows["manifest_bytes"] = (folder / "first" / "manifest.jsonl").stat().st_size
+    for jobs in (1, 2):
+        rows[f"--jobs {jobs}"] = timing(run([*common, "-j", str(jobs)], folder / f"jobs{jobs}"))
+    for workers in WORKERS:
+        target = folder / f"workers{workers}"
+        rows[f"{workers} workers"] = timing(run([*common, "--cluster", "local", "-j", str(workers)], target), workers)
+        if contents(target) != contents(folder / "first"):
+            sys.exit(f"{target} has other bytes than those of one process")
+    rows["resumed"] = resumed(common, folder / "killed")
+    for made in folder.iterdir():
+        if made != source and made.name not in ("digits", "crops"):
+            subprocess.run(["rm", "-r", str(made)], check=True)
+    return rows
+
+
+def contents(target: Path) -> list[bytes]:
+    """The shards."""
+    return [path.read_bytes() for path in sorted(target.glob("*.bbc"))]
+
+
+def run(arguments: Sequence[str], target: Path, kill_after: int | None = None) -> dict[str, Any]:
+    """Run a command that prints lines of JSON; what it said at the end, and when which shard was done.
+
+    Args:
+        kill_after: shards, after which it gets SIGKILL.
+    """
+    command = [sys.executable, "-m", "bbcompress", *arguments, "-o", str(target)]
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    events: list[dict[str, Any]] = []
+    peak = 0
+    assert process.stdout is not None
+    for line in process.stdout:
+        events.append({**json.loads(line), "at": time.perf_counter() - begin})
+        peak = max(peak, peak_of_children(process.pid))
+        if kill_after is not None and len(events) == kill_after:
+            process.kill()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode and kill_after is None:
+        sys.exit(f"{' '.join(command)}: status {process.returncode}")
+    last = events.pop() if kill_after is None else {}
+    return {
+        **last,
+        "pixels": sum(event["pixels"] for event in events),
+        "events": events,
+        "wall": time.perf_counter() - begin,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak_mib": round(peak / 1024),
+    }
+
+
+def timing(found: dict[str, Any], workers: int = 1) -> dict[str, Any]:
+    """Seconds of the clock and of processors of a run, all of it and from the first shard's beginning on.
+
+    `busy`: the share of the time, from the beginning of the first shard to the end of the last, in which the workers
+    were at work on shards. `shard_seconds`: of the clock, of all shards together.
+    """
+    done = [event for event in found["events"] if event["status"] == "done"]
+    begin = min(event["at"] - event["seconds"] for event in done)
+    span = max(event["at"] for event in done) - begin
+    work = sum(event["seconds"] for event in done)
+    return {
+        "seconds": round(found["wall"], 2),
+        "processor_seconds": round(found["cpu"], 2),
+        "begin": round(begin, 2),
+        "span": round(span, 2),
+        "shard_seconds": round(work, 2),
+        "busy": round(work / (workers * span), 3),
+        "images_per_second": round(found["images"] / span, 2),
+        "peak_mib_of_a_process": found["peak_mib"],
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def resumed(common: Sequence[str], target: Path) -> dict[str, Any]:
+    """A run by two workers is killed in the middle, and resumed."""
+    arguments = [*common, "--cluster", "local", "-j", "2"]
+    killed = run(arguments, target, kill_after=4)
+    again = run([*arguments, "--resume"], target)
+    kept = [event for event in again["events"] if event["status"] == "resumed"]
+    done = [event for event in again["events"] if event["status"] == "done"]
+    return {
+        "done_before_the_kill": len(killed["events"]),
+        "kept": len(kept),
+        "made": len(done),
+        "seconds_to_the_first_kept": round(min(event["at"] for event in kept), 2),
+        "seconds_to_the_first_new_work": round(min(event["at"] - event["seconds"] for event in done), 2),
+        "seconds": round(again["wall"], 2),
+        "processor_seconds": round(again["cpu"], 2),
+    }
+
+
+def peak_of_children(pid: int) -> int:
+    """The largest peak of resident memory of the processes below one, in KiB."""
+    peaks = [0]
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        with suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        with suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{parent}/status").read_text().splitlines()
+            peaks.append(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
+    return max(peaks)
+
+
+if __name__ == "__main__":
+    main()
