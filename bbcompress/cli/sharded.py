@@ -16,6 +16,7 @@ from bbcompress.cli.options import jobs_for
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError
 from bbcompress.system.signals import Terminated
+from bbcompress.system.storage import place_of
 from bbcompress.text import count_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def compress_sharded(
     )
     loading = Loading(coding["strip"], coding["frames"], coding["pixels"], coding["verbose"], skip)
     jobs = jobs_for(coding["jobs"], options.device)
-    entry: dict[str, Any] = {"inputs": list(inputs), "output": target, "ok": False, "error": None}
+    its_name, names_of_inputs = str(place_of(target)), [str(place_of(name)) for name in inputs]  # without secrets
+    entry: dict[str, Any] = {"inputs": names_of_inputs, "output": its_name, "ok": False, "error": None}
     packing: ShardedPacking | None = None
     try:
         packing = ShardedPacking(inputs, target, options, loading, shard_pixels, force, resume)
@@ -66,13 +68,13 @@ def compress_sharded(
         click.get_current_context().exit(error.exit_code)
     except (KeyboardInterrupt, Terminated):
         if packing is not None and packing.made:
-            tell(f"{target} has {count_of(packing.made, 'shard')} so far; --resume goes on from there")
+            tell(f"{its_name} has {count_of(packing.made, 'shard')} so far; --resume goes on from there")
         raise
     if as_json:
         click.echo(json.dumps({**entry, "ok": True}))
     elif not quiet:
         echo_notes(packing.notes)
-        say(_line(inputs, target, packing))
+        say(_line(names_of_inputs, its_name, packing))
     for unread in packing.unread[:TOLD]:
         tell(f"skipped: {unread}")
     if len(packing.unread) > TOLD:
@@ -117,6 +119,7 @@ def _as_json(event: ShardEvent) -> None:
         "bytes": 0 if shard is None else shard.bytes,
         "unread": 0 if result is None else len(result.unread),
         "seconds": None if result is None else result.seconds,
+        "processor_seconds": None if result is None else result.processor_seconds,
         "error": None if event.error is None else event.error.for_command_line,
     }
     click.echo(json.dumps(line))

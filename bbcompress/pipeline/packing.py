@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -194,6 +194,7 @@ class Reading:
         notes: Sequence[str] = (),
         skipped: Skipped | None = None,
         given: Container[str] = (),
+        time_of: Callable[[Place], int | None] = modified,
     ) -> None:
         """`permissions` are those that the files read so far share, `times` those of the last one.
 
@@ -203,9 +204,10 @@ class Reading:
             notes: a line for each thing that is odd about them.
             skipped: gets those that cannot be read; without it that is an error.
             given: labels of those that were given by themselves.
+            time_of: gives the time of a file, as `modified` does.
         """
         self.found, self._size, self._loader, self._notes = found, size, loader, notes
-        self._skipped, self._given = skipped, given
+        self._skipped, self._given, self._time_of = skipped, given, time_of
         self.permissions: Permissions | None = None
         self.times: Times | None = None
         self._removal = Removal()
@@ -244,7 +246,7 @@ class Reading:
             time = None
             try:
                 if not isinstance(source, bytes):
-                    time = modified(source)
+                    time = self._time_of(source)
                 if isinstance(source, Path):
                     self._look_at(source)
             except OSError as error:

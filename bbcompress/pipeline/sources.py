@@ -368,7 +368,12 @@ def modified(path: Place) -> int | None:
         OSError: the operating system reports an error.
     """
     when = storage.look_up(path).modified if isinstance(path, Url) else path.stat().st_mtime_ns // 10**9
-    return None if when is None else min(max(when, FIRST_TIME), LAST_TIME)
+    return None if when is None else archive_time(when)
+
+
+def archive_time(seconds: int) -> int:
+    """The nearest time that an archive can say, in seconds since 1970."""
+    return min(max(seconds, FIRST_TIME), LAST_TIME)
 
 
 def open_input(name: str) -> BinaryIO:

@@ -15,7 +15,7 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further try."""
 
 _LASTING = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
-_LASTING_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+_LASTING_NUMBERS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 
 class StorageError(BBCError):

@@ -340,6 +340,25 @@ def new_file(
         raise
 
 
+def remove(place: Place) -> None:
+    """Delete a file, which need not be there.
+
+    Raises:
+        BBCError: it cannot be deleted.
+    """
+    if isinstance(place, Path):
+        try:
+            place.unlink(missing_ok=True)
+        except OSError as error:
+            raise BBCError(f"{place}: cannot be deleted: {error.strerror or error}") from error
+        return
+    with _reported(place, "deleted"):
+        system, path = _system_of(place)
+        with suppress(FileNotFoundError):
+            system.rm_file(path)
+        system.invalidate_cache()
+
+
 class _RemoteFile(io.RawIOBase, BinaryIO):
     """A file of which only what is read is fetched, in few requests.
 
@@ -561,7 +580,7 @@ def _reported(url: Url, done: str) -> Iterator[None]:
     """Whatever goes wrong, as one line about the URL, without the errors of libraries, which may tell secrets.
 
     Args:
-        done: `read` or `written`.
+        done: `read`, `written` or `deleted`.
     """
     try:
         yield

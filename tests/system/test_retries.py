@@ -41,7 +41,7 @@ def act(left: list[BaseException]) -> str:
 
 
 def test_storage_that_fails_now_and_then_is_tried_again(pauses: list[float]) -> None:
-    left = failing(TimeoutError("no answer"), told(ConnectionResetError()), OSError(errno.EIO, "disk"))
+    left = failing(TimeoutError("no answer"), told(ConnectionResetError()), OSError(errno.ETIMEDOUT, "late"))
     assert persistent(lambda: act(left)) == "done"
     assert pauses == [0.5, 1.0, 2.0]
 
@@ -55,8 +55,8 @@ def test_the_tries_are_bounded(pauses: list[float]) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [FileNotFoundError(), PermissionError(), OSError(errno.ENOSPC, "full"), ImageError("is damaged"),
-     told(FileNotFoundError()), told(ValueError()), IsADirectoryError()],
+    [FileNotFoundError(), PermissionError(), OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "disk"),
+     ImageError("is damaged"), told(FileNotFoundError()), told(ValueError()), IsADirectoryError()],
 )  # fmt: skip
 def test_what_stays_wrong_is_raised_at_once(error: Exception, pauses: list[float]) -> None:
     assert not may_pass(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bbcompress.archive.manifest import MAX_SHARDS, json_line, name_key, shard_file
@@ -14,7 +14,8 @@ from bbcompress.errors import BBCError
 from bbcompress.images.measure import estimated_pixels
 from bbcompress.pipeline.sources import Source
 from bbcompress.system import storage
-from bbcompress.system.storage import Url
+from bbcompress.system.retries import StorageError, persistent
+from bbcompress.system.storage import Place, address_of
 
 MAX_SHARD_IMAGES = 1 << 18
 """The names of a shard are listed in memory where one of its images is looked for."""
@@ -76,25 +77,35 @@ def files_of(task: Measuring) -> int:
 
 
 def measure(task: Measuring, progress: Progress | None = None) -> list[Measured]:
-    """The files with their sizes. One that cannot be read has one pixel: it comes up again where its shard is made."""
+    """The files with their sizes. One that cannot be read has one pixel: it comes up again where its shard is made.
+
+    Raises:
+        BBCError: storage fails.
+    """
     return [_measured(source, task.frames) for source in task.sources]
 
 
 def _measured(source: Source, frames: bool) -> Measured:
     pixels, size, time = 1, 0, 0
-    if isinstance(source.path, Url):  # which its folder's listing tells; the pixels would take a request more
-        with suppress(BBCError):
-            found = storage.look_up(source.path)
-            size, time = found.size or 0, 10**9 * (found.modified or 0)
-        return Measured(source.name, source.path.address, source.given, max(1, size), size, time)
     try:
-        status = source.path.stat()
-        size, time = status.st_size, status.st_mtime_ns
-        with source.path.open("rb") as file:
-            pixels = estimated_pixels(file, size, frames)
-    except OSError:
+        pixels, size, time = persistent(lambda: _look_at(source.path, frames))
+    except StorageError:
+        raise
+    except (OSError, BBCError):
         pass
-    return Measured(source.name, str(source.path), source.given, pixels, size, time)
+    return Measured(source.name, address_of(source.path), source.given, pixels, size, time)
+
+
+def _look_at(place: Place, frames: bool) -> tuple[int, int, int]:
+    """Pixels, bytes and time of a file. Raises OSError, BBCError."""
+    if isinstance(place, Path):
+        status = place.stat()
+        size, time = status.st_size, status.st_mtime_ns
+    else:
+        found = storage.look_up(place)
+        size, time = found.size or 0, 10**9 * (found.modified or 0)
+    with storage.open_to_read(place) as file:
+        return estimated_pixels(file, size, frames), size, time
 
 
 def cut(measured: Sequence[Measured], name: str, shard_pixels: int, settings: Mapping[str, Any]) -> list[Plan]:

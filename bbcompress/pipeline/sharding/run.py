@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bbcompress.archive.manifest import Manifest, Unread, is_shard_prefix
@@ -19,7 +18,10 @@ from bbcompress.pipeline.sharding.engine import Engine
 from bbcompress.pipeline.sharding.plan import Plan, cut, files_of, measure, measuring
 from bbcompress.pipeline.sharding.shard import Loading, ShardResult, ShardTask, make_shard, resumed
 from bbcompress.pipeline.sharding.target import Target
-from bbcompress.pipeline.sources import LeftOut, Skipped, find_images, is_inside
+from bbcompress.pipeline.sources import LeftOut, Skipped, Source, find_images, is_inside
+from bbcompress.system import storage
+from bbcompress.system.retries import persistent
+from bbcompress.system.storage import Place, place_of
 from bbcompress.text import count_of
 from bbcompress.version import __version__
 
@@ -72,11 +74,12 @@ class ShardedPacking:
             is there was begun with other settings. ModelError: a model that was asked for is missing.
         """
         self._inputs, self._target, self._loading, self._options = inputs, Target(target), loading, options
-        for place in inputs:
-            if Path(place).is_dir() and is_inside(Path(target), Path(place)):
-                raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
+        for place in map(place_of, inputs):
+            if is_inside(self._target.place, place) and _is_folder(place):
+                what = f"{self._target} would lie in {place}"
+                raise OutputExistsError(f"{what}, which is being compressed: write it elsewhere")
         if not is_shard_prefix(self._target.name):
-            raise BBCError(f"{target}: the names of shards cannot begin so; write into a folder of another name")
+            raise BBCError(f"{self._target}: the names of shards cannot begin so; write into a folder of another name")
         self._target.check(force, resume)
         before = self._target.settings() if resume and not force else None
         self._resume = before is not None
@@ -85,7 +88,7 @@ class ShardedPacking:
         self._shard_pixels = shard_pixels
         self._settings = _settings(options, loading, shard_pixels)
         if before is not None:
-            _compare(target, before, self._settings)
+            _compare(str(self._target), before, self._settings)
         self.summary = Summary()
         self.unread: list[Unread] = []
         self.bytes_before = self.made = 0
@@ -126,8 +129,9 @@ class ShardedPacking:
     ) -> Manifest:
         results: dict[int, ShardResult] = {}
         records = self._target.records() if self._resume else {}
+        sizes = self._target.sizes() if self._resume else {}
         for plan in plans:
-            result = resumed(plan, records.get(plan.number), self._target.size(plan.file))
+            result = resumed(plan, records.get(plan.number), sizes.get(plan.file))
             if result is not None:
                 results[plan.number] = result
                 self.made += 1
@@ -149,8 +153,7 @@ class ShardedPacking:
 
     def _plan(self, engine: Engine) -> list[Plan]:
         """The shards. Raises as `find_images`."""
-        left_out, skipped = LeftOut(), Skipped(self._loading.skip)
-        sources = find_images(self._inputs, left_out, skipped)
+        sources, left_out, skipped = persistent(self._find)
         self.unread += [Unread("", reason) for reason in skipped.reasons]
         self._notes += [f"note: {line}" for line in (*left_out.lines(), *odd_names([one.name for one in sources]))]
         tasks = measuring(sources, self._loading.frames)
@@ -161,6 +164,10 @@ class ShardedPacking:
             measured[number] = result
         files = [one for number in range(len(tasks)) for one in measured[number]]
         return cut(files, self._target.name, self._shard_pixels, self._settings)
+
+    def _find(self) -> tuple[list[Source], LeftOut, Skipped]:
+        left_out, skipped = LeftOut(), Skipped(self._loading.skip)
+        return find_images(self._inputs, left_out, skipped), left_out, skipped
 
     def _make(
         self,
@@ -173,7 +180,7 @@ class ShardedPacking:
         """Make shards; which of them failed, and why."""
         failed = []
         options = replace(self._options, jobs=engine.jobs)
-        tasks = [ShardTask(plan, self._target.place, options, self._loading, self._settings) for plan in plans]
+        tasks = [ShardTask(plan, self._target.address, options, self._loading, self._settings) for plan in plans]
         for number, result in engine.run(make_shard, tasks, _pixels_of, progress):
             plan = plans[number]
             if isinstance(result, BBCError):
@@ -191,7 +198,7 @@ class ShardedPacking:
         """The error, with the name of the shard that it is about, and how to go on."""
         line = error.for_command_line
         line = line if file in line else f"{file}: {line}"
-        there = f"; {self._target.place} has {count_of(self.made, 'shard')} so far" if self.made else ""
+        there = f"; {self._target} has {count_of(self.made, 'shard')} so far" if self.made else ""
         return type(error)(f"{line}{others}{there}", command=RESUME if self.made or resumes else "")
 
     def _finish(self, results: Sequence[ShardResult]) -> Manifest:
@@ -227,6 +234,10 @@ class ShardedPacking:
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
         return self._notes
+
+
+def _is_folder(place: Place) -> bool:
+    return persistent(lambda: storage.is_folder(place))
 
 
 def _pixels_of(task: ShardTask) -> int:

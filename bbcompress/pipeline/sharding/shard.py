@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 from bbcompress.archive.manifest import Shard, Unread, json_line, parse_line, shard_of
 from bbcompress.archive.sharded import names_between, sha256_of
+from bbcompress.codecs.kept import SourceFile
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError, MissingImageError
+from bbcompress.images.image import PixelImage
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import Options
 from bbcompress.pipeline.packing import Reading
 from bbcompress.pipeline.sharding.plan import Plan
 from bbcompress.pipeline.sharding.target import Target
-from bbcompress.pipeline.sources import Skipped
+from bbcompress.pipeline.sources import Skipped, archive_time, read_file
+from bbcompress.system.retries import StorageError, persistent
 from bbcompress.system.storage import Place, place_of
 from bbcompress.version import __version__
 
@@ -57,7 +60,7 @@ class ShardResult:
         notes: what the user should know, a line each.
         coders, subpixels: as of `Summary`.
         bytes_before: of the files that were read.
-        seconds: that it took.
+        seconds: that it took. processor_seconds: of the process that made it.
     """
 
     digest: str
@@ -69,6 +72,7 @@ class ShardResult:
     subpixels: int = 0
     bytes_before: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
 
     def encode(self) -> bytes:
         """As a line of JSON."""
@@ -107,14 +111,29 @@ class _Unread(Skipped):
         """Name, path and label of each file, one by one."""
         for source in self._plan.sources:
             self._current = source
-            yield source.name, place_of(source.place), source.place
+            place = place_of(source.place)
+            yield source.name, place, str(place)
+
+    def time_of(self, _: Place) -> int | None:
+        """That of the file, as it was when it was measured; None where that is not known."""
+        return archive_time(self._current.time // 10**9) if self._current.time else None
 
     def take(self, error: ImageError, given: bool, but: str = "") -> None:
         if isinstance(error, MissingImageError):  # it was there when the source was listed
-            raise BBCError(str(error))
+            raise StorageError(str(error))
         super().take(error, given, but)
-        reason = self.reasons[-1].removeprefix(f"{self._current.place}: ")
+        reason = self.reasons[-1].removeprefix(f"{place_of(self._current.place)}: ")
         self.files.append(Unread(self._current.name, reason))
+
+
+class _Loader(ImageLoader):
+    """Reads a file again where storage fails."""
+
+    def read(self, source: Place | bytes, label: str) -> Iterator[tuple[PixelImage, SourceFile | None]]:
+        if not isinstance(source, bytes):
+            place = source
+            source = persistent(lambda: read_file(place, label))
+        return super().read(source, label)
 
 
 @lru_cache(maxsize=1)
@@ -130,14 +149,14 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
         ImageError: an image cannot be kept exactly, or cannot be read where none may be left out. BBCError: the shard
             cannot be written, an image is gone, or this process is not one that can do the work.
     """
-    start = monotonic()
+    start = monotonic(), process_time()
     plan, target, loading = task.plan, Target(task.target), task.loading
     _check_process(task, target)
     compressor = _compressor(task.options)
-    loader = ImageLoader(loading.strip, loading.frames, task.options.max_pixels, loading.verbose, pixels=loading.pixels)
+    loader = _Loader(loading.strip, loading.frames, task.options.max_pixels, loading.verbose, pixels=loading.pixels)
     unread = _Unread(loading.skip, plan)
-    given = {source.place for source in plan.sources if source.given}
-    reading = Reading(unread.found(), None, loader, (), unread, given)
+    given = {str(place_of(source.place)) for source in plan.sources if source.given}
+    reading = Reading(unread.found(), None, loader, (), unread, given, unread.time_of)
     try:
         with target.new(plan.file, lambda: reading.permissions) as file:
             summary = compressor.archive(reading, file, progress)
@@ -159,7 +178,7 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
     except ImageError:
         if len(unread.files) < len(plan.sources):
             raise
-        result = ShardResult(plan.digest, None, tuple(unread.files), seconds=_since(start))
+        result = ShardResult(plan.digest, None, tuple(unread.files))
     except MemoryError:
         raise BBCError(f"{plan.file}: there is not enough memory for it") from None
     else:
@@ -173,8 +192,9 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
             dict(sorted(summary.coders.items())),
             summary.subpixels,
             loader.size,
-            _since(start),
         )
+    seconds = round(monotonic() - start[0], 3), round(process_time() - start[1], 3)
+    result = replace(result, seconds=seconds[0], processor_seconds=seconds[1])
     target.write_record(plan.number, result.encode(), plan.file if result.shard else None)
     return result
 
@@ -184,7 +204,7 @@ def _check_process(task: ShardTask, target: Target) -> None:
     if (wanted := task.settings["bbc"]) != __version__:
         raise BBCError(f"a worker has bbc {__version__}, and the command {wanted}: install the same version")
     if target.settings() != task.settings:
-        raise BBCError(f"a worker does not see what is in {task.target}: it needs the same file system, or URLs")
+        raise BBCError(f"a worker does not see what is in {target}: it needs the same file system, or URLs")
 
 
 def resumed(plan: Plan, record: bytes | None, size: int | None) -> ShardResult | None:
@@ -202,7 +222,3 @@ def resumed(plan: Plan, record: bytes | None, size: int | None) -> ShardResult |
         return None
     has_file = result.shard is None or (result.shard.file == plan.file and result.shard.bytes == size)
     return result if result.digest == plan.digest and has_file else None
-
-
-def _since(start: float) -> float:
-    return round(monotonic() - start, 3)

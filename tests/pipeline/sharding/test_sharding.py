@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from bbcompress.pipeline.sharding.run import ShardedPacking, ShardEvent
 from bbcompress.pipeline.sharding.shard import Loading, ShardResult, make_shard
 from bbcompress.pipeline.sharding.target import UNFINISHED
 from bbcompress.pipeline.sources import find_images
+from bbcompress.system import storage
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
@@ -337,3 +339,106 @@ def test_what_the_manifest_says_otherwise_is_damage() -> None:
         _ = archive["1.png"]
     lines = Path("out", MANIFEST).read_bytes().splitlines()
     assert json.loads(lines[1])["sha256"] != json.loads(lines[2])["sha256"]
+
+
+class Failing:
+    """Storage of fsspec's memory that fails again and again: each operation `often` times before it is done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, often: int) -> None:
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        self.failed: Counter[str] = Counter()
+        self._often = often
+        for name in ("info", "cat_file", "pipe_file", "open", "rm_file", "find"):
+            monkeypatch.setattr(MemoryFileSystem, name, self._failing(name, getattr(MemoryFileSystem, name)))
+        monkeypatch.setattr("bbcompress.system.retries.time.sleep", lambda _: None)
+
+    def _failing(self, name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
+        left = Counter[str]()
+
+        def act(system: Any, path: str, *given: Any, **named: Any) -> Any:
+            left[path] += 1
+            if left[path] <= self._often:
+                self.failed[name] += 1
+                raise TimeoutError("no answer")
+            return operation(system, path, *given, **named)
+
+        return act
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """fsspec's file system in memory, empty before and after."""
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+def test_urls_are_sources_and_targets(memory: Any) -> None:
+    put()
+    for name in NAMES:
+        memory.pipe_file(f"/in/{name}", Path("set", name).read_bytes())
+    loading, events = Loading(), list[ShardEvent]()
+    packing = ShardedPacking(["memory://in"], "memory://deep/out.bbc", Options(effort=1), loading, SHARD)
+    packing.write(InProcess(), events.append)
+    pack()
+    assert sorted(memory.find("/deep")) == [f"/deep/out.bbc/{name}" for name in sorted(files())]
+    for name in ("out-00000.bbc", "out-00002.bbc"):  # times are those of the store
+        assert abs(memory.size(f"/deep/out.bbc/{name}") - Path("out", name).stat().st_size) < 50
+    with bbcompress.open("memory://deep/out.bbc") as archive:
+        assert dict(archive.images()) == {name: read_image(f"set/{name}") for name in NAMES}
+    with pytest.raises(OutputExistsError, match="holds a sharded archive"):
+        ShardedPacking(["memory://in"], "memory://deep/out.bbc", Options(effort=1), loading, SHARD)
+    with pytest.raises(OutputExistsError, match="would lie in memory://in"):
+        ShardedPacking(["memory://in"], "memory://in/out", Options(effort=1), loading, SHARD)
+    with pytest.raises(BBCError, match="the web is read alone"):
+        ShardedPacking(["memory://in"], "https://example.org/out", Options(effort=1), loading, SHARD)
+    again = ShardedPacking(["memory://in"], "memory://deep/out.bbc", Options(effort=1), loading, 10**6, force=True)
+    again.write(InProcess(), events.append)
+    assert sorted(memory.find("/deep")) == ["/deep/out.bbc/manifest.jsonl", "/deep/out.bbc/out-00000.bbc"]
+
+
+def test_storage_that_fails_now_and_then_costs_nothing(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    for name in NAMES:
+        memory.pipe_file(f"/in/{name}", Path("set", name).read_bytes())
+    with monkeypatch.context() as patch:
+        failures = Failing(patch, 2)
+        packing = ShardedPacking(["memory://in"], "memory://out", Options(effort=1), Loading(), SHARD)
+        manifest = packing.write(InProcess(), lambda _: None)
+    assert failures.failed["open"] and failures.failed["cat_file"] and failures.failed["pipe_file"]
+    assert (manifest.image_count, manifest.unread) == (len(NAMES), [])
+    with bbcompress.open("memory://out") as archive:
+        assert dict(archive.images()) == {name: read_image(f"set/{name}") for name in NAMES}
+
+
+def test_storage_that_fails_for_good_ends_the_run_which_is_resumed(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put()
+    options, failing_name = Options(effort=1), "out-00001.bbc"
+    send = storage.new_file
+
+    @contextmanager
+    def refused(place: Any, *given: Any) -> Iterator[Any]:
+        if place.name == failing_name:
+            raise TimeoutError("no answer")
+        with send(place, *given) as file:
+            yield file
+
+    monkeypatch.setattr("bbcompress.system.retries.time.sleep", lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "new_file", refused)
+        with pytest.raises(
+            BBCError, match=r"out-00001\.bbc: no answer; it was tried 5 times; memory://out has 2 shards"
+        ):
+            ShardedPacking(["set"], "memory://out", options, Loading(), SHARD).write(InProcess(), lambda _: None)
+    assert not memory.exists("/out/manifest.jsonl") and not memory.exists(f"/out/{failing_name}")
+    events: list[ShardEvent] = []
+    ShardedPacking(["set"], "memory://out", options, Loading(), None, resume=True).write(InProcess(), events.append)
+    assert [event.status for event in events] == ["resumed", "resumed", "done"]
+    pack("out")
+    assert {name.removeprefix("/out/"): memory.cat_file(name) for name in memory.find("/out")} == files()
