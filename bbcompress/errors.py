@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 from typing import Any, TypeVar
 
 from bbcompress.text import escaped
@@ -103,6 +104,12 @@ class RegionError(ImageError):
 
 class MissingImageError(ImageError, MissingFileError):
     """An image file that is to be read is not there."""
+
+
+class ReadOnlyError(BBCError, OSError):
+    """Something is to be written where everything is only read."""
+
+    errno = errno.EROFS
 
 
 class OutputExistsError(BBCError):

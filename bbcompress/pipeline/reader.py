@@ -91,6 +91,7 @@ class Reader:
         self._stream, self._limits = file, limits
         self._opened = [0, 0]  # images and pixels of the groups begun
         self._decoded: Kept[list[PixelImage]] = Kept(CACHED_SUBPIXELS)
+        self._contents: Kept[list[Content]] = Kept(CACHED_SUBPIXELS)
         self._infos: Kept[_GroupInfo] = Kept(MAX_LISTED)
         self.file = open_file(file, limits, keep_going)
         self._models = (models or open_models()).carrying(carried_models(self.file))
@@ -210,9 +211,21 @@ class Reader:
             except (FormatError, ModelError, LimitError) as error:
                 yield GroupResult(number, positions, [], error)
 
+    def read_content(self, position: int) -> Content:
+        """The image at a position, or the file that is kept as it is in its place. Groups are kept for the next calls,
+        and errors raised, as of :meth:`read`."""
+        number, index = self.file.locate(position)
+        content = self._contents.get(number)
+        if content is None:
+            content = self._decode(self.file.read_group(number))
+            size = sum(len(one.data) if isinstance(one, KeptFile) else one.samples for one in content)
+            self._contents.put(number, content, size)
+        return content[index]
+
     def forget(self) -> None:
         """Free the memory of what was decoded."""
         self._decoded.clear()
+        self._contents.clear()
         self._infos.clear()
 
     def read_group(self, number: int, progress: Progress | None = None) -> list[PixelImage]:

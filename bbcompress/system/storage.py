@@ -11,9 +11,9 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
@@ -69,10 +69,11 @@ _OF_EXTRA = {"aiohttp", "s3fs"}
 class Url:
     """A URL of fsspec. Its text, and all that is printed of it, is without passwords and tokens.
 
-    address: as it was given.
+    address: as it was given. options: of its file system, where a program gives any.
     """
 
     address: str = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
         return redacted(self.address)
@@ -130,7 +131,7 @@ class Url:
     def parent(self) -> Url:
         """What its name stands in."""
         before, link, after = self._link
-        return Url(f"{before}{link.partition('?')[0].rstrip('/').rpartition('/')[0]}{after}")
+        return replace(self, address=f"{before}{link.partition('?')[0].rstrip('/').rpartition('/')[0]}{after}")
 
     def has(self, other: Url) -> bool:
         """Whether another one lies in this one or below it."""
@@ -139,7 +140,7 @@ class Url:
 
     def __truediv__(self, name: str) -> Url:
         before, link, after = self._link
-        return Url(f"{before}{link.rstrip('/')}/{name}{after}")
+        return replace(self, address=f"{before}{link.rstrip('/')}/{name}{after}")
 
 
 Place = Path | Url
@@ -553,7 +554,7 @@ def _system_of(url: Url) -> tuple[Any, str]:
     except ImportError:
         raise BBCError(f"{url} {NEEDS_REMOTE}") from None
     with _needs(url):
-        system, path = url_to_fs(url.address)
+        system, path = url_to_fs(url.address, **url.options)
     return system, path
 
 
@@ -629,13 +630,13 @@ def _reason(error: Exception, url: Url) -> str:
 def _first_line(error: Exception, url: Url) -> str:
     """What an error says, without the secrets of the URL."""
     text = str(getattr(error, "strerror", None) or error).partition("\n")[0][:200]
+    secrets = [value for value in url.options.values() if isinstance(value, str)]
     for link in url.address.split("::"):
         parts = urlsplit(link)
-        secrets = [part for part in parts.netloc.rpartition("@")[0].split(":")]
-        secrets += [value for _, value in parse_qsl(parts.query)]
-        for secret in secrets:
-            if len(secret) > 3:
-                text = text.replace(secret, HIDDEN).replace(unquote(secret), HIDDEN)
+        secrets += [*parts.netloc.rpartition("@")[0].split(":"), *(value for _, value in parse_qsl(parts.query))]
+    for secret in secrets:
+        if len(secret) > 3:
+            text = text.replace(secret, HIDDEN).replace(unquote(secret), HIDDEN)
     return text
 
 
