@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calls_for_tests import at_most
 from cases_for_tests import one_test_of
+from costs_for_tests import check_cost
 from PIL import Image, ImageFile
 from process_state import STATES, process_kept
 from threadpoolctl import threadpool_limits
@@ -93,3 +95,21 @@ def test_every_case_that_fails_is_named() -> None:
         ["divisor=3", " Failed"],
     ]
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_bound_of_calls_ends_what_would_not_end() -> None:
+    with at_most(1000):
+        [len(()) for _ in range(500)]
+    with pytest.raises(pytest.fail.Exception, match="more than 1000 calls"), at_most(1000):
+        while True:
+            len(())
+    assert sys.getprofile() is None
+
+
+def test_of_costs_the_least_count() -> None:
+    """A cost that a busy machine raises is measured again; one that is too high every time is refused."""
+    dear, cheap = iter([(3.0, 5.0), (5.0, 3.0)]), iter([(2.0, 2.0), (2.0, 2.0)])
+    check_cost(lambda: next(dear), lambda: next(cheap), 2)
+    assert list(dear) == list(cheap) == []
+    with pytest.raises(pytest.fail.Exception, match="not below 2 times"):
+        check_cost(lambda: (3.0, 4.0), lambda: (2.0, 2.0), 2)

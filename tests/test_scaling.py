@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
+from costs_for_tests import check_cost
 from workloads import WORKLOADS, Workload, cost
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
 def test_cost_grows_no_faster_than_the_input(workload: Workload, tmp_path: Path) -> None:
-    for attempt in range(3):  # a busy machine may disturb one of the two
-        once, twice = (cost(workload, factor * workload.n, tmp_path / f"{attempt}-{factor}") for factor in (1, 2))
-        if twice < 3 * max(once, 0.01):
-            return
-    pytest.fail(f"{workload.n} {workload.unit}: {once:.3f} s, twice as many: {twice:.3f} s")
+    folders = (tmp_path / str(number) for number in count())
+
+    def at(n: int) -> list[float]:
+        return [cost(workload, n, next(folders))]
+
+    check_cost(lambda: at(2 * workload.n), lambda: at(workload.n), 3)

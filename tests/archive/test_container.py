@@ -2,7 +2,6 @@
 
 import io
 import random
-import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from calls_for_tests import at_most
 from cases_for_tests import one_test_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -411,14 +411,12 @@ def test_segment_helper_makes_good_ones() -> None:
 def test_hostile(name: str) -> None:
     data = HOSTILE[name]()
     tracemalloc.start()
-    start = time.monotonic()
     try:
-        with pytest.raises(FormatError):
+        with pytest.raises(FormatError), at_most(2_000_000):
             content(data)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000 + 20 * len(data)
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - start < 5
 
 
 def test_claimed_images_are_not_listed() -> None:
@@ -718,14 +716,13 @@ def test_an_index_that_looks_like_a_group_is_none() -> None:
 )
 def test_a_search_that_would_not_end(unit: bytes) -> None:
     data = small_archive() + PREFIX + unit * (100_000 // len(unit))
-    start = time.monotonic()
     for keep_going in (False, True):
         try:
-            reader = ArchiveFile(io.BytesIO(data), keep_going=keep_going)
+            with at_most(len(data) * 100):
+                reader = ArchiveFile(io.BytesIO(data), keep_going=keep_going)
         except FormatError:
             continue
         assert reader.read_group(0).payload == b"payload"
-    assert time.monotonic() - start < 30
 
 
 @given(st.binary(max_size=300))

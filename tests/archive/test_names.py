@@ -1,8 +1,7 @@
 """Names: what is allowed, how small lists become, duplicates."""
 
-import time
-
 import pytest
+from calls_for_tests import at_most
 from cases_for_tests import one_test_of
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -158,14 +157,13 @@ def test_unknown_form() -> None:
 
 def test_numbered_names_are_lazy() -> None:
     section = run_bytes(b"", b"", 0, 5, 1 << 40)
-    start = time.monotonic()
-    names = decode_names(ByteReader(section), 1 << 40, Budget())
-    assert names is not None
-    assert (names[0], names[-1], names[1 << 30]) == ("5", str((1 << 40) + 4), str((1 << 30) + 5))
-    assert find_duplicate([names]) is None
-    assert find_duplicate([names, ("x", "7")]) == "7"
-    assert find_duplicate([names, names]) is not None
-    assert time.monotonic() - start < 1
+    with at_most(1000):
+        names = decode_names(ByteReader(section), 1 << 40, Budget())
+        assert names is not None
+        assert (names[0], names[-1], names[1 << 30]) == ("5", str((1 << 40) + 4), str((1 << 30) + 5))
+        assert find_duplicate([names]) is None
+        assert find_duplicate([names, ("x", "7")]) == "7"
+        assert find_duplicate([names, names]) is not None
     with pytest.raises(IndexError):
         names[1 << 40]
     assert names[1:3] == ("6", "7")
@@ -267,17 +265,3 @@ def test_folders_of_runs_are_not_listed() -> None:
     assert finder.find("d") == "d/e0"
     for folder in ("a05", "a4", f"a{3 << 39}", f"a{5 + (1 << 39)}/b/c.png", "d/e0", "a", "a07/b", "e"):
         assert finder.find(folder) is None
-
-
-def test_deep_names_cost_no_more_each() -> None:
-    """Names of two thousand folders each, of which every one has a name of its own."""
-
-    def seconds(count: int) -> float:
-        names = tuple(f"{number:05}/{'a/' * 1900}b" for number in range(count))
-        before = time.process_time()
-        finder = FolderFinder([names])
-        assert all(finder.find(f"{number:05}/a/a") is not None for number in range(count))
-        return time.process_time() - before
-
-    seconds(100)
-    assert min(seconds(2000) for _ in range(3)) < 3 * min(seconds(1000) for _ in range(3))

@@ -1478,7 +1478,7 @@ def test_every_pixel_advances_the_bar(arguments: list[str], pixels: int, monkeyp
 
 
 def wait_for(ready: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not ready():
         assert time.monotonic() < deadline, "it never happens"
         time.sleep(0.01)
@@ -1487,7 +1487,7 @@ def wait_for(ready: Callable[[], object]) -> None:
 def process(*arguments: str, shell: str = "", data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run bbc in a process of its own, with redirections in the words of the shell; -m names the tiny models."""
     command = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-m", "bbcompress", *arguments]
-    return subprocess.run(command, input=data, capture_output=True, timeout=60, env=environment())
+    return subprocess.run(command, input=data, capture_output=True, timeout=300, env=environment())
 
 
 def environment() -> dict[str, str]:
@@ -1577,7 +1577,7 @@ def test_variables_that_libraries_do_not_like(monkeypatch: pytest.MonkeyPatch) -
 
 def open_for_reader(pipe: str) -> int:
     """A named pipe, open for writing once somebody reads it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         try:
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -1613,7 +1613,7 @@ def check_interrupted(child: subprocess.Popen[str], number: signal.Signals) -> N
     """Send the signal; the process ends with its status and one line."""
     try:
         child.send_signal(number)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
     finally:
         child.kill()
     lines = [line for line in err.splitlines() if not line.startswith(NOTICE)]

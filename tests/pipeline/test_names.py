@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -201,20 +200,6 @@ def test_limits_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert NameLimits.of(tmp_path).whole < 1024
     monkeypatch.setattr(os, "pathconf", lambda place, what: -1)
     assert NameLimits.of(tmp_path).part == 255
-
-
-def test_many_names_that_would_be_one_cost_no_more_each() -> None:
-    def seconds(count: int) -> float:
-        names = [f"{'a' * 260}{number}.png" for number in range(count)]
-        names += [f"{'b' * 251}{number}/{number}" for number in range(count)]
-        before = time.process_time()
-        assert len({*image_names(names)}) == len(names)
-        return time.process_time() - before
-
-    seconds(100)
-    runs = [(seconds(5000), seconds(10_000)) for _ in range(5)]  # in turn: a machine may be slow for a while
-    once, twice = (min(times) for times in zip(*runs, strict=True))
-    assert twice < 3 * once
 
 
 def test_a_lone_image_is_called_as_its_file_but_for_the_suffix(monkeypatch: pytest.MonkeyPatch) -> None:

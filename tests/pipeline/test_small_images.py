@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costs_for_tests import check_cost
 
 from bbcompress.codecs.ways import FALLBACK
 from bbcompress.images.image import PixelImage, from_array
@@ -92,8 +93,4 @@ def test_many_sizes_cost_no_more_than_one(compressor: Compressor) -> None:
     small_images.py has the figures)."""
     one_size, many_sizes = crops(24, 28, 28), crops(24, 16, 32)
     seconds(compressor, crops(3, 8, 9))  # kernels are compiled
-    for _ in range(3):  # a busy machine may disturb one of the two
-        one, many = seconds(compressor, one_size), seconds(compressor, many_sizes)
-        if many[0] < 1.6 * one[0] and many[1] < 1.6 * one[1]:
-            return
-    pytest.fail(f"compressing and reading: {many} s, and {one} s for as many of one size")
+    check_cost(lambda: seconds(compressor, many_sizes), lambda: seconds(compressor, one_size), 1.6)

@@ -94,9 +94,9 @@ class Browser:
         event = {"type": "mouseMoved", "x": x + across * width, "y": y + down * height}
         self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
 
-    def wait_for(self, script: str, part: str, seconds: float = 5) -> str:
+    def wait_for(self, script: str, part: str) -> str:
         """The text that a script returns, once this is a part of it."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 120
         while part not in (found := str(self.run(script))):
             assert time.monotonic() < end, found
             time.sleep(0.05)
@@ -104,7 +104,7 @@ class Browser:
 
     def wait_until(self, script: str) -> None:
         """Wait until a script returns true."""
-        self.wait_for(script, "True", 30)
+        self.wait_for(script, "True")
 
     def messages(self) -> list[str]:
         """What the console says of the page, warnings of its policy among it."""

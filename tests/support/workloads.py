@@ -20,6 +20,7 @@ from bbcompress.archive.embedded import MAX_MODELS, MODEL_START, EmbeddedModel, 
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import build_lone
+from bbcompress.archive.names import FolderFinder
 from bbcompress.archive.parts import Part, encode_parts
 from bbcompress.codecs.fallback.items import decode_item
 from bbcompress.collection import Archive
@@ -27,6 +28,7 @@ from bbcompress.errors import BBCError
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import from_array
 from bbcompress.images.read import read_frames, read_image
+from bbcompress.pipeline.names import image_names
 from bbcompress.pipeline.reader import Reader
 from bbcompress.wire import crc32, pack, varint
 
@@ -443,6 +445,28 @@ def _frames_of_an_apng(n: int, _: Path) -> Callable[[], object]:
     return lambda: sum(1 for _ in read_frames(file.getvalue()))
 
 
+def _folders_of_deep_names(n: int, _: Path) -> Callable[[], object]:
+    """Each name has two thousand folders of its own."""
+    names = tuple(f"{number:05}/{'a/' * 1900}b" for number in range(n))
+
+    def run() -> None:
+        finder = FolderFinder([names])
+        assert all(finder.find(f"{number:05}/a/a") is not None for number in range(n))
+
+    return run
+
+
+def _names_that_would_be_one(n: int, _: Path) -> Callable[[], object]:
+    """They are too long, and the same where they are cut."""
+    names = [f"{'a' * 260}{number}.png" for number in range(n)]
+    names += [f"{'b' * 251}{number}/{number}" for number in range(n)]
+
+    def run() -> None:
+        assert len({*image_names(names)}) == len(names)
+
+    return run
+
+
 WORKLOADS = [
     Workload("PNG, empty parts of the pixels", 50_000, "chunks", lambda n, _: reading(png_of(n, b"IDAT"))),
     Workload("PNG, unknown chunks", 50_000, "chunks", lambda n, _: reading(png_of(n, b"unKn"))),
@@ -530,4 +554,6 @@ WORKLOADS = [
         lambda n, _: _samples_of_deep(_deep(n, 1, np.random.default_rng(0).bytes(4 * n))),
     ),
     Workload("BMP, runs", 500, "rows of 256 runs", _runs_of_a_bmp),
+    Workload("names of many folders", 1_000, "names", _folders_of_deep_names),
+    Workload("names that would be one", 1_000, "pairs of names", _names_that_would_be_one),
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costs_for_tests import check_cost
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from bbcompress.system.threads import ThreadLock, limit_threads, processors, single_blas_thread, threads
@@ -124,8 +125,4 @@ def seconds(k: int, **environment: str) -> list[float]:
 @pytest.mark.parametrize("k", [0, 8])
 def test_blas_threads_cost_nothing(k: int) -> None:
     """Coding and decoding take hardly more processor time than where BLAS is told to have one thread."""
-    for _ in range(3):  # a busy machine may disturb one of the two
-        with_threads, without = seconds(k), seconds(k, OPENBLAS_NUM_THREADS="1")
-        if all(more < 2 * less for more, less in zip(with_threads, without, strict=True)):
-            return
-    pytest.fail(f"coding and decoding: {with_threads} s with threads, {without} s without")
+    check_cost(lambda: seconds(k), lambda: seconds(k, OPENBLAS_NUM_THREADS="1"), 2)

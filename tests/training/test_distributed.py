@@ -101,7 +101,7 @@ def trained(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = {name: (asdict(config), name == "resumed") for name, config in configs.items()}
     (two / "runs.json").write_text(json.dumps(runs))
     process = python(*TORCHRUN, WORKER, two)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return folder
 
@@ -184,13 +184,13 @@ def test_a_process_does_not_outlive_another(tiles: Path, tmp_path: Path) -> None
     ]
     try:
         log = tmp_path / "run" / "train.jsonl"
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 600
         while not (log.exists() and log.read_text()):
             assert time.monotonic() < deadline
             assert processes[0].poll() is None, processes[0].communicate()
             time.sleep(0.1)
         processes[1].send_signal(signal.SIGKILL)
-        _, errors = processes[0].communicate(timeout=60)
+        _, errors = processes[0].communicate(timeout=600)
     finally:
         for process in processes:
             process.kill()
@@ -244,7 +244,7 @@ def test_one_of_several_leaves_at_once_and_one_alone_does_not() -> None:
     program += "atexit.register(print, 'torn down'); print('written'); leave(); print('alone')"
     for size, expected in (("2", "written\n"), ("1", "written\nalone\ntorn down\n")):
         process = python("-c", program, WORLD_SIZE=size)
-        printed, errors = process.communicate(timeout=100)
+        printed, errors = process.communicate(timeout=600)
         assert (process.returncode, printed) == (0, expected), errors
 
 

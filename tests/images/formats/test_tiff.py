@@ -1015,7 +1015,7 @@ def test_forked_processes_read_at_once() -> None:
                     os._exit(status)
             children.append(process)
     ended: dict[int, int] = {}
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while len(ended) < 2 and time.monotonic() < deadline:
         for process in set(children) - ended.keys():
             found, status = os.waitpid(process, os.WNOHANG)
