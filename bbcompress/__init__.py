@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         MissingModelError,
         ModelError,
         OutputExistsError,
+        ReadOnlyError,
         RegionError,
         TrainingError,
     )
@@ -68,6 +69,7 @@ __all__ = [
     "Options",
     "OutputExistsError",
     "PixelImage",
+    "ReadOnlyError",
     "RegionError",
     "Summary",
     "TrainingError",
@@ -89,7 +91,7 @@ __all__ = [
 _ERRORS = (
     "BBCError", "CallError", "DataError", "EmbeddedModelError", "FormatError", "ImageError", "LargeModelError",
     "LimitError", "MissingFileError", "MissingImageError", "MissingModelError", "ModelError", "OutputExistsError",
-    "RegionError", "TrainingError",
+    "ReadOnlyError", "RegionError", "TrainingError",
 )  # fmt: skip
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 from urllib.request import urlopen
 
-BUCKET = "photos"
-
 
 class Request(NamedTuple):
     """One that a server answered. size: bytes of the answer's body."""
@@ -38,7 +36,7 @@ class Store:
 
 
 @contextmanager
-def s3_store() -> Iterator[Store]:
+def s3_store(bucket: str = "photos") -> Iterator[Store]:
     """moto's server with a bucket, which s3fs finds by the environment."""
     import fsspec
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -48,7 +46,7 @@ def s3_store() -> Iterator[Store]:
         def log(self, *_: Any) -> None:
             pass
 
-    store = Store(f"s3://{BUCKET}")
+    store = Store(f"s3://{bucket}")
     application = DomainDispatcherApplication(create_backend_app)
 
     def counted(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -77,7 +75,7 @@ def s3_store() -> Iterator[Store]:
         with patch.dict(os.environ, settings):
             system.clear_instance_cache()
             urlopen(f"{settings['AWS_ENDPOINT_URL']}/moto-api/reset", b"").close()  # what another server held
-            system().mkdir(BUCKET)
+            system().mkdir(bucket)
             yield store
     finally:
         system.clear_instance_cache()
