@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         MissingModelError,
         ModelError,
         OutputExistsError,
+        PreviewError,
         ReadOnlyError,
         RegionError,
         TrainingError,
@@ -69,6 +70,7 @@ __all__ = [
     "Options",
     "OutputExistsError",
     "PixelImage",
+    "PreviewError",
     "ReadOnlyError",
     "RegionError",
     "Summary",
@@ -91,7 +93,7 @@ __all__ = [
 _ERRORS = (
     "BBCError", "CallError", "DataError", "EmbeddedModelError", "FormatError", "ImageError", "LargeModelError",
     "LimitError", "MissingFileError", "MissingImageError", "MissingModelError", "ModelError", "OutputExistsError",
-    "ReadOnlyError", "RegionError", "TrainingError",
+    "PreviewError", "ReadOnlyError", "RegionError", "TrainingError",
 )  # fmt: skip
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),

@@ -90,6 +90,10 @@ class FormatError(BBCError):
     """A file is damaged or is not a file of bbc."""
 
 
+class PreviewError(FormatError):
+    """A preview in a file is damaged; its image need not be."""
+
+
 class LimitError(BBCError):
     """A file asks a reader for more work than its limit allows; it need not be damaged."""
 

@@ -16,6 +16,10 @@ SHARD_PIXELS = 1 << 26
 MOST_SHARD_PIXELS = 1 << 40
 """Most that may be asked for."""
 
+MAX_PREVIEW_BYTES = 1 << 12
+MAX_PREVIEW_SIDE = 512
+"""Most bytes of a preview in a file, and most pixels of a side."""
+
 LEAST_EFFORT, DEFAULT_EFFORT, MOST_EFFORT = 1, 5, 9
 """How much time a writer spends to make files small. `codecs/effort.py` says what each effort tries."""
 

@@ -151,6 +151,7 @@ def check(data: bytes, models: Sequence[str] = TINY) -> None:
     assert len(found) == len(images)
     for position, one in enumerate(found):
         assert same(one, reader.names[position], reader.times[position], images[position])
+        assert one.preview == reader.file.preview(position)
 
 
 # Golden streams

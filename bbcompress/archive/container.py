@@ -16,12 +16,14 @@ from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
 from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, new_name_fault
+from bbcompress.archive.previews import decode_previews, encode_previews
 from bbcompress.archive.salvage import salvage
 from bbcompress.archive.search import NoSegmentError, Tail, TailKind, open_segments
 from bbcompress.archive.segments import (
     FOOTER_BYTES,
     HEADER_BYTES,
     MAX_INDEX_BYTES,
+    GroupEntry,
     Segment,
     read_exactly,
     read_group_start,
@@ -84,12 +86,15 @@ class ArchiveWriter:
         names: Sequence[str] | None = None,
         positions: Sequence[int] | None = None,
         times: Sequence[int] | None = None,
-    ) -> None:
-        """Write one group.
+        *,
+        previews: Sequence[bytes | None] | None = None,
+    ) -> int:
+        """Write one group, and the previews of its images before it; the bytes that these take.
 
         names: relative POSIX paths, one for each image; all groups of a segment have names, or none has.
         positions: of each image in the segment, from 0; None in all groups when they stand in order.
         times: when each was modified, whole seconds since 1970; all groups of a segment have times, or none has.
+        previews: of each image, None for none.
 
         BBCError for a name that is not allowed or occurs twice, FormatError for a header outside the limits;
         nothing is written then. ValueError where the arguments do not fit each other.
@@ -101,6 +106,9 @@ class ArchiveWriter:
         before = 0 if self._after is None else self._after.image_count
         if before + self._image_count + count > MAX_ARCHIVE_IMAGES:
             raise FormatError(f"an archive holds at most {MAX_ARCHIVE_IMAGES} images")
+        if previews is not None and len(previews) != count:
+            raise ValueError(f"{len(previews)} previews for {count} images")
+        before_it = encode_previews(previews) if previews is not None and any(previews) else b""
         length = varint(len(group.metadata) + len(group.payload))
         data = b"".join([group.header.encode_group(self._limits), length, group.metadata, group.payload])
         self._take_names(names or ())
@@ -114,10 +122,14 @@ class ArchiveWriter:
             self._positions += positions
         if times is not None and self._times is not None:
             self._times += times
+        if before_it:
+            self._sizes.append((len(before_it), 0))
+            self._file.write(before_it)
         self._sizes.append((len(data) + CRC_BYTES, count))
         self._image_count += count
         self._file.write(data)
         self._file.write(crc32(data))
+        return len(before_it)
 
     def add_model(self, model: EmbeddedModel) -> None:
         """Let a model stand behind the segment, once that is closed.
@@ -269,8 +281,11 @@ class ArchiveFile(BBCFile):
         if self.duplicate is not None and not keep_going:
             raise FormatError(f"two images of the archive have the name {self.duplicate[:80]!r}")
         pairs = list(zip(self._starts, segments, strict=False))
-        self.groups = [group for first, segment in pairs for group in segment.groups(first)]
-        self._first_groups = [0, *accumulate(len(segment.index.sizes) for segment in segments)]
+        every = [group for first, segment in pairs for group in segment.groups(first)]
+        self.groups = [group for group in every if group.count]
+        self._preview_entries = [group for group in every if not group.count]
+        self._first_groups = [0, *accumulate(segment.group_count for segment in segments)]
+        self._previews: tuple[int, dict[int, bytes]] | None = None  # of the group that was asked for last
         self._finder: NameFinder | None = None
         self._folder_finder: FolderFinder | None = None
 
@@ -385,10 +400,25 @@ class ArchiveFile(BBCFile):
             head = self._read(entry.offset, min(size, entry.length))
             with suppress(CutShortError):
                 header, length = read_group_start(head, self._limits)
-                if (header.count, length) == (entry.count, entry.length):
+                if header is not None and (header.count, length) == (entry.count, entry.length):
                     return header
                 break
         raise FormatError(f"group {number} is damaged")
+
+    @cached_property
+    def _previews_at(self) -> dict[int, GroupEntry]:
+        """The entries of previews by where they end in the file: the group of their images begins there."""
+        return {entry.offset + entry.length: entry for entry in self._preview_entries}
+
+    def preview(self, position: int) -> bytes | None:
+        """As of `BBCFile`. The previews of its group are read, and kept for the next call."""
+        number, index = self.locate(position)
+        if self._previews is None or self._previews[0] != number:
+            group = self.groups[number]
+            entry = self._previews_at.get(group.offset)
+            found = {} if entry is None else decode_previews(self._read(entry.offset, entry.length), group.count)
+            self._previews = number, found
+        return self._previews[1].get(index)
 
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:
         """As of `BBCFile`."""
@@ -406,6 +436,7 @@ class ArchiveFile(BBCFile):
             index=sum(segment.index_bytes for segment in self._segments) - names - times,
             footer=FOOTER_BYTES * segments,
             models=sum(place.length for place in self.models),
+            previews=sum(entry.length for entry in self._preview_entries),
             unfinished=self.unfinished,
             behind=self.tail.size - self.unfinished,
         )

@@ -32,6 +32,7 @@ class Accounting:
     index: int = 0
     footer: int = 0
     models: int = 0
+    previews: int = 0
     unfinished: int = 0
     behind: int = 0
     manifest: int = 0
@@ -112,6 +113,14 @@ class BBCFile(ABC):
 
         Raises:
             IndexError: there is none. FormatError: the file is damaged.
+        """
+
+    @abstractmethod
+    def preview(self, position: int) -> bytes | None:
+        """The preview of the image at a position; None where the file has none of it.
+
+        Raises:
+            IndexError: there is no such image. PreviewError: the preview is damaged.
         """
 
     def decode(self, group: Group, decode: Callable[[Group], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bbcompress.archive.previews import GROUP_OF_PREVIEWS
 from bbcompress.errors import FormatError
 from bbcompress.limits import DEFAULT_LIMITS, MAX_K, MAX_SIDE, Limits
 from bbcompress.wire import ByteReader, varint
@@ -42,7 +43,7 @@ def _allowed(flags: int) -> bool:
     return bool(flags & _K) or not flags & _RATE
 
 
-GROUP_FLAGS = bytes(flags for flags in range(256) if _allowed(flags))
+GROUP_FLAGS = bytes(flags for flags in range(256) if _allowed(flags) or flags == GROUP_OF_PREVIEWS)
 """The bytes that a group may begin with."""
 
 _LONE_WITH_METADATA = 3

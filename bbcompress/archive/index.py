@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.names import MAX_LISTED, Budget, decode_names, encode_names
@@ -24,7 +25,8 @@ class Index:
     """What a segment says of itself.
 
     Attributes:
-        sizes: of each group, in the order of the file: its bytes, its images.
+        sizes: of each group, in the order of the file: its bytes, its images; none of previews, which stand before a
+            group with images.
         positions: of each image in the segment, group by group; every one of 0, 1, ... once.
         names, times: in the order of the positions, None where the segment has none.
         name_bytes, time_bytes: what these take in the file.
@@ -75,8 +77,10 @@ def decode_index(data: bytes, budget: Budget) -> Index:
     for _ in range(count):
         length = reader.varint(name="the length of a group")
         sizes.append((length, reader.varint(MAX_GROUP_IMAGES, "the number of images")))
-    if not sizes or any(length < MIN_GROUP_BYTES or images < 1 for length, images in sizes):
-        raise FormatError("the archive has no groups, or it has a group without images")
+    if not sizes or any(length < MIN_GROUP_BYTES for length, _ in sizes):
+        raise FormatError("the archive has no groups, or one of too few bytes")
+    if any(not images and not after for (_, images), (_, after) in pairwise([*sizes, (0, 0)])):
+        raise FormatError("the archive has a group without images that is not before one with images")
     image_count = sum(images for _, images in sizes)
     start = reader.position
     names = decode_names(reader, image_count, budget)

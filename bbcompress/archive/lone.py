@@ -16,10 +16,11 @@ from bbcompress.archive.extras import LONE_WITH_EXTRAS, MAX_LONE_MODELS, NO_EXTR
 from bbcompress.archive.file import Accounting, BBCFile, check_magic, is_archive
 from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
+from bbcompress.archive.previews import encode_lone_preview, lone_preview, without_preview
 from bbcompress.archive.search import Tail, TailKind
 from bbcompress.archive.segments import GroupEntry
 from bbcompress.archive.signature import MAGIC, PREFIX
-from bbcompress.errors import FormatError
+from bbcompress.errors import FormatError, PreviewError
 from bbcompress.limits import DEFAULT_LIMITS, Limits
 from bbcompress.wire import CRC_BYTES, ByteReader, crc32
 
@@ -44,16 +45,19 @@ class OtherBytesError(FormatError):
     """The image of a file is whole, and bytes are behind it that are no part of it."""
 
 
-def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The file of one image, of a group of one.
+def build_lone(group: Group, limits: Limits = DEFAULT_LIMITS, preview: bytes | None = None) -> bytes:
+    """The file of one image, of a group of one, with a preview if there is one.
 
     Raises:
-        FormatError: the header is bad.
+        FormatError: the header is bad, or the preview is.
     """
     group = group.alone()
     prefix = group.extras.encode() if group.extras else MAGIC
     start = prefix + group.header.encode_lone(limits, flags_alone=bool(group.extras)) + group.metadata
-    return b"".join([start, group.payload, b"" if group.header.by_model else crc32(start, group.payload)])
+    parts = [start, group.payload, b"" if group.header.by_model else crc32(start, group.payload)]
+    if preview is not None:
+        parts = [MAGIC, encode_lone_preview(preview), start[len(MAGIC) :], *parts[1:]]
+    return b"".join(parts)
 
 
 def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
@@ -67,6 +71,7 @@ def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
     check_magic(data)
     if is_archive(data):
         raise FormatError("the file is an archive, not a lone image")
+    data = without_preview(data, lone_preview(data))
     reader = ByteReader(data, "the file", len(MAGIC))
     header, extras = _start(reader, limits)
     if not header.by_model and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
@@ -110,6 +115,9 @@ class LoneFile(BBCFile):
             FormatError: as from `parse_lone`.
         """
         self.tail, self._size = Tail(), len(data)
+        check_magic(data)
+        self._preview = lone_preview(data)
+        data = without_preview(data, self._preview)
         try:
             self._group = parse_lone(data, limits)
         except FormatError:
@@ -180,12 +188,23 @@ class LoneFile(BBCFile):
         self.tail = Tail(TailKind.PADDING, len(group.payload) - len(self._group.payload))
         return result
 
+    def preview(self, position: int) -> bytes | None:
+        """As of `BBCFile`."""
+        _ = range(1)[position]
+        if self._preview is not None and self._preview.data is None:
+            raise PreviewError("the preview is damaged: its checksum does not fit")
+        return None if self._preview is None else self._preview.data
+
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:
         """As of `BBCFile`."""
+        previews = 0 if self._preview is None else self._preview.length
         checksum = 0 if self._group.header.by_model else CRC_BYTES
         models = sum(place.length for place in self.models)
-        rest = self._size - self.tail.size - len(PREFIX) - metadata - payloads - checksum - models
-        return Accounting(len(PREFIX), rest, metadata, payloads, checksum, models=models, behind=self.tail.size)
+        rest = self._size - self.tail.size - len(PREFIX) - metadata - payloads - checksum - models - previews
+        behind = self.tail.size
+        return Accounting(
+            len(PREFIX), rest, metadata, payloads, checksum, models=models, previews=previews, behind=behind
+        )
 
 
 def _same(model: EmbeddedModel) -> EmbeddedModel:

@@ -121,7 +121,7 @@ def _salvage_between(search: Search, start: int, stop: int, walk: Walk) -> tuple
         used += size
         end = index_start
     groups = [group for group in groups if group[0] + group[1] <= end]
-    if groups:
+    if any(count for _, _, count in groups):
         found.insert(0, (_nameless(search, start, groups), _State.LOST))
         used += sum(length for _, length, _ in groups)
     if found and end > start and search.begins_segment(start):

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import BinaryIO
 
 from bbcompress.archive.embedded import MODEL_START, ModelPlace, is_beginning, model_at, model_before
-from bbcompress.archive.header import GROUP_FLAGS, GroupHeader
+from bbcompress.archive.header import GROUP_FLAGS
 from bbcompress.archive.index import MIN_GROUP_BYTES, Index, decode_index, possible_indexes
 from bbcompress.archive.names import MAX_LISTED, Budget
 from bbcompress.archive.segments import (
@@ -241,8 +241,8 @@ class Search:
             self._found, start = b"", max(start, behind - len(PREFIX))
         return self.end
 
-    def group_at(self, offset: int) -> tuple[GroupHeader, int]:
-        """Header and length of the group that begins there, as it says itself; it may end behind the file.
+    def group_at(self, offset: int) -> tuple[int, int]:
+        """Images and length of the group that begins there, as it says itself; it may end behind the file.
 
         Raises:
             CutShortError: the file ends before its header. FormatError: no group begins there.
@@ -258,7 +258,8 @@ class Search:
             if size > HEADER_BYTES[0]:
                 self.effort.spend(len(head))
             try:
-                return read_group_start(head, self._limits)
+                header, length = read_group_start(head, self._limits)
+                return 0 if header is None else header.count, length
             except CutShortError:
                 if offset + len(head) == self.end:
                     raise
@@ -307,12 +308,12 @@ class Search:
                 if state is _IndexState.PART:
                     found.indexed = len(found.groups)
             try:
-                header, length = self.group_at(found.end)
+                images, length = self.group_at(found.end)
             except FormatError:
                 return found
             if found.end + length > self.end:
                 return found
-            found.take(length, header.count)
+            found.take(length, images)
 
     def shorten(self, walk: Walk) -> None:
         """Take groups off the end whose checksums do not fit, since a damaged index may look like groups; but not those
@@ -533,12 +534,12 @@ class Search:
         found = Walk(end=start + len(PREFIX))
         with suppress(FormatError):
             while not found.groups or self._index_after(found)[0] is _IndexState.NONE:
-                header, length = self.group_at(found.end)
+                images, length = self.group_at(found.end)
                 if found.end + length > self.end:
-                    return found.images + header.count
+                    return found.images + images
                 if not self.fits(found.end, length):
                     break
-                found.take(length, header.count)
+                found.take(length, images)
         return found.images
 
     def _has_stray_group(self, start: int) -> bool:

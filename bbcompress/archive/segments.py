@@ -13,6 +13,7 @@ from bbcompress.archive.embedded import MAX_MODELS, ModelPlace, model_before
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import Index, decode_index
 from bbcompress.archive.names import Budget, Picked
+from bbcompress.archive.previews import GROUP_OF_PREVIEWS
 from bbcompress.archive.signature import ADDING, PREFIX
 from bbcompress.errors import FormatError
 from bbcompress.lazy import cached_property
@@ -87,7 +88,8 @@ class Segment:
         return order
 
     def groups(self, first: int) -> Iterator[GroupEntry]:
-        """The groups of the segment, whose first image has position `first` in the archive."""
+        """The groups of the segment, whose first image has position `first` in the archive; previews are groups without
+        images."""
         index = self.index
         offset, done = self.start + len(PREFIX), 0
         for number, (length, count) in enumerate(index.sizes):
@@ -100,11 +102,22 @@ class Segment:
             offset += length
             done += count
 
+    @cached_property
+    def _numbers(self) -> list[int]:
+        """The number of groups with images before each group."""
+        return [0, *accumulate(int(count > 0) for _, count in self.index.sizes)]
+
+    @property
+    def group_count(self) -> int:
+        """Groups that have images."""
+        return self._numbers[-1]
+
     def locate(self, position: int) -> tuple[int, int]:
-        """The group, counted in the segment, that holds the image of a position, and which image of it that is."""
+        """The group that holds the image of a position, counted among those of the segment that have images, and which
+        image of it that is."""
         index = self._order[position]
         group = bisect_right(self._firsts, index) - 1
-        return group, index - self._firsts[group]
+        return self._numbers[group], index - self._firsts[group]
 
 
 def shifted(positions: Sequence[int], by: int) -> Sequence[int]:
@@ -177,14 +190,19 @@ def list_model(budget: Budget) -> None:
         raise FormatError(f"the archive has more than {MAX_MODELS} models")
 
 
-def read_group_start(head: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[GroupHeader, int]:
-    """The header of the group whose first bytes these are, and how long it says it is; its checksum is not looked at.
+def read_group_start(head: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[GroupHeader | None, int]:
+    """The header of the group whose first bytes these are, None of previews, which are a group without images; and how
+    long it says it is. Its checksum is not looked at.
 
     Raises:
         CutShortError: the bytes end before its header. FormatError: no group begins so.
     """
     reader = ByteReader(head, "a group")
-    header = GroupHeader.decode_group(reader, limits)
+    header = None
+    if head[:1] == bytes([GROUP_OF_PREVIEWS]):
+        reader.byte()
+    else:
+        header = GroupHeader.decode_group(reader, limits)
     payload = reader.varint(MAX_GROUP_BYTES, "the length of the payload")
     return header, reader.position + payload + CRC_BYTES
 

@@ -15,6 +15,7 @@ from bbcompress.cli import (  # noqa: F401
     report,
     runs,
     sheet,
+    thumbnail,
     train,
 )
 from bbcompress.cli.group import main

@@ -326,6 +326,7 @@ def _facts(summary: Summary, size: int, notes: Sequence[str], skipped: Sequence[
         "bits_per_dimension": summary.bits_per_dimension,
         "coders": dict(sorted(summary.coders.items())),
         "models": summary.embedded,
+        "previews": {"images": summary.previews, "bytes": summary.preview_bytes},
         "notes": [note.removeprefix("note: ") for note in notes],
         "skipped": skipped,
         "seconds": round(monotonic() - start, 3),

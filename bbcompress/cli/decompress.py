@@ -392,7 +392,7 @@ def _test(reader: Reader, file: str, jobs: int, quiet: bool) -> None:
     damaged = tell_of_damage(reader, lost)
     if damaged:
         raise BBCError(f"{file}: damaged: {_what_is_damaged(reader, len(lost))}")
-    if faults := [*reader.file.faults(), *reader.carried_faults()]:
+    if faults := [*reader.file.faults(), *reader.carried_faults(), *reader.preview_faults()]:
         raise BBCError(f"{file}: all images are as they were, but {faults[0]}")
     size, unfinished = reader.tail.size, reader.tail.kind is TailKind.UNFINISHED
     if size and reader.tail.kind is not TailKind.PADDING:

@@ -21,6 +21,7 @@ SECTIONS = {
         "add": "Add images to an archive.",
         "explain": "Show where the bits of an image go.",
         "sheet": "Write a contact sheet of a file.",
+        "thumbnail": "Write a small picture of an image.",
     },
     "Models and training": {
         "models": "List, add, export, remove and check models.",
@@ -71,11 +72,11 @@ ENVIRONMENT = (
 OPTION_GROUPS = {
     "Input and output": (
         "output output_dir to_stdout remove png force skip frames form strip pixels only region json_file as_json "
-        "plots out name data data_dir images any_size grey binary leave_out part_size page tensorboard"
+        "plots out name data side decode data_dir images any_size grey binary leave_out part_size page tensorboard"
     ),
     "Model and coding": (
-        "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model architecture "
-        "latents hidden blocks"
+        "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model preview "
+        "architecture latents hidden blocks"
     ),
     "Training": (
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "

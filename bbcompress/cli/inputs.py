@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
@@ -37,6 +37,19 @@ def about(file: str, *kinds: type[BBCError]) -> Iterator[None]:
         raise BBCError(f"{file}: there is not enough memory for it") from None
 
 
+def open_stream(file: str) -> BinaryIO:
+    """The bytes of the file; - is stdin. Raises BBCError."""
+    from bbcompress.pipeline.sources import open_input
+
+    try:
+        return open_input(file)
+    except BBCError:
+        raise
+    except OSError as error:
+        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
+        raise kind(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
 @contextmanager
 def open_file(
     file: str,
@@ -46,25 +59,19 @@ def open_file(
     max_pixels: int,
     max_steps: int = 0,
     keep_going: bool = False,
+    stream: BinaryIO | None = None,
 ) -> Iterator[Reader]:
     """A reader of the file; errors within the block that are about the file begin with its name; - is stdin.
 
-    max_steps: matters where images are decoded.
+    max_steps: matters where images are decoded. stream: the file, where it is open already; it is closed here.
 
     Raises BBCError.
     """
     from bbcompress.limits import Limits
-    from bbcompress.pipeline import sources as files
     from bbcompress.pipeline.options import open_models
     from bbcompress.pipeline.reader import Reader
 
-    try:
-        stream = files.open_input(file)
-    except BBCError:
-        raise
-    except OSError as error:
-        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-        raise kind(f"{file}: cannot be read: {error.strerror or error}") from None
+    stream = open_stream(file) if stream is None else stream
     set_up_notices(quiet)
     with stream, about(file):
         yield Reader(stream, open_models(model, device), Limits(max_pixels, max_steps), keep_going)

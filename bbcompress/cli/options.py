@@ -154,6 +154,9 @@ _CODING_OPTIONS = (
     click.option("--embed-model/--no-embed-model", default=None,
                  help="Put the models that code it into the file, which can then be read without them, or do not. "
                  "[default: those that do not come with bbc and are less than 5 % of the file]"),
+    click.option("--preview/--no-preview", default=None,
+                 help="Put a small picture of each image into the file, at most 3 kB, from which thumbnails are made "
+                 "without decoding, or do not. [default: of images that take 1 MiB or more]"),
     click.option("--no-verify", is_flag=True, help="Do not decode what was coded before it counts."),
     device_option,
     jobs_option,

@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bbcompress.images.preview import viewed
 from bbcompress.pages.page import json_block, page, picture, section, table, text
-from bbcompress.pages.pictures import HeatMap, averaged, fitted, legend, png, viewed
+from bbcompress.pages.pictures import HeatMap, averaged, fitted, legend, png
 from bbcompress.pipeline.explaining import Explanation
 from bbcompress.text import escaped
 

@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bbcompress.images.image import PixelImage
-from bbcompress.images.pillow import bare_pillow
-
 NumpyArray = np.ndarray[Any, Any]
 
 _ANCHORS = "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4"
@@ -50,16 +47,6 @@ class HeatMap:
 def legend() -> Image.Image:
     """The colours of a map in one row."""
     return HeatMap(np.arange(256, dtype=np.uint8)[None], 1.0).picture()
-
-
-def viewed(image: PixelImage) -> Image.Image:
-    """An image as people see it, in Pillow's mode RGB or RGBA; of 16 bits a sample the high ones."""
-    if image.mode.endswith(";16"):
-        eight = "L" if image.mode == "I;16" else image.mode.removesuffix(";16")
-        image = PixelImage(eight, (image.pixels >> 8).astype(np.uint8))
-    picture = bare_pillow(image)
-    alpha = "A" in image.mode or (image.mode == "P" and bool(image.transparency))
-    return picture.convert("RGBA" if alpha else "RGB")
 
 
 def averaged(values: NumpyArray, most_side: int) -> NumpyArray:

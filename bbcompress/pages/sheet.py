@@ -6,11 +6,16 @@ import base64
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
+from PIL import Image
+
 from bbcompress.codecs.costs import bits_by_image
 from bbcompress.codecs.progress import Progress
+from bbcompress.errors import PreviewError
 from bbcompress.images.image import PixelImage
+from bbcompress.images.pictures import preview_picture
+from bbcompress.images.preview import viewed
 from bbcompress.pages.page import begin, end, text
-from bbcompress.pages.pictures import fitted, png, viewed, webp
+from bbcompress.pages.pictures import fitted, png, webp
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.reader import Reader
 from bbcompress.text import count_of
@@ -70,32 +75,57 @@ def _items(
     title: str,
     progress: Progress | None,
 ) -> Iterator[str]:
-    """The images of a group as items of the list."""
+    """The images of a group as items of the list. An image that is a group of its own and has a preview is not decoded:
+    what it takes is the group's payload."""
+    if len(positions) == 1 and (item := _from_preview(reader, number, next(iter(positions)), title)) is not None:
+        yield item
+        return
     content, costs = reader.read_costs(number, progress)
     bits = bits_by_image(reader.file.read_group(number), costs).tolist()
-    names, places = reader.names, list(positions)
+    places = list(positions)
     for index in wanted:
         found, position = content[index], places[index]
         image = found if isinstance(found, PixelImage) else found.image()
-        name = names[position]
-        if name is None:
-            name = number_name(position, reader.image_count) if reader.is_archive else title
-        yield item_of(name, image, position, bits[index])
+        yield item_of(_name(reader, position, title), image, position, bits[index])
+
+
+def _from_preview(reader: Reader, number: int, position: int, title: str) -> str | None:
+    """The image of a group of one as an item, by its preview; None where it has none, or a damaged one, or is small."""
+    try:
+        preview = reader.file.preview(position)
+        size = None if preview is None else reader.image_info(position)[0][0]
+        if preview is None or size is None or max(size) <= SHARP_SIDE:
+            return None
+        shown = fitted(preview_picture(preview), SIDE)
+    except PreviewError:
+        return None
+    bits = 8.0 * len(reader.file.read_group(number).payload)
+    return _item(_name(reader, position, title), size, shown, position, bits)
+
+
+def _name(reader: Reader, position: int, title: str) -> str:
+    name = reader.names[position]
+    if name is not None:
+        return name
+    return number_name(position, reader.image_count) if reader.is_archive else title
 
 
 def item_of(name: str, image: PixelImage, position: int, bits: float) -> str:
     """An image that takes so many bits, as an item of the list."""
-    sharp = max(image.size) <= SHARP_SIDE
-    shown = fitted(viewed(image), SIDE)
+    return _item(name, image.size, fitted(viewed(image), SIDE), position, bits)
+
+
+def _item(name: str, size: tuple[int, int], shown: Image.Image, position: int, bits: float) -> str:
+    """The same of an image of this width and height, by a picture of it."""
+    sharp = max(size) <= SHARP_SIDE
     data, form = (png(shown), "png") if sharp else (webp(shown), "webp")
-    pixels = image.width * image.height
+    pixels = size[0] * size[1]
     source = f"{form};base64,{base64.b64encode(data).decode('ascii')}"
     factor = max(1, SIDE // max(shown.size)) if sharp else 1
     kind = ' class="pixelated"' if sharp else ""
     label = text(name)
-    size = f"{image.width} &times; {image.height}"
     return (
         f'<li data-v="{position} {pixels} {bits / 8:.1f} {bits / pixels:.4f}"><img alt="{label}" data-s="{source}" '
         f'width="{shown.width * factor}" height="{shown.height * factor}"{kind}><b title="{label}">{label}</b>'
-        f"<span>{size}</span><span>{bits / 8:,.0f} bytes, {bits / pixels:.2f} bpp</span></li>\n"
+        f"<span>{size[0]} &times; {size[1]}</span><span>{bits / 8:,.0f} bytes, {bits / pixels:.2f} bpp</span></li>\n"
     )

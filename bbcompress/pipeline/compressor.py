@@ -17,8 +17,9 @@ from bbcompress.archive.extras import Extras, suffix_fault
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import MAX_GROUP_IMAGES
 from bbcompress.archive.lone import build_lone, parse_lone
+from bbcompress.archive.previews import encode_lone_preview
 from bbcompress.archive.search import refuse_unknown
-from bbcompress.archive.signature import SUFFIX
+from bbcompress.archive.signature import MAGIC, SUFFIX
 from bbcompress.codecs.blocks import MAX_LEARNED_PIXELS
 from bbcompress.codecs.choose import SOLID_IMAGE_PIXELS, Fit, cost_of_reading, fit_of
 from bbcompress.codecs.fallback.kept import is_kept
@@ -29,11 +30,12 @@ from bbcompress.codecs.progress import Passes, Progress
 from bbcompress.codecs.ways import Coded, group_size
 from bbcompress.errors import BBCError, FormatError, ImageError
 from bbcompress.images.formats.registry import default_kind, kind_of
-from bbcompress.images.image import PixelImage, binary_view
+from bbcompress.images.image import PixelImage, binary_view, bits_of
+from bbcompress.images.preview import preview_of
 from bbcompress.limits import READER_K, Limits
 from bbcompress.models.cache import Models
 from bbcompress.pipeline.embedding import Embedding, LeftOut
-from bbcompress.pipeline.options import Item, Options, Summary, is_fallback, open_models
+from bbcompress.pipeline.options import PREVIEW_BYTES, Item, Options, Summary, is_fallback, open_models
 from bbcompress.pipeline.reader import Reader
 from bbcompress.system.jobs import Work, Workers
 from bbcompress.system.signals import held_back
@@ -101,7 +103,13 @@ class Compressor:
         embedding.use(coded)
         embedded, left_out = embedding.choose(len(data))
         data = complete(coded.group) if embedded else data
-        summary = Summary(size=len(data))
+        summary = Summary()
+        preview = self._preview_of(image) if self._may_have_preview(image) else None
+        if preview is not None and self._takes_preview(coded.group, 0, preview, len(data), file):
+            block = encode_lone_preview(preview)
+            data = b"".join([MAGIC, block, data[len(MAGIC) :]])
+            summary.previews, summary.preview_bytes = 1, len(block)
+        summary.size = len(data)
         self._tell_of_models(summary, embedded, left_out)
         summary.count(coded, image.samples, [0])
         self._note_of_model(summary, int(not fit.entries))
@@ -140,7 +148,8 @@ class Compressor:
 
         def tasks() -> Iterator[_Task]:
             for fit, group in self._groups(images):
-                sent.append(_Sent.of(group, bool(fit.entries)))
+                previews = [self._preview_of(it.image) if self._may_have_preview(it.image) else None for _, it in group]
+                sent.append(_Sent.of(group, bool(fit.entries), previews))
                 yield [item.image for _, item in group], fit, [item.file for _, item in group]
 
         make = partial(_group_coder, self.options, self._models) if self.options.jobs > 1 else lambda: self._code
@@ -149,7 +158,11 @@ class Compressor:
                 waited = sent.popleft()
                 for coded in parts:
                     part, group = waited.part(coded.indices), coded.group
-                    writer.add_group(group, part.names, part.positions, part.times)
+                    previews = self._previews_for(group, part)
+                    summary.previews += sum(preview is not None for preview in previews)
+                    summary.preview_bytes += writer.add_group(
+                        group, part.names, part.positions, part.times, previews=previews
+                    )
                     k = max(k, coded.k)
                     embedding.use(coded)
                     summary.count(coded, sum(part.subpixels), part.positions)
@@ -194,6 +207,40 @@ class Compressor:
                 _cut(file, end)
             raise
         return summary
+
+    def _may_have_preview(self, image: PixelImage) -> bool:
+        """Whether an image may get a preview, before it is coded."""
+        asked = self.options.preview
+        return image.width * image.height * bits_of(image.mode) >= 8 * PREVIEW_BYTES if asked is None else asked
+
+    def _preview_of(self, image: PixelImage) -> bytes | None:
+        """Raises BBCError where there is none, and one is asked for."""
+        preview = preview_of(image)
+        if preview is None and self.options.preview:
+            raise BBCError("a preview cannot be made: Pillow was built without WebP, in which previews are")
+        return preview
+
+    def _takes_preview(self, group: Group, index: int, preview: bytes, size: int, file: SourceFile | None) -> bool:
+        """Whether an image of a group, which takes about so many bytes, has a preview in the file. Without a word there
+        is none beside a kept file, nor one that makes an image larger than the file from which it comes."""
+        if self.options.preview is not None:
+            return self.options.preview
+        if size < PREVIEW_BYTES or (file is not None and size + len(preview) > len(file.data)):
+            return False
+        return not group.header.fallback or not is_kept(group.items[index])
+
+    def _previews_for(self, group: Group, sent: _Sent) -> list[bytes | None]:
+        """The previews of a group that was coded."""
+        total = sum(sent.subpixels)
+        return [
+            preview
+            if preview is not None
+            and self._takes_preview(group, index, preview, len(group.payload) * samples // total, file)
+            else None
+            for index, (preview, samples, file) in enumerate(
+                zip(sent.previews, sent.subpixels, sent.files, strict=True)
+            )
+        ]
 
     def _tell_of_models(self, summary: Summary, embedded: Sequence[EmbeddedModel], left_out: Sequence[LeftOut]) -> None:
         """Take down which models the file carries, and which ones it lacks."""
@@ -385,20 +432,24 @@ class _Sent:
     times: list[int] | None
     subpixels: list[int]
     fits: bool
+    previews: Sequence[bytes | None]
+    files: Files
 
     @staticmethod
-    def of(group: Sequence[_Waiting], fits: bool) -> _Sent:
+    def of(group: Sequence[_Waiting], fits: bool, previews: Sequence[bytes | None]) -> _Sent:
         names = [item.name for _, item in group if item.name is not None]
         times = [item.time for _, item in group if item.time is not None]
         subpixels = [item.image.samples for _, item in group]
-        return _Sent([position for position, _ in group], names or None, times or None, subpixels, fits)
+        positions, files = [position for position, _ in group], [item.file for _, item in group]
+        return _Sent(positions, names or None, times or None, subpixels, fits, previews, files)
 
     def part(self, indices: Sequence[int]) -> _Sent:
         """The same of some of the images."""
         names = None if self.names is None else [self.names[index] for index in indices]
         times = None if self.times is None else [self.times[index] for index in indices]
         positions, subpixels = ([values[index] for index in indices] for values in (self.positions, self.subpixels))
-        return _Sent(positions, names, times, subpixels, self.fits)
+        previews, files = [self.previews[index] for index in indices], [self.files[index] for index in indices]
+        return _Sent(positions, names, times, subpixels, self.fits, previews, files)
 
 
 def _group_coder(options: Options, models: Models) -> Work[_Task, list[Coded]]:

@@ -24,6 +24,9 @@ from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
 from bbcompress.text import count_of
 
+PREVIEW_BYTES = 1 << 20
+"""An image that takes so many bytes in the file has a preview by default, which then is below 0.3 % of it."""
+
 
 @arguments.checked_class
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Options:
     program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing` wants).
     max_pixels: of an image. embed_model: whether the file carries the models that code it; None for those that do not
     come with bbc and are less than a twentieth of the file. With them it can be read where they are not installed.
+    preview: whether the file carries a small picture of each image, at most 3 kB, from which thumbnails are made
+    without decoding; None for images that take at least `PREVIEW_BYTES` and are not kept as their files. It is a lossy
+    WebP by Pillow, whose bytes depend on Pillow's release.
 
     Raises:
         BBCError: a value is out of range.
@@ -60,6 +66,7 @@ class Options:
     jobs: int = 1
     max_pixels: int = MAX_PIXELS
     embed_model: bool | None = None
+    preview: bool | None = None
 
     def __post_init__(self) -> None:
         taken: dict[str, object] = {
@@ -74,7 +81,7 @@ class Options:
             taken["k"] = arguments.integer("K", self.k, 0, MAX_K)
         if self.learning_rate is not None:
             taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
-        for name in ("learn", "embed_model"):
+        for name in ("learn", "embed_model", "preview"):
             if getattr(self, name) is not None:
                 taken[name] = arguments.flag(name, getattr(self, name))
         for name, value in taken.items():
@@ -116,6 +123,7 @@ class OptionKeywords(TypedDict, total=False):
     jobs: int
     max_pixels: int
     embed_model: bool | None
+    preview: bool | None
 
 
 def is_fallback(coder: str) -> bool:
@@ -133,6 +141,7 @@ class Summary:
         kept. frozen: by the name of the model how many images it coded without learning.
     embedded: by the name of each model that was put into the file, the bytes that it takes there. missing_models: a
         line for each model that does not come with bbc and is not in the file, and that readers need all the same.
+    previews: how many images have one, and preview_bytes: what these take.
     """
 
     images: int = 0
@@ -145,6 +154,8 @@ class Summary:
     frozen: dict[str, int] = field(default_factory=dict)
     embedded: dict[str, int] = field(default_factory=dict)
     missing_models: list[str] = field(default_factory=list)
+    previews: int = 0
+    preview_bytes: int = 0
 
     @property
     def bits_per_dimension(self) -> float:

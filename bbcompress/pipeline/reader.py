@@ -22,9 +22,10 @@ from bbcompress.codecs.costs import GroupCosts
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
 from bbcompress.codecs.groups import Content, decode_content
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError, RegionError
+from bbcompress.errors import BBCError, FormatError, ImageError, LimitError, ModelError, PreviewError, RegionError
 from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.images.metadata import Metadata, decode_metadata, names_of
+from bbcompress.images.pictures import preview_picture
 from bbcompress.images.region import Decoded, Region, Wanted
 from bbcompress.images.write import write_image
 from bbcompress.lazy import cached_property
@@ -477,6 +478,19 @@ class Reader:
                 _ = entry.weights
             except ModelError as error:
                 faults.append(f"{error} (id {entry.id.hex()[:8]})")
+        return faults
+
+    def preview_faults(self) -> list[str]:
+        """What is wrong with the previews in the file, a line each; all are read for it."""
+        faults = []
+        for entry in self.file.groups:
+            for position in entry.positions:
+                try:
+                    if (preview := self.file.preview(position)) is not None:
+                        preview_picture(preview)
+                except PreviewError as error:
+                    faults.append(f"{error} (image {position})")
+                    break  # mostly it is that of the whole group
         return faults
 
     def png_bytes(self, jobs: int = 1, progress: Progress | None = None) -> int | None:

@@ -17,7 +17,8 @@ from PIL import Image
 from bbcompress.archive.file import Accounting
 from bbcompress.cli import main
 from bbcompress.images.image import PixelImage
-from bbcompress.pages.pictures import HeatMap, averaged, colours, viewed
+from bbcompress.images.preview import viewed
+from bbcompress.pages.pictures import HeatMap, averaged, colours
 from bbcompress.pipeline.explaining import NOTES
 from bbcompress.pipeline.names import number_name
 

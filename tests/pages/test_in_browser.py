@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from fixtures_for_tests import tiny_models  # noqa: F401
 
 from bbcompress.cli import main
+from bbcompress.images.preview import viewed
 from bbcompress.images.read import read_image
 from bbcompress.pages.page import begin, end
-from bbcompress.pages.pictures import png, viewed
+from bbcompress.pages.pictures import png
 from bbcompress.pages.sheet import CONTROLS, SCRIPTS, item_of
 
 pytestmark = [

@@ -6,6 +6,7 @@ from .embedded import begins_model, model_start
 from .header import read_group_header
 from .index import read_positions
 from .names import read_names
+from .previews import GROUP
 from .primitives import Cursor, FormatError, check, crc, varint
 from .times import read_times
 
@@ -25,6 +26,10 @@ def group_length(data: bytes, start: int) -> tuple[int, int]:
     Raises FormatError where none does.
     """
     cursor = Cursor(data, start)
+    if data[start : start + 1] == bytes([GROUP]):
+        cursor.byte()
+        length = cursor.varint()
+        return 0, cursor.at + length + 4 - start
     header = read_group_header(cursor, cursor.byte(), id_bytes=4)
     images = cursor.varint(1, 2**20)
     if not header.fallback and not header.blocks:

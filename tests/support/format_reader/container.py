@@ -9,6 +9,7 @@ from .embedded import Embedded, model_end, model_start, read_model
 from .header import Header, read_group_header, read_prefix
 from .index import read_index
 from .metadata import Record, read_metadata
+from .previews import read_previews, split_lone
 from .primitives import Cursor, FormatError, check, crc
 
 
@@ -26,6 +27,7 @@ class Group:
     in_archive: bool = True
     suffix: str | None = None
     models: list[Embedded] = field(default_factory=list)
+    previews: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Segment:
 
 def read_container(data: bytes) -> list[Segment]:
     """Archive: its segments, or a lone image as a segment of its own."""
-    if read_prefix(Cursor(data))[0] == "lone":
+    if read_prefix(Cursor(split_lone(data)[0]))[0] == "lone":
         lone = read_lone(data)
         return [Segment([lone], [0], None, None, lone.models)]
     return read_archive(data)
@@ -49,6 +51,7 @@ def read_container(data: bytes) -> list[Segment]:
 
 def read_lone(data: bytes) -> Group:
     """Lone image: the file as a group of one image."""
+    data, preview = split_lone(data)
     cursor = Cursor(data)
     _, flags, extras = read_prefix(cursor)
     header = read_group_header(cursor, flags, id_bytes=3)
@@ -60,7 +63,12 @@ def read_lone(data: bytes) -> Group:
         check(crc(data[:-4]) == data[-4:], "the CRC of a lone image")
         cursor.data = data[:-4]
     metadata = read_metadata(cursor, 1) if header.metadata else None
-    return Group(header, cursor.rest(), metadata=metadata, in_archive=False, suffix=extras.suffix, models=extras.models)
+    group = Group(
+        header, cursor.rest(), metadata=metadata, in_archive=False, suffix=extras.suffix, models=extras.models
+    )
+    if preview is not None:
+        group.previews = {0: preview}
+    return group
 
 
 def read_archive(data: bytes) -> list[Segment]:
@@ -113,10 +121,14 @@ def read_segments(data: bytes) -> list[Segment]:
         check(start >= 0, "the groups are longer than the file")
         check(data[start : start + 3] in (PREFIX, ADDING), "no segment begins here")
         check(crc(PREFIX + index + data[-8:-4]) == data[-4:], "the CRC of an index")
-        groups, at = [], start + 3
+        groups: list[Group] = []
+        at, before = start + 3, b""
         for size, count in sizes:
-            groups.append(read_group(data[at : at + size]))
-            check(groups[-1].count == count, "the images of a group")
+            if count:
+                groups.append(read_group(data[at : at + size]))
+                check(groups[-1].count == count, "the images of a group")
+                groups[-1].previews = read_previews(before, count) if before else {}
+            before = b"" if count else data[at : at + size]
             at += size
         segments.insert(0, Segment(groups, positions, names, times, models))
         models = []

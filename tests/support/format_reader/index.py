@@ -10,7 +10,10 @@ from .times import read_times
 def read_index(data: bytes) -> tuple[list[tuple[int, int]], list[int], list[bytes] | None, list[int] | None]:
     """Index: length and images of each group; positions, names and times of the images."""
     cursor = Cursor(data)
-    sizes = [(cursor.varint(7), cursor.varint(1, 2**20)) for _ in range(cursor.varint(1, 2**22))]
+    sizes = [(cursor.varint(7), cursor.varint(0, 2**20)) for _ in range(cursor.varint(1, 2**22))]
+    for place, (_, images) in enumerate(sizes):
+        behind = sizes[place + 1][1] if place + 1 < len(sizes) else 0
+        check(images > 0 or behind > 0, "previews that are not before a group")
     count = sum(images for _, images in sizes)
     check(count <= 2**31, "too many images")
     names = read_names(cursor, count)

@@ -23,6 +23,7 @@ from .message import Coding, Model, read_message
 from .metadata import Record
 from .mlp import MLP
 from .parts import read_parts
+from .previews import split_lone
 from .primitives import Cursor, FormatError, check, varint
 from .residual import Residual
 from .several_sizes import read_several_sizes
@@ -41,6 +42,7 @@ class Image:
     time: int | None
     picture: Picture
     metadata: list[Record]
+    preview: bytes | None = None
 
 
 class FormatReader:
@@ -52,7 +54,7 @@ class FormatReader:
 
     def read(self, data: bytes) -> list[Image]:
         """Lone image: where it is damaged as it is, without some of the zeros at its end."""
-        archive = read_prefix(Cursor(data))[0] == "archive"
+        archive = read_prefix(Cursor(split_lone(data)[0]))[0] == "archive"
         padding = 0 if archive else len(data) - len(data.rstrip(b"\0"))
         for zeros in range(padding):
             try:
@@ -68,11 +70,13 @@ class FormatReader:
         self.carried = [model for segment in segments for model in segment.models]
         for segment in segments:
             content = [item for group in segment.groups for item in self.read_group(group)]
-            ordered = dict(zip(segment.positions, content, strict=True))
+            previews = [group.previews.get(image) for group in segment.groups for image in range(group.count)]
+            ordered = dict(zip(segment.positions, zip(content, previews, strict=True), strict=True))
             for position in range(len(content)):
                 name = segment.names[position].decode() if segment.names else None
                 time = segment.times[position] if segment.times else None
-                images.append(Image(name, time, *ordered[position]))
+                (picture, metadata), preview = ordered[position]
+                images.append(Image(name, time, picture, metadata, preview))
         return images
 
     def read_group(self, group: Group) -> list[tuple[Picture, list[Record]]]:

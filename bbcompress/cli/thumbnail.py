@@ -1,0 +1,87 @@
+"""bbc thumbnail: a small picture of an image of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bbcompress.cli.group import main
+from bbcompress.cli.inputs import about, open_file, open_stream
+from bbcompress.cli.messages import say
+from bbcompress.cli.options import (
+    STANDARD_STREAM,
+    force_option,
+    max_pixels_option,
+    max_steps_option,
+    model_option,
+    only_option,
+    output_option,
+    path_argument,
+    quiet_option,
+)
+from bbcompress.cli.progress import progress, set_up_notices
+from bbcompress.errors import BBCError
+
+SIDE = 256
+"""Longest side of a thumbnail, in pixels, unless another is asked for."""
+
+
+@main.command()
+@path_argument("file", "FILE.bbc")
+@click.option("-s", "--size", "side", metavar="N", type=click.IntRange(1, 4096), default=SIDE, show_default=True,
+              help="Longest side, in pixels; nothing is made larger than it is.")  # fmt: skip
+@output_option("The PNG to write; - is stdout. [default: FILE-thumbnail.png]")
+@only_option
+@click.option("--decode", is_flag=True, help="Decode the image also where there is a preview: sharper, and slow.")
+@model_option
+@max_pixels_option
+@max_steps_option
+@force_option
+@quiet_option
+def thumbnail(
+    file: str,
+    side: int,
+    output: str | None,
+    only: tuple[str, ...],
+    decode: bool,
+    model: str | None,
+    max_pixels: int,
+    max_steps: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Write a small picture of an image: from the preview in the file, which has at most 256 pixels a side, or else by
+    decoding all of the image, which of a large one takes as long as decompressing it.
+
+    Of an archive it is the first image, or the first one that --only chooses.
+    """
+    from bbcompress.images.pictures import png_of
+    from bbcompress.pipeline.thumbnails import by_decoding, from_preview
+    from bbcompress.system.output import refuse_existing, write_file, write_standard_output
+
+    target = None if output == STANDARD_STREAM else Path(output or f"{_stem(file)}-thumbnail.png")
+    if target is not None:
+        if target.suffix.lower() != ".png":
+            raise BBCError(f"{target}: a thumbnail is a PNG, and its name has to end so")
+        refuse_existing(target, force)
+    set_up_notices(quiet)
+    with open_stream(file) as stream, about(file, BBCError):
+        picture = None if decode else from_preview(stream, side, only)
+        if picture is None:
+            with (
+                open_file(file, model, "cpu", quiet, max_pixels, max_steps, stream=stream) as reader,
+                progress("thumbnail", quiet, lambda: None) as advance,
+            ):
+                picture = by_decoding(reader, side, only, advance)
+    data = png_of(picture)
+    if target is None:
+        write_standard_output(data)
+    else:
+        write_file(target, data, force)
+    if not quiet:
+        say(f"{file} -> {target or 'stdout'}  {picture.width}x{picture.height}", err=target is None)
+
+
+def _stem(file: str) -> Path:
+    return Path("image") if file == STANDARD_STREAM else Path(file).with_suffix("")
