@@ -103,7 +103,7 @@ def test_the_commands_run_one_after_the_other() -> None:
     assert bbc.read_image("hills-8-4-16x12.png") == bbc.read_image("hills.png").crop(8, 4, 16, 12)
     assert len(list(Path("tiffs").iterdir())) == len(names) + 1
     assert Path("bench.png").stat().st_size > 0
-    assert len(lines) == 15
+    assert len(lines) == 16
 
 
 def test_there_are_no_other_examples() -> None:

@@ -52,6 +52,15 @@ def test_compress_and_decompress_never_import_torch(tmp_path: Path) -> None:
     assert (tmp_path / "digit.bbc").stat().st_size < MAX_BYTES_BY_MODEL
 
 
+def test_a_thumbnail_from_a_preview_imports_nothing_slow(tmp_path: Path) -> None:
+    """Of a file of one image, and of one of many: file managers ask for one after the other."""
+    streams = Path(__file__).resolve().parent / "golden" / "streams"
+    for name, only in (("lone-preview", ()), ("previews", ("--only", "b1.png"))):
+        modules = imported_by(tmp_path, "thumbnail", str(streams / f"{name}.bbc"), *only, "-o", f"{name}.png")
+        assert "PIL" in modules and (tmp_path / f"{name}.png").exists()
+        assert not {"torch", "numba", "numpy", "fsspec", "multiprocessing", "rich"} & modules
+
+
 def test_doctor_imports_torch_for_gpus_alone(tmp_path: Path) -> None:
     modules = imported_by(tmp_path, "doctor")
     assert "numba" in modules and "torch" not in modules

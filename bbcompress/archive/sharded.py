@@ -112,6 +112,10 @@ class LostShard(BBCFile):
         """Raises FormatError."""
         raise FormatError(str(self.fault))
 
+    def preview(self, position: int) -> None:
+        """As of `BBCFile`; there is none."""
+        _ = range(self._count)[position]
+
     def accounting_of(self, metadata: int, payloads: int) -> Accounting:
         """Nothing of it is known."""
         return Accounting(metadata=metadata, payloads=payloads)
@@ -281,6 +285,12 @@ class ShardedFile(BBCFile):
         shard, within = _place(self._first_groups, range(len(self.groups))[number])
         with self._of_shard(shard):
             return self.shard(shard).read_header(within)
+
+    def preview(self, position: int) -> bytes | None:
+        """As of `BBCFile`."""
+        shard, within = _place(self._starts, range(self.image_count)[position])
+        with self._of_shard(shard):
+            return self.shard(shard).preview(within)
 
     def _of_shard(self, number: int) -> _OfShard:
         return _OfShard(self.manifest.shards[number].file)

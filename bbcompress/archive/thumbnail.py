@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from bbcompress.archive.container import ArchiveFile
 from bbcompress.archive.file import check_magic, is_archive
+from bbcompress.archive.manifest import START
+from bbcompress.archive.opening import open_file
 from bbcompress.archive.previews import read_lone_preview
-from bbcompress.archive.signature import PREFIX
+from bbcompress.archive.sharded import ShardSource
 from bbcompress.errors import PreviewError
 
 
@@ -20,15 +21,21 @@ def read_preview(file: BinaryIO, choose: Callable[[Sequence[str | None]], int]) 
         choose: the position of the image, by the names of all images of an archive.
 
     Raises:
-        FormatError: it is no file of bbc, or damaged as a whole. PreviewError: the preview is
-        damaged.
+        FormatError: it is no file of bbc, or damaged as a whole. PreviewError: the preview is damaged.
     """
-    file.seek(0)
-    start = file.read(len(PREFIX))
-    check_magic(start)
-    if is_archive(start):
-        archive = ArchiveFile(file)
-        return archive.preview(choose(archive.names))
+    if not isinstance(file, ShardSource):
+        file.seek(0)
+        start = file.read(len(START))
+        if start != START:
+            check_magic(start)
+            if not is_archive(start):
+                return _of_lone(file)
+    archive = open_file(file)
+    return archive.preview(choose(archive.names))
+
+
+def _of_lone(file: BinaryIO) -> bytes | None:
+    """Raises FormatError, PreviewError."""
     found = read_lone_preview(file)
     if found is not None and found.data is None:
         raise PreviewError("the preview is damaged: its checksum does not fit")

@@ -12,7 +12,7 @@ from PIL import Image, features
 from bbcompress.images.image import PixelImage
 from bbcompress.images.metadata import EXIF
 from bbcompress.images.pictures import smaller
-from bbcompress.images.pillow import bare_pillow
+from bbcompress.images.pillow import to_pillow
 
 SIDE = 256
 """Longest side of a preview, in pixels: that of a large thumbnail on desktops."""
@@ -40,8 +40,8 @@ def viewed(image: PixelImage) -> Image.Image:
     if image.mode.endswith(";16"):
         eight = "L" if image.mode == "I;16" else image.mode.removesuffix(";16")
         image = PixelImage(eight, (image.pixels >> 8).astype(np.uint8))
-    picture = bare_pillow(image)
-    alpha = "A" in image.mode or (image.mode == "P" and bool(image.transparency))
+    picture = to_pillow(image.without_metadata())
+    alpha = "A" in image.mode or bool(image.transparency)
     return picture.convert("RGBA" if alpha else "RGB")
 
 

@@ -263,7 +263,7 @@ class ChunkCoder:
         models = _models_of(self.models)
         models.named.require(self.models)
         self.check(layout)
-        options = Options(k=self.k, learn=self.learn, effort=self.effort, embed_model=False)
+        options = Options(k=self.k, learn=self.learn, effort=self.effort, embed_model=False, preview=False)
         return Compressor(options, models).lone(image)[0]
 
     def decode(self, data: bytes) -> PixelImage:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbcompress.archive.header import GROUP_FLAGS, GroupHeader, Learning
+from bbcompress.archive.previews import GROUP_OF_PREVIEWS
 from bbcompress.errors import FormatError
 from bbcompress.images.kinds import BILEVEL, BINARY, COLOUR, GREY, Kind
 from bbcompress.limits import Limits
@@ -95,7 +96,8 @@ def test_a_search_knows_groups_by_all_flags_that_they_may_begin_with() -> None:
                 for encoder in ("rha", "baseline"):
                     headers.append(replace(blocks, kind=kind, encoder=encoder, k=k, learning_rate=rate))
     every = [replace(header, has_metadata=has) for header in headers for has in (False, True)]
-    assert sorted({header.encode_group()[0] for header in every}) == list(GROUP_FLAGS)
+    known = {header.encode_group()[0] for header in every}
+    assert sorted(known | {GROUP_OF_PREVIEWS}) == list(GROUP_FLAGS)
 
 
 BETWEEN = Learning(20, 16, batches=True)

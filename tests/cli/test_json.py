@@ -74,7 +74,14 @@ def test_adding() -> None:
     assert made.pop("seconds") >= 0 and made.pop("bits_per_dimension") == 8 * added / 784
     notes = ["7 bytes behind the archive, all zero, are cut off"]
     expected = {"output": "set.bbc", "ok": True, "error": None, "images": 1, "bytes_before": size, "bytes_after": added}
-    also = {"ratio": size / added, "coders": {"tiny-binary": 1}, "models": {}, "notes": notes, "skipped": []}
+    also = {
+        "ratio": size / added,
+        "coders": {"tiny-binary": 1},
+        "models": {},
+        "previews": {"images": 0, "bytes": 0},
+        "notes": notes,
+        "skipped": [],
+    }
     assert made == {"inputs": ["2.png"], **expected, **also}
     data = Path("set.bbc").read_bytes()
     failed = run("add", "set.bbc", "2.png", status=1)

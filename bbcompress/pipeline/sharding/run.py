@@ -281,6 +281,7 @@ def _settings(options: Options, loading: Loading, shard_pixels: int) -> dict[str
         "binary": options.binary,
         "max_pixels": options.max_pixels,
         "embed_model": options.embed_model,
+        "preview": options.preview,
         "strip": loading.strip,
         "frames": loading.frames,
         "pixels": loading.pixels,
