@@ -17,6 +17,8 @@ DIGITS = Path(__file__).resolve().parents[1] / "data" / "digits" / "binary"
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
+NO_PREVIEWS = {"images": 0, "bytes": 0}
+
 
 def run(*arguments: str, status: int = 0) -> Any:
     result = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
@@ -35,7 +37,14 @@ def test_one_file() -> None:
     before, after = Path("0.png").stat().st_size, Path("0.bbc").stat().st_size
     assert made.pop("seconds") >= 0 and made.pop("bits_per_dimension") == 8 * after / 784
     expected = {"output": "0.bbc", "ok": True, "error": None, "images": 1, "bytes_before": before, "bytes_after": after}
-    also = {"ratio": before / after, "coders": {"tiny-binary": 1}, "models": {}, "notes": [], "skipped": []}
+    also = {
+        "ratio": before / after,
+        "coders": {"tiny-binary": 1},
+        "models": {},
+        "previews": NO_PREVIEWS,
+        "notes": [],
+        "skipped": [],
+    }
     assert made == {"inputs": ["0.png"], **expected, **also}
     back = run("decompress", "0.bbc", "-o", "back.png")
     written = Path("back.png").stat().st_size
