@@ -16,6 +16,9 @@ SHARD_PIXELS = 1 << 26
 MOST_SHARD_PIXELS = 1 << 40
 """Most that may be asked for."""
 
+MAX_FILE_BYTES = 1 << 32
+"""Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
+
 MAX_PREVIEW_BYTES = 1 << 12
 MAX_PREVIEW_SIDE = 512
 """Most bytes of a preview in a file, and most pixels of a side."""

@@ -6,6 +6,7 @@ import io
 import warnings
 
 from PIL import Image
+from PIL.WebPImagePlugin import WebPImageFile
 
 from bbcompress.errors import PreviewError
 from bbcompress.limits import MAX_PREVIEW_SIDE
@@ -27,7 +28,7 @@ def preview_picture(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
+            with WebPImageFile(io.BytesIO(data)) as picture:  # `Image.open` would import all formats
                 if max(picture.size) > MAX_PREVIEW_SIDE or getattr(picture, "n_frames", 1) > 1:
                     raise PreviewError(f"the preview is damaged: it is larger than {MAX_PREVIEW_SIDE} pixels a side")
                 return picture.convert("RGBA" if "A" in picture.getbands() else "RGB")

@@ -14,13 +14,10 @@ from bbcompress.errors import BBCError, ImageError, MissingImageError
 from bbcompress.images.formats.registry import Pictures, image_formats
 from bbcompress.images.image import PixelImage
 from bbcompress.images.signatures import START_BYTES, format_of, why_not
-from bbcompress.limits import MAX_PIXELS
+from bbcompress.limits import MAX_FILE_BYTES, MAX_PIXELS
 
 _AT_ONCE = 1 << 20
 """Bytes of a file whose size is not known that are read at once."""
-
-MAX_FILE_BYTES = 1 << 32
-"""Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
 
 
 AnySource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO

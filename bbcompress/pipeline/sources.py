@@ -21,7 +21,7 @@ from bbcompress.archive.sharded import ShardSource
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingFileError, MissingImageError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
-from bbcompress.images.read import MAX_FILE_BYTES
+from bbcompress.limits import MAX_FILE_BYTES
 from bbcompress.system import storage
 from bbcompress.system.storage import Place, Url
 from bbcompress.system.temporary import is_temporary
