@@ -18,7 +18,7 @@ from bbcompress.errors import BBCError, FormatError, ImageError, MissingModelErr
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.kinds import BINARY, COLOUR, GREY
-from bbcompress.limits import MAX_PIXELS, MAX_SIDE, READER_K
+from bbcompress.limits import MAX_PIXELS, MAX_SIDE, READER_K, Limits
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.pipeline.compressor import Compressor
@@ -102,14 +102,14 @@ class NamedModel(NamedTuple):
         """Raises BBCError where it is not what `config` writes."""
         if not isinstance(given, Mapping) or set(given) != set(NamedModel._fields):
             raise BBCError(f"each of the models of the codec {NAME} must have a name and an id, not {given!r:.60}")
-        name, identity = given["name"], given["id"]
+        name, digits = given["name"], given["id"]
         try:
-            fits = len(bytes.fromhex(identity)) == ID_BYTES and isinstance(name, str)
+            identity = bytes.fromhex(digits)
         except (TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise BBCError(f"the codec {NAME} cannot take a model of name {name!r:.60} and id {identity!r:.70}")
-        return NamedModel(name, identity)
+            identity = b""
+        if len(identity) != ID_BYTES or not isinstance(name, str):
+            raise BBCError(f"the codec {NAME} cannot take a model of name {name!r:.60} and id {digits!r:.70}")
+        return NamedModel(name, identity.hex())
 
 
 class _UnnamedModelError(MissingModelError):
@@ -266,15 +266,16 @@ class ChunkCoder:
         options = Options(k=self.k, learn=self.learn, effort=self.effort, embed_model=False, preview=False)
         return Compressor(options, models).lone(image)[0]
 
-    def decode(self, data: bytes) -> PixelImage:
-        """The image of a file.
+    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS) -> PixelImage:
+        """The image of a file. max_pixels: of the image, width times height.
 
         Raises:
             FormatError: it is damaged, or not the file of one image with pixels alone, as `encode` writes them.
             ModelError: the model that it needs is missing. LimitError: its K is above the limit.
         """
+        limits = Limits(max_pixels)
         try:
-            (image,) = decode_content(parse_lone(data), _models_of(self.models))
+            (image,) = decode_content(parse_lone(data, limits), _models_of(self.models), limits)
         except _UnnamedModelError as error:
             raise FormatError(error.args[0]) from None
         if not isinstance(image, PixelImage):

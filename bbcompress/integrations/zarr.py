@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bbcompress import arguments
 from bbcompress.errors import NEEDS_ZARR, BBCError, FormatError, LimitError, ModelError
-from bbcompress.images.image import PixelImage
+from bbcompress.images.image import PixelImage, samples_of
 from bbcompress.integrations.chunks import NAME, ChunkCoder, Layout, NumpyArray, described_call
 from bbcompress.limits import DEFAULT_EFFORT
 
@@ -105,9 +105,9 @@ class BBCCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     def _decoded(self, chunk_bytes: Any, chunk_spec: Any, name: str) -> Any:
         layout, dtype = Layout.of(chunk_spec.shape), chunk_spec.dtype.to_native_dtype()
         try:
-            image = self.coder.decode(chunk_bytes.to_bytes())
-            found = Layout.of(image.pixels.shape)
-            if image.pixels.dtype != dtype or found[:3] != layout[:3]:
+            image = self.coder.decode(chunk_bytes.to_bytes(), layout.height * layout.width)
+            found = image.height, image.width, samples_of(image.mode)
+            if image.pixels.dtype != dtype or found != layout[:3]:
                 raise FormatError(f"it holds {_described(image)}, not a chunk {chunk_spec.shape} of {dtype}")
         except (FormatError, ModelError, LimitError) as error:
             raise error.of(name) from error

@@ -259,6 +259,8 @@ def test_a_model_that_a_chunk_carries_is_not_used() -> None:
         (lambda data: data + b"\0\0\0\0", "4 bytes are left over behind"),
         (lambda data: b"", "not a .bbc file"),
         (lambda data: bbc.compress(STACK[0, :14]), "an image of 28x14 pixels of mode L, not a chunk"),
+        (lambda data: bbc.compress(np.zeros((29, 28), np.uint8)), "above the limit of 784 pixels"),
+        (lambda data: bbc.compress(np.dstack([STACK[0]] * 3)), "of mode RGB, not a chunk"),
         (lambda data: bbc.compress(STACK[0].astype(np.uint16)), "of mode I;16, not a chunk"),
         (lambda data: bbc.compress(STACK[0] > 9), "an image of mode 1"),
         (lambda data: _kept(), "keeps a file of another format"),
