@@ -29,9 +29,9 @@ from bbcompress.training import datasets
 
 PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "dask", "distributed")
 WORKERS = (1, 2, 4)
-CROP = 256
-DIGITS, SHARD_DIGITS = 8000, 500
-CROPS, SHARD_CROPS = 16, 2
+CROP = 160
+DIGITS, SHARD_DIGITS = 1200, 50
+CROPS, SHARD_CROPS = 24, 1
 
 
 def main() -> None:
@@ -65,12 +65,12 @@ def put_digits(folder: Path, data: Path) -> None:
 
 
 def put_crops(folder: Path, photos: Path) -> None:
-    """The middle of each photograph, as a PNG."""
+    """A piece of each photograph, the middle first, as PNG files."""
     folder.mkdir()
     paths = sorted(path for path in photos.iterdir() if path.is_file())
-    for number, path in enumerate(paths[:CROPS]):
-        pixels = read_image(path).pixels
-        top, left = (pixels.shape[0] - CROP) // 2, (pixels.shape[1] - CROP) // 2
+    for number in range(CROPS):
+        pixels = read_image(paths[number % len(paths)]).pixels
+        top, left = ((side - CROP) // (2 + number // len(paths)) for side in pixels.shape[:2])
         crop = pixels[top : top + CROP, left : left + CROP].copy()
         (folder / f"{number:05}.png").write_bytes(write_png(from_array(crop)))
 
@@ -89,6 +89,11 @@ def measured(source: Path, shard_pixels: int, folder: Path) -> dict[str, Any]:
         rows[f"{workers} workers"] = timing(run([*common, "--cluster", "local", "-j", str(workers)], target), workers)
         if contents(target) != contents(folder / "first"):
             sys.exit(f"{target} has other bytes than those of one process")
+    one = rows["1 workers"]
+    for workers in WORKERS[1:]:  # with processors of their own the workers would take as long as they do processor work
+        row = rows[f"{workers} workers"]
+        row["efficiency"] = round(one["warm_seconds_a_shard"] / row["warm_seconds_a_shard"] * row["busy"], 3)
+        row["efficiency_by_clock"] = round(one["span"] / (workers * row["span"]), 3)
     rows["resumed"] = resumed(common, folder / "killed")
     for made in folder.iterdir():
         if made != source and made.name not in ("digits", "crops"):
@@ -137,18 +142,25 @@ def timing(found: dict[str, Any], workers: int = 1) -> dict[str, Any]:
     """Seconds of the clock and of processors of a run, all of it and from the first shard's beginning on.
 
     `busy`: the share of the time, from the beginning of the first shard to the end of the last, in which the workers
-    were at work on shards. `shard_seconds`: of the clock, of all shards together.
+    were at work on shards. `shard_seconds`: of the clock, of all shards together; `shard_processor_seconds`: of the
+    processes that made them, which hardly depends on what else the machine does; `warm_seconds_a_shard`: the same, of
+    one that is not the first of a worker, which loads models and kernels.
     """
     done = [event for event in found["events"] if event["status"] == "done"]
     begin = min(event["at"] - event["seconds"] for event in done)
     span = max(event["at"] for event in done) - begin
-    work = sum(event["seconds"] for event in done)
+    work, processor = (sum(event[name] for event in done) for name in ("seconds", "processor_seconds"))
+    # Which worker made which shard is not told: the first ones are those with which workers began.
+    warm = [event["processor_seconds"] for event in sorted(done, key=lambda event: event["at"])[workers:]]
     return {
         "seconds": round(found["wall"], 2),
         "processor_seconds": round(found["cpu"], 2),
         "begin": round(begin, 2),
         "span": round(span, 2),
         "shard_seconds": round(work, 2),
+        "shard_processor_seconds": round(processor, 2),
+        "warm_seconds_a_shard": round(sum(warm) / len(warm), 4),
+        "warm_up_of_a_worker": round((processor - len(done) * sum(warm) / len(warm)) / workers, 2),
         "busy": round(work / (workers * span), 3),
         "images_per_second": round(found["images"] / span, 2),
         "peak_mib_of_a_process": found["peak_mib"],

@@ -16,6 +16,7 @@ from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.report import report_at_end, told_where_it_fails
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.system.signals import Terminated
+from bbcompress.system.storage import place_of
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.clock import Clock
 
@@ -29,8 +30,7 @@ WORTH_SECONDS = 10.0
 
 @main.command()
 @click.argument(
-    "directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path), shell_complete=complete_path,
-    callback=not_empty,
+    "directory", metavar="[DIR]", required=False, shell_complete=complete_path, callback=not_empty,
 )  # fmt: skip
 @click.option(
     "--architecture", type=click.Choice(list(ARCHITECTURES)), help="Of the model. [default: mlp; of DIR: local]"
@@ -38,7 +38,7 @@ WORTH_SECONDS = 10.0
 @click.option(
     "--data",
     metavar="mnist|cifar10|DIR",
-    help="Data set, or directory of images. [default: binary MNIST; resnet: cifar10]",
+    help="Data set, directory of images, or archive of bbc. [default: binary MNIST; resnet: cifar10]",
 )
 @click.option("--any-size", is_flag=True, help="The directory's images may differ in size (local models).")
 @click.option("--grey", is_flag=True, help="Make the directory's colour images grey.")
@@ -144,7 +144,7 @@ WORTH_SECONDS = 10.0
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def train(
-    directory: Path | None,
+    directory: str | None,
     out: Path | None,
     resume: bool,
     from_checkpoint: Path | None,
@@ -158,6 +158,9 @@ def train(
     they are, images that cannot be used are named and left out, every 10th is held out, and the run takes half an hour
     (--minutes). It begins with an installed model of such images where there is one. At the end it says what an archive
     of held-out images takes with the new model, without it and by other formats.
+
+    DIR may be a file of bbc, a sharded archive, or the URL of one: its images are decoded once, and no file of an image
+    is written.
 
     Phase 1 trains decoder and encoder by the ELBO; phase 2 goes on with a copy of the encoder by another objective, the
     decoder frozen.
@@ -187,7 +190,7 @@ def train(
             export_run(out, config.data_dir, data)
             if report:
                 report_at_end(out, data, quiet, config.minutes)
-            if config.minutes is not None and not quiet and Path(config.data).is_dir():
+            if config.minutes is not None and not quiet and _is_directory(config.data):
                 with told_where_it_fails("what the model is worth could not be measured"):
                     _tell_worth(out, Path(config.data), data(), clock)
     except (KeyboardInterrupt, Terminated):
@@ -198,7 +201,7 @@ def train(
 
 
 def _of_directory(
-    directory: Path, given: dict[str, Any], out: Path | None, earlier: bool, quiet: bool
+    directory: str, given: dict[str, Any], out: Path | None, earlier: bool, quiet: bool
 ) -> tuple[dict[str, Any], Folder | None]:
     """The options of `bbc train DIR`, and the directory's images where these have been read to choose them.
 
@@ -208,10 +211,13 @@ def _of_directory(
     from bbcompress.training import automatic
     from bbcompress.training.folder import Folder
     from bbcompress.training.run import refuse_run
+    from bbcompress.training.sources import is_archive
 
     if "data" in given:
         raise click.UsageError(f"--data {given['data']} and {directory} are both the data")
-    given = {"data": str(directory), "name": directory.resolve().name or "images", **given}
+    data = place_of(directory)
+    name = data.stem if is_archive(data) else (data.resolve() if isinstance(data, Path) else data).name
+    given = {"data": directory, "name": name or "images", **given}
     if earlier:
         return given, None
     refuse_run(out or Path("runs") / given["name"])
@@ -220,11 +226,19 @@ def _of_directory(
     place = Path.cwd() if out is None else out
     while not place.is_dir() and place != place.parent:
         place = place.parent
-    folder = Folder(directory, bool(given.get("grey")), True, place, None if quiet else tell)
+    folder = Folder(data, bool(given.get("grey")), True, place, None if quiet else tell)
     given = automatic.choose_options(folder, given)
     if not quiet:
-        tell(automatic.describe(directory, given, len(folder.images)))
+        tell(automatic.describe(data, given, len(folder.images)))
     return given, folder
+
+
+def _is_directory(data: str) -> bool:
+    """Whether the data are the files of a directory of this machine."""
+    from bbcompress.training.sources import is_archive
+
+    place = place_of(data)
+    return isinstance(place, Path) and place.is_dir() and not is_archive(place)
 
 
 def _tell_worth(out: Path, folder: Path, data: Dataset, clock: Clock) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bbcompress.errors import BBCError
@@ -12,6 +11,7 @@ from bbcompress.images.kinds import Kind
 from bbcompress.models.local import ARCHITECTURE
 from bbcompress.models.shipped import shipped_model_folders
 from bbcompress.models.zoo import InstalledModel
+from bbcompress.system.storage import Place
 from bbcompress.training.folder import HELD_OUT_EVERY, Folder
 from bbcompress.training.origin import NO_MODEL
 
@@ -69,7 +69,7 @@ def shipped_local(shape: tuple[int, ...] | None, channels: int, binary: bool) ->
     return min(found, key=lambda entry: not entry.is_default, default=None)
 
 
-def describe(folder: Path, values: Mapping[str, Any], images: int) -> str:
+def describe(folder: Place, values: Mapping[str, Any], images: int) -> str:
     """A line on what a run is about to do."""
     size = "of any size" if values["any_size"] else "of one size"
     init = values.get("init", NO_MODEL)

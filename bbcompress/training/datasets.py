@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bbcompress.errors import DataError
+from bbcompress.system.storage import Place, place_of
 from bbcompress.training.checkpoints.atomic import replacing
 from bbcompress.training.folder import Folder
 from bbcompress.training.pixels import PackedImages, Pixels
@@ -77,7 +78,8 @@ def load(
     leave_out: bool = False,
     place: Path | None = None,
 ) -> Dataset:
-    """Read `mnist` (from data_dir, downloaded when it is not there), `cifar10` (from data_dir) or a directory.
+    """Read `mnist` (from data_dir, downloaded when it is not there), `cifar10` (from data_dir), or a directory or
+    archive of images.
 
     Args:
         binary: x = 1 where the grey level is above 127, else 0.
@@ -94,7 +96,7 @@ def load(
     elif name_or_dir == "cifar10":
         data = load_cifar10(data_dir)
     else:
-        data = load_directory(Path(name_or_dir), any_size, grey, leave_out, place, None if quiet else _log.warning)
+        data = load_directory(place_of(name_or_dir), any_size, grey, leave_out, place, None if quiet else _log.warning)
     return binarise(data) if binary else data
 
 
@@ -247,14 +249,14 @@ def read_cifar10(path: Path) -> Pixels:
 
 
 def load_directory(
-    folder: Path,
+    folder: Place,
     any_size: bool = False,
     grey: bool = False,
     leave_out: bool = False,
     place: Path | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """The images of a directory, every 10th of them held out; see `Folder`.
+    """The images of a directory or archive, every 10th of them held out; see `Folder`.
 
     Args:
         any_size: they may differ in size; then their pixels stay in a file.
@@ -274,4 +276,4 @@ def of_folder(found: Folder, any_size: bool) -> Dataset:
         DataError: too few images, or images of different sizes where that is not asked for.
     """
     train, test = found.split(any_size, LEAST_SIDE)
-    return Dataset(found.path.resolve().name, train, test)
+    return Dataset(found.name, train, test)

@@ -1,4 +1,4 @@
-"""The images of a directory that can be trained on, decoded one by one into a file of pixels."""
+"""The images of a directory or archive that can be trained on, decoded one by one into a file of pixels."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from bbcompress.errors import DataError, ImageError
-from bbcompress.images.image import two_levels
-from bbcompress.images.read import read_image
-from bbcompress.pipeline.sources import NAMED, LeftOut, Skipped, Source, find_images, readable
-from bbcompress.system import storage
+from bbcompress.errors import DataError
+from bbcompress.images.image import PixelImage, two_levels
+from bbcompress.pipeline.sources import NAMED
 from bbcompress.system.storage import Place
 from bbcompress.text import count_of
 from bbcompress.training.pixels import PackedImages, PixelFile, Pixels
+from bbcompress.training.sources import source_of
 
 _log = logging.getLogger(__name__)
 
@@ -38,19 +38,21 @@ class _Stored:
 
 
 class Folder:
-    """8-bit grey and RGB images of a directory and those below it, in the order of their paths.
+    """8-bit grey and RGB images of a directory and those below it, in the order of their paths; or of a file of bbc or
+    a sharded archive, in its order.
 
-    They are found and read as `bbc compress` does it. What is no image, or leads out of the directory, is left out, and
-    a line logged says so.
+    Those of a directory are found and read as `bbc compress` does it. What is no image, or leads out of the directory,
+    is left out, and a line logged says so. Of an archive each group is decoded once, and no file of an image is
+    written.
 
     Attributes:
-        path: the directory.
+        path: of the directory or archive.
         images: those that can be used.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Place,
         grey: bool = False,
         leave_out: bool = False,
         place: Path | None = None,
@@ -62,36 +64,36 @@ class Folder:
         Raises:
             DataError: a missing directory, an image that cannot be used, or the file cannot be written.
         """
-        if not path.is_dir():
+        if isinstance(path, Path) and not path.exists():
             raise DataError(f"{path}: no such data set or directory (data sets: mnist, cifar10)")
         self.path = path
         self.images: list[_Stored] = []
         self._leave_out = leave_out
-        left_out, skipped = LeftOut(), Skipped() if leave_out else None
-        try:
-            found = find_images([str(path)], left_out, skipped)
-        except ImageError as error:
-            raise DataError(str(error)) from error
-        for line in left_out.lines():
-            _log.warning("%s", line)
-        reasons = list(skipped.reasons) if skipped else []
-        if tell is not None and (size := _pixel_bytes(found)) >= LARGE:
-            tell(f"the pixels of {count_of(len(found))} are written to a file of {size / 1e6:.0f} MB "
+        found = source_of(path, leave_out)
+        if tell is not None and (size := found.pixel_bytes()) >= LARGE:
+            tell(f"the pixels of {count_of(found.count)} are written to a file of {size / 1e6:.0f} MB "
                  f"in {place}, which is gone at the end")  # fmt: skip
         self._file = PixelFile(place)
-        for source in found:
+        stored: list[tuple[int, _Stored]] = []
+        for position, name, label, read in found:
             try:
-                pixels = _read_image(source.path, grey)
+                pixels = _pixels_of(read(), label, grey)
             except DataError as error:
                 if not leave_out:
                     raise
-                reasons.append(str(error))
+                found.reasons.append(str(error))
                 continue
-            if not leave_out and self.images and pixels.ndim != len(self.images[0].shape):
-                raise DataError(f"{path}: grey and colour images are mixed (at {source.name})")
+            if not leave_out and stored and pixels.ndim != len(stored[0][1].shape):
+                raise DataError(f"{path}: grey and colour images are mixed (at {name})")
             is_binary = pixels.ndim == 2 and two_levels(pixels) == (0, 255)
-            self.images.append(_Stored(source.name, pixels.shape, self._file.append(pixels), is_binary))
-        self._tell_left_out("cannot be used", reasons)
+            stored.append((position, _Stored(name, pixels.shape, self._file.append(pixels), is_binary)))
+        self.images = [image for _, image in sorted(stored, key=lambda one: one[0])]
+        self._tell_left_out("cannot be used", found.reasons)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return (self.path.resolve() if isinstance(self.path, Path) else self.path).name
 
     def _tell_left_out(self, why: str, names: Sequence[str]) -> None:
         if names:
@@ -158,38 +160,15 @@ class Folder:
         return index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
 
 
-def _pixel_bytes(sources: Sequence[Source]) -> int:
-    """About how many bytes the pixels of files take, as their headers say it."""
-    import warnings
-
-    from PIL import Image
-
-    total = 0
-    for source in sources:
-        try:
-            with warnings.catch_warnings(), Image.open(storage.open_to_read(source.path)) as image:
-                warnings.simplefilter("ignore")
-                total += image.width * image.height * len(image.getbands())
-        except Exception:  # Pillow need not know it; this is an estimate
-            continue
-    return total
-
-
-def _read_image(path: Place, grey: bool) -> Pixels:
+def _pixels_of(image: PixelImage, label: str, grey: bool) -> Pixels:
     """The pixels of an 8-bit grey or RGB image.
 
     Raises:
         DataError: the image is of another kind; none is cut down to these.
     """
-    from PIL import Image
-
-    try:
-        image = read_image(readable(path), str(path))
-    except ImageError as error:
-        raise DataError(str(error)) from error
     if image.transparency or image.mode not in ("1", "L", "RGB"):
         what = f"mode {image.mode}" + " with a transparent colour" * bool(image.transparency)
-        raise DataError(f"{path}: not an 8-bit grey or RGB image ({what})")
+        raise DataError(f"{label}: not an 8-bit grey or RGB image ({what})")
     if image.mode == "1":
         return np.where(image.pixels, np.uint8(255), np.uint8(0))
     if image.mode == "RGB" and grey:

@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from bbcompress.api import pack
 from bbcompress.cli import main
 from bbcompress.errors import DataError
 from bbcompress.training.architectures.local.network import Images, crops
@@ -201,3 +202,28 @@ def test_memory_does_not_grow_with_the_directory(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 5 * side * side * 3  # of 20 more images
+
+
+@pytest.mark.usefixtures("no_models")
+def test_an_archive_gives_the_images_of_the_directory_that_it_was_made_of(tmp_path: Path) -> None:
+    for number in range(10):
+        write(tmp_path / "set", f"{number}.png", 12 + number % 3, 11, 3)
+    write(tmp_path / "set", "z.png", 9, 9)  # another kind: its group comes elsewhere in the archive
+    (tmp_path / "set" / "alpha.png").write_bytes(b"")
+    Image.new("RGBA", (3, 3), 7).save(tmp_path / "set" / "alpha.png")
+    pack(str(tmp_path / "set"), tmp_path / "set.bbc", effort=1)
+    arguments = ["compress", str(tmp_path / "set"), "-o", str(tmp_path / "shards"), "--shard-size", "500", "-q", "-1"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    before = set(tmp_path.rglob("*"))
+    for path in (tmp_path / "set.bbc", tmp_path / "shards"):
+        found, expected = (Folder(one, leave_out=True, place=tmp_path) for one in (path, tmp_path / "set"))
+        assert [(image.name, image.shape) for image in found.images] == [
+            (image.name, image.shape) for image in expected.images]  # fmt: skip
+        for ours, its in zip(found.split(True), expected.split(True), strict=True):
+            assert all(np.array_equal(*pair) for pair in zip(ours, its, strict=True))
+        with pytest.raises(DataError, match=r"alpha\.png: not an 8-bit grey or RGB image \(mode RGBA\)"):
+            Folder(path)
+    assert set(tmp_path.rglob("*")) == before
+    (tmp_path / "set.bbc").write_bytes((tmp_path / "set.bbc").read_bytes()[:-3])
+    with pytest.raises(DataError, match=r"set\.bbc: "):
+        Folder(tmp_path / "set.bbc")
