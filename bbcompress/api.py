@@ -56,8 +56,8 @@ def compress(
     """The bytes of the file of one image.
 
     image: an image of Pillow; or an array (height, width) or (height, width, samples) of bool, uint8 or uint16, as
-        `from_array` takes it; or a `PixelImage`. Its metadata is kept, too. Or the path of an image file, which is kept
-        as it is, byte for byte, where it is smaller than its pixels are when they are coded.
+        `from_array` takes it; or a `PixelImage`. Its metadata is kept, too. Or the path or URL of an image file, which
+        is kept as it is, byte for byte, where it is smaller than its pixels are when they are coded.
     k: steps that refine the posterior (K of the paper's Algorithm 2, Eqs. 20 and 21), 0 to 1000; they cost time on
         both sides, and make files of photographs half a percent smaller. A small image by itself has none. None leaves
         them to the effort; the default effort takes none.
@@ -122,7 +122,8 @@ def pack(
     """Compress files and folders as `bbc compress` does: an image alone into the file of one image, folders and several
     images into an archive.
 
-    paths: images, and folders of images. output: the file to write. overwrite: replace a file that is there.
+    paths: images, and folders of images, by their paths or URLs. output: the file to write, by its path or URL.
+    overwrite: replace a file that is there.
     skip_unreadable: leave out files that cannot be read, or raise ImageError where there is one; None leaves out those
         met in folders. The notes of the summary name each. frames: take each picture of an animation, and each page,
         as an image. strip: leave out metadata. pixels: code the pixels also of files that are smaller as they are, and

@@ -51,6 +51,9 @@ _HOSTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "sftp", "ssh",
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 """Schemes whose objects appear whole."""
 
+_CREATE = {"s3", "s3a", "gs", "gcs", "memory"}
+"""Those that can be asked to write an object only where there is none."""
+
 _PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("http", "https"), "aiohttp"),
@@ -422,8 +425,10 @@ class _RemoteFile(io.RawIOBase, BinaryIO):
     def _fetch_around(self, start: int, stop: int) -> bytes:
         """The bytes, fetched with what is likely to be read next."""
         tail = max(0, self._size - ENDS_BYTES)
-        if stop <= START_BYTES:
-            first, last = 0, min(START_BYTES, self._size)
+        if tail == 0:
+            first, last = 0, self._size
+        elif stop <= START_BYTES:
+            first, last = 0, START_BYTES
         elif start >= tail:
             first, last = tail, self._size
         else:
@@ -472,9 +477,9 @@ class _Upload(io.RawIOBase, BinaryIO):
         with self._errors():
             self._system, self._path = _system_of(url)
         folder, slash, name = self._path.rpartition("/")
-        whole = url.scheme in _WHOLE
-        self._target = self._path if whole else f"{folder}{slash}.{name}.{os.urandom(4).hex()}.part"
-        self._part_bytes = sys.maxsize if url.scheme == "memory" else PART_BYTES
+        self._is_whole = url.scheme in _WHOLE
+        self._target = self._path if self._is_whole else f"{folder}{slash}.{name}.{os.urandom(4).hex()}.part"
+        self._part_bytes = sys.maxsize if self._is_whole and url.scheme == "memory" else PART_BYTES
 
     @property
     def name(self) -> str:
@@ -493,7 +498,8 @@ class _Upload(io.RawIOBase, BinaryIO):
         if len(self._buffer) > self._part_bytes:
             with self._errors():
                 if self._stream is None:
-                    self._stream = self._system.open(self._target, "wb", autocommit=False, block_size=self._part_bytes)
+                    settings = {"autocommit": False} if self._is_whole else {}
+                    self._stream = self._system.open(self._target, "wb", block_size=self._part_bytes, **settings)
                 self._stream.write(self._buffer)
             self._buffer = bytearray()
         return len(view)
@@ -503,27 +509,41 @@ class _Upload(io.RawIOBase, BinaryIO):
         refuse_existing(self._url, self._force)
         with self._errors():
             if self._stream is None:
-                mode = "overwrite" if self._force else "create"  # which fails where another was quicker
-                self._system.pipe_file(self._target, bytes(self._buffer), mode=mode)
+                self._put(bytes(self._buffer))
             else:
                 self._stream.write(self._buffer)
                 self._stream.close()
-                self._stream.commit()
-            if self._target != self._path:
+                if self._is_whole:
+                    self._stream.commit()
+            if not self._is_whole:
                 if self._force and self._system.exists(self._path):
                     self._system.rm_file(self._path)
                 self._system.mv(self._target, self._path)
             self._system.invalidate_cache()
 
+    def _put(self, data: bytes) -> None:
+        """Send all at once; where another was quicker, and may not be replaced, that fails if the store can tell."""
+        if not self._force and self._url.scheme in _CREATE:
+            try:
+                self._system.pipe_file(self._target, data, mode="create")
+                return
+            except FileExistsError:
+                raise
+            except OSError:  # not all servers that speak S3 know this condition
+                pass
+        self._system.pipe_file(self._target, data)
+
     def abort(self) -> None:
         """Take back what was sent."""
         self._buffer = bytearray()
-        with suppress(Exception):
-            if self._stream is not None:
+        if self._stream is not None and self._is_whole:
+            with suppress(Exception):
                 self._stream.discard()
-        if self._stream is not None:
             self._stream.closed = True  # else it would be sent when it is collected
-        if self._target != self._path:
+        elif self._stream is not None:
+            with suppress(Exception):
+                self._stream.close()
+        if not self._is_whole:
             with suppress(Exception):
                 self._system.rm_file(self._target)
 

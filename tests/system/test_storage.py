@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -153,6 +154,25 @@ def test_nothing_is_left_of_what_fails(memory: str) -> None:
         file.write(b"one")
         raise KeyError
     assert not storage.exists(place_of(f"{memory}/a"))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_stores_whose_files_grow_get_another_name_first(
+    memory: str, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a server of SFTP: the file is renamed when it is whole."""
+    monkeypatch.setattr(storage, "_WHOLE", set())
+    monkeypatch.setattr(storage, "PART_BYTES", 1000)
+    put(f"{memory}/a", b"old")
+    with suppress(KeyError), storage.new_file(place_of(f"{memory}/a"), True) as file:
+        for _ in range(10):
+            file.write(bytes(500))
+        (part, _) = sorted(found.name for found in storage.list_folder(place_of(memory)))
+        assert part.startswith(".a.") and storage.read_bytes(place_of(f"{memory}/a")) == b"old"
+        if fails:
+            raise KeyError
+    assert storage.read_bytes(place_of(f"{memory}/a")) == (b"old" if fails else bytes(5000))
+    assert [found.name for found in storage.list_folder(place_of(memory))] == ["a"]
 
 
 @pytest.mark.parametrize(
