@@ -8,6 +8,7 @@ from bbcompress.cli import (  # noqa: F401
     completion,
     compress,
     decompress,
+    desktop,
     doctor,
     explain,
     inspect,

@@ -33,6 +33,7 @@ SECTIONS = {
     "Tools": {
         "bench": "Measure size against time.",
         "doctor": "Look at this installation, for a bug report.",
+        "desktop": "Show files of bbc in file managers.",
         "completion": "Make a shell complete commands.",
         "help": "Show the help of a command.",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimetypes import guess_type
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from bbcompress.cli.options import (
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError
 
+PNG = "image/png"
 SIDE = 256
 """Longest side of a thumbnail, in pixels, unless another is asked for."""
 
@@ -62,8 +64,8 @@ def thumbnail(
 
     target = None if output == STANDARD_STREAM else Path(output or f"{_stem(file)}-thumbnail.png")
     if target is not None:
-        if target.suffix.lower() != ".png":
-            raise BBCError(f"{target}: a thumbnail is a PNG, and its name has to end so")
+        if (guess_type(target.name)[0] or PNG) != PNG:  # desktops ask for names without a suffix
+            raise BBCError(f"{target}: a thumbnail is a PNG, and its name says something else")
         refuse_existing(target, force)
     set_up_notices(quiet)
     with open_stream(file) as stream, about(file, BBCError):

@@ -189,7 +189,7 @@ def test_wrong_thumbnails_leave_nothing(with_preview: bytes) -> None:
     Path("there.png").write_bytes(b"x")
     Path("none.bbc").write_bytes(b"no file of bbc")
     cases = [
-        (["a.bbc", "-o", "a.jpg"], 1, "a.jpg: a thumbnail is a PNG, and its name has to end so"),
+        (["a.bbc", "-o", "a.jpg"], 1, "a.jpg: a thumbnail is a PNG, and its name says something else"),
         (["a.bbc", "-o", "there.png"], 1, "there.png exists; --force overwrites it"),
         (["none.bbc"], 1, "none.bbc: the file is not a .bbc file"),
         (["missing.bbc"], 1, "missing.bbc: cannot be read: No such file or directory"),
