@@ -87,7 +87,7 @@ def test_the_entries_validate(program: list[str]) -> None:
     result = subprocess.run(["desktop-file-validate", "a.desktop", "b.desktop"], capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     unescaped = group_of(Path("a.desktop"))["Exec"].replace("\\\\", "\\").replace("%%", "%")
-    assert shlex.split(unescaped) == [*program, "decompress", "%F"]
+    assert shlex.split(unescaped.replace("\\$", "$")) == [*program, "decompress", "%F"]
 
 
 @pytest.mark.skipif(not shutil.which("update-mime-database"), reason="shared-mime-info is not installed")
@@ -102,7 +102,7 @@ def test_what_is_said_and_written(data: Path, monkeypatch: pytest.MonkeyPatch) -
     """Twice is as once; others' entries stay."""
     (data / "applications").mkdir(parents=True)
     (data / "applications" / "other.desktop").write_text("[Desktop Entry]")
-    monkeypatch.setattr(desktop.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(desktop, "command", lambda: ["/opt/bbc"])
     for _ in range(2):
         result = run("install")
@@ -118,7 +118,7 @@ def test_what_is_said_and_written(data: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_program_that_fails_is_a_note(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for program in ("false", "nowhere"):
-        monkeypatch.setattr(desktop.shutil, "which", lambda name, program=program: f"/bin/{program}")
+        monkeypatch.setattr(shutil, "which", lambda name, program=program: f"/bin/{program}")
         assert f"note: {desktop.UPDATES[0][0]} " in run("install").stderr
 
 
@@ -130,7 +130,7 @@ def test_where_it_cannot_be(data: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HOME", "/home/somebody")
     assert desktop.data_folder({"XDG_DATA_HOME": "relative"}) == Path("/home/somebody/.local/share")
     for system in ("win32", "darwin"):
-        monkeypatch.setattr(desktop.sys, "platform", system)
+        monkeypatch.setattr(sys, "platform", system)
         for name in ("install", "uninstall"):
             line = "bbc: error: bbc desktop is for desktops of Linux; this system has others\n"
             assert run(name, status=1).stderr == line
