@@ -72,7 +72,7 @@ TRIAL_SIDE = 64, 192
 LEAST_START_PIXELS = 1 << 11
 """Images that have fewer pixels in the mean do not begin anew: that takes a byte and a trial."""
 SAMPLE_SIDE = 192
-"""Side of the square on which it is tried whether learning makes an image smaller."""
+"""Side of the square on which it is tried whether learning makes an image smaller, and how its lattice does it best."""
 SAMPLED_IMAGES = 4
 """Most images that share such a square."""
 
@@ -155,9 +155,11 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
             x, features = _quickly(vae, piece)
-            restriction = _restriction(colours_of(piece) if lattices else None, _block_of(piece), x, vae.weights.cell)
             frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
+            (colours,), (piece,) = _colours_and_planes([piece], lattices)
+            x, features = _quickly(vae, piece)
+            restriction = _restriction(colours, _block_of(piece), x, vae.weights.cell)
             gains.append(frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x))
     gain = np.concatenate(gains)
     later = float(gain[len(gain) // 2 :].sum()) / (0.5 * sampled)
@@ -174,8 +176,7 @@ def _quickly(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray
 
 def _middle(image: NumpyArray, side: int) -> NumpyArray:
     """A square, or less, from the middle of an image."""
-    top, left = max(image.shape[0] - side, 0) // 2, max(image.shape[1] - side, 0) // 2
-    return image[top : top + side, left : left + side]
+    return _middle_block(image, side).of(image)
 
 
 def encode_learned(
@@ -202,7 +203,8 @@ def encode_learned(
         header, size=sizes[0][::-1] if same else None, blocks=True, encoder="rha", k=0, learning_rate=None, direct=0
     )
     listed = b"" if same else encode_sizes([(width, height) for height, width in sizes])
-    colours: Sequence[Colours | None] = [colours_of(image) if settings.lattices else None for image in images]
+    by_planes = partial(_takes_less_by_planes, vae, learning)
+    colours, images = _colours_and_planes(images, settings.lattices, by_planes)
     starts = settings.starts and len(images) > 1 and sum(map(_pixels, images)) >= LEAST_START_PIXELS * len(images)
     header = replace(header, learning=replace(learning, lattices=any(colours), starts=starts))
     if any(colours):
@@ -239,6 +241,54 @@ def encode_learned(
     return Group(header, b"".join(payload))
 
 
+def _colours_and_planes(
+    images: Sequence[NumpyArray],
+    lattices: bool,
+    by_planes: Callable[[NumpyArray, Colours, NumpyArray], bool] = lambda *_: True,
+) -> tuple[list[Colours | None], list[NumpyArray]]:
+    """What is said of the colours of images, uint8 (H, W) or (H, W, C), and what is then coded in their place.
+
+    lattices: whether to look for any. by_planes: says of an image, its colours and its planes whether to code these.
+    """
+    colours: list[Colours | None] = []
+    coded = []
+    for image in images:
+        its, pixels = colours_of(image) if lattices else None, image
+        if its is not None:
+            moved, planes = its.moved(image)
+            if not moved.restricts and by_planes(image, its, planes):
+                its, pixels = moved, planes
+        colours.append(its)
+        coded.append(pixels)
+    return colours, coded
+
+
+def _takes_less_by_planes(
+    vae: ExactLocalVAE, learning: Learning, image: NumpyArray, colours: Colours, planes: NumpyArray
+) -> bool:
+    """Whether an image takes less by the planes of its lattice than with blue restricted: its middle is coded by both.
+
+    What counts is the second half, since the model has to learn what planes are. An image with many levels of 0 or 255
+    may take more by planes: such a colour is made in many ways.
+    """
+    block = _middle_block(image, min(SAMPLE_SIDE, isqrt(_pixels(image) // 4)))
+    lengths = []
+    for pixels, restricting in ((planes, None), (image, colours)):
+        x, features = _quickly(vae, block.of(pixels))
+        with exact_arithmetic():
+            restriction = _restriction(restricting, block, x, vae.weights.cell)
+            coder = vae.learning_coder(vae.parameters(learning.rate), learning.unit, 1, restriction)
+            of_pixels = coder.lengths(features, x)
+            lengths.append(int(of_pixels[len(of_pixels) // 2 :].sum()))
+    return lengths[0] < lengths[1]
+
+
+def _middle_block(image: NumpyArray, side: int) -> Block:
+    """A square, or less, in the middle of an image."""
+    height, width = min(image.shape[0], side), min(image.shape[1], side)
+    return Block(0, (image.shape[0] - height) // 2, (image.shape[1] - width) // 2, height, width)
+
+
 def _pixels(image: NumpyArray) -> int:
     return int(image.shape[0] * image.shape[1])
 
@@ -257,11 +307,11 @@ def _best_start(
     first may be those that soon fit best.
     """
     pixels, (least, most) = _pixels(image), TRIAL_SIDE
-    piece = _middle(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, max(isqrt(pixels // 4), 1)))
-    x, features = _quickly(vae, piece)
+    block = _middle_block(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, max(isqrt(pixels // 4), 1)))
+    x, features = _quickly(vae, block.of(image))
     lengths = {}
     with exact_arithmetic():
-        restriction = _restriction(colours_of(piece) if colours else None, _block_of(piece), x, vae.weights.cell)
+        restriction = _restriction(colours, block, x, vae.weights.cell)
         for start in Start:
             parameters = start.of(last.copy(), checkpoint)
             of_pixels = vae.learning_coder(parameters, learning.unit, 1, restriction).lengths(features, x)
@@ -290,7 +340,7 @@ def _go_on(
 
 def _restriction(colours: Colours | None, block: Block, strips: Strips, cell: int) -> Restriction | None:
     """What the colours of a block's image say of its pixels, in the order of their wavefront."""
-    if colours is None:
+    if colours is None or not colours.restricts:
         return None
     exceptional = np.zeros(strips.canvas.flat.size // strips.canvas.channels, np.bool_)
     y, x = colours.exceptions_in(block.top, block.left, block.height, block.width)
@@ -411,8 +461,12 @@ def decode_learned(
         return starts[image].of(last, checkpoint)
 
     _along(decode, needed, checkpoint.copy(), progress, start if learning.starts else None)
-    if wanted is None and any(its and not its.fit(images[image]) for image, its in enumerate(colours)):
-        raise FormatError(f"{_WHAT} has exceptions from a lattice of colours that are none")
+    for image, region in regions.items():
+        its = colours[image]
+        if its is not None:
+            images[image] = its.image_of(images[image], region.top, region.left)
+            if wanted is None and not its.fit(images[image]):
+                raise FormatError(f"{_WHAT} has exceptions from a lattice of colours that are none")
     return list(images.values())
 
 

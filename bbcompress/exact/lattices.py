@@ -21,6 +21,9 @@ NumpyArray = np.ndarray[Any, Any]
 EXCEPTION = 1 << 16
 """The row, of those that say which levels are allowed, that allows all."""
 
+TRIES = 64
+"""So many pairs of Cb and Cr are tried for a pixel, in the mean of an image, to find the planes."""
+
 _LEVELS = np.arange(256, dtype=np.int64)
 
 
@@ -41,13 +44,15 @@ class Lattice:
     green_blue: IntArray
     green_red: IntArray
     blue: IntArray
+    grey: tuple[int, int] = (128, 128)
+    """Cb and Cr of greys."""
 
     @cached_property
     def allowed(self) -> NumpyArray:
         """Which levels of blue there are, uint8 (65537, 32): row 256 R + G, bit B mod 8 of byte floor(B / 8). The last
         row allows all."""
         rows = np.zeros((EXCEPTION + 1, 32), np.uint8)
-        kernels.fill_lattice(self.luma, self.red, self.green_blue, self.green_red, self.blue, self.shift, rows)
+        kernels.fill_lattice(*self._tables, rows)
         return rows
 
     @cached_property
@@ -74,6 +79,42 @@ class Lattice:
         found = np.empty(most, np.int64)
         count = kernels.find_outside(np.ascontiguousarray(pixels).reshape(-1, 3), self.allowed, found)
         return found[:count] if count <= most else None
+
+    def planes(self, pixels: NumpyArray, exceptions: IntArray) -> NumpyArray | None:
+        """The image of the lattice's own coordinates of an image, uint8 (H, W, 3) both, of which only pixels with these
+        numbers have other colours; None where it would take too long to find them.
+
+        Its planes are, modulo 256, Y + Cr - `grey[1]`, Y and Y + Cb - `grey[0]`: they resemble red, green and blue.
+        """
+        exceptional = np.zeros(pixels.shape[:2], np.uint8)
+        exceptional.reshape(-1)[exceptions] = 1
+        red_of, blue_of = _inverse(self.luma, self.red, self.shift), _inverse(self.luma, self.blue, self.shift)
+        found = np.empty(pixels.shape, np.uint8)
+        left = kernels.find_coordinates(
+            np.ascontiguousarray(pixels),
+            exceptional,
+            *self._tables,
+            red_of,
+            blue_of,
+            *self.grey,
+            TRIES * exceptional.size,
+            found,
+        )
+        if left < 0:
+            return None
+        y, u, v = found[..., 0], found[..., 1], found[..., 2]
+        return np.stack([y + (v - np.uint8(self.grey[1])), y, y + (u - np.uint8(self.grey[0]))], axis=-1)
+
+    def colours(self, planes: NumpyArray) -> NumpyArray:
+        """The image, uint8 (H, W, 3), of which these are the planes."""
+        first, y, last = planes[..., 0], planes[..., 1], planes[..., 2]
+        found = np.stack([y, last - y + np.uint8(self.grey[0]), first - y + np.uint8(self.grey[1])], axis=-1)
+        kernels.fill_colours(found.reshape(-1, 3), *self._tables)
+        return found
+
+    @property
+    def _tables(self) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray, int]:
+        return self.luma, self.red, self.green_blue, self.green_red, self.blue, self.shift
 
 
 def _inverse(luma: IntArray, chroma: IntArray, shift: int) -> IntArray:
@@ -113,7 +154,8 @@ def _photo_ycc() -> Lattice:
         return (ten_thousandths * 65536 + 5000) // 10000
 
     green_blue, green_red = scaled(-1940 * (u // 10000)), scaled(-5090 * (v // 10000))
-    return Lattice(4, "Photo CD", 16, scaled(13584 * _LEVELS), scaled(v), green_blue, green_red, scaled(u))
+    luma = scaled(13584 * _LEVELS)
+    return Lattice(4, "Photo CD", 16, luma, scaled(v), green_blue, green_red, scaled(u), (156, 137))
 
 
 def _libswscale(

@@ -26,7 +26,7 @@ from unittest.mock import patch
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from starts_for_tests import beginning
+from starts_for_tests import beginning, by_planes
 
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.exact.lattices import LATTICES
@@ -242,17 +242,21 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "local-embedded": ({"embed_model": True}, [local("middle-1", folder="a"), [other("RGB", "b")]]),
     "local-learned": ({"learn": True}, [local("middle-0", "long", "small", folder="a")]),
     "local-learned-colours": (
-        {"learn": True},
+        {"learn": True, "planes": False},
         [[as_decoded(local("middle-0")[0], 2), *local("small"), as_decoded(local("middle-1")[0], 3, (0, 0))]],
     ),
     "local-learned-colours-of-video": (
-        {"learn": True},
+        {"learn": True, "planes": False},
         [
             [
                 as_decoded(local("middle-0")[0], 4, (19, 29)),
                 *(as_decoded(local(f"middle-{code % 3}")[0], code) for code in (5, 6, 7, 8)),
             ]
         ],
+    ),
+    "local-learned-planes": (
+        {"learn": True, "planes": True},
+        [[as_decoded(local("middle-0")[0], 1, (3, 4), (19, 29)), as_decoded(local("middle-2")[0], 4), *local("small")]],
     ),
     "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
     "local-learned-starts": ({"learn": True, "starts": [2, 1]}, [local("middle-0", "small", "middle-1")]),
@@ -326,7 +330,7 @@ def fixed_previews() -> Iterator[None]:
 LONE_OPTIONS: dict[str, dict[str, Any]] = {
     "lone-local-embedded": {"embed_model": True, "suffix": ".webp"},
     "lone-local-learned": {"learn": True},
-    "lone-local-learned-colours": {"learn": True},
+    "lone-local-learned-colours": {"learn": True, "planes": False},
     "lone-kept": {"suffix": ".GIF"},
     "lone-suffix": {"suffix": ".webp"},
     "lone-preview": {"preview": True, "suffix": ".webp"},
@@ -343,9 +347,9 @@ def file_of(image: PixelImage) -> SourceFile | None:
 def write(segments: list[list[Item]], lone: bool, options: dict[str, Any]) -> bytes:
     """The stream as this version makes it: a lone image, or archives of the segments, one behind the other."""
     options = dict(options)
-    suffix, starts = options.pop("suffix", None), options.pop("starts", ())
+    suffix, starts, planes = options.pop("suffix", None), options.pop("starts", ()), options.pop("planes", None)
     compressor = Compressor(Options(model=DATA / "models", **options))
-    with fixed_previews(), beginning(starts):
+    with fixed_previews(), beginning(starts), by_planes(planes):
         if lone:
             ((_, image),) = segments[0]
             return compressor.lone(image, None, file_of(image), suffix)[0]

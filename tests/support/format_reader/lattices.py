@@ -14,9 +14,8 @@ from .primitives import Cursor, check
 Array = npt.NDArray[Any]
 
 
-@cache
-def lattice(code: int) -> Array:
-    """Colour lattices: bool (256, 256, 256) by R, G, B."""
+def tables(code: int) -> tuple[int, Array, Array, Array, Array, Array]:
+    """Colour lattices: s, L, r, b, e and f."""
     n = np.arange(256)
     u = v = n - 128
     if code == 1:
@@ -43,6 +42,13 @@ def lattice(code: int) -> Array:
         }[code]
         s, luma, r, b = 0, 8 * luma_factor * (n - black) // 2**16, 8 * red * v // 2**16, 8 * blue * u // 2**16
         e, f = 8 * from_u * u // 2**16, 8 * from_v * v // 2**16
+    return s, luma, r, b, e, f
+
+
+@cache
+def lattice(code: int) -> Array:
+    """Colour lattices: bool (256, 256, 256) by R, G, B."""
+    s, luma, r, b, e, f = tables(code)
     there = np.zeros((256, 256, 256), np.bool_)
     for y in range(256):
         red = ((luma[y] + r) // 2**s).clip(0, 255)[None, :]
@@ -54,30 +60,46 @@ def lattice(code: int) -> Array:
 
 @dataclass
 class Colours:
-    """Colour lattices: the lattice of an image or a block, and the rows and columns of the exceptions."""
+    """Colour lattices: the lattice of an image or a block, and the rows and columns of the exceptions, with their
+    colours where planes are coded."""
 
     code: int
-    exceptions: set[tuple[int, int]]
+    exceptions: dict[tuple[int, int], Array | None]
+    planes: bool
 
     def within(self, rows: slice, columns: slice) -> Colours:
         """Of a block of the image."""
         moved = {
-            (y - rows.start, x - columns.start)
-            for y, x in self.exceptions
+            (y - rows.start, x - columns.start): colour
+            for (y, x), colour in self.exceptions.items()
             if rows.start <= y < rows.stop and columns.start <= x < columns.stop
         }
-        return Colours(self.code, moved)
+        return Colours(self.code, moved, self.planes)
 
     def restricted(self, edges: Array, pixel: Array, place: tuple[int, int]) -> Array:
         """Colour lattices: the edges of the levels of blue."""
-        possible = lattice(self.code)[pixel[0], pixel[1]]
-        if place in self.exceptions:
+        if self.planes or place in self.exceptions:
             return edges
+        possible = lattice(self.code)[pixel[0], pixel[1]]
         if not possible.any():
             possible = np.ones(256, np.bool_)
         sums = np.concatenate([[0], np.cumsum(np.where(possible, np.diff(edges), 0))])
         scaled: Array = sums * 2**24 // sums[-1]
         return scaled
+
+    def image_of(self, coded: Array) -> Array:
+        """Colour lattices: the image, of what the blocks hold."""
+        if not self.planes:
+            return coded
+        s, luma, r, b, e, f = tables(self.code)
+        d, c = (156, 137) if self.code == 4 else (128, 128)
+        p, q, t = np.moveaxis(coded, 2, 0)
+        cr, cb = (p - q + c) % 256, (t - q + d) % 256
+        image = np.stack([luma[q] + r[cr], luma[q] + e[cb] + f[cr], luma[q] + b[cb]], axis=2) // 2**s
+        colours: Array = image.clip(0, 255)
+        for place, colour in self.exceptions.items():
+            colours[place] = colour
+        return colours
 
     def fit(self, image: Array) -> bool:
         """Colour lattices: whether all exceptions are off the lattice."""
@@ -90,15 +112,19 @@ def read_colours(cursor: Cursor, sizes: list[tuple[int, int]], channels: int) ->
     colours: list[Colours | None] = []
     for height, width in sizes:
         code = cursor.byte()
-        check(code <= 8, "a reserved lattice")
+        check(code <= 8 or 17 <= code <= 24, "a reserved lattice")
         if not code:
             colours.append(None)
             continue
-        exceptions, last = set(), -1
+        places, last = [], -1
         for _ in range(cursor.varint(0, height * width // 256)):
             last += cursor.varint() + 1
             check(last < height * width, "an exception outside the image")
-            exceptions.add(divmod(last, width))
-        colours.append(Colours(code, exceptions))
+            places.append(divmod(last, width))
+        planes = code > 16
+        listed = (
+            np.frombuffer(cursor.take(3 * len(places)), np.uint8).reshape(-1, 3) if planes else [None] * len(places)
+        )
+        colours.append(Colours(code % 16, dict(zip(places, listed, strict=True)), planes))
     check(any(colours), "no image has a lattice")
     return colours

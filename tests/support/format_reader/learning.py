@@ -248,6 +248,8 @@ def read_learned(
             if not of_image:
                 start = model.state
             number += 1
-        check(its_colours is None or its_colours.fit(image), "an exception that is none")
+        if its_colours is not None:
+            image = its_colours.image_of(image)
+            check(its_colours.fit(image), "an exception that is none")
         images.append(image)
     return images
