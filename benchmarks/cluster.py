@@ -30,8 +30,8 @@ from bbcompress.training import datasets
 PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "dask", "distributed")
 WORKERS = (1, 2, 4)
 CROP = 160
-DIGITS, SHARD_DIGITS = 1200, 50
-CROPS, SHARD_CROPS = 24, 1
+DIGITS, SHARD_DIGITS = 800, 50
+CROPS, SHARD_CROPS = 16, 1
 
 
 def main() -> None:
