@@ -15,16 +15,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from machine import environment
 
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import from_array
 from bbcompress.images.read import read_image
+from bbcompress.pipeline.sharding.plan import Measured, cut
+from bbcompress.pipeline.sources import Source
 from bbcompress.training import datasets
 
 PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "dask", "distributed")
@@ -53,6 +58,8 @@ def main() -> None:
             print(name, flush=True)
             results["workloads"][name] = measured(source, pixels, folder)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
+    results["requests"] = requests()
+    results["client_bytes_an_image"] = client_bytes()
     results["environment"]["load_after"] = os.getloadavg()[0]
     args.out.write_text(json.dumps(results, indent=1) + "\n")
 
@@ -99,6 +106,54 @@ def measured(source: Path, shard_pixels: int, folder: Path) -> dict[str, Any]:
         if made != source and made.name not in ("digits", "crops"):
             subprocess.run(["rm", "-r", str(made)], check=True)
     return rows
+
+
+def requests() -> dict[str, Any]:
+    """The requests to an S3 store that a source and a target there take: for each image, for each shard, and else."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+    from stores import s3_store
+
+    from bbcompress.pipeline.options import Options
+    from bbcompress.pipeline.sharding.engine import InProcess
+    from bbcompress.pipeline.sharding.run import ShardedPacking
+    from bbcompress.pipeline.sharding.shard import Loading
+    from bbcompress.system import storage
+
+    counted: dict[tuple[int, int], Counter[str]] = {}
+    with s3_store() as store:
+        for images, shards in ((8, 2), (8, 4), (16, 4)):
+            place = f"{store.url}/{images}-{shards}"
+            for number in range(images):
+                pixels = np.random.default_rng(number).integers(0, 256, (28, 28)).astype(np.uint8)
+                with storage.new_file(storage.place_of(f"{place}/{number:02}.png"), True) as file:
+                    file.write(write_png(from_array(pixels)))
+            store.requests.clear()
+            size = images // shards * 28 * 28
+            ShardedPacking([place], f"{place}.bbc", Options(effort=1), Loading(), size).write(
+                InProcess(), lambda _: None
+            )
+            counted[images, shards] = Counter(request.method for request in store.requests)
+    found: dict[str, Any] = {}
+    for method in sorted({name for counts in counted.values() for name in counts}):
+        few, more, all_of_them = (counted[key][method] for key in ((8, 2), (8, 4), (16, 4)))
+        an_image, a_shard = (all_of_them - more) / 8, (more - few) / 2
+        found[method] = {"an_image": an_image, "a_shard": a_shard, "else": few - 8 * an_image - 2 * a_shard}
+    return found
+
+
+def client_bytes() -> int:
+    """Bytes of memory that an image takes in the process that runs the command: its name, place, size and plan."""
+    count = 20_000
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    sources = [Source(f"a/{number:09}.png", Path(f"/data/photos/a/{number:09}.png"), False) for number in range(count)]
+    measured = [
+        Measured(name, str(path), given, 784, 500, 10**18 + at) for at, (name, path, given) in enumerate(sources)
+    ]
+    plans = cut(measured, "photos", 1 << 26, {})
+    size = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return size // sum(len(plan.sources) for plan in plans)
 
 
 def contents(target: Path) -> list[bytes]:

@@ -11,12 +11,11 @@ from bbcompress.archive.manifest import Manifest, Unread, is_shard_prefix
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, ImageError, OutputExistsError
 from bbcompress.limits import SHARD_PIXELS
-from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.names import odd_names
 from bbcompress.pipeline.options import Options, Summary
 from bbcompress.pipeline.sharding.engine import Engine
 from bbcompress.pipeline.sharding.plan import Plan, cut, files_of, measure, measuring
-from bbcompress.pipeline.sharding.shard import Loading, ShardResult, ShardTask, make_shard, resumed
+from bbcompress.pipeline.sharding.shard import Loading, ShardResult, ShardTask, chosen_models, make_shard, resumed
 from bbcompress.pipeline.sharding.target import Target
 from bbcompress.pipeline.sources import LeftOut, Skipped, Source, find_images, is_inside
 from bbcompress.system import storage
@@ -267,11 +266,10 @@ def _compare(target: str, before: dict[str, Any], now: dict[str, Any]) -> None:
 
 def _settings(options: Options, loading: Loading, shard_pixels: int) -> dict[str, Any]:
     """All that decides about the bytes of shards, beside the images: JSON values. Raises ModelError."""
-    model = None if options.model is None else sorted(entry.id.hex() for entry in Zoo(options.model).chosen)
     return {
         "bbc": __version__,
         "shard_pixels": shard_pixels,
-        "model": model,
+        "model": chosen_models(options),
         "effort": options.effort,
         "k": options.k,
         "encoder": options.encoder,

@@ -12,8 +12,9 @@ from bbcompress.archive.manifest import Shard, Unread, json_line, parse_line, sh
 from bbcompress.archive.sharded import names_between, sha256_of
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.codecs.progress import Progress
-from bbcompress.errors import BBCError, FormatError, ImageError, MissingImageError
+from bbcompress.errors import BBCError, FormatError, ImageError, MissingImageError, ModelError
 from bbcompress.images.image import PixelImage
+from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.options import Options
@@ -137,9 +138,23 @@ class _Loader(ImageLoader):
 
 
 @lru_cache(maxsize=1)
-def _compressor(options: Options) -> Compressor:
-    """Of this process: its models are loaded once."""
+def _compressor(options: Options, models: tuple[str, ...]) -> Compressor:
+    """Of this process: its models are loaded once.
+
+    Args:
+        models: the ids of those that are asked for.
+
+    Raises:
+        ModelError: others lie here.
+    """
+    if models and chosen_models(options) != list(models):
+        raise ModelError(f"the models in {options.model} are not those that the command has found there")
     return Compressor(options)
+
+
+def chosen_models(options: Options) -> list[str] | None:
+    """The ids of the models that are asked for, sorted; None where none are. Raises ModelError."""
+    return None if options.model is None else sorted(entry.id.hex() for entry in Zoo(options.model).chosen)
 
 
 def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult:
@@ -152,7 +167,7 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
     start = monotonic(), process_time()
     plan, target, loading = task.plan, Target(task.target), task.loading
     _check_process(task, target)
-    compressor = _compressor(task.options)
+    compressor = _compressor(task.options, tuple(task.settings["model"] or ()))
     loader = _Loader(loading.strip, loading.frames, task.options.max_pixels, loading.verbose, pixels=loading.pixels)
     unread = _Unread(loading.skip, plan)
     given = {str(place_of(source.place)) for source in plan.sources if source.given}
