@@ -59,7 +59,7 @@ def thumbnail(
     Of an archive it is the first image, or the first one that --only chooses.
     """
     from bbcompress.images.pictures import png_of
-    from bbcompress.pipeline.thumbnails import by_decoding, from_preview
+    from bbcompress.pipeline.thumbnails import by_decoding, from_preview, of_lone_file
     from bbcompress.system.output import refuse_existing, write_file, write_standard_output
 
     target = None if output == STANDARD_STREAM else Path(output or f"{_stem(file)}-thumbnail.png")
@@ -68,14 +68,16 @@ def thumbnail(
             raise BBCError(f"{target}: a thumbnail is a PNG, and its name says something else")
         refuse_existing(target, force)
     set_up_notices(quiet)
-    with open_stream(file) as stream, about(file, BBCError):
-        picture = None if decode else from_preview(stream, side, only)
-        if picture is None:
-            with (
-                open_file(file, model, "cpu", quiet, max_pixels, max_steps, stream=stream) as reader,
-                progress("thumbnail", quiet, lambda: None) as advance,
-            ):
-                picture = by_decoding(reader, side, only, advance)
+    picture = None if decode or only else of_lone_file(file, side)
+    if picture is None:
+        with open_stream(file) as stream, about(file, BBCError):
+            picture = None if decode else from_preview(stream, side, only)
+            if picture is None:
+                with (
+                    open_file(file, model, "cpu", quiet, max_pixels, max_steps, stream=stream) as reader,
+                    progress("thumbnail", quiet, lambda: None) as advance,
+                ):
+                    picture = by_decoding(reader, side, only, advance)
     data = png_of(picture)
     if target is None:
         write_standard_output(data)

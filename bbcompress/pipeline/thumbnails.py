@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from bbcompress.archive.thumbnail import read_preview
-from bbcompress.errors import PreviewError
+from bbcompress.archive.previews import read_lone_preview
+from bbcompress.archive.signature import MAGIC
+from bbcompress.errors import FormatError, PreviewError
 from bbcompress.images.pictures import preview_picture, smaller
-from bbcompress.pipeline.names import select
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,7 +26,23 @@ LARGE_PIXELS = 1 << 20
 
 def chosen(only: Sequence[str]) -> Callable[[Sequence[str | None]], int]:
     """What gives the position of the first image, or of the first whose name fits one of the patterns."""
+    from bbcompress.pipeline.names import select
+
     return lambda names: (select(names, only) or [0])[0]
+
+
+def of_lone_file(path: str, side: int) -> Image.Image | None:
+    """A thumbnail with no side above a limit, from the preview of a file of one image. None for whatever else is at the
+    path, and for what cannot be read: the other functions say what is wrong.
+
+    File managers ask for many, one after the other, so that this takes hardly longer than to start Python.
+    """
+    with suppress(OSError, ValueError, FormatError), open(path, "rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            found = read_lone_preview(file)
+            if found is not None and found.data is not None:
+                return smaller(preview_picture(found.data), side)
+    return None
 
 
 def from_preview(file: BinaryIO, side: int, only: Sequence[str] = ()) -> Image.Image | None:
@@ -38,6 +55,8 @@ def from_preview(file: BinaryIO, side: int, only: Sequence[str] = ()) -> Image.I
     Raises:
         FormatError: it is no file of bbc, or damaged as a whole. BBCError: a pattern fits no name.
     """
+    from bbcompress.archive.thumbnail import read_preview
+
     try:
         data = read_preview(file, chosen(only))
         return None if data is None else smaller(preview_picture(data), side)
