@@ -10,7 +10,7 @@ HIDDEN = "***"
 """What stands in messages in place of passwords and tokens."""
 
 _USER = re.compile(
-    r"\b([a-z][a-z0-9+.-]*)://(?:[^\s/?#:@]*:(?!\d+/|:)(?:(?!::|://)[^\s@])*|[^\s/?#:@]*)@", re.IGNORECASE
+    r"\b([a-z][a-z0-9+.-]{0,30})://(?:[^\s/?#:@]*:(?!\d+/|:)(?:(?!::|://)[^\s@])*|[^\s/?#:@]*)@", re.IGNORECASE
 )
 _QUERY = re.compile(r"(://[^\s?'\"]*\?)([^\s'\"]*?)(?=[:;,]?(?:[\s'\"]|::|$))")
 _OPEN_USERS = {"abfs", "abfss", "adl", "az", "bbc", "wasb", "wasbs"}

@@ -13,7 +13,8 @@ from bbcompress.images.metadata import OF_PACKING, names_of
 from bbcompress.images.read import read_frames, read_image, read_pictures
 from bbcompress.limits import MAX_PIXELS
 from bbcompress.pipeline.sources import read_file
-from bbcompress.system.storage import Place
+from bbcompress.system.retries import persistent
+from bbcompress.system.storage import Place, Url
 from bbcompress.text import count_of
 
 _JPEG_START = b"\xff\xd8\xff"
@@ -73,9 +74,14 @@ class ImageLoader:
             label: what errors call it.
 
         Raises:
-            ImageError: as `read_image`, and where the file changes while it is read.
+            ImageError: as `read_image`, and where the file changes while it is read. StorageError: a URL cannot be
+            reached.
         """
-        data = source if isinstance(source, bytes) else read_file(source, label)
+        if isinstance(source, Url):
+            url = source
+            data = persistent(lambda: read_file(url, label))  # a network that fails is no fault of the image
+        else:
+            data = source if isinstance(source, bytes) else read_file(source, label)
         if data.startswith(_APPLE_DOUBLE):
             raise ImageError(f"{label}: is an AppleDouble file, in which macOS keeps what belongs to another")
         images, file = self._images(data, label)

@@ -17,7 +17,7 @@ from stores import Store, s3_store, web_store
 import bbcompress as bbc
 from bbcompress.cli import main
 from bbcompress.images.read import read_image
-from bbcompress.system import storage
+from bbcompress.system import retries, storage
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "digits" / "grey"
@@ -194,6 +194,25 @@ def test_an_image_that_cannot_be_read_leaves_nothing(s3: Store) -> None:
     Path("set/0.png").write_bytes(b"no PNG")
     refused("compress", "set/0.png", "set/1.png", "-o", f"{s3.url}/set.bbc")
     assert names_of(s3) == []
+
+
+def test_a_network_that_fails_is_tried_again_and_leaves_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0))
+    left = [1]
+    read = storage.read_bytes
+
+    def failing(place: storage.Place) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            raise bbc.BBCError("the network fails") from ConnectionResetError()
+        return read(place)
+
+    monkeypatch.setattr(storage, "read_bytes", failing)
+    with web_store({"0.png": (DIGITS / "0000.png").read_bytes()}) as web:
+        run("compress", f"{web.url}/0.png")
+        left[0] = 3
+        line = refused("compress", f"{web.url}/0.png", "-o", "other.bbc", "--skip-unreadable")
+    assert line == "the network fails; it was tried 3 times"
 
 
 def test_damage_is_told(s3: Store) -> None:
