@@ -304,7 +304,7 @@ def wrong_files() -> Wrong:
         (any_(bbc.add, "missing.bbc", pairs), "No such file"),
         (any_(bbc.add, "lone.bbc", pairs), "not an archive"),
         (any_(bbc.add, 3, pairs), "path must be"),
-        (any_(open_, "folder"), "Is a directory"),
+        (any_(open_, "folder"), "is a folder, and holds no manifest"),
         (any_(open_, "missing"), "missing: cannot be read: No such file"),
         *((any_(open_, file), "file must be") for file in (b"set.bbc", None, 3, "", "a\0b")),
         (any_(open_, io.StringIO("x")), "is a text file"),

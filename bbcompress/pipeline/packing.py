@@ -194,7 +194,7 @@ class Reading:
         notes: Sequence[str] = (),
         skipped: Skipped | None = None,
         given: Container[str] = (),
-        time_of: Callable[[Place], int | None] = modified,
+        time_of: Callable[[Place], int | None] | None = None,
     ) -> None:
         """`permissions` are those that the files read so far share, `times` those of the last one.
 
@@ -204,10 +204,10 @@ class Reading:
             notes: a line for each thing that is odd about them.
             skipped: gets those that cannot be read; without it that is an error.
             given: labels of those that were given by themselves.
-            time_of: gives the time of a file, as `modified` does.
+            time_of: gives the time of a file; None is `modified`.
         """
         self.found, self._size, self._loader, self._notes = found, size, loader, notes
-        self._skipped, self._given, self._time_of = skipped, given, time_of
+        self._skipped, self._given, self._time_of = skipped, given, time_of or modified
         self.permissions: Permissions | None = None
         self.times: Times | None = None
         self._removal = Removal()
@@ -249,6 +249,8 @@ class Reading:
                     time = self._time_of(source)
                 if isinstance(source, Path):
                     self._look_at(source)
+            except BBCError as error:  # of a URL
+                raise ImageError(str(error)) from None
             except OSError as error:
                 raise ImageError(f"{label}: cannot be read: {error.strerror or error}") from None
             self._labels.append(label)
