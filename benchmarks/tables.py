@@ -7,7 +7,8 @@ Figures stand between the lines `<!-- table -->` and `<!-- end -->`, those of lo
 those of the paper's study between `<!-- study -->` and `<!-- end study -->`, those of test images and damaged files
 between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts between `<!-- effort -->` and
 `<!-- end effort -->`, those of photographs between `<!-- photographs -->` and `<!-- end photographs -->`, those of
-16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, that of the README between `<!-- front -->` and
+16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, those of chunks of arrays between `<!-- zarr -->` and
+`<!-- end zarr -->`, that of the README between `<!-- front -->` and
 `<!-- end front -->`; nothing is typed by hand.
 """
 
@@ -30,6 +31,7 @@ RESNET = "<!-- resnet -->", "<!-- end resnet -->"
 ROBUSTNESS = "<!-- robustness -->", "<!-- end robustness -->"
 EFFORT = "<!-- effort -->", "<!-- end effort -->"
 DEEP = "<!-- deep -->", "<!-- end deep -->"
+ZARR = "<!-- zarr -->", "<!-- end zarr -->"
 PHOTOGRAPHS = "<!-- photographs -->", "<!-- end photographs -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
@@ -54,6 +56,7 @@ def main() -> None:
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
     insert(HERE / "README.md", photographs(), PHOTOGRAPHS)
     insert(HERE / "README.md", deep(json.loads((HERE / "results" / "deep.json").read_text())), DEEP)
+    insert(HERE / "README.md", chunks(json.loads((HERE / "results" / "zarr.json").read_text())), ZARR)
 
 
 def insert(path: Path, text: str, markers: tuple[str, str] = (OPEN, CLOSE)) -> None:
@@ -99,6 +102,24 @@ def deep(found: Results) -> str:
         )
         rows[-1] += [""] * len(coders)
     return table(["", "bbc", *coders], rows)
+
+
+def chunks(found: Results) -> str:
+    """Chunks of arrays by each codec: bits a sample, and processor seconds per million samples, write and read."""
+    kinds = found["kinds"]
+    rows = []
+    for codec in next(iter(kinds.values()))[0]["sizes"]:
+        row = [codec]
+        for arrays in kinds.values():
+            samples = sum(math.prod(array["shape"]) for array in arrays)
+            size = sum(array["sizes"][codec] for array in arrays)
+            seconds = [1e6 / samples * sum(array["seconds"][codec][way] for array in arrays) for way in (0, 1)]
+            row += [f"{8 * size / samples:.3f}", " / ".join(f"{value:.2g}" for value in seconds)]
+        rows.append(row)
+    head = [
+        cell for kind, arrays in kinds.items() for cell in (f"{kind}, {arrays[0]['dtype']}: bits", "s, write / read")
+    ]
+    return table(["", *head], rows)
 
 
 def photos(local: Results) -> str:
