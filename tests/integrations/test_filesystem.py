@@ -158,7 +158,7 @@ def test_open_file_as_the_archive(archive: str) -> None:
         assert not file.closed
 
 
-def test_in_other_processes_and_threads(archive: str) -> None:
+def test_pickled_and_in_threads(archive: str) -> None:
     system = fsspec.filesystem("bbc", fo=os.path.abspath(archive))
     files = {path: system.cat(path) for path in FILES}
     again = pickle.loads(pickle.dumps(system))
