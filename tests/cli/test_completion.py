@@ -28,7 +28,7 @@ def completions(*words: str) -> list[tuple[str, str]]:
 
 
 def test_commands_and_options() -> None:
-    assert completions("de") == [("plain", "decompress")]
+    assert completions("de") == [("plain", "decompress"), ("plain", "desktop")]
     assert ("plain", "--keep-going") in completions("decompress", "--k")
     assert completions("compress", "--encoder", "") == [("plain", "rha"), ("plain", "baseline")]
     assert completions("completion", "z") == [("plain", "zsh")]
