@@ -41,6 +41,8 @@ _SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    "distributed.worker.profile.enabled": False,  # which looks at the stack every 10 milliseconds
+    "distributed.admin.tick.interval": "500ms",
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
     "distributed.admin.tick.limit": "1h",  # compiled loops hold the interpreter for seconds, which is no fault
 }
@@ -97,7 +99,7 @@ class DaskEngine:
                         n_workers=self._processes,
                         threads_per_worker=1,
                         processes=True,
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",  # nobody looks at it; None is port 8787
                         silence_logs=logging.CRITICAL,
                     )
                     where = self._cluster.scheduler_address

@@ -56,7 +56,7 @@ def cluster(tiny_models: None) -> Iterator[str]:  # noqa: F811
     """The address of a scheduler with two processes, that see the tiny models."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60) as its:  # type: ignore[no-untyped-call]
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=60) as its:  # type: ignore[no-untyped-call]
         yield its.scheduler_address
 
 
