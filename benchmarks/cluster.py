@@ -34,7 +34,7 @@ from bbcompress.training import datasets
 
 PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "dask", "distributed")
 WORKERS = (1, 2, 4)
-CROP = 160
+CROP = 96
 DIGITS, SHARD_DIGITS = 800, 50
 CROPS, SHARD_CROPS = 16, 1
 
