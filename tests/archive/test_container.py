@@ -330,7 +330,8 @@ def entry(length: int, count: int) -> bytes:
 
 
 def packed(data: bytes) -> bytes:
-    return varint(len(pack(data))) + pack(data)
+    block = pack(data)
+    return varint(len(block)) + block
 
 
 FIVE_ENTRY = b"\x01" + entry(len(FIVE), 5)
@@ -715,10 +716,10 @@ def test_an_index_that_looks_like_a_group_is_none() -> None:
     ],
 )
 def test_a_search_that_would_not_end(unit: bytes) -> None:
-    data = small_archive() + PREFIX + unit * (100_000 // len(unit))
+    data = small_archive() + PREFIX + unit * (50_000 // len(unit))
     for keep_going in (False, True):
         try:
-            with at_most(len(data) * 100):
+            with at_most(100 * len(data)):
                 reader = ArchiveFile(io.BytesIO(data), keep_going=keep_going)
         except FormatError:
             continue

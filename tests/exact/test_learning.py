@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,13 +243,14 @@ def intermediate_code(kernel: Kernel, arguments: tuple[Any, ...]) -> str:
     return re.sub(r"(%\S+ = )(?:tail )?call i8 @llvm\.x86\.atomic[^\n]*", r"\1add i8 0, 0", code)
 
 
-def fused_operations(code: str) -> dict[str, int]:
+def fused_operations(code: str, targets: Iterable[str] = TARGETS) -> dict[str, int]:
     """How many fused multiply-adds the machine code of a kernel has for each target."""
     llvm = importlib.import_module("llvmlite.binding")
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     found = {}
-    for processor, triple in TARGETS.items():
+    for processor in targets:
+        triple = TARGETS[processor]
         module = llvm.parse_assembly(re.sub(r'target triple = ".*"', f'target triple = "{triple}"', code))
         machine = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=3)
         found[processor] = len(FUSED.findall(machine.emit_assembly(module)))
@@ -257,13 +259,14 @@ def fused_operations(code: str) -> dict[str, int]:
 
 @one_test_of("name", list(KERNELS))
 def test_no_multiplication_is_fused_with_an_addition(name: str) -> None:
-    """The control: each kernel has some that are, once the compiler may."""
+    """The control: each kernel has some that are, once the compiler may: for one target, the smallest for all."""
     numba = importlib.import_module("numba")
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled")
     code = intermediate_code(*KERNELS[name])
     assert not any(fused_operations(code).values())
-    assert all(fused_operations(re.sub(r"= (fmul|fadd|fsub) ", r"= \1 contract ", code)).values())
+    targets = TARGETS if name == "relu_single" else ("haswell",)
+    assert all(fused_operations(re.sub(r"= (fmul|fadd|fsub) ", r"= \1 contract ", code), targets).values())
 
 
 def test_no_kernel_of_floats_is_left_out() -> None:

@@ -470,7 +470,7 @@ def bomb(count: int) -> bytes:
     return varint(2 * len(packed) + 1) + packed + crc32(content)
 
 
-@pytest.mark.parametrize("count", [1, 10_000])
+@pytest.mark.parametrize("count", [1, 100])
 def test_metadata_that_claims_much(count: int) -> None:
     items = join_items([encode_item(from_array(np.zeros((1, 1), np.uint8)))] * count)
     data = forged_archive(items, fallback=True, count=count, metadata=bomb(count))
