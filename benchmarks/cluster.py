@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -198,15 +199,14 @@ def timing(found: dict[str, Any], workers: int = 1) -> dict[str, Any]:
 
     `busy`: the share of the time, from the beginning of the first shard to the end of the last, in which the workers
     were at work on shards. `shard_seconds`: of the clock, of all shards together; `shard_processor_seconds`: of the
-    processes that made them, which hardly depends on what else the machine does; `warm_seconds_a_shard`: the same, of
-    one that is not the first of a worker, which loads models and kernels.
+    processes that made them, which hardly depends on what else the machine does; `warm_seconds_a_shard`: the median
+    of the same, which is of a shard that is not the first of a worker, for which models and kernels are loaded.
     """
     done = [event for event in found["events"] if event["status"] == "done"]
     begin = min(event["at"] - event["seconds"] for event in done)
     span = max(event["at"] for event in done) - begin
     work, processor = (sum(event[name] for event in done) for name in ("seconds", "processor_seconds"))
-    # Which worker made which shard is not told: the first ones are those with which workers began.
-    warm = [event["processor_seconds"] for event in sorted(done, key=lambda event: event["at"])[workers:]]
+    warm = median(event["processor_seconds"] for event in done)  # few are the first of a worker
     return {
         "seconds": round(found["wall"], 2),
         "processor_seconds": round(found["cpu"], 2),
@@ -214,8 +214,7 @@ def timing(found: dict[str, Any], workers: int = 1) -> dict[str, Any]:
         "span": round(span, 2),
         "shard_seconds": round(work, 2),
         "shard_processor_seconds": round(processor, 2),
-        "warm_seconds_a_shard": round(sum(warm) / len(warm), 4),
-        "warm_up_of_a_worker": round((processor - len(done) * sum(warm) / len(warm)) / workers, 2),
+        "warm_seconds_a_shard": round(warm, 4),
         "busy": round(work / (workers * span), 3),
         "images_per_second": round(found["images"] / span, 2),
         "peak_mib_of_a_process": found["peak_mib"],

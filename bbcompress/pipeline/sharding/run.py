@@ -25,7 +25,7 @@ from bbcompress.text import count_of
 from bbcompress.version import __version__
 
 NAMED = 3
-"""Shards that a line names, of all that it counts."""
+"""Files that a line names, of all that could not be read."""
 
 RESUME = "--resume goes on from there"
 
