@@ -8,6 +8,7 @@ otherwise fails: so each of these rules is needed, and tested.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import io
 import json
@@ -30,11 +31,13 @@ from format_reader.checkpoint import read_checkpoint
 from format_reader.primitives import FormatError
 from format_reader.reader import FormatReader
 from format_reader.reader import Image as ReadImage
+from format_reader.sharded import read_manifest
 from models_for_tests import models_in, tiny_local, tiny_resnet, tiny_vae
 from starts_for_tests import beginning
 
 from bbcompress.archive.container import ArchiveWriter
 from bbcompress.archive.embedded import EmbeddedModel, encode_block
+from bbcompress.archive.manifest import Manifest, Shard, Unread
 from bbcompress.codecs import blocks as package_blocks
 from bbcompress.codecs import groups as package_groups
 from bbcompress.codecs.fallback import codecs as package_fallback
@@ -727,6 +730,26 @@ def test_what_is_not_proved_is_refused(direction: str, tmp_path: Path) -> None:
 
 def headings() -> list[str]:
     return [line.lstrip("# ") for line in PAGE.splitlines() if re.match("##+ ", line)]
+
+
+def test_manifests_of_sharded_archives() -> None:
+    """Each byte that is another one is refused, and a rule that the sums do not cover."""
+    shards = [
+        Shard("set-00000.bbc", 3, 1, 30, 100, "0" * 64, "a.png", "b/z.png", ("1" * 64,), ("2" * 64,)),
+        Shard("set-00001.bbc", 3, 1, 30, 100, "1" * 64, "b.png", "\u00fc\U0001f600.png"),
+    ]
+    unread = [Unread("bad.png", "is empty"), Unread("", "in/x: cannot be read")]
+    data = Manifest("set", shards, unread, {"1" * 64: "tiny", "2" * 64: "other"}, {"effort": 5, "k": None}).encode()
+    found = read_manifest(data)
+    assert [shard["last"] for shard in found.shards] == [shard.last for shard in shards]
+    assert [record["reason"] for record in found.unread] == [record.reason for record in unread]
+    for place in range(len(data)):
+        with pytest.raises(FormatError):
+            read_manifest(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    lines = data.splitlines(keepends=True)
+    body = b"".join([lines[0], lines[2], lines[1], *lines[3:-1]])
+    with pytest.raises(FormatError, match="order"):
+        read_manifest(body + b'{"sha256":"%s"}\n' % hashlib.sha256(body).hexdigest().encode())
 
 
 def test_the_contents_list_every_section() -> None:
