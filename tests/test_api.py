@@ -953,7 +953,7 @@ def test_what_is_no_file_of_bbc_is_not_read_whole() -> None:
     file = io.BytesIO(b"no" + bytes(1000))
     with pytest.raises(FormatError, match=r"not a \.bbc file"):
         Reader(file)
-    assert file.tell() < 10
+    assert file.tell() < 32  # a manifest begins with so many bytes
 
 
 def test_facts_hold_one_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ NOTES = {
     "index": "where each group is",
     "footer": "where the index is",
     "models": "that the file carries",
+    "previews": "small pictures, for thumbnails and sheets",
+    "manifest": "which shards there are",
     "unfinished": "an addition that was cut off",
     "behind": "no part of the file",
 }

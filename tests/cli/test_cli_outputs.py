@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -120,9 +121,9 @@ def test_adding_a_private_image_makes_an_archive_private(monkeypatch: pytest.Mon
     seen: list[int] = []
     add_group = ArchiveWriter.add_group
 
-    def watched(*arguments: object) -> None:
+    def watched(*arguments: Any, **options: Any) -> int:
         seen.append(mode("set.bbc"))
-        add_group(*arguments)  # type: ignore[arg-type]
+        return add_group(*arguments, **options)
 
     before = Path("set.bbc").read_bytes()
     with monkeypatch.context() as patch:
