@@ -168,9 +168,8 @@ def peers(folder: Path, source: Path, rounds: int) -> dict[str, Any]:
 def cost(command: list[str], package: Path) -> dict[str, float]:
     """Seconds of the processor and on the clock, and peak memory in MiB, of a process with the package in a folder."""
     begin = time.perf_counter()
-    child = subprocess.Popen(
-        command, cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, stdout=subprocess.DEVNULL
-    )
+    path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))  # where peers may be
+    child = subprocess.Popen(command, cwd=package, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:

@@ -157,8 +157,9 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
             x, features = _quickly(vae, piece)
             frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
-            (colours,), (piece,) = _colours_and_planes([piece], lattices)
-            x, features = _quickly(vae, piece)
+            (colours,), (planes,) = _colours_and_planes([piece], lattices)
+            if planes is not piece:
+                x, features = _quickly(vae, planes)
             restriction = _restriction(colours, _block_of(piece), x, vae.weights.cell)
             gains.append(frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x))
     gain = np.concatenate(gains)
@@ -273,9 +274,9 @@ def _takes_less_by_planes(
     """
     block = _middle_block(image, min(SAMPLE_SIDE, isqrt(_pixels(image) // 4)))
     lengths = []
-    for pixels, restricting in ((planes, None), (image, colours)):
-        x, features = _quickly(vae, block.of(pixels))
-        with exact_arithmetic():
+    with exact_arithmetic():
+        for pixels, restricting in ((planes, None), (image, colours)):
+            x, features = _quickly(vae, block.of(pixels))
             restriction = _restriction(restricting, block, x, vae.weights.cell)
             coder = vae.learning_coder(vae.parameters(learning.rate), learning.unit, 1, restriction)
             of_pixels = coder.lengths(features, x)
