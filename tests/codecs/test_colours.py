@@ -15,6 +15,7 @@ from starts_for_tests import by_planes
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
+from bbcompress.codecs import learned
 from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
 from bbcompress.codecs.learned import decode_learned, encode_learned, expected_gain
 from bbcompress.codecs.settings import CodingSettings
@@ -82,6 +83,22 @@ def test_the_better_of_planes_and_restricted_blue_is_taken() -> None:
         with by_planes(planes):
             sizes.append(len(encoded([image]).payload))
     assert len(group.payload) == min(sizes) < max(sizes)
+
+
+def test_trials_compute_in_exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a writer's choice is the same whatever the program around has set."""
+    seen, quickly = [], learned._quickly
+
+    def noted(*arguments: Any) -> Any:
+        seen.append(np.geterr()["invalid"])
+        return quickly(*arguments)
+
+    monkeypatch.setattr(learned, "_quickly", noted)
+    with np.errstate(invalid="raise"):
+        encoded([decoded(64, 96), decoded(64, 96, 1)])
+        expected_gain(VAE, [decoded(280, 280)])
+    assert len(seen) == 2 * 2 + 1 + 2
+    assert set(seen) == {"ignore"}
 
 
 def test_images_on_a_lattice_become_smaller(planes: bool) -> None:
