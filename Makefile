@@ -75,7 +75,7 @@ bench: $(VENV)/.installed-bench
 
 # What is found is left in build/fuzz; new inputs of interest too. tests/fuzz/fuzz_runner.py says more.
 fuzz: $(VENV)/.installed-fuzz
-	@set -e; for target in container decode images model; do mkdir -p build/fuzz/$$target; \
+	@set -e; for target in container decode images manifest model; do mkdir -p build/fuzz/$$target; \
 	$(BIN)/python tests/fuzz/fuzz_$$target.py build/fuzz/$$target tests/fuzz/corpus/$$target \
 	-max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/; done
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 from models_for_tests import models_in
 
+import bbcompress
 from bbcompress.archive.group import Group
+from bbcompress.archive.manifest import MANIFEST, Manifest, Unread
 from bbcompress.images.image import PixelImage
 from bbcompress.images.read import read_image
 from bbcompress.models.zoo import Zoo
@@ -24,14 +28,19 @@ DATA = Path(__file__).resolve().parent / "data"
 MAX_BYTES = 124_000
 
 
-@pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    """The script that made the streams; tests/golden is no package."""
-    spec = importlib.util.spec_from_file_location("make_streams", GOLDEN / "make_streams.py")
+def script(name: str) -> ModuleType:
+    """One of the scripts in tests/golden, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, GOLDEN / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    """The script that made the streams."""
+    return script("make_streams")
 
 
 def stream(name: str) -> bytes:
@@ -137,3 +146,23 @@ def test_the_script_makes_what_it_says(maker: ModuleType) -> None:
         assert STREAMS[name]["sha256"] == maker.fingerprint(items)
     for name, item in maker.LONE.items():
         assert STREAMS[name]["sha256"] == maker.fingerprint([item])
+
+
+def test_the_sharded_archive_is_read_and_written_as_ever(tmp_path: Path, no_models: None) -> None:
+    """Its images come out by the models in its shards alone, and the writer makes its shards and its manifest again."""
+    maker, there = script("make_sharded"), GOLDEN / "sharded"
+    shutil.copytree(there, tmp_path / "read")
+    with bbcompress.open(tmp_path / "read") as archive:
+        found = list(archive.images())
+    assert found == [(name, read_image(maker.IMAGE)) for name in maker.NAMES]
+    manifest = Manifest.decode((there / MANIFEST).read_bytes())
+    assert [shard.images for shard in manifest.shards] == [1, 2]
+    assert list(manifest.unread) == [Unread(*maker.UNREAD)]
+    assert all(shard.carried == shard.models == tuple(manifest.models) for shard in manifest.shards)
+
+    maker.write(tmp_path / "sharded")
+    again = Manifest.decode((tmp_path / "sharded" / MANIFEST).read_bytes())
+    assert replace(again, settings=manifest.settings).encode() == (there / MANIFEST).read_bytes()
+    assert {**again.settings, **manifest.settings, "bbc": bbcompress.__version__} == again.settings
+    for shard in manifest.shards:
+        assert (tmp_path / "sharded" / shard.file).read_bytes() == (there / shard.file).read_bytes()

@@ -15,7 +15,15 @@ from bbcompress.archive.file import Accounting, BBCFile, check_magic
 from bbcompress.archive.group import Group, take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import decode_index, encode_index, is_permutation
-from bbcompress.archive.names import Budget, FolderFinder, Lazy, NameFinder, find_duplicate, new_name_fault
+from bbcompress.archive.names import (
+    Budget,
+    FolderFinder,
+    Lazy,
+    NameFinder,
+    find_duplicate,
+    new_name_fault,
+    span_of_names,
+)
 from bbcompress.archive.previews import decode_previews, encode_previews
 from bbcompress.archive.salvage import salvage
 from bbcompress.archive.search import NoSegmentError, Tail, TailKind, open_segments
@@ -347,6 +355,12 @@ class ArchiveFile(BBCFile):
     def times(self) -> Sequence[int | None]:
         """As of `BBCFile`."""
         return _Joined([(segment.index.times, segment.index.image_count) for segment in self._segments])
+
+    @property
+    def name_span(self) -> tuple[str, str] | None:
+        """As of `BBCFile`; numbered names are not listed for it."""
+        lists = [segment.index.names for segment in self._segments]
+        return None if None in lists else span_of_names([names for names in lists if names is not None])
 
     @property
     def time_span(self) -> tuple[int, int] | None:

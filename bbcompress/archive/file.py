@@ -87,6 +87,11 @@ class BBCFile(ABC):
         """When the images were modified, by position, in seconds since 1970; None for images without a time."""
 
     @property
+    def name_span(self) -> tuple[str, str] | None:
+        """The least and the greatest of the names, by `name_key`; None where an image has none."""
+        return None
+
+    @property
     def time_span(self) -> tuple[int, int] | None:
         """The first and the last of the times; None where there is none."""
         return None

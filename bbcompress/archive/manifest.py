@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from bbcompress.archive.container import MAX_ARCHIVE_IMAGES
-from bbcompress.archive.names import MAX_NAME_BYTES, new_name_fault
+from bbcompress.archive.names import MAX_NAME_BYTES, name_key, new_name_fault
 from bbcompress.archive.signature import SUFFIX
 from bbcompress.errors import FormatError
 
@@ -176,12 +176,6 @@ class Manifest:
         for unread in self.unread:
             _check_text(unread.name, "an unread file")
             _check_text(unread.reason, "a reason")
-
-
-def name_key(name: str) -> str:
-    """By what names are sorted: a slash is the least of all characters, so that what is in a folder stands directly
-    behind a file of the folder's name."""
-    return name.replace("/", "\0")
 
 
 def shard_file(name: str, number: int) -> str:

@@ -67,6 +67,12 @@ def new_name_fault(name: str) -> str | None:
     return None
 
 
+def name_key(name: str) -> str:
+    """By what names are sorted: a slash is the least of all characters, so that what is in a folder stands directly
+    behind a file of the folder's name."""
+    return name.replace("/", "\0")
+
+
 @dataclass(frozen=True)
 class Run:
     """`count` names: prefix, a number counted up from `first`, suffix.
@@ -204,6 +210,17 @@ def decode_names(reader: ByteReader, count: int, budget: Budget) -> Sequence[str
     return names
 
 
+def span_of_names(lists: Iterable[Sequence[str]]) -> tuple[str, str]:
+    """The least and the greatest name of all lists together, by `name_key`; there is at least one. Numbered names are
+    not listed."""
+    names: list[str] = []
+    for some in lists:
+        runs = some.runs if isinstance(some, NumberedNames) else ()
+        ends = (run[number - run.first] for run in runs for _, low, high in run.spans() for number in (low, high))
+        names += (ends if runs else (min(some, key=name_key), max(some, key=name_key)))
+    return min(names, key=name_key), max(names, key=name_key)
+
+
 def find_duplicate(lists: Iterable[Sequence[str]]) -> str | None:
     """A name that occurs twice in all lists together, None if none does. Numbered names are not listed."""
     spans: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
@@ -285,11 +302,11 @@ class FolderFinder:
                     for length, low, high in run.spans():
                         self._runs.setdefault((run.prefix, length), []).append((run.suffix, low, high))
         # A slash as the least of all characters puts the names in a folder one behind the other.
-        self._sorted = sorted(name.replace("/", "\0") for name in names)
+        self._sorted = sorted(map(name_key, names))
 
     def find(self, folder: str) -> str | None:
         """A name in the folder, however deep; None where there is none."""
-        inside = folder.replace("/", "\0") + "\0"
+        inside = name_key(f"{folder}/")
         place = bisect_right(self._sorted, inside)
         if place < len(self._sorted) and self._sorted[place].startswith(inside):
             return self._sorted[place].replace("\0", "/")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bbcompress.archive import manifest as module
-from bbcompress.archive.manifest import Manifest, Shard, Unread, name_key
+from bbcompress.archive.manifest import Manifest, Shard, Unread
+from bbcompress.archive.names import name_key
 from bbcompress.errors import FormatError
 
 ONE, OTHER = "1" * 64, "2" * 64

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 
-from bbcompress.archive.manifest import MANIFEST
+from bbcompress.archive.manifest import MANIFEST, Manifest
 from bbcompress.cli import main
 from bbcompress.errors import BBCError
 from bbcompress.images.read import read_image
@@ -103,11 +104,27 @@ def test_damage_is_named_and_the_rest_comes_out() -> None:
     assert sorted(path.name for path in Path("out").iterdir()) == ["c.png", "d.png"]
 
 
-def test_a_whole_shard_of_another_archive_is_found_by_its_checksum() -> None:
+def test_a_whole_shard_of_another_archive_is_found_by_its_names_or_its_checksum() -> None:
+    """Another one of the same size, images and groups, too: no other images are taken for those of the manifest."""
     sharded()
-    put("other/x.png", "other/y.png")
-    run("compress", "other", "-o", "x.bbc", "-1")
-    shutil.copy("x.bbc", "out.bbc/out-00001.bbc")
+    Path("out.bbc/out-00001.bbc").rename("its.bbc")
+    shutil.copy("out.bbc/out-00000.bbc", "out.bbc/out-00001.bbc")
+    size = Path("its.bbc").stat().st_size
+    with Path("out.bbc/out-00001.bbc").open("ab") as file:
+        file.write(bytes(max(0, size - file.tell())))  # which is allowed behind an archive
+    manifest = Manifest.decode(Path("out.bbc", MANIFEST).read_bytes())
+    swapped = replace(manifest.shards[1], bytes=Path("out.bbc/out-00001.bbc").stat().st_size)
+    Path("out.bbc", MANIFEST).write_bytes(replace(manifest, shards=[manifest.shards[0], swapped]).encode())
+    line = "out-00001.bbc: it has other names than the manifest says"
+    for command in ("list", "decompress", "info"):
+        assert errors(run(command, "out.bbc", status=1)) == [f"bbc: error: out.bbc: {line}"]
+    run("decompress", "out.bbc", "--keep-going", "-o", "left", status=1)
+    assert sorted(path.name for path in Path("left").iterdir()) == ["a.png", "b.png"]
+
+    put("other/c.png", "other/d.png")  # other pixels of the same names
+    run("compress", "other", "-o", "out.bbc/out-00001.bbc", "-1", "-f")
+    swapped = replace(swapped, bytes=Path("out.bbc/out-00001.bbc").stat().st_size)
+    Path("out.bbc", MANIFEST).write_bytes(replace(manifest, shards=[manifest.shards[0], swapped]).encode())
     assert (
         "all images are as they were, but out-00001.bbc is not the file that the manifest names"
         in errors(run("test", "out.bbc", status=1))[-1]

@@ -5,6 +5,7 @@ What a fuzzer does to bytes alone ends, nearly always, at the first CRC.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
@@ -20,7 +21,8 @@ from bbcompress.archive.extras import LONE_WITH_EXTRAS, Extras
 from bbcompress.archive.group import take_metadata
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.index import encode_sizes
-from bbcompress.archive.names import Budget
+from bbcompress.archive.manifest import json_line
+from bbcompress.archive.names import Budget, name_key
 from bbcompress.archive.segments import read_segments
 from bbcompress.archive.signature import MAGIC, PREFIX
 from bbcompress.errors import FormatError
@@ -286,6 +288,49 @@ def _change_somewhere(value: Any, mutate: Mutate, random: Random) -> None:
         value[key] = mutate(value[key].encode()).decode(errors="replace")
     else:
         value[key] = random.choice(ODD_VALUES)
+
+
+def mutated_manifest(data: bytes, mutate: Mutate, random: Random) -> bytes:
+    """A manifest with a value of a line, or a line, changed; often with the sums and the checksum that it has then."""
+    try:
+        head, *lines = [json.loads(line) for line in data.splitlines()[:-1]]
+        _ = head["models"], [line["file"] for line in lines if len(line) > 2]
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return mutate(data)
+    what = random.random()
+    if what < RAW_SHARE:
+        return mutate(data)
+    place = random.randrange(len(lines)) if lines else 0
+    if what < 0.3 and lines:
+        lines.insert(random.randrange(len(lines) + 1), dict(lines[place]))
+    elif what < 0.4 and lines:
+        del lines[place]
+    elif what < 0.5:
+        _change_somewhere(head, mutate, random)
+    else:
+        _change_somewhere(lines[place] if lines else head, mutate, random)
+    if random.random() < 0.8:
+        with suppress(TypeError, ValueError, LookupError):
+            _fit(head, lines)
+    try:
+        body = b"".join(map(json_line, [head, *lines]))
+    except (TypeError, ValueError):  # numbers that JSON does not have
+        body = json.dumps([head, *lines]).encode()
+    return body + json_line({"sha256": hashlib.sha256(body).hexdigest()})
+
+
+def _fit(head: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    """Make what the first line of a manifest says fit the others."""
+    shards = [line for line in lines if "file" in line]
+    lines[:] = [
+        *sorted(shards, key=lambda shard: name_key(shard["first"])),
+        *(one for one in lines if one not in shards),
+    ]
+    head["shards"], head["unread"] = len(shards), len(lines) - len(shards)
+    for name in ("images", "pixels", "bytes"):
+        head[name] = sum(shard[name] for shard in shards)
+    used = {identity for shard in shards for identity in (*shard["models"], *shard["carried"])}
+    head["models"] = {identity: head["models"].get(identity, "a model") for identity in sorted(used)}
 
 
 def split_chunks(data: bytes) -> list[tuple[bytes, bytes]]:

@@ -6,13 +6,19 @@ import io
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
 
 from models_for_tests import models_in
 
 from bbcompress.archive.container import ArchiveFile
+from bbcompress.archive.file import BBCFile
 from bbcompress.archive.lone import LoneFile, build_lone, parse_lone
+from bbcompress.archive.manifest import MANIFEST, Manifest
 from bbcompress.archive.names import name_fault
+from bbcompress.archive.sharded import ShardedFile, ShardSource
 from bbcompress.errors import BBCError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage
@@ -34,6 +40,12 @@ MODEL_MEMORY = 64 << 20
 
 LISTED = 100
 """Images that are looked at where an archive claims many."""
+
+SHARDED = Path(__file__).resolve().parents[1] / "golden" / "sharded"
+"""The shards beside which a manifest is read."""
+
+MANIFEST_MEMORY = 4 << 20
+"""Bytes that a manifest and its shards may take, beside a multiple of its own."""
 
 STEPS = 500
 """An input with more refinement steps, of all images together, is no finding: that many, a file may well ask for."""
@@ -63,16 +75,7 @@ def container(data: bytes) -> None:
 
 
 def _look_into(archive: ArchiveFile, size: int) -> None:
-    names, times = archive.names, archive.times
-    assert len(names) == len(times) == archive.image_count
-    for position in islice(range(archive.image_count), LISTED):
-        name = names[position]
-        number, place = archive.locate(position)
-        assert archive.groups[number].positions[place] == position
-        _ = times[position]
-        if name is not None:
-            assert name_fault(name) is None
-            assert archive.duplicate is not None or archive.find(name) == position
+    _look_at_images(archive)
     for number, entry in islice(enumerate(archive.groups), LISTED):
         assert 0 <= entry.offset <= entry.offset + entry.length <= size
         with _refusals():
@@ -91,6 +94,63 @@ def _look_into(archive: ArchiveFile, size: int) -> None:
     if archive.fault is None:
         with _refusals():
             assert archive.accounting().total == size
+
+
+def _look_at_images(archive: BBCFile) -> None:
+    names, times = archive.names, archive.times
+    assert len(names) == len(times) == archive.image_count
+    for position in islice(range(archive.image_count), LISTED):
+        name = names[position]
+        number, place = archive.locate(position)
+        assert archive.groups[number].positions[place] == position
+        _ = times[position]
+        if name is not None:
+            assert name_fault(name) is None
+            assert archive.duplicate is not None or archive.find(name) == position
+
+
+@cache
+def _shards() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in SHARDED.glob("*.bbc")}
+
+
+def _shard(file: str) -> BinaryIO:
+    """A shard of the golden archive; no other file may be asked for but those of its folder."""
+    assert file == Path(file).name and not set(file) & set("/\\:?#"), "a file elsewhere"
+    if file not in _shards():
+        raise FileNotFoundError(file)
+    return io.BytesIO(_shards()[file])
+
+
+def manifest(data: bytes) -> None:
+    """A manifest is read, and then the shards that it names, as they are; memory has a limit."""
+    _shards()
+    tracemalloc.start()
+    try:
+        with _refusals():
+            read = Manifest.decode(data)
+            assert read.encode() == data, "two manifests say the same"
+        for keep_going in (False, True):
+            source = ShardSource(data, MANIFEST, _shard)
+            with _refusals():
+                archive = ShardedFile(source, LIMITS, keep_going)
+                for number in range(len(archive.manifest.shards)):
+                    with _refusals():
+                        archive.shard(number)
+                with _refusals():
+                    _look_at_images(archive)
+                for number, entry in islice(enumerate(archive.groups), LISTED):
+                    with _refusals():
+                        assert archive.read_group(number).header.count == entry.count == len(entry.positions)
+                with _refusals():
+                    list(islice(archive.faults(), LISTED))
+                with _refusals():
+                    archive.accounting()
+                archive.description()
+            source.close()
+        assert tracemalloc.get_traced_memory()[1] < MANIFEST_MEMORY + 300 * len(data), "too much memory"
+    finally:
+        tracemalloc.stop()
 
 
 def decode(data: bytes) -> None:
@@ -153,4 +213,10 @@ def model(data: bytes) -> None:
         tracemalloc.stop()
 
 
-TARGETS: dict[str, Target] = {"container": container, "decode": decode, "images": image_file, "model": model}
+TARGETS: dict[str, Target] = {
+    "container": container,
+    "decode": decode,
+    "images": image_file,
+    "manifest": manifest,
+    "model": model,
+}

@@ -20,6 +20,7 @@ sys.path.insert(0, str(TESTS / "support"))
 from damage_for_tests import DATA, FILES, grown  # noqa: E402
 from models_for_tests import tiny_vae  # noqa: E402
 
+from bbcompress.archive.manifest import MANIFEST, Manifest, Shard  # noqa: E402
 from bbcompress.exact.distributions import LIKELIHOODS  # noqa: E402
 from bbcompress.models.base import ModelWeights  # noqa: E402
 from bbcompress.models.checkpoint import WEIGHTS_FILE, save  # noqa: E402
@@ -84,7 +85,10 @@ def main() -> None:
         images.append(start % (samples, most, kind.encode()) + bytes(i % (most + 1) for i in range(6 * samples)))
     images += [b"P1 # seed\n3 2\n101 010\n", b"P2\n3 2 15\n1 2 3 4 5 15\n", b"P3\n1 2 65535\n1 2 3\n4 5 65535\n"]
     models = [weights_of(tiny_vae(likelihood, shape=(2, 3), hidden=2, latents=1)) for likelihood in LIKELIHOODS]
-    for name, seeds in (("container", files), ("decode", files), ("images", images), ("model", models)):
+    manifests = [(TESTS / "golden" / "sharded" / MANIFEST).read_bytes()]
+    manifests.append(Manifest("a", [Shard("a-00000.bbc", 1, 1, 1, 1, "0" * 64, "a", "a")], [], {}, {}).encode())
+    kinds = {"container": files, "decode": files, "images": images, "manifest": manifests, "model": models}
+    for name, seeds in kinds.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(seeds):
             if len(data) <= MAX_BYTES:

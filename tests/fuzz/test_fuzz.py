@@ -14,10 +14,11 @@ from random import Random
 import pytest
 from damage_for_tests import FILES, grown
 from fuzz_runner import PACKAGE, kernels
-from fuzz_structure import mutated_file, mutated_model, mutated_png, take_apart
+from fuzz_structure import mutated_file, mutated_manifest, mutated_model, mutated_png, take_apart
 from fuzz_targets import TARGETS, container
 
 from bbcompress.archive.container import ArchiveFile
+from bbcompress.archive.manifest import Manifest
 from bbcompress.errors import FormatError
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +28,7 @@ MUTATIONS = {
     "container": (mutated_file, 600),
     "decode": (mutated_file, 80),
     "images": (mutated_png, 400),
+    "manifest": (mutated_manifest, 200),
     "model": (mutated_model, 600),
 }
 MAX_CORPUS_BYTES = 300_000
@@ -83,6 +85,18 @@ def test_mutations_get_behind_the_checksums() -> None:
         changed = mutated_file(data, lambda part: part[:-1] + bytes([random.randrange(256)]), random)
         with suppress(FormatError):
             ArchiveFile(io.BytesIO(changed)).accounting()
+            fits += changed != data
+    assert fits > 10
+
+
+def test_mutations_of_manifests_get_behind_the_checks() -> None:
+    """Many are manifests, and other ones."""
+    random, fits = Random(0), 0
+    data = max(inputs("manifest"), key=len)
+    for _ in range(100):
+        changed = mutated_manifest(data, lambda part: part[:-1] + bytes([random.randrange(48, 123)]), random)
+        with suppress(FormatError):
+            Manifest.decode(changed)
             fits += changed != data
     assert fits > 10
 

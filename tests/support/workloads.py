@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -20,8 +21,10 @@ from bbcompress.archive.embedded import MAX_MODELS, MODEL_START, EmbeddedModel, 
 from bbcompress.archive.group import Group, join_items
 from bbcompress.archive.header import GroupHeader
 from bbcompress.archive.lone import build_lone
-from bbcompress.archive.names import FolderFinder
+from bbcompress.archive.manifest import MANIFEST, Manifest, Shard, Unread
+from bbcompress.archive.names import FolderFinder, NumberedNames, Run, span_of_names
 from bbcompress.archive.parts import Part, encode_parts
+from bbcompress.archive.sharded import ShardedFile, ShardSource
 from bbcompress.codecs.fallback.items import decode_item
 from bbcompress.collection import Archive
 from bbcompress.errors import BBCError
@@ -467,6 +470,38 @@ def _names_that_would_be_one(n: int, _: Path) -> Callable[[], object]:
     return run
 
 
+def _lost_shards(n: int, _: Path) -> Callable[[], object]:
+    """A manifest of shards that are not there, and of as many files that could not be read."""
+    models = {f"{number:064x}": "model" for number in range(10)}
+    shards = [
+        Shard(f"a-{number:05}.bbc", 9, 2, 9, 9, 64 * "0", f"{number:06}/a", f"{number:06}/b", tuple(models))
+        for number in range(n)
+    ]
+    data = Manifest("a", shards, [Unread(f"{number}", "is empty") for number in range(n)], models, {}).encode()
+
+    def missing(file: str) -> BinaryIO:
+        raise FileNotFoundError(file)
+
+    def run() -> None:
+        with ShardSource(data, MANIFEST, missing) as source:
+            archive = ShardedFile(source, keep_going=True)
+            assert (archive.image_count, len(archive.groups)) == (9 * n, n)
+            assert archive.find(f"{n // 2:06}/a1") is None
+            assert archive.names[-1] is None and archive.fault is not None
+
+    return run
+
+
+def _numbered_names(n: int, _: Path) -> Callable[[], object]:
+    """Runs of a hundred million names each, of which the least and the greatest are looked for."""
+    runs = NumberedNames([Run(f"{number}-", "", 0, 0, 10**8) for number in range(n)])
+
+    def run() -> None:
+        assert span_of_names([runs, ["/"], ["~"]]) == ("/", "~")
+
+    return run
+
+
 WORKLOADS = [
     Workload("PNG, empty parts of the pixels", 50_000, "chunks", lambda n, _: reading(png_of(n, b"IDAT"))),
     Workload("PNG, unknown chunks", 50_000, "chunks", lambda n, _: reading(png_of(n, b"unKn"))),
@@ -556,4 +591,6 @@ WORKLOADS = [
     Workload("BMP, runs", 500, "rows of 256 runs", _runs_of_a_bmp),
     Workload("names of many folders", 1_000, "names", _folders_of_deep_names),
     Workload("names that would be one", 1_000, "pairs of names", _names_that_would_be_one),
+    Workload("manifest, shards that are lost", 400, "shards", _lost_shards),
+    Workload("names, runs of numbers", 1_000, "runs", _numbered_names),
 ]

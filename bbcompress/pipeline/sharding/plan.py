@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bbcompress.archive.manifest import MAX_SHARDS, json_line, name_key, shard_file
+from bbcompress.archive.manifest import MAX_SHARDS, json_line, shard_file
+from bbcompress.archive.names import name_key
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError
 from bbcompress.images.measure import estimated_pixels

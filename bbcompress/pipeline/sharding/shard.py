@@ -9,7 +9,7 @@ from time import monotonic, process_time
 from typing import Any
 
 from bbcompress.archive.manifest import Shard, Unread, json_line, parse_line, shard_of
-from bbcompress.archive.sharded import names_between, sha256_of
+from bbcompress.archive.sharded import sha256_of
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError, MissingImageError, ModelError
@@ -177,7 +177,8 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
             summary = compressor.archive(reading, file, progress)
             reader = compressor.reader(file)
             description = reader.describe()  # which reads it all again, and compares the checksums
-            first, last = names_between(reader.file)
+            names = reader.file.name_span
+            assert names is not None  # every source has one
             shard = Shard(
                 plan.file,
                 summary.images,
@@ -185,8 +186,7 @@ def make_shard(task: ShardTask, progress: Progress | None = None) -> ShardResult
                 loader.pixels,
                 summary.size,
                 sha256_of(file),
-                first,
-                last,
+                *names,
                 tuple(sorted(model["id"] for model in description["models"] if model["images"])),
                 tuple(sorted(model["id"] for model in description["models"] if model["bytes"] is not None)),
             )
