@@ -217,7 +217,7 @@ def span_of_names(lists: Iterable[Sequence[str]]) -> tuple[str, str]:
     for some in lists:
         runs = some.runs if isinstance(some, NumberedNames) else ()
         ends = (run[number - run.first] for run in runs for _, low, high in run.spans() for number in (low, high))
-        names += (ends if runs else (min(some, key=name_key), max(some, key=name_key)))
+        names += ends if runs else (min(some, key=name_key), max(some, key=name_key))
     return min(names, key=name_key), max(names, key=name_key)
 
 
