@@ -36,8 +36,11 @@ help:
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/demo.py
 
+# A module's tests run in one process, so that what they share is made once, and in the order that tests/conftest.py
+# gives them. Hundreds of processes are started: byte code is kept, whatever the variable says.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_OPTIONS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 # A report of lines and branches, in build/coverage too. It is no part of `make test`, since counting takes half as
 # long again. Compiled loops, and the processes that tests start, are not counted.

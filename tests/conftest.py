@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["XDG_DATA_HOME"] = "/nonexistent"
 
 LOGGER_AS_IMPORTED = logger_state()
+
+LONGEST = (
+    "exact/test_exactness.py",
+    "training/test_distributed.py",
+    "exact/test_learning.py",
+    "test_scaling.py",
+)
+"""The modules that take longest, which are begun first: none is left for one process while the others are idle. The
+first compiles most kernels, for all that follow, and the second needs few."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that take long come first, all others in their usual order."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
