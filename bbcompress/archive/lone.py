@@ -67,7 +67,7 @@ def parse_lone(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Group:
     reader = ByteReader(data, "the file", len(MAGIC))
     header, extras = _start(reader, limits)
     if not header.by_model and data[-CRC_BYTES:] != crc32(memoryview(data)[:-CRC_BYTES]):
-        raise FormatError("the file is damaged: its checksum does not fit")
+        raise _cut_short_or_damaged("its checksum does not fit")
     metadata = take_metadata(reader) if header.has_metadata else b""
     payload = reader.rest() if header.by_model else reader.take(reader.remaining - CRC_BYTES)
     return Group(header, payload, metadata, lone=True, extras=extras)
@@ -175,7 +175,7 @@ class LoneFile(BBCFile):
                 raise
             found = _without_padding(group, error, decode)
             if found is None:
-                raise FormatError(f"{error}, or the file has other bytes behind its image") from error
+                raise _cut_short_or_damaged(str(error)) from error
         self._group, result = found
         self.tail = Tail(TailKind.PADDING, len(group.payload) - len(self._group.payload))
         return result
@@ -197,6 +197,12 @@ class LoneFile(BBCFile):
         return Accounting(
             len(PREFIX), rest, metadata, payloads, checksum, models=models, previews=previews, behind=behind
         )
+
+
+def _cut_short_or_damaged(reason: str) -> FormatError:
+    """What is said of a file whose end or whose bytes are not those of its image: nothing tells these faults apart."""
+    reason = reason.removeprefix("the file is ").removeprefix("damaged: ")
+    return FormatError(f"the file is damaged, cut short or followed by other bytes: {reason}")
 
 
 def _same(model: EmbeddedModel) -> EmbeddedModel:

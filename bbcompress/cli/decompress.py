@@ -37,7 +37,7 @@ from bbcompress.cli.options import (
 from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
-from bbcompress.images.formats.registry import kind_of, written_kinds
+from bbcompress.images.formats.registry import kind_of, written_instead, written_kinds
 from bbcompress.system.storage import Place, Url, place_of
 from bbcompress.text import count_of
 
@@ -49,6 +49,20 @@ if TYPE_CHECKING:
     from bbcompress.pipeline.reader import GroupResult, Reader
     from bbcompress.pipeline.targets import Outputs
 
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # before click 8.2 it is not generic
+
+
+class _Format(_Choice):
+    """The name of a format that is written, or one of its suffixes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        kind = kind_of(value)
+        if kind is None:
+            self.fail(f"{value!r} is none of {written_instead(value)}", param, ctx)
+        return kind
+
 
 @main.command()
 @path_argument("files", "FILE.bbc...", nargs=-1, required=True)
@@ -56,7 +70,7 @@ if TYPE_CHECKING:
 @output_folder_option
 @stdout_option
 @remove_option
-@click.option("--format", "form", type=click.Choice(tuple(written_kinds())),
+@click.option("--format", "form", type=_Format(tuple(written_kinds())),
               help="Of the images written. [default: by OUT or the image's name, else png, or tiff for what png cannot "
               "hold; a kept file as it is]")  # fmt: skip
 @click.option("--strip", is_flag=True, help="Leave out metadata (EXIF, ICC profile, text, ...).")
@@ -250,7 +264,7 @@ class _Decompression:
         if target is not None:
             if SameFile(target)(place_of(file)):
                 raise OutputExistsError(f"{target} is the file, and the output")
-            storage.refuse_existing(target, self._force)
+            storage.refuse_target(target, self._force)
             if outputs is not None:
                 outputs.check(target)
         decoded = Decoded()
@@ -310,12 +324,14 @@ class _Decompression:
         """Whether anything was damaged, and how many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import Extraction
         from bbcompress.pipeline.sources import STANDARD_STREAM
-        from bbcompress.pipeline.targets import for_images
+        from bbcompress.pipeline.targets import for_images, refuse_name_of_a_file
 
         if output == STANDARD_STREAM:
             raise click.UsageError("an archive becomes a folder: say with -o which folder to write")
         asked = place if output is None else place_of(output)
         assert asked is not None
+        if output is not None:
+            refuse_name_of_a_file(asked)
         folder = for_images(asked)
         if outputs is not None:
             outputs.check(folder)
@@ -429,7 +445,7 @@ def _format_of(target: Place, form: str | None, kept: KeptFile | None) -> str | 
         if its_own:
             return None
     if named is None and target.suffix:
-        raise BBCError(f"{target}: images are written as {', '.join(written_kinds())}")
+        raise BBCError(f"{target}: images are written as {written_instead(target.suffix)}")
     if form is not None and named not in (None, form):
         raise BBCError(f"{target}: its name says {named}, but --format says {form}")
     return form or named

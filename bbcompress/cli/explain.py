@@ -64,9 +64,13 @@ def explain(
 
     A file that is kept as it is, and an image that PNG or WebP stores, has no map: their codes are not of pixels.
     """
-    from bbcompress.system.output import refuse_target, write_file
+    from bbcompress.system.output import HTML, PNG, refuse_other_kind, refuse_target, write_file
     from bbcompress.system.storage import place_of
 
+    if output is not None:
+        refuse_other_kind(Path(output), PNG, "the figure is a PNG")
+    if page is not None:
+        refuse_other_kind(Path(page), HTML, "the page is one of HTML")
     targets = [Path(target) for target in (output, page) if target is not None]
     if len({*targets}) < len(targets):
         raise click.UsageError("-o and --html name the same file")

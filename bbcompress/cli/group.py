@@ -13,7 +13,16 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from bbcompress.cli.help import EXAMPLES, EXIT_STATUSES, SECTIONS, Command, format_headed, in_context, near
+from bbcompress.cli.help import (
+    EXAMPLES,
+    EXIT_STATUSES,
+    SECTIONS,
+    Command,
+    command_meant,
+    format_headed,
+    in_context,
+    option_meant,
+)
 from bbcompress.cli.messages import tell
 from bbcompress.errors import BBCError
 from bbcompress.system.interrupt import SIGNALLED
@@ -34,7 +43,7 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            ctx.fail(f"there is no command {args[0]!r}{near(args[0], self.commands)}")
+            ctx.fail(f"there is no command {args[0]!r}{command_meant(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -137,7 +146,7 @@ def _one_line(error: click.UsageError) -> str:
     """What is wrong in how a command was called, and where to read on."""
     if isinstance(error, click.NoSuchOption):
         options = [] if error.ctx is None else [name for its in error.ctx.command.params for name in its.opts]
-        text = f"there is no option {error.option_name}{near(error.option_name, options)}"
+        text = f"there is no option {error.option_name}{option_meant(error.option_name, options)}"
     else:
         text = " ".join(error.format_message().split()).rstrip(".")
     for words, meaning in _PLAIN.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
 
 import click
+
+from bbcompress.archive.signature import SUFFIX
 
 SECTIONS = {
     "Everyday": {
@@ -90,9 +92,58 @@ OPTION_GROUPS = {
 """The options of all commands by the heading under which help shows them; others stand under "Options"."""
 
 
-def near(word: str, words: Any) -> str:
-    """The words most like one that is none of them, as the end of a message; empty where none is like it."""
-    matches = get_close_matches(word, list(words), n=2, cutoff=0.6)
+WORDS_OF_OTHERS = {
+    "decompress": "extract unpack uncompress unzip decode restore x d",
+    "compress": "pack archive create encode zip c",
+    "test": "verify check t",
+    "list": "ls l",
+    "info": "show inspect identify",
+    "add": "append update",
+    "bench": "benchmark",
+    "models": "model",
+}
+"""Commands, and what other programs call them."""
+
+OPTIONS_OF_OTHERS = (
+    ("no pixel is ever changed", ("--effort",), "--lossy --quality --distance --lossless"),
+    ("bbc decompress does that", ("--effort", "--version"), "--decompress --uncompress --extract -d -x"),
+    ("bbc list does that", ("--output-dir", "--version"), "--list -l"),
+    ("bbc test does that", ("--output-dir", "--version"), "--test -t"),
+    ("-1 to -9 say the effort", ("--effort",), "--level --fast --best --ultra -0"),
+    ("-j says how many processes", ("--jobs",), "--threads --num_threads --num-threads --workers"),
+    ("folders are walked without it", ("--skip-unreadable",), "--recursive -r -R"),
+    ("-f overwrites", ("--force",), "--overwrite"),
+    ("--rm deletes the sources", ("--rm",), "--delete --remove"),
+    ("--only names the images that are wanted", ("--only",), "--include"),
+)
+"""What stands in the place of options of other programs: what is said, where one of these options is known; the options
+of others."""
+
+
+def command_meant(word: str, commands: Sequence[str]) -> str:
+    """The end of a message on a command that does not exist: which one was meant; empty where none is likely."""
+    for command, words in WORDS_OF_OTHERS.items():
+        if command in commands and word in words.split():
+            return f"; bbc {command} does that"
+    suffix = os.path.splitext(word)[1].lower()
+    if "compress" in commands and (suffix or os.path.exists(word)):
+        return f"; a command stands before the file: bbc {'decompress' if suffix == SUFFIX else 'compress'} {word}"
+    return near(word, {command: command for command in commands})
+
+
+def option_meant(option: str, options: Sequence[str]) -> str:
+    """The same of an option."""
+    for meaning, needed, names in OPTIONS_OF_OTHERS:
+        if option in names.split() and not {*needed}.isdisjoint(options):
+            return f"; {meaning}"
+    if not option.startswith("--"):  # every letter is like another
+        return ""
+    return near(option[2:], {name[2:]: name for name in options if name.startswith("--")})
+
+
+def near(word: str, names: Mapping[str, str]) -> str:
+    """The names whose words are most like one that is none of them, as the end of a message; empty where none is."""
+    matches = [names[match] for match in get_close_matches(word, names, n=2, cutoff=0.65)]
     return f"; did you mean {' or '.join(matches)}?" if matches else ""
 
 

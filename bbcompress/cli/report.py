@@ -53,7 +53,7 @@ def report(
     of the model are those of its exact integers, so that PyTorch is not needed. bbc train writes this page at its end.
     """
     from bbcompress.bench.schedule import parse_k
-    from bbcompress.system.output import refuse_target
+    from bbcompress.system.output import HTML, refuse_other_kind, refuse_target
 
     set_up_notices(quiet)
     folder = Path(run)
@@ -64,6 +64,7 @@ def report(
 
         writer_class()
     if output is not None:
+        refuse_other_kind(target, HTML, "a report is a page of HTML")
         refuse_target(target, force)
     write_report(folder, target, images, steps, data_dir, tensorboard)
     if not quiet:

@@ -55,14 +55,15 @@ def sheet(
     from bbcompress.pipeline.names import select
     from bbcompress.pipeline.sources import SameFile
     from bbcompress.pipeline.targets import place_beside
-    from bbcompress.system.output import new_file, refuse_existing
+    from bbcompress.system.output import HTML, new_file, refuse_other_kind, refuse_target
     from bbcompress.system.storage import place_of
 
     path = place_of(file)
     target = Path(output) if output is not None else place_beside(path) / f"{path.stem}.html"
     if SameFile(target)(path):
         raise BBCError(f"{target} is the file, and the output")
-    refuse_existing(target, force)
+    refuse_other_kind(target, HTML, "a sheet is a page of HTML")
+    refuse_target(target, force)
     set_up_notices(quiet)
     with open_file(file, model, device, quiet, max_pixels, max_steps) as reader:
         with about(file, BBCError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mimetypes import guess_type
 from pathlib import Path
 
 import click
@@ -24,7 +23,6 @@ from bbcompress.cli.options import (
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError
 
-PNG = "image/png"
 SIDE = 256
 """Longest side of a thumbnail, in pixels, unless another is asked for."""
 
@@ -60,13 +58,12 @@ def thumbnail(
     """
     from bbcompress.images.pictures import png_of
     from bbcompress.pipeline.thumbnails import by_decoding, from_preview, of_lone_file
-    from bbcompress.system.output import refuse_existing, write_file, write_standard_output
+    from bbcompress.system.output import PNG, refuse_other_kind, refuse_target, write_file, write_standard_output
 
     target = None if output == STANDARD_STREAM else Path(output or f"{_stem(file)}-thumbnail.png")
     if target is not None:
-        if (guess_type(target.name)[0] or PNG) != PNG:  # desktops ask for names without a suffix
-            raise BBCError(f"{target}: a thumbnail is a PNG, and its name says something else")
-        refuse_existing(target, force)
+        refuse_other_kind(target, PNG, "a thumbnail is a PNG")
+        refuse_target(target, force)
     set_up_notices(quiet)
     picture = None if decode or only else of_lone_file(file, side)
     if picture is None:

@@ -285,7 +285,7 @@ def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **opti
     """
     from rich.console import Console
 
-    from bbcompress.system.output import refuse_existing, write_file
+    from bbcompress.system.output import refuse_target, write_file
 
     try:
         from bbcompress.training.evaluation import EvaluationOptions, evaluate_run, table
@@ -295,7 +295,7 @@ def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **opti
         raise BBCError(f"evaluation {NEEDS_TORCH}") from error
 
     if json_file is not None:
-        refuse_existing(json_file, force)
+        refuse_target(json_file, force)
     figures = evaluate_run(run, EvaluationOptions(**options), quiet)
     if json_file is not None:
         write_file(json_file, (json.dumps(figures, indent=2) + "\n").encode(), force)

@@ -48,7 +48,7 @@ def check_output(inputs: Sequence[str], target: Place | None, force: bool) -> No
             raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
     if lone and SameFile(target)(place_of(inputs[0])):
         raise OutputExistsError(f"{target} is the image, and the output")
-    storage.refuse_existing(target, force)
+    storage.refuse_target(target, force)
 
 
 class Packing:

@@ -57,6 +57,16 @@ def for_images(folder: Place) -> Path:
     return folder
 
 
+def refuse_name_of_a_file(folder: Place) -> None:
+    """Raises BBCError where the name of a new folder, for the images of an archive, says that it is a file."""
+    suffix = folder.suffix.lower()
+    if suffix in image_suffixes() | OTHER_SUFFIXES | {SUFFIX} and isinstance(folder, Path) and not folder.exists():
+        raise BBCError(
+            f"{folder}: the images of an archive go into a folder, and {suffix} is the suffix of a file; use "
+            f"-o {folder.with_suffix('')}"
+        )
+
+
 def to_add_to(archive: Place) -> Path:
     """The archive, to which something is to be added. Raises BBCError where it is a URL."""
     if isinstance(archive, Url):

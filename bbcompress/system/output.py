@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from mimetypes import guess_type
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _DISK_FAULTS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 """Errors of a disk. Others, of the sync of a folder, say that the file system knows no such thing."""
+
+PNG, HTML = "image/png", "text/html"
+"""MIME types of files that are written."""
 
 NAMED = 3
 """Files that a line names, of all that it counts."""
@@ -46,11 +50,27 @@ def refuse_existing(path: Path, force: bool) -> None:
         raise OutputExistsError(f"{path} exists", python="overwrite=True replaces it", command="--force overwrites it")
 
 
+def refuse_other_kind(target: Path, kind: str, what: str) -> None:
+    """Raises BBCError where the name of a file says that it is of another MIME type. what: is written, as the beginning
+    of the message."""
+    if (guess_type(target.name)[0] or kind) != kind:  # desktops ask for names without a suffix
+        raise BBCError(f"{target}: {what}, and its name says something else")
+
+
 def refuse_target(path: Path, force: bool) -> None:
     """Raises BBCError where a file that shall be written at the end could not be, so that nothing is done in vain."""
-    if not path.parent.is_dir():
-        raise BBCError(f"{path}: there is no folder {path.parent}")
+    refuse_missing_folder(path)
     refuse_existing(path, force)
+
+
+def refuse_missing_folder(path: Path) -> None:
+    """Raises BBCError where the folder in which a file is to be written is not there, or is no folder."""
+    folder = path.parent
+    if os.path.isdir(folder):
+        return
+    if os.path.lexists(folder):
+        raise BBCError(f"{path}: cannot be written: {folder} is not a folder")
+    raise MissingFileError(f"{path}: cannot be written: there is no folder {folder}")
 
 
 class _OutputError(OSError):
@@ -95,6 +115,8 @@ def _reported(path: Path, kind: type[OSError] = OSError) -> Iterator[None]:
     try:
         yield
     except kind as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            refuse_missing_folder(path)
         why = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
         raise why(f"{path}: cannot be written: {error.strerror or error}") from None
 

@@ -316,6 +316,14 @@ def refuse_existing(place: Place, force: bool) -> None:
         raise OutputExistsError(f"{place} exists", python="overwrite=True replaces it", command="--force overwrites it")
 
 
+def refuse_target(place: Place, force: bool) -> None:
+    """Raises what `refuse_existing` does, and BBCError where there is no folder for it: before anything is done in
+    vain."""
+    if isinstance(place, Path):
+        output.refuse_missing_folder(place)
+    refuse_existing(place, force)
+
+
 @contextmanager
 def new_file(
     place: Place, force: bool, permissions: Permissions | Callable[[], Permissions | None] | None = None

@@ -73,7 +73,7 @@ def test_other_ends_are_damage(path: Path) -> None:
         damaged += [data[:-lost] + bytes(zeros) for lost, zeros in ends]
     for other in damaged:
         more = len(other) - len(data)
-        message = "or the file has other bytes behind its image"
+        message = "damaged, cut short or followed by other bytes: "
         if more > 0 and more % 4 == 0:
             message = f"has {more} other bytes behind its image, .*: its first {len(data)} bytes"
         with pytest.raises(FormatError, match=message):
@@ -112,7 +112,9 @@ def test_few_payloads_of_a_damaged_file_are_decoded(start: bytes, zeros: int) ->
 
     lone = LoneFile(build_lone(Group(HEADER, start + bytes(zeros))))
     group = lone.read_group(0)
-    with pytest.raises(FormatError, match=f"^damaged: {len(group.payload)}, or the file has other bytes behind"):
+    with pytest.raises(
+        FormatError, match=f"^the file is damaged, cut short or followed by other bytes: {len(group.payload)}$"
+    ):
         lone.decode(group, decode)
     assert len(tried) == len(set(tried)) <= 5
     assert len(tried) == 1 or group.payload.endswith(b"\0")

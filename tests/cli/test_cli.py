@@ -1108,7 +1108,11 @@ BROKEN: dict[str, tuple[Callable[[], Any], list[str], str]] = {
         ["decompress", "set.bbc", "-o", "out", "-f"],
         "out is a file",
     ),
-    "output folder is missing": (put_digit, ["compress", "digit.png", "-o", "no/a.bbc"], "no/a.bbc: cannot be written"),
+    "output folder is missing": (
+        put_digit,
+        ["compress", "digit.png", "-o", "no/a.bbc"],
+        "no/a.bbc: cannot be written: there is no folder no",
+    ),
     "output folder is a file": (put_digit, ["compress", "digit.png", "-o", "digit.png/a"], "cannot be written"),
     "binary": (lambda: put_digit("a.png", "grey"), ["compress", "a.png", "--binary"], "--binary"),
 }

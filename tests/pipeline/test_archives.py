@@ -613,7 +613,7 @@ def test_bytes_behind_a_lone_image() -> None:
         assert run("info", "stored.bbc").exit_code == 0
         Path("coded.bbc").write_bytes(api.compress(digit(0)) + tail)
         if tail.strip(b"\0"):
-            assert "other bytes behind" in fail("test", "coded.bbc")
+            assert "cut short or followed by other bytes" in fail("test", "coded.bbc")
             continue
         line = f"bbc: {len(tail)} bytes behind the image, all zero, are passed over"
         result = run("test", "coded.bbc")

@@ -96,6 +96,14 @@ def kind_of(suffix: str) -> str | None:
     return next((kind for kind, form in written_kinds().items() if wanted in form.written[kind]), None)
 
 
+def written_instead(asked: str) -> str:
+    """The kinds of files that are written, for a message on another kind or suffix that was asked for; of JPEG also why
+    it is none of them."""
+    kinds, suffix = ", ".join(written_kinds()), "." + asked.lower().removeprefix(".")
+    is_jpeg = any(form.name == "JPEG" and suffix in form.suffixes for form in image_formats())
+    return f"{kinds}; JPEG would change the pixels" if is_jpeg else kinds
+
+
 def default_kind(mode: str | None) -> str:
     """PNG, or TIFF for images of a mode that PNG cannot hold, which is CMYK. None: it is not known, and so not that."""
     return "tiff" if mode == "CMYK" else "png"
