@@ -35,6 +35,9 @@ READER_K = 100
 ENCODERS = ("rha", "baseline")
 """The encoders of a model: trained by reverse half-asleep inference, and by the ELBO."""
 
+USUAL_ENCODER, OTHER_ENCODER = "usual", "other"
+"""In place of a name: the encoder that a model's card names, which was the better one on held-out images; the other."""
+
 
 @dataclass(frozen=True)
 class Limits:

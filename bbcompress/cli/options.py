@@ -135,7 +135,8 @@ _CODING_OPTIONS = (
                  help="Refinement steps of the posterior: smaller and slower. [default: 0, from effort 7 on also 4 and "
                  "more]"),
     click.option("--encoder", type=click.Choice(ENCODERS),
-                 help=f"Which of a model's encoders. [default: {ENCODERS[0]}, from effort 6 on also the other]"),
+                 help="Which of a model's encoders. [default: the one that its card names, from effort 6 on also "
+                 "the other]"),
     click.option("--lr", "learning_rate", type=click.FloatRange(1e-6, 1),
                  help="Learning rate of the K steps. [default: the model's own]"),
     click.option("--learn/--no-learn", default=None,

@@ -15,8 +15,8 @@ from bbcompress.codecs.refinement import Adam
 from bbcompress.coder.ans import Message
 from bbcompress.exact.distributions import CoarseBins
 from bbcompress.exact.tables import LOG2_BITS, VALUE_BITS, VALUE_UNIT, IntArray
-from bbcompress.limits import ENCODERS
-from bbcompress.models.base import Model, PixelLikelihood
+from bbcompress.limits import ENCODERS, USUAL_ENCODER
+from bbcompress.models.base import Model, PixelLikelihood, encoder_of
 from bbcompress.models.strips import Strips
 
 NumpyArray = np.ndarray[Any, Any]
@@ -73,15 +73,19 @@ class DirectCodec:
         better end. Of few latents no step of one then makes the code shorter; for many Adam steps follow the gradient
         at the nearest grid point, the best of which is taken. Else what is nearest to the mean.
         """
-        return self._shortest(x)[0] if self._is_searched(x) else self._start(x, ENCODERS[0])
+        return self._shortest(x)[0] if self._is_searched(x) else self._start(x, self._usual_encoder)
 
     def length(self, x: Strips) -> float:
         """Bits that a strip takes."""
         if self._is_searched(x):
             length = self._shortest(x)[1]
         else:
-            length = int(self.likelihood(self._start(x, ENCODERS[0])).lengths(x).sum())
+            length = int(self.likelihood(self._start(x, self._usual_encoder)).lengths(x).sum())
         return length / (1 << LOG2_BITS) + self._row_bits * x.row_count
+
+    @property
+    def _usual_encoder(self) -> str:
+        return encoder_of(self.model.weights.card, USUAL_ENCODER)
 
     def _is_searched(self, x: Strips) -> bool:
         subpixels = x.pixel_count * x.canvas.channels

@@ -15,11 +15,10 @@ from math import inf
 from typing import Any
 
 from bbcompress.codecs.settings import CodingRequest, CodingSettings
-from bbcompress.limits import ENCODERS, LEAST_EFFORT, MOST_EFFORT
+from bbcompress.limits import LEAST_EFFORT, MOST_EFFORT, OTHER_ENCODER
 
 LEARNING_EFFORT = 3
 """From this effort on it is tried whether learning pays."""
-_OTHER = ENCODERS[1]
 _PLAIN = CodingSettings()
 _COARSE = CodingSettings(learn=True, learn_unit=512)
 _FINE = CodingSettings(learn=True)
@@ -63,12 +62,12 @@ def _ladder() -> dict[int, Plan]:
         5: Plan((_PLAIN,), (_FINE,)),
     }
     slow = replace(_FINE, learn_rate=350, learn_unit=64)
-    plans[6] = plans[5].and_also((replace(_PLAIN, encoder=_OTHER),), (slow,))
-    plans[7] = plans[6].and_also((replace(_PLAIN, k=4),), (replace(slow, encoder=_OTHER),))
+    plans[6] = plans[5].and_also((replace(_PLAIN, encoder=OTHER_ENCODER),), (slow,))
+    plans[7] = plans[6].and_also((replace(_PLAIN, k=4),), (replace(slow, encoder=OTHER_ENCODER),))
     plans[8] = plans[7].and_also((replace(_PLAIN, k=10),), (replace(slow, learn_rate=250, k=10),))
     nine = plans[8].and_also(
-        (replace(_PLAIN, encoder=_OTHER, k=10),),
-        (_COARSE, replace(slow, encoder=_OTHER, k=10), replace(_FINE, encoder=_OTHER, k=10)),
+        (replace(_PLAIN, encoder=OTHER_ENCODER, k=10),),
+        (_COARSE, replace(slow, encoder=OTHER_ENCODER, k=10), replace(_FINE, encoder=OTHER_ENCODER, k=10)),
     )
     plans[9] = replace(nine, least_expected=-inf, every_model=True)
     return plans

@@ -40,7 +40,7 @@ from bbcompress.images.metadata import decode_metadata, encode_metadata
 from bbcompress.images.parts import PARTS, joined
 from bbcompress.images.region import Decoded, Wanted
 from bbcompress.limits import DEFAULT_LIMITS, Limits
-from bbcompress.models.base import LearningModel, Model
+from bbcompress.models.base import LearningModel, Model, encoder_of
 from bbcompress.models.cache import Models
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.wire import varint
@@ -80,7 +80,7 @@ def encode_images(
         count=len(images),
         model=weights.id[:GROUP_ID_BYTES],
         kind=None if kind == Kind.default(weights.channels, weights.levels) else kind,
-        encoder=settings.encoder,
+        encoder=encoder_of(weights.card, settings.encoder),
         k=k,
         learning_rate=None if k == 0 or rate in (None, weights.learning_rate) else rate,
         direct=len(images),

@@ -47,8 +47,8 @@ from bbcompress.exact.lattices import Restriction
 from bbcompress.exact.learning import Parameters
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.images.region import Region, Wanted
-from bbcompress.limits import DEFAULT_LIMITS, ENCODERS, Limits
-from bbcompress.models.base import Model
+from bbcompress.limits import DEFAULT_LIMITS, USUAL_ENCODER, Limits
+from bbcompress.models.base import Model, encoder_of
 from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.wire import ByteReader, varint
@@ -171,7 +171,7 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
 def _quickly(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray]:
     """Strips of pixels, and the features of the z nearest to the encoder's mean of each tile."""
     x, grid = strips_of([pixels], vae.weights.tile), CoarseBins(vae.weights.direct_bits)
-    mean = vae.backend.numpy(vae.encode(x, ENCODERS[0])[0])
+    mean = vae.backend.numpy(vae.encode(x, encoder_of(vae.weights.card, USUAL_ENCODER))[0])
     return x, vae.features(grid.values(grid.nearest(mean * float(1 << VALUE_BITS))))
 
 
@@ -210,7 +210,9 @@ def encode_learned(
     header = replace(header, learning=replace(learning, lattices=any(colours), starts=starts))
     if any(colours):
         listed += encode_colours(colours)
-    codec = codec_of(vae, replace(header, encoder=settings.encoder, k=settings.k), settings.compute_batch)
+    codec = codec_of(
+        vae, replace(header, encoder=encoder_of(weights.card, settings.encoder), k=settings.k), settings.compute_batch
+    )
     grid, context = CoarseBins(weights.direct_bits), context_of(weights, header) + listed
 
     def encode(part: _Part, parameters: Parameters, told: Progress | None) -> tuple[int, bytes]:

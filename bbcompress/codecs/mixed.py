@@ -32,7 +32,7 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.tables import bin_edges
 from bbcompress.limits import DEFAULT_LIMITS, MAX_SIDE, Limits
-from bbcompress.models.base import Model, ModelWeights
+from bbcompress.models.base import Model, ModelWeights, encoder_of
 from bbcompress.models.strips import MixedCanvas, Strips
 from bbcompress.wire import ByteReader, pack, unpack, varint
 
@@ -149,7 +149,7 @@ def model_bits(vae: Model, images: Sequence[NumpyArray], settings: CodingSetting
     """About the bits that each image, uint8 (H, W) or (H, W, C), takes in such a group, float64 (N,): by bits-back, and
     directly."""
     strips = mixed_strips(images, vae.weights.tile)
-    codec = codec_of(vae, GroupHeader(encoder=settings.encoder), settings.compute_batch)
+    codec = codec_of(vae, GroupHeader(encoder=encoder_of(vae.weights.card, settings.encoder)), settings.compute_batch)
     posterior = codec.posterior(strips)
     means = np.searchsorted(bin_edges(vae.prior.bits), posterior.mu, "right")
     begins = strips.row_ends[strips.canvas.first_strips[:-1]]

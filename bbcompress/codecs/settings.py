@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bbcompress.limits import DEFAULT_EFFORT, ENCODERS
+from bbcompress.limits import DEFAULT_EFFORT, USUAL_ENCODER
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class CodingSettings:
     """How images are coded: one way of those that may be tried.
 
     Attributes:
-        encoder: whose posterior is used, `rha` or `baseline`.
+        encoder: whose posterior is used: `rha`, `baseline`, or the model's `USUAL_ENCODER` or `OTHER_ENCODER`.
         k: K, how many steps refine the posteriors.
         learning_rate: of the K steps, in units of 1e-6; None for the model's own.
         learn: whether models that can learn from the images do so.
@@ -23,7 +23,7 @@ class CodingSettings:
         starts: whether models that learn may begin anew at an image that is unlike those before.
     """
 
-    encoder: str = ENCODERS[0]
+    encoder: str = USUAL_ENCODER
     k: int = 0
     learning_rate: int | None = None
     compute_batch: int = 128
@@ -40,7 +40,7 @@ class CodingRequest:
     """What a user asks for: an effort, 1 to 9, which decides what is None, and values that hold at every effort.
 
     Attributes:
-        encoder, k, learning_rate: as in `CodingSettings`.
+        encoder: `rha` or `baseline`. k, learning_rate: as in `CodingSettings`.
         learn: whether models learn that can; None where that makes the images smaller.
     """
 
@@ -53,5 +53,5 @@ class CodingRequest:
     @property
     def usual(self) -> CodingSettings:
         """The way of the least effort, without learning. It decides at every effort which images are coded together."""
-        encoder = ENCODERS[0] if self.encoder is None else self.encoder
+        encoder = USUAL_ENCODER if self.encoder is None else self.encoder
         return CodingSettings(encoder, self.k or 0, self.learning_rate)

@@ -16,7 +16,8 @@ from bbcompress.codecs.progress import Progress, pixels_of
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import Kind
-from bbcompress.limits import ENCODERS
+from bbcompress.limits import USUAL_ENCODER
+from bbcompress.models.base import encoder_of
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry
 
@@ -107,8 +108,8 @@ class ByModel:
     def label(self) -> str:
         """The model's name, and how the settings differ from the usual ones."""
         way, words = self.settings, self.entry.name
-        if way.encoder != ENCODERS[0]:
-            words += f" by {way.encoder}"
+        if way.encoder != USUAL_ENCODER:
+            words += f" by {encoder_of(self.entry.card, way.encoder)}"
         if way.k:
             words += f" with K = {way.k}"
         if way.learn:

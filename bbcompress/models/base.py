@@ -21,7 +21,7 @@ from bbcompress.exact.distributions import EqualMassBins
 from bbcompress.exact.layers import ACTIVATION_LIMIT, MAX_GRADIENT_ROWS, LinearWeights
 from bbcompress.exact.tables import ARGUMENT_BITS, MAX_PRIOR_BITS, VALUE_BITS, IntArray
 from bbcompress.lazy import cached_property
-from bbcompress.limits import ENCODERS
+from bbcompress.limits import ENCODERS, OTHER_ENCODER, USUAL_ENCODER
 from bbcompress.models.strips import Canvas, Strips
 
 Layers = tuple[LinearWeights, ...]
@@ -267,6 +267,17 @@ def check_coding_settings(weights: ModelWeights) -> None:
         raise ModelError("the model's direct coding is out of range")
     if set(weights.encoders) != set(ENCODERS):
         raise ModelError(f"the model needs the encoders {' and '.join(ENCODERS)}")
+
+
+def encoder_of(card: Mapping[str, Any], asked: str) -> str:
+    """The encoder of a model with this card that is asked for by name, or as its `USUAL_ENCODER` or `OTHER_ENCODER`.
+
+    A card that names none, as of a model of an earlier version, means the first of `ENCODERS`.
+    """
+    if asked not in (USUAL_ENCODER, OTHER_ENCODER):
+        return asked
+    usual = ENCODERS[1] if card.get("encoder") == ENCODERS[1] else ENCODERS[0]
+    return usual if asked == USUAL_ENCODER else next(name for name in ENCODERS if name != usual)
 
 
 def hash_of(weights: ModelWeights) -> bytes:

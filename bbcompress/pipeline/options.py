@@ -35,11 +35,11 @@ class Options:
 
     model: a model's folder, a directory of models or an installed model's name; None chooses by what an image is.
     k: K of the paper's Algorithm 2 (Eqs. 20 and 21), 0 to 1000. encoder: `rha`, trained by reverse half-asleep
-    inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1). learning_rate: of the K steps, 1e-6 to 1, None for
-    the model's own. learn: whether models that can learn from the images while they code them do so; None where that
-    makes them smaller. solid: learn from up to 2^24 pixels of an archive in a row, not 2^23, which is smaller; so many
-    have to be decoded to reach an image. effort: 1, the quickest, to 9, the smallest; it decides k, encoder and learn
-    where they are None.
+    inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1); None for the one that a model's card names.
+    learning_rate: of the K steps, 1e-6 to 1, None for the model's own. learn: whether models that can learn from the
+    images while they code them do so; None where that makes them smaller. solid: learn from up to 2^24 pixels of an
+    archive in a row, not 2^23, which is smaller; so many have to be decoded to reach an image. effort: 1, the quickest,
+    to 9, the smallest; it decides k, encoder and learn where they are None.
     binary: refuse images of more than two levels. verify: decode what was written before it counts. device: `cpu`
     or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any number (a
     program that asks for several guards what it does by `if __name__ == "__main__"`, as `multiprocessing` wants).

@@ -28,7 +28,8 @@ from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.mixture import LogisticMixture
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import COLOUR, GREY
-from bbcompress.models.base import Model
+from bbcompress.limits import ENCODERS, OTHER_ENCODER
+from bbcompress.models.base import Model, encoder_of
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ResNetWeights
@@ -69,7 +70,7 @@ coloured = pytest.mark.parametrize("name", ["rgb", "resnet"])
 
 def encoded(name: str, images: list[Any], told: list[int] | None = None, **settings: Any) -> tuple[GroupHeader, bytes]:
     coding = CodingSettings(**settings)
-    header = header_of(MODELS[name], len(images), encoder=coding.encoder, k=coding.k)
+    header = header_of(MODELS[name], len(images), encoder=encoder_of(MODELS[name].card, coding.encoder), k=coding.k)
     progress = None if told is None else told.append
     group = encode_blocks(VAES[name], MODELS[name], images, header, coding, progress)
     return group.header, group.payload
@@ -152,6 +153,25 @@ def test_settings_matter(name: str, encoder: str) -> None:
     assert (header.encoder, header.k) == (encoder, 1)
     assert payload != plain[1]
     assert np.array_equal(decoded(name, header, payload), np.stack(images))
+
+
+@pytest.mark.parametrize(("card", "usual", "other"), [({}, *ENCODERS), ({"encoder": "baseline"}, *ENCODERS[::-1])])
+def test_the_card_names_the_usual_encoder(card: dict[str, str], usual: str, other: str) -> None:
+    """And "other" means the one that it does not name; a card of an earlier version names none."""
+    vae = model_of(replace(RGB, card=card), NumpyBackend())
+    images = [PixelImage("RGB", image.astype(np.uint8)) for image in drawn(RGB, 2, 20, 9)]
+
+    def group(**settings: Any) -> Group:
+        return encode_images(vae, images, COLOUR, CodingSettings(**settings))
+
+    by_name = {name: group(encoder=name) for name in ENCODERS}
+    assert by_name["rha"].payload != by_name["baseline"].payload
+    assert group() == by_name[usual] and group(encoder=OTHER_ENCODER) == by_name[other]
+    learned = {name: group(encoder=name, learn=True).payload for name in ENCODERS}
+    assert (
+        group(learn=True).payload == learned[usual]
+        and group(encoder=OTHER_ENCODER, learn=True).payload == learned[other]
+    )
 
 
 @coloured

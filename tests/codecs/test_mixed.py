@@ -22,6 +22,7 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.limits import Limits
+from bbcompress.models.base import encoder_of
 from bbcompress.models.local import LocalWeights
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ResNetWeights
@@ -57,7 +58,8 @@ def header_of(weights: Weights, **settings: Any) -> GroupHeader:
 def test_round_trip(name: str, settings: CodingSettings, direct: int) -> None:
     weights = MODELS[name]
     vae, images = model_of(weights, NumpyBackend()), drawn(weights)
-    header = header_of(weights, encoder=settings.encoder, k=settings.k, learning_rate=settings.learning_rate)
+    encoder = encoder_of(weights.card, settings.encoder)
+    header = header_of(weights, encoder=encoder, k=settings.k, learning_rate=settings.learning_rate)
     told: list[int] = []
     group = encode_mixed(vae, weights, images, header, settings, told.append, direct)
     assert sum(told) == sum(height * width for height, width in SIZES)

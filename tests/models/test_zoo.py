@@ -23,8 +23,10 @@ from bbcompress.models.mlp import ExactMLPVAE
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ExactResNetVAE
 from bbcompress.models.zoo import InstalledModel, ModelEntry, Zoo
+from bbcompress.training.quantisation.calibrate import usual_encoder
 
-MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "tests" / "data" / "models"
 BINARY, GREY = MODELS / "tiny-binary", MODELS / "tiny-grey"
 BINARY_ID = bytes.fromhex("641adb16e557b5fe9e8ef4a0593b44c7ac5f9480c599a7591a9138e2c596f984")
 SHAPE = (28, 28)
@@ -280,3 +282,9 @@ def test_shipped_models_are_those_of_the_package_or_else_of_the_checkout(
     assert shipped.shipped_model_folders() == [tmp_path / "models" / "a", tmp_path / "models" / "b"]
     put(GREY, package / "_models" / "c")
     assert shipped.shipped_model_folders() == [package / "_models" / "c"]
+
+
+@pytest.mark.parametrize("folder", [folder.name for folder in shipped.shipped_model_folders()])
+def test_shipped_cards_name_the_encoder_that_measured_better(folder: str) -> None:
+    card = json.loads((ROOT / "models" / folder / "card.json").read_text())
+    assert card["encoder"] == usual_encoder(card["net_rate"])

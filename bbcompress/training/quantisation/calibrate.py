@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -49,6 +49,11 @@ def calibrate(
     weights = replace(weights, prior_bits=choose_prior_bits(weights, x))
     weights = replace(weights, direct_bits=choose_direct_bits(weights, x[:direct]))
     return replace(weights, learning_rate=choose_learning_rate(weights, x[:refined], rates))
+
+
+def usual_encoder(net_rate: Mapping[str, float]) -> str:
+    """The encoder of the lower net rate on held-out images, which a card names: the model's usual one."""
+    return min(ENCODERS, key=lambda name: net_rate[name])
 
 
 def choose_prior_bits(weights: Any, x: Strips) -> int:

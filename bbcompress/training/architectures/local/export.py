@@ -41,6 +41,7 @@ from bbcompress.training.quantisation.calibrate import (
     choose_prior_bits,
     coding_settings,
     rates_by_steps,
+    usual_encoder,
 )
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
@@ -305,6 +306,7 @@ def figures(weights: LocalWeights, models: dict[str, LocalVAE], x: Strips) -> di
         found.setdefault("net_rate_by_K", {})[encoder] = [
             round(r * part.row_count / (part.pixel_count * weights.channels), 5) for r in steps
         ]
+    found["encoder"] = usual_encoder(found["net_rate"])
     return found
 
 

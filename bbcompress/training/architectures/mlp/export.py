@@ -21,7 +21,13 @@ from bbcompress.models.strips import Canvas, Strips
 from bbcompress.training.architectures.base import RunOptions
 from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.quantisation.calibrate import DIRECT_STRIPS, calibrate, coding_settings, rates_by_steps
+from bbcompress.training.quantisation.calibrate import (
+    DIRECT_STRIPS,
+    calibrate,
+    coding_settings,
+    rates_by_steps,
+    usual_encoder,
+)
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_LEARNING_RATE,
@@ -98,6 +104,7 @@ def evaluation_figures(weights: MLPWeights, models: dict[str, MLPVAE], x: Strips
         figures["exact_arithmetic_loss"][encoder] = round(float(exact / floating - 1), 6)
         steps = rates_by_steps(weights, x[:1000], encoder, weights.learning_rate, 10)
         figures.setdefault("net_rate_by_K_first_1000", {})[encoder] = [round(r / weights.dimensions, 5) for r in steps]
+    figures["encoder"] = usual_encoder(figures["net_rate"])
     return figures
 
 

@@ -25,7 +25,7 @@ from bbcompress.training.architectures.base import PHASE_VAE, RunOptions
 from bbcompress.training.architectures.resnet.network import ResidualBlock, ResNetShape, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.datasets import Dataset
-from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps
+from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps, usual_encoder
 from bbcompress.training.quantisation.quantise import (
     DEFAULT_DIRECT_BITS,
     DEFAULT_PRIOR_BITS,
@@ -217,4 +217,5 @@ def figures(weights: ResNetWeights, models: dict[str, ResNetVAE], x: Strips) -> 
         found.setdefault(f"net_rate_by_K_first_{len(part)}_strips", {})[encoder] = [
             round(rate * rows_of_z / (part.pixel_count * weights.channels), 5) for rate in steps
         ]
+    found["encoder"] = usual_encoder(found["net_rate"])
     return found
