@@ -15,7 +15,7 @@ from starts_for_tests import by_planes
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.header import GroupHeader, Learning
-from bbcompress.codecs import learned
+from bbcompress.codecs import blocks, learned
 from bbcompress.codecs.colours import Colours, colours_of, encode_colours, read_colours
 from bbcompress.codecs.learned import decode_learned, encode_learned, expected_gain
 from bbcompress.codecs.settings import CodingSettings
@@ -46,9 +46,10 @@ def encoded(images: list[Any], **settings: Any) -> Group:
 
 
 def with_exceptions() -> Any:
-    """One, in the last of the blocks."""
-    image = decoded(40, 1060)
-    image[39, 1059] = image[0, 0] = image[17, 600] = 1, 2, 3
+    """Three, of one colour, in both blocks."""
+    image = decoded(40, 150)
+    assert len(list(blocks.blocks_of(40, 150, WEIGHTS.tile))) == 2
+    image[39, 149] = image[0, 0] = image[17, 85] = 1, 2, 3
     return image
 
 
@@ -60,7 +61,8 @@ def planes(request: pytest.FixtureRequest) -> Iterator[bool]:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_round_trip(alone: bool, planes: bool) -> None:
+def test_round_trip(alone: bool, planes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SIDE", 128)
     images = [with_exceptions()]
     if not alone:
         noise = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
