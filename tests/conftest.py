@@ -27,13 +27,16 @@ os.environ["XDG_DATA_HOME"] = "/nonexistent"
 LOGGER_AS_IMPORTED = logger_state()
 
 LONGEST = (
-    "exact/test_exactness.py",
-    "training/test_distributed.py",
     "exact/test_learning.py",
+    "training/test_distributed.py",
+    "training/test_run.py",
+    "exact/test_exactness.py",
+    "coder/test_kernel_cache.py",
+    "cli/test_cli.py",
     "test_scaling.py",
 )
 """The modules that take longest, which are begun first: none is left for one process while the others are idle. The
-first compiles most kernels, for all that follow, and the second needs few."""
+first compiles most kernels, for all that follow; the others that begin meanwhile need few of them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

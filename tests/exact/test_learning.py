@@ -19,7 +19,7 @@ from models_for_tests import random_linear, tiny_local
 
 import bbcompress
 from bbcompress.codecs.fallback import deep_kernels
-from bbcompress.coder.kernel_cache import Kernel, _with_compiled_helpers
+from bbcompress.coder.kernel_cache import Kernel
 from bbcompress.errors import ModelError
 from bbcompress.exact import learning_kernels, mixture_kernels
 from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
@@ -231,11 +231,13 @@ FUSED = re.compile(r"\b(fmadd|fmsub|fnmadd|fnmsub|fmla|fmls|vfn?m(?:add|sub)\w*)
 
 
 def intermediate_code(kernel: Kernel, arguments: tuple[Any, ...]) -> str:
-    """The kernel in the language of LLVM, for a processor that is not named."""
+    """The kernel in the language of LLVM, for a processor that is not named.
+
+    It is compiled here even where it is kept, as what is kept is machine code alone. Other tests load what is compiled.
+    """
     numba = importlib.import_module("numba")
-    compiled = numba.njit(nogil=True, error_model=kernel._error_model, fastmath=False)(
-        _with_compiled_helpers(kernel._function)
-    )
+    compiled: Any = kernel._for_numba()
+    compiled._cache.load_overload = lambda *_: None
     compiled.compile(tuple(numba.typeof(argument) for argument in arguments))
     code = next(iter(compiled.inspect_llvm().values()))
     code = re.sub(r'target datalayout = ".*"\n|"target-(cpu|features)"="[^"]*"', "", code)
