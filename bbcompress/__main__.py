@@ -6,9 +6,11 @@ from bbcompress.system.interrupt import interrupts_leave
 def run() -> None:
     """The command line. A Ctrl-C while it is imported ends the process as it ends a command."""
     interrupts_leave()
-    from bbcompress.cli import main
+    import sys
 
-    main(prog_name="bbc")
+    from bbcompress.cli import group_with
+
+    group_with(sys.argv[1:])(prog_name="bbc")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bbcompress.cli import MODULES, main
+
 DIGIT = Path(__file__).resolve().parent / "data" / "digits" / "binary" / "0000.png"
 
 MAX_BYTES_BY_MODEL = 64
@@ -16,9 +18,9 @@ MAX_BYTES_BY_MODEL = 64
 
 PROGRAM = """
 import json, sys
-from bbcompress.cli import main
+from bbcompress.__main__ import run
 try:
-    main(prog_name="bbc")
+    run()
 finally:
     with open("modules.json", "w") as file:
         json.dump(sorted(sys.modules), file)
@@ -26,11 +28,11 @@ finally:
 
 
 def imported_by(folder: Path, *arguments: str) -> set[str]:
-    """The top-level modules in memory when `bbc ARGUMENTS` ends, run in `folder`."""
+    """The modules in memory when `bbc ARGUMENTS` ends, run in `folder`."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return {name.partition(".")[0] for name in json.loads((folder / "modules.json").read_text())}
+    return set(json.loads((folder / "modules.json").read_text()))
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -59,6 +61,16 @@ def test_a_thumbnail_from_a_preview_imports_nothing_slow(tmp_path: Path) -> None
         modules = imported_by(tmp_path, "thumbnail", str(streams / f"{name}.bbc"), *only, "-o", f"{name}.png")
         assert "PIL" in modules and (tmp_path / f"{name}.png").exists()
         assert not {"torch", "numba", "numpy", "fsspec", "multiprocessing", "rich"} & modules
+        assert not {"bbcompress.models", "bbcompress.codecs", "bbcompress.pipeline.reader"} & modules
+        assert "bbcompress.cli.thumbnail" in modules
+        slow = {"bbcompress.cli.compress", "subprocess", "hashlib", "concurrent.futures"}
+        assert only or not slow & modules
+
+
+def test_each_command_is_in_the_module_that_is_imported_for_it() -> None:
+    assert {name: command.callback.__module__ for name, command in main.commands.items() if command.callback} == {
+        name: f"bbcompress.cli.{module}" for module, names in MODULES.items() for name in names
+    }
 
 
 def test_doctor_imports_torch_for_gpus_alone(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 import click
 
@@ -143,6 +142,8 @@ def option_meant(option: str, options: Sequence[str]) -> str:
 
 def near(word: str, names: Mapping[str, str]) -> str:
     """The names whose words are most like one that is none of them, as the end of a message; empty where none is."""
+    from difflib import get_close_matches
+
     matches = [names[match] for match in get_close_matches(word, names, n=2, cutoff=0.65)]
     return f"; did you mean {' or '.join(matches)}?" if matches else ""
 

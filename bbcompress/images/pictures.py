@@ -38,8 +38,14 @@ def preview_picture(data: bytes) -> Image.Image:
         raise PreviewError("the preview is damaged: it is no WebP") from error
 
 
+class _PNG(io.BytesIO):
+    """Pillow imports the module of this suffix alone; for a name of a format it would import five."""
+
+    name = "picture.png"
+
+
 def png_of(picture: Image.Image) -> bytes:
     """A picture as PNG."""
-    out = io.BytesIO()
-    picture.save(out, "PNG")
+    out = _PNG()
+    picture.save(out)
     return out.getvalue()

@@ -8,7 +8,6 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from mimetypes import guess_type
 from pathlib import Path, PurePosixPath
@@ -262,6 +261,8 @@ def _sync_files(paths: Sequence[Path]) -> None:
     """
     if not paths:
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(min(_SYNCING_THREADS, len(paths)))
     try:
         for _ in pool.map(_sync_file, paths):

@@ -6,13 +6,11 @@ left behind. Names say which machine made them: a lock may not be seen by other 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
-import secrets
-import shutil
 import stat
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -197,6 +195,8 @@ def _empty(folder: Path) -> None:
     """Remove all that is in a temporary folder but its lock, as far as that goes."""
     for entry in list(os.scandir(folder)):
         if entry.is_dir(follow_symlinks=False):
+            import shutil  # which takes longer to import than a small file to write
+
             shutil.rmtree(entry.path, ignore_errors=True)
         elif entry.name != _LOCK:
             with suppress(OSError):
@@ -204,7 +204,7 @@ def _empty(folder: Path) -> None:
 
 
 def _new_name() -> str:
-    return f"{_PREFIX}{_machine()}-{secrets.token_hex(8)}{_SUFFIX}"
+    return f"{_PREFIX}{_machine()}-{os.urandom(8).hex()}{_SUFFIX}"
 
 
 @cache
@@ -215,4 +215,4 @@ def _machine() -> str:
     except (OSError, UnicodeDecodeError):
         number = ""
     name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return hashlib.sha256(f"{name}\n{number}".encode(errors="replace")).hexdigest()[:8]
+    return f"{zlib.crc32(f'{name}|{number}'.encode(errors='replace')):08x}"
