@@ -18,6 +18,7 @@ from bbcompress.images.image import PixelImage
 from bbcompress.images.region import Region
 from bbcompress.limits import MAX_PIXELS, READER_K, Limits
 from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.listing import ListEntry
 from bbcompress.pipeline.names import number_name
 from bbcompress.pipeline.options import Item, OptionKeywords, Options, Summary, open_models
 from bbcompress.pipeline.reader import Reader
@@ -159,6 +160,19 @@ class Archive(Mapping[str, PixelImage]):
     def time(self, position: int) -> int | None:
         """When the image at a position was modified, in whole seconds since 1970; None if the file does not say."""
         return self._open_reader.times[arguments.integer("position", position)]
+
+    def entries(self) -> Iterator[ListEntry]:
+        """What is known of each image without decoding any, by position, as `bbc list` shows it: size, mode, what coded
+        it, bytes, metadata, and the decoder from whose colours the model learned. Of a damaged group it says less.
+        """
+        return self._open_reader.entries(with_colours=True)
+
+    def info(self) -> dict[str, Any]:
+        """What is in the file and what each part cost in bytes, as `bbc info --json` shows it; no image is decoded.
+
+        Raises FormatError: a group is damaged.
+        """
+        return self._open_reader.describe()
 
     @property
     def groups(self) -> Sequence[Sequence[int]]:

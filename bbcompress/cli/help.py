@@ -73,8 +73,9 @@ ENVIRONMENT = (
 
 OPTION_GROUPS = {
     "Input and output": (
-        "output output_dir to_stdout remove png force skip frames form strip pixels only region json_file as_json "
-        "plots out name data side decode data_dir images any_size grey binary leave_out part_size page tensorboard"
+        "output output_dir to_stdout remove source png force skip frames form strip pixels only region json_file "
+        "as_json plots out name data side decode data_dir images any_size grey binary leave_out part_size page "
+        "tensorboard"
     ),
     "Model and coding": (
         "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model preview "

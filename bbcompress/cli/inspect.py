@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 @only_option
 @model_option
 @max_pixels_option
+@click.option("-v", "--verbose", is_flag=True, help="Also say whose decoder's colours a model that learns knows.")
 def list_images(
-    files: tuple[str, ...], as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int
+    files: tuple[str, ...], as_json: bool, only: tuple[str, ...], model: str | None, max_pixels: int, verbose: bool
 ) -> None:
     """List the images of files: size in pixels, mode, what coded it, bytes and how many times fewer they are than those
     of the pixels, time (UTC), name, metadata; none is decoded. Images that are coded together have no bytes of their
@@ -37,6 +39,9 @@ def list_images(
     What coded it is the name of a model, with the K of its group where that is not 0, or "fallback" and which of raw,
     PNG, WebP and deep (16 bits) stores the image, or "kept" and the format of a file that is kept as it is. Of an image
     with alpha it may be two of these, for the colours and for the alpha.
+
+    With -v, and in the JSON as "colours", it also says out of which decoder an image came, such as that of JPEG or
+    Photo CD, where the model that learned from it was told to spend no bits on other colours.
     """
     several = Several(files)
     found = []
@@ -44,14 +49,14 @@ def list_images(
         with several.one(file), open_file(file, model, "cpu", False, max_pixels) as reader:
             if not as_json and not several.alone:
                 say(f"{file}:")
-            rows = _rows(reader, file, only, as_json)
+            rows = _rows(reader, file, only, as_json, verbose)
             found.append({"file": redacted(file), "images": rows})
     if as_json and found:
         click.echo(json.dumps(found[0]["images"] if several.alone else found, indent=2))
     several.end()
 
 
-def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> list[dict[str, Any]]:
+def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool, verbose: bool) -> list[dict[str, Any]]:
     """The images of a file, printed a line each; or given back, for JSON."""
     from bbcompress.archive.times import utc
     from bbcompress.pipeline.names import list_names, select
@@ -61,7 +66,7 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
         wanted = select(reader.names, only)
     chosen = None if wanted is None else frozenset(wanted)
     rows = []
-    for position, entry in enumerate(reader.entries()):
+    for position, entry in enumerate(reader.entries(with_colours=as_json or verbose)):
         if chosen is not None and position not in chosen:
             continue
         size = "?" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
@@ -70,13 +75,15 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
             width, height = entry.size or (None, None)
             rows.append({"name": entry.name, "width": width, "height": height, "mode": entry.mode,
                          "coder": entry.coder, "K": entry.k, "time": time, "bytes": entry.bytes,
-                         "raw_bytes": entry.raw_bytes, "metadata": list(entry.metadata)})  # fmt: skip
+                         "raw_bytes": entry.raw_bytes, "metadata": list(entry.metadata),
+                         "colours": entry.colours})  # fmt: skip
             continue
         name = f"(image {position})" if entry.name is None else entry.name
         coder = f"{entry.coder or '(damaged)'}{f', K = {entry.k}' if entry.k else ''}"
         its = "-" if entry.bytes is None else size_of(entry.bytes)
         ratio = "-" if not entry.bytes or entry.raw_bytes is None else f"{entry.raw_bytes / entry.bytes:.2f}x"
         metadata = f"  [{', '.join(entry.metadata)}]" if entry.metadata else ""
+        metadata += f"  colours of {entry.colours}" if entry.colours else ""
         say(f"{size:>11}  {entry.mode or '?':7}  {coder:18}  {its:>7}  {ratio:>8}  {time or '-':20}  {name}{metadata}")
     return rows
 
@@ -84,21 +91,33 @@ def _rows(reader: Reader, file: str, only: tuple[str, ...], as_json: bool) -> li
 @main.command()
 @path_argument("files", "FILE.bbc...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: of several files, a list.")
+@click.option(
+    "--source",
+    metavar="PATH",
+    type=click.Path(exists=True, path_type=Path),
+    help="What the file was made of, an image or a folder: say how much smaller the file is.",
+)
 @click.option("--png", is_flag=True, help="Decode the images, too, and say how many bytes PNGs of them would take.")
 @model_option
 @max_pixels_option
-def info(files: tuple[str, ...], as_json: bool, png: bool, model: str | None, max_pixels: int) -> None:
+def info(
+    files: tuple[str, ...], as_json: bool, source: Path | None, png: bool, model: str | None, max_pixels: int
+) -> None:
     """Say what is in files and what each part cost in bytes; no image is decoded unless --png is given.
 
-    Of each model that is needed it says whether it is installed, in the file or missing. A file says neither how large
-    the files were that it was made of, nor with which effort.
+    Of each model that is needed it says whether it is installed, in the file or missing. How large the files were that
+    it was made of is not in a file: --source names them, where they are still there. Nor is the effort, but what came
+    of it is: the model, its encoder, K, and how it learns.
 
     The ratio is that of the pixels without compression to the file. Of images that the fallback stores it says how many
     are raw, PNG, WebP and deep (16 bits): "stored" in the JSON; and which files are kept as they are: "kept". Images
     with alpha may be in parts, which are listed below their group: "parts".
     """
     from bbcompress.pipeline.names import list_names
+    from bbcompress.pipeline.totals import source_bytes
 
+    if source is not None and len(files) > 1:
+        raise click.UsageError("--source is for one file")
     several = Several(files)
     found = []
     for file in files:
@@ -106,6 +125,9 @@ def info(files: tuple[str, ...], as_json: bool, png: bool, model: str | None, ma
             with about(file, BBCError):
                 names = list_names(reader.names) if as_json else []
             description = reader.describe()
+            if source is not None:
+                totals = zip(("source_bytes", "source_missing"), source_bytes(reader.names, source), strict=True)
+                description["totals"] |= totals
             if png:
                 with progress("png", as_json, reader.expected_pixels) as advance:
                     description["totals"]["png_bytes"] = reader.png_bytes(1, advance)
@@ -127,6 +149,10 @@ def _say_info(file: str, description: dict[str, Any]) -> None:
         raw = totals["raw_bytes"]
         rate = f"{totals['bits_per_dimension']:.4f} bits/dim"
         say(f"  without compression {raw} bytes{human(raw)}: {totals['ratio']:.2f}x, {rate}")
+    if "source_bytes" in totals:
+        its, missing = totals["source_bytes"], totals["source_missing"]
+        ratio = f"{count_of(missing)} not found there" if missing else f"{its / size:.2f}x"
+        say(f"  source {its} bytes{human(its)}: {ratio}")
     if "png_bytes" in totals:
         png = totals["png_bytes"]
         say("  as PNG it cannot be" if png is None else f"  as PNG {png} bytes{human(png)}: {png / size:.2f}x")
@@ -175,7 +201,7 @@ def _say_group(group: dict[str, Any], indent: str = "  ") -> None:
         size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
         line += f", {size}, learning at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} pixels"
         if learning["lattices"]:
-            line += ", with colours of a known decoder"
+            line += f", colours of {_colours(learning['colours'], group['images'])}"
     elif "encoder" in group and "direct" not in group:  # of blocks, which have layouts of their own
         size = f"{group['width']}x{group['height']} pixels" if "width" in group else "of several sizes"
         line += f", {size}, encoder {group['encoder']}, K = {group['K']}"
@@ -190,6 +216,13 @@ def _say_group(group: dict[str, Any], indent: str = "  ") -> None:
         say(f"{indent}  {name}:")
         for its in part:
             _say_group(its, f"{indent}    ")
+
+
+def _colours(decoders: dict[str, int], images: int) -> str:
+    """The decoders whose colours a model knows, and of how many images where that does not go without saying."""
+    if decoders == {next(iter(decoders)): images}:
+        return next(iter(decoders))
+    return " and ".join(f"{name} in {count_of(count)}" for name, count in decoders.items())
 
 
 def _kept(formats: dict[str, int]) -> str:

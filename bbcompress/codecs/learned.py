@@ -402,15 +402,9 @@ def decode_learned(
     assert learning is not None
     tile = weights.tile
     reader = ByteReader(group.payload, _WHAT)
-    if header.size is None:
-        listed = read_sizes(reader, header, limits)
-        sizes = [(height, width) for width, height in listed]
-    else:
-        sizes = [header.size[::-1]] * header.count
+    sizes = _read_sizes(reader, header, limits)
     if learning.starts and header.count == 1:
         raise FormatError(f"{_WHAT} says how images begin, but it has one")
-    if header.count > 1 and sum(height * width for height, width in sizes) > MAX_LEARNED_PIXELS:
-        raise FormatError(f"{_WHAT} is above the limit of {MAX_LEARNED_PIXELS} pixels")
     colours: Sequence[Colours | None] = [None] * len(sizes)
     if learning.lattices:
         if weights.channels != 3:
@@ -471,6 +465,32 @@ def decode_learned(
             if wanted is None and not its.fit(images[image]):
                 raise FormatError(f"{_WHAT} has exceptions from a lattice of colours that are none")
     return list(images.values())
+
+
+def lattices_of(group: Group, limits: Limits = DEFAULT_LIMITS) -> list[str | None]:
+    """The name of the lattice of colours of each image of such a group; None for an image that has none. Neither the
+    model is needed nor anything decoded.
+
+    Raises:
+        FormatError: it is damaged or above the limits.
+    """
+    header, learning = group.header, group.header.learning
+    if learning is None or not learning.lattices:
+        return [None] * header.count
+    reader = ByteReader(group.payload, _WHAT)
+    colours = read_colours(reader, _read_sizes(reader, header, limits))
+    return [None if its is None else its.lattice.name for its in colours]
+
+
+def _read_sizes(reader: ByteReader, header: GroupHeader, limits: Limits) -> list[tuple[int, int]]:
+    """Height and width of each image. Raises FormatError."""
+    if header.size is None:
+        sizes = [(height, width) for width, height in read_sizes(reader, header, limits)]
+    else:
+        sizes = [header.size[::-1]] * header.count
+    if header.count > 1 and sum(height * width for height, width in sizes) > MAX_LEARNED_PIXELS:
+        raise FormatError(f"{_WHAT} is above the limit of {MAX_LEARNED_PIXELS} pixels")
+    return sizes
 
 
 def _needed_parts(

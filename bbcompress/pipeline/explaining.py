@@ -12,9 +12,11 @@ from bbcompress.archive.group import Group
 from bbcompress.codecs.costs import CHECK_BITS, GroupCosts, ImageCosts, bits_by_image
 from bbcompress.codecs.fallback.items import item_mode
 from bbcompress.codecs.fallback.kept import KeptFile, is_kept
+from bbcompress.codecs.learned import lattices_of
 from bbcompress.codecs.progress import Progress
 from bbcompress.codecs.ways import FALLBACK, stored_by
 from bbcompress.images.image import PixelImage, bits_of
+from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.pipeline.reader import Reader
 from bbcompress.text import count_of
 
@@ -126,7 +128,7 @@ def explain(reader: Reader, position: int, progress: Progress | None = None) -> 
         maps += [] if its_map is None else [its_map]
         unknown += [why] if why else []
         parts += _of_piece(piece)
-        settings += [piece.called(words) for words in _settings(piece.group)]
+        settings += [piece.called(words) for words in _settings(piece)]
     parts += _beside(group, index, costs)
     parts += _of_file(reader, group)
     return Explanation(
@@ -200,15 +202,16 @@ def _beside(group: Group, index: int, costs: GroupCosts) -> Iterator[Part]:
         yield Part("layout", 8.0 * rest, "sizes, lengths, blocks, batches, colours, beginnings")
 
 
-def _settings(group: Group) -> Iterator[str]:
-    """How a model coded a group, a few words each; none where none did."""
-    header, learning = group.header, group.header.learning
+def _settings(piece: _Piece) -> Iterator[str]:
+    """How a model coded an image, a few words each; none where none did."""
+    header, learning = piece.group.header, piece.group.header.learning
     if header.fallback:
         return
     if learning is not None and not learning.batches:
         yield f"learning at a rate of {learning.rate / 1e6:g} every {learning.unit} pixels"
-        if learning.lattices:
-            yield "colours of a known decoder"
+        name = lattices_of(piece.group, Limits(MAX_SIDE**2))[piece.index]
+        if name is not None:
+            yield f"colours of {name}"
         return
     if header.count > 1 or header.blocks:
         yield f"encoder {header.encoder}"

@@ -16,6 +16,7 @@ from bbcompress.archive.names import Lazy
 from bbcompress.archive.parts import decode_parts
 from bbcompress.codecs.fallback.items import item_codec, item_mode, item_size
 from bbcompress.codecs.fallback.kept import ANY_SIZE, KeptFile, is_kept
+from bbcompress.codecs.learned import lattices_of
 from bbcompress.codecs.mixed import mixed_sizes
 from bbcompress.codecs.ways import FALLBACK, PARTS_NAME, in_parts, stored_by
 from bbcompress.errors import EmbeddedModelError, ModelError
@@ -45,6 +46,8 @@ class ListEntry:
     bytes: that the image takes, where it is by itself: an image that is stored or kept, or alone in its group. None
         where several are coded together.
     metadata: names of what there is beside the pixels; of a file that is kept as it is none are listed.
+    colours: the decoder from which the model knows that the image comes, such as `JPEG` or `Photo CD`; None where it
+        knows of none, and where that was not asked for.
     """
 
     name: str | None
@@ -55,6 +58,7 @@ class ListEntry:
     time: int | None
     bytes: int | None = None
     metadata: tuple[str, ...] = ()
+    colours: str | None = None
 
     @property
     def raw_bytes(self) -> int | None:
@@ -175,6 +179,24 @@ def _of_model(header: GroupHeader, zoo: Zoo) -> tuple[str, tuple[int, int] | Non
     return name, size, mode
 
 
+def colours_of(group: Group, limits: Limits) -> Sequence[str | None]:
+    """For each image of a group the decoder from whose colours the model learns, as `ListEntry` names it.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
+    header = group.header
+    if header.parts is None:
+        is_told = header.learning is not None and header.learning.lattices
+        return lattices_of(group, limits) if is_told else Same(None, header.count)
+    part = decode_parts(group.payload, header.count, len(PARTS[header.parts]), limits)[0]
+    found: list[str | None] = [None] * header.count
+    names = (name for its in part.groups for name in colours_of(its, limits))
+    for position, name in zip(part.positions, names, strict=True):
+        found[position] = name
+    return found
+
+
 def models_of(header: GroupHeader, facts: GroupFacts) -> Counter[bytes]:
     """The first bytes of the ids of the models that code a group, and the images of each."""
     found: Counter[bytes] = Counter()
@@ -223,11 +245,15 @@ def describe_models(used: Mapping[bytes, int], places: Sequence[ModelPlace], zoo
     return described
 
 
-def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
-    """What coded a group, and what that took, as JSON values."""
+def describe_group(group: Group, facts: GroupFacts, limits: Limits) -> dict[str, Any]:
+    """What coded a group, and what that took, as JSON values.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
     header, model = group.header, FALLBACK if group.header.fallback else facts.coders[0]
     if header.parts is not None:
-        parts = [[describe_group(its, known) for its, known in part] for part in facts.parts]
+        parts = [[describe_group(its, known, limits) for its, known in part] for part in facts.parts]
         size = len(group.payload)
         return {"model": PARTS_NAME, "mode": header.parts, "images": header.count, "bytes": size, "parts": parts}
     description: dict[str, Any] = {"model": model, "images": header.count, "bytes": len(group.payload)}
@@ -243,6 +269,9 @@ def describe_group(group: Group, facts: GroupFacts) -> dict[str, Any]:
         return description
     if header.learning is not None:
         description["learning"] = asdict(header.learning)
+        if header.learning.lattices:
+            named = filter(None, lattices_of(group, limits))
+            description["learning"]["colours"] = dict(sorted(Counter(named).items()))
     if header.learning is None or header.learning.batches:
         description |= {"encoder": header.encoder, "K": header.k}
     if not header.blocks:

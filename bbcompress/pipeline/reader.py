@@ -38,6 +38,7 @@ from bbcompress.pipeline.listing import (
     ImageInfo,
     ListEntry,
     Same,
+    colours_of,
     describe_group,
     describe_models,
     facts_of,
@@ -413,14 +414,17 @@ class Reader:
                 self._opened[0] += count
                 self._opened[1] += count * size[0] * size[1]
 
-    def entries(self) -> Iterator[ListEntry]:
-        """What is known of each image without decoding any, by position."""
+    def entries(self, with_colours: bool = False) -> Iterator[ListEntry]:
+        """What is known of each image without decoding any, by position.
+
+        with_colours: say `colours` of each, for which the groups that have any are read to their ends.
+        """
         groups: dict[int, _Listed] = {}
         names, times = self.file.names, self.file.times
         for position in range(self.image_count):
             number, index = self.file.locate(position)
             if number not in groups:
-                groups[number] = self._listed(number)
+                groups[number] = self._listed(number, with_colours)
             group = groups[number]
             size, mode = group.images[index]
             yield ListEntry(
@@ -432,9 +436,10 @@ class Reader:
                 times[position],
                 group.bytes[index],
                 group.metadata[index],
+                group.colours[index],
             )
 
-    def _listed(self, number: int) -> _Listed:
+    def _listed(self, number: int, with_colours: bool) -> _Listed:
         """What is told of each image of a group."""
         entry = self.file.groups[number]
         read = cache(lambda: self.file.read_group(number))
@@ -450,10 +455,14 @@ class Reader:
                 with suppress(FormatError):  # the header alone said the rest
                     records = decode_metadata(read().metadata, entry.count)
                     metadata = [tuple(sorted(names_of(its))) for its in records]
-            return _Listed(coders, facts.k, facts.images, sizes, metadata)
+            colours: Sequence[str | None] = Same(None, entry.count)
+            if with_colours and (header.parts is not None or header.learning is not None):
+                with suppress(FormatError):
+                    colours = colours_of(read(), self._limits)
+            return _Listed(coders, facts.k, facts.images, sizes, metadata, colours)
         except FormatError:
             none = Same(None, entry.count)
-            return _Listed(none, 0, Same((None, None), entry.count), none, Same((), entry.count))
+            return _Listed(none, 0, Same((None, None), entry.count), none, Same((), entry.count), none)
 
     @property
     def file_size(self) -> int:
@@ -520,7 +529,7 @@ class Reader:
         for number in range(len(self.file.groups)):  # read once, and one at a time
             group = self.file.read_group(number)
             facts = self.facts(group)
-            groups.append(describe_group(group, facts))
+            groups.append(describe_group(group, facts, self._limits))
             used += models_of(group.header, facts)
             metadata += len(group.metadata)
             payloads += len(group.payload)
@@ -554,6 +563,7 @@ class _Listed:
     images: Sequence[ImageInfo]
     bytes: Sequence[int | None]
     metadata: Sequence[tuple[str, ...]]
+    colours: Sequence[str | None]
 
 
 @dataclass(frozen=True)

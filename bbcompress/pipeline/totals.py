@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bbcompress.images.image import bits_of, samples_of
 from bbcompress.images.metadata import Metadata, names_of
 from bbcompress.pipeline.listing import ImageInfo
+
+
+def source_bytes(names: Sequence[str | None], source: Path) -> tuple[int, int]:
+    """The bytes of the files that a file of bbc was made of, and how many of its images have none there.
+
+    Args:
+        names: of its images. source: the folder that has their files by these names; or the file of the only image.
+    """
+    if source.is_dir():
+        paths = [None if name is None else source / name for name in names]
+    else:
+        paths = [source, *[None] * (len(names) - 1)]
+    found = [path.stat().st_size for path in paths if path is not None and path.is_file()]
+    return sum(found), len(names) - len(found)
 
 
 class Totals:

@@ -88,6 +88,59 @@ def test_times_and_png() -> None:
     assert info("lone.bbc")["times"] is None
 
 
+def test_how_much_smaller_than_the_source() -> None:
+    Path("set/sub").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "sub/b.png", "sub/c.png")):
+        Path("set", name).write_bytes((DATA / "digits" / "binary" / f"{number:04}.png").read_bytes())
+    run("compress", "set", "-o", "set.bbc", "-q")
+    run("compress", "set/a.png", "-q")
+    before = sum(path.stat().st_size for path in Path("set").rglob("*.png"))
+    size, alone = Path("set.bbc").stat().st_size, Path("set/a.png").stat().st_size
+    totals = info("set.bbc", "--source", "set")["totals"]
+    assert (totals["source_bytes"], totals["source_missing"]) == (before, 0)
+    assert f"  source {before} bytes: {before / size:.2f}x\n" in run("info", "set.bbc", "--source", "set").stdout
+    assert info("set/a.bbc", "--source", "set/a.png")["totals"]["source_bytes"] == alone
+    Path("set/sub/b.png").unlink()
+    assert info("set.bbc", "--source", "set")["totals"]["source_missing"] == 1
+    assert ": 1 image not found there\n" in run("info", "set.bbc", "--source", "set").stdout
+    assert info("set.bbc", "--source", "set/a.png")["totals"]["source_missing"] == 2
+    assert "--source is for one file" in run("info", "set.bbc", "set/a.bbc", "--source", "set").stderr
+
+
+STREAMS = DATA.parent / "golden" / "streams"
+
+
+def test_the_decoders_whose_colours_a_model_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    file, lone = str(STREAMS / "local-learned-colours.bbc"), str(STREAMS / "lone-local-learned-colours.bbc")
+    (group,) = info(file)["groups"]
+    assert group["learning"]["colours"] == {"AVIF": 1, "WebP": 1}
+    assert ", colours of AVIF in 1 image and WebP in 1 image\n" in run("info", file).stdout
+    assert run("info", lone).stdout.endswith(", colours of JPEG\n")
+    entries = json.loads(run("list", "--json", file).stdout)
+    assert [entry["colours"] for entry in entries] == ["WebP", None, "AVIF"]
+    assert "  colours of" not in run("list", file).stdout
+    assert run("list", "-v", file).stdout.splitlines()[0].endswith("  colours of WebP")
+    with bbc.open(file) as archive:
+        assert [entry.colours for entry in archive.entries()] == ["WebP", None, "AVIF"]
+        assert archive.info()["groups"] == [group]
+    assert "colours" not in info(str(STREAMS / "local-learned.bbc"))["groups"][0]["learning"]
+
+
+def test_damage_where_the_colours_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the header says is listed all the same."""
+    monkeypatch.setenv("BBC_MODELS", str(MODELS))
+    data = bytearray((STREAMS / "lone-local-learned-colours.bbc").read_bytes())
+    at = info(str(STREAMS / "lone-local-learned-colours.bbc"))["parts"]
+    data[at["prefix"] + at["group_headers"]] = 255
+    Path("a.bbc").write_bytes(data)
+    (entry,) = json.loads(run("list", "--json", "a.bbc").stdout)
+    assert (entry["width"], entry["coder"], entry["colours"]) == (30, "tiny-local", None)
+    result = run("info", "a.bbc")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "the lattice of colours 255 is not known" in result.stderr
+
+
 def test_png_of_what_png_does_not_hold() -> None:
     Path("a.bbc").write_bytes(bbc.compress(Image.new("CMYK", (3, 2))))
     assert info("a.bbc", "--png")["totals"]["png_bytes"] is None

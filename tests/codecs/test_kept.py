@@ -96,7 +96,9 @@ def test_files_above_the_default_limit_are_told_and_read_where_the_limit_allows_
     large = item[:2] + varint(MAX_SIDE) + varint(MAX_PIXELS // MAX_SIDE + 1) + TWO_FRAMES
     assert item_codec(large) == "kept GIF"
     group = Group.of_items([large])
-    assert describe_group(group, facts_of(group.header, lambda: group, models_in().zoo, Limits()))["kept"] == {"GIF": 1}
+    assert describe_group(group, facts_of(group.header, lambda: group, models_in().zoo, Limits()), Limits())[
+        "kept"
+    ] == {"GIF": 1}
     with pytest.raises(FormatError, match="limit of"):
         decode_item(large)
     with pytest.raises(FormatError, match="not what is said"):  # the file is looked at, and not refused for its size
