@@ -206,6 +206,7 @@ def open_to_read(place: Place) -> BinaryIO:
         system.invalidate_cache()  # of listings: the file may be another one by now
         # What is fetched is decided here: caches of file systems fetch blocks of megabytes around what is read.
         file = system.open(path, "rb", cache_type="none")
+        _refuse_folder(getattr(file, "details", None))
         size = getattr(file, "size", None)
         if size is None or not file.seekable():
             return _fetched(file)
@@ -298,7 +299,14 @@ def look_up(place: Place) -> Found:
     with _reported(place, "read"):
         system, path = _system_of(place)
         entry = system.info(path)
+        _refuse_folder(entry)
         return Found(place.name, place, entry.get("size"), _modified(entry))
+
+
+def _refuse_folder(entry: object) -> None:
+    """Raises FileNotFoundError where what a store says is not of a file: some open folders as files without bytes."""
+    if isinstance(entry, Mapping) and entry.get("type") == "directory":
+        raise FileNotFoundError
 
 
 def refuse_existing(place: Place, force: bool) -> None:

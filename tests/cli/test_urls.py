@@ -83,6 +83,23 @@ def test_to_a_store_and_back(s3: Store) -> None:
     )
 
 
+def test_a_sharded_archive_of_a_store_is_read_by_its_folder(s3: Store) -> None:
+    """The library of S3 opens a folder as an empty file. Names may have characters that mean something in URLs."""
+    target = f"{s3.url}/deep/o#u t%20.bbc"
+    run("compress", "set", "-o", target, "--shard-size", "1600", "-1")
+    for place in (target, f"{target}/", f"{target}/manifest.jsonl"):
+        rows = run("list", place).stdout.splitlines()
+        assert [row.split()[-1] for row in rows] == ["0.png", "1.png", "2.png"]
+    run("decompress", target, "-o", "back")
+    with bbc.open(target) as archive:
+        assert archive["2.png"] == read_image("back/2.png") == read_image("set/2.png")
+    assert refused("list", f"{s3.url}/deep").endswith(
+        "deep: is a folder, and holds no manifest.jsonl of a sharded archive"
+    )
+    with pytest.raises(bbc.MissingFileError, match="there is no such file"):
+        storage.read_bytes(storage.place_of(f"{s3.url}/deep"))
+
+
 def test_from_a_store(s3: Store) -> None:
     for number in range(3):
         with storage.new_file(storage.Url(f"{s3.url}/deep/down/{number}.png"), False) as file:
