@@ -65,13 +65,13 @@ def explain(
     A file that is kept as it is, and an image that PNG or WebP stores, has no map: their codes are not of pixels.
     """
     from bbcompress.system.output import HTML, PNG, refuse_other_kind, refuse_target, write_file
-    from bbcompress.system.storage import place_of
+    from bbcompress.system.storage import local_path, place_of
 
+    targets = [local_path(target) for target in (output, page) if target is not None]
     if output is not None:
-        refuse_other_kind(Path(output), PNG, "the figure is a PNG")
+        refuse_other_kind(targets[0], PNG, "the figure is a PNG")
     if page is not None:
-        refuse_other_kind(Path(page), HTML, "the page is one of HTML")
-    targets = [Path(target) for target in (output, page) if target is not None]
+        refuse_other_kind(targets[-1], HTML, "the page is one of HTML")
     if len({*targets}) < len(targets):
         raise click.UsageError("-o and --html name the same file")
     for target in targets:
@@ -91,11 +91,11 @@ def explain(
     if output is not None:
         from bbcompress.pages.explain import figure
 
-        write_file(Path(output), figure(found, title), force)
+        write_file(targets[0], figure(found, title), force)
     if page is not None:
         from bbcompress.pages.explain import html
 
-        write_file(Path(page), html(found, title), force)
+        write_file(targets[-1], html(found, title), force)
     if as_json:
         click.echo(json.dumps(_json(image, found), indent=2))
     elif not quiet:

@@ -54,10 +54,11 @@ def report(
     """
     from bbcompress.bench.schedule import parse_k
     from bbcompress.system.output import HTML, refuse_other_kind, refuse_target
+    from bbcompress.system.storage import local_path
 
     set_up_notices(quiet)
     folder = Path(run)
-    target = folder / NAME if output is None else Path(output)
+    target = folder / NAME if output is None else local_path(output)
     steps = parse_k(k)
     if tensorboard is not None:
         from bbcompress.pages.tensorboard import writer_class

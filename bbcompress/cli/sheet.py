@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, open_file
 from bbcompress.cli.messages import say
@@ -56,10 +54,10 @@ def sheet(
     from bbcompress.pipeline.sources import SameFile
     from bbcompress.pipeline.targets import place_beside
     from bbcompress.system.output import HTML, new_file, refuse_other_kind, refuse_target
-    from bbcompress.system.storage import place_of
+    from bbcompress.system.storage import local_path, place_of
 
     path = place_of(file)
-    target = Path(output) if output is not None else place_beside(path) / f"{path.stem}.html"
+    target = local_path(output) if output is not None else place_beside(path) / f"{path.stem}.html"
     if SameFile(target)(path):
         raise BBCError(f"{target} is the file, and the output")
     refuse_other_kind(target, HTML, "a sheet is a page of HTML")

@@ -60,7 +60,7 @@ def thumbnail(
     from bbcompress.pipeline.thumbnails import by_decoding, from_preview, of_lone_file
     from bbcompress.system.output import PNG, refuse_other_kind, refuse_target, write_file, write_standard_output
 
-    target = None if output == STANDARD_STREAM else Path(output or f"{_stem(file)}-thumbnail.png")
+    target = None if output == STANDARD_STREAM else _target(file, output)
     if target is not None:
         refuse_other_kind(target, PNG, "a thumbnail is a PNG")
         refuse_target(target, force)
@@ -84,5 +84,15 @@ def thumbnail(
         say(f"{file} -> {target or 'stdout'}  {picture.width}x{picture.height}", err=target is None)
 
 
-def _stem(file: str) -> Path:
-    return Path("image") if file == STANDARD_STREAM else Path(file).with_suffix("")
+def _target(file: str, output: str | None) -> Path:
+    """Where the thumbnail of a file goes: beside it, of a URL into the current folder. Raises BBCError."""
+    if "://" in (output or file):  # what URLs take is imported for them alone
+        from bbcompress.pipeline.targets import place_beside
+        from bbcompress.system.storage import local_path, place_of
+
+        if output is not None:
+            return local_path(output)
+        place = place_of(file)
+        return place_beside(place) / f"{place.stem}-thumbnail.png"
+    stem = Path("image") if file == STANDARD_STREAM else Path(file).with_suffix("")
+    return Path(output or f"{stem}-thumbnail.png")

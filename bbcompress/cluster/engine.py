@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import NEEDS_CLUSTER, BBCError
 from bbcompress.system.threads import limit_threads
+from bbcompress.text import redacted
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -33,7 +34,7 @@ WORKER_SECONDS = 60
 CLOSE_SECONDS = 3
 """How long a scheduler is waited for, a first worker, and the end of either."""
 
-_ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss|inproc)://[^/\s]+(/\S*)?")
+_ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss|inproc)://[^/\s@]+(/\S*)?")
 
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": TRIES - 1,
@@ -73,7 +74,7 @@ class DaskEngine:
         except ImportError:
             raise BBCError(f"--cluster {NEEDS_CLUSTER}") from None
         if address != LOCAL and _ADDRESS.fullmatch(address) is None:
-            raise BBCError(f"{address!r} is no address of a cluster, such as tcp://host:8786 or {LOCAL}")
+            raise BBCError(f"{redacted(address)!r} is no address of a cluster, such as tcp://host:8786 or {LOCAL}")
         self._address, self._processes = address, processes
         self._distributed: Any = distributed
         self._config = dask.config

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from bbcompress.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, START
@@ -23,7 +23,7 @@ from bbcompress.errors import BBCError, ImageError, MissingFileError, MissingIma
 from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.limits import MAX_FILE_BYTES
 from bbcompress.system import storage
-from bbcompress.system.storage import Place, Url
+from bbcompress.system.storage import CHAINED, Place, Url
 from bbcompress.system.temporary import is_temporary
 from bbcompress.text import count_of
 
@@ -223,7 +223,7 @@ def _images_in(
     """
     before = len(skipped.reasons)
     if isinstance(folder, Url):
-        images = _images_below(folder, left_out, is_output)
+        images = _images_below(folder, left_out, skipped, is_output)
     else:
         images = _images_of_paths(folder, left_out, skipped, is_output)
     if not images and len(skipped.reasons) == before:
@@ -249,11 +249,14 @@ def _images_of_paths(
     return images
 
 
-def _images_below(url: Url, left_out: LeftOut, is_output: SameFile | None) -> list[tuple[str, Place]]:
+def _images_below(url: Url, left_out: LeftOut, skipped: Skipped, is_output: SameFile | None) -> list[tuple[str, Place]]:
     """The images in a folder of a URL, and in those below it."""
-    images = []
+    images: list[tuple[str, Place]] = []
     for found in storage.list_folder(url):
-        if found.place.suffix.lower() in image_suffixes():
+        if PurePosixPath(found.name).suffix.lower() in image_suffixes():
+            if CHAINED in found.name:
+                skipped.take(ImageError(f"{url}: {found.name!r} cannot be read: no URL has {CHAINED} in a name"), False)
+                continue
             images.append((found.name, found.place))
         elif is_output is None or not is_output(found.place):
             left_out.files.append(str(found.place))
@@ -411,13 +414,20 @@ def open_place(place: Place) -> BinaryIO:
 
 def _open_shard(folder: Place, name: str) -> BinaryIO:
     """Raises OSError, BBCError."""
-    return (folder / name).open("rb") if isinstance(folder, Path) else storage.open_to_read(folder / name)
+    if isinstance(folder, Url):
+        if CHAINED in name:
+            raise BBCError(f"no URL has {CHAINED} in a name")
+        return storage.open_to_read(folder / name)
+    path = folder / name
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise BBCError("it is no file")
+    return path.open("rb")
 
 
 def _manifest_in(folder: Place) -> Place:
     """The manifest of a sharded archive. Raises BBCError where there is none."""
     manifest = folder / MANIFEST
-    if not storage.exists(manifest):
+    if not (manifest.is_file() if isinstance(manifest, Path) else storage.exists(manifest)):
         raise BBCError(f"{folder}: is a folder, and holds no {MANIFEST} of a sharded archive")
     return manifest
 

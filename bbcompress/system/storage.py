@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _URL = re.compile(r"[a-z][a-z0-9+.-]+(::|://)", re.IGNORECASE)
 _LOCAL = ("file://", "local://")
 
+CHAINED = "::"
+"""Stands between the URLs of a chain, and so in no name of a file in a URL."""
+
 ENDS_BYTES = 1 << 16
 """Bytes at the end of a file that are fetched at once: the indexes of most archives are in them."""
 
@@ -92,7 +95,7 @@ class Url:
     @property
     def _link(self) -> tuple[str, str, str]:
         """What stands before the file in a chain, the URL of the file itself, and what stands behind it."""
-        links = self.address.split("::")
+        links = self.address.split(CHAINED)
         number = next(number for number, link in enumerate(links) if "://" in link)
         before, after = links[:number], links[number + 1 :]
         return "".join(f"{link}::" for link in before), links[number], "".join(f"::{link}" for link in after)
@@ -118,7 +121,7 @@ class Url:
     @property
     def is_chain(self) -> bool:
         """Whether it names several file systems, one in the other."""
-        return "::" in self.address
+        return CHAINED in self.address
 
     @property
     def suffix(self) -> str:
@@ -161,10 +164,18 @@ def place_of(text: str | os.PathLike[str]) -> Place:
     """The place that a text stands for. `file://` URLs are paths of this machine."""
     if not isinstance(text, str) or not is_url(text):
         return Path(text)
-    if text.startswith(_LOCAL) and "::" not in text:
+    if text.startswith(_LOCAL) and CHAINED not in text:
         path = text.partition("://")[2]
         return Path(path[1:] if os.name == "nt" and path[2:3] == ":" else path)
     return Url(text)
+
+
+def local_path(text: str) -> Path:
+    """The path of this machine that a text stands for. Raises BBCError where it is a URL of another place."""
+    place = place_of(text)
+    if isinstance(place, Url):
+        raise BBCError(f"{place}: this is written into folders of this machine alone")
+    return place
 
 
 def address_of(place: Place) -> str:
@@ -600,7 +611,7 @@ def _needs(url: Url) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        schemes = [link.partition("://")[0].lower() for link in url.address.split("::")]
+        schemes = [link.partition("://")[0].lower() for link in url.address.split(CHAINED)]
         package = next((_PACKAGES[scheme] for scheme in schemes if scheme in _PACKAGES), None)
         if package is None:
             raise BBCError(f"{url} needs a package: {_first_line(error, url)}") from None
@@ -667,7 +678,7 @@ def _first_line(error: Exception, url: Url) -> str:
     """What an error says, without the secrets of the URL."""
     text = str(getattr(error, "strerror", None) or error).partition("\n")[0][:200]
     secrets = [value for value in url.options.values() if isinstance(value, str)]
-    for link in url.address.split("::"):
+    for link in url.address.split(CHAINED):
         parts = urlsplit(link)
         secrets += [*parts.netloc.rpartition("@")[0].split(":"), *(value for _, value in parse_qsl(parts.query))]
     for secret in secrets:

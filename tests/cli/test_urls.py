@@ -246,3 +246,10 @@ def test_pages(s3: Store) -> None:
     run("sheet", f"{s3.url}/a.bbc")
     assert Path("a.html").exists()
     assert '"file": "s3://photos/a.bbc"' in run("explain", "--json", f"{s3.url}/a.bbc").stdout
+    run("thumbnail", f"{s3.url}/a.bbc")
+    assert Path("a-thumbnail.png").exists()
+    for command, option in (("sheet", "-o"), ("thumbnail", "-o"), ("explain", "-o"), ("explain", "--html")):
+        line = refused(command, f"{s3.url}/a.bbc", option, "s3://user:hush@photos/a")
+        assert line == "s3://***@photos/a: this is written into folders of this machine alone"
+    for command in ("list", "info", "test", "sheet", "explain", "thumbnail", "decompress"):
+        assert "hush" not in refused(command, "http://user:hush@127.0.0.1:1/a.bbc?key=hush")

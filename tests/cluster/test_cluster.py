@@ -125,6 +125,7 @@ def test_no_cluster_is_one_line(expected: dict[str, bytes], monkeypatch: pytest.
     monkeypatch.setattr(engine, "CONNECT_SECONDS", 0.1)
     for address, reason in (
         ("localhost:8786", "'localhost:8786' is no address of a cluster, such as tcp://host:8786 or local"),
+        ("tcp://user:hush@localhost:1", "'tcp://***@localhost:1' is no address of a cluster"),
         ("tcp://127.0.0.1:1", "tcp://127.0.0.1:1: there is no scheduler of dask ("),
     ):
         (line,) = run("-o", "out", "--cluster", address, status=1)

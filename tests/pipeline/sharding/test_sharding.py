@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -442,3 +443,37 @@ def test_storage_that_fails_for_good_ends_the_run_which_is_resumed(
     assert [event.status for event in events] == ["resumed", "resumed", "done"]
     pack("out")
     assert {name.removeprefix("/out/"): memory.cat_file(name) for name in memory.find("/out")} == files()
+
+
+def test_names_that_urls_cannot_have_are_not_taken_for_others(memory: Any) -> None:
+    """`b.png::a.png` in a URL would be b.png in another file system, and so would be such a name of a shard."""
+    put()
+    memory.pipe_file("/in/b.png", Path("set/b.png").read_bytes())
+    memory.pipe_file("/in/b.png::a.png", Path("set/a.png").read_bytes())
+    packing = ShardedPacking(["memory://in"], "memory://out", Options(effort=1), Loading(), SHARD)
+    manifest = packing.write(InProcess(), lambda _: None)
+    assert manifest.image_count == 1
+    assert [str(one) for one in manifest.unread] == [
+        "memory://in: 'b.png::a.png' cannot be read: no URL has :: in a name"
+    ]
+    elsewhere = Manifest("bb::", [replace(manifest.shards[0], file="bb::-00000.bbc")], [], manifest.models, {})
+    memory.pipe_file("/out/manifest.jsonl", elsewhere.encode())
+    with pytest.raises(FormatError, match=r"the shard bb::-00000\.bbc cannot be read: no URL has ::"):
+        _ = bbcompress.open("memory://out")["b.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for() -> None:
+    put()
+    pack()
+    Path("out/out-00000.bbc").unlink()
+    os.mkfifo("out/out-00000.bbc")
+    with (
+        bbcompress.open("out") as archive,
+        pytest.raises(FormatError, match=r"out-00000\.bbc cannot be read: it is no"),
+    ):
+        _ = archive["0.png"]
+    Path("out", MANIFEST).unlink()
+    os.mkfifo(f"out/{MANIFEST}")
+    with pytest.raises(BBCError, match="holds no manifest"):
+        bbcompress.open("out")
