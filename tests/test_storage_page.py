@@ -1,9 +1,10 @@
-"""The examples of the page on storage run as they stand there, with a server of S3."""
+"""The examples of the pages on storage and on large collections run as they stand there, with a server of S3."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,16 +12,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
-from stores import s3_store
+from stores import s3_store, web_store
 
 import bbcompress as bbc
+from bbcompress.cli import main
+from bbcompress.images.formats.png.convert import write_png
+from bbcompress.images.image import from_array
 from bbcompress.images.read import read_image
 from bbcompress.integrations.filesystem import BBCFileSystem
+from bbcompress.limits import SHARD_PIXELS
+from bbcompress.system import storage
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "storage.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "storage.md"
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
@@ -45,6 +54,53 @@ def test_the_examples() -> None:
         BBCFileSystem.clear_instance_cache()
     assert {"archive", "image", "data", "batches"} <= names.keys()
     assert np.array_equal(np.asarray(names["image"]), np.stack([hills] * 3, axis=2))
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each command of bbc, without comments."""
+    lines = re.findall(r"^    \$ bbc (.*)$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def follow(words: list[str], web: str) -> None:
+    """Run a command. What one before it has written in its place is deleted; this process stands for a cluster, a web
+    server here for one elsewhere, and of training the settings alone are understood."""
+    if words[0] == "train":
+        main.commands["train"].make_context("train", words[1:])
+        return
+    words = [word.replace("https://example.org", web) for word in words]
+    if "--cluster" in words:
+        place = words.index("--cluster")
+        words[place : place + 2] = ["--shard-size", str(SHARD_PIXELS)]
+    if "-o" in words or words[0] == "decompress":
+        target = words[words.index("-o") + 1] if "-o" in words else "photos"
+        shutil.rmtree(target, ignore_errors=True)
+        if target.startswith("s3:") and (system := fsspec.filesystem("s3")).exists(target):
+            system.rm(target, recursive=True)
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, (words, result.output)
+
+
+@pytest.mark.parametrize("page", ["storage.md", "scale.md"])
+def test_the_commands(page: str) -> None:
+    """In their order, where there are three images in a folder, in a bucket, and in an archive on the web."""
+    shades = {"a/b.png": 10, "summer/beach.png": 20, "all.png": 30}
+    images = {name: write_png(from_array(np.full((3, 4), shade, np.uint8))) for name, shade in shades.items()}
+    with s3_store("bucket") as store:
+        for name, data in images.items():
+            for folder in ("photos", f"{store.url}/photos", f"{store.url}/scans"):
+                if folder == "photos":
+                    Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+                with storage.new_file(storage.place_of(f"{folder}/{name}"), False) as file:
+                    file.write(data)
+        bbc.pack(["photos"], "set.bbc", effort=1)
+        lines = commands(page)
+        assert len(lines) > 4
+        with web_store({"set.bbc": Path("set.bbc").read_bytes()}) as web:
+            for words in lines:
+                follow(words, web.url)
+    if page == "scale.md":
+        assert read_image("back/a/b.png") == read_image("photos/a/b.png")
 
 
 def block_of(library: str) -> str:
