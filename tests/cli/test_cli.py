@@ -1667,19 +1667,27 @@ def test_long_work_that_is_interrupted(number: signal.Signals) -> None:
     assert set(listing()) == before
 
 
+@pytest.fixture(scope="module")
+def large_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of a large image, which takes long to unpack."""
+    folder = tmp_path_factory.mktemp("large")
+    large_image(str(folder / "large.png"))
+    with pytest.MonkeyPatch.context() as patch, open(folder / "large.bbc", "w+b") as file:
+        patch.setenv("BBC_MODELS", str(MODELS))
+        patch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [])
+        patch.setattr("bbcompress.codecs.fallback.items.BAND_PIXELS", 1 << 24)
+        patch.setitem(CODECS, PNG, replace(CODECS[PNG], encode=lambda image: b"x" * 99_999_999))
+        Compressor(Options(verify=False)).archive([("a/large.png", read_image(folder / "large.png"))], file)
+    return folder / "large.bbc"
+
+
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("target", ["new", "deep/er", "old"])
-def test_unpacking_that_is_interrupted(number: signal.Signals, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    large_image("large.png")
-    file = io.BytesIO()
-    monkeypatch.setattr("bbcompress.codecs.fallback.items.BAND_PIXELS", 1 << 24)
-    monkeypatch.setitem(CODECS, PNG, replace(CODECS[PNG], encode=lambda image: b"x" * 99_999_999))
-    Compressor(Options(verify=False)).archive([("a/large.png", read_image("large.png"))], file)
-    Path("large.bbc").write_bytes(file.getvalue())
+def test_unpacking_that_is_interrupted(number: signal.Signals, target: str, large_archive: Path) -> None:
     Path("old").mkdir()
     before = set(listing())
-    child = started("decompress", "large.bbc", "-o", target)
+    child = started("decompress", str(large_archive), "-o", target)
     wait_for(temporary_files)
     check_interrupted(child, number)
     assert set(listing()) == before

@@ -537,10 +537,10 @@ import numpy as np
 from bbcompress.coder.ans import Message
 rng = np.random.default_rng(0)
 message = Message.empty(3)
-freq1 = rng.integers(1, 256, 2 * kernel_cache.MAX_INTERPRETED)
-message.push_bernoulli(rng.integers(0, 2, len(freq1)), freq1, 8)
+values = rng.integers(0, 256, 2 * kernel_cache.MAX_INTERPRETED)
+message.push_uniform(values, 8)
 data = message.to_bytes()
-message.pop_bernoulli(freq1, 8)
+assert (message.pop_uniform(len(values), 8) == values).all()
 assert message == Message.empty(3)
 print(int(first), kernel_cache.directory(), hashlib.sha256(data).hexdigest())
 """

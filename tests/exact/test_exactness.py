@@ -6,7 +6,6 @@ Beside each setting stands a control, plain float arithmetic that does change un
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import os
@@ -151,6 +150,24 @@ def digits(kind: str) -> Any:
     return np.stack([np.array(Image.open(file)).reshape(-1) for file in files])
 
 
+def is_here(setting: Setting) -> bool:
+    return setting.possible and setting.device in BACKENDS
+
+
+def of_one_process(name: str) -> list[str]:
+    """The settings that forks of one process can have: those that differ from this one in what the program around sets
+    alone. Only on Linux: elsewhere a process that has imported PyTorch is not to be forked."""
+    if not sys.platform.startswith("linux"):
+        return [name]
+
+    def process(setting: Setting) -> Any:
+        return setting.environment, setting.device, setting.batch, setting.flags
+
+    return [
+        other for other, setting in SETTINGS.items() if is_here(setting) and process(setting) == process(SETTINGS[name])
+    ]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """What the worker says in a setting, each run once."""
@@ -166,27 +183,33 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     save(resnet_model(), folder / RESNET)
     np.save(folder / RESNET / "images.npy", sampled_strips(resnet_model(), TILES, 13, 16).canvas.images)
 
-    @functools.cache
+    answers: dict[str, dict[str, Any]] = {}
+
     def result(name: str) -> dict[str, Any]:
         setting = SETTINGS[name]
-        if not setting.possible or setting.device not in BACKENDS:
+        if not is_here(setting):
             pytest.skip("this machine does not have it")
-        kept = {
-            key: value for key, value in os.environ.items() if key == "NUMBA_CACHE_DIR" or not key.startswith(SWITCHES)
-        }
-        path = os.pathsep.join([str(HERE.parent), *filter(None, [kept.get("PYTHONPATH")])])
-        worker = [sys.executable, str(HERE / "support" / "exactness_worker.py")]
-        done = subprocess.run(
-            [*worker, str(folder), setting.device, str(setting.batch), *setting.flags, "--around", setting.around],
-            env={**kept, **PLAIN, **setting.environment, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "NPY_DISABLE" not in done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        if name not in answers:
+            kept = {
+                key: value
+                for key, value in os.environ.items()
+                if key == "NUMBA_CACHE_DIR" or not key.startswith(SWITCHES)
+            }
+            path = os.pathsep.join([str(HERE.parent), *filter(None, [kept.get("PYTHONPATH")])])
+            worker = [sys.executable, str(HERE / "support" / "exactness_worker.py")]
+            names = of_one_process(name)
+            around = [SETTINGS[other].around for other in names]
+            done = subprocess.run(
+                [*worker, str(folder), setting.device, str(setting.batch), *setting.flags, "--around", *around],
+                env={**kept, **PLAIN, **setting.environment, "PYTHONPATH": path},
+                capture_output=True,
+                text=True,
+                timeout=600 * len(names),
+            )
+            assert done.returncode == 0, done.stderr
+            assert "NPY_DISABLE" not in done.stderr
+            answers.update(zip(names, json.loads(done.stdout), strict=True))
+        return answers[name]
 
     result("numpy")  # the others decode what it writes
     return result

@@ -1,23 +1,28 @@
 """One process of test_exactness.py: code the images of a folder in this process's setting.
 
-    python exactness_worker.py FOLDER numpy|cpu|cuda COMPUTE_BATCH [--write] [--numba] [--around SETTING]
+    python exactness_worker.py FOLDER numpy|cpu|cuda COMPUTE_BATCH [--write] [--numba] --around SETTING...
 
 FOLDER holds for each of `MODELS` a checkpoint, `images.npy`, and after a run with --write `message` and `layout.json`.
-Prints JSON: hashes of what was coded, whether the folder's message decoded to its images, and hashes of plain float
-arithmetic, which may differ. A device instead of numpy means torch tensors. --around names what the program around
-sets, in this process, once the models are there (`AROUND`).
+Prints JSON, a list with an answer for each SETTING: hashes of what was coded, whether the folder's message decoded to
+its images, and hashes of plain float arithmetic, which may differ. A device instead of numpy means torch tensors. A
+SETTING is what the program around sets, in this process, once the models are there (`AROUND`). Where there are several,
+each has a fork of this process, which has imported what they need and has computed nothing.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib
 import json
+import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +42,7 @@ from bbcompress.codecs.group import Layout, decode_group, encode_group
 from bbcompress.codecs.learned import Start, decode_learned, encode_learned
 from bbcompress.codecs.refinement import refinements
 from bbcompress.codecs.settings import CodingSettings
+from bbcompress.coder import kernel_cache
 from bbcompress.coder.ans import Message
 from bbcompress.exact.arithmetic import exact_arithmetic, is_usual
 from bbcompress.exact.backend import NumpyBackend, TorchBackend
@@ -51,6 +57,8 @@ from bbcompress.models.strips import Canvas, Strips
 
 STEPS, RATE, LANES, CONTEXT = 3, 20_000, 3, b"exactness"
 LEARNING = Learning(2_000, 16)
+LEARNED = 4
+"""Images that are learned from: the first, and some that begin in each of two ways."""
 LOCAL, RESNET = "local", "resnet"
 MODELS = (*LIKELIHOODS, LOCAL, RESNET)
 SEARCH_STEPS = 8
@@ -256,7 +264,7 @@ def learned(folder: Path, device: str, compute_batch: int, write: bool, around: 
     """Encode the local model's images as it learns from them, and decode the folder's payload."""
     model = model_of(load(folder / LOCAL), backend_of(device))
     assert isinstance(model, ExactLocalVAE)
-    images = list(np.load(folder / LOCAL / "images.npy"))
+    images = list(np.load(folder / LOCAL / "images.npy"))[:LEARNED]
     header = GroupHeader(count=len(images), model=model.weights.id[:4], learning=LEARNING)
     settings = CodingSettings(k=STEPS, learning_rate=RATE, compute_batch=compute_batch)
     x = Strips.all_of(Canvas.of(np.stack(images), model.weights.tile))
@@ -398,30 +406,60 @@ def torch_controls(device: str) -> dict[str, str]:
     return controls
 
 
-def main() -> None:
-    folder, device, compute_batch, *flags = sys.argv[1:]
-    around = flags[flags.index("--around") + 1] if "--around" in flags else "nothing"
-    direct.GRADIENT_STEPS = SEARCH_STEPS
-    resnet.TILES = -(-int(compute_batch) // 8)  # its own compute batch: 1, 5 and all of the tiles
-    result: dict[str, Any] = {
-        name: code(Path(folder) / name, device, int(compute_batch), "--write" in flags, around) for name in MODELS
-    }
-    between = learned_between(Path(folder), device, int(compute_batch), "--write" in flags, around)
-    of_learning = learned(Path(folder), device, int(compute_batch), "--write" in flags, around)
+def answer(folder: Path, device: str, compute_batch: int, flags: Sequence[str], around: str) -> dict[str, Any]:
+    """What is printed of a setting."""
+    write = "--write" in flags
+    result = {name: code(folder / name, device, compute_batch, write, around) for name in MODELS}
+    between = learned_between(folder, device, compute_batch, write, around)
+    of_learning = learned(folder, device, compute_batch, write, around)
     with contextmanager(AROUND[around])():
         controls = numpy_controls() if device == "numpy" else torch_controls(device)
     if "--numba" in flags:
         controls["numba"] = numba_control()
-    json.dump(
-        {
-            "coded": result,
-            "learned": of_learning,
-            "between": between,
-            "controls": controls,
-            "torch": "torch" in sys.modules,
-        },
-        sys.stdout,
-    )
+    return {
+        "coded": result,
+        "learned": of_learning,
+        "between": between,
+        "controls": controls,
+        "torch": "torch" in sys.modules,
+    }
+
+
+def forked(work: Callable[[], Any]) -> Any:
+    """What a fork of this process finds. Raises RuntimeError where it fails, and prints why."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            found = json.dumps(work())
+            with open(writing, "w") as pipe:
+                pipe.write(found)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writing)
+    with open(reading) as pipe:
+        found = pipe.read()
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("a fork has failed")
+    return json.loads(found)
+
+
+def main() -> None:
+    folder, device, compute_batch, *flags = sys.argv[1:]
+    settings = flags[flags.index("--around") + 1 :]
+    direct.GRADIENT_STEPS = SEARCH_STEPS
+    resnet.TILES = -(-int(compute_batch) // 8)  # its own compute batch: 1, 5 and all of the tiles
+    works = [partial(answer, Path(folder), device, int(compute_batch), flags, around) for around in settings]
+    if len(works) == 1:
+        answers = [works[0]()]
+    else:
+        kernel_cache.prepare()  # imports numba
+        if device != "numpy":
+            importlib.import_module("torch")
+        answers = [forked(work) for work in works]
+    json.dump(answers, sys.stdout)
 
 
 if __name__ == "__main__":
