@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+_log = logging.getLogger(__name__)
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -29,7 +32,7 @@ class Peer:
 
 
 def peers() -> list[Peer]:
-    """PNG and WebP, and JPEG XL where imagecodecs is installed."""
+    """PNG and WebP, and JPEG XL where imagecodecs is installed; where it is not a line logged says so."""
 
     def pillow(form: str, **options: Any) -> Callable[[NumpyArray], bytes]:
         def encode(pixels: NumpyArray) -> bytes:
@@ -49,6 +52,7 @@ def peers() -> list[Peer]:
     try:
         import imagecodecs
     except ModuleNotFoundError:
+        _log.warning("JPEG XL is left out: it needs imagecodecs (pip install imagecodecs)")
         return found
 
     def jpeg_xl(effort: int) -> Peer:

@@ -72,7 +72,9 @@ class Worth:
     def verdict(self) -> str:
         """One plain sentence."""
         other = self.best_other
-        if self.gain <= 0:
+        if self.gain == 0:
+            return f"The model is not worth keeping: {other} took as many bytes."
+        if self.gain < 0:
             fewer = _per_cent(1 - self.sizes[other] / self.sizes[NEW])
             return f"The model is not worth keeping: {other} took {fewer} fewer bytes."
         if not self.is_worth_keeping:
@@ -95,7 +97,9 @@ class Worth:
         """What is told of it."""
         what = f"{self.images} of {self.held_out} held-out images, {self.pixels / 1e6:.2f} megapixels"
         sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
-        found = [f"{what}, in bytes: {sizes}", self.verdict, self.command(folder, run)]
+        whose = "it" if self.gain > 0 else "the installed models"
+        how = f"An archive of the folder by {whose}: {self.command(folder, run)}"
+        found = [f"{what}, in bytes: {sizes}", self.verdict, how]
         if self.kept > 0.5:
             found.insert(
                 2,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bbcompress.archive.signature import SUFFIX
-from bbcompress.errors import BBCError, OutputExistsError
+from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.pipeline.sources import STANDARD_STREAM, folder_and_name
 from bbcompress.system import storage
@@ -92,6 +92,8 @@ def packed_target(source: str, folder: Place | None = None) -> Place:
     if not path.is_dir():
         target = (path.parent if folder is None else folder) / path.with_suffix(SUFFIX).name
         if target == path:
+            if not path.exists():
+                raise MissingFileError(f"{source}: no such file", command="-o names an output")
             advice = "if it is a file of bbc, bbc decompress brings its image back; if not, say with -o what to write"
             raise OutputExistsError(f"{target} is the image, and the output", command=advice)
         return target

@@ -12,6 +12,7 @@ from bbcompress.models.local import ARCHITECTURE
 from bbcompress.models.shipped import shipped_model_folders
 from bbcompress.models.zoo import InstalledModel
 from bbcompress.system.storage import Place
+from bbcompress.text import count_of
 from bbcompress.training.folder import HELD_OUT_EVERY, Folder
 from bbcompress.training.origin import NO_MODEL
 
@@ -78,5 +79,5 @@ def describe(folder: Place, values: Mapping[str, Any], images: int) -> str:
         begin = f"beginning with the model {init} (--init {NO_MODEL}: with random weights)"
     minutes = values.get("minutes")
     time = f", {minutes:g} minute{'s' * (minutes != 1)}" if minutes else ""
-    kind = "black and white" if values["binary"] else "images"
-    return f"{folder}: {images} {kind} {size}, every {HELD_OUT_EVERY}th held out; {begin}{time}"
+    what = count_of(images, "black and white image" if values["binary"] else "image")
+    return f"{folder}: {what} {size}, every {HELD_OUT_EVERY}th held out; {begin}{time}"

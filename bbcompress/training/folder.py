@@ -114,7 +114,10 @@ class Folder:
         kinds = Counter(len(image.shape) for image in self.images)
         if len(kinds) > 1:
             most = max(kinds, key=lambda dimensions: (kinds[dimensions], dimensions))
-            self.keep(lambda shape: len(shape) == most, f"{'grey' if most == 3 else 'colour'} unlike most")
+            self.keep(
+                lambda shape: len(shape) == most,
+                "grey, and most are in colours" if most == 3 else "in colours, and most are grey",
+            )
 
     @property
     def is_binary(self) -> bool:

@@ -105,6 +105,14 @@ def test_one_bad_file_does_not_stop_the_others() -> None:
     assert read_image("c.png") == read_image(DIGITS / "0001.png")
 
 
+def test_an_output_that_stands_where_inputs_do() -> None:
+    """As of cjxl and cp."""
+    put("a.png")
+    result = run("compress", "a.png", "out.bbc", status=1)
+    assert errors(result) == ["bbc: error: out.bbc: no such file; -o names an output"]
+    assert there() == {"a.png", "a.bbc"}
+
+
 def test_all_are_bad() -> None:
     """A folder that was made for them is gone."""
     Path("a.png").write_bytes(b"no image")

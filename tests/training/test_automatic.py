@@ -143,5 +143,11 @@ def test_the_verdict_is_that_of_the_sizes(tmp_path: Path) -> None:
         "hardly worth keeping: it saves 1.0 %, about 100 kB of this folder, and takes 200 kB itself" in little.verdict
     )
     bad = worth(new=100_000, shipped=95_000, png=90_000)
+    assert bad.lines(Path("a"), Path("runs/a"))[-1] == (
+        "An archive of the folder by the installed models: bbc compress a -o a.bbc"
+    )
+    assert good.lines(Path("a"), Path("runs/a"))[-1].startswith("An archive of the folder by it: bbc compress a -o")
     assert "not worth keeping: PNG took 10.0 % fewer bytes" in bad.verdict
+    same = worth(new=95_000, shipped=95_000, png=96_000)
+    assert same.verdict == "The model is not worth keeping: the installed models took as many bytes."
     assert "-m" not in bad.command(Path("shots"), Path("runs/x"))
