@@ -88,8 +88,8 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing b
 
 
 jobs_option = click.option("-j", "-T", "--jobs", metavar="N", type=click.IntRange(0),
-                            help="Processes that share an archive's groups, or threads that share a large image; 0 is "
-                            "the default. [default: processors, to 8]")  # fmt: skip
+                            help="Processes that share an archive's groups, or threads that share an image; 1 is one "
+                            "of each, 0 the default. [default: processors, to 8]")  # fmt: skip
 output_folder_option = click.option("--output-dir", "output_dir", metavar="DIR", shell_complete=complete_path,
                                      callback=not_empty,
                                      help="The folder to write into, in place of those of the inputs; it is made "

@@ -24,7 +24,7 @@ from bbcompress.images.region import Region, Wanted
 from bbcompress.limits import MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
-from bbcompress.system.threads import threads
+from bbcompress.system.threads import share_threads, threads
 from bbcompress.wire import ByteReader, varint
 
 NumpyArray = np.ndarray[Any, Any]
@@ -229,7 +229,7 @@ def at_once(function: Callable[[P], R], parts: Sequence[P], pixels: int) -> Iter
     if workers == 1:
         yield from map(function, parts)
         return
-    executor = ThreadPoolExecutor(workers)
+    executor = ThreadPoolExecutor(workers, initializer=share_threads, initargs=(workers,))
     try:
         yield from executor.map(function, parts)
     finally:

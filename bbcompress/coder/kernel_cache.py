@@ -71,13 +71,15 @@ class Kernel:
     not see it change.
     """
 
-    def __init__(self, function: Callable[..., Any], error_model: str = "python") -> None:
-        """error_model: numba's. With "numpy" a float divided by zero is infinity, so that loops can be vectorised."""
+    def __init__(self, function: Callable[..., Any], error_model: str = "python", interpretable: bool = True) -> None:
+        """error_model: numba's. With "numpy" a float divided by zero is infinity, so that loops can be vectorised.
+        interpretable: whether Python can run it; a kernel that calls what is `builtin` is always compiled."""
         functools.update_wrapper(self, function)
         self._function = function
         self._error_model = error_model
         self._compiled: Callable[..., Any] | None = None
         self._interpreted = 0
+        self._interpretable = interpretable
 
     def __call__(self, *args: Any) -> Any:
         """Run it compiled."""
@@ -111,7 +113,7 @@ class Kernel:
         """Whether n symbols more are worth compiling or loading the kernel; from then on all are."""
         if self._compiled is None:
             self._interpreted += n
-        return self._compiled is not None or self._interpreted > MAX_INTERPRETED
+        return self._compiled is not None or not self._interpretable or self._interpreted > MAX_INTERPRETED
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
@@ -124,18 +126,38 @@ def float_kernel(function: Callable[..., Any]) -> Kernel:
     return Kernel(function, "numpy")
 
 
+def compiled_kernel(function: Callable[..., Any]) -> Kernel:
+    """The same for loops that call what is `builtin`."""
+    return Kernel(function, interpretable=False)
+
+
 def inline(function: _F) -> _F:
     """Mark a small function that kernels call; compiled as a part of each."""
     function.__dict__["compiled_with_kernels"] = True
     return function
 
 
+def builtin(make: Callable[[Any], Any]) -> Any:
+    """Mark a function that makes, of the module numba, what kernels call by its own name: machine code for which there
+    is no Python, so that such kernels only run where numba `compiles`."""
+    make.__dict__["makes_for_kernels"] = True
+    return make
+
+
+def compiles() -> bool:
+    """Whether numba compiles kernels, and does not have Python run them all."""
+    return not _numba().config.DISABLE_JIT
+
+
 def _with_compiled_helpers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with the `inline` functions that it names replaced by what numba can call."""
+    """The function with the `inline` and `builtin` functions that it names replaced by what numba can call."""
     scope = dict(function.__globals__)
     for name in function.__code__.co_names:
         if getattr(scope.get(name), "compiled_with_kernels", False):
             scope[name] = _numba().njit(nogil=True, fastmath=False)(_with_compiled_helpers(scope[name]))
+        elif getattr(scope.get(name), "makes_for_kernels", False):
+            importlib.import_module("numba.extending")
+            scope[name] = scope[name](_numba())
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
     copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
     return copy

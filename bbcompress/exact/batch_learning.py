@@ -46,6 +46,7 @@ class _Layer:
         size, bits = len(self.integers), weights.weight_bits + weights.in_bits
         no_limits = np.zeros(size // outputs)  # the sums of `fits` are others
         self._places = np.array([0, size], np.int64), np.array([outputs], np.int64), no_limits
+        self._rows = np.array([[0, size // outputs]], np.int64)
         self._scales = np.ldexp(1.0, [[weights.weight_bits, bits]])
         self._units = np.ldexp(1.0, [[-GRADIENT_BITS - weights.in_bits, -GRADIENT_BITS]])
         self._clamps = np.array([[float(WEIGHT_LIMIT), float(BIAS_LIMIT)]])
@@ -74,7 +75,7 @@ class _Layer:
             self._master,
             self._first,
             self._second,
-            self._gradient,
+            self._gradient[None],
             found,
             self._single,
             *self._places,
@@ -84,7 +85,8 @@ class _Layer:
             share,
             rate,
             correction,
-            np.empty(1),
+            self._rows,
+            np.empty((1, self.shape[0])),
         )
         if self.fits(found):
             self.integers = found

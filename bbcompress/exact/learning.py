@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ from bbcompress.errors import ModelError
 from bbcompress.exact.layers import GRADIENT_BITS, GRADIENT_LIMIT, SINGLE_LIMIT, LinearWeights
 from bbcompress.exact.learning_kernels import BETA1, BETA2, adam_layers
 from bbcompress.exact.tables import IntArray
+from bbcompress.system.team import Team
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -119,7 +122,9 @@ class Parameters:
     """The weights of some layers on their way: master weights, moments, and the integers of now.
 
     exact, single: for each layer its integers (outputs, inputs + 1) in float64 and float32, the latter only to be used
-    where `is_single` says that. gradient: for each layer where a unit's integer gradient is to be put before `step`.
+    where `is_single` says that: where the largest sum that they allow, `largest`, is small enough. gradients: for each
+    part of a unit, and of these for each layer, where its integer gradient is to be put before `step`, which adds them
+    up. `flat_exact`, `flat_single` and `flat_gradients` hold these one after the other, from `begins` on.
     In memory their rows are the inputs, and the biases come last: products forwards are faster so, and the biases of a
     layer stand side by side.
     """
@@ -129,23 +134,23 @@ class Parameters:
         self.layers = list(layers)
         self.rate = rate
         sizes = [rows * columns for rows, columns in (layer.shape for layer in layers)]
-        self._begins = np.cumsum([0, *sizes])
+        self.begins = np.cumsum([0, *sizes])
         self._outputs = np.array([layer.shape[0] for layer in layers], np.int64)
+        self._rows: dict[int, list[IntArray]] = {}
         self._limits = np.concatenate([np.append(layer.limits, 1) for layer in layers]).astype(np.float64)
         self._columns = [
             np.array([values[[0, -1]] for values in of_all])
             for of_all in zip(*((layer.scales, layer.units, layer.clamps) for layer in layers), strict=True)
         ]
-        self._least_shifts = [
-            int((layer.in_bits + layer.weights.weight_bits - layer.weights.out_bits).min()) for layer in layers
-        ]
-        total = int(self._begins[-1])
-        self._exact, self._single = np.empty(total), np.empty(total, np.float32)
-        self._master, self._first, self._second, self._gradient = np.empty(total), *np.zeros((3, total))
-        self.exact, self.single, self.gradient = (
-            self._views(flat) for flat in (self._exact, self._single, self._gradient)
-        )
-        self.is_single = [False] * len(layers)
+        shifts = [(layer.in_bits + layer.weights.weight_bits - layer.weights.out_bits).min() for layer in layers]
+        self._rounds = np.array(shifts) > 0
+        total = int(self.begins[-1])
+        self.flat_exact, self.flat_single = np.empty(total), np.empty(total, np.float32)
+        self._master, self._first, self._second = np.empty(total), *np.zeros((2, total))
+        self.exact, self.single = self._views(self.flat_exact), self._views(self.flat_single)
+        self.expect_parts(1)
+        self.is_single = np.zeros(len(layers), np.bool_)
+        self.largest = np.zeros(len(layers))
         self._beta1_power = self._beta2_power = 1.0
         for number, layer in enumerate(layers):
             self._set(number, layer.matrix)
@@ -155,28 +160,37 @@ class Parameters:
         """A matrix of each layer, (outputs, inputs + 1)."""
         return [
             flat[begin:end].reshape(-1, outputs).T
-            for begin, end, outputs in zip(self._begins, self._begins[1:], self._outputs, strict=False)
+            for begin, end, outputs in zip(self.begins, self.begins[1:], self._outputs, strict=False)
         ]
+
+    def expect_parts(self, parts: int) -> None:
+        """Have room for the gradients of so many parts of a unit."""
+        self.flat_gradients = np.zeros((parts, len(self._master)))
+        self.gradients = [self._views(flat) for flat in self.flat_gradients]
 
     def _set(self, number: int, integers: NumpyArray) -> None:
         """Let a layer have these integers."""
         self.exact[number][:] = self.single[number][:] = integers
-        self._measure(number, int((np.abs(integers) * np.append(self.layers[number].limits, 1)).sum(axis=1).max()))
+        self.largest[number] = (np.abs(integers) * np.append(self.layers[number].limits, 1)).sum(axis=1).max()
+        self._choose()
 
-    def _measure(self, number: int, largest: int) -> None:
+    def _choose(self) -> None:
         # the half that is added before rounding down needs a bit
-        self.is_single[number] = largest < SINGLE_LIMIT and self._least_shifts[number] > 0
+        self.is_single[:] = (self.largest < SINGLE_LIMIT) & self._rounds
 
     def copy(self) -> Parameters:
         """Independent parameters of the same state."""
         copy = object.__new__(Parameters)
         copy.__dict__.update(self.__dict__)
-        copy._exact, copy._single, copy._master = self._exact.copy(), self._single.copy(), self._master.copy()
-        copy._first, copy._second, copy._gradient = self._first.copy(), self._second.copy(), self._gradient.copy()
-        copy.exact, copy.single, copy.gradient = (
-            copy._views(flat) for flat in (copy._exact, copy._single, copy._gradient)
+        copy.flat_exact, copy.flat_single, copy._master = (
+            self.flat_exact.copy(),
+            self.flat_single.copy(),
+            self._master.copy(),
         )
-        copy.is_single = list(self.is_single)
+        copy._first, copy._second = self._first.copy(), self._second.copy()
+        copy.exact, copy.single = copy._views(copy.flat_exact), copy._views(copy.flat_single)
+        copy.expect_parts(1)
+        copy.is_single, copy.largest = self.is_single.copy(), self.largest.copy()
         return copy
 
     def halfway_to(self, other: Parameters) -> Parameters:
@@ -189,8 +203,11 @@ class Parameters:
             mean._set(number, np.clip(np.floor(master * layer.scales + 0.5), -layer.clamps, layer.clamps))
         return mean
 
-    def step(self, pixels: int) -> None:
-        """One step of Adam against the gradients of a unit of so many pixels, at most `MAX_UNIT`."""
+    def step(self, pixels: int, parts: int = 1, team: Team | None = None) -> None:
+        """One step of Adam against the gradients of a unit of so many pixels, at most `MAX_UNIT`, in so many parts.
+
+        team: shares the work; the weights are the same.
+        """
         if pixels > MAX_UNIT:
             raise ValueError(f"{pixels} pixels are too many for exact sums")
         self._beta1_power *= BETA1
@@ -198,22 +215,41 @@ class Parameters:
         share = 1.0 / pixels
         rate = (self.rate * RATE_UNIT) / (1.0 - self._beta1_power)
         correction = 1.0 / (1.0 - self._beta2_power)
-        largest = np.empty(len(self.layers))
-        adam_layers(
-            self._master,
-            self._first,
-            self._second,
-            self._gradient,
-            self._exact,
-            self._single,
-            self._begins,
-            self._outputs,
-            self._limits,
-            *self._columns,
-            share,
-            rate,
-            correction,
-            largest,
-        )
-        for number, its_largest in enumerate(largest.tolist()):
-            self._measure(number, int(its_largest))
+        shares = self._shares(1 if team is None else team.size)
+        sums = np.zeros((len(shares), len(self.layers), int(self._outputs.max())))
+        tasks = [
+            partial(
+                adam_layers,
+                self._master,
+                self._first,
+                self._second,
+                self.flat_gradients[:parts],
+                self.flat_exact,
+                self.flat_single,
+                self.begins,
+                self._outputs,
+                self._limits,
+                *self._columns,
+                share,
+                rate,
+                correction,
+                *places,
+            )
+            for places in zip(shares, sums, strict=True)
+        ]
+        if team is None:
+            tasks[0]()
+        else:
+            team.run(tasks)
+        self.largest[:] = sums.sum(axis=0).max(axis=1)
+        self._choose()
+
+    def _shares(self, count: int) -> list[IntArray]:
+        """For each of so many threads the rows of each layer whose step it takes, (layers, 2): about equally many
+        weights."""
+        if count not in self._rows:
+            ends = [len(self._master) * number // count for number in range(count + 1)]
+            rows = np.diff(self.begins) // self._outputs
+            cuts = [np.clip((end - self.begins[:-1]) // self._outputs, 0, rows) for end in ends]
+            self._rows[count] = [np.stack(both, axis=1) for both in pairwise(cuts)]
+        return self._rows[count]

@@ -70,7 +70,7 @@ def adam_layers(
     master: Floats,
     first: Floats,
     second: Floats,
-    gradient: Floats,
+    gradients: Floats,
     exact: Floats,
     single: Singles,
     begins: Ints,
@@ -82,31 +82,40 @@ def adam_layers(
     share: float,
     rate: float,
     correction: float,
-    largest: Floats,
+    rows: Ints,
+    sums: Floats,
 ) -> None:
-    """One step of Adam of several layers, whose matrices stand one after the other and are transposed, (inputs + 1,
-    outputs): all weights of a layer, then its biases.
+    """One step of Adam of some rows of several layers, whose matrices stand one after the other and are transposed,
+    (inputs + 1, outputs): all weights of a layer, then its biases.
 
-    begins: where each begins, and the end. outputs: how many biases each has. scales, units, clamps: (layers, 2), of a
-    layer's weights and of its biases: `units` turn integer gradients into real ones, `scales` real weights into
-    integers, which `clamps` bound. share: 1 / pixels. rate: learning rate / (1 - beta1^t). correction: 1 /
-    (1 - beta2^t). limits: of the rows of all layers, one after the other; those of biases, the last of each layer, are
-    1; 0 where no sums are wanted. largest: for each layer the largest sum of its integers' magnitudes times the limits
-    of their inputs, below 2^53 and so exact.
+    gradients: (parts, weights), integers that are to be added. begins: where each layer begins, and the end. outputs:
+    how many biases each has. scales, units, clamps: (layers, 2), of a layer's weights and of its biases: `units` turn
+    integer gradients into real ones, `scales` real weights into integers, which `clamps` bound. share: 1 / pixels.
+    rate: learning rate / (1 - beta1^t). correction: 1 / (1 - beta2^t). rows: (layers, 2), the first of the rows of each
+    layer that are to be done, and their end. limits: of the rows of all layers, one after the other; those of biases,
+    the last of each layer, are 1; 0 where no sums are wanted. sums: (layers, at least outputs), for each output the sum
+    of its integers' magnitudes in these rows times the limits of their inputs, below 2^53 and so exact.
     """
-    moved, sums = np.empty(_BLOCK), np.empty(np.max(outputs))
+    moved, summed = np.empty(_BLOCK), np.empty(_BLOCK)
     few, few_single = np.zeros((5, _BLOCK)), np.zeros(_BLOCK, np.float32)
     row = 0
     for layer in range(outputs.size):
         columns, end = outputs[layer], begins[layer + 1]
+        of_rows = begins[layer] + rows[layer, 1] * columns
         for kind in range(2):  # weights, biases
             begin = end - columns if kind else begins[layer]
-            stop = end if kind else end - columns
+            begin = max(begin, begins[layer] + rows[layer, 0] * columns)
+            stop = min(end if kind else end - columns, of_rows)
             scale, unit, clamp = scales[layer, kind], units[layer, kind], clamps[layer, kind]
             while begin + _BLOCK <= stop:
                 to = begin + _BLOCK
+                for j in range(_BLOCK):
+                    summed[j] = gradients[0, begin + j]
+                for part in range(1, gradients.shape[0]):
+                    for j in range(_BLOCK):
+                        summed[j] += gradients[part, begin + j]
                 adam_block(
-                    gradient[begin:to],
+                    summed,
                     first[begin:to],
                     second[begin:to],
                     master[begin:to],
@@ -121,20 +130,37 @@ def adam_layers(
                     correction,
                 )
                 begin = to
-            for j in range(stop - begin):  # the rest goes through blocks of its own
-                few[0, j], few[1, j], few[2, j] = gradient[begin + j], first[begin + j], second[begin + j]
-                few[3, j] = master[begin + j]
-            adam_block(
-                few[0], few[1], few[2], few[3], few[4], few_single, moved, scale, unit, clamp, share, rate, correction
-            )
-            for j in range(stop - begin):
+            left = max(stop - begin, 0)
+            for j in range(left):  # the rest goes through blocks of its own
+                few[0, j] = 0.0
+                for part in range(gradients.shape[0]):
+                    few[0, j] += gradients[part, begin + j]
+                few[1, j], few[2, j], few[3, j] = first[begin + j], second[begin + j], master[begin + j]
+            if left:
+                adam_block(
+                    few[0],
+                    few[1],
+                    few[2],
+                    few[3],
+                    few[4],
+                    few_single,
+                    moved,
+                    scale,
+                    unit,
+                    clamp,
+                    share,
+                    rate,
+                    correction,
+                )
+            for j in range(left):
                 first[begin + j], second[begin + j], master[begin + j] = few[1, j], few[2, j], few[3, j]
                 exact[begin + j], single[begin + j] = few[4, j], few_single[j]
+        of_layer = sums[layer]
         for j in range(columns):
-            sums[j] = 0.0
-        for start in range(begins[layer], end, columns):
-            integers, limit = exact[start : start + columns], limits[row]
+            of_layer[j] = 0.0
+        for number in range(rows[layer, 0], rows[layer, 1]):
+            start, limit = begins[layer] + number * columns, limits[row + number]
+            integers = exact[start : start + columns]
             for j in range(columns):
-                sums[j] += abs(integers[j]) * limit
-            row += 1
-        largest[layer] = np.max(sums[:columns])
+                of_layer[j] += abs(integers[j]) * limit
+        row += (end - begins[layer]) // columns

@@ -228,6 +228,64 @@ def rounded(gradient: float) -> float:
     return float(min(max(units, -_GRADIENT_END), _GRADIENT_END))
 
 
+@inline
+def gradient_row(
+    level: int,
+    reference: int,
+    params: Floats,
+    i: int,
+    sigmoid: Ints,
+    exp_negative: Ints,
+    exps: Ints,
+    shares: Floats,
+    masses: Floats,
+    out: Floats,
+    o: int,
+) -> None:
+    """Fill in row o of `out` as `mixture_gradient` has it, by row i of `params`.
+
+    Args:
+        exps, shares, masses: scratch, (M + 2,).
+    """
+    components = exps.size - 2
+    total = float(exponentials(params, i, exp_negative, exps))
+    p = _FLOOR
+    for m in range(components):
+        mean, inverse = component(params, i, m, reference, exp_negative)
+        low_logit, high_logit = position(level, mean, inverse), position(level + 1, mean, inverse)
+        low, high, low_density, high_density = 0, _ONE, 0.0, 0.0
+        if level > 0:
+            low = interpolated(low_logit, sigmoid)
+            probability = float(low) * _UNIT
+            low_density = probability * (1.0 - probability)
+        if level < _LEVELS - 1:
+            high = interpolated(high_logit, sigmoid)
+            probability = float(high) * _UNIT
+            high_density = probability * (1.0 - probability)
+        share = float(exps[m]) / total
+        shares[m] = share
+        masses[m] = share * (float(high - low) * _UNIT)
+        p += masses[m]
+        # the numerators; p is not known yet
+        inverse_scale = float(inverse) * _INVERSE_SCALE_UNIT
+        out[o, components + 2 + m] = _OFFSET_UNIT * ((share * (high_density - low_density)) * inverse_scale)
+        turn = float(high_logit) * _POSITION_UNIT * high_density - float(low_logit) * _POSITION_UNIT * low_density
+        out[o, 2 * components + 2 + m] = share * turn
+    for j in range(2):
+        m = components + j
+        shares[m] = float(exps[m]) / total
+        masses[m] = shares[m] if level == j * (_LEVELS - 1) else 0.0
+        p += masses[m]
+    modelled = 1.0 - _FLOOR / p  # the part of p that the logits share out
+    for m in range(components + 2):
+        out[o, m] = rounded(shares[m] * modelled - masses[m] / p)
+    for m in range(components + 2, 2 * components + 2):
+        out[o, m] = rounded(out[o, m] / p)
+    for m in range(2 * components + 2, 3 * components + 2):
+        free = 0.0 <= params[i, m] <= LOG_SCALE_END
+        out[o, m] = rounded(out[o, m] / p) if free else 0.0
+
+
 @kernel
 def mixture_gradient(
     levels: Ints, references: Ints, params: Floats, sigmoid: Ints, exp_negative: Ints, out: Floats
@@ -241,40 +299,4 @@ def mixture_gradient(
     exps = np.empty(components + 2, np.int64)
     shares, masses = np.empty(components + 2, np.float64), np.empty(components + 2, np.float64)
     for i in range(levels.size):
-        level = levels[i]
-        total = float(exponentials(params, i, exp_negative, exps))
-        p = _FLOOR
-        for m in range(components):
-            mean, inverse = component(params, i, m, references[i], exp_negative)
-            low_logit, high_logit = position(level, mean, inverse), position(level + 1, mean, inverse)
-            low, high, low_density, high_density = 0, _ONE, 0.0, 0.0
-            if level > 0:
-                low = interpolated(low_logit, sigmoid)
-                probability = float(low) * _UNIT
-                low_density = probability * (1.0 - probability)
-            if level < _LEVELS - 1:
-                high = interpolated(high_logit, sigmoid)
-                probability = float(high) * _UNIT
-                high_density = probability * (1.0 - probability)
-            share = float(exps[m]) / total
-            shares[m] = share
-            masses[m] = share * (float(high - low) * _UNIT)
-            p += masses[m]
-            # the numerators; p is not known yet
-            inverse_scale = float(inverse) * _INVERSE_SCALE_UNIT
-            out[i, components + 2 + m] = _OFFSET_UNIT * ((share * (high_density - low_density)) * inverse_scale)
-            turn = float(high_logit) * _POSITION_UNIT * high_density - float(low_logit) * _POSITION_UNIT * low_density
-            out[i, 2 * components + 2 + m] = share * turn
-        for j in range(2):
-            m = components + j
-            shares[m] = float(exps[m]) / total
-            masses[m] = shares[m] if level == j * (_LEVELS - 1) else 0.0
-            p += masses[m]
-        modelled = 1.0 - _FLOOR / p  # the part of p that the logits share out
-        for m in range(components + 2):
-            out[i, m] = rounded(shares[m] * modelled - masses[m] / p)
-        for m in range(components + 2, 2 * components + 2):
-            out[i, m] = rounded(out[i, m] / p)
-        for m in range(2 * components + 2, 3 * components + 2):
-            free = 0.0 <= params[i, m] <= LOG_SCALE_END
-            out[i, m] = rounded(out[i, m] / p) if free else 0.0
+        gradient_row(levels[i], references[i], params, i, sigmoid, exp_negative, exps, shares, masses, out, i)

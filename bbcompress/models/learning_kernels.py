@@ -10,11 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bbcompress.coder.ans_kernels import Heads, Ints, Words, advance, peek
+from bbcompress.coder.ans_kernels import Ints
 from bbcompress.coder.kernel_cache import inline, kernel
-from bbcompress.exact.distribution_kernels import PRECISION
 from bbcompress.exact.layers import GRADIENT_LIMIT
-from bbcompress.exact.mixture_kernels import find_level, level_interval, prepare
 from bbcompress.models.network_kernels import Levels, Singles, gather_pixel
 
 Floats = NDArray[np.float64]
@@ -23,6 +21,28 @@ _LIMIT = float(GRADIENT_LIMIT)
 
 
 # Inputs
+
+
+@inline
+def gather_row(
+    flat: Levels,
+    index: int,
+    cell: int,
+    offsets: Ints,
+    settings: Ints,
+    features: Singles,
+    inputs: Singles,
+    references: Ints,
+    row: int,
+) -> None:
+    """What `gather_inputs` fills in of one pixel."""
+    channels, neighbours, centred = references.shape[0], offsets.size, settings[0]
+    gather_pixel(
+        flat, index, offsets, centred, settings[1], settings[2], settings[3], settings[4], inputs, references, row
+    )
+    pixels = neighbours * channels + (channels if centred else 0)
+    for j in range(features.shape[1]):
+        inputs[row, pixels + j] = features[cell, j]
 
 
 @kernel
@@ -45,29 +65,30 @@ def gather_inputs(
     settings: whether the inputs are centred, the gain of pixels, the numbers of the left and the upper neighbour, the
     reference of a pixel that has neither. Columns as `network_kernels.gather` has them, then the cell's features.
     """
-    channels, neighbours = references.shape[0], offsets.size
-    centred, gain, left, upper, middle = settings[0], settings[1], settings[2], settings[3], settings[4]
-    pixels = neighbours * channels + (channels if centred else 0)
     for i in range(begin, end):
-        r = row + i - begin
-        gather_pixel(flat, indices[i], offsets, centred, gain, left, upper, middle, inputs, references, r)
-        cell = cells[i]
-        for j in range(features.shape[1]):
-            inputs[r, pixels + j] = features[cell, j]
+        gather_row(flat, indices[i], cells[i], offsets, settings, features, inputs, references, row + i - begin)
 
 
 @kernel
 def know_levels(
-    flat: Levels, indices: Ints, begin: int, count: int, gain: int, references: Ints, levels: Ints, seen: Floats
+    flat: Levels,
+    indices: Ints,
+    begin: int,
+    row: int,
+    count: int,
+    gain: int,
+    references: Ints,
+    levels: Ints,
+    seen: Floats,
 ) -> None:
     """The levels of `count` pixels of the canvas from `begin` on into `levels` (C, rows), and less their references
-    into what later channels see of them, `seen` (rows, C)."""
+    into what later channels see of them, `seen` (rows, C), from `row` on."""
     channels = references.shape[0]
     for i in range(count):
         for c in range(channels):
             level = np.int64(flat[indices[begin + i] + c])
-            levels[c, i] = level
-            seen[i, c] = (level - references[c, i]) * gain
+            levels[c, row + i] = level
+            seen[row + i, c] = (level - references[c, row + i]) * gain
 
 
 # Forwards
@@ -95,34 +116,34 @@ def relu_double(total: Floats, row: int, scale: float, limit: float, out: Single
 
 @inline
 def hidden_row(
-    total: Singles, weight: Singles, seen: Floats, row: int, channel: int, scale: float, limit: float, out: Floats
+    total: Floats, weight: Floats, seen: Floats, row: int, channel: int, scale: float, limit: float, out: Floats
 ) -> None:
     """A channel's hidden outputs, and what else its own layer takes, into `out` (C, rows, width + C): earlier channels,
     then 1.
 
-    total: the heads' sums (rows, C width) of the trunk's outputs alone. weight: the heads' matrix, whose last rows but
-    the bias are of earlier channels. total, weight: float32 or float64. seen (rows, C): the earlier channels.
+    total: the heads' sums (rows, C width) of the trunk's outputs and biases. weight: the heads' matrix for earlier
+    channels (C - 1, C width). seen (rows, C): the earlier channels.
     """
     channels = out.shape[0]
     width = out.shape[2] - channels
-    first, bias = channel * width, weight.shape[0] - 1
-    across = bias - (channels - 1)
+    first = channel * width
+    hidden = out[channel, row]
     for j in range(width):
-        out[channel, row, j] = np.float64(total[row, first + j]) + np.float64(weight[bias, first + j])
+        hidden[j] = total[row, first + j]
     for c in range(channel):
         value = seen[row, c]
         for j in range(width):
-            out[channel, row, j] += np.float64(weight[across + c, first + j]) * value
-        out[channel, row, width + c] = value
+            hidden[j] += weight[c, first + j] * value
+        hidden[width + c] = value
     for j in range(width):
-        out[channel, row, j] = min(max(np.floor(out[channel, row, j] * scale + 0.5), 0.0), limit)
-    out[channel, row, width + channel] = 1.0
+        hidden[j] = min(max(np.floor(hidden[j] * scale + 0.5), 0.0), limit)
+    hidden[width + channel] = 1.0
 
 
 @kernel
 def hidden_layer(
-    total: Singles,
-    weight: Singles,
+    total: Floats,
+    weight: Floats,
     seen: Floats,
     row: int,
     count: int,
@@ -152,87 +173,6 @@ def output_layer(total: Floats, row: int, count: int, scales: Floats, limit: flo
         output_row(total, r, scales, limit)
 
 
-# A mixture of logistics
-
-
-@kernel
-def mixture_unit(
-    total: Floats,
-    count: int,
-    channel: int,
-    scales: Floats,
-    limit: float,
-    references: Ints,
-    levels: Ints,
-    sigmoid: Ints,
-    exp_negative: Ints,
-    starts: Words,
-    freqs: Words,
-    order: Ints,
-) -> None:
-    """`output_layer` from row 0 on, then start and frequency of each pixel's level, to where `order` says.
-
-    references, levels: (C, rows). order: of the channel's sub-pixels.
-    """
-    components = (scales.size - 2) // 3
-    exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
-    for r in range(count):
-        output_row(total, r, scales, limit)
-        size, low_weight = prepare(total, r, references[channel, r], exp_negative, exps, packed)
-        start, end = level_interval(levels[channel, r], packed, size, low_weight, sigmoid)
-        starts[order[r]] = start
-        freqs[order[r]] = end - start
-
-
-@kernel
-def pop_step(
-    heads: Heads,
-    words: Words,
-    n_words: int,
-    symbols: Ints,
-    first_lane: int,
-    total: Floats,
-    seen: Floats,
-    row: int,
-    channel: int,
-    scales: Floats,
-    limit: float,
-    references: Ints,
-    levels: Ints,
-    gain: int,
-    flat: Levels,
-    indices: Ints,
-    begin: int,
-    sigmoid: Ints,
-    exp_negative: Ints,
-) -> int:
-    """A pop kernel: `output_layer` from `row` on, then the levels of a channel of a wavefront's pixels from `begin` on.
-
-    They are popped as `mixture_kernels.pop_mixture` does, and written where `set_channel` writes them.
-    """
-    components = (scales.size - 2) // 3
-    exps, packed = np.empty(components + 2, np.int64), np.empty(3 * components, np.int64)
-    lane = first_lane % heads.size
-    for i in range(symbols.size):
-        r = row + i
-        output_row(total, r, scales, limit)
-        reference = references[channel, r]
-        size, low_weight = prepare(total, r, reference, exp_negative, exps, packed)
-        level, start, end = find_level(peek(heads[lane], PRECISION), packed, size, low_weight, sigmoid)
-        head, n_words = advance(heads[lane], words, n_words, start, end - start, PRECISION)
-        if n_words < 0:
-            return -1
-        heads[lane] = head
-        lane += 1
-        if lane == heads.size:
-            lane = 0
-        symbols[i] = level
-        flat[indices[begin + i] + channel] = level
-        levels[channel, r] = level
-        seen[r, channel] = (level - reference) * gain
-    return n_words
-
-
 @kernel
 def set_channel(
     flat: Levels,
@@ -259,21 +199,21 @@ def set_channel(
 
 
 @kernel
-def backward_layer(total: Floats, active: Singles, scale: float) -> None:
-    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (N, outputs), and 0 where the layer's output, in
-    `active` (at least N, at least outputs), stands at 0."""
-    for i in range(total.shape[0]):
+def backward_layer(total: Floats, active: Singles, row: int, count: int, scale: float) -> None:
+    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (rows, outputs) from `row` on, and 0 where the layer's
+    output, in `active` (rows, at least outputs), stands at 0."""
+    for i in range(row, row + count):
         for j in range(total.shape[1]):
             value = min(max(np.floor(total[i, j] * scale + 0.5), -_LIMIT), _LIMIT)
             total[i, j] = value if active[i, j] > 0 else 0.0
 
 
 @kernel
-def backward_heads(parts: Floats, hidden: Floats, scales: Floats, total: Floats) -> None:
-    """The same of the heads' outputs into `total` (N, C width), whose gradients stand channel after channel in `parts`
-    (C, at least N, width), as `hidden` (C, at least N, at least width) does; a scale for each channel."""
+def backward_heads(parts: Floats, hidden: Floats, row: int, count: int, scales: Floats, total: Floats) -> None:
+    """The same of the heads' outputs into `total` (rows, C width), whose gradients stand channel after channel in
+    `parts` (C, rows, width), as `hidden` (C, rows, at least width) does; a scale for each channel."""
     channels, width = parts.shape[0], parts.shape[2]
-    for i in range(total.shape[0]):
+    for i in range(row, row + count):
         for c in range(channels):
             first = c * width
             for j in range(width):

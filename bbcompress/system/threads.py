@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 _most: int | None = None
+_own = threading.local()
+"""What is true of one thread: `sharers`, the number of threads that share what there is, this one among them."""
 
 
 def processors() -> int:
@@ -22,9 +24,15 @@ def limit_threads(count: int | None) -> None:
     _most = count
 
 
+def share_threads(sharers: int) -> None:
+    """This thread is from now on one of so many that share the threads of the process."""
+    _own.sharers = sharers
+
+
 def threads() -> int:
-    """Threads that this process may use at once."""
-    return processors() if _most is None else min(_most, processors())
+    """Threads that may be used at once: of the process, or, of one that shares these, its share."""
+    most = processors() if _most is None else min(_most, processors())
+    return max(1, most // getattr(_own, "sharers", 1))
 
 
 class ThreadLock:

@@ -34,7 +34,9 @@ from bbcompress.codecs.settings import CodingSettings
 from bbcompress.coder.ans import EmptyMessage, Message
 from bbcompress.errors import FormatError, ModelError
 from bbcompress.exact.backend import NumpyBackend
+from bbcompress.exact.blas import products
 from bbcompress.exact.distributions import CoarseBins
+from bbcompress.exact.lattices import EXCEPTION, Restriction
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import COLOUR
@@ -143,10 +145,52 @@ def test_a_coder_pops_what_it_pushed(name: str, stride: int, monkeypatch: pytest
     assert np.array_equal(found.canvas.images, x.canvas.images)
     assert left == Message.empty(3)
     learnt = not np.array_equal(parameters._master, kept._master)
-    assert learnt == any(gradient.any() for gradient in parameters.gradient) == (stride > 0)
+    assert learnt == any(gradient.any() for gradient in parameters.gradients[0]) == (stride > 0)
     cut = Message(message.heads, message.words[3:])
     with pytest.raises(EmptyMessage):
         vae.learning_coder(vae.parameters(2_000), 16, stride).pop(cut, features, found)
+
+
+@pytest.mark.parametrize("stride", [0, 1])
+@pytest.mark.parametrize("name", ["rgb", "restricted", "grey", "binary", "float64"])
+def test_neither_threads_nor_ways_to_products_change_a_bit(
+    name: str, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiled loops, whose products are called by address, with one thread and with three, and the loops between
+    numpy's products, with two."""
+    kind = "rgb" if name == "restricted" else name
+    vae, x = VAES[kind], Strips.all_of(Canvas.of(drawn(kind, (24, 30))[0][None], MODELS[kind].tile))
+    features = vae.features(np.zeros((x.row_count, MODELS[kind].latents), np.int64))
+    restriction = None
+    if name == "restricted":  # half the pixels cannot have a level of blue that no pixel has
+        allowed = np.full((EXCEPTION + 1, 32), 255, np.uint8)
+        allowed[:-1] = np.packbits(np.isin(np.arange(256), x.canvas.images[..., 2]), bitorder="little")
+        restriction = Restriction(allowed, np.random.default_rng(0).random(24 * 30) < 0.5)
+    monkeypatch.setattr(learning_network, "LEAST_ROWS", 2)
+    settings = [(1, products), (3, products), (2, lambda: None)]
+    messages, found = [], []
+    for count, of in settings:
+        monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
+        monkeypatch.setattr(learning_network, "products", of)
+        messages.append(Message.empty(3))
+        parameters = vae.parameters(2_000)
+        vae.learning_coder(parameters, 16, stride, restriction).push(messages[-1], features, x)
+        found.append(parameters._master.tobytes())
+    assert messages[1:] == messages[:1] * 2
+    for count, of in settings[::-1]:
+        monkeypatch.setattr(learning_network, "threads", lambda count=count: count)
+        monkeypatch.setattr(learning_network, "products", of)
+        again, left = Strips.all_of(Canvas.of(np.zeros_like(x.canvas.images), MODELS[kind].tile)), messages[0].copy()
+        parameters = vae.parameters(2_000)
+        vae.learning_coder(parameters, 16, stride, restriction).pop(left, features, again)
+        assert np.array_equal(again.canvas.images, x.canvas.images)
+        assert left == Message.empty(3)
+        found.append(parameters._master.tobytes())
+        cut = Message(left.heads, messages[0].words[len(messages[0].words) // 2 :])
+        with pytest.raises(EmptyMessage):
+            vae.learning_coder(vae.parameters(2_000), 16, stride, restriction).pop(cut, features, again)
+        assert threading.active_count() == 1
+    assert found == found[:1] * len(found)
 
 
 def test_learning_makes_images_of_another_origin_smaller() -> None:
@@ -199,7 +243,7 @@ def test_halfway_is_between() -> None:
         assert (low != high).any()
     assert all((single == exact).all() for single, exact in zip(between.single, between.exact, strict=True))
     same = checkpoint.halfway_to(checkpoint)
-    assert same.is_single == checkpoint.is_single
+    assert np.array_equal(same.is_single, checkpoint.is_single)
     assert all((a == b).all() for a, b in zip(same.exact, checkpoint.exact, strict=True))
 
 

@@ -27,6 +27,7 @@ from bbcompress.exact.learning import BIAS_CLAMP, INPUT_LIMIT, MAX_UNIT, Learnin
 from bbcompress.exact.learning_kernels import LEAST_MOMENT
 from bbcompress.exact.tables import table
 from bbcompress.models import learning_kernels as network_kernels
+from bbcompress.models import unit_kernels
 from bbcompress.models.learning_network import learning_layers
 from bbcompress.models.network_kernels import relu_requantise
 
@@ -41,7 +42,7 @@ def layer(outputs: int = 5, inputs: int = 9, limit: int = 255, seed: int = 0) ->
 
 def gradients(parameters: Parameters, random: np.random.Generator, largest: int) -> None:
     """Integer gradients of up to `largest` in magnitude, a fifth of them 0."""
-    for gradient in parameters.gradient:
+    for gradient in parameters.gradients[0]:
         gradient[:] = random.integers(-largest, largest, gradient.shape, endpoint=True)
         gradient[random.random(gradient.shape) < 0.2] = 0
 
@@ -69,10 +70,10 @@ def test_weights_stay_within_their_clamps_whatever_the_gradients(rate: int) -> N
     one = layer(outputs=400)
     parameters, random = Parameters([one], rate), np.random.default_rng(1)
     largest = MAX_UNIT * GRADIENT_LIMIT * INPUT_LIMIT
-    direction = random.choice([-largest, largest], parameters.gradient[0].shape)
+    direction = random.choice([-largest, largest], parameters.gradients[0][0].shape)
     before = parameters._master.copy()
     for step in range(60):
-        parameters.gradient[0][:] = direction if step % 20 else -direction
+        parameters.gradients[0][0][:] = direction if step % 20 else -direction
         parameters.step(1 if step % 2 else MAX_UNIT)
         assert (np.abs(parameters.exact[0]) <= one.clamps).all()
         assert (parameters.exact[0] == np.floor(parameters.exact[0])).all()
@@ -109,7 +110,7 @@ def test_single_precision_exactly_where_the_bound_allows_it() -> None:
         largest = int((np.abs(parameters.exact[0]) * np.append(np.full(9, 1000), 1)).sum(axis=1).max())
         assert parameters.is_single[0] == (largest < SINGLE_LIMIT)
         assert np.array_equal(parameters.single[0], parameters.exact[0].astype(np.float32))
-        seen.add(parameters.is_single[0])
+        seen.add(bool(parameters.is_single[0]))
     assert seen == {True, False}
 
 
@@ -139,7 +140,7 @@ def test_every_operation_is_the_one_of_the_format() -> None:
     state["unit"] = np.tile(one.units, rows).tolist()
     for step in range(30):
         gradients(parameters, random, 1 << (10 + step))
-        integers = [int(value) for value in parameters.gradient[0].reshape(-1)]
+        integers = [int(value) for value in parameters.gradients[0][0].reshape(-1)]
         parameters.step(97 + step)
         reference_step(state, integers, 97 + step)
         assert master.reshape(-1).tolist() == state["w"]
@@ -149,11 +150,11 @@ def test_every_operation_is_the_one_of_the_format() -> None:
 
 def test_a_moment_that_only_fades_becomes_zero() -> None:
     parameters = Parameters([layer()], RATE)
-    parameters.gradient[0][:] = 1
+    parameters.gradients[0][0][:] = 1
     parameters.step(4096)
     least = []
     for _ in range(800):
-        parameters.gradient[0][:] = 0
+        parameters.gradients[0][0][:] = 0
         parameters.step(4096)
         least.append(float(np.abs(parameters._first).min()))
     assert least[0] >= LEAST_MOMENT
@@ -171,7 +172,7 @@ def test_a_copy_goes_its_own_way() -> None:
     gradients(copy, random, 1 << 20)
     copy.step(128)
     assert all(np.array_equal(a, b) for a, b in zip(parameters.exact, kept, strict=True))
-    for matrix, other in zip(parameters.gradient, copy.gradient, strict=True):
+    for matrix, other in zip(parameters.gradients[0], copy.gradients[0], strict=True):
         matrix[:] = 0
         other[:] = 0
     again = parameters.copy()
@@ -187,6 +188,9 @@ BYTES = np.zeros(1, np.uint8)
 FLOATS, INTS = np.zeros(1), np.zeros(1, np.int64)
 MATRIX, SINGLES = np.zeros((1, 1)), np.zeros((1, 1), np.float32)
 CUBE, LEVELS = np.zeros((1, 1, 1)), np.zeros((1, 1), np.int64)
+OF_CHANNELS = (
+    *(INTS, LEVELS, INTS, FLOATS, MATRIX, MATRIX, 0, 1, 1.0, 1.0, CUBE, CUBE, MATRIX, FLOATS, LEVELS, LEVELS),
+)
 KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     "mixture_gradient": (
         mixture_kernels.mixture_gradient,
@@ -194,24 +198,40 @@ KERNELS: dict[str, tuple[Kernel, tuple[Any, ...]]] = {
     ),
     "adam_layers": (
         learning_kernels.adam_layers,
-        (*[FLOATS] * 5, np.zeros(1, np.float32), INTS, INTS, FLOATS, *[MATRIX] * 3, 0.1, 0.1, 0.1, FLOATS),
-    ),
-    "hidden_layer": (network_kernels.hidden_layer, (SINGLES, SINGLES, MATRIX, 0, 1, 0, 1, 1.0, 1.0, CUBE)),
-    "hidden_layer of float64": (network_kernels.hidden_layer, (MATRIX, MATRIX, MATRIX, 0, 1, 0, 1, 1.0, 1.0, CUBE)),
-    "output_layer": (network_kernels.output_layer, (MATRIX, 0, 1, FLOATS, 1.0)),
-    "mixture_unit": (
-        network_kernels.mixture_unit,
-        (MATRIX, 0, 0, FLOATS, 1.0, *[LEVELS] * 2, INTS, INTS, *[np.zeros(1, np.uint32)] * 2, INTS),
-    ),
-    "pop_step": (
-        network_kernels.pop_step,
         (
-            *(np.zeros(1, np.uint64), np.zeros(1, np.uint32), 0, INTS, 0, MATRIX, MATRIX, 0, 0, FLOATS, 1.0),
-            *(LEVELS, LEVELS, 1, np.zeros(1, np.int16), INTS, 0, INTS, INTS),
+            *(FLOATS, FLOATS, FLOATS, MATRIX, FLOATS, np.zeros(1, np.float32), INTS, INTS, FLOATS, *[MATRIX] * 3),
+            *(0.1, 0.1, 0.1, LEVELS, MATRIX),
         ),
     ),
-    "backward_layer": (network_kernels.backward_layer, (MATRIX, SINGLES, 1.0)),
-    "backward_heads": (network_kernels.backward_heads, (CUBE, CUBE, FLOATS, MATRIX)),
+    "hidden_layer": (network_kernels.hidden_layer, (MATRIX, MATRIX, MATRIX, 0, 1, 0, 1, 1.0, 1.0, CUBE)),
+    "output_layer": (network_kernels.output_layer, (MATRIX, 0, 1, FLOATS, 1.0)),
+    "forward_rows": (
+        unit_kernels.forward_rows,
+        (
+            *(np.zeros(1, np.int16), INTS, INTS, 0, 1, INTS, INTS, SINGLES, 0, LEVELS, INTS, LEVELS, INTS),
+            *(np.zeros(1, np.bool_), *[FLOATS] * 4, *[np.zeros(1, np.float32)] * 2, FLOATS, MATRIX, SINGLES, MATRIX),
+        ),
+    ),
+    "interval_rows": (
+        unit_kernels.interval_rows,
+        (*OF_CHANNELS, 1, INTS, INTS, *[np.zeros(1, np.uint32)] * 2, LEVELS),
+    ),
+    "pop_rows": (
+        unit_kernels.pop_rows,
+        (
+            *(np.zeros(1, np.uint64), np.zeros(1, np.uint32), 0, INTS, 0, *OF_CHANNELS),
+            *(1, np.zeros(1, np.int16), INTS, 0, INTS, INTS),
+        ),
+    ),
+    "backward_rows": (
+        unit_kernels.backward_rows,
+        (
+            *(INTS, LEVELS, INTS, FLOATS, 0, 1, CUBE, LEVELS, LEVELS, INTS, INTS, MATRIX, CUBE, MATRIX, CUBE),
+            *(np.zeros(1, np.float32), FLOATS, MATRIX, FLOATS, FLOATS, FLOATS),
+        ),
+    ),
+    "backward_layer": (network_kernels.backward_layer, (MATRIX, SINGLES, 0, 1, 1.0)),
+    "backward_heads": (network_kernels.backward_heads, (CUBE, CUBE, 0, 1, FLOATS, MATRIX)),
     "relu_double": (network_kernels.relu_double, (MATRIX, 0, 1.0, 1.0, SINGLES)),
     "relu_single": (network_kernels.relu_single, (SINGLES, 0, 1, 1, np.float32(1), np.float32(1))),
     "code": (deep_kernels.code, (np.zeros((1, 1, 1), np.uint16), INTS, INTS, BYTES, 1, LEVELS, FLOATS, FLOATS)),
@@ -282,18 +302,24 @@ def test_no_kernel_of_floats_is_left_out() -> None:
     assert {name.partition(" ")[0] for name in KERNELS} | WITHOUT_PRODUCTS == found
 
 
-def test_layers_in_blocks_interpreted_as_compiled() -> None:
-    """Of several layers with rows and matrices that fill no blocks."""
+def test_layers_in_blocks_interpreted_as_compiled_and_in_parts_as_whole() -> None:
+    """Of several layers with rows and matrices that fill no blocks; by one thread, by three, and of two gradients."""
     results = []
     for step in (learning_kernels.adam_layers, learning_kernels.adam_layers._function):
-        random = np.random.default_rng(6)
-        parameters = Parameters([layer(outputs=3), layer(outputs=70, inputs=5, seed=1)], RATE)
-        arrays = [random.normal(0, scale, parameters._master.size) for scale in (1, 1e-3, 1e-3)]
-        arrays[2] **= 2
-        gradient = np.floor(random.normal(0, 1e6, parameters._master.size))
-        integers = np.empty_like(gradient), np.empty(gradient.size, np.float32)
-        places = parameters._begins, parameters._outputs, parameters._limits
-        largest = np.empty(2)
-        step(*arrays, gradient, *integers, *places, *parameters._columns, 1 / 97, 0.003, 1.7, largest)
-        results.append([array.tobytes() for array in (*arrays, *integers, largest)])
-    assert results[0] == results[1]
+        for threads, parts in ((1, 1), (3, 1), (1, 2)):
+            random = np.random.default_rng(6)
+            parameters = Parameters([layer(outputs=3), layer(outputs=70, inputs=5, seed=1)], RATE)
+            arrays = [random.normal(0, scale, parameters._master.size) for scale in (1, 1e-3, 1e-3)]
+            arrays[2] **= 2
+            gradient = np.floor(random.normal(0, 1e6, parameters._master.size))[None]
+            if parts == 2:
+                share = np.floor(random.normal(0, 1e6, gradient.shape))
+                gradient = np.concatenate([gradient - share, share])
+            integers = np.empty(gradient.shape[1]), np.empty(gradient.shape[1], np.float32)
+            places = parameters.begins, parameters._outputs, parameters._limits
+            sums = np.empty((threads, 2, 70))
+            for rows, of_rows in zip(parameters._shares(threads), sums, strict=True):
+                step(*arrays, gradient, *integers, *places, *parameters._columns, 1 / 97, 0.003, 1.7, rows, of_rows)
+            totals = sums.sum(axis=0)
+            results.append([array.tobytes() for array in (*arrays, *integers, totals[0, :3], totals[1])])
+    assert all(result == results[0] for result in results)
