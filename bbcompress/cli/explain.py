@@ -105,12 +105,14 @@ def explain(
 @contextmanager
 def _opened(image: str, max_steps: int, quiet: bool, coding: dict[str, Any]) -> Iterator[Reader]:
     """A reader of the file, or of what an image file becomes. Raises BBCError."""
+    from bbcompress.archive.sharded import ShardSource
     from bbcompress.pipeline.packing import Packing
-    from bbcompress.system import storage
+    from bbcompress.pipeline.sources import open_place
+    from bbcompress.system.storage import place_of
 
-    place = storage.place_of(image)
-    with storage.open_to_read(place) as file:
-        is_bbc = file.read(1) == MAGIC[:1] or place.suffix == SUFFIX
+    place = place_of(image)
+    with open_place(place) as file:
+        is_bbc = isinstance(file, ShardSource) or file.read(1) == MAGIC[:1] or place.suffix == SUFFIX
     if is_bbc:
         with open_file(image, coding["model"], coding["device"], quiet, coding["max_pixels"], max_steps) as reader:
             yield reader

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bbcompress.archive.manifest import MANIFEST
 from bbcompress.archive.signature import SUFFIX
 from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
@@ -68,12 +69,14 @@ def refuse_name_of_a_file(folder: Place) -> None:
 
 
 def to_add_to(archive: Place) -> Path:
-    """The archive, to which something is to be added. Raises BBCError where it is a URL."""
+    """The archive, to which something is to be added. Raises BBCError where it is a URL, or a sharded archive."""
     if isinstance(archive, Url):
         raise BBCError(
             f"{archive}: nothing can be added to what a URL names, which is written as a whole or not at all: add to a "
             "copy of it on this machine"
         )
+    if archive.is_dir() or archive.name == MANIFEST:
+        raise BBCError(f"{archive}: nothing can be added to a sharded archive, which is made of its sources as a whole")
     return archive
 
 

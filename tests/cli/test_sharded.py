@@ -43,6 +43,14 @@ def sharded(*options: str, status: int = 0) -> Result:
     return run("compress", "set", "-o", "out.bbc", "--shard-size", "1600", "-1", *options, status=status)
 
 
+def test_pictures_of_its_images() -> None:
+    sharded()
+    assert run("explain", "out.bbc", "--only", "c.png").stdout.startswith("c.png in out.bbc: 28x28 L, ")
+    run("thumbnail", "out.bbc", "--only", "d*", "-o", "d.png")
+    assert read_image("d.png").size == (28, 28)
+    assert run("sheet", "out.bbc").stdout.startswith("out.bbc -> out.html  4 images")
+
+
 def test_the_commands_take_it_for_one_archive() -> None:
     line = sharded().stdout
     assert line.startswith("set -> out.bbc  2 shards, 4 images  ")
@@ -143,6 +151,9 @@ def test_a_whole_shard_of_another_archive_is_found_by_its_names_or_its_checksum(
         (("list", "set"), 1, "set: is a folder, and holds no manifest.jsonl"),
         (("decompress", "out.bbc", "--rm"), 1, "--rm deletes a file, and a sharded archive is several"),
         (("compress", "out.bbc"), 1, "there is no image in this folder"),
+        (("add", "out.bbc", "set/a.png"), 1, "out.bbc: nothing can be added to a sharded archive"),
+        (("add", f"out.bbc/{MANIFEST}", "set/a.png"), 1, "nothing can be added to a sharded archive"),
+        (("explain", "out.bbc"), 1, "it holds 4 images: name one by --only NAME"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_line(arguments: tuple[str, ...], status: int, reason: str) -> None:
