@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bbcompress.coder.ans_kernels import Ints
 from bbcompress.coder.kernel_cache import inline, kernel
 from bbcompress.exact.layers import GRADIENT_LIMIT
-from bbcompress.models.network_kernels import Levels, Singles, gather_pixel
+from bbcompress.models.network_kernels import Levels, Singles, reference_of
 
 Floats = NDArray[np.float64]
 
@@ -24,10 +24,12 @@ _LIMIT = float(GRADIENT_LIMIT)
 
 
 @inline
-def gather_row(
+def gather_rows(
     flat: Levels,
-    index: int,
-    cell: int,
+    indices: Ints,
+    cells: Ints,
+    begin: int,
+    end: int,
     offsets: Ints,
     settings: Ints,
     features: Singles,
@@ -35,14 +37,48 @@ def gather_row(
     references: Ints,
     row: int,
 ) -> None:
-    """What `gather_inputs` fills in of one pixel."""
-    channels, neighbours, centred = references.shape[0], offsets.size, settings[0]
-    gather_pixel(
-        flat, index, offsets, centred, settings[1], settings[2], settings[3], settings[4], inputs, references, row
-    )
-    pixels = neighbours * channels + (channels if centred else 0)
-    for j in range(features.shape[1]):
-        inputs[row, pixels + j] = features[cell, j]
+    """What `gather_inputs` fills in.
+
+    Neighbours that stand side by side in the canvas are taken at once, and all inputs of a pixel in one loop that can
+    be vectorised.
+    """
+    channels, neighbours = references.shape[0], offsets.size
+    centred, gain, left, upper, middle = settings[0], np.int32(settings[1]), settings[2], settings[3], settings[4]
+    columns, runs = neighbours * channels, 0
+    firsts, lengths = np.empty(neighbours, np.int64), np.empty(neighbours, np.int64)
+    for k in range(neighbours):
+        if k and offsets[k] == offsets[k - 1] + channels:
+            lengths[runs - 1] += channels
+        else:
+            firsts[runs], lengths[runs] = offsets[k], channels
+            runs += 1
+    values, known = np.empty(columns, np.int32), np.zeros(columns, np.int32)
+    for i in range(begin, end):
+        index, r = indices[i], row + i - begin
+        at = 0
+        for run in range(runs):
+            first = index + firsts[run]
+            side, beside = flat[first : first + lengths[run]], values[at : at + lengths[run]]
+            for j in range(side.size):
+                beside[j] = side[j]
+            at += lengths[run]
+        if centred:
+            for c in range(channels):
+                reference = reference_of(int(values[left * channels + c]), int(values[upper * channels + c]), middle)
+                references[c, r] = reference
+                inputs[r, columns + c] = reference - middle
+                for k in range(neighbours):
+                    known[k * channels + c] = reference
+        else:
+            for c in range(channels):
+                references[c, r] = 0
+        target = inputs[r, :columns]
+        for j in range(columns):
+            value = (values[j] - known[j]) * gain
+            target[j] = value if values[j] >= 0 else np.int32(0)
+        others, given = inputs[r, columns + (channels if centred else 0) :], features[cells[i]]
+        for j in range(given.size):
+            others[j] = given[j]
 
 
 @kernel
@@ -65,8 +101,7 @@ def gather_inputs(
     settings: whether the inputs are centred, the gain of pixels, the numbers of the left and the upper neighbour, the
     reference of a pixel that has neither. Columns as `network_kernels.gather` has them, then the cell's features.
     """
-    for i in range(begin, end):
-        gather_row(flat, indices[i], cells[i], offsets, settings, features, inputs, references, row + i - begin)
+    gather_rows(flat, indices, cells, begin, end, offsets, settings, features, inputs, references, row)
 
 
 @kernel

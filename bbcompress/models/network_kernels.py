@@ -13,6 +13,18 @@ Levels = NDArray[np.int16]
 
 
 @inline
+def reference_of(left: int, upper: int, middle: int) -> int:
+    """The reference of a pixel with these levels to the left and above; below 0 where there is none."""
+    if left >= 0 and upper >= 0:
+        return (left + upper + 1) >> 1
+    if left >= 0:
+        return left
+    if upper >= 0:
+        return upper
+    return middle
+
+
+@inline
 def gather_pixel(
     flat: Levels,
     index: int,
@@ -33,14 +45,7 @@ def gather_pixel(
         if centred:
             a = int(flat[index + offsets[left] + c])
             b = int(flat[index + offsets[upper] + c])
-            if a >= 0 and b >= 0:
-                reference = (a + b + 1) >> 1
-            elif a >= 0:
-                reference = a
-            elif b >= 0:
-                reference = b
-            else:
-                reference = middle
+            reference = reference_of(a, b, middle)
             inputs[row, neighbours * channels + c] = reference - middle
         references[c, row] = reference
         for k in range(neighbours):

@@ -18,7 +18,7 @@ from bbcompress.exact.blas import PLAIN, TRANSPOSED, gemm_double, gemm_single, p
 from bbcompress.exact.distribution_kernels import PRECISION
 from bbcompress.exact.layers import GRADIENT_LIMIT, SINGLE_LIMIT
 from bbcompress.exact.mixture_kernels import find_level, gradient_row, level_interval, prepare
-from bbcompress.models.learning_kernels import gather_row, hidden_row, output_row
+from bbcompress.models.learning_kernels import gather_rows, hidden_row, output_row
 from bbcompress.models.network_kernels import Levels, Singles
 
 Floats = NDArray[np.float64]
@@ -63,8 +63,7 @@ def forward_rows(
     """
     count, rows, heads = end - begin, references.shape[1], layers.shape[0] - 1
     first = inputs[: rows * (layers[0, 0] + 1)].reshape(rows, layers[0, 0] + 1)
-    for i in range(begin, end):
-        gather_row(flat, indices[i], cells[i], offsets, settings, features, first, references, row + i - begin)
+    gather_rows(flat, indices, cells, begin, end, offsets, settings, features, first, references, row)
     for layer in range(heads):
         inner, outputs, pitch = layers[layer, 0] + 1, layers[layer, 1], layers[layer + 1, 0] + 1
         x, out = layers[layer, 2] + row * inner, layers[layer + 1, 2] + row * pitch
