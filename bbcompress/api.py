@@ -13,7 +13,7 @@ from PIL import Image
 
 from bbcompress import arguments
 from bbcompress.errors import BBCError, FormatError
-from bbcompress.images.formats.registry import kind_of, written_instead
+from bbcompress.images.formats.registry import kind_of, why_not_written, written_kinds
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.pillow import from_pillow
 from bbcompress.limits import MAX_PIXELS, READER_K, Limits
@@ -193,7 +193,8 @@ def extract(
         raise BBCError(f"only must be patterns of names, not {arguments.shown(only)}")
     form = None if format is None else kind_of(f".{str(format).lower()}")
     if format is not None and form is None:
-        raise BBCError(f"format must be one of {written_instead(str(format))}; not {arguments.shown(format)}")
+        kinds, asked = ", ".join(written_kinds()), arguments.shown(format)
+        raise BBCError(f"format must be one of {kinds}, not {asked}{why_not_written(str(format))}")
     flags = arguments.flag("strip", strip), arguments.flag("overwrite", overwrite)
     limits, jobs = limits_of(max_pixels, max_steps), arguments.integer("jobs", jobs, 1)
     with open_place(source) as file:

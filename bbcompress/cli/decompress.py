@@ -37,7 +37,7 @@ from bbcompress.cli.options import (
 from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
-from bbcompress.images.formats.registry import kind_of, written_instead, written_kinds
+from bbcompress.images.formats.registry import kind_of, why_not_written, written_kinds
 from bbcompress.system.storage import Place, Url, place_of
 from bbcompress.text import count_of
 
@@ -60,7 +60,7 @@ class _Format(_Choice):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         kind = kind_of(value)
         if kind is None:
-            self.fail(f"{value!r} is none of {written_instead(value)}", param, ctx)
+            self.fail(f"{value!r} is none of {', '.join(self.choices)}{why_not_written(value)}", param, ctx)
         return kind
 
 
@@ -445,7 +445,7 @@ def _format_of(target: Place, form: str | None, kept: KeptFile | None) -> str | 
         if its_own:
             return None
     if named is None and target.suffix:
-        raise BBCError(f"{target}: images are written as {written_instead(target.suffix)}")
+        raise BBCError(f"{target}: images are written as {', '.join(written_kinds())}{why_not_written(target.suffix)}")
     if form is not None and named not in (None, form):
         raise BBCError(f"{target}: its name says {named}, but --format says {form}")
     return form or named

@@ -96,12 +96,11 @@ def kind_of(suffix: str) -> str | None:
     return next((kind for kind, form in written_kinds().items() if wanted in form.written[kind]), None)
 
 
-def written_instead(asked: str) -> str:
-    """The kinds of files that are written, for a message on another kind or suffix that was asked for; of JPEG also why
-    it is none of them."""
-    kinds, suffix = ", ".join(written_kinds()), "." + asked.lower().removeprefix(".")
+def why_not_written(asked: str) -> str:
+    """The end of a message on a format, or a suffix, that was asked for and is not written: why, where that is JPEG."""
+    suffix = "." + asked.lower().removeprefix(".")
     is_jpeg = any(form.name == "JPEG" and suffix in form.suffixes for form in image_formats())
-    return f"{kinds}; JPEG would change the pixels" if is_jpeg else kinds
+    return "; JPEG would change the pixels" if is_jpeg else ""
 
 
 def default_kind(mode: str | None) -> str:

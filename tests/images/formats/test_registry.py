@@ -8,9 +8,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from cases_for_tests import one_test_of
 
-from bbcompress.images.formats.registry import ImageFormat, image_formats, image_suffixes, kind_of, written_kinds
+from bbcompress import extract
+from bbcompress.errors import BBCError
+from bbcompress.images.formats.registry import (
+    ImageFormat,
+    image_formats,
+    image_suffixes,
+    kind_of,
+    why_not_written,
+    written_kinds,
+)
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
 from bbcompress.images.write import write_image
@@ -106,3 +116,12 @@ def test_a_file_begins_as_its_own_format_alone() -> None:
         data, suffix = write_image(PixelImage(mode, images[mode]), kind)
         assert suffix == f".{kind}"
         assert [other for other in image_formats() if re.match(other.magic, data, re.DOTALL)] == [form]
+
+
+def test_jpeg_is_not_written_and_why() -> None:
+    for asked in ("jpg", ".JPEG", "jpe"):
+        assert kind_of(asked) is None
+        assert why_not_written(asked) == "; JPEG would change the pixels"
+    assert why_not_written("") == why_not_written(".xyz") == ""
+    with pytest.raises(BBCError, match="not 'jpg'; JPEG would change the pixels$"):
+        extract("a.bbc", "a", format="jpg")
