@@ -123,5 +123,5 @@ def test_jpeg_is_not_written_and_why() -> None:
         assert kind_of(asked) is None
         assert why_not_written(asked) == "; JPEG would change the pixels"
     assert why_not_written("") == why_not_written(".xyz") == ""
-    with pytest.raises(BBCError, match="not 'jpg'; JPEG would change the pixels$"):
+    with pytest.raises(BBCError, match=r"not 'jpg'; JPEG would change the pixels$"):
         extract("a.bbc", "a", format="jpg")
