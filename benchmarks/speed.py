@@ -4,8 +4,9 @@
                                [--out FILE]
 
 `photograph`: 768x512 pixels from the middle of FILE are compressed, not verified, and decompressed, frozen and as by
-default. `large`: an image of so many megapixels, the same way; 0 leaves it out. It is a mosaic of the middles of the
-photographs in DIR, or, without DIR, of FILE, its mirror images and noise, which the fallback may code best.
+default, by as many threads as there are processors and by one (`-j 1`). `large`: an image of so many megapixels, the same
+way, but not by one thread; 0 leaves it out. It is a mosaic of the middles of the photographs in DIR, or, without DIR, of
+FILE, its mirror images and noise, which the fallback may code best.
 Of each command: seconds of the processor (user and system) and on the clock, the smallest of N rounds, and peak memory.
 With `--before` the package in DIR, an earlier commit, does the same in turns with this one. Kernels are compiled before
 and every file is read back and compared. JPEG XL and WebP by imagecodecs, where that is installed, do the same in
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,12 @@ from bbcompress.images.read import read_image
 
 HERE = Path(__file__).resolve().parent
 WIDTH, HEIGHT = 768, 512
+KINDS = [
+    (kind + name, options, jobs)
+    for name, jobs in (("", []), (", one thread", ["-j", "1"]))
+    for kind, options in (("frozen", ["--no-learn"]), ("default", []))
+]
+"""Names of the ways, and their options of compressing and of threads."""
 PEERS = {
     "JPEG XL effort 7": ("jpegxl", {"lossless": True, "effort": 7}),
     "JPEG XL effort 9": ("jpegxl", {"lossless": True, "effort": 9}),
@@ -80,7 +88,7 @@ def main() -> None:
                 source.write_bytes(write_png(PixelImage("RGB", mosaic(args.photos, round(args.large * 1e6)))))
             else:
                 repeat(args.photo, source, round(args.large * 1e6))
-            rows = in_turns(folder, source, {"now": HERE.parent}, 1)
+            rows = in_turns(folder, source, {"now": HERE.parent}, 1, KINDS[:2])
             name = f"large, {args.large:g} megapixels" + ", a mosaic" * bool(args.photos)
             results[name] = {"environment": environment(), "rows": rows}
             args.out.write_text(json.dumps(results, indent=1) + "\n")
@@ -118,16 +126,18 @@ def is_large(photo: Path) -> bool:
         return image.mode == "RGB" and image.width >= WIDTH and image.height >= HEIGHT
 
 
-def in_turns(folder: Path, source: Path, packages: dict[str, Path], rounds: int) -> dict[str, Any]:
-    """For each package, frozen and by default: bytes, and costs of both directions."""
+def in_turns(
+    folder: Path, source: Path, packages: dict[str, Path], rounds: int, kinds: Sequence[Any] = KINDS
+) -> dict[str, Any]:
+    """For each package and each of the `KINDS`: bytes, and costs of both directions."""
     rows: dict[str, Any] = {}
     for number in range(rounds):
         for name, package in packages.items():
             bbc = [sys.executable, "-m", "bbcompress"]
-            for kind, options in (("frozen", ["--no-learn"]), ("default", [])):
+            for kind, options, jobs in kinds:
                 packed, back = folder / "image.bbc", folder / "back.png"
-                compress = [*bbc, "compress", "-f", "--no-verify", *options, str(source), "-o", str(packed)]
-                decompress = [*bbc, "decompress", "-f", str(packed), "-o", str(back)]
+                compress = [*bbc, "compress", "-f", "--no-verify", *options, *jobs, str(source), "-o", str(packed)]
+                decompress = [*bbc, "decompress", "-f", *jobs, str(packed), "-o", str(back)]
                 if not number:  # of what is slow at first, kernels are compiled, and checkpoints and files read
                     small = folder / "small.png"
                     small.write_bytes(write_png(PixelImage("RGB", middle_of(source))))
