@@ -9,7 +9,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from mimetypes import guess_type
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -52,6 +51,8 @@ def refuse_existing(path: Path, force: bool) -> None:
 def refuse_other_kind(target: Path, kind: str, what: str) -> None:
     """Raises BBCError where the name of a file says that it is of another MIME type. what: is written, as the beginning
     of the message."""
+    from mimetypes import guess_type
+
     if (guess_type(target.name)[0] or kind) != kind:  # desktops ask for names without a suffix
         raise BBCError(f"{target}: {what}, and its name says something else")
 
@@ -65,11 +66,14 @@ def refuse_target(path: Path, force: bool) -> None:
 def refuse_missing_folder(path: Path) -> None:
     """Raises BBCError where the folder in which a file is to be written is not there, or is no folder."""
     folder = path.parent
-    if os.path.isdir(folder):
+    try:
+        is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"{path}: cannot be written: there is no folder {folder}") from None
+    except (OSError, ValueError):  # it may be there all the same; where it is opened more is known
         return
-    if os.path.lexists(folder):
+    if not is_folder:
         raise BBCError(f"{path}: cannot be written: {folder} is not a folder")
-    raise MissingFileError(f"{path}: cannot be written: there is no folder {folder}")
 
 
 class _OutputError(OSError):

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
+from unittest import mock
 
 import pytest
 
@@ -25,6 +26,7 @@ from bbcompress.system.output import (
     new_file,
     open_to_add,
     refuse_existing,
+    refuse_missing_folder,
     times_of,
     write_file,
     write_standard_output,
@@ -725,3 +727,16 @@ def test_a_signal_at_any_moment_leaves_all_or_nothing(
         signal.signal(signal.SIGINT, before)
     whole = {**start, "deep": None, "deep/er": None, "deep/er/a": b"a", "deep/er/b": b"b"}
     assert listing(place) == (whole if renaming else start)
+
+
+def test_a_folder_that_is_missing_or_is_none_or_cannot_be_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, words in (("no", "there is no folder"), ("no/no", "there is no folder"),
+                        ("file", "is not a folder"), ("file/no", "there is no folder")):  # fmt: skip
+        for check in (refuse_missing_folder, lambda path: write_file(path, b"", False)):
+            with pytest.raises(BBCError, match=f"a: cannot be written: .*{words}"):
+                check(tmp_path / name / "a")
+    refuse_missing_folder(tmp_path / "a")
+    refuse_missing_folder(tmp_path / ("long" * 100) / "a")
+    with mock.patch("os.stat", side_effect=PermissionError):
+        refuse_missing_folder(tmp_path / "a")
