@@ -121,7 +121,8 @@ def test_hugging_face_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert {kind: np.asarray(image)[0, 0] for kind, image in found.items()} == {"cat": 0, "dog": 1}
 
 
-def test_a_mounted_folder() -> None:
+@pytest.mark.parametrize("way", ["python", "command"])
+def test_a_mounted_folder(way: str) -> None:
     unmount = shutil.which("fusermount3") or shutil.which("fusermount")
     try:
         import fuse  # noqa: F401
@@ -132,7 +133,10 @@ def test_a_mounted_folder() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     bbc.write("photos.bbc", {"deep/a.png": image}, effort=1)
     Path("folder").mkdir()
-    with subprocess.Popen([sys.executable, "-c", f"import fsspec\n{block_of('fuse')}"]) as process:
+    program = ["-c", f"import fsspec\n{block_of('import fsspec.fuse')}"]
+    if way == "command":
+        program = ["-m", "bbcompress", "mount", "-q", "photos.bbc", "folder"]
+    with subprocess.Popen([sys.executable, *program]) as process:
         try:
             while not os.path.ismount("folder") and process.poll() is None:
                 time.sleep(0.05)

@@ -23,6 +23,7 @@ MODULES = {
     "explain": ("explain",),
     "sheet": ("sheet",),
     "thumbnail": ("thumbnail",),
+    "mount": ("mount",),
     "models": ("models",),
     "train": ("train", "evaluate"),
     "runs": ("runs",),

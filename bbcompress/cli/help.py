@@ -23,6 +23,7 @@ SECTIONS = {
         "explain": "Show where the bits of an image go.",
         "sheet": "Write a contact sheet of a file.",
         "thumbnail": "Write a small picture of an image.",
+        "mount": "Show the images of a file in a folder.",
     },
     "Models and training": {
         "models": "List, add, export, remove and check models.",
