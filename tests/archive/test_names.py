@@ -17,6 +17,8 @@ from bbcompress.archive.names import (
     encode_names,
     find_duplicate,
     name_fault,
+    name_key,
+    span_of_names,
 )
 from bbcompress.errors import FormatError
 from bbcompress.wire import ByteReader, pack, varint
@@ -265,3 +267,11 @@ def test_folders_of_runs_are_not_listed() -> None:
     assert finder.find("d") == "d/e0"
     for folder in ("a05", "a4", f"a{3 << 39}", f"a{5 + (1 << 39)}/b/c.png", "d/e0", "a", "a07/b", "e"):
         assert finder.find(folder) is None
+
+
+def test_the_least_and_the_greatest_name() -> None:
+    """Of runs, whose numbers have more digits at the end than at the beginning, as of names that are listed."""
+    runs = NumberedNames([Run("a/", "", 0, 8, 5), Run("a!", "x", 2, 98, 4), Run("a/9/", "", 0, 0, 2)])
+    for lists in ([runs], [runs, ["a/1/0"]], [["b", "a"], runs], [["b", "a/"]]):
+        every = sorted((name for names in lists for name in names), key=name_key)
+        assert span_of_names(lists) == (every[0], every[-1])
