@@ -87,7 +87,17 @@ force_option = click.option("-f", "--force", is_flag=True, help="Overwrite what 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
 
-jobs_option = click.option("-j", "-T", "--jobs", metavar="N", type=click.IntRange(0),
+def _limit_threads(context: click.Context, _: click.Parameter, asked: int | None) -> int | None:
+    """Let there be, until the command ends, no more threads than are asked for, those of all processes together."""
+    if asked:
+        from bbcompress.system.threads import limit_threads
+
+        limit_threads(asked)
+        context.call_on_close(lambda: limit_threads(None))
+    return asked
+
+
+jobs_option = click.option("-j", "-T", "--jobs", metavar="N", type=click.IntRange(0), callback=_limit_threads,
                             help="Processes that share an archive's groups, or threads that share an image; 1 is one "
                             "of each, 0 the default. [default: processors, to 8]")  # fmt: skip
 output_folder_option = click.option("--output-dir", "output_dir", metavar="DIR", shell_complete=complete_path,
@@ -217,12 +227,7 @@ def refuse_unsafe_removal(output: str | None, inputs: Sequence[str], **unsafe: b
 
 
 def jobs_for(asked: int | None, device: str) -> int:
-    """Processes to share the work; one for an accelerator, unless more are asked for. Until the command ends there are
-    no more threads either than are asked for, those of all processes together."""
+    """Processes to share the work; one for an accelerator, unless more are asked for."""
     from bbcompress.system.jobs import default_jobs
-    from bbcompress.system.threads import limit_threads
 
-    if asked:
-        limit_threads(asked)
-        click.get_current_context().call_on_close(lambda: limit_threads(None))
     return asked or (default_jobs() if device == "cpu" else 1)

@@ -427,9 +427,9 @@ class LearningCoder:
         return UnitNetwork(self._weights, int(np.diff(ends).max()))
 
     @contextmanager
-    def _team(self) -> Iterator[Team]:
-        """The threads that share the rows of each unit, and of each of its steps."""
-        with Team(threads(), exact_arithmetic) as team:
+    def _team(self, size: int) -> Iterator[Team]:
+        """So many threads, or fewer, that share the rows of each unit, and of each of its steps."""
+        with Team(size, exact_arithmetic) as team:
             if self._stride:
                 self.parameters.expect_parts(team.size)
             yield team
@@ -463,7 +463,7 @@ class LearningCoder:
             if learns:
                 network.backward(parameters, first, last - first, part)
 
-        with self._team() as team:
+        with self._team(threads()) as team:
             for number, begin in enumerate(ends[:-1].tolist()):
                 pixels, learns = int(ends[number + 1]) - begin, self._learns_from(number)
                 places, shares = order(slice(steps[number], steps[number + 1])), team.shares(pixels, LEAST_ROWS)
@@ -526,7 +526,8 @@ class LearningCoder:
             """From a part of a unit."""
             network.backward(parameters, first, last - first, part)
 
-        with self._team() as team:
+        # without learning there is too little between two hand-overs
+        with self._team(threads() if self._stride else 1) as team:
             for begin, end in zip(wave.bounds[:-1].tolist(), wave.bounds[1:].tolist(), strict=True):
                 team.run([partial(prepare, begin, *rows) for rows in team.shares(end - begin, LEAST_ROWS)])
                 lane = network.pop(

@@ -1700,14 +1700,18 @@ def test_jobs_are_also_a_limit_of_threads(
     """While a command runs, and no longer."""
     monkeypatch.setattr("bbcompress.system.threads.processors", lambda: 8)
     found: list[int] = []
-    encode = Compressor.lone
 
-    def lone(*args: Any) -> Any:
-        found.append(threads())
-        return encode(*args)
+    def noting(function: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            found.append(threads())
+            return function(*args, **kwargs)
 
-    monkeypatch.setattr(Compressor, "lone", lone)
+        return noted
+
+    monkeypatch.setattr(Compressor, "lone", noting(Compressor.lone))
+    monkeypatch.setattr(Reader, "each_content", noting(Reader.each_content))
     Image.new("L", (9, 7), 3).save(tmp_path / "image.png")
     assert run("compress", *options, str(tmp_path / "image.png")).exit_code == 0
-    assert found == [expected]
+    assert run("decompress", *options, "-f", str(tmp_path / "image.bbc")).exit_code == 0
+    assert found == [expected, expected]
     assert threads() == 8
