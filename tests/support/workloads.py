@@ -532,7 +532,7 @@ WORKLOADS = [
     Workload("PNG, short texts", 20_000, "chunks", _chunks_of_a_png),
     Workload("archive, prefixes", 80_000, "prefixes", lambda n, _: _opening(n * PREFIX)),
     Workload("archive, prefixes and flags", 10_000, "prefixes", _repeated(PREFIX + b"\0abcd")),
-    Workload("archive, segments in segments", 16_000, "prefixes", _nested_segments),
+    Workload("archive, segments in segments", 24_000, "prefixes", _nested_segments),
     Workload("archive, groups with wrong checksums", 4_000, "groups", _repeated(b"\x01\x01\x00crc!")),
     Workload("archive, segments of such groups", 8_000, "groups", _repeated(PREFIX + b"\x01\x01\x00crc!")),
     Workload("archive, groups like indexes", 8_000, "groups", _repeated(b"\x01\x01\x01\xbb\xc1\x01\x01\x01\x01")),
