@@ -201,10 +201,11 @@ def photographs() -> str:
         found = json.loads((HERE / "results" / f"photographs-{name}.json").read_text())
         rates = found["alone"]["bits_per_subpixel"]
         rows.append([f"{label}, each its own file", *(f"{rates[coder]:.4f}" for coder in coders)])
-        if "archive" in found:
-            archive = found["archive"]
-            groups = f"{len(archive['groups'])} group{'s' if len(archive['groups']) > 1 else ''}"
-            rows.append([f"{label}, one archive ({groups})", f"{archive['bits_per_subpixel']:.4f}", "", "", "", ""])
+        for key, archive in found.items():
+            if key.startswith("archive"):
+                groups = f"{len(archive['groups'])} group{'s' if len(archive['groups']) > 1 else ''}"
+                words = f"{label}, one {key} ({groups})"
+                rows.append([words, f"{archive['bits_per_subpixel']:.4f}", "", "", "", ""])
     return table(["", *coders], rows)
 
 
