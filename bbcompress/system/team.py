@@ -18,6 +18,8 @@ from bbcompress.system.threads import ThreadLock
 
 Task = Callable[[], object]
 
+NAME = "bbc team"
+"""Of threads that help others."""
 MOST_THREADS = 4
 """Most threads of a team: a step has too few rows for more."""
 
@@ -69,7 +71,7 @@ class Team:
     def __enter__(self) -> Team:
         self._added = _helpers.add(self.size - 1)
         for _ in range(self._added):
-            thread = Thread(target=self._help, name="bbc team", daemon=True)
+            thread = Thread(target=self._help, name=NAME, daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # the system has no more threads to give

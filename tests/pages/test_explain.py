@@ -146,7 +146,7 @@ def test_what_is_refused_leaves_nothing() -> None:
         (["damaged.bbc", "-o", "a.png"], "damaged"),
         ([lone, "-o", "a.png", "--html", "none/a.html"], "there is no folder none"),
         (["text.png", "-o", "a.png"], "text.png"),
-        ([".", "-o", "a.png"], "cannot be read"),
+        ([".", "-o", "a.png"], "holds no manifest"),
     ):
         result = bbc("explain", *arguments)
         assert result.exit_code in (1, 2), arguments
