@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from bbcompress.system.interrupt import leave
 
@@ -17,7 +19,7 @@ _ENDING = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else 
 """Signals that end a process which does not handle them. SIGHUP says that the terminal is closed."""
 
 AGAIN = 0.02
-"""Seconds after which Ctrl-C comes again that came where it cannot be raised."""
+"""Seconds after which a signal comes again that came where it cannot be raised."""
 
 SIGINT = signal.SIGINT
 SIGNALS = (SIGINT, *_ENDING)
@@ -55,22 +57,49 @@ def signals_raise() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but not in an import or in what LLVM calls: there it may be printed and forgotten."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib") or "llvmlite" in frame.f_code.co_filename:
-            _thread.start_new_thread(_again, (number,))  # a Thread would take a lock that the frame may hold
-            return
+    """Raise KeyboardInterrupt, or come again."""
+    if not _comes_again(number, frame):
+        raise KeyboardInterrupt
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Raise `Terminated`, or come again."""
+    if not _comes_again(number, frame):
+        raise Terminated(number)
+
+
+def _comes_again(number: int, frame: FrameType | None) -> bool:
+    """Let a signal come again where it cannot be raised, and say so.
+
+    That is in an import and in what LLVM calls, where it may be printed and forgotten; and where numba takes or gives
+    back its lock, which would stay taken, and another thread would wait for it for ever.
+    """
+    if not _is_at_a_lock(frame):
+        while frame is not None and not _is_deaf(frame.f_code.co_filename):
+            frame = frame.f_back
+        if frame is None:
+            return False
+    _thread.start_new_thread(_again, (number,))  # a Thread would take a lock that the frame may hold
+    return True
+
+
+def _is_deaf(file: str) -> bool:
+    return file.startswith("<frozen importlib") or "llvmlite" in file
+
+
+def _is_at_a_lock(frame: FrameType | None) -> bool:
+    """Whether numba's lock is being taken or given back: in its own code, or in that of a context of numba's."""
+    if frame is not None and frame.f_code.co_filename.endswith("compiler_lock.py"):
+        return True
+    inside = frame
+    while frame is not None and frame.f_code.co_filename == contextlib.__file__:
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return frame is not inside and frame is not None and f"{os.sep}numba{os.sep}" in frame.f_code.co_filename
 
 
 def _again(number: int) -> None:
     time.sleep(AGAIN)
     _thread.interrupt_main(signal.Signals(number))
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(number)
 
 
 @contextmanager

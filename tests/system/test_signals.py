@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -162,6 +163,23 @@ def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path: Path, monkeypatch: pyte
         time.sleep(5)
         raise AssertionError("not reached")
     assert signal.getsignal(signal.SIGINT) is leave
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+@pytest.mark.parametrize("inner", ["numba/core/compiler_lock.py", contextlib.__file__])
+def test_signals_wait_while_numba_takes_its_lock(number: int, error: type[BaseException], inner: str) -> None:
+    """Raised there, one would leave the lock taken: another thread waited for it for ever."""
+    scope: dict[str, Any] = {"os": os, "number": number, "done": []}
+    take = "def take():\n    os.kill(os.getpid(), number)\n    for _ in range(1000): pass\n    done.append('taken')"
+    for text, file in ((take, inner), ("def compile():\n    take()", "/lib/numba/core/dispatcher.py")):
+        exec(compile(text, file.replace("/", os.sep), "exec"), scope)
+    signal.signal(signal.SIGINT, leave)
+    with pytest.raises(error), signals_raise():
+        scope["compile"]()
+        time.sleep(5)
+        raise AssertionError("not reached")
+    assert scope["done"] == ["taken"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
