@@ -23,8 +23,11 @@ Gradients are clamped to G = 2^30 before each product, and a unit has at most N 
   (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)) < 7.3. The corrections change that by less than a factor of 10.
   So a weight moves by less than 73 learning rates a step: finitely far. Integers are clamped after that.
 
-So nothing leaves the exact range whatever the pixels are. float32 for a layer's forward product is a choice of speed:
-`Parameters` keeps the largest sum that the current integers allow, and a layer at or above 2^24 works in float64.
+So nothing leaves the exact range whatever the pixels are. A unit's gradient may be taken in parts, by several threads:
+these are exact integers, and so is their sum, whose bound is that of the whole unit. float32 for a layer's forward
+product is a choice of speed: `Parameters` keeps the largest sum that the current integers allow, and a layer at or
+above 2^24 works in float64. Compiled loops may choose again by the largest activation that there is: with h in place
+of a limit of a, no sum is above h / a of the largest one.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ a call is about some of them, `row` is the first and `count` their number.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -129,24 +131,28 @@ def know_levels(
 # Forwards
 
 
+@inline
+def relu_row(total: Any, scale: Any, half: Any, zero: Any, limit: Any, out: Singles) -> None:
+    """clamp(floor(total * scale + 1/2), 0, limit) of a row into `out`. All that is given has one type, float32 or
+    float64, in which that is done."""
+    for j in range(total.size):
+        out[j] = min(max(np.floor(total[j] * scale + half), zero), limit)
+
+
 @kernel
 def relu_single(total: Singles, row: int, count: int, outputs: int, scale: float, limit: float) -> None:
-    """In place clamp(floor(total * scale + 1/2), 0, limit) of the first columns of `total` (rows, at least outputs):
-    sums below 2^24, powers of two."""
-    half = np.float32(0.5)
-    zero = np.float32(0.0)
+    """`relu_row` in place of the first columns of `total` (rows, at least outputs): sums below 2^24, powers of two."""
+    half, zero = np.float32(0.5), np.float32(0.0)
     for i in range(row, row + count):
-        for j in range(outputs):
-            value = np.floor(total[i, j] * scale + half)
-            total[i, j] = min(max(value, zero), limit)
+        of_row = total[i, :outputs]
+        relu_row(of_row, scale, half, zero, limit, of_row)
 
 
 @kernel
 def relu_double(total: Floats, row: int, scale: float, limit: float, out: Singles) -> None:
     """The same of float64 sums (N, outputs), into the rows of `out` (rows, at least outputs) from `row` on."""
     for i in range(total.shape[0]):
-        for j in range(total.shape[1]):
-            out[row + i, j] = min(max(np.floor(total[i, j] * scale + 0.5), 0.0), limit)
+        relu_row(total[i], scale, 0.5, 0.0, limit, out[row + i])
 
 
 @inline
@@ -233,14 +239,20 @@ def set_channel(
 # Backwards
 
 
+@inline
+def backward_row(total: Floats, scale: float, active: Singles, out: Floats) -> None:
+    """clamp(floor(total * scale + 1/2), -2^30, 2^30) of a row into `out`, and 0 where the layer's output, in `active`
+    (at least as long), stands at 0."""
+    for j in range(total.size):
+        value = min(max(np.floor(total[j] * scale + 0.5), -_LIMIT), _LIMIT)
+        out[j] = value if active[j] > 0 else 0.0
+
+
 @kernel
 def backward_layer(total: Floats, active: Singles, row: int, count: int, scale: float) -> None:
-    """In place clamp(floor(total * scale + 1/2), -2^30, 2^30) of (rows, outputs) from `row` on, and 0 where the layer's
-    output, in `active` (rows, at least outputs), stands at 0."""
+    """`backward_row` in place of (rows, outputs) from `row` on."""
     for i in range(row, row + count):
-        for j in range(total.shape[1]):
-            value = min(max(np.floor(total[i, j] * scale + 0.5), -_LIMIT), _LIMIT)
-            total[i, j] = value if active[i, j] > 0 else 0.0
+        backward_row(total[i], scale, active[i], total[i])
 
 
 @kernel
@@ -250,7 +262,4 @@ def backward_heads(parts: Floats, hidden: Floats, row: int, count: int, scales: 
     channels, width = parts.shape[0], parts.shape[2]
     for i in range(row, row + count):
         for c in range(channels):
-            first = c * width
-            for j in range(width):
-                value = min(max(np.floor(parts[c, i, j] * scales[c] + 0.5), -_LIMIT), _LIMIT)
-                total[i, first + j] = value if hidden[c, i, j] > 0.0 else 0.0
+            backward_row(parts[c, i], scales[c], hidden[c, i], total[i, c * width : (c + 1) * width])

@@ -16,17 +16,26 @@ from bbcompress.coder.ans_kernels import Heads, Ints, Words, advance, peek
 from bbcompress.coder.kernel_cache import compiled_kernel, inline
 from bbcompress.exact.blas import PLAIN, TRANSPOSED, gemm_double, gemm_single, place
 from bbcompress.exact.distribution_kernels import PRECISION
-from bbcompress.exact.layers import GRADIENT_LIMIT, SINGLE_LIMIT
+from bbcompress.exact.layers import SINGLE_LIMIT
 from bbcompress.exact.mixture_kernels import find_level, gradient_row, level_interval, prepare
-from bbcompress.models.learning_kernels import gather_rows, hidden_row, output_row
+from bbcompress.models.learning_kernels import backward_row, gather_rows, hidden_row, output_row, relu_row
 from bbcompress.models.network_kernels import Levels, Singles
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-_LIMIT = float(GRADIENT_LIMIT)
 _SINGLE_LIMIT = float(SINGLE_LIMIT)
 _HALF, _ZERO = np.float32(0.5), np.float32(0.0)
+
+
+@inline
+def widen(inputs: Singles, begin: int, pitch: int, columns: int, row: int, count: int, doubles: Floats) -> None:
+    """Copy `count` rows of `inputs`, which stand `pitch` apart from `begin` on, into the rows of `doubles` from `row`
+    on."""
+    for r in range(count):
+        wide, given = doubles[row + r], inputs[begin + r * pitch : begin + r * pitch + columns]
+        for j in range(columns):
+            wide[j] = given[j]
 
 
 @compiled_kernel
@@ -87,13 +96,9 @@ def forward_rows(
             short, short_limit = np.float32(scale), np.float32(limit)
             for r in range(count):
                 active = inputs[out + r * pitch : out + r * pitch + outputs]
-                for j in range(outputs):
-                    active[j] = min(max(np.floor(active[j] * short + _HALF), _ZERO), short_limit)
+                relu_row(active, short, _HALF, _ZERO, short_limit, active)
         else:
-            for r in range(count):
-                wide, given = doubles[row + r], inputs[x + r * inner : x + (r + 1) * inner]
-                for j in range(inner):
-                    wide[j] = given[j]
+            widen(inputs, x, inner, inner, row, count, doubles)
             at = layers[layer, 3] + row * outputs
             gemm_double(
                 blas[1],
@@ -112,9 +117,7 @@ def forward_rows(
             )
             for r in range(count):
                 active = inputs[out + r * pitch : out + r * pitch + outputs]
-                total = sums[at + r * outputs : at + (r + 1) * outputs]
-                for j in range(outputs):
-                    active[j] = min(max(np.floor(total[j] * scale + 0.5), 0.0), limit)
+                relu_row(sums[at + r * outputs : at + (r + 1) * outputs], scale, 0.5, 0.0, limit, active)
     inner, outputs = layers[heads, 0], layers[heads, 1]
     x, bias = layers[heads, 2] + row * (inner + 1), begins[heads + 1] - outputs
     highest = np.int32(0)
@@ -143,10 +146,7 @@ def forward_rows(
             for j in range(outputs):
                 heads_sums[r, j] = np.float64(single_sums[r, j]) + weights[bias + j]
     else:
-        for r in range(count):
-            wide, given = doubles[row + r], inputs[x + r * (inner + 1) : x + (r + 1) * (inner + 1)]
-            for j in range(inner):
-                wide[j] = given[j]
+        widen(inputs, x, inner + 1, inner, row, count, doubles)
         gemm_double(
             blas[1],
             blas[2],
@@ -399,23 +399,18 @@ def backward_rows(
         )
         scale = output_scales[channel]
         for r in range(row, row + count):
-            total, active, out = by_hidden[channel, r], hidden[channel, r], of_heads[r]
-            first = channel * width
-            for j in range(width):
-                value = min(max(np.floor(total[j] * scale + 0.5), -_LIMIT), _LIMIT)
-                out[first + j] = value if active[j] > 0.0 else 0.0
+            out = of_heads[r, channel * width : (channel + 1) * width]
+            backward_row(by_hidden[channel, r], scale, hidden[channel, r], out)
     for back in range(heads + 1):
         layer = heads - back
         inner, outer = layers[layer, 0], layers[layer, 1]
         x, of_layer = layers[layer, 2] + row * (inner + 1), layers[layer, 3] + row * outer
         others = channels - 1 if layer == heads else 0  # earlier channels, which the heads see
-        for r in range(count):
-            wide, given = doubles[row + r], inputs[x + r * (inner + 1) : x + (r + 1) * (inner + 1)]
-            for j in range(inner):
-                wide[j] = given[j]
+        widen(inputs, x, inner + 1, inner, row, count, doubles)
+        for r in range(row, row + count):
             for c in range(others):
-                wide[inner + c] = seen[row + r, c]
-            wide[inner + others] = 1.0
+                doubles[r, inner + c] = seen[r, c]
+            doubles[r, inner + others] = 1.0
         gemm_double(
             blas[1],
             blas[2],
@@ -451,10 +446,7 @@ def backward_rows(
             scale = scales[layer]
             for r in range(count):
                 total = sums[below + r * inner : below + (r + 1) * inner]
-                active = inputs[x + r * (inner + 1) : x + r * (inner + 1) + inner]
-                for j in range(inner):
-                    value = min(max(np.floor(total[j] * scale + 0.5), -_LIMIT), _LIMIT)
-                    total[j] = value if active[j] > 0 else 0.0
+                backward_row(total, scale, inputs[x + r * (inner + 1) : x + r * (inner + 1) + inner], total)
     across = begins[heads] + layers[heads, 0] * layers[heads, 1]
     for channel in range(channels - 1):  # a head does not see its own channel or a later one
         first = across + channel * channels * width
