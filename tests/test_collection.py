@@ -48,6 +48,28 @@ def test_an_archive_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
         assert isinstance(caught.value, FileNotFoundError)
 
 
+@pytest.mark.parametrize("name", ["long" * 100, f"{'long' * 100}/a.bbc"])
+def test_a_path_that_cannot_be_looked_at_is_an_error_of_bbc(name: str) -> None:
+    """As one in a folder that may not be searched, which would not stop root."""
+    bbc.write("a.bbc", {"a.png": DIGITS[0]})
+    before = sorted(Path().rglob("*"))
+    for call in (
+        lambda: bbc.open(name),
+        lambda: bbc.compress(name),
+        lambda: bbc.pack(name, "b.bbc"),
+        lambda: bbc.pack([name, "a.bbc"], "b.bbc"),
+        lambda: bbc.pack("a.bbc", name),
+        lambda: bbc.write(name, {"a.png": DIGITS[0]}),
+        lambda: bbc.add(name, {}),
+        lambda: bbc.extract(name, "back"),
+        lambda: bbc.extract("a.bbc", name),
+        lambda: bbc.write("b.bbc", {"a.png": DIGITS[0]}, model=name),
+    ):
+        with pytest.raises(bbc.BBCError):
+            call()
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_an_archive_is_a_mapping_in_the_order_of_its_images() -> None:
     summary = bbc.write("set.bbc", MIXED, k=0)
     assert (summary.images, summary.size) == (6, Path("set.bbc").stat().st_size)

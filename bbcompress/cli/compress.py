@@ -277,11 +277,11 @@ def _add(
     from bbcompress.pipeline.packing import find
     from bbcompress.pipeline.targets import to_add_to
     from bbcompress.system.output import Tightened, open_to_add
-    from bbcompress.system.storage import place_of
+    from bbcompress.system.storage import is_missing, place_of
 
     start = monotonic()
     path = to_add_to(place_of(archive))
-    if not path.exists():
+    if is_missing(path):
         raise BBCError(f"{archive}: no such file; bbc compress makes an archive")
     set_up_notices(quiet)
     compressor, loader = compressor_of(**coding), loader_of(**coding)

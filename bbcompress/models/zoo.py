@@ -302,13 +302,13 @@ class Zoo:
 @functools.cache
 def _warn_of_no_model(place: str) -> None:
     """Once in a process."""
-    what = "there is no model in it" if Path(place).is_dir() else "there is no such folder"
+    what = "there is no model in it" if os.path.isdir(place) else "there is no such folder"
     _log.warning("%s names %s: %s", ENVIRONMENT_VARIABLE, place, what)
 
 
 def model_folders(directory: Path) -> list[Path]:
     """The model folders that `directory` is or holds."""
-    if (directory / WEIGHTS_FILE).is_file():
+    if os.path.isfile(directory / WEIGHTS_FILE):
         return [directory]
     try:
         return sorted(path.parent for path in directory.glob(f"*/{WEIGHTS_FILE}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -137,9 +138,9 @@ def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
     """Permissions and times of a file, or of a folder's manifest, which what is brought out of it gets; none of stdin,
     pipes and URLs."""
     path = place_of(file)
-    if isinstance(path, Path) and path.is_dir():
+    if isinstance(path, Path) and os.path.isdir(path):
         path = path / MANIFEST
-    if file == "-" or isinstance(path, Url) or not path.is_file():
+    if file == "-" or isinstance(path, Url) or not os.path.isfile(path):
         return None, None
     return permissions_of(path), times_of(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def find(source: str) -> list[Found]:
         BBCError: there is none, or one is damaged.
     """
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         folders = model_folders(path)
         if not folders:
             raise ModelError(f"{source}: there is no model in this folder")
@@ -163,7 +164,7 @@ def export(name: str, target: str, force: bool = False) -> Path:
     entry = zoo.chosen[0]
     found = _found(str(entry.folder), entry)
     path = Path(target)
-    if path.is_dir() or target.endswith("/"):
+    if os.path.isdir(path) or target.endswith("/"):
         folder = path / checked_name(found.name)
         with NewFolder(folder, force) as new:
             new.check([WEIGHTS_FILE, CARD_FILE])

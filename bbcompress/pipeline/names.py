@@ -45,7 +45,7 @@ class NameLimits:
         """Those of a folder, which need not be there yet."""
         place = Path(os.path.abspath(folder))
         part, path = 255, {"darwin": 1024, "win32": 260}.get(sys.platform, 4096)
-        there = next((one for one in (place, *place.parents) if one.is_dir()), place)
+        there = next((one for one in (place, *place.parents) if os.path.isdir(one)), place)
         if hasattr(os, "pathconf"):
             with suppress(OSError, ValueError):
                 part = min(part, max(os.pathconf(there, "PC_NAME_MAX"), 0) or part)

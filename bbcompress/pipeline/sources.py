@@ -178,7 +178,7 @@ def find_images(
             inside = _images_in(path, left_out, skipped, is_output)
             sources = [Source(prefix + within, one, False) for within, one in inside]
             keys = [folder_and_name(one, known) for _, one in inside]
-        elif isinstance(path, Url) or path.exists():  # what a URL lacks is told when it is read
+        elif isinstance(path, Url) or not storage.is_missing(path):  # what a URL lacks is told when it is read
             sources, keys = [Source(label, path, True)], [place]
         else:
             skipped.take(MissingImageError(f"{path}: no such file"), True)
@@ -391,7 +391,7 @@ def open_input(name: str) -> BinaryIO:
 
 def open_place(place: Place) -> BinaryIO:
     """The same of a path or URL."""
-    if isinstance(place, Path) and place.is_dir():
+    if isinstance(place, Path) and storage.is_folder(place):
         place = _manifest_in(place)
     try:
         file = storage.open_to_read(place)
@@ -427,7 +427,7 @@ def _open_shard(folder: Place, name: str) -> BinaryIO:
 def _manifest_in(folder: Place) -> Place:
     """The manifest of a sharded archive. Raises BBCError where there is none."""
     manifest = folder / MANIFEST
-    if not (manifest.is_file() if isinstance(manifest, Path) else storage.exists(manifest)):
+    if not (os.path.isfile(manifest) if isinstance(manifest, Path) else storage.exists(manifest)):
         raise BBCError(f"{folder}: is a folder, and holds no {MANIFEST} of a sharded archive")
     return manifest
 

@@ -61,7 +61,11 @@ def for_images(folder: Place) -> Path:
 def refuse_name_of_a_file(folder: Place) -> None:
     """Raises BBCError where the name of a new folder, for the images of an archive, says that it is a file."""
     suffix = folder.suffix.lower()
-    if suffix in image_suffixes() | OTHER_SUFFIXES | {SUFFIX} and isinstance(folder, Path) and not folder.exists():
+    if (
+        suffix in image_suffixes() | OTHER_SUFFIXES | {SUFFIX}
+        and isinstance(folder, Path)
+        and storage.is_missing(folder)
+    ):
         raise BBCError(
             f"{folder}: the images of an archive go into a folder, and {suffix} is the suffix of a file; use "
             f"-o {folder.with_suffix('')}"
@@ -75,7 +79,7 @@ def to_add_to(archive: Place) -> Path:
             f"{archive}: nothing can be added to what a URL names, which is written as a whole or not at all: add to a "
             "copy of it on this machine"
         )
-    if archive.is_dir() or archive.name == MANIFEST:
+    if storage.is_folder(archive) or archive.name == MANIFEST:
         raise BBCError(f"{archive}: nothing can be added to a sharded archive, which is made of its sources as a whole")
     return archive
 
@@ -92,10 +96,10 @@ def packed_target(source: str, folder: Place | None = None) -> Place:
         if not stem:
             raise BBCError(f"{path} has no name to call a file by: name it with -o OUT{SUFFIX}")
         return (place_beside(path) if folder is None else folder) / f"{stem}{SUFFIX}"
-    if not path.is_dir():
+    if not storage.is_folder(path):
         target = (path.parent if folder is None else folder) / path.with_suffix(SUFFIX).name
         if target == path:
-            if not path.exists():
+            if storage.is_missing(path):
                 raise MissingFileError(f"{source}: no such file", command="-o names an output")
             advice = "if it is a file of bbc, bbc decompress brings its image back; if not, say with -o what to write"
             raise OutputExistsError(f"{target} is the image, and the output", command=advice)

@@ -39,12 +39,21 @@ _CLOSES_FIRST = os.name == "nt"
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raises OutputExistsError if something is there that may not be overwritten, a folder or device even by force."""
-    if path.is_dir():
+    """Raises OutputExistsError if something is there that may not be overwritten, a folder or device even by force;
+    BBCError where that cannot be found out."""
+    try:
+        mode = os.lstat(path).st_mode
+        with suppress(OSError):  # a link that leads nowhere
+            mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise BBCError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    if stat.S_ISDIR(mode):
         raise OutputExistsError(f"{path} is a folder")
-    if path.exists() and not path.is_file():
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise OutputExistsError(f"{path} is not a regular file")
-    if not force and (path.exists() or path.is_symlink()):
+    if not force:
         raise OutputExistsError(f"{path} exists", python="overwrite=True replaces it", command="--force overwrites it")
 
 
@@ -286,7 +295,7 @@ class NewFolder:
     def __init__(self, folder: Path, force: bool, permissions: Permissions | None = None) -> None:
         """permissions: of the files; None for what the process's umask allows. Raises OutputExistsError if `folder` is
         a file."""
-        if folder.exists() and not folder.is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):
             raise OutputExistsError(f"{folder} is a file, not a folder")
         self._folder, self._force, self._permissions = folder, force, permissions
         self._written: dict[str, str] = {}  # names as asked for, as written
@@ -312,7 +321,7 @@ class NewFolder:
 
     def check(self, names: Sequence[str]) -> None:
         """Raises OutputExistsError if one of the files exists and may not be overwritten."""
-        if self._folder.is_dir():
+        if os.path.isdir(self._folder):
             for name in names:
                 refuse_existing(self._folder / name, self._force)
 
@@ -488,7 +497,7 @@ def open_to_add(path: Path) -> Iterator[BinaryIO]:
     Raises:
         BBCError: it is not there, cannot be written, is no regular file, or is locked.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise BBCError(f"{path} is not a regular file")
     remove_left_behind(path.parent)
     with _reported(path):

@@ -240,11 +240,13 @@ def read_bytes(place: Place) -> bytes:
 def is_folder(place: Place) -> bool:
     """Whether there is a folder, or objects whose names begin so. A URL of the web is one where it ends with `/`.
 
+    A path that cannot be looked at is none: whoever opens it learns why.
+
     Raises:
-        BBCError: that cannot be found out.
+        BBCError: that cannot be found out of a URL.
     """
     if isinstance(place, Path):
-        return place.is_dir()
+        return os.path.isdir(place)
     if place.scheme in _WEB:
         return place.address.partition("?")[0].endswith("/")
     with _reported(place, "read"):
@@ -272,6 +274,17 @@ def exists(place: Place) -> bool:
         except FileNotFoundError:
             return False
         return True
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing at a path. Not where it cannot be looked at: whoever opens it learns why."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def list_folder(place: Place) -> list[Found]:
@@ -339,8 +352,9 @@ def refuse_target(place: Place, force: bool) -> None:
     """Raises what `refuse_existing` does, and BBCError where there is no folder for it: before anything is done in
     vain."""
     if isinstance(place, Path):
-        output.refuse_missing_folder(place)
-    refuse_existing(place, force)
+        output.refuse_target(place, force)
+    else:
+        refuse_existing(place, force)
 
 
 @contextmanager

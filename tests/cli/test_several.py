@@ -87,9 +87,11 @@ def test_an_existing_folder_is_one_to_write_into() -> None:
 def test_one_bad_file_does_not_stop_the_others() -> None:
     put("a.png", "c.png")
     Path("b.png").write_bytes(b"no image")
-    result = run("compress", "a.png", "b.png", "no.png", "c.png", "--rm", status=1)
-    assert [line.partition(": ")[2].partition(":")[0] for line in errors(result)] == ["error"] * 2
+    long = f"{'long' * 100}.png"
+    result = run("compress", "a.png", "b.png", "no.png", long, "c.png", "--rm", status=1)
+    assert [line.partition(": ")[2].partition(":")[0] for line in errors(result)] == ["error"] * 3
     assert "b.png: is not an image" in errors(result)[0] and "no.png" in errors(result)[1]
+    assert long in errors(result)[2]
     assert there() == {"a.bbc", "b.png", "c.bbc"}
     Path("b.bbc").write_bytes(b"no file of bbc")
     for command in ("test", "info", "list"):

@@ -17,7 +17,7 @@ from bbcompress.archive.signature import SUFFIX
 from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.system import storage
 from bbcompress.system.locks import try_lock, unlock
-from bbcompress.system.output import new_file, write_file
+from bbcompress.system.output import new_file, refuse_missing_folder, write_file
 from bbcompress.system.permissions import Permissions, permissions_of, shared
 from bbcompress.system.retries import persistent
 from bbcompress.system.storage import Place, Url, place_of
@@ -67,10 +67,10 @@ class Target:
         folder = self._folder
         if isinstance(folder, Url):
             storage.refuse_existing(folder / MANIFEST, True)
-        elif folder.exists() and not folder.is_dir():
+        elif os.path.exists(folder) and not os.path.isdir(folder):
             raise OutputExistsError(f"{self} is a file, and the shards need a folder")
-        elif not folder.parent.is_dir():
-            raise BBCError(f"{self}: there is no folder {folder.parent}")
+        else:
+            refuse_missing_folder(folder)
         if force:
             return
         there = self._names()
