@@ -29,6 +29,7 @@ LOGGER_AS_IMPORTED = logger_state()
 LONGEST = (
     "exact/test_learning.py",
     "training/test_distributed.py",
+    "training/test_elastic.py",
     "training/test_run.py",
     "exact/test_exactness.py",
     "coder/test_kernel_cache.py",

@@ -170,6 +170,7 @@ def train(
         from bbcompress.training import run
         from bbcompress.training.data import RunData
         from bbcompress.training.distributed import is_first, leave
+        from bbcompress.training.elastic import by_torchrun
         from bbcompress.training.export import export_run
         from bbcompress.training.finished import CHECKPOINTS
     except ModuleNotFoundError as error:
@@ -179,9 +180,15 @@ def train(
 
     set_up_notices(quiet)
     clock = Clock()
-    folder = None
     if directory is not None:
-        given, folder = _of_directory(directory, given, out, resume or from_checkpoint is not None, quiet)
+        given = _with_directory(directory, given)
+    if not resume and by_torchrun() and run.goes_on(place := _place_of_run(given, out, from_checkpoint)):
+        resume, out, from_checkpoint = True, place, None
+        if is_first() and not quiet:
+            tell(f"{out}: torchrun has started the processes anew; the run goes on from its last checkpoint")
+    folder = None
+    if directory is not None and not resume and from_checkpoint is None:
+        given, folder = _chosen_for_directory(given, out, quiet)
     config, out = run.configure(given, out, resume, from_checkpoint)
     data = RunData(config, out, quiet, folder)
     try:
@@ -200,26 +207,34 @@ def train(
     leave()
 
 
-def _of_directory(
-    directory: str, given: dict[str, Any], out: Path | None, earlier: bool, quiet: bool
-) -> tuple[dict[str, Any], Folder | None]:
-    """The options of `bbc train DIR`, and the directory's images where these have been read to choose them.
-
-    Args:
-        earlier: the options are those of an earlier run.
-    """
-    from bbcompress.training import automatic
-    from bbcompress.training.folder import Folder
-    from bbcompress.training.run import refuse_run
+def _with_directory(directory: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of `bbc train DIR` with the directory and a name."""
     from bbcompress.training.sources import is_archive
 
     if "data" in given:
         raise click.UsageError(f"--data {given['data']} and {directory} are both the data")
     data = place_of(directory)
     name = data.stem if is_archive(data) else (data.resolve() if isinstance(data, Path) else data).name
-    given = {"data": directory, "name": name or "images", **given}
-    if earlier:
-        return given, None
+    return {"data": directory, "name": name or "images", **given}
+
+
+def _place_of_run(given: dict[str, Any], out: Path | None, from_checkpoint: Path | None) -> Path:
+    """The directory of a run that is begun with these options."""
+    from bbcompress.training import run
+
+    if out is not None:
+        return out
+    return Path("runs") / given["name"] if "name" in given else run.configure(given, None, False, from_checkpoint)[1]
+
+
+def _chosen_for_directory(given: dict[str, Any], out: Path | None, quiet: bool) -> tuple[dict[str, Any], Folder | None]:
+    """The options of a new run by `bbc train DIR`, and the directory's images where these have been read to choose
+    them."""
+    from bbcompress.training import automatic
+    from bbcompress.training.folder import Folder
+    from bbcompress.training.run import refuse_run
+
+    data = place_of(given["data"])
     refuse_run(out or Path("runs") / given["name"])
     if not automatic.is_automatic(given):
         return {"leave_out": True, **given}, None

@@ -10,7 +10,8 @@ They talk by gloo with --device cpu, by nccl with --device cuda, where each take
 the batch of all of them together, and the losses are those of one process up to rounding: every process draws the noise
 of the whole batch from the same generator and keeps that of its own rows, batch norm takes the statistics of the whole
 batch, and gradients are those of its mean. So a run may be resumed with another number of processes. The first process
-alone evaluates, logs, saves and exports; the others have to see the run's directory to resume.
+alone evaluates, logs, saves and exports; the others have to see the run's directory to resume. With --max-restarts the
+run goes on by itself where a process has died (see `elastic`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from bbcompress.errors import TrainingError
+from bbcompress.training.elastic import meeting_place
 
 PATIENCE = timedelta(hours=2)
 """How long a process waits for another: the first evaluates alone. The death of one ends the others at once."""
@@ -105,7 +107,9 @@ def joined(device: str) -> Iterator[Share]:
     if kind == "cuda":
         _take_card(local_rank)
     try:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
+        store = meeting_place(rank, size, PATIENCE)
+        group: dict[str, Any] = {} if store is None else {"store": store, "rank": rank, "world_size": size}
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE, **group)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"the processes of the training cannot meet: {_first_line(error)}") from error
     try:
@@ -167,6 +171,15 @@ def from_first(value: T) -> T:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def from_all(value: T) -> list[T]:
+    """Every process's value, plain ones, by rank in all of them."""
+    if processes() == 1:
+        return [value]
+    values: list[Any] = [None] * processes()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def mean_of_processes(value: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from bbcompress.training.config import (
 )
 from bbcompress.training.datasets import Dataset, load
 from bbcompress.training.distributed import ALONE, Share, from_first, joined, parallel, wait
+from bbcompress.training.elastic import has_begun, note_begun
 from bbcompress.training.finished import CHECKPOINTS, checkpoint_in, save_finished, state_of, stored_config
 from bbcompress.training.objectives import ELBO, OBJECTIVES, REVERSE_HALF_ASLEEP
 from bbcompress.training.origin import NO_MODEL, Origin, origin_of
@@ -201,6 +202,7 @@ def _train(
         elif origin is not None:
             run.begin_with(origin)
         if share.first:
+            note_begun(out)
             out.mkdir(parents=True, exist_ok=True)
         metrics = run.finish()
     if share.first:
@@ -557,8 +559,18 @@ def _refuse_contradictions(config: TrainingConfig, stored: TrainingConfig, path:
 
 def refuse_run(out: Path) -> None:
     """Raises OutputExistsError for a directory that holds a run."""
-    if any((out / name).exists() for name in CHECKPOINTS):
+    if _holds_run(out):
         raise OutputExistsError(f"{out}: holds a run already; go on with --resume or choose another --out")
+
+
+def goes_on(out: Path) -> bool:
+    """Whether `out` holds what an earlier start of this command by torchrun has left of the run: then it is to be
+    resumed (see `elastic`). Raises TrainingError."""
+    return _holds_run(out) and has_begun(out)
+
+
+def _holds_run(out: Path) -> bool:
+    return any((out / name).exists() for name in CHECKPOINTS)
 
 
 def refuse_device(device: str) -> None:
