@@ -12,6 +12,7 @@ from bbcompress.archive.group import Group
 from bbcompress.codecs.blocks import BLOCK_SIDE
 from bbcompress.codecs.effort import Plan, plan_for
 from bbcompress.codecs.fallback.items import encode_item, png_item
+from bbcompress.codecs.fallback.probe import least_size
 from bbcompress.codecs.groups import is_mixed
 from bbcompress.codecs.learned import can_learn, expected_gain
 from bbcompress.codecs.mixed import model_bits
@@ -30,6 +31,9 @@ SAMPLE = 24
 
 FAR_SMALLER = 2
 """Where the fallback takes so many times fewer bytes than a model is expected to take, models do not learn."""
+
+PHOTOGRAPH_BITS = 1.5
+"""Bits a sub-pixel that the fallback takes at least for images of which a trial of learning may be believed alone."""
 
 PLAIN_BITS = 3.0
 """Bits a sub-pixel below which a PNG says that the fallback may win: drawings have 0.1 to 3, photographs 4 to 7."""
@@ -214,16 +218,29 @@ def _choice(images: Sequence[PixelImage], fit: Fit, models: Models, plan: Plan) 
     known = [model for model in map(models.model, learning) if can_learn(model)]
     gain = max((expected_gain(model, arrays, plan.learned[0].lattices) for model in known), default=-inf)
     worth = gain > plan.least_expected
+    if plan.sure_gain <= gain < inf and all(map(_is_photograph, images)):
+        expected = f"without learning not tried, as a trial expects that learning takes {_saved(gain)}"
+        fit, plan = replace(fit, entries=tuple(learning)), replace(plan, must_learn=True)
+        return _Choice(images, [_part(images, everything, fit, models, plan, expected)])
     learned = _ways(learning, plan.learned, fit, models) if worth else []
     return _Choice(images, parts, learned, gain, plan.least_gain)
 
 
-def _part(images: Sequence[PixelImage], indices: Sequence[int], fit: Fit, models: Models, plan: Plan) -> _Part:
-    """What may be tried of images as one group.
+def _is_photograph(image: PixelImage) -> bool:
+    """Whether a quick look says that the fallback takes so many bytes as it takes for photographs."""
+    return 8 * least_size(image) >= PHOTOGRAPH_BITS * image.samples
+
+
+def _part(
+    images: Sequence[PixelImage], indices: Sequence[int], fit: Fit, models: Models, plan: Plan, expected: str = ""
+) -> _Part:
+    """What may be tried of images as one group. expected: what was found before, in words.
 
     Of several models, for many images, only that is tried on all which is best on a sample of them.
     """
-    entries, tried = fit.entries, [] if fit.entries else ["no model fits"]
+    entries, tried = fit.entries, [expected] if expected else []
+    if not entries:
+        tried.append("no model fits")
     if len(entries) > 1 and len(images) > SAMPLE and not plan.every_model:
         sample = images[:: len(images) // SAMPLE]
         usual = _ways(entries, plan.frozen[:1], fit, models)

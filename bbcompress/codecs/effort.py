@@ -1,11 +1,12 @@
 """Effort: which ways of coding are tried, by one number from 1 to 9.
 
-Every effort codes without learning, and takes what learns only where that is smaller: none is larger than effort 1.
-Efforts 3 and 4 learn by coarse steps, and only where that saves a share that is worth the time of readers. Effort 5,
-the default, learns by fine steps wherever that saves a byte. The codec for samples of 16 bits learns as it goes, too,
-and takes as long: it is tried from effort 3 on. From effort 6 on each tries all that the one below it
-tries, and more. So more effort is never larger. One part of that is no law, but was measured: where coarse steps save
-as much as efforts 3 and 4 ask for, fine steps save more.
+Every effort codes without learning, and takes what learns only where that is smaller. Efforts 3 to 5 leave out the
+coding without learning where a trial leaves no doubt. So none is larger than effort 1. Efforts 3 and 4 learn by coarse
+steps, and only where that saves a share that is worth the time of readers. Effort 5, the default, learns by fine steps
+wherever that saves a byte. The codec for samples of 16 bits learns as it goes, too, and takes as long: it is tried from
+effort 3 on. From effort 6 on each tries all that the one below it tries, and more. So more effort is never larger. Two
+parts of that are no law, but were measured: where coarse steps save as much as efforts 3 and 4 ask for, fine steps save
+more; and where a trial leaves no doubt, learning pays.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Plan:
         learned: ways of models that can learn.
         least_expected: learning is tried where a trial expects that it saves more than this share of the bytes.
         least_gain: the share of the bytes that learning has to save to be taken.
+        sure_gain: where a trial expects that learning saves at least this share of photographs, nothing is coded
+            without it.
         every_model: whether all models that fit are tried on all images. A sample may decide else.
         one_model: whether of few images only the preferred model is tried.
         must_learn: whether models that can learn do so in all ways.
@@ -43,6 +46,7 @@ class Plan:
     learned: tuple[CodingSettings, ...] = ()
     least_expected: float = 0.0
     least_gain: float = 0.0
+    sure_gain: float = inf
     every_model: bool = False
     one_model: bool = False
     must_learn: bool = False
@@ -57,12 +61,12 @@ def _ladder() -> dict[int, Plan]:
     plans = {
         1: Plan((_PLAIN,), one_model=True, deep=False),
         2: Plan((_PLAIN,), deep=False),
-        3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02),
-        4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005),
-        5: Plan((_PLAIN,), (_FINE,)),
+        3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, sure_gain=0.1),
+        4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005, sure_gain=0.1),
+        5: Plan((_PLAIN,), (_FINE,), sure_gain=0.05),
     }
     slow = replace(_FINE, learn_rate=350, learn_unit=64)
-    plans[6] = plans[5].and_also((replace(_PLAIN, encoder=OTHER_ENCODER),), (slow,))
+    plans[6] = replace(plans[5], sure_gain=inf).and_also((replace(_PLAIN, encoder=OTHER_ENCODER),), (slow,))
     plans[7] = plans[6].and_also((replace(_PLAIN, k=4),), (replace(slow, encoder=OTHER_ENCODER),))
     plans[8] = plans[7].and_also((replace(_PLAIN, k=10),), (replace(slow, learn_rate=250, k=10),))
     nine = plans[8].and_also(

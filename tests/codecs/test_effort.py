@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +235,8 @@ def test_learning_is_not_tried_where_a_trial_expects_too_little(tiny: Path, monk
 
 @pytest.mark.usefixtures("no_fallback")
 def test_what_turns_out_larger_is_coded_without_learning(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trial may mislead: then the whole image decides, unless learning is asked for."""
-    monkeypatch.setattr(choose, "expected_gain", lambda *_: 0.1)
+    """A trial that expects little may mislead: then the whole image decides, unless learning is asked for."""
+    monkeypatch.setattr(choose, "expected_gain", lambda *_: 0.04)
     monkeypatch.setattr(learned, "RATE", 1_000_000)
     image = crop(20, 30, 48, 40)
     assert learns(lone(image, DEFAULT_EFFORT, tiny), tiny) == [False]
@@ -243,15 +244,54 @@ def test_what_turns_out_larger_is_coded_without_learning(tiny: Path, monkeypatch
     assert learns(forced, tiny) == [True]
 
 
-def test_the_least_effort_tries_one_model_that_does_not_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[CodingSettings] = []
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[CodingSettings]:
+    """The settings by which models code, one after the other."""
+    settings: list[CodingSettings] = []
     honest = ways.ByModel.encode
 
     def encode(way: ways.ByModel, images: Sequence[PixelImage], progress: Progress) -> ways.Coded:
-        encoded.append(way.settings)
+        settings.append(way.settings)
         return honest(way, images, progress)
 
     monkeypatch.setattr(ways.ByModel, "encode", encode)
+    return settings
+
+
+@pytest.mark.parametrize("gain", [0.04, 0.06, 0.2, inf])
+def test_a_trial_that_leaves_no_doubt_decides(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, encoded: list[CodingSettings], gain: float
+) -> None:
+    """Of photographs; `inf` says that there was no trial."""
+    monkeypatch.setattr(choose, "expected_gain", lambda *_: gain)
+    image = crop(20, 30, 48, 40)
+    for effort in (3, 4, 5, 6):
+        encoded.clear()
+        data, summary = Compressor(Options(tiny, effort=effort, verify=False), open_models(tiny)).lone(image)
+        assert read(data, tiny) == [image]
+        sure = LADDER[effort].sure_gain <= gain < inf
+        assert any(not way.learn for way in encoded) == (not sure)
+        assert any(way.learn for way in encoded)
+        assert ("without learning not tried, as a trial expects" in summary.tried[0]) == sure
+    encoded.clear()
+    archived([image, crop(30, 10, 40, 48)], DEFAULT_EFFORT, model=tiny)
+    assert any(not way.learn for way in encoded) == (not 0.05 <= gain < inf)
+
+
+def test_of_a_drawing_a_trial_alone_is_not_believed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, encoded: list[CodingSettings]
+) -> None:
+    """The fallback is far smaller: it costs little to see that, and learning would cost much."""
+    monkeypatch.setattr(choose, "expected_gain", lambda *_: 0.5)
+    pixels = np.full((60, 50, 3), 7, np.uint8)
+    pixels[20:40, 10:30] = 200
+    for images in ([bbc.from_array(pixels)], [crop(20, 30, 48, 40), bbc.from_array(pixels)]):
+        encoded.clear()
+        archived(images, DEFAULT_EFFORT, model=tiny)
+        assert any(not way.learn for way in encoded)
+
+
+def test_the_least_effort_tries_one_model_that_does_not_learn(encoded: list[CodingSettings]) -> None:
     image = crop(10, 10, 32, 32)  # of which `cifar10` and `photo` are candidates
     models = open_models()
     assert len(choose.fit_of(image, models).entries) > 1
