@@ -1,12 +1,14 @@
 """Rate against processor time by effort, beside JPEG XL, WebP and PNG: benchmarks/results/effort.json, effort.png.
 
     python benchmarks/effort.py [--photos DIR] [--count N] [--side S] [--efforts LIST] [--out FILE]
+    python benchmarks/effort.py --redraw [--out FILE]
     python benchmarks/effort.py --settings [--photos DIR] ...
 
 Of `count` photographs, taken evenly from DIR, the middle square of that side is a file, which is read back and
 compared. Processor seconds are of one process, which has compiled its loops before, with one BLAS thread. With
-`--settings` ways of coding are measured by themselves: what K, the encoder, and rate and unit of learning are worth
-(results/effort-settings.json); to be run on crops of training photographs, by which the ladder of efforts was chosen.
+`--redraw` the plots are drawn anew from the results that are there. With `--settings` ways of coding are measured by
+themselves: what K, the encoder, and rate and unit of learning are worth (results/effort-settings.json); to be run on
+crops of training photographs, by which the ladder of efforts was chosen.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tables import efforts
 from threadpoolctl import threadpool_limits
 
 import bbcompress as bbc
-from bbcompress.bench.efforts import Point, format_point, measure_efforts, plot_efforts
+from bbcompress.bench.efforts import EffortReport, Point, format_point, measure_efforts, plot_efforts
 from bbcompress.bench.report import Data
 from bbcompress.bench.schedule import parse_efforts
 from bbcompress.codecs.choose import fit_of
@@ -52,9 +54,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2)
     parser.add_argument("--side", type=int, default=384)
     parser.add_argument("--efforts", default="1,3,5,7,9")
+    parser.add_argument("--redraw", action="store_true")
     parser.add_argument("--settings", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    if args.redraw:
+        out = args.out or RESULTS / "effort.json"
+        draw(stored(json.loads(out.read_text())), out)
+        return
     limit_threads(1)
     data = photographs(args.photos, args.count, args.side)
     where = environment()
@@ -70,9 +77,21 @@ def main() -> None:
         report = measure_efforts(data, parse_efforts(args.efforts), alone=True, progress=show)
     found = {"environment": where, "images": described(data), **report.as_json()}
     out.write_text(json.dumps(found, indent=1) + "\n")
+    draw(report, out)
+    print(efforts(found))
+
+
+def stored(found: dict[str, Any]) -> EffortReport:
+    """What has been measured. Of the images only the names are known: each is one black pixel."""
+    blank = PixelImage("L", np.zeros((1, 1), np.uint8))
+    data = Data(found["data"]["name"], [(name, blank) for name in found["images"]])
+    return EffortReport(data, found["machine"], found["each_image_a_file"], [Point(**one) for one in found["results"]])
+
+
+def draw(report: EffortReport, out: Path) -> None:
+    """The plots beside the results."""
     for kind in ("png", "svg"):
         out.with_suffix(f".{kind}").write_bytes(plot_efforts(report, kind))
-    print(efforts(found))
 
 
 def photographs(folder: Path, count: int, side: int) -> Data:
