@@ -190,6 +190,62 @@ def test_a_plot_is_drawn_anew_from_its_results(scripts: Any, monkeypatch: pytest
     assert (folder / "study-figure1.svg").read_bytes() == svg
 
 
+RESULTS = SCRIPTS.parent / "results"
+DRAWN = sorted(path.stem for path in RESULTS.glob("study-*.json"))
+
+
+def options_of(found: dict[str, Any]) -> list[str]:
+    """Those of the command line with which results were made, as far as a plot depends on them."""
+    schedule = found["schedule"]
+    vae, epochs = schedule.get("vae", {}), schedule.get("encoder", {}).get("epochs")
+    given = {"--seeds": schedule["seeds"], "--encoder-epochs": epochs if isinstance(epochs, int) else None}
+    if "every" in vae:
+        given |= {"--epochs": vae["epochs"], "--every": vae["every"]}
+    return [str(part) for name, value in given.items() if value for part in (name, value)]
+
+
+def covered(figure: Figure) -> list[str]:
+    """The lines of a figure that a legend lies over, or the edge of a band about them."""
+    figure.draw_without_rendering()
+    boxes = [legend.get_window_extent() for legend in figure.legends]
+    found = []
+    for axes in figure.axes:
+        its = [legend.get_window_extent() for legend in [axes.get_legend()] if legend]
+        lines = [(line.get_label(), line.get_transform().transform_path(line.get_path())) for line in axes.lines]
+        for band in axes.collections:
+            lines += [(f"band {band.get_label()}", axes.transData.transform_path(path)) for path in band.get_paths()]
+        for box in (*boxes, *its):
+            found += [str(name) for name, path in lines if path.intersects_bbox(box, filled=False)]
+    return found
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_legend_of_a_stored_figure_covers_a_curve(
+    name: str, scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = json.loads((RESULTS / f"{name}.json").read_text())
+    script, *of = name.removeprefix("study-").split("-")
+    kinds = ["--pixels", *of] if {*of} & {"binary", "grey"} else []
+    monkeypatch.setattr(scripts.Study, "results", lambda *_: found["results"])
+    figures: list[Figure] = []
+    monkeypatch.setattr(scripts.Study, "write", lambda *arguments: figures.append(arguments[-1]))
+    monkeypatch.setattr(sys, "argv", [script, "--redraw", "--out", str(tmp_path), *kinds, *options_of(found)])
+    runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
+    (figure,) = figures
+    assert len(figure.axes) >= 1 and covered(figure) == []
+
+
+def test_a_legend_over_a_curve_is_seen() -> None:
+    figure = Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], label="rising")
+    axes.fill_between([0, 1], [0.9, 0.9], [0.95, 0.95], label="high")
+    axes.legend(loc="upper right")
+    assert covered(figure) == ["rising", "band high"]
+    axes.legend(loc="lower right")
+    assert covered(figure) == []
+
+
 def test_spreads(scripts: Any) -> None:
     assert scripts.spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "deviation": 1.0, "values": [1.0, 2.0, 3.0]}
     assert scripts.spread([1.0])["deviation"] is None
