@@ -100,6 +100,12 @@ WORTH_SECONDS = 10.0
 )
 @click.option("--blocks", type=click.IntRange(1), help="Residual blocks in each network of a resnet. [default: 2]")
 @click.option(
+    "--norm",
+    type=click.Choice(["clamped", "batch"]),
+    help="Of a resnet: batch norm alone, or with ReLUs behind it that end at 8, so that no single image makes its "
+    "activations explode. [default: clamped]",
+)
+@click.option(
     "--average",
     type=click.FloatRange(0, 1, max_open=True),
     help="Decay a step of the averaged weights, 0: none. [default: 0.999]",

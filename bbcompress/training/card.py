@@ -14,7 +14,7 @@ import torch
 
 from bbcompress.training.architectures.base import PHASE_RHA
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
-from bbcompress.training.config import TrainingConfig, option, usual_name, usual_options
+from bbcompress.training.config import TrainingConfig, config_from_dict, option, usual_name, usual_options
 from bbcompress.training.objectives import REVERSE_HALF_ASLEEP
 from bbcompress.version import __version__
 
@@ -85,8 +85,9 @@ def training_commands(run: Path) -> list[str]:
     chain: list[tuple[TrainingConfig, str]] = []
     folder: Path | None = run
     while folder is not None:
-        state = load_checkpoint(folder / "training.pt")
-        chain.insert(0, (TrainingConfig(**state["config"]), state["source"]))
+        path = folder / "training.pt"
+        state = load_checkpoint(path)
+        chain.insert(0, (config_from_dict(state["config"], path), state["source"]))
         earlier = _folder_and_file(state["source"])[0]
         folder = earlier if state["source"] and (earlier / "training.pt").exists() else None
     files = [_folder_and_file(source)[1] for _, source in chain]

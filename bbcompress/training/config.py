@@ -16,7 +16,7 @@ NOT_STATED = "not stated"
 SAMPLES = ("prior", "aggregate")
 OBJECTIVE_OPTIONS = ("alpha", "sigma")
 """Options that only some objectives have."""
-OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "leave_out", "latents", "hidden", "blocks")
+OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "leave_out", "latents", "hidden", "blocks", "norm")
 """What a run with `--from` takes from the earlier run."""
 
 
@@ -31,6 +31,7 @@ class TrainingConfig:
         latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a resnet.
         hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model.
         blocks: residual blocks in each network of a resnet, None is 2.
+        norm: of a resnet, `batch` or, as None is, `clamped`: batch norm whose ReLUs end at 8.
         objective: one of `OBJECTIVES`, of phase rha, but wake-sleep is of phase vae.
         samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training images.
         alpha: share of model samples (of wake-sleep in phase rha), or of noisy images in denoising, None is 0.5.
@@ -58,6 +59,7 @@ class TrainingConfig:
     latents: int | None = None
     hidden: int | None = None
     blocks: int | None = None
+    norm: str | None = None
     objective: str = REVERSE_HALF_ASLEEP
     samples: str = "prior"
     alpha: float | None = None
@@ -190,12 +192,13 @@ def usual_name(config: TrainingConfig, only_encoder: bool) -> str:
 
 
 def config_from_dict(values: dict[str, Any], source: Path) -> TrainingConfig:
-    """The configuration stored in `source`.
+    """The configuration stored in `source`, also by an earlier version that lacked some options.
 
     Raises:
         ModelError: the configuration is not one of this version.
     """
+    architecture = ARCHITECTURES.get(values.get("architecture", ""))
     try:
-        return TrainingConfig(**values)
+        return TrainingConfig(**{**(architecture.earlier if architecture else {}), **values})
     except TypeError as error:
         raise ModelError(f"{source}: made by another version of bbc") from error

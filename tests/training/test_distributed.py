@@ -65,12 +65,14 @@ def configurations(tiles: Path) -> dict[str, TrainingConfig]:
     return {
         "both_phases": replace(tiny, batch=49, epochs=4, encoder_epochs=2),  # epochs of 5 steps, the last of 43 rows
         "prior_and_an_empty_share": replace(tiny, batch=119, samples="prior", epochs=2, encoder_epochs=1),
-        "mlp": replace(tiny, architecture="mlp", grey=True, blocks=None, batch=49, epochs=2, encoder_epochs=1),
+        "mlp": replace(
+            tiny, architecture="mlp", grey=True, blocks=None, norm=None, batch=49, epochs=2, encoder_epochs=1,
+        ),
         "resumed": replace(tiny, batch=49, epochs=2, encoder_epochs=1),
         "wake_sleep": replace(tiny, batch=49, epochs=1, encoder_epochs=0, objective="wake-sleep"),
         "sleep": replace(
-            tiny, architecture="mlp", grey=True, blocks=None, batch=49, epochs=1, encoder_epochs=1, objective="sleep",
-            alpha=None,
+            tiny, architecture="mlp", grey=True, blocks=None, norm=None, batch=49, epochs=1, encoder_epochs=1,
+            objective="sleep", alpha=None,
         ),
     }  # fmt: skip
 

@@ -50,6 +50,7 @@ class RunOptions(Protocol):
     latents: int | None
     hidden: int | None
     blocks: int | None
+    norm: str | None
     objective: str
     samples: str
     alpha: float | None
@@ -140,6 +141,7 @@ class Architecture:
     own: the options that only some architectures have, of those that this one has.
     optimal_lr: the learning rate of optimal inference (`bbc evaluate --optimal`).
     fine_tuning: what of these defaults is otherwise in a run that begins with a model.
+    earlier: what runs had that were made before there were these options.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Architecture:
     own: tuple[str, ...] = ()
     optimal_lr: float = 5e-4
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ImageTask(Task):

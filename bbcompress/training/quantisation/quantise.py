@@ -49,6 +49,7 @@ def quantise_convolution(
     in_bits: int,
     out_bits: NumpyArray,
     relu: bool,
+    limit: int = ACTIVATION_LIMIT,
 ) -> ConvolutionWeights:
     """The same of a convolution's weights (outputs, inputs, k, k).
 
@@ -58,6 +59,7 @@ def quantise_convolution(
     return ConvolutionWeights(
         **_integers(weight, bias, in_bits, out_bits),
         relu=relu,
+        limit=limit,
         stride=int(module.stride[0]),
         padding=int(module.padding[0]),
         transposed=isinstance(module, nn.ConvTranspose2d),

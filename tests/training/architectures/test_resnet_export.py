@@ -10,7 +10,7 @@ from torch import nn
 
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import ExactChannelLogistic
-from bbcompress.exact.layers import EXACT_LIMIT, GRADIENT_LIMIT
+from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT, EXACT_LIMIT, GRADIENT_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.models.resnet import ExactResNetVAE
 from bbcompress.training.architectures.registry import ARCHITECTURES
@@ -22,7 +22,7 @@ from bbcompress.training.architectures.resnet.export import (
     test_curve,
     training_log,
 )
-from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.network import BATCH, CLAMP, CLAMPED, NORMS, ResNetShape, ResNetVAE
 from bbcompress.training.card import training_command
 from bbcompress.training.checkpoints.checkpoint import save_checkpoint
 from bbcompress.training.config import TrainingConfig
@@ -31,14 +31,14 @@ from bbcompress.training.quantisation.quantise import quantise_convolution
 test_curve.__test__ = False  # type: ignore[attr-defined]
 
 
-def trained(image: tuple[int, int] = (8, 8), seed: int = 0) -> ResNetVAE:
+def trained(image: tuple[int, int] = (8, 8), seed: int = 0, norm: str = CLAMPED) -> ResNetVAE:
     """A small model whose statistics of batch norm are those of some images, in evaluation mode."""
-    model = ResNetVAE(ResNetShape(image, 6, latents=2, blocks=2), torch.Generator().manual_seed(seed))
+    model = ResNetVAE(ResNetShape(image, 6, latents=2, blocks=2), torch.Generator().manual_seed(seed), norm)
     x = torch.from_numpy(images(20, image, seed).reshape(20, -1))
     with torch.no_grad():
-        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
-            norm.weight.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(seed))
-            norm.bias.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(seed))
+        for layer in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            layer.weight.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(seed))
+            layer.bias.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(seed))
         for _ in range(60):
             model.decode(model.encode(x)[0])
     return model.eval()
@@ -66,6 +66,26 @@ def test_exact_networks_are_those_of_training() -> None:
     np.testing.assert_allclose(lengths, nats.numpy() / np.log(2), rtol=1e-3)
 
 
+@torch.no_grad()
+def test_the_clamp_is_that_of_training() -> None:
+    models = {norm: trained(norm=norm) for norm in NORMS}
+    for model in models.values():  # as if the statistics were those of other images
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.weight.mul_(8)
+    x = images(5, (8, 8))
+    found = {}
+    for name, model in models.items():
+        weights = quantise_resnet(model, model)
+        limits = [layer.limit for layer in (*weights.encoders["rha"], *weights.decoder) if layer.relu]
+        of_relu = round(CLAMP * 2**ACTIVATION_BITS) if name == CLAMPED else ACTIVATION_LIMIT
+        assert limits == [of_relu] * 6
+        exact = ExactResNetVAE(weights, NumpyBackend())
+        found[name], _ = exact.encode(exact.prepare(strips_of(weights, x)), "rha")
+        expected = model.encode(torch.from_numpy(x.reshape(5, -1)))[0].clamp(-256, 256)  # as any output is
+        np.testing.assert_allclose(found[name], expected, rtol=1e-2, atol=0.1)
+    assert np.abs(found[CLAMPED]).max() < 0.5 * np.abs(found[BATCH]).max()
+
+
 def test_the_encoders_are_told_apart() -> None:
     one, other = trained(seed=1), trained(seed=2)
     weights = quantise_resnet(one, other)
@@ -89,8 +109,11 @@ def test_batch_norm_is_folded() -> None:
 
 def test_what_relu_follows() -> None:
     model = trained()
-    assert [relu for *_, relu in folded(model.encoder)] == [True, False, True, False, True, False, False]
-    assert [relu for *_, relu in folded(model.decoder)] == [False, True, False, True, False, True, False]
+    encoder, decoder = (
+        [relu is not None for *_, relu in folded(network)] for network in (model.encoder, model.decoder)
+    )
+    assert encoder == [True, False, True, False, True, False, False]
+    assert decoder == [False, True, False, True, False, True, False]
 
 
 def test_weights_fill_16_bits_as_far_as_gradients_allow() -> None:
@@ -161,3 +184,5 @@ def test_a_command_line_says_what_makes_the_model() -> None:
     change = {"hidden": 64, "keep_every": 7, "part_size": 15, "threads": 1, "samples": "prior"}
     other = TrainingConfig(**{**usual, **change})
     assert training_command(other).split()[6:] == ["--hidden", "64", "--samples", "prior"]
+    batch = TrainingConfig(**{**usual, "norm": "batch"})
+    assert training_command(batch).split()[6:] == ["--norm", "batch"]

@@ -15,15 +15,16 @@ from training_for_tests import Killer
 
 from bbcompress.errors import TrainingError
 from bbcompress.training import run
-from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.network import CLAMP, CLAMPED, ClampedReLU, ResNetShape, ResNetVAE
 from bbcompress.training.architectures.resnet.task import ResNetTask
+from bbcompress.training.card import training_commands
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import Dataset, load
-from bbcompress.training.finished import load_trained
+from bbcompress.training.finished import load_trained, stored_config
 from bbcompress.training.objectives import evaluate
 from bbcompress.training.reporter import Reporter
-from bbcompress.training.run import train
+from bbcompress.training.run import configure, train
 from bbcompress.training.trainer import Trainer, seeded_generator
 
 
@@ -102,6 +103,46 @@ def test_refused_data(config: TrainingConfig, shape: tuple[int, ...] | None, wor
         images = np.zeros((5, *shape), np.uint8)
     with pytest.raises(TrainingError, match=words):
         ResNetTask(config, Dataset("d", images, images))
+
+
+def test_norms(config: TrainingConfig) -> None:
+    assert config.norm == CLAMPED
+    clamped, batch = (task_of(replace(config, norm=norm)).build() for norm in (CLAMPED, "batch"))
+    ends = [m for m in clamped.modules() if isinstance(m, ClampedReLU)]
+    assert len(ends) == 2 + 2  # behind the outer batch norm of each network, and in a block of each
+    assert not any(isinstance(m, ClampedReLU) for m in batch.modules())
+    assert clamped.state_dict().keys() == batch.state_dict().keys()
+    assert ends[0](torch.tensor([-1.0, 3.0, 100.0])).tolist() == [0, 3, CLAMP]
+    with pytest.raises(TrainingError, match="--norm cannot be group, but clamped or batch"):
+        replace(config, norm="group")
+    with pytest.raises(TrainingError, match="--norm is for --architecture resnet"):
+        TrainingConfig(norm="batch")
+
+
+def test_an_image_far_from_all_others_does_not_explode(config: TrainingConfig) -> None:
+    x = torch.full((1, 8 * 12 * 3), 255, dtype=torch.uint8)
+    z = []
+    for norm in (CLAMPED, "batch"):
+        model = task_of(replace(config, norm=norm, blocks=4)).build().eval()
+        for buffer in buffers_of(model):  # means and variances as of images that hardly differ
+            buffer.mul_(1e-3)
+        z.append(model.encode(x)[0].abs().max().item())
+    assert z[0] < 1e-3 * z[1]
+
+
+def test_a_run_from_before_there_were_norms(config: TrainingConfig, tmp_path: Path) -> None:
+    train(replace(config, norm="batch", name="old"), tmp_path / "old", quiet=True)
+    state = load_checkpoint(tmp_path / "old" / "training.pt")
+    del state["config"]["norm"]
+    torch.save(state, tmp_path / "old" / "training.pt")
+    assert stored_config(tmp_path / "old").norm == "batch"
+    baseline, *_ = load_trained(tmp_path / "old")
+    assert not any(isinstance(m, ClampedReLU) for m in baseline.modules())
+    (command,) = training_commands(tmp_path / "old")
+    assert "--norm batch" in command
+    # an encoder has the norm of its decoder
+    later, _ = configure({}, tmp_path / "new", resume=False, from_checkpoint=tmp_path / "old")
+    assert later.norm == "batch"
 
 
 def test_samples_prior_or_aggregate(config: TrainingConfig) -> None:

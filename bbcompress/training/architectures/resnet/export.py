@@ -15,14 +15,14 @@ from bbcompress.codecs.bitsback import BitsBack
 from bbcompress.codecs.rate import code_bits, draw, net_bits
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.exact.distributions import ExactChannelLogistic
-from bbcompress.exact.layers import ACTIVATION_BITS
+from bbcompress.exact.layers import ACTIVATION_BITS, ACTIVATION_LIMIT
 from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.limits import ENCODERS
 from bbcompress.models.base import RHO_BITS, Z_BITS
 from bbcompress.models.resnet import MAX_TILE, PIXEL_BITS, STRIDE, Convolutions, ExactResNetVAE, ResNetWeights
 from bbcompress.models.strips import Strips
 from bbcompress.training.architectures.base import PHASE_VAE, RunOptions
-from bbcompress.training.architectures.resnet.network import ResidualBlock, ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.network import CLAMP, ClampedReLU, ResidualBlock, ResNetShape, ResNetVAE
 from bbcompress.training.checkpoints.checkpoint import load_checkpoint
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.quantisation.calibrate import calibrate, coding_settings, rates_by_steps, usual_encoder
@@ -137,9 +137,9 @@ def _decoder(model: ResNetVAE) -> Convolutions:
     return _quantise_chain(layers, Z_BITS, ExactChannelLogistic().out_bits())
 
 
-Folded = tuple[NumpyArray, NumpyArray, nn.Conv2d | nn.ConvTranspose2d, bool]
-"""Weight (outputs, inputs, k, k) and bias of a convolution with its batch norm, float64, its module, and whether ReLU
-follows within the same exact layer."""
+Folded = tuple[NumpyArray, NumpyArray, nn.Conv2d | nn.ConvTranspose2d, nn.ReLU | None]
+"""Weight (outputs, inputs, k, k) and bias of a convolution with its batch norm, float64, its module, and the ReLU that
+follows within the same exact layer, None where there is none."""
 
 
 def folded(network: nn.Sequential) -> Iterator[Folded]:
@@ -147,17 +147,14 @@ def folded(network: nn.Sequential) -> Iterator[Folded]:
     modules = list(network)
     for index, module in enumerate(modules):
         if isinstance(module, ResidualBlock):
-            yield *_fold(module.wide, module.wide_norm), module.wide, True
-            yield *_fold(module.narrow, module.narrow_norm), module.narrow, False
+            yield *_fold(module.wide, module.wide_norm), module.wide, module.relu
+            yield *_fold(module.narrow, module.narrow_norm), module.narrow, None
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             norm = modules[index + 1] if index + 1 < len(modules) else None
             has_norm = isinstance(norm, nn.BatchNorm2d)
             behind = modules[index + 2 :] if has_norm else modules[index + 1 :]
-            yield (
-                *_fold(module, norm if isinstance(norm, nn.BatchNorm2d) else None),
-                module,
-                bool(behind) and isinstance(behind[0], nn.ReLU),
-            )
+            relu = behind[0] if behind and isinstance(behind[0], nn.ReLU) else None
+            yield *_fold(module, norm if isinstance(norm, nn.BatchNorm2d) else None), module, relu
 
 
 def _fold(module: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | None) -> tuple[NumpyArray, NumpyArray]:
@@ -180,7 +177,8 @@ def _quantise_chain(layers: list[Folded], in_bits: int, out_bits: NumpyArray) ->
     for index, (weight, bias, module, relu) in enumerate(layers):
         last = index == len(layers) - 1
         bits = out_bits if last else np.full(len(bias), ACTIVATION_BITS, np.int64)
-        exact.append(quantise_convolution(weight, bias, module, in_bits, bits, relu))
+        limit = round(CLAMP * 2**ACTIVATION_BITS) if isinstance(relu, ClampedReLU) else ACTIVATION_LIMIT
+        exact.append(quantise_convolution(weight, bias, module, in_bits, bits, relu is not None, limit))
         in_bits = ACTIVATION_BITS
     return tuple(exact)
 

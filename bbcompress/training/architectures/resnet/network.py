@@ -20,6 +20,13 @@ INPUT_UNIT = 64.0
 """Levels a unit of the encoder's input."""
 BATCH_NORM_MOMENTUM = 0.05
 """Share of a batch in the running statistics, which evaluation and export use."""
+CLAMPED, BATCH = "clamped", "batch"
+NORMS = (CLAMPED, BATCH)
+"""Batch norm with ReLUs behind it that end at `CLAMP`, or without an end."""
+CLAMP = 8.0
+"""Some eight deviations of a channel, since those of batch norm's outputs are near 1. Images that the model suits do
+not come so far. In training the statistics of a batch bound what one image can reach; the running ones do not, and each
+layer makes what one image has too much larger (benchmarks/study/norms.py)."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +51,38 @@ class ResNetShape:
         return self.image[0] // STRIDE, self.image[1] // STRIDE
 
 
-class ResidualBlock(nn.Module):
-    """x + f(x), f being ReLU, 3x3, batch norm, ReLU, 1x1, batch norm."""
+class ClampedReLU(nn.ReLU):
+    """ReLU that ends at `CLAMP`."""
 
-    def __init__(self, width: int) -> None:
+    def forward(self, input: Tensor) -> Tensor:
+        """Of any shape, which it keeps."""
+        return input.clamp(0, CLAMP)
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f being ReLU, 3x3, batch norm, ReLU, 1x1, batch norm; the ReLU behind batch norm is that of `norm`."""
+
+    def __init__(self, width: int, norm: str = CLAMPED) -> None:
         super().__init__()
         self.wide = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.wide_norm = _norm(width)
+        self.relu = _relu(norm)
         self.narrow = nn.Conv2d(width, width, 1, bias=False)
         self.narrow_norm = _norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        hidden = F.relu(self.wide_norm(self.wide(F.relu(x))))
+        hidden = self.relu(self.wide_norm(self.wide(F.relu(x))))
         return x + cast(Tensor, self.narrow_norm(self.narrow(hidden)))
 
 
 def _norm(width: int) -> BatchNorm2d:
     return BatchNorm2d(width, momentum=BATCH_NORM_MOMENTUM)
+
+
+def _relu(norm: str) -> nn.ReLU:
+    """What follows batch norm."""
+    return ClampedReLU() if norm == CLAMPED else nn.ReLU()
 
 
 class ResNetVAE(nn.Module):
@@ -72,17 +93,17 @@ class ResNetVAE(nn.Module):
     and so are those of z. compute_dtype: torch.bfloat16 runs both networks in it; their outputs are float32.
     """
 
-    def __init__(self, shape: ResNetShape, generator: torch.Generator | None = None) -> None:
-        """Random weights from `generator` (one of seed 0 if None)."""
+    def __init__(self, shape: ResNetShape, generator: torch.Generator | None = None, norm: str = CLAMPED) -> None:
+        """Random weights from `generator` (one of seed 0 if None); norm: one of `NORMS`."""
         super().__init__()
         self.shape = shape
         self.latents = shape.latents * shape.latent_sides[0] * shape.latent_sides[1]
         self.dimensions = shape.image[0] * shape.image[1] * 3
         self.likelihood = ChannelLogistic(shape.image)
         self.compute_dtype = torch.float32
-        width, blocks = shape.width, [ResidualBlock(shape.width) for _ in range(2 * shape.blocks)]
+        width, blocks = shape.width, [ResidualBlock(shape.width, norm) for _ in range(2 * shape.blocks)]
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, width, 4, stride=2, padding=1, bias=False), _norm(width), nn.ReLU(),
+            nn.Conv2d(3, width, 4, stride=2, padding=1, bias=False), _norm(width), _relu(norm),
             nn.Conv2d(width, width, 4, stride=2, padding=1),
             *blocks[: shape.blocks], nn.ReLU(),
             nn.Conv2d(width, 2 * shape.latents, 1),
@@ -90,7 +111,7 @@ class ResNetVAE(nn.Module):
         self.decoder = nn.Sequential(
             nn.Conv2d(shape.latents, width, 1),
             *blocks[shape.blocks :], nn.ReLU(),
-            nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False), _norm(width), nn.ReLU(),
+            nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False), _norm(width), _relu(norm),
             nn.ConvTranspose2d(width, self.likelihood.parameters_per_pixel, 4, stride=2, padding=1),
         )  # fmt: skip
         self._initialise(generator or torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import torch
 from bbcompress.errors import TrainingError
 from bbcompress.training.architectures.base import DTYPES, Architecture, ImageTask, RunOptions
 from bbcompress.training.architectures.resnet.export import export_resnet
-from bbcompress.training.architectures.resnet.network import STRIDE, ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.network import BATCH, CLAMPED, NORMS, STRIDE, ResNetShape, ResNetVAE
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.trainer import seeded_generator
@@ -48,11 +48,14 @@ def build_resnet(config: RunOptions, shape: dict[str, Any]) -> ResNetVAE:
     """The model of those sizes, with the random weights of the configuration's seed."""
     height, width = shape["image"]
     generator = seeded_generator(torch.device("cpu"), "weights", config.seed)
-    return ResNetVAE(ResNetShape(**{**shape, "image": (height, width)}), generator)
+    return ResNetVAE(ResNetShape(**{**shape, "image": (height, width)}), generator, config.norm or CLAMPED)
 
 
 def _complete(config: RunOptions) -> None:
     config.latents, config.hidden, config.blocks = config.latents or 4, config.hidden or 256, config.blocks or 2
+    config.norm = config.norm or CLAMPED
+    if config.norm not in NORMS:
+        raise TrainingError(f"--norm cannot be {config.norm}, but {' or '.join(NORMS)}")
 
 
 PAPER = {
@@ -66,5 +69,6 @@ PAPER = {
 """The schedule of the paper."""
 
 ARCHITECTURE = Architecture(
-    "resnet", ResNetTask, build_resnet, _complete, export_resnet, PAPER, ("blocks",), optimal_lr=1e-5
-)
+    "resnet", ResNetTask, build_resnet, _complete, export_resnet, PAPER, ("blocks", "norm"), optimal_lr=1e-5,
+    earlier={"norm": BATCH},
+)  # fmt: skip
