@@ -5,8 +5,8 @@
 
 cause: the shipped model, its integers read as the float32 numbers that they stand for, so that nothing is clamped.
 Which of the first test images costs most, and how many deviations of the training images the outputs of each layer are
-off for it, with running statistics and with those of a batch. remedies: the same model, with clamps that were not
-there in training. training: small VAEs of a part of the training images by norm, same seed and steps; what can be
+off for it, with running statistics and with those of a batch. remedies: the same model and image, with clamps that were
+not there in training. training: small VAEs of a part of the training images by norm, same seed and steps; what can be
 changed without training is changed in that with batch norm. A run of some parts keeps the results of the others.
 """
 
@@ -59,13 +59,12 @@ ROOT = HERE.parents[1]
 PARTS = ("cause", "remedies", "training")
 BASELINE = "baseline"
 AT_ONCE = 50
-SEARCHED, STATISTICS, ORDINARY = 1000, 400, 100
+SEARCHED, STATISTICS, ORDINARY = 1000, 200, 60
 """First test images that are searched, training images of whose channels statistics are, first test images whose mean
 is given."""
-WIDTH, BLOCKS, IMAGES, EPOCHS, LR, MINIBATCH, AVERAGE = 32, 2, 10_000, 6, 3e-3, 50, 0.999
-TESTED = 2000
+WIDTH, BLOCKS, IMAGES, EPOCHS, LR, MINIBATCH, AVERAGE = 32, 2, 6_000, 4, 3e-3, 50, 0.999
+TESTED = 1000
 GROUPS = 8
-LOW_MOMENTUM = 0.005
 FLOOR = 0.1
 """Of the running variance, as a share of the median of a layer's channels."""
 Z_LIMIT, RHO_LIMIT = 16.0, 6.0
@@ -81,6 +80,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--model", default="cifar10-resnet")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--images", type=int, default=IMAGES, help="of the part training")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the part training")
     parser.add_argument("--quick", action="store_true", help="a few images and steps, to see that it works")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "study-norms.json")
     args = parser.parse_args()
@@ -91,16 +92,19 @@ def main() -> None:
         train, test = train[:200], test[:60]
     results = json.loads(args.out.read_text()) if args.out.exists() else {"results": {}, "environments": {}}
     shipped = cast(ResNetWeights, load(ROOT / "models" / args.model))
+    found: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "cause": lambda: iter([{"model": args.model, **cause(shipped, train, test)}]),
+        "remedies": lambda: iter(
+            [{"model": args.model, **remedies(shipped, test, results["results"]["cause"]["image"])}]
+        ),
+        "training": lambda: training(train[: args.images], test, args.epochs),
+    }
     for part in args.parts:
-        if part == "cause":
-            found: Any = {"model": args.model, **cause(shipped, train, test)}
-        elif part == "remedies":
-            found = {"model": args.model, **remedies(shipped, test)}
-        else:
-            found = training(train[:IMAGES], test)
-        results["results"][part] = found
-        results["environments"][part] = machine.environment(PACKAGES)
-        args.out.write_text(json.dumps(results, indent=1) + "\n")
+        environment = machine.environment(PACKAGES)
+        for so_far in found[part]():  # what is there is kept, whatever ends the script
+            results["results"][part] = so_far
+            results["environments"][part] = environment
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 # --- Models --------------------------------------------------------------------------------------
@@ -319,12 +323,9 @@ def statistics(model: Model, images: Rows) -> tuple[dict[str, Tensor], dict[str,
     return means, {name: (sq / n - means[name].square()).sqrt() for name, (_, sq, n) in sums.items()}
 
 
-def remedies(weights: ResNetWeights, test: Rows) -> dict[str, Any]:
+def remedies(weights: ResNetWeights, test: Rows, worst: int) -> dict[str, Any]:
     """Clamps in the finished model: the image that costs most, and the first test images."""
     model = floats_of(weights)
-    with torch.no_grad():
-        parts = [model.encode(rows_of(test[i : i + AT_ONCE]))[0] for i in range(0, min(SEARCHED, len(test)), AT_ONCE)]
-    worst = int(torch.cat(parts).abs().amax(1).argmax())
     images = np.concatenate([test[:ORDINARY], test[worst : worst + 1]])
 
     def told(bits: Rows) -> dict[str, float]:
@@ -343,45 +344,47 @@ def remedies(weights: ResNetWeights, test: Rows) -> dict[str, Any]:
 # --- Training ------------------------------------------------------------------------------------
 
 
-def training(train: Rows, test: Rows) -> dict[str, Any]:
-    """Small VAEs by norm."""
-    batch = trained(train, BATCH)
-    found = {"batch norm": figures(batch, test)}
+def training(train: Rows, test: Rows, epochs: int) -> Iterator[dict[str, Any]]:
+    """Small VAEs by norm: what has been measured so far, after each."""
+    norms: dict[str, Any] = {}
+    found = {
+        "hidden": WIDTH, "blocks": BLOCKS, "images": len(train), "epochs": epochs, "lr": LR, "batch": MINIBATCH,
+        "average": AVERAGE, "momentum": BATCH_NORM_MOMENTUM, "tested": min(TESTED, len(test)), "coded": ORDINARY,
+        "norms": norms,
+    }  # fmt: skip
+    batch = trained(train, epochs, BATCH)
+    norms["batch norm"] = figures(batch, test)
+    yield found
+    norms[f"batch norm, ReLUs end at {CLAMP:g}"] = figures(trained(train, epochs, CLAMPED), test)
+    yield found
     with clamped_posterior(batch):
-        found["batch norm, mu and rho clamped as the integers have them"] = figures(batch, test, exact=False)
+        norms["batch norm, mu and rho clamped as the integers have them"] = figures(batch, test, exact=False)
     floored = copy.deepcopy(batch)
     for norm in _norms(floored).values():
         _variance(norm).clamp_(min=FLOOR * float(_variance(norm).median()))
-    found[f"batch norm, running variance at least {FLOOR:g} of a layer's median"] = figures(floored, test)
-    found["batch norm, statistics of all training images"] = figures(with_whole_statistics(batch, train), test)
-    found[f"batch norm, momentum {LOW_MOMENTUM:g}"] = figures(trained(train, BATCH, momentum=LOW_MOMENTUM), test)
-    found[f"batch norm, ReLUs end at {CLAMP:g}"] = figures(trained(train, CLAMPED), test)
-    found[f"group norm, {GROUPS} groups"] = figures(trained(train, BATCH, grouped=True), test, exact=False)
-    return {
-        "hidden": WIDTH, "blocks": BLOCKS, "images": len(train), "epochs": EPOCHS, "lr": LR, "batch": MINIBATCH,
-        "average": AVERAGE, "momentum": BATCH_NORM_MOMENTUM, "tested": min(TESTED, len(test)), "coded": ORDINARY,
-        "norms": found,
-    }  # fmt: skip
+    norms[f"batch norm, running variance at least {FLOOR:g} of a layer's median"] = figures(floored, test)
+    norms["batch norm, statistics of all training images"] = figures(with_whole_statistics(batch, train), test)
+    yield found
+    norms[f"group norm, {GROUPS} groups"] = figures(trained(train, epochs, BATCH, grouped=True), test, exact=False)
+    yield found
 
 
-def trained(train: Rows, norm: str, momentum: float = BATCH_NORM_MOMENTUM, grouped: bool = False) -> Model:
+def trained(train: Rows, epochs: int, norm: str, grouped: bool = False) -> Model:
     """A small VAE of the training images by the ELBO; grouped: with group norm in place of batch norm."""
     shape = ResNetShape((train.shape[1], train.shape[2]), WIDTH, blocks=BLOCKS)
     model = ResNetVAE(shape, seeded_generator(torch.device("cpu"), "norms"), norm)
     for name, module in list(model.named_modules()):
-        if isinstance(module, BatchNorm2d):
-            module.momentum = module.share_of_batch = momentum
-            if grouped:
-                parent, _, own = name.rpartition(".")
-                setattr(model.get_submodule(parent), own, nn.GroupNorm(GROUPS, WIDTH))
+        if grouped and isinstance(module, BatchNorm2d):
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, nn.GroupNorm(GROUPS, WIDTH))
     model.train()
     trainer = Trainer(
         model.parameters(), partial(negative_elbo, model), rows_of(train), phase="vae", lr=LR, batch=MINIBATCH,
         average=AVERAGE, buffers=buffers_of(model), unit=bits_per_dimension(model.dimensions),
     )  # fmt: skip
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         bits = trainer.run_epoch(Reporter(quiet=True))
-        print(f"{norm} {momentum:g} {grouped}: epoch {trainer.epoch}, {bits:.4f}", file=sys.stderr, flush=True)
+        print(f"{'group' if grouped else norm}: epoch {trainer.epoch}, {bits:.4f}", file=sys.stderr, flush=True)
     trainer.use_averages()
     return model.eval().requires_grad_(False)
 
