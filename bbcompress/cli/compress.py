@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +104,15 @@ def compress(
     which more than pixels and metadata would be lost, such as JPEGs with --pixels. Folders are never deleted.
     """
     from bbcompress.pipeline.packing import check_output
-    from bbcompress.pipeline.targets import Outputs, made_folder, packed_target, plan, refuse_foreign_suffix
-    from bbcompress.system.storage import is_url, place_of
+    from bbcompress.pipeline.targets import (
+        Outputs,
+        is_for_files,
+        made_folder,
+        packed_target,
+        plan,
+        refuse_foreign_suffix,
+    )
+    from bbcompress.system.storage import place_of
 
     output = one_output(output, output_dir, to_stdout)
     if len(inputs) > 1 and "-" in inputs:
@@ -126,7 +132,7 @@ def compress(
     if remove:
         refuse_unsafe_removal(output, inputs, no_verify=coding["no_verify"], strip=coding["strip"])
     if output is not None and output != "-":
-        if (is_url(output) and output.endswith("/")) or Path(output).is_dir():
+        if is_for_files(place_of(output)):
             output, output_dir = None, output
         elif output.endswith(("/", os.sep)):
             raise BBCError(f"{output} is a folder: name the file to write")

@@ -36,7 +36,7 @@ from bbcompress.cli.options import (
 )
 from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
-from bbcompress.errors import BBCError, ImageError, LimitError, ModelError, OutputExistsError
+from bbcompress.errors import BBCError, ImageError, LimitError, ModelError
 from bbcompress.images.formats.registry import kind_of, why_not_written, written_kinds
 from bbcompress.system.storage import Place, Url, place_of
 from bbcompress.text import count_of
@@ -243,16 +243,17 @@ class _Decompression:
         """How many kept files were not written as they are."""
         from bbcompress.images.region import Decoded
         from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
-        from bbcompress.pipeline.sources import STANDARD_STREAM, SameFile
+        from bbcompress.pipeline.sources import STANDARD_STREAM
+        from bbcompress.pipeline.targets import is_for_files
         from bbcompress.system import storage
         from bbcompress.system.output import write_file, write_standard_output
 
         if self._only:
             raise BBCError(f"{file}: --only is for archives, and this is a lone image")
         form = self._form
-        if output is not None and output != STANDARD_STREAM and Path(output).is_dir():
+        if output is not None and output != STANDARD_STREAM and is_for_files(place_of(output)):
             stem = place_of("image" if file == STANDARD_STREAM else file).stem
-            place, output = Path(output) / _stem_of(stem, self._region), None
+            place, output = place_of(output) / _stem_of(stem, self._region), None
         if output is not None:
             target = None if output == STANDARD_STREAM else place_of(output)
             if target is not None:
@@ -262,8 +263,7 @@ class _Decompression:
             no_file = self._strip or self._region is not None
             target = _with_suffix(place, suffix_of(reader, 0, form, reader.file.suffix, no_file))
         if target is not None:
-            if SameFile(target)(place_of(file)):
-                raise OutputExistsError(f"{target} is the file, and the output")
+            storage.refuse_source(target, place_of(file), "file")
             storage.refuse_target(target, self._force)
             if outputs is not None:
                 outputs.check(target)

@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,7 +64,7 @@ def explain(
     A file that is kept as it is, and an image that PNG or WebP stores, has no map: their codes are not of pixels.
     """
     from bbcompress.system.output import HTML, PNG, refuse_other_kind, refuse_target, write_file
-    from bbcompress.system.storage import local_path, place_of
+    from bbcompress.system.storage import local_path, place_of, refuse_source
 
     targets = [local_path(target) for target in (output, page) if target is not None]
     if output is not None:
@@ -75,8 +74,7 @@ def explain(
     if len({*targets}) < len(targets):
         raise click.UsageError("-o and --html name the same file")
     for target in targets:
-        if target.exists() and Path(image).exists() and target.samefile(image):
-            raise BBCError(f"{target} is the image, and the output")
+        refuse_source(target, place_of(image), "image")
         refuse_target(target, force)
     set_up_notices(quiet)
     with _opened(image, max_steps, quiet, coding) as reader:

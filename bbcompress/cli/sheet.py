@@ -51,15 +51,13 @@ def sheet(
     """
     from bbcompress.pages.sheet import write_sheet
     from bbcompress.pipeline.names import select
-    from bbcompress.pipeline.sources import SameFile
-    from bbcompress.pipeline.targets import place_beside
+    from bbcompress.pipeline.targets import beside
     from bbcompress.system.output import HTML, new_file, refuse_other_kind, refuse_target
-    from bbcompress.system.storage import local_path, place_of
+    from bbcompress.system.storage import local_path, place_of, refuse_source
 
     path = place_of(file)
-    target = local_path(output) if output is not None else place_beside(path) / f"{path.stem}.html"
-    if SameFile(target)(path):
-        raise BBCError(f"{target} is the file, and the output")
+    target = beside(path, ".html") if output is None else local_path(output)
+    refuse_source(target, path, "file")
     refuse_other_kind(target, HTML, "a sheet is a page of HTML")
     refuse_target(target, force)
     set_up_notices(quiet)

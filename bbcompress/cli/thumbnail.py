@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +23,9 @@ from bbcompress.cli.options import (
 )
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError
+
+if TYPE_CHECKING:
+    from bbcompress.system.storage import Place
 
 SIDE = 256
 """Longest side of a thumbnail, in pixels, unless another is asked for."""
@@ -58,10 +62,20 @@ def thumbnail(
     """
     from bbcompress.images.pictures import png_of
     from bbcompress.pipeline.thumbnails import by_decoding, from_preview, of_lone_file
-    from bbcompress.system.output import PNG, refuse_other_kind, refuse_target, write_file, write_standard_output
+    from bbcompress.system.output import (
+        PNG,
+        refuse_other_kind,
+        refuse_source,
+        refuse_target,
+        write_file,
+        write_standard_output,
+    )
 
     target = None if output == STANDARD_STREAM else _target(file, output)
     if target is not None:
+        place = _place(file)
+        if isinstance(place, Path) and file != STANDARD_STREAM:
+            refuse_source(target, place, "file")
         refuse_other_kind(target, PNG, "a thumbnail is a PNG")
         refuse_target(target, force)
     set_up_notices(quiet)
@@ -86,13 +100,22 @@ def thumbnail(
 
 def _target(file: str, output: str | None) -> Path:
     """Where the thumbnail of a file goes: beside it, of a URL into the current folder. Raises BBCError."""
-    if "://" in (output or file):  # what URLs take is imported for them alone
-        from bbcompress.pipeline.targets import place_beside
-        from bbcompress.system.storage import local_path, place_of
+    if output is None:
+        from bbcompress.pipeline.targets import beside
 
-        if output is not None:
-            return local_path(output)
-        place = place_of(file)
-        return place_beside(place) / f"{place.stem}-thumbnail.png"
-    stem = Path("image") if file == STANDARD_STREAM else Path(file).with_suffix("")
-    return Path(output or f"{stem}-thumbnail.png")
+        return beside(Path("image") if file == STANDARD_STREAM else _place(file), "-thumbnail.png")
+    place = _place(output)
+    if isinstance(place, Path):
+        return place
+    from bbcompress.system.storage import local_path
+
+    return local_path(output)
+
+
+def _place(text: str) -> Place:
+    """The place that a text stands for. What URLs take is imported for them alone."""
+    if "://" not in text:
+        return Path(text)
+    from bbcompress.system.storage import place_of
+
+    return place_of(text)

@@ -19,7 +19,6 @@ from bbcompress.pipeline.removal import Removal
 from bbcompress.pipeline.sources import (
     STANDARD_STREAM,
     LeftOut,
-    SameFile,
     Skipped,
     find_images,
     is_inside,
@@ -46,8 +45,8 @@ def check_output(inputs: Sequence[str], target: Place | None, force: bool) -> No
     for place in map(place_of, inputs):
         if not lone and is_inside(target, place) and storage.is_folder(place):
             raise OutputExistsError(f"{target} would lie in {place}, which is being compressed: write it elsewhere")
-    if lone and SameFile(target)(place_of(inputs[0])):
-        raise OutputExistsError(f"{target} is the image, and the output")
+    if lone:
+        storage.refuse_source(target, place_of(inputs[0]), "image")
     storage.refuse_target(target, force)
 
 

@@ -49,6 +49,24 @@ def place_beside(source: Place) -> Path:
     return Path() if isinstance(source, Url) else source.parent
 
 
+def is_for_files(output: Place) -> bool:
+    """Whether an output is a folder, into which files go by their own names: a URL is one where it ends with `/`."""
+    return output.address.endswith("/") if isinstance(output, Url) else storage.is_folder(output)
+
+
+def beside(source: Place, ending: str) -> Path:
+    """Where what is made of a file goes, where nothing else is said: `place_beside` it, by its name without the suffix.
+
+    Args:
+        ending: of the name.
+
+    Raises BBCError where the file has no name of its own, as the folders `.` and `..`.
+    """
+    if source.name in ("", ".."):
+        raise BBCError(f"{source} has no name to call a file by", command="name it with -o")
+    return place_beside(source) / f"{source.stem}{ending}"
+
+
 def for_images(folder: Place) -> Path:
     """The folder, for the images of an archive. Raises BBCError where it is a URL."""
     if isinstance(folder, Url):

@@ -72,6 +72,17 @@ def refuse_target(path: Path, force: bool) -> None:
     refuse_existing(path, force)
 
 
+def refuse_source(path: Path, source: Path, what: str) -> None:
+    """Raises OutputExistsError where the file to be written is the one that is read, by whatever names and links.
+
+    Args:
+        what: the source is called.
+    """
+    with suppress(OSError, ValueError):
+        if os.path.samefile(path, source):
+            raise OutputExistsError(f"{path} is the {what}, and the output")
+
+
 def refuse_missing_folder(path: Path) -> None:
     """Raises BBCError where the folder in which a file is to be written is not there, or is no folder."""
     folder = path.parent

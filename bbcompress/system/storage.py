@@ -357,6 +357,14 @@ def refuse_target(place: Place, force: bool) -> None:
         refuse_existing(place, force)
 
 
+def refuse_source(place: Place, source: Place, what: str) -> None:
+    """Raises as `output.refuse_source` does."""
+    if isinstance(place, Path) and isinstance(source, Path):
+        output.refuse_source(place, source, what)
+    elif place == source:
+        raise OutputExistsError(f"{place} is the {what}, and the output")
+
+
 @contextmanager
 def new_file(
     place: Place, force: bool, permissions: Permissions | Callable[[], Permissions | None] | None = None

@@ -137,5 +137,40 @@ def test_adding_a_private_image_makes_an_archive_private(monkeypatch: pytest.Mon
     assert result.stderr == note
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "source"),
+    [("compress", "-o", "a.png"), ("explain", "-o", "a.png"), ("explain", "--html", "a"),
+     ("decompress", "-o", "a"), ("sheet", "-o", "a"), ("thumbnail", "-o", "a")],
+)  # fmt: skip
+def test_no_command_replaces_the_file_that_it_reads(command: str, option: str, source: str) -> None:
+    """By no name of it: as it is, by a link, as a URL."""
+    put("a.png")
+    run("compress", "a.png", "-o", "a")
+    before = Path(source).read_bytes()
+    os.link(source, "link")
+    for name in (source, "link", f"file://{Path(source).resolve()}"):
+        for other in (source, "link", f"file://{Path(source).resolve()}"):
+            result = CliRunner().invoke(main, [command, name, option, other, "-f"])
+            assert result.exit_code == 1 and "and the output" in result.stderr, result.output
+    assert Path(source).read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["sheet", "thumbnail"])
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_what_has_no_name_gives_none_to_an_output(command: str, name: str) -> None:
+    result = CliRunner().invoke(main, [command, name])
+    assert (result.exit_code, list(Path().iterdir())) == (1, [])
+    assert result.stderr == f"bbc: error: {name} has no name to call a file by; name it with -o\n"
+
+
+def test_a_folder_by_its_url_is_one_to_write_into() -> None:
+    put("a.png")
+    Path("out").mkdir()
+    folder = f"file://{Path('out').resolve()}"
+    run("compress", "a.png", "-o", folder)
+    run("decompress", "out/a.bbc", "-o", folder)
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.bbc", "a.png"]
+
+
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt

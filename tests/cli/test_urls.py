@@ -74,6 +74,8 @@ def test_to_a_store_and_back(s3: Store) -> None:
     assert "3 images, all as they were" in run("test", f"{s3.url}/sets/a.bbc").stdout
     run("decompress", f"{s3.url}/sets/a.bbc", f"{s3.url}/each/0.bbc")  # into the current folder
     run("decompress", f"{s3.url}/each/0.bbc", "-o", f"{s3.url}/0.png")
+    run("decompress", f"{s3.url}/each/2.bbc", "-o", f"{s3.url}/each/")
+    assert "each/2.png" in names_of(s3)
     for number in range(3):
         assert read_image(f"a/{number}.png") == read_image(f"set/{number}.png")
     assert (
