@@ -54,7 +54,12 @@ def refuse_existing(path: Path, force: bool) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise OutputExistsError(f"{path} is not a regular file")
     if not force:
-        raise OutputExistsError(f"{path} exists", python="overwrite=True replaces it", command="--force overwrites it")
+        raise existing(path)
+
+
+def existing(place: object) -> OutputExistsError:
+    """The error of an output that is there, and that force would replace."""
+    return OutputExistsError(f"{place} exists", python="overwrite=True replaces it", command="--force overwrites it")
 
 
 def refuse_other_kind(target: Path, kind: str, what: str) -> None:

@@ -345,7 +345,7 @@ def refuse_existing(place: Place, force: bool) -> None:
     if place.address.endswith("/") or not place.name:
         raise OutputExistsError(f"{place} is a folder: name the file to write")
     if not force and exists(place):
-        raise OutputExistsError(f"{place} exists", python="overwrite=True replaces it", command="--force overwrites it")
+        raise output.existing(place)
 
 
 def refuse_target(place: Place, force: bool) -> None:
@@ -656,11 +656,9 @@ def _reported(url: Url, done: str) -> Iterator[None]:
         yield
     except (BBCError, MemoryError):
         raise
-    except FileExistsError:
-        raise OutputExistsError(
-            f"{url} exists", python="overwrite=True replaces it", command="--force overwrites it"
-        ) from None
     except Exception as raised:  # libraries raise nearly anything
+        if done == "written" and isinstance(raised, FileExistsError):
+            raise output.existing(url) from None
         error = _told_by(raised)
         kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
         raise kind(f"{url}: cannot be {done}: {_reason(error, url)}") from None
@@ -687,6 +685,8 @@ def _reason(error: Exception, url: Url) -> str:
         return "permission denied"
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file stands in the place of its folder"
     if "Credential" in kind or "Credential" in text:
         return "no credentials were found for it, or wrong ones: see the documentation of its library"
     if isinstance(status, int):

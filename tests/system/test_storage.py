@@ -188,6 +188,12 @@ def test_what_cannot_be_read(address: str, message: str) -> None:
     assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
+def test_what_is_below_a_file_cannot_be_read_and_is_not_to_be_overwritten(memory: str) -> None:
+    put(f"{memory}/a", b"")
+    with pytest.raises(BBCError, match="a/b: cannot be read: a file stands in the place of its folder"):
+        storage.open_to_read(place_of(f"{memory}/a/b"))
+
+
 def test_folder_that_is_not_there(memory: str) -> None:
     with pytest.raises(MissingFileError, match="there is no such file"):
         storage.list_folder(place_of(f"{memory}/no"))
