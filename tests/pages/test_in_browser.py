@@ -12,6 +12,7 @@ from browser_for_tests import MISSING, Browser, browser, check_page
 from click.testing import CliRunner
 from fixtures_for_tests import tiny_models  # noqa: F401
 
+from bbcompress.bench.peers import peers
 from bbcompress.cli import main
 from bbcompress.images.preview import viewed
 from bbcompress.images.read import read_image
@@ -137,5 +138,5 @@ def test_page_of_a_benchmark(
     told = chromium.run("return [...document.querySelectorAll('.if-wide circle[data-t]')].map((e) => e.dataset.t);")
     names = [one.split("\n")[0] for one in told]
     by_k = [f"{encoder}, K = {k}" for encoder in ("baseline", "rha") for k in (0, 2)]
-    assert names == 2 * (by_k if options[0] == "-K" else ["bbc, effort 1", "PNG", "WebP m6"])
+    assert names == 2 * (by_k if options[0] == "-K" else ["bbc, effort 1", *(peer.label for peer in peers())])
     assert not chromium.run(OVERLAPS), "a label lies over another"
