@@ -349,7 +349,10 @@ class _Decompression:
         if not self._quiet:
             echo_notes([f"note: {note}" for note in extraction.notes()])
             say(f"{file} -> {folder}  {count_of(len(extraction.written))}")
-        return tell_of_damage(reader, extraction.lost), extraction.others
+        damaged = tell_of_damage(reader, extraction.lost)
+        if damaged:
+            entry["error"] = f"{file}: {_what_is_missing(reader, extraction.lost)}"
+        return damaged, extraction.others
 
 
 @main.command()
@@ -428,6 +431,13 @@ def _what_is_damaged(reader: Reader, lost: int) -> str:
         return groups
     others = f"and {groups} that were found" if lost else "but no group that was found"
     return f"{file.framing}, {others}"
+
+
+def _what_is_missing(reader: Reader, lost: Sequence[GroupResult[Any]]) -> str:
+    """Of an archive of which not all was brought out, be it since it is damaged or since a limit or a model forbids."""
+    if lost and reader.file.fault is None and reader.file.duplicate is None:
+        return f"{sum(len(done.positions) for done in lost)} of {count_of(reader.image_count)} not brought out"
+    return f"damaged: {_what_is_damaged(reader, len(lost))}"
 
 
 def _nothing(_: PixelImage) -> None:

@@ -41,7 +41,8 @@ class Several:
 
     @contextmanager
     def recorded(self, found: list[dict[str, Any]] | None, **facts: Any) -> Iterator[dict[str, Any]]:
-        """An entry for a file, which is one of `found`: it says at the end whether all went well, and else why not.
+        """An entry for a file, which is one of `found`: it says at the end whether all went well, and else why not. A
+        block that ends well may have put an `error` into it, where a part was not done.
 
         found: of a command that prints JSON; None where errors are raised, and the entry is nobody's.
         """
@@ -53,7 +54,7 @@ class Several:
         found.append(entry)
         try:
             yield entry
-            entry["ok"] = True
+            entry["ok"] = entry["error"] is None
         except BBCError as error:
             entry["error"] = error.for_command_line
             self.fail()

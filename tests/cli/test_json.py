@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 
+import bbcompress as bbc
 from bbcompress.cli import main
 
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "digits" / "binary"
@@ -72,6 +74,18 @@ def test_an_archive() -> None:
     back = run("decompress", "set.bbc")
     assert (back["output"], back["images"], back["coders"]) == ("set", 3, {"tiny-binary": 3})
     assert back["bytes_after"] == sum(path.stat().st_size for path in Path("set").iterdir())
+
+
+def test_a_part_that_is_lost_is_an_error_of_its_file() -> None:
+    noise = np.random.default_rng(0).integers(0, 1 << 16, (40, 40), np.uint16)
+    bbc.write("set.bbc", {"a.png": bbc.read_image("0.png"), "b.png": noise, "c.png": noise}, preview=False)
+    data = bytearray(Path("set.bbc").read_bytes())
+    data[len(data) // 2] ^= 1
+    Path("bad.bbc").write_bytes(data)
+    result = CliRunner().invoke(main, ["decompress", "set.bbc", "bad.bbc", "--keep-going", "--json"])
+    good, bad = json.loads(result.stdout)
+    assert (result.exit_code, good["ok"], good["images"], good["error"]) == (1, True, 3, None)
+    assert (bad["ok"], bad["images"], bad["error"]) == (False, 1, "bad.bbc: 2 of 3 images not brought out")
 
 
 def test_adding() -> None:
