@@ -14,6 +14,7 @@ from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
 from bbcompress.pipeline.sources import STANDARD_STREAM, folder_and_name
 from bbcompress.system import storage
+from bbcompress.system.output import make_folders
 from bbcompress.system.storage import Place, Url, place_of
 
 OTHER_SUFFIXES = frozenset(
@@ -197,10 +198,8 @@ def made_folder(folder: Place | None) -> Iterator[None]:
     made: list[Path] = []
     try:
         try:
-            for place in () if folder is None or isinstance(folder, Url) else (*reversed(folder.parents), folder):
-                if not place.is_dir():
-                    place.mkdir()
-                    made.append(place)
+            if isinstance(folder, Path):
+                make_folders(folder, made)
         except OSError as error:
             raise BBCError(f"{folder}: cannot be made: {error.strerror or error}") from None
         yield

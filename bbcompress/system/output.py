@@ -300,6 +300,27 @@ def _sync_files(paths: Sequence[Path]) -> None:
         pool.shutdown(cancel_futures=True)
 
 
+def make_folders(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it, as far as they are missing.
+
+    Args:
+        made: gets each that is made, the outer ones first, for whoever takes back those that stay empty.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    for place in (*reversed(folder.parents), folder):
+        if os.path.isdir(place):
+            continue
+        try:
+            place.mkdir()
+        except FileExistsError:
+            if not os.path.isdir(place):  # else another process was faster
+                raise NotADirectoryError(errno.ENOTDIR, f"{place} is not a folder") from None
+        else:
+            made.append(place)
+
+
 class NewFolder:
     """Files for a folder, none of which is there before all of them are written.
 
@@ -325,7 +346,7 @@ class NewFolder:
         try:
             place = self._folder if self._folder.is_dir() else self._folder.parent
             with held_back():
-                self._make_folders(place)
+                make_folders(place, self._made)
                 self._temporary = TemporaryFolder(place)
                 self._staging = self._temporary.files
         except BaseException as error:
@@ -439,7 +460,7 @@ class NewFolder:
                     raise BBCError(f"{target} is outside of {self._folder} (a symbolic link)")
                 inside.add(target.parent)
         for parent in inside:
-            self._make_folders(parent)
+            make_folders(parent, self._made)
         return targets
 
     def _move_in(self, targets: Sequence[tuple[str, Path]]) -> set[Path]:
@@ -474,13 +495,6 @@ class NewFolder:
         except (OSError, NotImplementedError):
             return None
         return before / str(number)
-
-    def _make_folders(self, folder: Path) -> None:
-        """Make a folder and those above it; `_clean_up` takes back the ones that are still empty."""
-        missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
-        for place in reversed(missing):
-            place.mkdir(exist_ok=True)
-            self._made.append(place)
 
     def _clean_up(self) -> None:
         with held_back():

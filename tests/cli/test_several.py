@@ -84,6 +84,16 @@ def test_an_existing_folder_is_one_to_write_into() -> None:
     assert read_image(shown) == read_image("a.png")
 
 
+def test_a_file_in_the_place_of_a_folder_is_named() -> None:
+    put("a.png", "set/b.png")
+    run("compress", "a.png", "set")
+    before = there()
+    for option, words in (("--output-dir", "made"), ("-o", "written")):
+        result = run("decompress", "set.bbc", option, "new/../a.png/x/y", status=1)
+        assert errors(result) == [f"bbc: error: new/../a.png/x/y: cannot be {words}: new/../a.png is not a folder"]
+        assert there() == before and not Path("new").exists()
+
+
 def test_one_bad_file_does_not_stop_the_others() -> None:
     put("a.png", "c.png")
     Path("b.png").write_bytes(b"no image")
