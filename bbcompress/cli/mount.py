@@ -9,7 +9,9 @@ import click
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import tell
 from bbcompress.cli.options import max_pixels_option, max_steps_option, model_option, path_argument, quiet_option
+from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
+from bbcompress.system.signals import signals_left
 
 
 @main.command()
@@ -20,7 +22,8 @@ from bbcompress.errors import BBCError
 @max_steps_option
 @quiet_option
 def mount(file: str, folder: Path, model: str | None, max_pixels: int, max_steps: int, quiet: bool) -> None:
-    """Show the images of an archive as files in an empty folder, to read alone, until Ctrl-C or fusermount -u FOLDER.
+    """Show the images of an archive as files in an empty folder, to read alone, until Ctrl-C, SIGTERM or
+    fusermount -u FOLDER.
 
     Files are made when they are read; listing a folder decodes its images, since their sizes are told. It needs FUSE,
     which Linux has, fusepy and libfuse2.
@@ -35,6 +38,7 @@ def mount(file: str, folder: Path, model: str | None, max_pixels: int, max_steps
     from bbcompress.integrations.filesystem import BBCFileSystem
     from bbcompress.system.storage import address_of, place_of
 
+    set_up_notices(quiet)
     try:
         if any(folder.iterdir()):
             raise BBCError(f"{folder}: is not empty")
@@ -47,6 +51,7 @@ def mount(file: str, folder: Path, model: str | None, max_pixels: int, max_steps
     if not quiet:
         tell(f"{file} is in {folder}; Ctrl-C ends that")
     try:
-        run(system, "", str(folder))
+        with signals_left():  # to FUSE, which unmounts then
+            run(system, "", str(folder))
     except RuntimeError as error:
         raise BBCError(f"{folder}: cannot be mounted (FUSE says {error})") from None

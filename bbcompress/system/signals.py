@@ -56,6 +56,20 @@ def signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def signals_left() -> Iterator[None]:
+    """Within a block of `signals_raise` SIGTERM and SIGHUP are left to a library that handles them itself, and waits
+    where Python's handlers are not called until it returns."""
+    raising = [number for number in _ENDING if signal.getsignal(number) is _terminate]
+    try:
+        for number in raising:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number in raising:
+            signal.signal(number, _terminate)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or come again."""
     if not _comes_again(number, frame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 
 import bbcompress as bbc
 from bbcompress.cli import main
+from bbcompress.system.signals import SIGNALS
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
@@ -35,9 +37,11 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_use_mounts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec")
     mounted = []
+    unhandled = [signal.getsignal(number) for number in SIGNALS[1:]]
 
     def run(system: Any, path: str, folder: str) -> None:
         mounted.append((system.ls(path, detail=False), system.info("a.png")["size"] > 0, folder))
+        assert [signal.getsignal(number) for number in SIGNALS[1:]] == unhandled  # FUSE takes those that nobody handles
         raise RuntimeError(1)
 
     module = ModuleType("fsspec.fuse")
