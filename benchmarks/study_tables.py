@@ -26,7 +26,17 @@ Results = dict[str, Any]
 
 def study() -> str:
     """All tables whose results are there."""
-    parts = [figures1_and_2(), figure3(), figure4(), figure5(), figure6(), table1(), figures7_and_8(), claims()]
+    parts = [
+        figures1_and_2(),
+        figure3(),
+        figure4(),
+        figure5(),
+        figure6(),
+        table1(),
+        figures7_and_8(),
+        norms(),
+        claims(),
+    ]
     return "\n\n".join(filter(None, parts))
 
 
@@ -147,6 +157,78 @@ def catching_up(pixels: str, times: Results) -> str:
         steps, extra = PAPER_CATCHING_UP[pixels]
         paper = f" (the paper: K = {steps}, {extra:+.1%})"
     return f"The baseline is as small as half-asleep at K = 0 with: {'; '.join(found)}{paper}."
+
+
+def norms() -> str:
+    """Where a single image explodes behind batch norm, and what helps."""
+    found = read("norms")
+    return "" if found is None else "\n\n".join(NORMS[part](found) for part in NORMS if part in found["results"])
+
+
+def norms_cause(found: Results) -> str:
+    """Deviations of the worst image by layer."""
+    cause = found["results"]["cause"]
+    columns = {
+        f"test image {cause['image']}, farthest channel": "deviations",
+        "median channel": "deviations_of_median_channel",
+        "farthest, statistics of a batch": "deviations_with_statistics_of_a_batch",
+        "median, statistics of a batch": "of_median_channel_with_statistics_of_a_batch",
+        "test image 0, median channel": "of_median_channel_of_the_first_image",
+    }
+    rows = [
+        [name, *(f"{layer[key]:.1f}" for key in columns.values()), f"{layer['least_deviation_of_a_channel']:.2f}"]
+        for name, layer in cause["layers"].items()
+    ]
+    heads = ["batch norm, outputs in deviations of their channel", *columns, "least deviation of a channel"]
+    words = (
+        f"Of the first {cause['searched']} test images this one has the farthest mean of its posterior: "
+        f"{cause['largest_mu']:.1f}, its largest sigma is {cause['largest_sigma']:.2f} (the median of farthest means "
+        f"is {cause['median_of_largest_mu']:.1f}). It takes {cause['bits']:.1f} bits a sub-pixel; among "
+        f"{cause['batch'] - 1} training images and with the statistics of this batch, "
+        f"{cause['bits_with_statistics_of_a_batch']:.2f}. Deviations are those of {cause['statistics_of']} training "
+        f"images. {norms_measured(found, 'cause')}"
+    )
+    title = f"Single images in `{cause['model']}`, float32: where they explode"
+    return f"#### {title}\n\n{table(heads, rows)}\n\n{words}"
+
+
+def norms_remedies(found: Results) -> str:
+    """Clamps in the finished model."""
+    remedies = found["results"]["remedies"]
+    rows = [[name, f"{bits['worst']:.3f}", f"{bits['others']:.4f}"] for name, bits in remedies["bits"].items()]
+    heads = ["bits a sub-pixel", f"test image {remedies['image']}", f"first {remedies['images']} test images"]
+    title = f"Single images in `{remedies['model']}`: clamps that were not there in training"
+    return f"#### {title}\n\n{table(heads, rows)}\n\n{norms_measured(found, 'remedies')}"
+
+
+def norms_training(found: Results) -> str:
+    """Small models by norm."""
+    training = found["results"]["training"]
+    rows = []
+    for name, figures in training["norms"].items():
+        cells = [figures["test"]["mean"], figures["test"]["largest"], figures["stripes"]["largest"]]
+        if "integers" in figures:
+            cells += [figures["integers"]["mean"], figures["integers_of_stripes"]["largest"]]
+        rows.append([name, *(f"{cell:.4f}" for cell in cells), *[""] * (5 - len(cells))])
+    heads = [
+        "", "test, float32", "largest of a test image", "largest of stripes",
+        f"integers, first {training['coded']}", "integers, largest of stripes",
+    ]  # fmt: skip
+    words = (
+        f"C = {training['hidden']}, {training['blocks']} blocks, {training['images']} training images, "
+        f"{training['epochs']} epochs at {training['lr']:g} in batches of {training['batch']}, one seed, first "
+        f"{training['tested']} test images: a small size, not the paper's. {norms_measured(found, 'training')}"
+    )
+    return f"#### Small VAEs of CIFAR-10 by norm, bits a sub-pixel\n\n{table(heads, rows)}\n\n{words}"
+
+
+NORMS = {"cause": norms_cause, "remedies": norms_remedies, "training": norms_training}
+
+
+def norms_measured(found: Results, part: str) -> str:
+    """Where a part of `norms.py` was measured."""
+    environment = found["environments"][part]
+    return f"cpu, torch {environment['packages']['torch']}, commit {environment['commit']}."
 
 
 def claims() -> str:

@@ -285,9 +285,12 @@ def cause(weights: ResNetWeights, train: Rows, test: Rows) -> dict[str, Any]:
             "channels": len(off),
             "least_deviation_of_a_channel": float(deviations[name].min()),
             "channel": int(off.argmax()),
+            "its_deviation": float(deviations[name][off.argmax()]),
             "deviations": float(off.max()),
+            "deviations_of_median_channel": float(off.median()),
             "deviations_with_statistics_of_a_batch": float(by_batch[name].max()),
-            "deviations_of_the_first_image": float(typical[name].max()),
+            "of_median_channel_with_statistics_of_a_batch": float(by_batch[name].median()),
+            "of_median_channel_of_the_first_image": float(typical[name].median()),
         }
         for name, off in by_running.items()
     }

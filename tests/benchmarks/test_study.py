@@ -292,3 +292,21 @@ def test_runs_trained_together_are_found_by_the_scripts(
         assert len(set(asleep["values"])) == len(set(optimal["values"])) == 2
     monkeypatch.setattr(scripts, "train_together", refuse)
     call(monkeypatch, "figure6", tmp_path, "--together", "--pixels", "binary", draws=False)
+
+
+def test_the_float_model_of_norms_is_that_of_the_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    norms = importlib.import_module("norms")
+    weights = norms.load(norms.ROOT / "models" / "cifar10-resnet-small")
+    noise = np.random.default_rng(0).normal(0, 8, (3, 32, 32, 3))
+    images = np.clip(120 + np.cumsum(noise, axis=2), 0, 255).astype(np.uint8)
+    model = norms.floats_of(weights)
+    plain = norms.bits_of(model, images)
+    assert plain == pytest.approx(norms.integer_bits(weights, images), rel=0.01)
+    with norms.clamped_relus(model, 0.5):
+        assert norms.bits_of(model, images).mean() > 1.1 * plain.mean()
+    with norms.clamped_posterior(model):  # far from any limit
+        assert norms.bits_of(model, images) == pytest.approx(plain, abs=0)
+    assert norms.bits_of(model, images) == pytest.approx(plain, abs=0)
+    stripes = norms.stripes()
+    assert len({image.tobytes() for image in stripes}) == len(stripes) == 24
