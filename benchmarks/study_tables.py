@@ -180,13 +180,14 @@ def norms_cause(found: Results) -> str:
         for name, layer in cause["layers"].items()
     ]
     heads = ["batch norm, outputs in deviations of their channel", *columns, "least deviation of a channel"]
+    of_batch, others = (cause[f"{which}_with_statistics_of_a_batch"] for which in ("bits", "others"))
     words = (
         f"Of the first {cause['searched']} test images this one has the farthest mean of its posterior: "
         f"{cause['largest_mu']:.1f}, its largest sigma is {cause['largest_sigma']:.2f} (the median of farthest means "
-        f"is {cause['median_of_largest_mu']:.1f}). It takes {cause['bits']:.1f} bits a sub-pixel; among "
-        f"{cause['batch'] - 1} training images and with the statistics of this batch, "
-        f"{cause['bits_with_statistics_of_a_batch']:.2f}. Deviations are those of {cause['statistics_of']} training "
-        f"images. {norms_measured(found, 'cause')}"
+        f"is {cause['median_of_largest_mu']:.1f}). It takes {cause['bits']:.1f} bits a sub-pixel. Among "
+        f"{cause['batch'] - 1} training images, with the statistics of this batch, it takes {of_batch:.2f} bits, the "
+        f"others {others:.2f}; the integers do not hold the scales of batch norm, which are estimates here. Deviations "
+        f"are those of {cause['statistics_of']} training images. {norms_measured(found, 'cause')}"
     )
     title = f"Single images in `{cause['model']}`, float32: where they explode"
     return f"#### {title}\n\n{table(heads, rows)}\n\n{words}"
