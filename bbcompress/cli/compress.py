@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from time import monotonic
@@ -190,8 +189,8 @@ class _Compression:
 
     def end(self, alone: bool) -> None:
         """Print the JSON that is asked for, of a single output not as a list, and end the command."""
-        if self._found:
-            click.echo(json.dumps(self._found[0] if alone else self._found, indent=2))
+        if self._found is not None:
+            self.several.print_json(self._found, alone)
         self.several.end()
 
     def _compress(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +50,8 @@ def list_images(
                 say(f"{file}:")
             rows = _rows(reader, file, only, as_json, verbose)
             found.append({"file": redacted(file), "images": rows})
-    if as_json and found:
-        click.echo(json.dumps(found[0]["images"] if several.alone else found, indent=2))
+    if as_json:
+        several.print_json([entry["images"] for entry in found] if several.alone else found)
     several.end()
 
 
@@ -135,8 +134,8 @@ def info(
                 found.append({"file": redacted(file), **description, "names": names})
             else:
                 _say_info(file, description)
-    if as_json and found:
-        click.echo(json.dumps(found[0] if several.alone else found, indent=2))
+    if as_json:
+        several.print_json(found)
     several.end()
 
 

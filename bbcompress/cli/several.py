@@ -59,10 +59,15 @@ class Several:
             entry["error"] = error.for_command_line
             self.fail()
 
-    def print_json(self, found: list[dict[str, Any]]) -> None:
-        """The entries, or the one of the only file."""
-        if found:
-            click.echo(json.dumps(found[0] if self.alone else found, indent=2))
+    def print_json(self, found: Sequence[Any], alone: bool | None = None) -> None:
+        """Print the entries as a list, or the one of the only file by itself, where it has one.
+
+        alone: whether there is only one output; None where there is one for each file.
+        """
+        if not (self.alone if alone is None else alone):
+            click.echo(json.dumps(found, indent=2))
+        elif found:
+            click.echo(json.dumps(found[0], indent=2))
 
     def that_allow(self, check: Callable[[str], object]) -> list[str]:
         """The files of which a check raises nothing."""

@@ -112,6 +112,8 @@ def test_one_bad_file_does_not_stop_the_others() -> None:
     for command in ("info", "list"):
         result = run(command, "a.bbc", "b.bbc", "c.bbc", "--json", status=1)
         assert [entry["file"] for entry in json.loads(result.stdout)] == ["a.bbc", "c.bbc"]
+        assert json.loads(run(command, "b.bbc", "none.bbc", "--json", status=1).stdout) == []
+        assert run(command, "b.bbc", "--json", status=1).stdout == ""
     result = run("decompress", "a.bbc", "b.bbc", "b.png", "c.bbc", status=1)
     assert "b.png does not end with .bbc" in errors(result)[0] and "b.bbc: " in errors(result)[1]
     assert read_image("c.png") == read_image(DIGITS / "0001.png")
