@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 HIDDEN = "***"
 """What stands in messages in place of passwords and tokens."""
+
+SOME = 3
+"""Things that a line names, of all that it counts, unless it says otherwise."""
 
 _USER = re.compile(
     r"\b([a-z][a-z0-9+.-]{0,30})://(?:[^\s/?#:@]*:(?!\d+/|:)(?:(?!::|://)[^\s@])*|[^\s/?#:@]*)@", re.IGNORECASE
@@ -42,6 +45,11 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def some_of(things: Sequence[object], most: int = SOME, between: str = ", ") -> str:
+    """The first of some things, and an ellipsis where there are more: a, b, c, ..."""
+    return between.join([*map(str, things[:most]), *["..."] * (len(things) > most)])
 
 
 def count_of(count: int, what: str = "image") -> str:

@@ -16,11 +16,16 @@ import bbcompress
 from bbcompress.cli import main
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
-from bbcompress.text import count_of, escaped, warn_of
+from bbcompress.text import count_of, escaped, some_of, warn_of
 
 PACKAGE = Path(bbcompress.__file__).parent
 EVIL = "\x1b[31m\u202egnp.\r\n\x9b2J\udcff\u2028"
 HARMLESS = r"\x1b[31m\u202egnp.\r\n\x9b2J\udcff\u2028"
+
+
+def test_some_of_many() -> None:
+    assert some_of("abc") == "a, b, c" and some_of("abcd") == "a, b, c, ..." and some_of([]) == ""
+    assert some_of([1, Path("b"), 3], 2, "; ") == "1; b; ..."
 
 
 @given(st.text(st.characters(categories=None)))  # surrogates, too: so Python has bytes that are no UTF-8

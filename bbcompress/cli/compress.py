@@ -33,16 +33,13 @@ from bbcompress.cli.several import Several
 from bbcompress.cli.sharded import compress_sharded
 from bbcompress.errors import BBCError
 from bbcompress.limits import MOST_SHARD_PIXELS
-from bbcompress.text import count_of
+from bbcompress.text import count_of, some_of
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.compressor import Compressor
     from bbcompress.pipeline.options import Summary
     from bbcompress.pipeline.targets import Outputs
     from bbcompress.system.storage import Place
-
-NAMED = 3
-"""Paths that a line names, of all that it counts."""
 
 
 @main.command()
@@ -151,7 +148,7 @@ def compress(
     jobs, repeated = plan(sources, lambda source: packed_target(source, folder))
     outputs = Outputs(inputs)
     if repeated and not quiet:
-        tell(f"note: {count_of(len(repeated), 'input')} given again and taken once: {', '.join(repeated[:NAMED])}")
+        tell(f"note: {count_of(len(repeated), 'input')} given again and taken once: {some_of(repeated)}")
     with made_folder(folder):
         for source, target in jobs:
             with work.several.one(source):

@@ -39,7 +39,7 @@ from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError
 from bbcompress.images.formats.registry import kind_of, why_not_written, written_kinds
 from bbcompress.system.storage import Place, Url, place_of
-from bbcompress.text import count_of
+from bbcompress.text import count_of, some_of
 
 if TYPE_CHECKING:
     from bbcompress.codecs.fallback.kept import KeptFile
@@ -131,7 +131,7 @@ def decompress(
     jobs, repeated = plan(work.several.that_allow(_check_suffix), lambda file: _beside(file, folder, region))
     outputs = Outputs(files)
     if repeated and not options["quiet"]:
-        tell(f"note: {count_of(len(repeated), 'file')} given again and taken once")
+        tell(f"note: {count_of(len(repeated), 'file')} given again and taken once: {some_of(repeated)}")
     with made_folder(folder):
         for file, place in jobs:
             with work.several.one(file):

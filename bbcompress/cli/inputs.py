@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError, EmbeddedModelError, FormatError, LimitError, MissingFileError, MissingModelError
-from bbcompress.text import count_of, escaped
+from bbcompress.text import count_of, escaped, some_of
 
 if TYPE_CHECKING:
     from bbcompress.pipeline.reader import GroupResult, Reader
@@ -104,8 +104,7 @@ def tell_of_damage(reader: Reader, lost: list[GroupResult[Any]]) -> bool:
 
 def _some(ranges: Sequence[range]) -> str:
     """How many images there are at some positions, and which."""
-    places = [*(_range_of(positions) for positions in ranges[:RANGES]), *["..."] * (len(ranges) > RANGES)]
-    return f"{count_of(sum(map(len, ranges)))} ({', '.join(places)})"
+    return f"{count_of(sum(map(len, ranges)))} ({some_of([*map(_range_of, ranges)], RANGES)})"
 
 
 def _range_of(positions: range) -> str:

@@ -28,7 +28,7 @@ from bbcompress.pipeline.sources import SameFile
 from bbcompress.system.output import NewFolder, Times, times_of
 from bbcompress.system.permissions import Permissions, permissions_of
 from bbcompress.system.storage import Url, place_of
-from bbcompress.text import count_of
+from bbcompress.text import count_of, some_of
 
 RENAMED = 10
 """Images that a line names of those that came out under other names than theirs."""
@@ -210,8 +210,7 @@ class _FileNames:
         """What the user should know: no line, or one."""
         if not self._renamed:
             return []
-        some = f"{', '.join(self._renamed[:RENAMED])}{', ...' * (len(self._renamed) > RENAMED)}"
-        images = count_of(len(self._renamed))
+        images, some = count_of(len(self._renamed)), some_of(self._renamed, RENAMED)
         return [f"note: {images} could not have the own name with the new suffix: {some}"]
 
     def check(self, new: NewFolder, positions: Iterable[int]) -> None:

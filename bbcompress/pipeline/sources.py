@@ -25,11 +25,9 @@ from bbcompress.limits import MAX_FILE_BYTES
 from bbcompress.system import storage
 from bbcompress.system.storage import CHAINED, Place, Url
 from bbcompress.system.temporary import is_temporary
-from bbcompress.text import count_of
+from bbcompress.text import count_of, some_of
 
 STANDARD_STREAM = "-"
-NAMED = 3
-"""Paths that a line names, of all that it counts."""
 
 
 @dataclass
@@ -54,8 +52,7 @@ class LeftOut:
         )
         for paths, kind, what in kinds:
             if paths:
-                some = count_of(len(paths), kind)
-                yield f"{some} {what}: {', '.join(paths[:NAMED])}{', ...' * (len(paths) > NAMED)}"
+                yield f"{count_of(len(paths), kind)} {what}: {some_of(paths)}"
 
 
 class Skipped:
@@ -80,7 +77,7 @@ class Skipped:
 
     def some(self) -> str:
         """The first reasons, for one line."""
-        return "; ".join(self.reasons[:NAMED]) + "; ..." * (len(self.reasons) > NAMED)
+        return some_of(self.reasons, between="; ")
 
 
 class Source(NamedTuple):

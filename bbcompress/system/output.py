@@ -18,6 +18,7 @@ from bbcompress.system.permissions import Permissions, allow, tighten
 from bbcompress.system.signals import held_back
 from bbcompress.system.temporary import TemporaryFile, TemporaryFolder, remove_left_behind
 from bbcompress.system.windows import windows_name
+from bbcompress.text import some_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -27,9 +28,6 @@ _DISK_FAULTS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 
 PNG, HTML = "image/png", "text/html"
 """MIME types of files that are written."""
-
-NAMED = 3
-"""Files that a line names, of all that it counts."""
 
 _SYNCING_THREADS = 8
 """Files that are synced at once: file systems then write their journal once for several."""
@@ -478,11 +476,9 @@ class NewFolder:
             if not remain:
                 raise
             reason = getattr(error, "strerror", None) or error
-            names = ", ".join(str(target.relative_to(self._folder)) for target in remain[: -NAMED - 1 : -1])
+            names = some_of([target.relative_to(self._folder) for target in reversed(remain)])
             changed = f"{len(remain)} of {len(targets)} files are changed already: {names}"
-            raise BBCError(
-                f"{self._folder}: cannot be written: {reason}; {changed}" + ", ..." * (len(remain) > NAMED)
-            ) from error
+            raise BBCError(f"{self._folder}: cannot be written: {reason}; {changed}") from error
         return {target.parent for _, target in moved}
 
     def _kept(self, target: Path, number: int) -> Path | None:

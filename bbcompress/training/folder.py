@@ -13,9 +13,8 @@ from PIL import Image
 
 from bbcompress.errors import DataError
 from bbcompress.images.image import PixelImage, two_levels
-from bbcompress.pipeline.sources import NAMED
 from bbcompress.system.storage import Place
-from bbcompress.text import count_of
+from bbcompress.text import count_of, some_of
 from bbcompress.training.pixels import PackedImages, PixelFile, Pixels
 from bbcompress.training.sources import source_of
 
@@ -97,8 +96,7 @@ class Folder:
 
     def _tell_left_out(self, why: str, names: Sequence[str]) -> None:
         if names:
-            some = "; ".join(names[:NAMED]) + "; ..." * (len(names) > NAMED)
-            _log.warning("%s left out, %s: %s", count_of(len(names)), why, some)
+            _log.warning("%s left out, %s: %s", count_of(len(names)), why, some_of(names, between="; "))
 
     def keep(self, wanted: Callable[[tuple[int, ...]], bool], why: str) -> None:
         """Leave out images of other shapes.

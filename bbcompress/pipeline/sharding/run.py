@@ -21,11 +21,8 @@ from bbcompress.pipeline.sources import LeftOut, Skipped, Source, find_images, i
 from bbcompress.system import storage
 from bbcompress.system.retries import persistent
 from bbcompress.system.storage import Place, place_of
-from bbcompress.text import count_of
+from bbcompress.text import count_of, some_of
 from bbcompress.version import __version__
-
-NAMED = 3
-"""Files that a line names, of all that could not be read."""
 
 RESUME = "--resume goes on from there"
 
@@ -206,8 +203,7 @@ class ShardedPacking:
             self.unread += result.unread
         if not shards:
             self._target.forget_records()
-            reasons = "; ".join(map(str, self.unread[:NAMED]))
-            raise ImageError(f"no image can be read: {reasons}")
+            raise ImageError(f"no image can be read: {some_of(self.unread, between='; ')}")
         models = {identity: name for result in results for identity, name in result.models.items()}
         manifest = Manifest(self._target.name, shards, self.unread, models, self._settings)
         data = manifest.encode()
