@@ -86,6 +86,12 @@ class MissingFileError(BBCError, FileNotFoundError):
     """A file that is to be read is not there."""
 
 
+def unreadable(what: object, error: OSError) -> BBCError:
+    """The error of a file or folder that the operating system does not let be read."""
+    kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
+    return kind(f"{what}: cannot be read: {error.strerror or error}")
+
+
 class FormatError(BBCError):
     """A file is damaged or is not a file of bbc."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bbcompress.cli.messages import tell
 from bbcompress.cli.progress import set_up_notices
-from bbcompress.errors import BBCError, EmbeddedModelError, FormatError, LimitError, MissingFileError, MissingModelError
+from bbcompress.errors import BBCError, EmbeddedModelError, FormatError, LimitError, MissingModelError, unreadable
 from bbcompress.text import count_of, escaped, some_of
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def open_stream(file: str) -> BinaryIO:
     except BBCError:
         raise
     except OSError as error:
-        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-        raise kind(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise unreadable(file, error) from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from bbcompress.archive.names import new_name_fault
 from bbcompress.archive.opening import open_file
 from bbcompress.archive.signature import MAGIC
-from bbcompress.errors import BBCError, FormatError, MissingFileError, ModelError, OutputExistsError
+from bbcompress.errors import BBCError, FormatError, ModelError, OutputExistsError, unreadable
 from bbcompress.models.added import added_models_folder
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.checkpoint import CARD_FILE, WEIGHTS_FILE, parse, parse_card, read_checkpoint_file, with_card
@@ -101,8 +101,7 @@ def find(source: str) -> list[Found]:
     except (FormatError, ModelError) as error:
         raise error if source in str(error) else error.of(source) from None
     except OSError as error:
-        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-        raise kind(f"{source}: cannot be read: {error.strerror or error}") from None
+        raise unreadable(source, error) from None
 
 
 def _of_checkpoint(path: Path) -> Found:

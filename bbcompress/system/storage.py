@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bbcompress import arguments
-from bbcompress.errors import NEEDS_REMOTE, BBCError, MissingFileError, OutputExistsError
+from bbcompress.errors import NEEDS_REMOTE, BBCError, MissingFileError, OutputExistsError, unreadable
 from bbcompress.system import output
 from bbcompress.system.permissions import Permissions
 from bbcompress.system.signals import held_back
@@ -210,8 +210,7 @@ def open_to_read(place: Place) -> BinaryIO:
         try:
             return place.open("rb")
         except OSError as error:
-            kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-            raise kind(f"{place}: cannot be read: {error.strerror or error}") from error
+            raise unreadable(place, error) from error
     with _reported(place, "read"):
         system, path = _system_of(place)
         system.invalidate_cache()  # of listings: the file may be another one by now
@@ -317,8 +316,7 @@ def look_up(place: Place) -> Found:
         try:
             status = place.stat()
         except OSError as error:
-            kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-            raise kind(f"{place}: cannot be read: {error.strerror or error}") from error
+            raise unreadable(place, error) from error
         return Found(place.name, place, status.st_size, status.st_mtime_ns // 10**9)
     with _reported(place, "read"):
         system, path = _system_of(place)
@@ -733,8 +731,7 @@ def _list_paths(folder: Path) -> list[Found]:
                 when = status.st_mtime_ns // 10**9
                 found.append(Found(path.relative_to(folder).as_posix(), path, status.st_size, when))
     except OSError as error:
-        kind = MissingFileError if isinstance(error, FileNotFoundError) else BBCError
-        raise kind(f"{folder}: cannot be read: {error.strerror or error}") from None
+        raise unreadable(folder, error) from None
     return sorted(found, key=lambda one: one.name)
 
 
