@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn
@@ -91,7 +92,7 @@ def is_image_name(name: str) -> bool:
 
 
 class _Opened:
-    """An archive, as a process has opened it: of one from before a fork, both would move the place in its file.
+    """An archive, opened.
 
     Attributes:
         version: what tells whether another file has taken its place.
@@ -100,7 +101,6 @@ class _Opened:
 
     def __init__(self, file: BinaryIO, reader: Reader, version: object) -> None:
         self.file, self.reader, self.version = file, reader, version
-        self.process = os.getpid()
         self.members: _Members | None = None
         self.sizes: dict[int, int] = {}
         self.made: Kept[bytes] = Kept(KEPT_BYTES)
@@ -142,7 +142,7 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
         super().__init__(**options)
         self.fo = fo
         self._opened: _Opened | None = None
-        self._lock = threading.RLock()
+        self._lock, self._process = threading.RLock(), os.getpid()
         self._choice = arguments.model(model), device
         self._limits = limits_of(max_pixels, max_steps)
         self._sizes = arguments.flag("sizes", sizes)
@@ -162,13 +162,11 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
         stripped = super()._strip_protocol(path)
         return stripped.lstrip("/") if isinstance(stripped, str) else stripped
 
-    def _archive(self) -> _Opened:
-        """The archive. Raises BBCError, FormatError, ModelError."""
-        version = _version_of(self._place)
-        if self._opened is not None and self._opened.process != os.getpid():
-            self._lock = threading.RLock()  # a thread that is not here may hold the other
-            self._opened = None
-        with self._lock:
+    @contextmanager
+    def _archive(self) -> Iterator[_Opened]:
+        """The archive, in the block for this thread alone. Raises BBCError, FormatError, ModelError."""
+        with self._alone():
+            version = _version_of(self._place)
             if self._opened is not None and self._opened.version != version:
                 self.close()
             if self._opened is None:
@@ -181,11 +179,17 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
                     file.close()
                     raise error.of(str(self._place)) from None
                 self._opened = _Opened(file, reader, version)
-            return self._opened
+            yield self._opened
+
+    def _alone(self) -> threading.RLock:
+        """The lock of this process."""
+        if self._process != os.getpid():
+            # A thread that is not here may hold the other, and both processes would move the place in one file.
+            self._lock, self._process, self._opened = threading.RLock(), os.getpid(), None
+        return self._lock
 
     def _members(self) -> _Members:
-        opened = self._archive()
-        with self._lock:
+        with self._archive() as opened:
             if opened.members is None:
                 own = str(getattr(self.fo, "name", "image")) if self._place is None else self._place.stem
                 opened.members = _Members(opened.reader, PurePosixPath(own).stem if self._place is None else own)
@@ -193,13 +197,12 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
 
     def _position(self, path: str) -> int | None:
         """The position of the image of a file; None where there is no such file."""
-        opened = self._archive()
-        if opened.members is None and opened.reader.is_archive and is_image_name(path):
-            with self._lock:
+        with self._archive() as opened:
+            if opened.members is None and opened.reader.is_archive and is_image_name(path):
                 position = opened.reader.file.find(path)  # for one file they are not all listed
-            if position is not None:
-                return position
-        return self._members().positions.get(path)
+                if position is not None:
+                    return position
+            return self._members().positions.get(path)
 
     def info(self, path: str, **_: Any) -> FileInfo:
         """What is known of a file or folder: `name`, `type`, `size`, and `mtime` in seconds since 1970 where the
@@ -213,11 +216,11 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
         raise FileNotFoundError(path)
 
     def _info(self, path: str, position: int) -> FileInfo:
-        opened = self._archive()
-        if self._sizes and position not in opened.sizes:
-            self._made(path, position)
-        found = {"name": path, "type": "file", "size": opened.sizes.get(position)}
-        time = opened.reader.times[position]
+        with self._archive() as opened:
+            if self._sizes and position not in opened.sizes:
+                self._made(path, position)
+            found = {"name": path, "type": "file", "size": opened.sizes.get(position)}
+            time = opened.reader.times[position]
         return found if time is None else {**found, "mtime": time}
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
@@ -264,8 +267,7 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
 
     def _made(self, path: str, position: int) -> bytes:
         """The bytes of the file of an image."""
-        opened = self._archive()
-        with self._lock:
+        with self._archive() as opened:
             data = opened.made.get(position)
             if data is None:
                 try:
@@ -283,9 +285,10 @@ class BBCFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec 
 
     def close(self) -> None:
         """Close the archive, unless it was given as an open file, and forget what was made."""
-        opened, self._opened = self._opened, None
-        if opened is not None and self._place is not None:
-            opened.file.close()
+        with self._alone():
+            opened, self._opened = self._opened, None
+            if opened is not None and self._place is not None:
+                opened.file.close()
 
     def __del__(self) -> None:
         if self.__dict__.get("_opened") is not None:

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -25,6 +26,7 @@ from bbcompress.cli import main
 from bbcompress.errors import ReadOnlyError
 from bbcompress.images.read import read_image
 from bbcompress.integrations.filesystem import BBCFileSystem
+from bbcompress.pipeline.reader import Reader
 from bbcompress.system import storage
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
@@ -165,6 +167,23 @@ def test_pickled_and_in_threads(archive: str) -> None:
     assert {path: again.cat(path) for path in FILES} == files
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(system.cat, FILES * 5)) == list(files.values()) * 5
+
+
+def test_what_a_thread_reads_no_other_closes(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = fsspec.filesystem("bbc", fo=archive)
+    read, others = Reader.read_content, list[threading.Thread]()
+
+    def interrupted(reader: Reader, position: int) -> Any:
+        others.append(threading.Thread(target=system.invalidate_cache))
+        others[-1].start()
+        others[-1].join(0.2)  # it waits for the lock, or is quick
+        return read(reader, position)
+
+    monkeypatch.setattr(Reader, "read_content", interrupted)
+    assert np.array_equal(read_image(system.cat("a.png")).pixels, IMAGES["a.png"])
+    for other in others:
+        other.join()
+    assert len(others) == 1
 
 
 @pytest.mark.parametrize(
