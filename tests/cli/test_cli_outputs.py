@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from cli_for_tests import run
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
-
-from bbcompress.cli import main
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models", "empty_folder", "usual_umask"),
@@ -29,12 +27,6 @@ def usual_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-def run(*arguments: str, data: bytes | None = None) -> Result:
-    result = CliRunner().invoke(main, arguments, input=data, prog_name="bbc")
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def put(name: str, mode: int = 0o644, time: int = LONG_AGO, value: int = 7) -> None:
@@ -129,7 +121,7 @@ def test_adding_a_private_image_makes_an_archive_private(monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(ArchiveWriter, "add_group", watched)
         patch.setattr(ArchiveWriter, "close", interrupt)
-        assert CliRunner().invoke(main, ["add", "set.bbc", "c.png"]).exit_code == 130
+        run("add", "set.bbc", "c.png", status=130)
     assert (seen, mode("set.bbc"), Path("set.bbc").read_bytes()) == ([0o600], 0o664, before)
     result = run("add", "set.bbc", "c.png")
     assert mode("set.bbc") == 0o600
@@ -150,16 +142,15 @@ def test_no_command_replaces_the_file_that_it_reads(command: str, option: str, s
     os.link(source, "link")
     for name in (source, "link", f"file://{Path(source).resolve()}"):
         for other in (source, "link", f"file://{Path(source).resolve()}"):
-            result = CliRunner().invoke(main, [command, name, option, other, "-f"])
-            assert result.exit_code == 1 and "and the output" in result.stderr, result.output
+            assert "and the output" in run(command, name, option, other, "-f", status=1).stderr
     assert Path(source).read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["sheet", "thumbnail"])
 @pytest.mark.parametrize("name", [".", "..", "/"])
 def test_what_has_no_name_gives_none_to_an_output(command: str, name: str) -> None:
-    result = CliRunner().invoke(main, [command, name])
-    assert (result.exit_code, list(Path().iterdir())) == (1, [])
+    result = run(command, name, status=1)
+    assert list(Path().iterdir()) == []
     assert result.stderr == f"bbc: error: {name} has no name to call a file by; name it with -o\n"
 
 

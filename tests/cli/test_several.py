@@ -10,30 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from cli_for_tests import errors, run
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
-from bbcompress.cli import main
 from bbcompress.images.read import read_image
 from bbcompress.pipeline import compressor, extraction
 from bbcompress.pipeline.removal import Removal
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "digits" / "binary"
-NOTICE = "bbc: compiling kernels"
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
-
-
-def run(*arguments: str, status: int = 0, data: bytes | None = None) -> Result:
-    result = CliRunner().invoke(main, arguments, input=data, prog_name="bbc")
-    assert result.exit_code == status, (result.output, result.exception)
-    return result
-
-
-def errors(result: Result) -> list[str]:
-    return [line for line in result.stderr.splitlines() if not line.startswith(NOTICE)]
 
 
 def put(*names: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cli_for_tests import errors, run
 from click.testing import CliRunner, Result
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 
@@ -19,16 +20,6 @@ from bbcompress.pipeline.sharding.shard import make_shard
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 DIGITS = Path(__file__).resolve().parents[1] / "data" / "digits" / "binary"
-
-
-def run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(main, arguments, prog_name="bbc")
-    assert result.exit_code == status, (result.output, result.exception)
-    return result
-
-
-def errors(result: Result) -> list[str]:
-    return [line for line in result.stderr.splitlines() if not line.startswith("bbc: compiling kernels")]
 
 
 def put(*names: str) -> None:

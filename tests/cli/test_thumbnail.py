@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from cli_for_tests import run
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from PIL import Image
 
 import bbcompress as bbc
-from bbcompress.cli import main
 from bbcompress.images.image import from_array
 from bbcompress.images.metadata import EXIF, Record
 from bbcompress.images.pictures import preview_picture
@@ -28,12 +27,6 @@ pytestmark = pytest.mark.usefixtures("tiny_models", "empty_folder")
 
 PHOTO = Path(__file__).resolve().parents[1] / "data" / "photos" / "landscape.png"
 PIXELS = bbc.read_image(PHOTO).pixels
-
-
-def run(*arguments: str, status: int = 0, data: bytes | None = None) -> Result:
-    result = CliRunner().invoke(main, arguments, input=data, prog_name="bbc")
-    assert result.exit_code == status, result.output
-    return result
 
 
 def stored(pixels: Any = PIXELS, **options: Any) -> bytes:

@@ -10,12 +10,11 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from cli_for_tests import run
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
 from stores import Store, s3_store, web_store
 
 import bbcompress as bbc
-from bbcompress.cli import main
 from bbcompress.images.read import read_image
 from bbcompress.system import retries, storage
 
@@ -42,12 +41,6 @@ def s3(server: Store) -> Iterator[Store]:
     system.invalidate_cache()
     for name in system.find("photos"):
         system.rm_file(name)
-
-
-def run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(main, arguments, prog_name="bbc")
-    assert result.exit_code == status, (result.output, result.exception)
-    return result
 
 
 def refused(*arguments: str, status: int = 1) -> str:
