@@ -6,9 +6,10 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from bbcompress.system.machine import package_versions, processor_name
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "imagecodecs")
@@ -16,19 +17,13 @@ PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "imagecodecs")
 
 def environment(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Machine, the versions of those packages that are installed, and the commit of the code."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "packages": found,
+        "packages": package_versions(packages),
         "commit": commit(),
     }
 
@@ -43,11 +38,3 @@ def commit() -> str:
     except OSError:
         return ""
     return found.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
