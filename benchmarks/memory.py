@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import environment
+from processes import cost
 
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage
@@ -86,17 +84,10 @@ def measure(pixels: int, model: list[str], verify: bool, drawing: list[str]) -> 
 
 def run(command: list[str]) -> dict[str, Any]:
     """Seconds and peak resident memory in MiB of a process, and what it prints. Ends the benchmark where it fails."""
-    begin = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
-        child = subprocess.Popen(command, stdout=out)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - begin
-        if child.returncode:
-            sys.exit(f"{' '.join(command)}: status {child.returncode}")
+        found = cost(command, stdout=out)
         out.seek(0)
-        peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        return {"seconds": round(seconds, 2), "peak_mib": round(peak), "printed": out.read()}
+        return {"seconds": found["clock_s"], "peak_mib": found["peak_mib"], "printed": out.read()}
 
 
 def draw(path: Path, pixels: int) -> None:

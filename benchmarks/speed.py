@@ -23,7 +23,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ import numpy as np
 from machine import environment
 from memory import repeat
 from PIL import Image
+from processes import cost
 
 from bbcompress.images.formats.png.convert import write_png
 from bbcompress.images.image import PixelImage
@@ -145,10 +145,10 @@ def in_turns(
                         [*bbc, "compress", "-f", "--no-verify", *options, str(small), "-o", str(packed)],
                         [*bbc, "decompress", "-f", str(packed), "-o", str(back)],
                     ):
-                        cost(command, package)
+                        cost_with(package, command)
                 row = rows.setdefault(f"{kind}, {name}", {})
-                keep_least(row, "compress", cost(compress, package))
-                keep_least(row, "decompress", cost(decompress, package))
+                keep_least(row, "compress", cost_with(package, compress))
+                keep_least(row, "decompress", cost_with(package, decompress))
                 if read_image(back) != read_image(source):
                     sys.exit(f"{kind}, {name}: other pixels came back")
                 row["bytes"] = packed.stat().st_size
@@ -169,26 +169,16 @@ def peers(folder: Path, source: Path, rounds: int) -> dict[str, Any]:
         packed, row = folder / "image.peer", rows.setdefault(name, {})
         command = [sys.executable, "-c", PEER, codec, repr(options), str(source), str(packed)]
         for _ in range(rounds):
-            keep_least(row, "compress", cost([*command, "encode"], folder))
-            keep_least(row, "decompress", cost([*command, "decode"], folder))
+            keep_least(row, "compress", cost_with(folder, [*command, "encode"]))
+            keep_least(row, "decompress", cost_with(folder, [*command, "decode"]))
         row["bytes"] = packed.stat().st_size
     return rows
 
 
-def cost(command: list[str], package: Path) -> dict[str, float]:
-    """Seconds of the processor and on the clock, and peak memory in MiB, of a process with the package in a folder."""
-    begin = time.perf_counter()
+def cost_with(package: Path, command: list[str]) -> dict[str, float]:
+    """What a process costs, with the package in a folder."""
     path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))  # where peers may be
-    child = subprocess.Popen(command, cwd=package, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"{' '.join(command)}: status {child.returncode}")
-    return {
-        "processor_s": round(usage.ru_utime + usage.ru_stime, 2),
-        "clock_s": round(time.perf_counter() - begin, 2),
-        "peak_mib": round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)),
-    }
+    return cost(command, cwd=package, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)
 
 
 def keep_least(row: dict[str, Any], name: str, found: dict[str, float]) -> None:
