@@ -230,7 +230,9 @@ def read_bytes(place: Place) -> bytes:
             system, path = _system_of(place)
             data: bytes = system.cat_file(path)
         if len(data) != size:
-            raise BBCError(f"{place}: was changed while it was read")
+            system.invalidate_cache()  # the size may be that of a listing from before the file was replaced
+            if len(data) != look_up(place).size:
+                raise BBCError(f"{place}: was changed while it was read")
         return data
     with open_to_read(place) as file:
         return file.read()

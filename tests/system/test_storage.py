@@ -332,10 +332,11 @@ def test_what_s3_refuses(s3: Store, asked: list[Request]) -> None:
 
 def test_a_file_that_is_replaced_is_seen(s3: Store) -> None:
     for data in (b"one", b"another"):
-        put(f"{s3.url}/a.bbc", data, force=True)
-        storage.list_folder(place_of(s3.url))
-        fsspec.filesystem("s3").call_s3("put_object", Bucket="photos", Key="a.bbc", Body=b"by somebody else")
-        with storage.open_to_read(place_of(f"{s3.url}/a.bbc")) as file:
+        put(f"{s3.url}/set/a.bbc", data, force=True)
+        (found,) = storage.list_folder(place_of(f"{s3.url}/set"))
+        fsspec.filesystem("s3").call_s3("put_object", Bucket="photos", Key="set/a.bbc", Body=b"by somebody else")
+        assert storage.read_bytes(found.place) == b"by somebody else"
+        with storage.open_to_read(found.place) as file:
             assert file.read() == b"by somebody else"
 
 
