@@ -12,7 +12,9 @@ WIDE, NARROW = (1000, 440), (380, 340)
 SCRIPTS = ("chart.js",)
 _LEFT, _TOP, _BOTTOM, _FONT = 62, 16, 46, 13
 _PERCENT = 56
-"""Room for the numbers of an axis on the right."""
+"""Room for the numbers of an axis on the right, or more where they are long."""
+_AXIS = 30
+"""Room left of the numbers of the axis on the left, for its name, and between them and the frame."""
 _GLYPH = 0.58
 """Width of a letter, about, of the size of the font."""
 
@@ -52,6 +54,7 @@ class Chart:
         gap: two series between which the room is shaded, by their numbers.
         percent_of: the y that is 100 per cent on an axis on the right, and what it is; None for no such axis.
         bars: draw the points of the first series as bars from 0.
+        x_is_whole: only whole numbers stand below it, as of epochs.
     """
 
     title: str
@@ -63,6 +66,7 @@ class Chart:
     percent_of: tuple[float, str] | None = None
     bars: bool = False
     note: str = ""
+    x_is_whole: bool = False
 
 
 def drawn(chart: Chart) -> str:
@@ -104,6 +108,17 @@ def short(value: float) -> str:
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
+def told_apart(values: Sequence[float]) -> list[str]:
+    """The numbers of an axis whose steps are even: with as many decimals as their steps have where they would
+    otherwise be written alike, or as if their steps were not even."""
+    words = [short(value) for value in values]
+    if len(values) < 2 or not (1e-6 <= max(map(abs, values)) < 1e9):
+        return words
+    step = values[1] - values[0]
+    exact = [f"{value:.{max(0, -floor(log10(step) + 1e-9))}f}" for value in values]
+    return words if all(float(one) == float(other) for one, other in zip(words, exact, strict=True)) else exact
+
+
 @dataclass
 class _Drawing:
     """A chart of one width. Places are in pixels from the top left."""
@@ -127,14 +142,22 @@ class _Drawing:
             self.low_x, self.high_x = min(xs) - 0.6, max(xs) + 0.6
         longest = max((len(series.name) for series in chart.series), default=0)
         self.right = 14 if chart.bars else min(longest * _FONT * _GLYPH + 14, 0.3 * self.width)
+        self.rows = ticks(self.low_y, self.high_y, 5)
+        self.left = max(_LEFT, _AXIS + max(map(_wide, told_apart(self.rows)), default=0.0))
+        self.shares: list[float] = []
+        self.percent = 0.0
         if chart.percent_of is not None:
-            self.right += _PERCENT
+            whole = chart.percent_of[0]
+            self.shares = ticks(100 * self.low_y / whole, 100 * self.high_y / whole, 5)
+            longest = max((len(share) for share in told_apart(self.shares)), default=0)
+            self.percent = max(_PERCENT, _wide("0" * longest + " %") + 12)
+            self.right += self.percent
 
     def x(self, value: float) -> float:
         low, high = self.low_x, self.high_x
         if self.chart.x_is_log:
             value, low, high = log10(max(value, low)), log10(low), log10(high)
-        return _LEFT + (value - low) / (high - low) * (self.width - _LEFT - self.right)
+        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
 
     def y(self, value: float) -> float:
         return (
@@ -150,19 +173,22 @@ class _Drawing:
         )
 
     def _axes(self) -> Iterator[str]:
-        left, right = _LEFT, self.width - self.right
+        left, right = self.left, self.width - self.right
         top, bottom = _TOP, self.height - _BOTTOM
-        for value in ticks(self.low_y, self.high_y, 5):
+        for value, number in zip(self.rows, told_apart(self.rows), strict=True):
             y = self.y(value)
-            yield f'<line class="grid" x1="{left}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield _words(left - 8, y + 4, short(value), "end")
+            yield f'<line class="grid" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            yield _words(left - 8, y + 4, number, "end")
         room = max(2, int((right - left) / 62))
-        marks = log_ticks if self.chart.x_is_log else ticks
         if not self.chart.bars:
-            for value in marks(self.low_x, self.high_x, room):
+            columns = (log_ticks if self.chart.x_is_log else ticks)(self.low_x, self.high_x, room)
+            if self.chart.x_is_whole:
+                columns = [value for value in columns if abs(value - round(value)) < 1e-9]
+            numbers = list(map(short, columns)) if self.chart.x_is_log else told_apart(columns)
+            for value, number in zip(columns, numbers, strict=True):
                 x = self.x(value)
                 yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
-                yield _words(x, bottom + 18, short(value), "middle")
+                yield _words(x, bottom + 18, number, "middle")
         yield _words((left + right) / 2, self.height - 6, self.chart.x_label, "middle", "axis")
         middle = (top + bottom) / 2
         yield (
@@ -171,11 +197,11 @@ class _Drawing:
         )
         if self.chart.percent_of is not None:
             whole, what = self.chart.percent_of
-            x = self.width - _PERCENT + 4
-            for value in ticks(100 * self.low_y / whole, 100 * self.high_y / whole, 5):
-                yield _words(x + 4, self.y(value * whole / 100) + 4, f"{short(value)} %", "start")
+            x = self.width - self.percent + 4
+            for value, number in zip(self.shares, told_apart(self.shares), strict=True):
+                yield _words(x + 4, self.y(value * whole / 100) + 4, f"{number} %", "start")
             y = self.y(whole)
-            yield f'<line class="whole" x1="{left}" x2="{x:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            yield f'<line class="whole" x1="{left:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             words = f"100 %: {what}"
             self._place(x - 4 - _wide(words), y - 6, words)
             yield _words(x - 4, y - 6, words, "end")
@@ -238,7 +264,7 @@ class _Drawing:
             if series.points:
                 x, y = max(series.points)
                 ends.append((self.y(y) + 4, self.x(x) + 9, series))
-        limit = self.width - (_PERCENT if self.chart.percent_of is not None else 0)
+        limit = self.width - self.percent
         for y, x, series in sorted(ends, key=lambda end: end[:2]):
             wide = _wide(series.name)
             x = min(x, limit - wide - 2)
@@ -254,7 +280,7 @@ class _Drawing:
             (x + 7, y - 6), (x - wide - 7, y - 6), (x + 7, y + 15), (x - wide - 7, y + 15), (x - wide / 2, y - 9),
             (x - wide / 2, y + 19),
         ):  # fmt: skip
-            inside = left > _LEFT and left + wide < self.width and _TOP + 10 < base < self.height - _BOTTOM
+            inside = left > self.left and left + wide < self.width and _TOP + 10 < base < self.height - _BOTTOM
             if inside and self._is_free(left, base, wide):
                 self._place(left, base, label)
                 yield _words(left, base, label, "start", f"point {colour}")

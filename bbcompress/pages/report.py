@@ -15,6 +15,7 @@ from bbcompress.pages.charts import SCRIPTS, Chart, Series, drawn
 from bbcompress.pages.page import page, picture, section, table, text
 from bbcompress.pages.pictures import png
 from bbcompress.pages.run_figures import RECONSTRUCTED_K, STEPS, ModelFigures, Run
+from bbcompress.text import count_of
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -70,7 +71,8 @@ def _curves(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
     objective = lines[-1].get("objective", "elbo")
     seconds = sum(line.get("seconds", 0.0) for line in lines)
     rate = lines[-1].get("learning_rate", 0)
-    note = f"{len(lines)} epochs of {objective} in {seconds:,.0f} s; the learning rate ends at {rate:g}."
+    epochs = count_of(len(lines), "epoch")
+    note = f"{epochs} of {objective} in {seconds:,.0f} s; the learning rate ends at {rate:g}."
     names = [one.name for one in series]
     if "train" not in names:
         note += " The loss of this objective is no ELBO, and is not drawn."
@@ -78,11 +80,11 @@ def _curves(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f'<p class="note">{text(note)}</p>'
         return
     gap = (names.index("train"), len(names) - 1) if "train" in names and len(names) > 1 else None
-    if gap is not None:
+    if gap is not None and len(lines) > 1:
         note += " Shaded is the generalisation gap."
     yield drawn(
         Chart("Negative ELBO by epoch, of training and test images", "epoch", "negative ELBO, bits per dimension",
-              series, gap=gap, note=note)
+              series, gap=gap, note=note, x_is_whole=True)
     )  # fmt: skip
 
 

@@ -127,5 +127,6 @@ def _item(name: str, size: tuple[int, int], shown: Image.Image, position: int, b
     return (
         f'<li data-v="{position} {pixels} {bits / 8:.1f} {bits / pixels:.4f}"><img alt="{label}" data-s="{source}" '
         f'width="{shown.width * factor}" height="{shown.height * factor}"{kind}><b title="{label}">{label}</b>'
-        f"<span>{size[0]} &times; {size[1]}</span><span>{bits / 8:,.0f} bytes, {bits / pixels:.2f} bpp</span></li>\n"
+        f"<span>{size[0]} &times; {size[1]}</span><span>{bits / 8:,.0f} bytes</span>"
+        f"<span>{bits / pixels:.2f} bpp</span></li>\n"
     )
