@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from bbcompress.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data"
+BATCH = r"torch.Size\(\[5, 1, 28, 28\]\) 000[0-4].png\n"
 
 
 def examples() -> list[str]:
@@ -57,8 +60,17 @@ def test_images_and_archives() -> None:
 
 
 def test_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(examples()[1], {"bbc": bbc})
-    assert re.fullmatch(r"torch.Size\(\[5, 1, 28, 28\]\) 000[0-4].png\n", capsys.readouterr().out)
+    exec(examples()[1], {"bbc": bbc, "__name__": "__main__"})
+    assert re.fullmatch(BATCH, capsys.readouterr().out)
+
+
+def test_a_data_set_whose_workers_are_spawned() -> None:
+    """As a script, as macOS and Windows start workers: each imports the script anew."""
+    guard = 'if __name__ == "__main__":'
+    script = examples()[1].replace(guard, f"{guard}\n    multiprocessing.set_start_method('spawn')", 1)
+    Path("script.py").write_text(f"import multiprocessing\n\nimport bbcompress as bbc\n{script}", encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=600)
+    assert "set_start_method" in script and re.fullmatch(BATCH, done.stdout), done.stderr
 
 
 def commands(begin: str, end: str) -> list[str]:
