@@ -407,7 +407,8 @@ def _test(reader: Reader, file: str, jobs: int, quiet: bool) -> None:
             (good if done.error is None else lost).append(done)
     if reader.is_archive and not quiet:
         for done in good:
-            say(f"group {done.number}: {count_of(len(done.positions))}, as they were")
+            count = len(done.positions)
+            say(f"group {done.number}: {count_of(count)}, as {'it was' if count == 1 else 'they were'}")
     damaged = tell_of_damage(reader, lost)
     if damaged:
         raise BBCError(f"{file}: damaged: {_what_is_damaged(reader, len(lost))}")
@@ -418,7 +419,8 @@ def _test(reader: Reader, file: str, jobs: int, quiet: bool) -> None:
         what = "of an unfinished addition" if unfinished else "behind them that are not bbc's"
         raise BBCError(f"{file}: all images are as they were, but there are {size} bytes {what}")
     if not quiet:
-        say(f"{file}: {count_of(reader.image_count)}, all as they were")
+        count = reader.image_count
+        say(f"{file}: {count_of(count)}, {'as it was' if count == 1 else 'all as they were'}")
 
 
 def _what_is_damaged(reader: Reader, lost: int) -> str:

@@ -13,6 +13,7 @@ from bbcompress.cli.options import complete_model, force_option, model_option, n
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError
+from bbcompress.limits import USUAL_ENCODER
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -33,16 +34,17 @@ def models(context: click.Context, as_json: bool, model: str | None) -> None:
 
 
 def _list_models(as_json: bool, model: str | None) -> None:
+    from bbcompress.models.base import encoder_of
     from bbcompress.models.zoo import Zoo
 
     set_up_notices(quiet=False)
-    found = []
+    found: list[dict[str, Any]] = []
     for entry in Zoo(model).entries:
         try:
             card = entry.card
             size = sum(path.stat().st_size for path in entry.folder.iterdir())
             rates = card.get("net_rate")
-            rate = rates.get("rha") if isinstance(rates, dict) else None
+            rate = rates.get(encoder_of(card, USUAL_ENCODER)) if isinstance(rates, dict) else None
             rate = rate if isinstance(rate, float) else None
             facts = {"name": entry.name, "id": entry.id.hex(), "data": card.get("data"), "net_rate": rate,
                      "bytes": size, "default": entry.is_default, "folder": str(entry.folder)}  # fmt: skip
@@ -52,14 +54,20 @@ def _list_models(as_json: bool, model: str | None) -> None:
         except OSError as error:
             tell(f"{error.filename or entry.folder}: {error.strerror or error}")
             continue
-        if as_json:
-            found.append(facts)
-            continue
-        text = f"{entry.name:18} {entry.id.hex()[:8]}  {card.get('data', '?')!s:16}"
-        text += f"  {'?' if rate is None else f'{rate:.4f}'} bits/dim  {size / 1e6:.1f} MB"
-        say(text + ("" if entry.is_default else "  (only with -m)"))
+        found.append(facts)
     if as_json:
         click.echo(json.dumps(found, indent=2))
+        return
+    names, data = (max((len(_told(one[key])) for one in found), default=0) for key in ("name", "data"))
+    for one in found:
+        rate = "?" if one["net_rate"] is None else f"{one['net_rate']:.4f}"
+        text = f"{one['name']:{names}}  {one['id'][:8]}  {_told(one['data']):{data}}  {rate:>6} bits/dim"
+        say(f"{text}  {one['bytes'] / 1e6:4.1f} MB{'' if one['default'] else '  (only with -m)'}")
+
+
+def _told(value: object) -> str:
+    """What a card says, or that it says nothing."""
+    return "?" if value is None else str(value)
 
 
 @models.command("add")
@@ -159,9 +167,10 @@ def verify_models(context: click.Context, names: tuple[str, ...], as_json: bool)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
+        longest = max((len(entry["name"]) for entry in found), default=0)
         for entry in found:
             if entry["fault"] is None:
-                say(f"{entry['name']:18} {entry['id'][:8]}  as it was")
+                say(f"{entry['name']:{longest}}  {entry['id'][:8]}  as it was")
             else:
                 tell(f"{entry['name']}: {entry['fault']}")
     if any(entry["fault"] for entry in found):

@@ -479,7 +479,7 @@ def test_a_chosen_model(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert unfit.stdout.endswith("(fallback raw)\n")
     assert f"({expected})" in succeed("compress", "digit.png", "-m", model)
     assert expected in succeed("info", "digit.bbc", "--model", model)
-    assert "all as they were" in succeed("test", "digit.bbc", "-m", model)
+    assert "1 image, as it was" in succeed("test", "digit.bbc", "-m", model)
     succeed("decompress", "digit.bbc", "-o", "back.png", "-m", model)
     assert read_image("back.png") == read_image(original)
 
@@ -869,7 +869,7 @@ def test_info_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_test() -> None:
     lone_file()
-    assert succeed("test", "digit.bbc") == "digit.bbc: 1 image, all as they were\n"
+    assert succeed("test", "digit.bbc") == "digit.bbc: 1 image, as it was\n"
     data = bytearray(archive_file())
     before = listing()
     ok = "group 0: 3 images, as they were\nset.bbc: 3 images, all as they were\n"
@@ -910,6 +910,7 @@ def test_models() -> None:
     assert "mnist, binary" in lines[0]
     assert "0.3277 bits/dim" in lines[0]
     assert "0.2 MB" in lines[0]
+    assert len({line.index(" bits/dim") for line in lines}) == len({line.index(" MB") for line in lines}) == 1
     facts = json.loads(succeed("models", "--json"))
     assert [one["name"] for one in facts] == ["tiny-binary", "tiny-grey", "tiny-local", "tiny-resnet"]
     assert facts[0]["id"].startswith(BINARY_ID) and facts[0]["net_rate"] == pytest.approx(0.3277, abs=1e-4)
@@ -928,6 +929,18 @@ def test_test_as_json() -> None:
     found = json.loads(result.stdout)
     assert result.exit_code == 1 and [one["ok"] for one in found] == [True, False, False]
     assert all(one["error"] for one in found[1:])
+
+
+def test_models_tells_the_rate_of_the_usual_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(MODELS / "tiny-binary", "m/a")
+    shutil.copytree(MODELS / "tiny-binary", "m/of a longer name than most")
+    rates = {"rha": 0.25, "baseline": 0.125}
+    for path, encoder in zip(sorted(Path("m").iterdir()), ("baseline", "rha"), strict=True):
+        (path / "card.json").write_text(json.dumps({"net_rate": rates, "encoder": encoder, "data": "d"}))
+    monkeypatch.setenv("BBC_MODELS", "m")
+    first, second = succeed("models").splitlines()
+    assert "d  0.1250 bits/dim" in first and "d  0.2500 bits/dim" in second
+    assert first.index("bits/dim") == second.index("bits/dim")
 
 
 @pytest.mark.parametrize("card", [{"net_rate": 3, "name": None, "data": None}, {"net_rate": {"rha": "x"}}, {}])

@@ -618,7 +618,7 @@ def test_bytes_behind_a_lone_image() -> None:
         line = f"bbc: {len(tail)} bytes behind the image, all zero, are passed over"
         result = run("test", "coded.bbc")
         assert (result.exit_code, errors(result)) == (0, [line])
-        assert result.stdout == "coded.bbc: 1 image, all as they were\n"
+        assert result.stdout == "coded.bbc: 1 image, as it was\n"
         result = run("decompress", "coded.bbc", "-o", "coded.png")
         assert (result.exit_code, errors(result)) == (0, [line])
         assert read_image(Path("coded.png").read_bytes()) == digit(0)
