@@ -60,7 +60,7 @@ EXIT_STATUSES = (
     ("1", "`test` found damage."),
     ("2", "The command was used wrongly."),
     ("129", "SIGHUP came: the terminal was closed. Nothing is left behind."),
-    ("130", "Ctrl-C (SIGINT) came. Nothing is left behind."),
+    ("130", "Ctrl-C (SIGINT) came. Nothing is left behind; train says how to go on."),
     ("143", "SIGTERM came. Nothing is left behind."),
 )  # fmt: skip
 """What the exit statuses of all commands mean."""

@@ -209,6 +209,8 @@ def train(
     except (KeyboardInterrupt, Terminated):
         if any((out / name).exists() for name in CHECKPOINTS):  # a finished run may lack its export
             tell(f"go on with: {shlex.join(['bbc', 'train', '--resume', '-o', str(out)])}")
+        elif out.exists():
+            tell(f"{out}: the run has no checkpoint yet; the same command begins it anew")
         raise
     leave()
 

@@ -115,6 +115,11 @@ def test_interrupted(
         result = bbc(*words)
     assert (result.exit_code, result.stderr) == (status, "bbc: interrupted\n")
     assert not out.exists()
+    with monkeypatch.context() as patch:  # before there is a checkpoint
+        patch.setattr("bbcompress.training.run._Run._save", interrupt)
+        result = bbc(*words)
+    anew = f"bbc: {out}: the run has no checkpoint yet; the same command begins it anew\nbbc: interrupted\n"
+    assert (result.exit_code, result.stderr) == (status, anew)
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run_epoch", interrupt)
         result = bbc(*words)
