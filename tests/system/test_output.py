@@ -654,9 +654,23 @@ class _Full(io.BytesIO):
 
 
 def test_refusing_what_exists(tmp_path: Path) -> None:
-    refuse_existing(tmp_path / "missing", force=False)
+    """A folder or a device also by force, a link by what it leads to; nothing where nothing is."""
     (tmp_path / "file").touch()
-    refuse_existing(tmp_path / "file", force=True)
+    (tmp_path / "folder").mkdir()
+    for name, target in (("to nothing", "missing"), ("to a file", "file"), ("to a folder", "folder"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(target)
+    for name in ("missing", "file/missing", "missing/missing"):
+        refuse_existing(tmp_path / name, force=False)
+    for name in ("file", "to nothing", "to a file", "loop"):
+        with pytest.raises(OutputExistsError, match=f"{name} exists; overwrite=True replaces it"):
+            refuse_existing(tmp_path / name, force=False)
+        refuse_existing(tmp_path / name, force=True)
+    for path, words in ((tmp_path / "folder", "is a folder"), (tmp_path / "to a folder", "is a folder"),
+                        (Path(os.devnull), "is not a regular file")):  # fmt: skip
+        with pytest.raises(OutputExistsError, match=words):
+            refuse_existing(path, force=True)
+    with pytest.raises(BBCError, match="cannot be written"):
+        refuse_existing(tmp_path / ("long" * 100), force=True)
 
 
 # Signals
