@@ -1,8 +1,11 @@
-"""Limits and defaults that every layer, and the command line, share. Importing it costs hardly anything."""
+"""Limits, defaults and names that every layer, and the command line, share. Importing it costs hardly anything."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+STANDARD_STREAM = "-"
+"""In place of the name of a file: stdin, or stdout."""
 
 MAX_PIXELS = 1 << 28
 """Default limit of width times height."""

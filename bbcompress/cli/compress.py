@@ -32,7 +32,7 @@ from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.cli.several import Several
 from bbcompress.cli.sharded import compress_sharded
 from bbcompress.errors import BBCError
-from bbcompress.limits import MOST_SHARD_PIXELS
+from bbcompress.limits import MOST_SHARD_PIXELS, STANDARD_STREAM
 from bbcompress.text import count_of, some_of
 
 if TYPE_CHECKING:
@@ -111,23 +111,23 @@ def compress(
     from bbcompress.system.storage import place_of
 
     output = one_output(output, output_dir, to_stdout)
-    if len(inputs) > 1 and "-" in inputs:
+    if len(inputs) > 1 and STANDARD_STREAM in inputs:
         raise click.UsageError("- cannot be one of several inputs")
     if shard_pixels is not None or cluster is not None or goes_on:
-        if output is None or "-" in (output, *inputs):
+        if output is None or STANDARD_STREAM in (output, *inputs):
             raise click.UsageError("a sharded archive is a folder made of files: say with -o which one to write")
         if remove:
             raise click.UsageError("--rm deletes nothing where a sharded archive is made")
         compress_sharded(inputs, output, shard_pixels, cluster, goes_on, skip, as_json, force, quiet, coding)
         return
-    if inputs == ("-",) and output is None and output_dir is None:
-        output = "-"
-    if as_json and output == "-":
+    if inputs == (STANDARD_STREAM,) and output is None and output_dir is None:
+        output = STANDARD_STREAM
+    if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json is printed to stdout, and cannot stand beside a file there")
     found: list[dict[str, Any]] | None = [] if as_json else None
     if remove:
         refuse_unsafe_removal(output, inputs, no_verify=coding["no_verify"], strip=coding["strip"])
-    if output is not None and output != "-":
+    if output is not None and output != STANDARD_STREAM:
         if is_for_files(place_of(output)):
             output, output_dir = None, output
         elif output.endswith(("/", os.sep)):
@@ -137,11 +137,11 @@ def compress(
             refuse_foreign_suffix(output)
     if output is not None:
         work = _Compression(inputs, skip, force, quiet, remove, found, coding)
-        work.compress(inputs, None if output == "-" else place_of(output))
+        work.compress(inputs, None if output == STANDARD_STREAM else place_of(output))
         work.end(alone=True)
         return
     folder = None if output_dir is None else place_of(output_dir)
-    if inputs == ("-",):
+    if inputs == (STANDARD_STREAM,):
         raise click.UsageError("say with -o which file to write")
     work = _Compression(inputs, skip, force, quiet, remove, found, coding)
     sources = work.several.that_allow(lambda source: packed_target(source, folder))

@@ -38,6 +38,7 @@ from bbcompress.cli.progress import progress
 from bbcompress.cli.several import Several
 from bbcompress.errors import BBCError, ImageError, LimitError, ModelError
 from bbcompress.images.formats.registry import kind_of, why_not_written, written_kinds
+from bbcompress.limits import STANDARD_STREAM
 from bbcompress.system.storage import Place, Url, place_of
 from bbcompress.text import count_of, some_of
 
@@ -106,7 +107,6 @@ def decompress(
 
     FILE.bbc may be a URL, such as s3://bucket/set.bbc. Without -o its images go into the current folder.
     """
-    from bbcompress.pipeline.sources import STANDARD_STREAM
     from bbcompress.pipeline.targets import Outputs, made_folder, plan
 
     output = one_output(output, output_dir, to_stdout)
@@ -243,7 +243,6 @@ class _Decompression:
         """How many kept files were not written as they are."""
         from bbcompress.images.region import Decoded
         from bbcompress.pipeline.extraction import LeftOutNotes, as_file_or_why_not, attributes_of, suffix_of
-        from bbcompress.pipeline.sources import STANDARD_STREAM
         from bbcompress.pipeline.targets import is_for_files
         from bbcompress.system import storage
         from bbcompress.system.output import write_file, write_standard_output
@@ -323,7 +322,6 @@ class _Decompression:
     ) -> tuple[bool, int]:
         """Whether anything was damaged, and how many kept files were not written as they are."""
         from bbcompress.pipeline.extraction import Extraction
-        from bbcompress.pipeline.sources import STANDARD_STREAM
         from bbcompress.pipeline.targets import for_images, refuse_name_of_a_file
 
         if output == STANDARD_STREAM:

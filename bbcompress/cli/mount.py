@@ -8,7 +8,14 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import tell
-from bbcompress.cli.options import max_pixels_option, max_steps_option, model_option, path_argument, quiet_option
+from bbcompress.cli.options import (
+    max_pixels_option,
+    max_steps_option,
+    model_option,
+    not_empty,
+    path_argument,
+    quiet_option,
+)
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
 from bbcompress.system.signals import signals_left
@@ -16,7 +23,7 @@ from bbcompress.system.signals import signals_left
 
 @main.command()
 @path_argument("file", "FILE.bbc")
-@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path), callback=not_empty)
 @model_option
 @max_pixels_option
 @max_steps_option

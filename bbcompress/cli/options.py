@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bbcompress.errors import BBCError
-from bbcompress.limits import DEFAULT_EFFORT, ENCODERS, LEAST_EFFORT, MAX_K, MAX_PIXELS, MOST_EFFORT, READER_K
+from bbcompress.limits import (
+    DEFAULT_EFFORT,
+    ENCODERS,
+    LEAST_EFFORT,
+    MAX_K,
+    MAX_PIXELS,
+    MOST_EFFORT,
+    READER_K,
+    STANDARD_STREAM,
+)
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -16,8 +25,6 @@ if TYPE_CHECKING:
     from bbcompress.images.region import Region
     from bbcompress.pipeline.compressor import Compressor
     from bbcompress.pipeline.loader import ImageLoader
-
-STANDARD_STREAM = "-"
 
 
 def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -11,7 +11,6 @@ from bbcompress.cli.group import main
 from bbcompress.cli.inputs import about, open_file, open_stream
 from bbcompress.cli.messages import say
 from bbcompress.cli.options import (
-    STANDARD_STREAM,
     force_option,
     max_pixels_option,
     max_steps_option,
@@ -23,6 +22,7 @@ from bbcompress.cli.options import (
 )
 from bbcompress.cli.progress import progress, set_up_notices
 from bbcompress.errors import BBCError
+from bbcompress.limits import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from bbcompress.system.storage import Place

@@ -21,6 +21,7 @@ from bbcompress.images.metadata import names_of
 from bbcompress.images.read import read_image
 from bbcompress.images.region import Decoded, Region
 from bbcompress.images.write import write_image
+from bbcompress.limits import STANDARD_STREAM
 from bbcompress.pipeline.loader import Stripped
 from bbcompress.pipeline.names import NameLimits, image_names, lone_name, select, simple_name
 from bbcompress.pipeline.reader import GroupResult, Reader
@@ -140,7 +141,7 @@ def attributes_of(file: str) -> tuple[Permissions | None, Times | None]:
     path = place_of(file)
     if isinstance(path, Path) and os.path.isdir(path):
         path = path / MANIFEST
-    if file == "-" or isinstance(path, Url) or not os.path.isfile(path):
+    if file == STANDARD_STREAM or isinstance(path, Url) or not os.path.isfile(path):
         return None, None
     return permissions_of(path), times_of(path)
 

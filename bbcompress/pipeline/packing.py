@@ -11,13 +11,13 @@ from pathlib import Path
 from bbcompress.codecs.progress import Progress
 from bbcompress.errors import BBCError, FormatError, ImageError, OutputExistsError
 from bbcompress.images.read import load_file
+from bbcompress.limits import STANDARD_STREAM
 from bbcompress.pipeline.compressor import Compressor
 from bbcompress.pipeline.loader import ImageLoader
 from bbcompress.pipeline.names import odd_names
 from bbcompress.pipeline.options import Item, Summary
 from bbcompress.pipeline.removal import Removal
 from bbcompress.pipeline.sources import (
-    STANDARD_STREAM,
     LeftOut,
     Skipped,
     find_images,

@@ -21,13 +21,11 @@ from bbcompress.archive.sharded import ShardSource
 from bbcompress.archive.times import FIRST_TIME, LAST_TIME
 from bbcompress.errors import BBCError, ImageError, MissingFileError, MissingImageError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
-from bbcompress.limits import MAX_FILE_BYTES
+from bbcompress.limits import MAX_FILE_BYTES, STANDARD_STREAM
 from bbcompress.system import storage
 from bbcompress.system.storage import CHAINED, Place, Url
 from bbcompress.system.temporary import is_temporary
 from bbcompress.text import count_of, some_of
-
-STANDARD_STREAM = "-"
 
 
 @dataclass

@@ -12,7 +12,8 @@ from bbcompress.archive.manifest import MANIFEST
 from bbcompress.archive.signature import SUFFIX
 from bbcompress.errors import BBCError, MissingFileError, OutputExistsError
 from bbcompress.images.formats.registry import image_suffixes
-from bbcompress.pipeline.sources import STANDARD_STREAM, folder_and_name
+from bbcompress.limits import STANDARD_STREAM
+from bbcompress.pipeline.sources import folder_and_name
 from bbcompress.system import storage
 from bbcompress.system.output import make_folders
 from bbcompress.system.storage import Place, Url, place_of
