@@ -105,22 +105,32 @@ class ModelFigures:
 
 
 def open_run(folder: Path) -> Run:
-    """A run, finished or not.
+    """A run, finished or not: of a log to which a line is just being added, the whole ones.
 
     Raises:
-        BBCError: there is none.
+        BBCError: there is none, or what it says of itself is damaged.
     """
     options, log = folder / "config.json", folder / "train.jsonl"
     if not options.is_file() or not log.is_file():
         raise BBCError(f"{folder}: is not the folder of a training run")
     try:
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        found: list[dict[str, Any] | None] = [json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-                 for path in (options, folder / "metrics.json", folder / "card.json")]  # fmt: skip
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [_object_of(line) for line in lines if line.endswith("\n")]
+        config, metrics, card = (_object_of(path.read_text(encoding="utf-8")) if path.is_file() else None
+                                 for path in (options, folder / "metrics.json", folder / "card.json"))  # fmt: skip
+        if config is None or not {"architecture", "data", "data_dir", "binary"} <= config.keys():
+            raise ValueError(f"{options.name} lacks options")
     except (OSError, ValueError) as error:
         raise BBCError(f"{folder}: its log or options cannot be read: {error}") from None
-    config, metrics, card = found
-    return Run(folder, config or {}, lines, metrics, card)
+    return Run(folder, config, whole, metrics, card)
+
+
+def _object_of(text: str) -> dict[str, Any]:
+    """A JSON object. Raises ValueError where it is none."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"{text.strip()[:20]!r} is no object of JSON")
+    return value
 
 
 def figures_of(

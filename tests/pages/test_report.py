@@ -139,6 +139,19 @@ def test_what_is_refused(trained: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["there.html"]
 
 
+def test_what_a_run_says_of_itself_may_be_damaged_or_half_written(trained: Path, tmp_path: Path) -> None:
+    config, log = ((trained / name).read_text() for name in ("config.json", "train.jsonl"))
+    for damaged in (("[]", log), ("{}", log), ("{", log), (config, f"3\n{log}"), (config, f"{{\n{log}")):
+        for name, text in zip(("config.json", "train.jsonl"), damaged, strict=True):
+            (tmp_path / name).write_text(text)
+        result = bbc("report", tmp_path)
+        assert result.exit_code == 1 and "its log or options cannot be read" in result.output
+        assert result.output.count("\n") == 1 and not (tmp_path / "report.html").exists()
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "train.jsonl").write_text(f'{log}{{"phase": "va')
+    assert bbc("report", tmp_path).exit_code == 0 and open_run(tmp_path).log == open_run(trained).log
+
+
 @pytest.mark.skipif(find_spec("tensorboard") is not None, reason="TensorBoard is installed")
 def test_tensorboard_that_is_missing_is_one_line(trained: Path, tmp_path: Path) -> None:
     result = bbc("report", trained, "-o", tmp_path / "page.html", "--tensorboard", tmp_path / "events")
