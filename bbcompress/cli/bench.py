@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import say
-from bbcompress.cli.options import force_option, model_option, path_argument, quiet_option
+from bbcompress.cli.options import NamedPath, force_option, model_option, path_argument, quiet_option
 from bbcompress.cli.progress import set_up_notices
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
               help="Learning rate of the K steps. [default: the model's own]")  # fmt: skip
 @click.option("--repeat", metavar="N", type=click.IntRange(1), default=1, show_default=True,
               help="Measure N times; best and median are shown.")  # fmt: skip
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all of it as JSON.")
-@click.option("--plot", "plots", metavar="FILE", type=click.Path(path_type=Path), multiple=True,
+@click.option("--json", "json_file", metavar="FILE", type=NamedPath(), help="Write all of it as JSON.")
+@click.option("--plot", "plots", metavar="FILE", type=NamedPath(), multiple=True,
               help="Plot it, .png or .svg; may be given several times. Needs matplotlib.")  # fmt: skip
-@click.option("--html", "page", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("--html", "page", metavar="FILE", type=NamedPath(),
               help="Write a page with both plots, whose points say what they are, and the table.")  # fmt: skip
 @force_option
 @quiet_option

@@ -9,10 +9,10 @@ import click
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import tell
 from bbcompress.cli.options import (
+    NamedPath,
     max_pixels_option,
     max_steps_option,
     model_option,
-    not_empty,
     path_argument,
     quiet_option,
 )
@@ -23,7 +23,7 @@ from bbcompress.system.signals import signals_left
 
 @main.command()
 @path_argument("file", "FILE.bbc")
-@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path), callback=not_empty)
+@click.argument("folder", metavar="FOLDER", type=NamedPath())
 @model_option
 @max_pixels_option
 @max_steps_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +55,19 @@ def not_empty(context: click.Context, parameter: click.Parameter, value: Any) ->
     if value is not None and "" in (value if isinstance(value, tuple) else (value,)):
         raise click.BadParameter("the path is empty", context, parameter)
     return value
+
+
+class NamedPath(click.Path):
+    """A path of this machine. It refuses an empty one as `not_empty` does, which would be taken for the current folder
+    by then."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def path_argument(name: str, metavar: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -11,7 +11,7 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import say, tell
-from bbcompress.cli.options import force_option, not_empty, output_option, path_argument, quiet_option
+from bbcompress.cli.options import NamedPath, force_option, output_option, path_argument, quiet_option
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.errors import BBCError
 
@@ -32,7 +32,7 @@ LEAST_IMAGES = 4
 @click.option("-K", "--steps", "k", metavar="LIST", default=STEPS, show_default=True,
               help="Numbers and ranges of refinement steps for the rate against K and time.")  # fmt: skip
 @click.option("--data-dir", metavar="DIR", help="Where data sets lie. [default: the run's]")
-@click.option("--tensorboard", metavar="DIR", type=click.Path(path_type=Path), callback=not_empty,
+@click.option("--tensorboard", metavar="DIR", type=NamedPath(),
               help="Write the same scalars and pictures there, for TensorBoard; needs its writer.")  # fmt: skip
 @force_option
 @quiet_option

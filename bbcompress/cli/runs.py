@@ -9,13 +9,12 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import say, tell
-from bbcompress.cli.options import complete_path, not_empty
+from bbcompress.cli.options import NamedPath, complete_path
 
 
 @main.command()
 @click.argument(
-    "directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path), shell_complete=complete_path,
-    callback=not_empty,
+    "directory", metavar="[DIR]", required=False, type=NamedPath(), shell_complete=complete_path,
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(directory: Path | None, as_json: bool) -> None:

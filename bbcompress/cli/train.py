@@ -11,7 +11,15 @@ import click
 
 from bbcompress.cli.group import main
 from bbcompress.cli.messages import say, tell
-from bbcompress.cli.options import complete_model, complete_path, device_option, force_option, not_empty, quiet_option
+from bbcompress.cli.options import (
+    NamedPath,
+    complete_model,
+    complete_path,
+    device_option,
+    force_option,
+    not_empty,
+    quiet_option,
+)
 from bbcompress.cli.progress import set_up_notices
 from bbcompress.cli.report import report_at_end, told_where_it_fails
 from bbcompress.errors import NEEDS_TORCH, BBCError
@@ -49,7 +57,7 @@ WORTH_SECONDS = 10.0
     help="Leave out the directory's images that cannot be used, and name them, as bbc train DIR does.",
 )
 @click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: data]")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Directory of the run. [default: runs/NAME]")
+@click.option("-o", "--out", type=NamedPath(), help="Directory of the run. [default: runs/NAME]")
 @click.option("--name", help="Name of the model. [default: from the data set]")
 @click.option(
     "--objective",
@@ -283,7 +291,7 @@ def _tell_worth(out: Path, folder: Path, data: Dataset, clock: Clock) -> None:
 
 
 @main.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=NamedPath())
 @click.option("--data", metavar="mnist|cifar10|DIR", help="Data set, or directory of images. [default: the run's]")
 @click.option("--data-dir", metavar="DIR", help="Where data sets lie or are downloaded to. [default: the run's]")
 @click.option("--images", type=click.IntRange(1), help="Only the first N training and N test images. [default: all]")
@@ -297,7 +305,7 @@ def _tell_worth(out: Path, folder: Path, data: Dataset, clock: Clock) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
 @device_option
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: torch's choice]")
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all figures as JSON.")
+@click.option("--json", "json_file", metavar="FILE", type=NamedPath(), help="Write all figures as JSON.")
 @force_option
 @quiet_option
 def evaluate(run: Path, json_file: Path | None, force: bool, quiet: bool, **options: Any) -> None:

@@ -1246,6 +1246,11 @@ MISUSED: dict[str, tuple[list[str], str]] = {
     "empty archive": (["add", "", "digit.png"], "the path is empty"),
     "empty file": (["list", ""], "the path is empty"),
     "empty model": (["compress", "digit.png", "-m", ""], "the path is empty"),
+    "empty folder to mount in": (["mount", "set.bbc", ""], "the path is empty"),
+    "empty folder of runs": (["runs", ""], "the path is empty"),
+    "empty folder of a run": (["train", "-o", ""], "the path is empty"),
+    "empty folder of events": (["report", "run", "--tensorboard", ""], "the path is empty"),
+    "empty file of JSON": (["bench", "digit.png", "--json", ""], "the path is empty"),
     "archive to stdout": (["decompress", "set.bbc", "-o", "-"], "which folder"),
 }
 
