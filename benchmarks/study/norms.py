@@ -1,4 +1,4 @@
-"""Why single images explode in a residual VAE with batch norm, and what helps: benchmarks/results/study-norms.json.
+"""Why single images explode in a residual VAE with batch norm, and what helps: benchmarks/results/norms.json.
 
     python benchmarks/study/norms.py [--data-dir DIR] [--parts PART ...] [--model NAME] [--threads N] [--quick]
                                      [--out FILE]
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=IMAGES, help="of the part training")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the part training")
     parser.add_argument("--quick", action="store_true", help="a few images and steps, to see that it works")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "study-norms.json")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "norms.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     data = load_cifar10(args.data_dir)
