@@ -192,13 +192,14 @@ def train(
             raise
         raise BBCError(f"training {NEEDS_TORCH}") from error
 
+    quiet = quiet or not is_first()  # of several processes one speaks
     set_up_notices(quiet)
     clock = Clock()
     if directory is not None:
         given = _with_directory(directory, given)
     if not resume and by_torchrun() and run.goes_on(place := _place_of_run(given, out, from_checkpoint)):
         resume, out, from_checkpoint = True, place, None
-        if is_first() and not quiet:
+        if not quiet:
             tell(f"{out}: torchrun has started the processes anew; the run goes on from its last checkpoint")
     folder = None
     if directory is not None and not resume and from_checkpoint is None:

@@ -9,23 +9,28 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from stores import s3_store
 
+import bbcompress as bbc
 from bbcompress.errors import TrainingError
 from bbcompress.training.architectures.registry import ARCHITECTURES
 from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
 from bbcompress.training.config import TrainingConfig
 from bbcompress.training.datasets import load
 from bbcompress.training.distributed import ALONE, BatchNorm2d, Share, joined
-from bbcompress.training.objectives import negative_elbo
+from bbcompress.training.objectives import OBJECTIVES, negative_elbo
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.run import train
 from bbcompress.training.trainer import Trainer
@@ -34,14 +39,14 @@ LANDSCAPE = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
 WORKER = Path(__file__).with_name("distributed_worker.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 TOLERANCE = 1e-4  # bits per dimension; what is left out of a batch costs more than 1e-3
 NORMS = {"uneven": ((0, 4), (4, 7)), "empty": ((0, 7), (7, 7))}
 
 
 def python(*args: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *map(str, args)], env={**ENVIRONMENT, **environment},
+        [sys.executable, *map(str, args)], env={**os.environ, **THREADS, **environment},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -57,33 +62,62 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def configurations(tiles: Path) -> dict[str, TrainingConfig]:
+def configurations(tiles: str, archive: str) -> dict[str, TrainingConfig]:
+    """Runs by name: some of their own, and one of each architecture by each objective that it has.
+
+    Args:
+        archive: of images of several sizes.
+    """
     # slow: with a rate of 1e-4 Adam makes 1e-4 in the loss of 20 steps of what the order of a batch's rows makes
-    tiny = TrainingConfig(
-        "resnet", str(tiles), hidden=8, lr=3e-5, encoder_lr=3e-5, samples="aggregate", evaluate_every=0, threads=1
-    )
-    return {
-        "both_phases": replace(tiny, batch=49, epochs=4, encoder_epochs=2),  # epochs of 5 steps, the last of 43 rows
+    slow: dict[str, Any] = {"hidden": 8, "lr": 3e-5, "encoder_lr": 3e-5, "evaluate_every": 0, "threads": 1, "batch": 49}
+    of: dict[str, dict[str, Any]] = {"mlp": {"grey": True}, "resnet": {}, "local": {"decay": True}}
+    tiny = TrainingConfig("resnet", tiles, samples="aggregate", **slow)
+    local = TrainingConfig("local", tiles, **of["local"], **slow)
+    found = {
+        "both_phases": replace(tiny, epochs=4, encoder_epochs=2),  # epochs of 5 steps, the last of 43 rows
         "prior_and_an_empty_share": replace(tiny, batch=119, samples="prior", epochs=2, encoder_epochs=1),
-        "mlp": replace(
-            tiny, architecture="mlp", grey=True, blocks=None, norm=None, batch=49, epochs=2, encoder_epochs=1,
+        "resumed": replace(tiny, epochs=2, encoder_epochs=1),
+        "local_and_an_empty_share": replace(local, batch=119, epochs=2, encoder_epochs=2),
+        "any_size_from_a_store": replace(local, data=archive, any_size=True, batch=7, epochs=2, encoder_epochs=1),
+        "grey_from_a_store": replace(
+            local, data=archive, any_size=True, grey=True, batch=7, epochs=1, encoder_epochs=1
         ),
-        "resumed": replace(tiny, batch=49, epochs=2, encoder_epochs=1),
-        "wake_sleep": replace(tiny, batch=49, epochs=1, encoder_epochs=0, objective="wake-sleep"),
-        "sleep": replace(
-            tiny, architecture="mlp", grey=True, blocks=None, norm=None, batch=49, epochs=1, encoder_epochs=1,
-            objective="sleep", alpha=None,
-        ),
-    }  # fmt: skip
+    }
+    for architecture in ARCHITECTURES:
+        for objective in OBJECTIVES:
+            with suppress(TrainingError):  # the architecture lacks it
+                found[f"{architecture}_{objective}"] = TrainingConfig(
+                    architecture, tiles, objective=objective, epochs=1, encoder_epochs=1, **of[architecture], **slow
+                )
+    return found
+
+
+NAMES = list(configurations("tiles", "archive"))
 
 
 @pytest.fixture(scope="module")
-def trained(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an archive in a store: 30 pieces of a photograph, 3 of which are held out."""
+    photograph = Image.open(LANDSCAPE).convert("RGB")
+    random = np.random.default_rng(0)
+    pieces = {}
+    for number in range(30):
+        width, height = (int(side) for side in random.integers(64, 100, 2))
+        left = int(random.integers(photograph.width - width))
+        top = int(random.integers(photograph.height - height))
+        pieces[f"{number:02}.png"] = np.asarray(photograph.crop((left, top, left + width, top + height)))
+    with s3_store() as store:
+        bbc.write(f"{store.url}/pieces.bbc", pieces, effort=1)
+        yield f"{store.url}/pieces.bbc"
+
+
+@pytest.fixture(scope="module")
+def trained(tiles: Path, archive: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `one` and `two`: the runs of one process and of two."""
     folder = tmp_path_factory.mktemp("runs")
     one, two = folder / "one", folder / "two"
     two.mkdir()
-    configs = configurations(tiles)
+    configs = configurations(str(tiles), archive)
     with pytest.MonkeyPatch.context() as patch:
         for name, config in configs.items():
             train(config, one / name, quiet=True)
@@ -153,7 +187,12 @@ def test_gradients_are_those_of_the_whole_batch(trained: Path) -> None:
         assert (parts[0][name] - expected).norm() < 1e-4 * expected.norm(), name
 
 
-@pytest.mark.parametrize("name", ["both_phases", "prior_and_an_empty_share", "mlp", "resumed", "wake_sleep", "sleep"])
+def test_each_architecture_and_each_objective_is_here() -> None:
+    for words in (ARCHITECTURES, OBJECTIVES):
+        assert all(any(word in name.split("_") for name in NAMES) for word in words)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_losses_are_those_of_one_process(trained: Path, name: str) -> None:
     one, two = (
         [json.loads(line) for line in (trained / number / name / "train.jsonl").read_text().splitlines()]
@@ -204,11 +243,9 @@ def test_a_process_does_not_outlive_another(tiles: Path, tmp_path: Path) -> None
     assert (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-@pytest.mark.parametrize(
-    "options", [{"architecture": "local", "decay": True}, {"architecture": "resnet", "compile": True}]
-)
+@pytest.mark.parametrize("options", [{"architecture": "local", "decay": True}, {"architecture": "resnet"}])
 def test_what_wants_one_process(tiles: Path, options: dict[str, Any]) -> None:
-    config = TrainingConfig(data=str(tiles), **options)
+    config = TrainingConfig(data=str(tiles), compile=True, **options)
     data = load(config.data, config.data_dir, quiet=True)
     ARCHITECTURES[config.architecture].task(config, data, ALONE)
     with pytest.raises(TrainingError, match="without torchrun"):

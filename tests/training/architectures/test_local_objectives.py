@@ -17,6 +17,7 @@ from bbcompress.training.architectures.local.objectives import (
     TileHalfAsleep,
     evaluate_tiles,
 )
+from bbcompress.training.distributed import ALONE, Share
 
 SHAPE = LocalShape(
     channels=1, binary=False, tile=8, image=None, latents=2, cell=4, features=3, decoder=(6,), trunk=(8,), head=5,
@@ -124,6 +125,25 @@ def test_half_asleep_mixes_dreams(
     value = loss(images.tiles[:8], generator=generator()).item()
     assert counts == {"data": 8 - dreamed, "dreams": dreamed}
     assert value == pytest.approx(10 - dreamed)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7])  # of fewer than there are processes some have none
+@pytest.mark.parametrize("alpha", [None, 0.0, 0.5, 1.0])
+def test_the_mean_over_processes_is_the_loss_of_one(
+    model: LocalVAE, images: Images, alpha: float | None, rows: int
+) -> None:
+    def loss(share: Share) -> float:
+        criterion: TileELBO | TileHalfAsleep
+        if alpha is None:
+            criterion = TileELBO(model, images, 5, share)
+            criterion.set_progress(WARM_UP / 3)
+        else:
+            criterion = TileHalfAsleep(model, images, pictures(3, 8), 5, alpha, share)
+        return criterion(images.tiles[:rows], generator=generator()).item()
+
+    for size in (2, 3):
+        losses = [loss(Share(rank, size)) for rank in range(size)]
+        assert np.mean(losses) == pytest.approx(loss(ALONE), rel=1e-5)
 
 
 def test_half_asleep_trains_the_encoder_alone(images: Images) -> None:

@@ -28,6 +28,7 @@ from bbcompress.training.architectures.local.network import (
     sample_tiles,
 )
 from bbcompress.training.architectures.local.presets import preset
+from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.likelihoods import LogisticMixture as Mixture
 
 # Tiles
@@ -177,6 +178,31 @@ def test_binary_samples() -> None:
     logits = torch.tensor([[1.5]]).expand(20_000, 1)
     draws = network._sample_levels(logits, torch.zeros(20_000), True, torch.Generator().manual_seed(0))
     assert draws.mean().item() == pytest.approx(torch.sigmoid(torch.tensor(1.5)).item(), abs=0.015)
+
+
+@pytest.mark.parametrize("n", [3, 40, 43])
+def test_processes_draw_the_tiles_that_one_draws(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each its share of the batches, of which there may be fewer than processes."""
+    model = model_of(SHAPES["rgb"])
+
+    def drawn(share: Share) -> list[Any]:
+        return sample_tiles(model, n, torch.Generator().manual_seed(0), batch=10, share=share)
+
+    alone = drawn(ALONE)
+    parts: list[Any] = []
+
+    def only_own(own: list[Any]) -> list[Any]:
+        parts.append(own)
+        return [[np.zeros((0, 8, 8, 3))] * 9] * 3
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "from_all", only_own)
+        for rank in range(3):
+            drawn(Share(rank, 3))
+    monkeypatch.setattr(network, "from_all", lambda own: parts)
+    assert [len(part) for part in parts] == [len(range(rank, -(-n // 10), 3)) for rank in range(3)]
+    for rank in range(3):
+        assert all(np.array_equal(*pair) for pair in zip(drawn(Share(rank, 3)), alone, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["rgb", "grey from levels", "binary"])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bbcompress.models.neighbourhood import LEFT, OFFSETS, UPPER
 from bbcompress.training.architectures.mlp.network import initialise_linear, linear
+from bbcompress.training.distributed import ALONE, Share, from_all
 from bbcompress.training.likelihoods import LogisticMixture
 from bbcompress.training.pixels import PackedImages
 
@@ -139,6 +140,7 @@ class LocalVAE(nn.Module):
         self.trunk = _layers(s.inputs + s.features, *s.trunk)
         self.heads = _layers(s.trunk[-1], s.channels * s.head)
         self.across = nn.ModuleList(linear(max(c, 1), s.head, bias=False) for c in range(s.channels))
+        self.across[0].requires_grad_(False)  # the first channel has none before it: never used
         self.outputs = nn.ModuleList(linear(s.head + c, s.outputs) for c in range(s.channels))
         generator = generator or torch.Generator().manual_seed(0)
         for module in self.modules():
@@ -186,9 +188,9 @@ class LocalVAE(nn.Module):
         x = tiles.float() if s.binary else (tiles.float() - CONSTANT_MIDDLE) / PIXEL_UNIT
         side = s.tile // s.patch
         x = x.view(len(x), side, s.patch, side, s.patch, s.channels).permute(0, 1, 3, 2, 4, 5)
-        x = self._relu_chain(self.patch_layers, x.reshape(len(tiles), side, side, -1))
+        x = self._relu_chain(self.patch_layers, x.reshape(len(tiles), side, side, s.patch**2 * s.channels))
         per = side // s.pool
-        x = x.view(len(x), s.pool, per, s.pool, per, -1).float().mean(dim=(2, 4)).flatten(1)
+        x = x.view(len(x), s.pool, per, s.pool, per, s.patch_hidden[-1]).float().mean(dim=(2, 4)).flatten(1)
         mu, rho = self._chain(self.encoder_layers, x).float().chunk(2, dim=1)
         return mu, F.softplus(rho)
 
@@ -196,7 +198,7 @@ class LocalVAE(nn.Module):
 
     def features(self, z: Tensor) -> Tensor:
         """(B, cells^2, features) for z (B, Z)."""
-        f = self._chain(self.decoder, z).float().view(len(z), -1, self.shape.features)
+        f = self._chain(self.decoder, z).float().view(len(z), self.shape.cells**2, self.shape.features)
         return f.clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
     def trunk_of(self, context: Tensor, features: Tensor) -> Tensor:
@@ -298,14 +300,22 @@ SLOPE = 4
 
 
 @torch.no_grad()
-def sample_tiles(model: LocalVAE, n: int, generator: torch.Generator, batch: int = 256) -> list[Array]:
-    """n tiles drawn from the model by ancestral sampling, uint8 (T, T, C) each, as if each were an image."""
-    tiles: list[Array] = []
-    for start in range(0, n, batch):
-        count = min(batch, n - start)
-        z = torch.randn(count, model.latents, generator=generator)
-        tiles += list(_sample_batch(model, model.features(z), generator))
-    return tiles
+def sample_tiles(
+    model: LocalVAE, n: int, generator: torch.Generator, batch: int = 256, share: Share = ALONE
+) -> list[Array]:
+    """n tiles drawn from the model by ancestral sampling, uint8 (T, T, C) each, as if each were an image.
+
+    Each batch has a seed of its own, so that it does not matter which of several processes draws it; all get all tiles.
+    """
+    starts = range(0, n, batch)
+    seeds = torch.randint(1 << 32, (len(starts),), generator=generator).tolist()
+    own = []
+    for i in range(share.rank, len(starts), share.size):
+        of_batch = torch.Generator().manual_seed(seeds[i])
+        z = torch.randn(min(batch, n - starts[i]), model.latents, generator=of_batch)
+        own.append(_sample_batch(model, model.features(z), of_batch))
+    drawn = from_all(own)
+    return [tile for i in range(len(starts)) for tile in drawn[i % share.size][i // share.size]]
 
 
 def _sample_batch(model: LocalVAE, features: Tensor, generator: torch.Generator) -> Array:

@@ -41,11 +41,12 @@ class LocalTask(Task):
     """A local model on tiles."""
 
     def __init__(self, config: RunOptions, data: Dataset, share: Share = ALONE) -> None:
-        if share.size > 1:
-            raise TrainingError("local models are trained by one process: without torchrun")
+        if config.compile and share.size > 1:
+            raise TrainingError("--compile is for training by one process: without torchrun")
         if config.device != "cpu":
             raise TrainingError("local models are trained on the CPU for now: --device cpu")
         self.config = config
+        self.share = share
         one_size = not data.any_size
         image = (int(data.shape[0]), int(data.shape[1])) if one_size else None
         channels = 3 if data.channels == 3 else 1
@@ -87,13 +88,13 @@ class LocalTask(Task):
         return self.half_asleep(model, share(self.config))
 
     def elbo(self, model: LocalVAE) -> Criterion:
-        loss = TileELBO(model, self.images, self.preset.samples)
+        loss = TileELBO(model, self.images, self.preset.samples, self.share)
         return loss, None if self.config.init else loss.set_progress  # a model that knows much has no need to warm up
 
     def half_asleep(self, model: LocalVAE, alpha: float) -> Criterion:
         generator = seeded_generator(torch.device("cpu"), "dreams", self.config.seed)
-        dreams = sample_tiles(model, self.dreams, generator) if alpha else []
-        loss = TileHalfAsleep(model, self.images, dreams, self.preset.samples, alpha)
+        dreams = sample_tiles(model, self.dreams, generator, share=self.share) if alpha else []
+        loss = TileHalfAsleep(model, self.images, dreams, self.preset.samples, alpha, self.share)
         return loss, None
 
     def afford(self, rows: float) -> bool:
