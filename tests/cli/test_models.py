@@ -228,7 +228,7 @@ def test_remove(home: Path) -> None:
 
 def test_verify(home: Path) -> None:
     succeed("models", "add", str(BINARY))
-    assert succeed("models", "verify").startswith(f"tiny-binary        {ID.hex()[:8]}")
+    assert succeed("models", "verify").startswith(f"tiny-binary  {ID.hex()[:8]}")
     assert as_json("models", "verify", "tiny-binary", str(MODELS / "tiny-grey"))[1]["name"] == "tiny-grey"
     path = home / "tiny-binary" / WEIGHTS_FILE
     data = bytearray(path.read_bytes())
