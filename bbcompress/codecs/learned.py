@@ -138,8 +138,9 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
 
     lattices: whether learning then tells of colours that an image cannot have.
 
-    The middle of one of them, or smaller pieces of several one after the other, is coded both ways. What is not coded
-    is taken to gain as much as the second half of it.
+    The middle of one of them, or smaller pieces of several one after the other, is coded both ways; each piece learns
+    from where the one before ended or anew, whichever is better for its second half. What is not coded is taken to gain
+    as much as the second half of all that is.
     """
     pixels = sum(image.shape[0] * image.shape[1] for image in images)
     if pixels < LEAST_PIXELS * len(images):
@@ -148,20 +149,26 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
     side = SAMPLE_SIDE if count == 1 else SAMPLE_SIDE // isqrt(SAMPLED_IMAGES)
     if pixels <= 2 * count * side**2:
         return inf
-    parameters = vae.parameters(RATE)
-    start, lengths, gains, sampled = parameters.copy(), 0, [], 0
+    checkpoint = vae.parameters(RATE)
+    last, lengths, gains, sampled = checkpoint.copy(), 0, [], 0
     with exact_arithmetic():
         for number in range(count):
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
             x, features = _quickly(vae, piece)
-            frozen = vae.learning_coder(start, UNIT, 0).lengths(features, x)
+            frozen = vae.learning_coder(checkpoint.copy(), UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
             (colours,), (planes,) = _colours_and_planes([piece], lattices)
             if planes is not piece:
                 x, features = _quickly(vae, planes)
             restriction = _restriction(colours, _block_of(piece), x, vae.weights.cell)
-            gains.append(frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x))
+            tried = []
+            for start in (Start.LAST, Start.CHECKPOINT) if number else (Start.CHECKPOINT,):
+                parameters = start.of(last.copy(), checkpoint)
+                saved = frozen - vae.learning_coder(parameters, UNIT, 1, restriction).lengths(features, x)
+                tried.append((saved, parameters))
+            saved, last = max(tried, key=lambda found: int(found[0][len(found[0]) // 2 :].sum()))
+            gains.append(saved)
     gain = np.concatenate(gains)
     later = float(gain[len(gain) // 2 :].sum()) / (0.5 * sampled)
     share = (float(gain.sum()) + later * (pixels - sampled)) * sampled / (max(lengths, 1) * pixels)

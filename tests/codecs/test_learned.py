@@ -369,6 +369,18 @@ def test_how_the_writer_has_models_learn(monkeypatch: pytest.MonkeyPatch) -> Non
     assert learning_for([photo[:9], photo], CodingSettings(learn=True)) == Learning(RATE, UNIT, LARGE_STRIDE)
 
 
+def test_learning_from_unlike_images_is_expected_to_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the writer lets it: a photograph loses by what noise teaches at a high rate."""
+    monkeypatch.setattr(learned, "SAMPLE_SIDE", 120)
+    monkeypatch.setattr(learned, "LEAST_PIXELS", 100)
+    monkeypatch.setattr(learned, "RATE", 100_000)
+    photo = np.array(Image.open(PHOTO))[:110, :110]
+    images = [np.random.default_rng(0).integers(0, 256, photo.shape, np.uint8), photo]
+    gain = expected_gain(VAES["rgb"], images)
+    monkeypatch.setattr(learned.Start, "of", lambda _, last, checkpoint: last)
+    assert gain > 0.05 + expected_gain(VAES["rgb"], images)
+
+
 def test_what_learning_is_expected_to_save(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample says it: a photograph of another origin is learned from."""
     vae, photo = VAES["rgb"], np.array(Image.open(PHOTO))[:130, :130]
