@@ -9,7 +9,8 @@ between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts be
 `<!-- end effort -->`, those of photographs between `<!-- photographs -->` and `<!-- end photographs -->`, those of
 16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, those of chunks of arrays between `<!-- zarr -->` and
 `<!-- end zarr -->`, those of photographs that were JPEGs between `<!-- jpeg-born -->` and `<!-- end jpeg-born -->`,
-that of the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
+those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, that of the README between `<!-- front -->` and
+`<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from gaps_tables import gaps
 from markdown import table
 from robustness_tables import robustness
 from study_tables import study
@@ -35,6 +37,7 @@ ZARR = "<!-- zarr -->", "<!-- end zarr -->"
 PHOTOGRAPHS = "<!-- photographs -->", "<!-- end photographs -->"
 JPEG_BORN = "<!-- jpeg-born -->", "<!-- end jpeg-born -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
+GAPS = "<!-- gaps -->", "<!-- end gaps -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -52,6 +55,7 @@ def main() -> None:
     sections = [resnet_rates(resnet), resnet_without_steps(resnet), resnet_own_rate(resnet)]
     sections += [resnet_lone(resnet), resnet_times(resnet), resnet_photographs(resnet)]
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), RESNET)
+    insert(HERE / "README.md", gaps(), GAPS)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
