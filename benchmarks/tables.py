@@ -9,7 +9,8 @@ between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts be
 `<!-- end effort -->`, those of photographs between `<!-- photographs -->` and `<!-- end photographs -->`, those of
 16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, those of chunks of arrays between `<!-- zarr -->` and
 `<!-- end zarr -->`, those of photographs that were JPEGs between `<!-- jpeg-born -->` and `<!-- end jpeg-born -->`,
-those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, that of the README between `<!-- front -->` and
+those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of small images that are learned from
+between `<!-- small -->` and `<!-- end small -->`, that of the README between `<!-- front -->` and
 `<!-- end front -->`; nothing is typed by hand.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gaps_tables import gaps
+from learning_tables import small_archives
 from markdown import table
 from robustness_tables import robustness
 from study_tables import study
@@ -38,6 +40,7 @@ PHOTOGRAPHS = "<!-- photographs -->", "<!-- end photographs -->"
 JPEG_BORN = "<!-- jpeg-born -->", "<!-- end jpeg-born -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 GAPS = "<!-- gaps -->", "<!-- end gaps -->"
+SMALL = "<!-- small -->", "<!-- end small -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -56,6 +59,7 @@ def main() -> None:
     sections += [resnet_lone(resnet), resnet_times(resnet), resnet_photographs(resnet)]
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), RESNET)
     insert(HERE / "README.md", gaps(), GAPS)
+    insert(HERE / "README.md", small_archives(), SMALL)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
