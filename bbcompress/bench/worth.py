@@ -25,7 +25,7 @@ NumpyArray = np.ndarray[Any, Any]
 NEW, SHIPPED = "this model", "the installed models"
 PIXELS_A_SECOND = 8000
 LEAST_PIXELS, MOST_PIXELS = 1 << 16, 1 << 21
-KEPT_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".avif", ".gif")
+KEPT_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".gif")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Worth:
         if self.kept > 0.5:
             found.insert(
                 2,
-                f"{_per_cent(self.kept)} of the files are JPEG, AVIF or GIF: bbc keeps such a file as it is where that "
+                f"{_per_cent(self.kept)} of the files are JPEG or GIF: bbc keeps such a file as it is where that "
                 "is smaller, and then no model counts (--pixels codes the pixels).",
             )
         return found
