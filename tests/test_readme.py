@@ -118,5 +118,18 @@ def test_the_commands_run_one_after_the_other() -> None:
     assert len(lines) == 16
 
 
+def test_the_words_of_the_figure_say_what_it_shows() -> None:
+    """Bits per sub-pixel of photographs and of digits, by each format."""
+    results = ROOT / "benchmarks" / "results"
+    kodak = json.loads((results / "photographs-kodak-without-lattices.json").read_text())["alone"]["bits_per_subpixel"]
+    digits = {row["coder"]: row["bits"] for row in json.loads((results / "front-page.json").read_text())["digits"]}
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    (words,) = re.findall(r"!\[([^]]*)\]\(docs/rate-against-time.png\)", text)
+    for half, rates in zip(words.split("MNIST"), (kodak, digits), strict=True):
+        said = dict(re.findall(r"(PNG|WebP|JPEG XL|bbc)(?: effort 9)? (\d\.\d\d)", half))
+        names = {"PNG": "PNG", "WebP": "WebP m6", "JPEG XL": "JPEG XL e9", "bbc": "bbc"}
+        assert said == {name: f"{rates[coder]:.2f}" for name, coder in names.items()}
+
+
 def test_there_are_no_other_examples() -> None:
     assert len(examples()) == 2
