@@ -200,8 +200,11 @@ class ScanReader:
         marks = np.flatnonzero(raw == 0xFF)
         following = np.append(raw, np.uint8(0xFF))[marks + 1]
         restart = (following >= 0xD0) & (following <= 0xD7)
-        dropped = np.unique(np.concatenate((marks[following != 0], marks[restart | (following == 0)] + 1)))
-        data = np.concatenate((np.delete(raw, dropped), np.zeros(SPARE_BYTES, np.uint8)))
+        kept = np.ones(len(raw), bool)
+        kept[marks[following != 0]] = False
+        kept[marks[restart | (following == 0)] + 1] = False
+        dropped = np.flatnonzero(~kept)
+        data = np.concatenate((raw[kept], np.zeros(SPARE_BYTES, np.uint8)))
         borders = marks[restart] - np.searchsorted(dropped, marks[restart])
         starts = np.concatenate((np.zeros(1, np.int64), borders))
         ends = np.append(borders, len(data) - SPARE_BYTES)
