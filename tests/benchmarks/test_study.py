@@ -317,3 +317,49 @@ def test_the_float_model_of_norms_is_that_of_the_integers(monkeypatch: pytest.Mo
     assert norms.bits_of(model, images) == pytest.approx(plain, abs=0)
     stripes = norms.stripes()
     assert len({image.tobytes() for image in stripes}) == len(stripes) == 24
+
+
+def test_disagreements_have_their_parts_and_are_gone_on_with(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measured(*parts: str) -> dict[str, Any]:
+        options = ["--quick", "--runs", str(tmp_path), "--parts", *parts]
+        monkeypatch.setattr(sys, "argv", ["disagreements", *options])
+        runpy.run_path(str(SCRIPTS / "disagreements.py"), run_name="__main__")
+        return dict(json.loads((tmp_path / "disagreements.json").read_text())["results"])
+
+    parts = ("batches", "alphas", "sigmas", "rates")
+    for part in parts:
+        found = measured(part)
+    assert tuple(found) == parts and all(found[part]["quick"] for part in parts)
+    assert list(found["batches"]["batches"]) == ["32", "100", "500", "100, begun as the encoder of the VAE"]
+    for of_batch in found["batches"]["batches"].values():
+        assert set(of_batch) == {"wake", "sleep", "reverse sleep"}
+        assert all(len(result["curve"]) == 2 for result in of_batch.values())
+    (of_vae,) = (vae for name, vae in found["alphas"]["vaes"].items() if name.startswith("2 "))
+    *by_alpha, twice = of_vae["alphas"].values()
+    assert [len(result["curve"]) for result in by_alpha] == [2] * 5 and len(twice["curve"]) == 4
+    config = json.loads((tmp_path / "small-0002-alpha0.5-batch200-4-seed0" / "config.json").read_text())
+    assert (config["batch"], config["alpha"], config["encoder_lr"]) == (200, 0.5, 3e-4)
+    scales = found["sigmas"]["vaes"]["2 epochs"]["scales"]
+    assert list(scales) == ["[0, 1]", "standardised", "[0, 255]"]
+    assert all(list(of_scale) == ["0.1", "0.2"] for of_scale in scales.values())
+    assert list(found["rates"]["rates"]) == ["0.0005", "0.0003", "0.0001"]
+    monkeypatch.setattr(run, "train", refuse)
+    monkeypatch.setattr("bbcompress.training.trainer.Trainer.run_epoch", refuse)
+    assert measured(*parts) == found
+
+
+@pytest.mark.parametrize("scale", ["standardised", "[0, 255]"])
+def test_denoising_of_rescaled_inputs_is_the_same_loss(scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    disagreements = importlib.import_module("disagreements")
+    plain = disagreements.MLPVAE((6, 5), 3, 8, True)
+    rescaled = disagreements.Rescaled(plain, *disagreements.SCALES[scale])
+    assert not torch.allclose(plain.encoder[0].weight, rescaled.encoder[0].weight)
+    x = (torch.rand(40, 30, generator=torch.Generator().manual_seed(1)) > 0.5).to(torch.uint8)
+    losses = [
+        disagreements.denoising(model, x, 0.5, 0.4, torch.Generator().manual_seed(2)).item()
+        for model in (plain, rescaled)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
