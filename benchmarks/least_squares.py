@@ -2,7 +2,8 @@
 
 A pixel's level less its reference, the rounded mean of left and upper neighbour, is predicted from some neighbours and,
 of the channels before, from the pixel itself, all less their channel's reference. The weights are those that fit the
-pixels of a window best, all of which the wavefront x + 4 y has decoded. This is a prototype in floats: a format would need integers.
+pixels of a window best, all of which the wavefront x + 4 y has decoded. This is a prototype in floats: a format would
+need integers.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def predictions(pixels: NumpyArray) -> tuple[NumpyArray, NumpyArray, NumpyArray]
     return before.astype(np.float32), after.astype(np.float32), errors.astype(np.float32)
 
 
-@numba.njit(cache=False, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=False, fastmath=True)
 def fitted(x: NumpyArray, aside: int, ahead: int, decay: float, ridge: float) -> NumpyArray:
     """The weights of each pixel, (H, W, taps), for its inputs and target, (H, W, taps + 1)."""
     height, width, n = x.shape
@@ -108,7 +109,7 @@ def fitted(x: NumpyArray, aside: int, ahead: int, decay: float, ridge: float) ->
     return out
 
 
-@numba.njit(inline="always", fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(inline="always", fastmath=True)
 def _add(sums: NumpyArray, values: NumpyArray, sign: float) -> None:
     k = 0
     for i in range(len(values)):
@@ -118,7 +119,7 @@ def _add(sums: NumpyArray, values: NumpyArray, sign: float) -> None:
         k += i + 1
 
 
-@numba.njit(inline="always", fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(inline="always", fastmath=True)
 def _solve(
     window: NumpyArray,
     row: NumpyArray,

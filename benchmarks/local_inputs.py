@@ -1,6 +1,7 @@
 """What inputs are worth that the pixel network of `photo` cannot make by itself: results/local-inputs.json.
 
-    python benchmarks/local_inputs.py --photos DIR [--foreign DIR] [--steps N] [--runs DIR] [--variants NAME ...] [--tune] [--quick]
+    python benchmarks/local_inputs.py --photos DIR [--foreign DIR] [--steps N] [--count N] [--variants NAME ...]
+        [--tune] [--runs DIR] [--out DIR] [--quick]
 
 A prototype in float32, which writes no file of bbc. The network gets more columns in its first layer, zero at first:
 
@@ -79,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="photographs to train on; every tenth is held out")
     parser.add_argument("--foreign", type=Path, help="photographs of elsewhere, which are only measured")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--count", type=int, default=6, help="most images of each folder that are measured")
     parser.add_argument("--runs", type=Path, help="where trained weights are kept: what is there is not trained again")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -381,7 +382,7 @@ def train(network: Network, data: Crops, steps: int, name: str) -> float:
             group["lr"] = rate_at(step / steps, step)
         loss = patch_loss(learning, data, generator)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += loss.item()
         if (step + 1) % 100 == 0:
@@ -444,7 +445,7 @@ def train_through(network: Network, data: Crops, seconds: float) -> float:
         units = range(0, len(rows), UNIT)
         for unit in units:
             stepper.zero_grad()
-            inner.nats(pixels[slice(unit, unit + UNIT)], None).mean().backward()
+            inner.nats(pixels[slice(unit, unit + UNIT)], None).mean().backward()  # type: ignore[no-untyped-call]
             for sums, value in zip(total, inner.learned, strict=True):
                 assert value.grad is not None
                 sums += value.grad
