@@ -124,9 +124,10 @@ class Archive(Mapping[str, PixelImage]):
         """A region of the image of a name, or at a position: the pixels from column `left` and row `top` on, with the
         image's palette and metadata.
 
-        An image with a side above 1024 is mostly coded in blocks. Then those are decoded that the region touches, and,
-        where a model learned from the image, its first block; in an archive also the first and the last block of each
-        image before it from which the model learned. An image that an earlier lookup has left in memory is cropped.
+        An image with a side above 1024, or above the `block_size` with which it was written, is mostly coded in blocks.
+        Then those are decoded that the region touches, and, where a model learned from the image, its first block; in
+        an archive also the first and the last block of each image before it from which the model learned. An image that
+        an earlier lookup has left in memory is cropped.
 
         Raises:
             KeyError, IndexError, FormatError, ModelError, LimitError: as of a lookup. BBCError: the region is empty.

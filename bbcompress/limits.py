@@ -19,6 +19,9 @@ SHARD_PIXELS = 1 << 26
 MOST_SHARD_PIXELS = 1 << 40
 """Most that may be asked for."""
 
+LEAST_BLOCK_SIDE, BLOCK_SIDE = 1 << 6, 1 << 10
+"""Least and usual longest side of the blocks into which models cut images, in pixels."""
+
 MAX_FILE_BYTES = 1 << 32
 """Most bytes of an image file. What is no image is told from its first bytes, and not read on."""
 

@@ -272,6 +272,21 @@ FRESH: dict[str, tuple[str, Callable[[], list[PixelImage]], dict[str, Any]]] = {
         lambda: [photo(25, 17, 3, seed) for seed in range(3)],
         {"k": 1, "learn_between": True},
     ),
+    "blocks of a side of their own": (
+        "tiny-local",
+        lambda: [photo(66, 70, 3), photo(66, 70, 3, 1)],
+        {"k": 1, "block_side": 64},
+    ),
+    "blocks of a side of their own, learning": (
+        "tiny-local",
+        lambda: [photo(70, 66, 3), photo(9, 12, 3, 1), photo(66, 100, 3, 2)],
+        {"learn": True, "block_side": 65, "starts": (2, 0)},
+    ),
+    "blocks of a side of their own, learning between batches": (
+        "tiny-resnet",
+        lambda: [photo(66, 70, 3), photo(66, 70, 3, 1)],
+        {"learn_between": True, "block_side": 64},
+    ),
     "residual, lanes": ("tiny-resnet", lambda: [photo(17, 9, 3)], {"k": 3, "lanes": 2, "learning_rate": 900_000}),
 }
 
@@ -835,6 +850,12 @@ STRIPS, RESIDUAL = "strips, tiles, lanes", "residual, lanes"
 
 OTHERWISE: dict[str, tuple[str, str, str, str]] = {
     # module, what stands there, what stands there instead, a stream that shows the difference
+    "the check does not cover the side of blocks": (
+        "header",
+        'first = b"\\5" + cursor.data[start : cursor.at]',
+        "first = bytes([group])",
+        "lone-local-block-size",
+    ),
     "layers do not clamp gradients": ("networks", "GRADIENT_LIMIT = 2**30", "GRADIENT_LIMIT = 2**50", CLAMP),
     "gradients flow at ReLU's zero": ("networks", "outputs > layer.low", "outputs >= layer.low", "binary-k3-rha"),
     "sums are cut": ("networks", "(number + (1 << (down - 1))) >> down", "number >> down", "binary-k0-rha"),

@@ -113,6 +113,9 @@ def test_the_streams_use_all_of_the_format() -> None:
     assert {header.size for header in blocks} >= {(30, 20), (1030, 2)}
     assert {header.k > 0 for header in blocks} == {False, True}
     assert any(header.count > 1 for header in blocks)
+    assert {(header.block_side, header.learning is not None) for header in headers if header.block_side} == {
+        (100, True)
+    }
     assert any(header.learning and not header.learning.batches for header in headers)
     between = [header for header in headers if header.learning and header.learning.batches]
     assert {(header.encoder, header.k) for header in between} == {("rha", 0), ("rha", 1), ("baseline", 2)}

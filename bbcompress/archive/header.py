@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bbcompress.archive.previews import GROUP_OF_PREVIEWS
 from bbcompress.errors import FormatError
-from bbcompress.limits import DEFAULT_LIMITS, MAX_K, MAX_SIDE, Limits
+from bbcompress.limits import BLOCK_SIDE, DEFAULT_LIMITS, LEAST_BLOCK_SIDE, MAX_K, MAX_SIDE, Limits
 from bbcompress.wire import ByteReader, varint
 
 MAX_LANES = 1024
@@ -33,9 +33,13 @@ _LEARNING = _FALLBACK | _BLOCKS
 in a byte of their own where it learns between batches."""
 _NOT_LEARNING = _BASELINE | _K | _RATE
 _BATCH_FLAGS = _BASELINE | _K | _RATE | _BLOCKS
+_BLOCK_SIDE = _FALLBACK | _BASELINE
+"""Both together and alone, but for metadata: the longest side of blocks follows, and then the group flags, of which
+that of metadata is clear."""
 
 
 def _allowed(flags: int) -> bool:
+    """Whether these are flags of a group whose blocks have the usual side."""
     if flags & _LEARNING == _LEARNING:
         return not flags & _NOT_LEARNING
     if flags & _FALLBACK:
@@ -43,7 +47,9 @@ def _allowed(flags: int) -> bool:
     return bool(flags & _K) or not flags & _RATE
 
 
-GROUP_FLAGS = bytes(flags for flags in range(256) if _allowed(flags) or flags == GROUP_OF_PREVIEWS)
+GROUP_FLAGS = bytes(
+    flags for flags in range(256) if _allowed(flags) or flags & ~_METADATA == _BLOCK_SIDE or flags == GROUP_OF_PREVIEWS
+)
 """The bytes that a group may begin with."""
 
 _LONE_WITH_METADATA = 3
@@ -159,6 +165,7 @@ class GroupHeader:
     direct: images that are coded directly, the first of the group; then batches of so many images.
     blocks: the payload is a sequence of blocks, each with a layout of its own; lanes, direct and batches keep their
         defaults then. Without a size the images have several, which the payload begins with (`codecs/mixed.py`).
+    block_side: longest side of a block, in pixels, but for what whole tiles need, 64 .. 1023; None stands for 1024.
     has_metadata: whether a block of the images' metadata stands before the payload.
     learning: how the model learns, None where it does not. Unless it learns between batches, there are blocks then, and
         the encoder is "rha" and K is 0.
@@ -178,6 +185,7 @@ class GroupHeader:
     direct: int = 0
     batches: tuple[int, ...] = ()
     blocks: bool = False
+    block_side: int | None = None
     has_metadata: bool = False
     learning: Learning | None = None
     parts: str | None = None
@@ -196,6 +204,12 @@ class GroupHeader:
     def is_mixed(self) -> bool:
         """Whether the images have several sizes."""
         return self.blocks and self.size is None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether each image is cut into blocks: those of several sizes are it only where a model learns by units."""
+        by_units = self.learning is not None and not self.learning.batches
+        return self.blocks and (self.size is not None or by_units)
 
     def validate(self, limits: Limits = DEFAULT_LIMITS) -> None:
         """Check every limit; FormatError names the one that is broken."""
@@ -227,6 +241,10 @@ class GroupHeader:
                 raise FormatError("a model that learns codes blocks, without posteriors")
             if not self.blocks and self.count < 2:
                 raise FormatError("a single image has no batches to learn between")
+        if self.block_side is not None:
+            if not self.is_cut:
+                raise FormatError("the images are not cut into blocks, but their side is given")
+            _within("the side of blocks", self.block_side, LEAST_BLOCK_SIDE, BLOCK_SIDE - 1)
         if self.blocks:
             if (self.lanes, self.direct, self.batches) != (1, 0, ()):
                 raise FormatError("a group of blocks has no layout of its own")
@@ -306,14 +324,14 @@ class GroupHeader:
         return replace(header, count=count, lanes=lanes, direct=direct, batches=tuple(batches))
 
     def _flags(self) -> int:
+        """The byte that the group begins with."""
+        flags = self._group_flags() if self.block_side is None else _BLOCK_SIDE
+        return flags | _METADATA * self.has_metadata
+
+    def _group_flags(self) -> int:
         if self.parts is not None:
-            return _PARTS | _METADATA * self.has_metadata
-        flags = (
-            _FALLBACK * self.fallback
-            | _KIND * (self.kind is not None)
-            | _SIZE * (self.size is not None)
-            | _METADATA * self.has_metadata
-        )
+            return _PARTS
+        flags = _FALLBACK * self.fallback | _KIND * (self.kind is not None) | _SIZE * (self.size is not None)
         return flags | (self._coding_flags() if self.learning is None else _LEARNING)
 
     def _coding_flags(self) -> int:
@@ -326,15 +344,17 @@ class GroupHeader:
         )
 
     def _encode_shared(self, id_bytes: int) -> bytes:
-        """What lone images and groups have in common: model, kind, K, learning rate, size; the mode of parts."""
+        """What lone images and groups have in common: the side of blocks and the flags behind it; model, kind, K,
+        learning rate, size; the mode of parts."""
         if self.parts is not None:
             return bytes(code for code, mode in PARTED_MODES.items() if mode == self.parts)
         kind = b"" if self.kind is None else encode_kind(self.kind)
         k = b"".join(varint(number) for number in (self.k, self.learning_rate) if number)
         size = b"" if self.size is None else b"".join(map(varint, self.size))
-        parts = [self.model[:id_bytes], kind, k, size]
+        side = b"" if self.block_side is None else varint(self.block_side) + bytes([self._group_flags()])
+        parts = [side, self.model[:id_bytes], kind, k, size]
         if self.learning is not None:
-            parts = [self.model[:id_bytes], kind, size, self.learning.encode()]
+            parts = [side, self.model[:id_bytes], kind, size, self.learning.encode()]
             parts += [bytes([self._coding_flags()]), k] if self.learning.batches else []
         return b"".join(parts)
 
@@ -349,6 +369,17 @@ def check_size(size: tuple[int, int], limits: Limits = DEFAULT_LIMITS) -> None:
 
 def _decode_shared(reader: ByteReader, flags: int, id_bytes: int, limits: Limits) -> GroupHeader:
     has_metadata = bool(flags & _METADATA)
+    if flags & ~_METADATA == _BLOCK_SIDE:
+        side = _positive(reader, BLOCK_SIDE - 1, "the side of blocks")
+        if side < LEAST_BLOCK_SIDE:
+            raise FormatError(f"{reader.what}: the side of blocks is {side}, less than {LEAST_BLOCK_SIDE}")
+        flags = reader.byte()
+        if flags & _METADATA or not _allowed(flags):
+            raise FormatError(f"{reader.what} has flags that contradict each other")
+        header = _decode_shared(reader, flags, id_bytes, limits)
+        if not header.is_cut:
+            raise FormatError(f"{reader.what} gives a side of blocks, but its images are not cut into any")
+        return replace(header, block_side=side, has_metadata=has_metadata)
     learns = flags & _LEARNING == _LEARNING
     if not _allowed(flags):
         raise FormatError(f"{reader.what} has flags that contradict each other")

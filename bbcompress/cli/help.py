@@ -79,7 +79,7 @@ OPTION_GROUPS = {
         "tensorboard"
     ),
     "Model and coding": (
-        "model effort efforts k encoder encoders learning_rate lr learn solid no_verify embed_model preview "
+        "model effort efforts k encoder encoders learning_rate lr learn solid block_size no_verify embed_model preview "
         "architecture latents hidden blocks norm"
     ),
     "Training": (

@@ -210,6 +210,8 @@ def _say_group(group: dict[str, Any], indent: str = "  ") -> None:
             line += f", the rest with encoder {group['encoder']}, K = {group['K']}"
     if learning is not None and learning["batches"]:
         line += f", learning between batches at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} z"
+    if "block_size" in group:
+        line += f", blocks of at most {group['block_size']} pixels a side"
     say(line)
     for name, part in zip(("colours", "alpha"), group.get("parts", ()), strict=False):
         say(f"{indent}  {name}:")

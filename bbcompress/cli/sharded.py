@@ -47,8 +47,8 @@ def compress_sharded(
 
     start = monotonic()
     set_up_notices(quiet or as_json)
-    names = ("model", "effort", "k", "encoder", "learning_rate", "learn", "solid", "binary", "embed_model", "preview",
-             "device")  # fmt: skip
+    names = ("model", "effort", "k", "encoder", "learning_rate", "learn", "solid", "block_size", "binary",
+             "embed_model", "preview", "device")  # fmt: skip
     options = Options(
         verify=not coding["no_verify"], max_pixels=coding["max_pixels"], **{name: coding[name] for name in names}
     )

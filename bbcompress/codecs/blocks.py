@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from bbcompress.coder.ans import Message
 from bbcompress.errors import FormatError
 from bbcompress.exact.registry import DISTRIBUTIONS
 from bbcompress.images.region import Region, Wanted
-from bbcompress.limits import MAX_SIDE, Limits
+from bbcompress.limits import BLOCK_SIDE, MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights
 from bbcompress.models.strips import Canvas, Strips
 from bbcompress.system.threads import share_threads, threads
@@ -42,11 +42,11 @@ benchmarks/speed.py."""
 BLOCKS_MEMORY = 1 << 29
 """Bytes for all blocks in work at once, however many threads there are. There is always one."""
 
-BLOCK_SIDE = 1024
-"""Longest side of a block, in pixels."""
-
 MOST_LANES = 64
 """Most lanes that the writer gives a message."""
+
+LEAST_BLOCK_BYTES = 6
+"""Bytes of the shortest block: lanes, direct strips, and a head."""
 
 MAX_SUBPIXELS = 1 << 24
 """Most sub-pixels of a model-coded group of several images, or of a block: what bounds a reader's memory."""
@@ -74,10 +74,13 @@ class Block:
         return region.touches(self.top, self.left, self.height, self.width)
 
 
-def blocks_of(height: int, width: int, tile: int) -> Iterator[Block]:
-    """The blocks of an image, row by row: as few a side as `BLOCK_SIDE` allows, of equal numbers of whole tiles but for
-    the last ones, which may be smaller."""
-    down, across = _side(height, tile), _side(width, tile)
+def blocks_of(height: int, width: int, tile: int, side: int | None = None) -> Iterator[Block]:
+    """The blocks of an image, row by row: as few a side as the longest side allows, of equal numbers of whole tiles but
+    for the last ones, which may be smaller.
+
+    side: the longest, in pixels, which a block of whole tiles may exceed by less than a tile; None for `BLOCK_SIDE`.
+    """
+    down, across = _side(height, tile, side), _side(width, tile, side)
     number = 0
     for top in range(0, height, down):
         for left in range(0, width, across):
@@ -85,9 +88,32 @@ def blocks_of(height: int, width: int, tile: int) -> Iterator[Block]:
             number += 1
 
 
-def _side(length: int, tile: int) -> int:
-    pieces = -(-length // BLOCK_SIDE)
+def _side(length: int, tile: int, side: int | None) -> int:
+    pieces = -(-length // (BLOCK_SIDE if side is None else side))
     return -(-length // (pieces * tile)) * tile
+
+
+def block_side_for(sizes: Iterable[tuple[int, int]], tile: int, side: int | None) -> int | None:
+    """The longest side that a header says for blocks of images of these sizes (height, width), of which this one is
+    asked for: None where the blocks are those of the usual side."""
+    if side is None or all(_side(length, tile, side) == _side(length, tile, None) for size in sizes for length in size):
+        return None
+    return side
+
+
+def check_block_count(
+    sizes: Iterable[tuple[int, int]], tile: int, header: GroupHeader, reader: ByteReader, least: int
+) -> None:
+    """Check that there may be so many blocks as images of these sizes (height, width) have, before any is listed.
+
+    least: bytes that one takes at least. Raises FormatError.
+    """
+    count = 0
+    for height, width in sizes:
+        down, across = _side(height, tile, header.block_side), _side(width, tile, header.block_side)
+        count += -(-height // down) * -(-width // across)
+    if count * least > reader.remaining:
+        raise FormatError(f"{reader.what} has {count} blocks, and ends before them")
 
 
 def encode_blocks(
@@ -101,13 +127,14 @@ def encode_blocks(
 ) -> Group:
     """Code images of one size, uint8 (H, W) or (H, W, C), by a model for any size.
 
-    header: what is known before, which is completed. progress: called with the number of pixels newly done. plans:
-    where the model learns between batches, the layout of each block without that.
+    header: what is known before, which is completed; the settings say the side of blocks. progress: called with the
+    number of pixels newly done. plans: where the model learns between batches, the layout of each block without that.
     """
     height, width = images[0].shape[:2]
     tile = weights.tile
-    header = replace(header, size=(width, height), blocks=True, direct=0)
-    blocks = list(blocks_of(height, width, tile))
+    side = block_side_for([(height, width)], tile, settings.block_side)
+    header = replace(header, size=(width, height), blocks=True, block_side=side, direct=0)
+    blocks = list(blocks_of(height, width, tile, side))
     if len(images) == 1 and height <= tile:  # every block is one strip: coded directly, without an encoder
         header = replace(header, encoder="rha", k=0, learning_rate=None)
 
@@ -197,7 +224,8 @@ def decode_blocks(
 def _read_blocks(group: Group, size: tuple[int, int], tile: int) -> list[tuple[Block, Layout, bytes]]:
     """The blocks of a group of images of this width and height, with layout and message. Raises FormatError."""
     reader = ByteReader(group.payload, "the file is damaged: a group of blocks")
-    blocks = list(blocks_of(size[1], size[0], tile))
+    check_block_count([size[::-1]], tile, group.header, reader, LEAST_BLOCK_BYTES)
+    blocks = list(blocks_of(size[1], size[0], tile, group.header.block_side))
     stored = []
     for block in blocks:
         layout = read_layout(reader, group.header.count * -(-block.height // tile))

@@ -9,7 +9,6 @@ from math import inf
 import numpy as np
 
 from bbcompress.archive.group import Group
-from bbcompress.codecs.blocks import BLOCK_SIDE
 from bbcompress.codecs.effort import Plan, plan_for
 from bbcompress.codecs.fallback.items import encode_item, png_item
 from bbcompress.codecs.fallback.probe import least_size
@@ -22,6 +21,7 @@ from bbcompress.codecs.ways import FALLBACK_SAMPLE, ByFallback, ByModel, Coded, 
 from bbcompress.images.image import PixelImage
 from bbcompress.images.kinds import GREY, Kind, kinds_of
 from bbcompress.images.parts import PARTS, parts_of
+from bbcompress.limits import BLOCK_SIDE
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry
@@ -80,7 +80,8 @@ def fit_of(image: PixelImage, models: Models, request: CodingRequest | None = No
             any_size = all(entry.input_spec["shape"] is None for entry in entries)
             if any_size and may_learn and learners(entries, models):
                 return Fit(kind, tuple(entries), None, solid=True)
-            several = any_size and pixels <= MIXED_PIXELS and max(shape) <= BLOCK_SIDE
+            longest = BLOCK_SIDE if request is None or request.block_side is None else request.block_side
+            several = any_size and pixels <= MIXED_PIXELS and max(shape) <= longest
             return Fit(kind, tuple(entries), None if several else shape)
     return STORED
 

@@ -97,7 +97,7 @@ def plan_for(request: CodingRequest) -> Plan:
 
 def _asked(ways: tuple[CodingSettings, ...], request: CodingRequest) -> tuple[CodingSettings, ...]:
     """The ways with what the request names in place of their own, each once."""
-    names = ("encoder", "k", "learning_rate")
+    names = ("encoder", "k", "learning_rate", "block_side")
     named: dict[str, Any] = {name: value for name in names if (value := getattr(request, name)) is not None}
     named["learn_between"] = False if request.learn is None and request.effort < LEARNING_EFFORT else request.learn
     return tuple(dict.fromkeys(replace(way, **named) for way in ways))

@@ -135,7 +135,7 @@ def _encode_between(vae: LearningModel, arrays: Sequence[NumpyArray], frozen: Gr
         x, plans = mixed_strips(arrays, tile), [mixed_layout(frozen, tile)]
     elif header.blocks:
         height, width = arrays[0].shape[:2]
-        first = next(blocks_of(height, width, tile))
+        first = next(blocks_of(height, width, tile, header.block_side))
         x, plans = strips_of([first.of(array) for array in arrays], tile), layouts_of(frozen, tile)
     else:
         x, plans = strips_of(arrays, tile), [Layout(header.lanes, header.direct, header.batches)]

@@ -27,7 +27,9 @@ from bbcompress.codecs.blocks import (
     MAX_LEARNED_PIXELS,
     Block,
     at_once,
+    block_side_for,
     blocks_of,
+    check_block_count,
     context_of,
     lanes_for,
     message_of,
@@ -63,6 +65,8 @@ RATE, UNIT = 500, 128
 BUDGET_PIXELS = 1 << 22
 """Of images with more pixels, `LARGE_STRIDE` is the stride of all blocks but the first."""
 LARGE_STRIDE = 4
+LEAST_PART_BYTES = 5
+"""Bytes of the shortest block: lanes, and a head."""
 LEAST_PIXELS = 1 << 14
 """Images that have fewer pixels in the mean are only learned from when that is asked for: each is a message."""
 TRIAL_SHARE = 40
@@ -109,11 +113,11 @@ class _Part:
         return header.learning.stride if self.block.number else 1
 
 
-def _parts_of(sizes: Sequence[tuple[int, int]], tile: int) -> list[list[_Part]]:
-    """The blocks of each image of these sizes (height, width)."""
+def _parts_of(sizes: Sequence[tuple[int, int]], tile: int, side: int | None) -> list[list[_Part]]:
+    """The blocks of each image of these sizes (height, width). side: as of `blocks_of`."""
     number, parts = 0, []
     for image, (height, width) in enumerate(sizes):
-        blocks = list(blocks_of(height, width, tile))
+        blocks = list(blocks_of(height, width, tile, side))
         parts.append([_Part(image, number + block.number, block) for block in blocks])
         number += len(blocks)
     return parts
@@ -196,7 +200,8 @@ def encode_learned(
 ) -> Group:
     """Code images, uint8 (H, W) or (H, W, C), of any sizes by a model that learns as the header says.
 
-    header: what is known before, which is completed. progress: called with the number of pixels newly done.
+    header: what is known before, which is completed; the settings say the side of blocks. progress: called with the
+    number of pixels newly done.
 
     Raises:
         ModelError: the model cannot learn.
@@ -208,7 +213,14 @@ def encode_learned(
     sizes = [(image.shape[0], image.shape[1]) for image in images]
     same = len(set(sizes)) == 1
     header = replace(
-        header, size=sizes[0][::-1] if same else None, blocks=True, encoder="rha", k=0, learning_rate=None, direct=0
+        header,
+        size=sizes[0][::-1] if same else None,
+        blocks=True,
+        block_side=block_side_for(sizes, tile, settings.block_side),
+        encoder="rha",
+        k=0,
+        learning_rate=None,
+        direct=0,
     )
     listed = b"" if same else encode_sizes([(width, height) for height, width in sizes])
     by_planes = partial(_takes_less_by_planes, vae, learning)
@@ -235,7 +247,7 @@ def encode_learned(
             grid.push(message, z)
             return lanes, message.to_bytes()
 
-    parts, checkpoint = _parts_of(sizes, tile), vae.parameters(learning.rate)
+    parts, checkpoint = _parts_of(sizes, tile, header.block_side), vae.parameters(learning.rate)
     chosen: dict[int, bytes] = {}
 
     def start(image: int, last: Parameters) -> Parameters:
@@ -418,7 +430,8 @@ def decode_learned(
             raise FormatError(f"{_WHAT} has colours, but its model has none")
         colours = read_colours(reader, sizes)
     context = context_of(weights, header) + group.payload[: reader.position]
-    parts = _parts_of(sizes, tile)
+    check_block_count(sizes, tile, header, reader, LEAST_PART_BYTES)
+    parts = _parts_of(sizes, tile, header.block_side)
     stored, starts = _read_parts(reader, parts, learning.starts)
     grid = CoarseBins(weights.direct_bits)
     regions = {image: Region.whole(*size) for image, size in enumerate(sizes)}

@@ -13,7 +13,6 @@ from bbcompress.archive.header import GroupHeader
 from bbcompress.codecs.between import encode_between
 from bbcompress.codecs.bitsback import codec_of
 from bbcompress.codecs.blocks import (
-    BLOCK_SIDE,
     MAX_LEARNED_PIXELS,
     MAX_SUBPIXELS,
     NumpyArray,
@@ -31,7 +30,7 @@ from bbcompress.codecs.rate import code_bits
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.errors import FormatError
 from bbcompress.exact.tables import bin_edges
-from bbcompress.limits import DEFAULT_LIMITS, MAX_SIDE, Limits
+from bbcompress.limits import BLOCK_SIDE, DEFAULT_LIMITS, MAX_SIDE, Limits
 from bbcompress.models.base import Model, ModelWeights, encoder_of
 from bbcompress.models.strips import MixedCanvas, Strips
 from bbcompress.wire import ByteReader, pack, unpack, varint

@@ -21,6 +21,8 @@ class CodingSettings:
             saves enough.
         lattices: whether models that learn are told of colours that an image cannot have.
         starts: whether models that learn may begin anew at an image that is unlike those before.
+        block_side: longest side of the blocks into which models for any size cut images, in pixels, 64 .. 1023; None
+            for the usual one.
     """
 
     encoder: str = USUAL_ENCODER
@@ -33,6 +35,7 @@ class CodingSettings:
     learn_between: bool | None = False
     lattices: bool = True
     starts: bool = True
+    block_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class CodingRequest:
     Attributes:
         encoder: `rha` or `baseline`. k, learning_rate: as in `CodingSettings`.
         learn: whether models learn that can; None where that makes the images smaller.
+        block_side: as in `CodingSettings`.
     """
 
     effort: int = DEFAULT_EFFORT
@@ -49,6 +53,7 @@ class CodingRequest:
     k: int | None = None
     learning_rate: int | None = None
     learn: bool | None = None
+    block_side: int | None = None
 
     @property
     def usual(self) -> CodingSettings:

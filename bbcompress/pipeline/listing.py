@@ -274,6 +274,8 @@ def describe_group(group: Group, facts: GroupFacts, limits: Limits) -> dict[str,
             description["learning"]["colours"] = dict(sorted(Counter(named).items()))
     if header.learning is None or header.learning.batches:
         description |= {"encoder": header.encoder, "K": header.k}
+    if header.block_side is not None:
+        description["block_size"] = header.block_side
     if not header.blocks:
         return {**description, "direct": header.direct, "batches": list(header.batches), "lanes": header.lanes}
     if header.size is not None:

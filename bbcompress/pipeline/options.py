@@ -19,7 +19,16 @@ from bbcompress.codecs.ways import FALLBACK, Coded
 from bbcompress.errors import NEEDS_TORCH, BBCError
 from bbcompress.exact.backend import Backend, NumpyBackend, TorchBackend
 from bbcompress.images.image import PixelImage
-from bbcompress.limits import DEFAULT_EFFORT, ENCODERS, LEAST_EFFORT, MAX_K, MAX_PIXELS, MOST_EFFORT
+from bbcompress.limits import (
+    BLOCK_SIDE,
+    DEFAULT_EFFORT,
+    ENCODERS,
+    LEAST_BLOCK_SIDE,
+    LEAST_EFFORT,
+    MAX_K,
+    MAX_PIXELS,
+    MOST_EFFORT,
+)
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import Zoo
 from bbcompress.text import count_of
@@ -38,7 +47,9 @@ class Options:
     inference (Eq. 17), or `baseline`, trained by the ELBO (Eq. 1); None for the one that a model's card names.
     learning_rate: of the K steps, 1e-6 to 1, None for the model's own. learn: whether models that can learn from the
     images while they code them do so; None where that makes them smaller. solid: learn from up to 2^24 pixels of an
-    archive in a row, not 2^23, which is smaller; so many have to be decoded to reach an image. effort: 1, the quickest,
+    archive in a row, not 2^23, which is smaller; so many have to be decoded to reach an image. block_size: longest side
+    of the blocks into which models for any size cut an image, 64 to 1024 pixels, None for 1024: of smaller ones less is
+    decoded to get a region, and the file is larger. effort: 1, the quickest,
     to 9, the smallest; it decides k, encoder and learn where they are None.
     binary: refuse images of more than two levels. verify: decode what was written before it counts. device: `cpu`
     or one of torch's. jobs: processes that share the groups of an archive; the bytes are the same for any number (a
@@ -59,6 +70,7 @@ class Options:
     learning_rate: float | None = None
     learn: bool | None = None
     solid: bool = True
+    block_size: int | None = None
     effort: int = DEFAULT_EFFORT
     binary: bool = False
     verify: bool = True
@@ -79,6 +91,8 @@ class Options:
         }
         if self.k is not None:
             taken["k"] = arguments.integer("K", self.k, 0, MAX_K)
+        if self.block_size is not None:
+            taken["block_size"] = arguments.integer("block_size", self.block_size, LEAST_BLOCK_SIDE, BLOCK_SIDE)
         if self.learning_rate is not None:
             taken["learning_rate"] = arguments.number("learning_rate", self.learning_rate, 1e-6, 1)
         for name in ("learn", "embed_model", "preview"):
@@ -105,7 +119,8 @@ class Options:
     def coding(self) -> CodingRequest:
         """What the codecs need to know."""
         rate = None if self.learning_rate is None else round(self.learning_rate * 1e6)
-        return CodingRequest(self.effort, self.encoder, self.k, rate, self.learn)
+        side = None if self.block_size == BLOCK_SIDE else self.block_size
+        return CodingRequest(self.effort, self.encoder, self.k, rate, self.learn, side)
 
 
 class OptionKeywords(TypedDict, total=False):
@@ -116,6 +131,7 @@ class OptionKeywords(TypedDict, total=False):
     learning_rate: float | None
     learn: bool | None
     solid: bool
+    block_size: int | None
     effort: int
     binary: bool
     verify: bool

@@ -46,6 +46,7 @@ def model_headers(draw: st.DrawFn, lone: bool) -> GroupHeader:
         model=draw(st.binary(min_size=3 if lone else 4, max_size=3 if lone else 4)),
         k=k,
         learning_rate=rate,
+        block_side=draw(st.none() | st.integers(64, 1023)) if blocks else None,
         lanes=1 if lone or blocks else draw(st.integers(1, 1024)),
         direct=direct,
         batches=batches,
@@ -95,6 +96,7 @@ def test_a_search_knows_groups_by_all_flags_that_they_may_begin_with() -> None:
             for k, rate in ((0, None), (1, None), (1, 1)):
                 for encoder in ("rha", "baseline"):
                     headers.append(replace(blocks, kind=kind, encoder=encoder, k=k, learning_rate=rate))
+    headers.append(replace(mixed, size=(3, 3), block_side=64))
     every = [replace(header, has_metadata=has) for header in headers for has in (False, True)]
     known = {header.encode_group()[0] for header in every}
     assert sorted(known | {GROUP_OF_PREVIEWS}) == list(GROUP_FLAGS)
@@ -237,6 +239,9 @@ def test_defaults_cost_a_flag_byte_and_the_id() -> None:
         {"fallback": True},
         {"kind": Kind("RGB", (0, 1))},
         {"kind": Kind("RGBA", None)},
+        {"block_side": 64},
+        *({"blocks": True, "size": (9, 9), "direct": 0, "batches": (), "block_side": side} for side in (0, 63, 1024)),
+        {"blocks": True, "direct": 0, "batches": (), "block_side": 64},
         {"blocks": True},
         {"blocks": True, "size": (9, 9)},
         {"blocks": True, "size": (9, 9), "direct": 0},
@@ -290,6 +295,20 @@ def test_lone_images_are_single() -> None:
         b"\x00abcd\x05\x01\x01\x05",  # a batch too large
         b"\x00abcd\x05\x01\x01\x03",  # batches cut short
         b"\x01\x00",  # a fallback without images
+        b"\x05\x00\x60abcd\x09\x09\x01",  # blocks of no side
+        b"\x05\x3f\x60abcd\x09\x09\x01",  # of 63
+        b"\x05" + varint(1024) + b"\x60abcd\x09\x09\x01",  # of the usual side
+        b"\x05\x40\xe0abcd\x09\x09\x01",  # metadata in the flags behind the side
+        b"\x05\x40\x05\x40\x60abcd\x09\x09\x01",  # a side twice
+        b"\x05\x40\x20abcd\x09\x09\x01\x01\x01",  # a side without blocks
+        b"\x05\x40\x40abcd\x02",  # of a message of several sizes
+        b"\x05\x40\x01\x01",  # of the fallback
+        b"\x05\x40\x21\x05\x01",  # of images in parts
+        b"\x05\x40\x03\x01",  # of previews
+        b"\x05\x40\x41abcd\x14\x10\x01\x02\x00\x05\x01\x05",  # of what learns between batches without blocks
+        b"\x05\x40\x41abcd\x14\x10\x01\x02\x40\x05",  # likewise, of several sizes
+        b"\x05\x40",  # cut short
+        b"\x07\x40\x60abcd\x09\x09\x01",  # with another flag
     ],
 )
 def test_refused_on_reading(data: bytes) -> None:
@@ -304,6 +323,27 @@ def test_a_group_of_blocks_has_no_layout() -> None:
     lone = replace(blocks, model=b"abc", count=1)
     assert lone.encode_lone() == b"\xc0abc\xac\x02\x07"
     assert GroupHeader.decode_lone(ByteReader(lone.encode_lone())) == lone
+
+
+def test_a_side_of_blocks_stands_before_the_flags() -> None:
+    """And the flag of metadata stands before it."""
+    cut = replace(GROUP, blocks=True, size=(300, 7), direct=0, batches=(), block_side=128)
+    assert cut.encode_group() == b"\x05\x80\x01\x60abcd\xac\x02\x07\x05"
+    lone = replace(cut, model=b"abc", count=1, block_side=64)
+    assert lone.encode_lone() == b"\x0a\x40\x60abc\xac\x02\x07"
+    described = replace(lone, has_metadata=True)
+    assert described.encode_lone() == b"\x03\x85\x40\x60abc\xac\x02\x07"
+    by_units = replace(cut, learning=Learning(500, 128))
+    assert by_units.encode_group() == b"\x05\x80\x01\x61abcd\xac\x02\x07\xf4\x03\x80\x01\x01\x01\x05"
+    several = replace(by_units, size=None)
+    between = replace(cut, learning=BETWEEN)
+    assert between.encode_group() == b"\x05\x80\x01\x61abcd\xac\x02\x07\x14\x10\x01\x02\x40\x05"
+    for header in (cut, by_units, several, between):
+        for has in (False, True):
+            header = replace(header, has_metadata=has)
+            assert GroupHeader.decode_group(ByteReader(header.encode_group())) == header
+    for header in (lone, described):
+        assert GroupHeader.decode_lone(ByteReader(header.encode_lone())) == header
 
 
 def test_max_pixels() -> None:

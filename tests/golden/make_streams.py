@@ -114,6 +114,11 @@ def local(*names: str, folder: str | None = None) -> list[Item]:
     return [(folder and f"{folder}/{name}.png", read_image(DATA / "local" / f"{name}.png")) for name in names]
 
 
+def part(item: Item, width: int) -> Item:
+    """The left columns of an image."""
+    return item[0], replace(item[1], pixels=np.ascontiguousarray(item[1].pixels[:, :width]))
+
+
 def as_decoded(item: Item, code: int, *exceptions: tuple[int, int]) -> Item:
     """An image of colours as if it came from a decoder: on a lattice, but for pixels at (row, column)."""
     name, image = item
@@ -206,6 +211,7 @@ LONE: dict[str, Item] = {
     "lone-local-small": local("small")[0],
     "lone-local-embedded": local("small")[0],
     "lone-local-learned": local("long")[0],
+    "lone-local-block-size": part(local("long")[0], 150),
     "lone-local-learned-colours": as_decoded(local("middle-0")[0], 1, (3, 5)),
     "lone-parts-grey": with_alpha(digits("grey", range(4, 5), None)[0], digits("grey", range(5, 6))[0][1].pixels),
     "lone-parts-colours": with_alpha(local("middle-0")[0]),
@@ -257,6 +263,10 @@ ARCHIVES: dict[str, tuple[dict[str, Any], list[list[Item]]]] = {
     "local-learned-planes": (
         {"learn": True, "planes": True},
         [[as_decoded(local("middle-0")[0], 1, (3, 4), (19, 29)), as_decoded(local("middle-2")[0], 4), *local("small")]],
+    ),
+    "local-learned-block-size": (
+        {"learn": True, "block_size": 100},
+        [[annotated(part(local("long", folder="a")[0], 210), TITLE), *local("small", folder="a")]],
     ),
     "local-learned-one-size": ({"learn": True}, [local("middle-0", "middle-1")]),
     "local-learned-starts": ({"learn": True, "starts": [2, 1]}, [local("middle-0", "small", "middle-1")]),
@@ -330,6 +340,7 @@ def fixed_previews() -> Iterator[None]:
 LONE_OPTIONS: dict[str, dict[str, Any]] = {
     "lone-local-embedded": {"embed_model": True, "suffix": ".webp"},
     "lone-local-learned": {"learn": True},
+    "lone-local-block-size": {"block_size": 64},
     "lone-local-learned-colours": {"learn": True, "planes": False},
     "lone-kept": {"suffix": ".GIF"},
     "lone-suffix": {"suffix": ".webp"},

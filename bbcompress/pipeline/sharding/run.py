@@ -254,14 +254,15 @@ def _notes_of(results: Sequence[ShardResult]) -> Iterator[str]:
 
 def _compare(target: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises BBCError where what is to be resumed was begun with other settings."""
-    for name, value in now.items():
-        if name not in before or before[name] != value:
-            was = f"{name} was {before.get(name)}, and is {value} now"
+    for name in {**now, **before}:
+        if (name in before) != (name in now) or before[name] != now[name]:
+            was = f"{name} was {before.get(name)}, and is {now.get(name)} now"
             raise BBCError(f"{target} was begun with other settings: {was}", command="--force begins anew")
 
 
 def _settings(options: Options, loading: Loading, shard_pixels: int) -> dict[str, Any]:
     """All that decides about the bytes of shards, beside the images: JSON values. Raises ModelError."""
+    side = options.coding.block_side
     return {
         "bbc": __version__,
         "shard_pixels": shard_pixels,
@@ -272,6 +273,7 @@ def _settings(options: Options, loading: Loading, shard_pixels: int) -> dict[str
         "learning_rate": None if options.learning_rate is None else round(options.learning_rate * 1e6),
         "learn": options.learn,
         "solid": options.solid,
+        **({} if side is None else {"block_size": side}),
         "binary": options.binary,
         "max_pixels": options.max_pixels,
         "embed_model": options.embed_model,

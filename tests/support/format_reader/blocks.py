@@ -16,12 +16,14 @@ Array = npt.NDArray[Any]
 LONGEST = 1024
 
 
-def read_blocks(data: bytes, coding: Coding, checkpoint: Checkpoint, begin: Begin, x: Array, checked: bytes) -> None:
+def read_blocks(
+    data: bytes, coding: Coding, checkpoint: Checkpoint, begin: Begin, x: Array, checked: bytes, longest: int = LONGEST
+) -> None:
     """Blocks: the messages of a group's blocks, into x."""
     images, height, width, channels = x.shape
     check(images == 1 or x.size <= 2**24, "too many sub-pixels in a group")
     tile = checkpoint.settings["tile"]
-    places = [(y, x) for y in cuts(height, tile) for x in cuts(width, tile)]
+    places = [(y, x) for y in cuts(height, tile, longest) for x in cuts(width, tile, longest)]
     cursor = Cursor(data)
     for number, (rows, columns) in enumerate(places):
         count = images * -(-(rows.stop - rows.start) // tile)
@@ -44,8 +46,8 @@ def read_strip_layout(cursor: Cursor, count: int) -> tuple[int, int, list[int]]:
     return lanes, direct, batches
 
 
-def cuts(length: int, tile: int) -> list[slice]:
+def cuts(length: int, tile: int, longest: int) -> list[slice]:
     """Blocks: rows or columns of each."""
-    count = -(-length // LONGEST)
+    count = -(-length // longest)
     side = tile * -(-length // (tile * count))
     return [slice(start, min(start + side, length)) for start in range(0, length, side)]

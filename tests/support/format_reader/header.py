@@ -44,6 +44,7 @@ class Header:
     """Group header; what does not stand in it is None."""
 
     flags: int
+    side: int | None = None
     model: bytes = b""
     kind: Kind | None = None
     encoder: str = "rha"
@@ -54,6 +55,8 @@ class Header:
     parts: int | None = None
     checked: bytes = b""
     """The bytes behind the id, as far as they stand in the file: the message's check covers them."""
+    first: bytes = b""
+    """The bytes before the id, without bit 7."""
 
     @property
     def fallback(self) -> bool:
@@ -64,6 +67,12 @@ class Header:
         if self.learning is not None and self.learning.coding is not None:
             return bool(self.learning.coding & 0x40)
         return bool(self.flags & 0x40)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the images are cut into blocks."""
+        by_units = self.learning is not None and self.learning.coding is None
+        return self.blocks and (by_units or self.size is not None)
 
     @property
     def metadata(self) -> bool:
@@ -112,7 +121,23 @@ def read_suffix(cursor: Cursor) -> str:
 
 
 def read_group_header(cursor: Cursor, flags: int, id_bytes: int) -> Header:
-    """Group header, behind its flags."""
+    """Group header, behind its flags: the side of blocks, if there is one."""
+    if flags & 0x7F != 5:
+        header = read_group_flags(cursor, flags, id_bytes)
+        header.first = bytes([flags & 0x7F])
+        return header
+    start = cursor.at
+    side, group = cursor.varint(64, 1023), cursor.byte()
+    first = b"\5" + cursor.data[start : cursor.at]
+    check(not group & 0x80 and group != 5, "flags behind a side of blocks")
+    header = read_group_flags(cursor, group, id_bytes)
+    check(header.cut, "a side of blocks of images that are not cut into any")
+    header.side, header.first, header.flags = side, first, group | flags & 0x80
+    return header
+
+
+def read_group_flags(cursor: Cursor, flags: int, id_bytes: int) -> Header:
+    """Group header: group flags."""
     header = Header(flags)
     if header.fallback:
         check(flags & 0x7E == 0, "flags of a fallback group")

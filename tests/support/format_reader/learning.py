@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .blocks import cuts
+from .blocks import LONGEST, cuts
 from .checkpoint import Checkpoint
 from .coder import Message
 from .distributions import Bernoulli, mixture_gradient
@@ -211,7 +211,7 @@ def passed_on(layer: Layer, gradient: Array) -> Array:
 
 def read_learned(
     data: bytes, checkpoint: Checkpoint, learning: Learning, sizes: list[tuple[int, int]] | None, count: int,
-    channels: int, checked: bytes,
+    channels: int, checked: bytes, longest: int = LONGEST,
 ) -> list[Array]:  # fmt: skip
     """Learning: the payload. sizes: (height, width) of each image, None where the payload says them."""
     cursor = Cursor(data)
@@ -227,7 +227,9 @@ def read_learned(
     model = LearningLocal(checkpoint, learning)
     shipped = model.state.copy()
     tile = checkpoint.settings["tile"]
-    blocks = [[(y, x) for y in cuts(height, tile) for x in cuts(width, tile)] for height, width in sizes]
+    blocks = [
+        [(y, x) for y in cuts(height, tile, longest) for x in cuts(width, tile, longest)] for height, width in sizes
+    ]
     images, number, last = [], 0, sum(map(len, blocks)) - 1
     for (height, width), its_blocks, its_colours in zip(sizes, blocks, colours, strict=True):
         image = np.zeros((height, width, channels), np.int64)

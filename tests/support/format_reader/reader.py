@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .blocks import read_blocks
+from .blocks import LONGEST, read_blocks
 from .checkpoint import Checkpoint, parse_checkpoint, read_checkpoint
 from .container import Group, read_container
 from .embedded import Embedded
@@ -102,7 +102,7 @@ class FormatReader:
         fixed = settings.get("shape") or settings.get("image")
         check((fixed is None) == header.blocks, "blocks are for models of any size, and for no others")
         check(not fixed or header.size in (None, tuple(fixed[::-1])), "another size than the model's")
-        checked = bytes([header.flags & 0x7F]) + checkpoint.id[:4] + header.checked + varint(group.count)
+        checked = header.first + checkpoint.id[:4] + header.checked + varint(group.count)
         rate = header.rate or settings["learning_rate"]
         coding = Coding(group.lanes, group.direct, group.batches, header.steps, rate)
         height, width = fixed or (header.size or (0, 0))[::-1]
@@ -116,7 +116,14 @@ class FormatReader:
         if header.learning is not None and header.learning.coding is None:
             sizes = None if header.size is None else [header.size[::-1]] * group.count
             learned = read_learned(
-                group.payload, checkpoint, header.learning, sizes, group.count, channels(checkpoint), checked
+                group.payload,
+                checkpoint,
+                header.learning,
+                sizes,
+                group.count,
+                channels(checkpoint),
+                checked,
+                header.side or LONGEST,
             )
             return [picture(image, kind) for image in learned]
         if header.blocks and header.size is None:
@@ -127,7 +134,7 @@ class FormatReader:
             return [picture(image, kind) for image in several]
         x = np.zeros((group.count, height, width, channels(checkpoint)), np.int64)
         if header.blocks:
-            read_blocks(group.payload, coding, checkpoint, begin, x, checked)
+            read_blocks(group.payload, coding, checkpoint, begin, x, checked, header.side or LONGEST)
         else:
             check(header.learning is None or group.count > 1, "a single image that is learned from")
             checked += varint(1) + varint(group.count)
