@@ -26,7 +26,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,8 @@ def main() -> None:
     model = Model.shipped()
     paths = sorted(path for path in args.photos.iterdir() if path.is_file())
     held_out = paths[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]  # `photo` has not been trained on these
-    data = Crops.of(model, [path for path in paths if path not in held_out], trained)
-    networks: dict[str, Network] = {"shipped": Network.of(model, "")}
+    trained_on, data = [path for path in paths if path not in held_out], None
+    networks: dict[str, Network] = {}
     seconds: dict[str, float] = {}
     plans = [(name, VARIANTS[name], False) for name in args.variants]
     if args.tune:
@@ -108,6 +108,7 @@ def main() -> None:
             networks[name].load(state["weights"])
             seconds[name] = state["seconds"]
             continue
+        data = data or Crops.of(model, trained_on, trained)
         if through:
             seconds[name] = train_through(networks[name], data, seconds["control"])
         else:
@@ -115,6 +116,7 @@ def main() -> None:
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"weights": networks[name].weights, "seconds": seconds[name]}, kept)
+    networks["shipped"] = Network.of(model, "")
     about = {
         "environment": start,
         "model": "photo",
@@ -122,7 +124,7 @@ def main() -> None:
         "schedule": {
             "steps": steps,
             "pixels a step": PATCHES * PATCH**2,
-            "crops": len(data.tiles),
+            "crops": len(trained_on),
             "crop": list(trained),
             "rate": PEAK_RATE,
             "units a step, through learning": INNER,
@@ -134,11 +136,20 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     out = args.out / "local-inputs.json"
-    rows: list[Row] = []
-    for origin, path in to_measure(held_out, args.foreign, args.count):
-        rows.append({"name": path.name, "origin": origin, **measured(model, networks, middle(path, crop))})
-        print(json.dumps(rows[-1]), flush=True)
-        means = {origin: mean_of([row for row in rows if row["origin"] == origin], networks) for origin in ORIGINS}
+    chosen = to_measure(held_out, args.foreign, args.count)
+    images = [middle(path, crop) for _, path in chosen]
+    rows: list[Row] = [
+        {"name": path.name, "origin": origin, "size": list(crop[::-1]), **exactly(model, pixels)}
+        for (origin, path), pixels in zip(chosen, images, strict=True)
+    ]
+    crops, names = Crops(images, model), []
+    for name, network in networks.items():
+        for way in WAYS:
+            for row, bits in zip(rows, coded(network, crops, way == "learned"), strict=True):
+                row[way][name] = round(bits / images[0].size, 5)
+        names.append(name)
+        means = {origin: mean_of([row for row in rows if row["origin"] == origin], names) for origin in ORIGINS}
+        print(name, json.dumps(means), flush=True)
         out.write_text(json.dumps({**about, "mean": means, "rows": rows}, indent=1) + "\n")  # of as many as there are
     print(f"written: {out}")
 
@@ -147,11 +158,13 @@ ORIGINS = "held out", "elsewhere"
 
 
 def to_measure(held_out: list[Path], foreign: Path | None, count: int) -> list[tuple[str, Path]]:
-    """Origin and path of at most so many photographs of each origin, in turns."""
+    """Origin and path of at most so many photographs of each origin."""
     elsewhere = [] if foreign is None else sorted(path for path in foreign.iterdir() if path.is_file())
-    lists = [paths[:: max(1, len(paths) // count)][:count] for paths in (held_out, elsewhere)]
-    turns = zip_longest(*([(origin, path) for path in paths] for origin, paths in zip(ORIGINS, lists, strict=True)))
-    return [one for turn in turns for one in turn if one is not None]
+    return [
+        (origin, path)
+        for origin, paths in zip(ORIGINS, (held_out, elsewhere), strict=True)
+        for path in paths[:: max(1, len(paths) // count)][:count]
+    ]
 
 
 def middle(path: Path, size: tuple[int, int]) -> np.ndarray[Any, Any]:
@@ -224,9 +237,12 @@ class Network:
         """Take trained weights."""
         self.weights = weights
 
-    def copy(self) -> Network:
-        """An independent network that learns."""
-        copied = {name: value.detach().clone().requires_grad_() for name, value in self.weights.items()}
+    def copy(self, count: int | None = None) -> Network:
+        """An independent network that learns, or so many of them in one."""
+        copied = {}
+        for name, value in self.weights.items():
+            more = value if count is None else value.expand(count, *value.shape)
+            copied[name] = more.detach().clone().requires_grad_()
         return Network(copied, self.parts, self.shape)
 
     @property
@@ -235,43 +251,49 @@ class Network:
         return [value for value in self.weights.values() if value.numel()]
 
     def parameters(self, pixels: Pixels, errors: Tensor | None) -> Tensor:
-        """The mixtures' parameters of all channels, (C N, 3 M + 2), the first channel's first.
+        """The mixtures' parameters of all channels, (C ... N, 3 M + 2), the first channel's first.
 
-        errors: (N, neighbours, 2 C), see `wrong_by`; None where the network has no such inputs.
+        pixels: (..., N), where weights may have the same leading dimensions: each image has a network of its own.
+        errors: (..., N, neighbours, 2 C), see `wrong_by`; None where the network has no such inputs.
         """
         w, width = self.weights, self.shape.head
         x = [pixels.inputs]
         if errors is not None:
-            x.append(errors.flatten(1))
+            x.append(errors.flatten(-2))
         if "l" in self.parts:
             x.append(pixels.predictions)
-        h = torch.cat(x, dim=1)
+        h = torch.cat(x, dim=-1)
         for layer in range(len(self.shape.trunk)):
-            h = F.linear(h, w[f"w{layer}"], w[f"b{layer}"]).clamp(0, ACTIVATION_TOP)
+            h = _linear(h, w[f"w{layer}"], w[f"b{layer}"]).clamp(0, ACTIVATION_TOP)
         last = len(self.shape.trunk)
-        heads = F.linear(h, w[f"w{last}"], w[f"b{last}"])
+        heads = _linear(h, w[f"w{last}"], w[f"b{last}"])
         found = []
         for channel in range(self.shape.channels):
-            seen = pixels.earlier[:, :channel]
+            seen = pixels.earlier[..., :channel]
             if "l" in self.parts:
-                seen = torch.cat([seen, pixels.informed[:, channel : channel + 1]], dim=1)
-            total = heads[:, channel * width : (channel + 1) * width]
-            if seen.shape[1]:
-                total = total + F.linear(seen, w[f"across{channel}"])
-            h = torch.cat([total.clamp(0, ACTIVATION_TOP), seen], dim=1)
-            found.append(F.linear(h, w[f"w out{channel}"], w[f"b out{channel}"]))
-        return torch.cat(found)
+                seen = torch.cat([seen, pixels.informed[..., channel : channel + 1]], dim=-1)
+            total = heads[..., channel * width : (channel + 1) * width]
+            if seen.shape[-1]:
+                total = total + seen @ w[f"across{channel}"].mT
+            h = torch.cat([total.clamp(0, ACTIVATION_TOP), seen], dim=-1)
+            found.append(_linear(h, w[f"w out{channel}"], w[f"b out{channel}"]))
+        return torch.stack(found).flatten(0, -2)
 
     def nats(self, pixels: Pixels, errors: Tensor | None) -> Tensor:
-        """-ln p of pixels, (N,)."""
-        params = self.parameters(pixels, errors)
-        return -LogisticMixture.log_prob(params, *pixels.flat()).view(self.shape.channels, -1).sum(0)
+        """-ln p of pixels, (..., N)."""
+        params, sizes = self.parameters(pixels, errors), pixels.levels.shape[:-1]
+        return -LogisticMixture.log_prob(params, *pixels.flat()).view(self.shape.channels, *sizes).sum(0)
 
     @torch.no_grad()
     def wrong_by(self, pixels: Pixels, errors: Tensor | None) -> Tensor:
-        """Of pixels, (N, 2 C): levels less the means of their mixtures, and where in these they lay, -1 to 1."""
-        params, channels = self.parameters(pixels, errors), self.shape.channels
-        return wrong_by(params, *pixels.flat()).view(2, channels, -1).permute(2, 0, 1).flatten(1)
+        """Of pixels, (..., N, 2 C): levels less the means of their mixtures, and where in these they lay, -1 to 1."""
+        params, sizes = self.parameters(pixels, errors), pixels.levels.shape[:-1]
+        return wrong_by(params, *pixels.flat()).view(2 * self.shape.channels, *sizes).movedim(0, -1)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """W x + b of (..., N, inputs) by (..., outputs, inputs)."""
+    return x @ weight.mT + bias[..., None, :]
 
 
 def wrong_by(params: Tensor, reference: Tensor, level: Tensor) -> Tensor:
@@ -299,7 +321,7 @@ def multiply_adds(network: Network) -> int:
 
 @dataclass
 class Pixels:
-    """What the network sees of pixels, (N, ...) each.
+    """What the network sees of pixels, (..., N, values) each.
 
     earlier: levels less references, in units of 64 levels. predictions: by least squares and what these were wrong by,
     inputs of the first layer; informed: those that know the pixel's earlier channels, in units of 64 levels.
@@ -313,11 +335,15 @@ class Pixels:
     informed: Tensor
 
     def __getitem__(self, rows: slice | Tensor) -> Pixels:
-        return Pixels(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return Pixels(*(getattr(self, name)[..., rows, :] for name in self.__dataclass_fields__))
+
+    def by_image(self, count: int) -> Pixels:
+        """The same in so many equal parts, (count, N, values)."""
+        return Pixels(*(getattr(self, name).unflatten(0, (count, -1)) for name in self.__dataclass_fields__))
 
     def flat(self) -> tuple[Tensor, Tensor]:
         """References and levels of all channels, the first channel's first."""
-        return self.references.T.flatten(), self.levels.T.flatten()
+        return self.references.movedim(-1, 0).flatten(), self.levels.movedim(-1, 0).flatten()
 
 
 def least_squares_inputs(pixels: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
@@ -469,37 +495,36 @@ def wavefront(height: int, width: int) -> tuple[np.ndarray[Any, Any], np.ndarray
     return np.argsort(steps, kind="stable"), np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
 
 
-def measured(model: Model, networks: dict[str, Network], pixels: np.ndarray[Any, Any]) -> Row:
-    """Bits per sub-pixel of an image by each network, frozen and learning; by the exact codec, and its seconds."""
-    crop = Crops([pixels], model)
-    found: Row = {"size": list(pixels.shape[1::-1]), "frozen": {}, "learned": {}}
-    for name, network in networks.items():
-        for learns in (False, True):
-            bits = coded(network, crop, learns) / pixels.size
-            found["learned" if learns else "frozen"][name] = round(bits, 5)
+def exactly(model: Model, pixels: np.ndarray[Any, Any]) -> Row:
+    """Bits per sub-pixel of an image by the exact codec, frozen and learning, with its processor seconds, and those of
+    the least squares."""
+    found: Row = {way: {} for way in WAYS}
     x, features = model.strips(pixels)
-    for stride, name in ((0, "frozen"), (1, "learned")):
+    for stride, way in enumerate(WAYS):
         begin = time.process_time()
         with exact_arithmetic():
             coder = model.exact.learning_coder(model.exact.parameters(RATE), UNIT, stride)
             bits = float(coder.lengths(features, x).sum()) / 2**30 / pixels.size
-        found[name]["exact"] = round(bits, 5)
-        found[f"exact, {name}, seconds"] = round(time.process_time() - begin, 3)
+        found[way]["exact"] = round(bits, 5)
+        found[f"exact, {way}, seconds"] = round(time.process_time() - begin, 3)
     begin = time.process_time()
     least_squares.predictions(pixels)
     found["least squares, seconds"] = round(time.process_time() - begin, 3)
     return found
 
 
-def coded(network: Network, crop: Crops, learns: bool) -> float:
-    """Bits of the only image of `crop`."""
-    order, bounds = wavefront(crop.height, crop.width)
+def coded(network: Network, crops: Crops, learns: bool) -> list[float]:
+    """Bits of each crop: all begin with the same weights, and what the network learns from each is its own."""
+    count = len(crops.tiles)
+    order, bounds = wavefront(crops.height, crops.width)
     places = torch.from_numpy(order)
-    pixels = crop.pixels(torch.zeros_like(places), places // crop.width, places % crop.width)
-    network = network.copy()
+    number, where = torch.arange(count).repeat_interleave(len(places)), places.repeat(count)
+    pixels = crops.pixels(number, where // crops.width, where % crops.width).by_image(count)
+    network = network.copy(count)
     if learns:
         optimiser = torch.optim.Adam(network.learned, lr=RATE * 1e-6, fused=True)
-    errors, total, steps = ErrorMap(crop, places) if "e" in network.parts else None, 0.0, bounds.tolist()
+    errors, steps = ErrorMap(crops, places) if "e" in network.parts else None, bounds.tolist()
+    total = torch.zeros(count, dtype=torch.float64)
     for begin, end in pairwise(units_of(bounds, UNIT).tolist()):
         seen = None
         if errors is not None:
@@ -509,12 +534,12 @@ def coded(network: Network, crop: Crops, learns: bool) -> float:
             seen = errors.of(slice(begin, end))
         with torch.set_grad_enabled(learns):
             nats = network.nats(pixels[slice(begin, end)], seen)
-        total += float(nats.detach().double().sum())
+        total += nats.detach().double().sum(1)
         if learns:
             optimiser.zero_grad()
-            nats.mean().backward()  # type: ignore[no-untyped-call]
+            nats.mean(1).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-    return total / math.log(2)
+    return [value / math.log(2) for value in total.tolist()]
 
 
 def _at(steps: list[int], begin: int) -> int:
@@ -522,31 +547,31 @@ def _at(steps: list[int], begin: int) -> int:
 
 
 class ErrorMap:
-    """What the network was wrong by at the pixels of an image that it has seen; nothing elsewhere."""
+    """What networks were wrong by at the pixels of images that they have seen; nothing elsewhere."""
 
-    def __init__(self, crop: Crops, places: Tensor) -> None:
-        """places: of the image's pixels, in the order of decoding."""
-        width = crop.width + 3
-        self._own = (places // crop.width + 2) * width + places % crop.width + 2
+    def __init__(self, crops: Crops, places: Tensor) -> None:
+        """places: of each image's pixels, in the order of decoding."""
+        width = crops.width + 3
+        self._own = (places // crops.width + 2) * width + places % crops.width + 2
         moved = torch.tensor([dy * width + dx for dy, dx in NEIGHBOURS])
         self._seen = self._own[:, None] + moved
-        self._values = torch.zeros((crop.height + 2) * width, 2 * crop.shape.channels)
+        self._values = torch.zeros(len(crops.tiles), (crops.height + 2) * width, 2 * crops.shape.channels)
 
     def put(self, rows: slice, values: Tensor) -> None:
-        """Of pixels of the order."""
-        self._values[self._own[rows]] = values
+        """Of pixels of the order, (images, N, 2 C)."""
+        self._values[:, self._own[rows]] = values
 
     def of(self, rows: slice) -> Tensor:
-        """(N, neighbours, 2 C) of their neighbours."""
-        return self._values[self._seen[rows]]
+        """(images, N, neighbours, 2 C) of their neighbours."""
+        return self._values[:, self._seen[rows]]
 
 
-def mean_of(rows: list[Row], networks: dict[str, Network]) -> Row:
+def mean_of(rows: list[Row], names: list[str]) -> Row:
     """Means over images of one size."""
     if not rows:
         return {}
-    names = [*networks, "exact"]
-    return {way: {n: round(sum(row[way][n] for row in rows) / len(rows), 5) for n in names} for way in WAYS}
+    names = ["exact", *names]
+    return {way: {name: round(sum(row[way][name] for row in rows) / len(rows), 5) for name in names} for way in WAYS}
 
 
 WAYS = "frozen", "learned"

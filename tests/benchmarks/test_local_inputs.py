@@ -51,11 +51,21 @@ def test_new_inputs_change_nothing_at_first_and_keep_the_order(scripts: Any) -> 
     inputs = scripts("local_inputs")
     model = inputs.Model.shipped()
     whole = inputs.Crops([picture(0)], model)
-    plain = inputs.coded(inputs.Network.of(model, ""), whole, False)
+    (plain,) = inputs.coded(inputs.Network.of(model, ""), whole, False)
     both = inputs.Network.of(model, "el")
-    assert inputs.coded(both, whole, False) == pytest.approx(plain, rel=1e-5)
+    assert inputs.coded(both, whole, False) == pytest.approx([plain], rel=1e-5)
     both.weights["w0"][:, -42:] = 0.1 * torch.randn(160, 42, generator=torch.Generator().manual_seed(0))
-    assert inputs.coded(both, whole, False) != pytest.approx(plain, rel=1e-3)
+    assert inputs.coded(both, whole, False) != pytest.approx([plain], rel=1e-3)
+
+
+def test_images_learn_by_themselves(scripts: Any) -> None:
+    inputs = scripts("local_inputs")
+    model, images = inputs.Model.shipped(), [picture(0), picture(1)]
+    network = inputs.Network.of(model, "el")
+    network.weights["w0"][:, -42:] = 0.01
+    together = inputs.coded(network, inputs.Crops(images, model), True)
+    alone = [bits for image in images for bits in inputs.coded(network, inputs.Crops([image], model), True)]
+    assert together == pytest.approx(alone, rel=1e-4)
 
 
 def test_a_prediction_rests_on_what_the_wavefront_has_decoded(scripts: Any) -> None:
