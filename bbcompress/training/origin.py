@@ -9,7 +9,9 @@ from typing import Any
 from bbcompress.errors import ModelError, TrainingError
 from bbcompress.models import local, mlp
 from bbcompress.models.base import ModelWeights
+from bbcompress.models.resnet import ResNetWeights
 from bbcompress.models.zoo import Zoo
+from bbcompress.training.architectures.resnet.restore import channels_of, norm_of
 
 NO_MODEL = "none"
 """What `--init` says where a run is to begin with random weights."""
@@ -41,16 +43,24 @@ class Origin:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of a run that a model of its kind and sizes comes from, as far as it says them."""
-        architecture = self.weights.settings().get("architecture", mlp.ARCHITECTURE)
-        networks = dict(self.weights.networks())
-        return {
+        """The options of a run that a model of its kind and sizes comes from, as far as it says them.
+
+        Raises:
+            TrainingError: there is no such run.
+        """
+        weights = self.weights
+        architecture = weights.settings().get("architecture", mlp.ARCHITECTURE)
+        networks = dict(weights.networks())
+        options = {
             "architecture": architecture,
-            "any_size": architecture == local.ARCHITECTURE and self.weights.shape is None,
-            "binary": self.weights.levels == 2,
-            "latents": self.weights.latents,
+            "any_size": architecture == local.ARCHITECTURE and weights.shape is None,
+            "binary": weights.levels == 2,
+            "latents": weights.latents,
             "hidden": len(networks.get("trunk", networks["decoder"])[0].bias),
         }
+        if isinstance(weights, ResNetWeights):
+            options |= {"latents": channels_of(weights), "blocks": weights.blocks, "norm": norm_of(weights)}
+        return options
 
 
 def origin_of(model: str) -> Origin:

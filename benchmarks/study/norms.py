@@ -38,15 +38,14 @@ from bbcompress.training.architectures.resnet.network import (
     BATCH_NORM_MOMENTUM,
     CLAMP,
     CLAMPED,
-    ResidualBlock,
     ResNetShape,
     ResNetVAE,
 )
+from bbcompress.training.architectures.resnet.restore import channels_of, convolutions, norm_of, restore_resnet
 from bbcompress.training.datasets import load_cifar10
 from bbcompress.training.distributed import BatchNorm2d
 from bbcompress.training.evaluation import elbo_terms
 from bbcompress.training.objectives import bits_per_dimension, negative_elbo
-from bbcompress.training.quantisation.quantise import from_exact
 from bbcompress.training.reporter import Reporter
 from bbcompress.training.trainer import Trainer, buffers_of, seeded_generator
 
@@ -113,37 +112,10 @@ def main() -> None:
 def floats_of(weights: ResNetWeights) -> Model:
     """A model of float32 numbers that the integers stand for, without their clamps; batch norm is part of the
     convolutions, and its layers only add the bias."""
-    latents = weights.latents // weights.latent_side**2
-    shape = ResNetShape((weights.tile,) * 2, len(weights.decoder[0].bias), latents, weights.blocks)
-    model = ResNetVAE(shape, norm=BATCH)
-    for network, layers in ((model.encoder, weights.encoders[BASELINE]), (model.decoder, weights.decoder)):
-        convolutions = list(_convolutions(network))
-        for number, ((module, norm), layer) in enumerate(zip(convolutions, layers, strict=True)):
-            weight = np.ldexp(layer.weight.astype(np.float64), -layer.weight_bits)
-            bias = np.ldexp(layer.bias.astype(np.float64), -(layer.weight_bits + layer.in_bits))
-            if network is model.decoder and number == len(convolutions) - 1:
-                from_exact(weight, bias, model.likelihood)
-            if module.transposed:
-                weight = weight.swapaxes(0, 1)
-            with torch.no_grad():
-                module.weight.copy_(torch.from_numpy(weight.copy()))
-                if norm is None:
-                    cast(Tensor, module.bias).copy_(torch.from_numpy(bias))
-                else:
-                    _variance(norm).fill_(1 - norm.eps)
-                    norm.bias.copy_(torch.from_numpy(bias))
-    return model.eval().requires_grad_(False)
-
-
-def _convolutions(network: nn.Sequential) -> Iterator[tuple[Any, nn.BatchNorm2d | None]]:
-    """Each convolution with the batch norm behind it."""
-    modules = list(network)
-    for module, following in zip(modules, [*modules[1:], None], strict=True):
-        if isinstance(module, ResidualBlock):
-            yield module.wide, module.wide_norm
-            yield module.narrow, module.narrow_norm
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            yield module, following if isinstance(following, nn.BatchNorm2d) else None
+    shape = ResNetShape((weights.tile,) * 2, len(weights.decoder[0].bias), channels_of(weights), weights.blocks)
+    models = ResNetVAE(shape, norm=BATCH), ResNetVAE(shape, norm=BATCH)
+    restore_resnet(weights, models, norm_of(weights))
+    return models[0].eval().requires_grad_(False)
 
 
 def _norms(model: Model) -> dict[str, BatchNorm2d]:
@@ -151,7 +123,7 @@ def _norms(model: Model) -> dict[str, BatchNorm2d]:
     names = {module: name for name, module in model.named_modules()}
     found = {}
     for part, network in (("encoder", model.encoder), ("decoder", model.decoder)):
-        for _, norm in _convolutions(network):
+        for _, norm in convolutions(network):
             if norm is not None:
                 found[f"{part} {names[norm].split('.', 1)[1]}"] = cast(BatchNorm2d, norm)
     return found

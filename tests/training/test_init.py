@@ -24,6 +24,7 @@ from bbcompress.training.architectures.local.presets import preset
 from bbcompress.training.architectures.mlp.export import quantise
 from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.card import describe_run, training_command
+from bbcompress.training.export import export_run
 from bbcompress.training.run import configure, train
 from bbcompress.training.trainer import Trainer
 
@@ -141,7 +142,7 @@ def test_what_cannot_be_begun_with(colours: Path, model: Path, tmp_path: Path) -
     refused("latents: 2 in the model, 3 in this run", latents=3)
     refused("width of hidden layers: 8x8 in the model, 9x9 in this run", hidden=9)
     refused(f"--init {tmp_path / 'none'}: there is no model", init=str(tmp_path / "none"))
-    refused("--init cifar10-resnet: .* cannot be trained further", init="cifar10-resnet", data=str(colours))
+    refused("--init cifar10-resnet-small: tile: 32 in the model, 8 in this run", init="cifar10-resnet-small")
     refused("mlp is for grey images", init="mnist-grey")
     refused("not a local model", init="mnist-grey", architecture="local", any_size=False, latents=2, hidden=8)
     (model.parent / "models").mkdir()
@@ -179,3 +180,23 @@ def test_an_mlp_goes_on(tmp_path: Path) -> None:
     for name, tensor in networks[0].decoder.state_dict().items():
         torch.testing.assert_close(state["decoder"][name], tensor, atol=1e-4, rtol=1e-3)
     assert "--init runs/first" in training_command(config)
+
+
+def test_a_resnet_goes_on(colours: Path, tmp_path: Path) -> None:
+    sizes = {"architecture": "resnet", "hidden": 6, "latents": 2, "blocks": 1, "norm": "batch", "batch": 6}
+    earlier, first = configure(
+        {"data": str(colours), **sizes, "epochs": 2, "encoder_epochs": 0, "lr": 1e-3}, tmp_path / "first", False, None
+    )
+    train(earlier, first, quiet=True)
+    export_run(first, "data")
+    config, out = configure(given(colours, first, epochs=1, encoder_epochs=0, lr=1e-9), tmp_path / "run", False, None)
+    assert {name: getattr(config, name) for name in sizes} == sizes
+    fresh, _ = configure({"data": str(colours), **sizes}, tmp_path, False, None)
+    usual, _ = configure({"data": str(colours), "init": str(first)}, tmp_path, False, None)
+    assert usual.lr < fresh.lr
+    metrics = train(config, out, quiet=True)
+    export_run(out, "data")
+    before, after = (load(folder).card["net_rate"]["baseline"] for folder in (first, out))
+    assert after == pytest.approx(before, rel=0.02)  # statistics are those of batches now
+    assert metrics["baseline_test_bpd"] == pytest.approx(after, rel=0.02)
+    assert load(out).card["init"]["id"] == load(first).id.hex()

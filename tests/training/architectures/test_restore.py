@@ -29,6 +29,9 @@ from bbcompress.training.architectures.local.restore import restore_local, shape
 from bbcompress.training.architectures.mlp.export import quantise
 from bbcompress.training.architectures.mlp.network import MLPVAE
 from bbcompress.training.architectures.mlp.restore import restore_mlp
+from bbcompress.training.architectures.resnet.export import quantise_resnet
+from bbcompress.training.architectures.resnet.network import NORMS, ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.restore import convolutions, restore_resnet, take_statistics
 
 PHOTOS = Path(__file__).parents[2] / "data/photos"
 
@@ -126,3 +129,72 @@ def test_an_mlp_is_restored(binary: bool) -> None:
         restore_mlp(weights, (MLPVAE((5, 4), 4, 7, binary), models[1]))
     with pytest.raises(TrainingError, match="not an mlp"):
         restore_mlp(load(MODELS / "tiny-local"), models)
+
+
+RESNET = ResNetShape((8, 8), 6, 2, 2)
+
+
+def trained_resnet(seed: int, norm: str, x: torch.Tensor) -> ResNetVAE:
+    """Of random weights, scales and shifts, with the statistics of images."""
+    generator = torch.Generator().manual_seed(seed)
+    model = ResNetVAE(RESNET, generator, norm)
+    with torch.no_grad():
+        for network in (model.encoder, model.decoder):
+            for _, batch_norm in convolutions(network):
+                if batch_norm is not None:
+                    batch_norm.weight.uniform_(0.5, 2, generator=generator)
+                    batch_norm.bias.uniform_(-1, 1, generator=generator)
+        for _ in range(60):
+            model.decode(model.encode(x)[0])
+    return model.eval()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_resnet_is_restored(norm: str) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 192)).astype(np.uint8))
+    baseline, rha = (trained_resnet(seed, norm, x) for seed in (0, 1))
+    rha.decoder = baseline.decoder
+    weights = quantise_resnet(baseline, rha)
+    models = ResNetVAE(RESNET, norm=norm), ResNetVAE(RESNET, norm=norm)
+    restore_resnet(weights, models, norm)
+    for model in models:
+        take_statistics(model, x, torch.Generator().manual_seed(2))
+        model.eval()
+    again = quantise_resnet(*models)
+    for (_, its), (_, others) in zip(weights.networks(), again.networks(), strict=True):
+        for one, other in zip(its, others, strict=True):
+            assert np.array_equal(one.weight, other.weight) and one.limit == other.limit
+            np.testing.assert_allclose(
+                one.bias, other.bias, rtol=1e-5, atol=2.0 ** (one.weight_bits + one.in_bits - 18)
+            )
+    for model, original in zip(models, (baseline, rha), strict=True):
+        mu, _ = original.encode(x)
+        torch.testing.assert_close(model.encode(x)[0], mu, atol=0.02, rtol=0.01)
+        torch.testing.assert_close(model.decode(mu), original.decode(mu), atol=0.02, rtol=0.01)
+        model.train()  # by the statistics of a batch, here of all images, it says the same
+        torch.testing.assert_close(model.encode(x)[0], mu, atol=0.02, rtol=0.01)
+        model.eval()
+
+
+def test_other_sizes_of_a_resnet_are_refused() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 192)).astype(np.uint8))
+    baseline = trained_resnet(0, "clamped", x)
+    weights = quantise_resnet(baseline, baseline)
+    others = {
+        "tile: 8 in the model, 16 in this run": replace(RESNET, image=(16, 16)),
+        "latents: 2 in the model, 3 in this run": replace(RESNET, latents=3),
+        "width of hidden layers: 6 in the model, 7 in this run": replace(RESNET, width=7),
+        "blocks: 2 in the model, 1 in this run": replace(RESNET, blocks=1),
+    }
+    for message, shape in others.items():
+        with pytest.raises(TrainingError, match=f"^{message}$"):
+            restore_resnet(weights, (ResNetVAE(shape), ResNetVAE(shape)), "clamped")
+    models = ResNetVAE(RESNET), ResNetVAE(RESNET)
+    with pytest.raises(TrainingError, match=r"^norm: clamped in the model, batch in this run$"):
+        restore_resnet(weights, models, "batch")
+    with pytest.raises(TrainingError, match="not a resnet"):
+        restore_resnet(load(MODELS / "tiny-local"), models, "clamped")
+    first, *rest = weights.decoder
+    elsewhere = replace(weights, decoder=(first, replace(rest[0], limit=rest[0].limit // 2), *rest[1:]))
+    with pytest.raises(TrainingError, match="clamped elsewhere"):
+        restore_resnet(elsewhere, models, "clamped")

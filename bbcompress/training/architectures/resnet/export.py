@@ -108,7 +108,7 @@ def test_curve(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
 
 def quantise_resnet(baseline: ResNetVAE, rha: ResNetVAE) -> ResNetWeights:
     """The exact model of a decoder with its two encoders, with uncalibrated coding settings."""
-    shape, tile = baseline.shape, _tile_of(baseline.shape)
+    shape, tile = baseline.shape, tile_of(baseline.shape)
     return ResNetWeights(
         tile=tile,
         blocks=shape.blocks,
@@ -120,7 +120,7 @@ def quantise_resnet(baseline: ResNetVAE, rha: ResNetVAE) -> ResNetWeights:
     )
 
 
-def _tile_of(shape: ResNetShape) -> int:
+def tile_of(shape: ResNetShape) -> int:
     """The side of a tile: that of the training images, the smaller one where they are not square, within the limit."""
     return min(*shape.image, MAX_TILE)
 

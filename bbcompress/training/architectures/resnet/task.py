@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from bbcompress.errors import TrainingError
+from bbcompress.models.base import ModelWeights
 from bbcompress.training.architectures.base import DTYPES, Architecture, ImageTask, RunOptions
 from bbcompress.training.architectures.resnet.export import export_resnet
 from bbcompress.training.architectures.resnet.network import BATCH, CLAMPED, NORMS, STRIDE, ResNetShape, ResNetVAE
+from bbcompress.training.architectures.resnet.restore import restore_resnet, take_statistics
 from bbcompress.training.datasets import Dataset
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.trainer import seeded_generator
@@ -43,6 +45,12 @@ class ResNetTask(ImageTask):
             model.compile_networks()
         return model.to(self.config.device)
 
+    def restore(self, weights: ModelWeights) -> ResNetVAE:
+        model = self.build()
+        restore_resnet(weights, (model, self.build()), self.config.norm or CLAMPED)
+        take_statistics(model, self.data, seeded_generator(self.data.device, "statistics", self.config.seed))
+        return model
+
 
 def build_resnet(config: RunOptions, shape: dict[str, Any]) -> ResNetVAE:
     """The model of those sizes, with the random weights of the configuration's seed."""
@@ -70,5 +78,5 @@ PAPER = {
 
 ARCHITECTURE = Architecture(
     "resnet", ResNetTask, build_resnet, _complete, export_resnet, PAPER, ("blocks", "norm"), optimal_lr=1e-5,
-    earlier={"norm": BATCH},
+    fine_tuning={"lr": 1e-4}, earlier={"norm": BATCH},
 )  # fmt: skip
