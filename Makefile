@@ -20,7 +20,7 @@ FUZZ_SECONDS ?= 600
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) $(PIP_OPTIONS)
 
-.PHONY: help demo test coverage test-oldest test-prerelease check docs bench fuzz dist clean
+.PHONY: help demo tables test coverage test-oldest test-prerelease check docs bench fuzz dist clean
 
 help:
 	@echo "make demo    compress and decompress the sample digits, show the sizes"
@@ -29,6 +29,7 @@ help:
 	@echo "make check   run the linter, the type checker and the check of layers"
 	@echo "make docs    build the site of the documentation into build/site"
 	@echo "make dist    build the sdist and the wheel into dist/"
+	@echo "make tables  write the tables of benchmarks/README.md and README.md from benchmarks/results"
 	@echo "make bench   run the benchmarks, those of photographs only where photos/val has some"
 	@echo "make fuzz    fuzz the readers, FUZZ_SECONDS each (Linux)"
 	@echo "make clean   remove $(VENV), caches and build outputs"
@@ -72,6 +73,9 @@ check: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "built: build/site/index.html"
+
+tables: $(VENV)/.installed
+	@$(BIN)/python benchmarks/tables.py
 
 bench: $(VENV)/.installed-bench
 	@set -e; for script in $(BENCHMARKS); do echo "$$script"; $(BIN)/python "$$script"; done

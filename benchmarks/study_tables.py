@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
+from disagreement_tables import disagreements
 from markdown import table
-
-RESULTS = Path(__file__).parent / "results"
-KINDS = {"binary": "binary MNIST", "grey": "grey MNIST", "cifar10": "CIFAR-10"}
-PAPER_TABLE1 = {
-    "binary": {"VAE": 0.200, "0.1": 0.195, "0.2": 0.192, "0.4": 0.191, "0.8": 0.196, "1": 0.201, "ours": 0.187},
-    "grey": {"VAE": 1.543, "0.1": 1.527, "0.2": 1.519, "0.4": 1.515, "0.8": 1.545, "1": 1.550, "ours": 1.513},
-    "cifar10": {"VAE": 4.592, "0.1": 4.591, "0.2": 4.598, "0.4": 4.614, "0.8": 4.651, "1": 4.667, "ours": 4.572},
-}
-"""The paper's Table 1, which has no 0.6."""
-PAPER_CATCHING_UP = {"binary": (7, 1.167), "cifar10": (8, 0.462)}
-"""The paper's Figure 8: the K with which the baseline reaches half-asleep at K = 0, and its extra time to compress."""
-HALF_ASLEEP = "reverse half-asleep"
-FIGURE3 = ("figure3", "figure3-long")
-FIGURE4 = ("figure4", "figure4-short")
-Results = dict[str, Any]
+from study_claims import HEADS, WORDS, claims
+from study_missing import ALPHAS, MISSING, missing, not_run
+from study_results import (
+    FIGURE3,
+    FIGURE4,
+    HALF_ASLEEP,
+    KINDS,
+    PAPER_CATCHING_UP,
+    PAPER_TABLE1,
+    Results,
+    by_kind,
+    read,
+    read_file,
+    show,
+)
 
 
 def study() -> str:
@@ -34,8 +31,10 @@ def study() -> str:
         figure6(),
         table1(),
         figures7_and_8(),
+        missing(),
         norms(),
-        claims(),
+        disagreements(),
+        comparisons(),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -76,7 +75,21 @@ def figure4() -> str:
             rows = [[objective, show(result["final"])] for objective, result in found["results"].items()]
             title = f"Figure 4: encoders of one VAE of binary MNIST after {found['schedule']['vae']['epochs']} epochs"
             parts.append(section(title, ["objective", "test"], rows, found, name))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, figure4_grid()])
+
+
+def figure4_grid() -> str:
+    """Encoders by alpha of a VAE after some numbers of epochs."""
+    title = "Figure 4: by alpha and the epochs of the VAE"
+    if (found := read("figure4-grid")) is None:
+        heads = ["epochs", "VAE", *(f"alpha = {alpha}" for alpha in ALPHAS)]
+        return f"#### {title}\n\n{table(heads, not_run('figure4', len(heads)))}"
+    alphas = [f"{alpha:g}" for alpha in found["schedule"]["encoder"]["alphas"]]
+    rows = [
+        [epochs, f"{result['VAE']:.4f}", *(show(result["alphas"][alpha]["final"]) for alpha in alphas)]
+        for epochs, result in found["results"].items()
+    ]
+    return section(title, ["epochs", "VAE", *(f"alpha = {alpha}" for alpha in alphas)], rows, found, "figure4-grid")
 
 
 def figure5() -> str:
@@ -88,6 +101,7 @@ def figure5() -> str:
         rows = [
             [str(epoch), *(show(of_name[number]) for of_name in points.values())] for number, epoch in enumerate(epochs)
         ]
+        rows += short_of(pixels, 1 + len(points))
         title = f"Figure 5: test BPD of {KINDS[pixels]} by inference and the VAE's epochs"
         parts.append(section(title, ["epochs", *points], rows, found, name))
     return "\n\n".join(parts)
@@ -101,6 +115,7 @@ def figure6() -> str:
         epochs = sorted({epoch for epoch in (1, 10, 20, 50, 100) if epoch <= len(curve)} | {len(curve)})
         rows = [["VAE", f"{result['VAE']:.4f}"]]
         rows += [[f"half-asleep, epoch {epoch}", show(curve[epoch - 1])] for epoch in epochs]
+        rows += short_of(pixels, 2)
         title = f"Figure 6: half-asleep on {KINDS[pixels]} by its epochs"
         parts.append(section(title, ["", "test"], rows, found, name))
     return "\n\n".join(parts)
@@ -117,19 +132,26 @@ def table1() -> str:
             for sigma, spread in result["denoising"].items()
         ]
         rows.append([HALF_ASLEEP, show(result[HALF_ASLEEP]), f"{paper['ours']:.3f}"])
+        rows += short_of(pixels, 3)
         title = f"Table 1: the denoising regulariser on {KINDS[pixels]}"
         parts.append(section(title, ["", "test", "the paper's"], rows, found, name))
     return "\n\n".join(parts)
 
 
+def short_of(pixels: str, cells: int, of_files: bool = False) -> list[list[str]]:
+    """The row of a table that stands for what is not at the paper's size."""
+    name = pixels + ("-files" if of_files else "")
+    return not_run(name, cells) if name in MISSING else []
+
+
 def figures7_and_8() -> str:
     """Real files by K, and what the baseline spends to catch up."""
-    seventh, eighth = read("figure7"), read("figure8")
-    if seventh is None or eighth is None:
-        return ""
+    eighth = {pixels: (times, name) for pixels, _, times, name in by_kind("figure8")}
     parts = []
-    for pixels, result in seventh["results"].items():
-        times = eighth["results"][pixels]
+    for pixels, found, result, name in by_kind("figure7"):
+        if pixels not in eighth:
+            continue
+        times, its_name = eighth[pixels]
         names = list(result["bits_per_subpixel"])
         rows = []
         for number, steps in enumerate(result["K"]):
@@ -137,8 +159,9 @@ def figures7_and_8() -> str:
             both = [f"{1000 * times[name][kind][number]:.2f}" for name in names for kind in ("compress", "decompress")]
             rows.append([str(steps), *sizes, *both])
         heads = ["K", *names, *(f"{name}, ms to {kind}" for name in names for kind in ("compress", "decompress"))]
+        rows += short_of(pixels, len(heads), of_files=True)
         title = f"Figures 7 and 8: files of {KINDS[pixels]} by K, bits per sub-pixel"
-        parts.append(section(title, heads, rows, seventh, "figure7", "figure8", pixels=pixels))
+        parts.append(section(title, heads, rows, found, name, its_name, pixels=pixels))
         parts.append(catching_up(pixels, times))
     return "\n\n".join(parts)
 
@@ -159,12 +182,17 @@ def catching_up(pixels: str, times: Results) -> str:
     return f"The baseline is as small as half-asleep at K = 0 with: {'; '.join(found)}{paper}."
 
 
+def comparisons() -> str:
+    """Whether the results have what the paper says."""
+    rows = claims()
+    return f"#### The paper's comparisons\n\n{table(HEADS, rows)}\n\n{WORDS}" if rows else ""
+
+
 def norms() -> str:
     """Where a single image explodes behind batch norm, and what helps."""
-    path = RESULTS / "norms.json"  # of no figure of the paper
-    if not path.exists():
+    found = read_file("norms.json")  # of no figure of the paper
+    if found is None:
         return ""
-    found: Results = json.loads(path.read_text())
     return "\n\n".join(NORMS[part](found) for part in NORMS if part in found["results"])
 
 
@@ -235,64 +263,7 @@ def norms_measured(found: Results, part: str) -> str:
     return f"cpu, torch {environment['packages']['torch']}, commit {environment['commit']}."
 
 
-def claims() -> str:
-    """What the study is about: whether it holds, in numbers."""
-    rows = []
-    for pixels, _, result, _ in by_kind("table1"):
-        asleep = result[HALF_ASLEEP]
-        below = (result["VAE"] - asleep["mean"]) / asleep["deviation"]
-        rows.append([KINDS[pixels], "half-asleep below the VAE, in deviations of the encoders' seeds", f"{below:.1f}"])
-        sigma, best = min(result["denoising"].items(), key=lambda item: float(item[1]["mean"]))
-        words = f"half-asleep no worse than denoising of the best sigma ({sigma})"
-        rows.append([KINDS[pixels], words, f"{asleep['mean']:.4f} against {best['mean']:.4f}"])
-    for pixels, _, result, _ in by_kind("figure5"):
-        pairs = zip(result["optimal"], result[HALF_ASLEEP], strict=True)
-        least = min(asleep["mean"] - optimal["mean"] for optimal, asleep in pairs)
-        rows.append([KINDS[pixels], "optimal inference no higher than half-asleep", f"at least {least:.4f} lower"])
-    for name in FIGURE3:
-        if (found := read(name)) is not None:
-            finals = {objective: result["final"]["mean"] for objective, result in found["results"]["test_bpd"].items()}
-            epochs = f"encoders of {found['schedule']['encoder']['epochs']} epochs"
-            for better, others in {"reverse sleep": ["wake", "sleep"], "sleep": ["wake"]}.items():
-                holds = finals[better] < min(finals[other] for other in others)
-                figures = f"{finals[better]:.4f} against {' and '.join(f'{finals[other]:.4f}' for other in others)}"
-                words = f"{better} better than {' and '.join(others)}, {epochs}"
-                rows.append([KINDS["binary"], words, figures + ("" if holds else ": NOT so")])
-    for name in FIGURE4:
-        if (found := read(name)) is None:
-            continue
-        finals = {name: result["final"]["mean"] for name, result in found["results"].items() if "alpha" in name}
-        half = next(name for name in finals if "0.5" in name)
-        rest = " and ".join(f"{value:.4f}" for name, value in finals.items() if name != half)
-        words = f"alpha = 0.5 no worse than 0 and 1, VAE of {found['schedule']['vae']['epochs']} epochs"
-        holds = finals[half] <= min(finals.values())
-        rows.append([KINDS["binary"], words, f"{finals[half]:.4f} against {rest}{'' if holds else ': NOT so'}"])
-    return "#### What the study is about, in numbers\n\n" + table(["", "", "found"], rows) if rows else ""
-
-
 # --- Parts ---------------------------------------------------------------------------------------
-
-
-def read(name: str) -> Results | None:
-    """The results of a script, None where there are none."""
-    path = RESULTS / f"study-{name}.json"
-    return dict(json.loads(path.read_text())) if path.exists() else None
-
-
-def by_kind(figure: str) -> list[tuple[str, Results, Results, str]]:
-    """For each kind of pixels that has a figure: what its file says, its results there, and the file's name."""
-    found = []
-    for pixels in KINDS:
-        for name in (f"{figure}-{pixels}", figure):
-            file = read(name)
-            if file is not None and pixels in file["results"]:
-                found.append((pixels, file, file["results"][pixels], name))
-                break
-        else:
-            file = read(pixels)
-            if file is not None and figure in file["results"]:
-                found.append((pixels, file, file["results"][figure], pixels))
-    return found
 
 
 def section(title: str, heads: list[str], rows: list[list[str]], found: Results, *names: str, pixels: str = "") -> str:
@@ -307,7 +278,7 @@ def section(title: str, heads: list[str], rows: list[list[str]], found: Results,
 def schedule(found: Results, pixels: str = "") -> str:
     """The schedule of a training, in words."""
     said = found["schedule"]
-    if said.get("shipped_models") or pixels == "cifar10":  # whose files are of one model
+    if said.get("shipped_models") or (pixels == "cifar10" and not said.get("vae_of_cifar10_trained")):
         return "the model that bbc ships"
     parts = [f"{said['seeds']} seed{'s' * (said['seeds'] != 1)}"]
     for name in ("vae", "half_asleep", "encoder", "optimal"):
@@ -317,9 +288,3 @@ def schedule(found: Results, pixels: str = "") -> str:
                 epochs = epochs.get(pixels) or ", ".join(map(str, epochs.values()))
             parts.append(f"{name.replace('_', '-')} {epochs} epochs at {said[name]['lr']:g}")
     return "; ".join(parts)
-
-
-def show(spread: Results, digits: int = 4) -> str:
-    """Mean and, where there is one, sample standard deviation."""
-    mean = f"{spread['mean']:.{digits}f}"
-    return mean if spread["deviation"] is None else f"{mean} ± {spread['deviation']:.{digits}f}"

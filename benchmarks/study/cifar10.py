@@ -3,9 +3,12 @@
     bbc train --data cifar10 --architecture resnet
     python benchmarks/study/cifar10.py --start runs/cifar10-resnet [--quick] [--runs DIR] [--out DIR] [--seeds N]
                                        [--encoder-epochs N] [--optimal-epochs N]
+    python benchmarks/study/cifar10.py --train-vae [--norm NORM] [--precision P] [--batch N] [--hidden C] [...]
 
 Figure 5's points are the checkpoints that this run has kept, and its end. All encoders begin as the VAE's, without its
-learning rate's decay and its averages, in its batches and precision. Bounds are those of the float32 networks, not of
+learning rate's decay and its averages, in its batches and precision. With --train-vae the VAE is trained first where it
+is not there, under --runs: 500 epochs at 5e-4, one checkpoint every 100 (`bbc train`'s defaults of a resnet), without
+averages; an interrupted one is gone on with. Bounds are those of the float32 networks, not of
 the integers that are coded. Results: study-cifar10.json, .png, .svg.
 """
 
@@ -18,6 +21,7 @@ from typing import Any
 from PIL import Image
 from study import (
     DIGITS,
+    VAE_SEED,
     Study,
     draw,
     finish,
@@ -30,12 +34,12 @@ from study import (
 from table1 import ALPHA, OURS, sigmas_of
 
 from bbcompress.errors import BBCError
-from bbcompress.training import run
 from bbcompress.training.config import OF_DECODER, TrainingConfig
 from bbcompress.training.finished import stored_config
 from bbcompress.training.objectives import DENOISING
 from bbcompress.training.stacked import Member
 
+VAE_LR, VAE_EPOCHS, VAE_EVERY = 5e-4, 500, 100
 LR = 1e-5  # of encoders and of optimal inference (paper, Section 4)
 EPOCHS = 100
 OPTIMAL_EPOCHS = 500
@@ -74,22 +78,39 @@ def encoders(
     return members
 
 
-def quick_start(study: Study) -> Path:
-    """The run of a small VAE of a hundred pieces of a photograph, trained if it is not there."""
-    out, tiles = study.runs / "cifar10-quick", study.runs / "tiles"
-    if not (out / "training.pt").exists():
-        tiles.mkdir(parents=True, exist_ok=True)
+def vae_config(study: Study, **options: Any) -> TrainingConfig:
+    """The paper's training of a VAE of CIFAR-10, but for what the study is told of norm, precision, width and batch."""
+    values: dict[str, Any] = {
+        "architecture": "resnet", "data": "cifar10", "data_dir": study.data_dir, "hidden": study.hidden,
+        "norm": study.norm, "precision": study.precision, "batch": study.batch, "lr": VAE_LR, "average": 0.0,
+        "epochs": VAE_EPOCHS, "encoder_epochs": 0, "encoder_lr": LR, "samples": "aggregate", "keep_every": VAE_EVERY,
+        "evaluate_every": 10, "device": study.device, "threads": study.threads,
+    }  # fmt: skip
+    return TrainingConfig(**(values | options))
+
+
+def trained_start(study: Study, seed: int = VAE_SEED) -> Path:
+    """The run of the VAE of the paper's schedule, or with --quick of a small one of a hundred pieces of a photograph;
+    trained where it is not there."""
+    config = vae_config(study, seed=seed, **(quick_options(study) if study.quick else {}))
+    config.name = "cifar10-quick" if study.quick else f"cifar10-vae-{config.norm}-{config.hidden}"
+    out = study.runs / (config.name + (f"-seed{seed}" if seed != VAE_SEED else ""))
+    study.train(config, out)
+    return out
+
+
+def quick_options(study: Study) -> dict[str, Any]:
+    """Those of a small VAE of a hundred pieces of a photograph, which are written where they are not there."""
+    tiles = study.runs / "tiles"
+    if not tiles.exists():
+        tiles.mkdir(parents=True)
         with Image.open(PHOTO) as photo:
             across = photo.width // QUICK_SIDE
             for number in range(QUICK_TILES):
                 x, y = number % across * QUICK_SIDE, number // across * QUICK_SIDE
                 photo.crop((x, y, x + QUICK_SIDE, y + QUICK_SIDE)).save(tiles / f"{number:03}.png")
-        config = TrainingConfig(
-            architecture="resnet", data=str(tiles), hidden=8, latents=2, blocks=1, epochs=2, encoder_epochs=0,
-            lr=1e-3, batch=10, average=0.0, samples="aggregate", keep_every=1, threads=study.threads, name=out.name,
-        )  # fmt: skip
-        run.train(config, out)
-    return out
+    sizes = {"hidden": 8, "latents": 2, "blocks": 1}
+    return {"data": str(tiles), **sizes, "epochs": 2, "lr": 1e-3, "batch": 10, "keep_every": 1}
 
 
 # --- Results -------------------------------------------------------------------------------------
@@ -98,6 +119,9 @@ def quick_start(study: Study) -> Path:
 def measure(study: Study) -> dict[str, Any]:
     """What Figures 5 and 6 and Table 1 have of other data: `figure5` by epoch, `figure6` and `table1` of the last one;
     `vae`: how the VAE was trained."""
+    if study.quick or study.train_vae:
+        start = trained_start(study)
+        study = replace(study, start=start, data=stored_config(start).data)
     starts = checkpoints(study.start)
     seeds = range(study.seeds)
     asleep = {epoch: encoders(study, f"alpha{ALPHA:g}", epoch, start) for epoch, start in starts.items()}
@@ -125,7 +149,7 @@ def measure(study: Study) -> dict[str, Any]:
         denoising[f"{sigma:g}"] = spread([test_bpd(member.out) for member in members])
     of_ours = results_of(ours)
     of_start = stored_config(study.start)
-    told = ("epochs", "lr", "decay", "average", "batch", "precision", "hidden")
+    told = ("epochs", "lr", "decay", "average", "batch", "precision", "hidden", "norm")
     return {
         "vae": {field: getattr(of_start, field) for field in told},
         "figure5": {"epochs": list(starts), **points},
@@ -137,9 +161,6 @@ def measure(study: Study) -> dict[str, Any]:
 def cifar10(study: Study) -> None:
     # one network of this size fills a GPU: nothing is gained by training several as one
     study = replace(study, together=False, data="cifar10")
-    if study.quick:
-        start = quick_start(study)
-        study = replace(study, start=start, data=stored_config(start).data)
     results = study.results("study-cifar10", measure)
     vae = results["vae"]
     epochs, optimal_epochs = study.encoder_length(EPOCHS), study.optimal_length(OPTIMAL_EPOCHS)

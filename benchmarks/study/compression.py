@@ -4,7 +4,8 @@
 
 As a script it trains what is missing of the models, but measures nothing: training may be done on one machine and the
 measurements on another. Each seed is a VAE of its own, and an encoder for it. With --shipped the models are those that
-bbc ships. For CIFAR-10 models and files are those of benchmarks/resnet.py.
+bbc ships. For CIFAR-10 models and files are those of benchmarks/resnet.py, or with --train-vae those of VAEs that the
+study trains as cifar10.py does, one for each seed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import cifar10
 import numpy as np
-from study import LR, Study, main
+from study import LR, VAE_SEED, Study, load_once, main
 
 from bbcompress.bench import measure as bench
 from bbcompress.bench.report import Data
@@ -24,14 +26,15 @@ from bbcompress.images.image import PixelImage
 from bbcompress.models.zoo import Zoo
 from bbcompress.training.checkpoints.log import save_json
 from bbcompress.training.export import export_run
+from bbcompress.training.finished import stored_config
 from bbcompress.training.stacked import Member
 
 LATENTS = 10
 VAE_EPOCHS = 100
 ENCODER_EPOCHS = {"binary": 100, "grey": 300}
 STEPS = tuple(range(11))
-STEP_RATE = 5e-3
-IMAGES = 1000
+STEP_RATE = {"binary": 5e-3, "grey": 5e-3, "cifar10": 1e-3}
+IMAGES = {"binary": 1000, "grey": 1000, "cifar10": 100}
 REPEATS = 3
 QUICK_IMAGES, QUICK_STEPS = 20, (0, 1)
 SHIPPED = {"binary": "mnist-binary-z10", "grey": "mnist-grey-z10"}
@@ -48,6 +51,8 @@ MODELS_ALONE = mock.patch("bbcompress.codecs.choose.ByFallback.may_win", lambda 
 
 def train_models(study: Study, pixels: str) -> list[Path]:
     """The finished runs of the encoders, one for each seed, for VAEs of their own."""
+    if pixels == "cifar10":
+        return [_train_cifar(study, seed) for seed in range(study.seeds)]
     seeds = range(study.seeds)
     epochs, encoder_epochs = study.length(VAE_EPOCHS), study.encoder_length(ENCODER_EPOCHS[pixels])
     vaes = []
@@ -67,6 +72,15 @@ def train_models(study: Study, pixels: str) -> list[Path]:
     return [member.out for member in encoders]
 
 
+def _train_cifar(study: Study, seed: int) -> Path:
+    """The finished run of an encoder for a VAE of the same seed; that of the first seed is also cifar10.py's."""
+    start = cifar10.trained_start(study, seed)
+    name = f"alpha{cifar10.ALPHA:g}" + (f"-vae{seed}" if seed != VAE_SEED else "")
+    member = cifar10.encoders(study, name, stored_config(start).epochs, start)[seed]
+    study.train(member.config, member.out, start)
+    return member.out
+
+
 def models(study: Study, pixels: str) -> list[Path]:
     """The folders of the models that are measured, each of both encoders."""
     if study.shipped:
@@ -82,21 +96,21 @@ def models(study: Study, pixels: str) -> list[Path]:
 
 
 def measure(study: Study, pixels: str) -> list[dict[str, Any]]:
-    """For each model what `bbc bench` says of one archive of the first 1000 test images, by encoder and K; kept."""
-    if pixels == "cifar10":
+    """For each model what `bbc bench` says of one archive of the first test images, by encoder and K; kept."""
+    if pixels == "cifar10" and not study.train_vae:
         return [of_cifar(json.loads(CIFAR.read_text())["rates"])]
     return [_measure(study, pixels, folder) for folder in models(study, pixels)]
 
 
 def _measure(study: Study, pixels: str, folder: Path) -> dict[str, Any]:
     entry = Zoo(folder).chosen[0]
-    count = QUICK_IMAGES if study.quick else IMAGES
+    count = QUICK_IMAGES if study.quick else IMAGES[pixels]
     path = study.runs / "measured" / f"compression-{pixels}-{entry.id.hex()[:12]}-{count}.json"
     if path.exists():
         return dict(json.loads(path.read_text()))
     steps = QUICK_STEPS if study.quick else STEPS
     schedule = Schedule(
-        tuple(ENCODERS), steps, str(folder), STEP_RATE, repeats=study.length(REPEATS) if steps == STEPS else 1
+        tuple(ENCODERS), steps, str(folder), STEP_RATE[pixels], repeats=study.length(REPEATS) if steps == STEPS else 1
     )
     with MODELS_ALONE:
         report = bench.measure(Data(TITLES[pixels], _images(study, pixels, count)), schedule)
@@ -138,6 +152,9 @@ def of_cifar(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(study: Study, pixels: str, count: int) -> list[tuple[str, PixelImage]]:
+    if pixels == "cifar10":
+        data = load_once(cifar10.quick_options(study)["data"] if study.quick else "cifar10", study.data_dir, False)
+        return [(f"{number:04}.png", PixelImage("RGB", image)) for number, image in enumerate(data.test[:count])]
     levels = np.asarray(study.dataset(pixels == "binary").test[:count])
     scale = np.uint8(255 if pixels == "binary" else 1)
     return [(f"{number:04}.png", PixelImage("L", image * scale)) for number, image in enumerate(levels)]
@@ -156,8 +173,12 @@ def steps_of(report: dict[str, Any]) -> list[int]:
 def schedule_line(study: Study, pixels: str, reports: list[dict[str, Any]]) -> str:
     """What a plot says of its models and images of one kind of pixels."""
     first = reports[0]
-    if pixels == "cifar10" or study.shipped:
+    if study.shipped or (pixels == "cifar10" and not study.train_vae):
         which = "the model that bbc ships"
+    elif pixels == "cifar10":
+        epochs, encoder_epochs = study.length(cifar10.VAE_EPOCHS), study.encoder_length(cifar10.EPOCHS)
+        which = f"{len(reports)} models, VAE {epochs} epochs at {cifar10.VAE_LR:g}, "
+        which += f"half-asleep {encoder_epochs} at {cifar10.LR:g}"
     else:
         epochs, encoder_epochs = study.length(VAE_EPOCHS), study.encoder_length(ENCODER_EPOCHS[pixels])
         which = f"{len(reports)} models, VAE {epochs} and half-asleep {encoder_epochs} epochs at {LR:g}"
@@ -176,6 +197,9 @@ def trained(reports: list[dict[str, Any]]) -> list[Any]:
 def trainings(study: Study) -> dict[str, Any]:
     """How those that the study trains were, for `Study.about`."""
     kinds = [pixels for pixels in study.pixels if pixels in ENCODER_EPOCHS]
+    if study.train_vae and study.pixels == ("cifar10",):
+        vae = {"lr": cifar10.VAE_LR, "epochs": study.length(cifar10.VAE_EPOCHS)}
+        return {"vae": vae, "half_asleep": {"lr": cifar10.LR, "epochs": study.encoder_length(cifar10.EPOCHS)}}
     if study.shipped or not kinds:
         return {}
     return {
@@ -187,9 +211,11 @@ def trainings(study: Study) -> dict[str, Any]:
 def train(study: Study) -> None:
     """All models of the study's kinds of pixels."""
     for pixels in study.pixels:
+        if pixels == "cifar10" and not study.train_vae:
+            continue
         for folder in models(study, pixels):
             print(f"model: {folder}")
 
 
 if __name__ == "__main__":
-    main(train, __doc__, pixels=("binary", "grey"))
+    main(train, __doc__, pixels=PIXELS)

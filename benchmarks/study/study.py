@@ -65,7 +65,9 @@ class Study:
     shipped: Figures 7 and 8 are of the models that bbc ships; start: the run whose decoder CIFAR-10's encoders have;
     encoder_epochs: of Figure 3; of Figures 4, 7 and 8, Table 1 and CIFAR-10 at most so many; optimal_epochs: the same
     of optimal inference in Figure 5; partly: whether pixels are not all that the figure is of; redraw: only draw what
-    has been measured.
+    has been measured; alphas, at: of Figure 4's grid, the shares of model samples and the epochs of the VAEs, none
+    where only the paper's are wanted; train_vae: whether the VAE of CIFAR-10 is trained, too, with the norm, precision,
+    channels and batches that are given.
     """
 
     data: str
@@ -87,6 +89,12 @@ class Study:
     optimal_epochs: int | None = None
     partly: bool = False
     redraw: bool = False
+    alphas: tuple[float, ...] = ()
+    at: tuple[int, ...] = ()
+    train_vae: bool = False
+    norm: str | None = None
+    precision: str = "float32"
+    batch: int = BATCH
 
     @property
     def points(self) -> list[int]:
@@ -269,6 +277,7 @@ class Study:
                 "seeds": self.seeds,
                 "trained_together": self.together,
                 "shipped_models": self.shipped,
+                "vae_of_cifar10_trained": self.train_vae,
                 "spread": "mean and sample standard deviation over the seeds",
                 **schedule,
             },
@@ -455,6 +464,19 @@ def main(script: Callable[[Study], None], doc: str | None, seeds: int = 3, pixel
         "--encoder-epochs", type=int, help="of Figure 3; of Figures 4, 7, 8, Table 1 and CIFAR-10 at most so many"
     )
     parser.add_argument("--optimal-epochs", type=int, help="of optimal inference in Figure 5, at most so many")
+    parser.add_argument("--alphas", type=float, nargs="+", default=[], help="of Figure 4, in place of the paper's")
+    parser.add_argument(
+        "--at", type=int, nargs="+", default=[], help="epochs of Figure 4's VAEs, points of the long one"
+    )
+    parser.add_argument(
+        "--train-vae",
+        action="store_true",
+        help="train CIFAR-10's VAE as the paper has it, in Figures 7 and 8 each seed's",
+    )
+    parser.add_argument("--norm", choices=("clamped", "batch"), help="of CIFAR-10's VAE that is trained")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the same")
+    parser.add_argument("--batch", type=int, default=BATCH, help="of the same; default: %(default)s")
+    parser.add_argument("--hidden", type=int, help="width of hidden layers; default: 500, CIFAR-10: 256")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
@@ -465,9 +487,15 @@ def main(script: Callable[[Study], None], doc: str | None, seeds: int = 3, pixel
     counts = (args.seeds, args.every, args.encoder_epochs or 1, args.optimal_epochs or 1)
     if min(counts) < 1 or args.epochs < args.every:
         parser.error("all counts are at least 1, and --epochs no smaller than --every")
+    if bool(args.alphas) != bool(args.at):
+        parser.error("--alphas and --at go together")
+    if any(epochs not in range(args.every, args.epochs + 1, args.every) for epochs in args.at):
+        parser.error("--at: multiples of --every, up to --epochs")
     runs = args.runs or Path("runs") / ("study-quick" if args.quick else "study")
     small: dict[str, Any] = {"data": str(DIGITS), "epochs": 2, "every": 1, "seeds": min(args.seeds, 2), "hidden": 8}
-    values: dict[str, Any] = {"data": "mnist", **{name: getattr(args, name) for name in ("epochs", "every", "seeds")}}
+    at = [1, 2] if args.quick and args.at else args.at
+    given = {name: getattr(args, name) for name in ("epochs", "every", "seeds", "hidden")}
+    values: dict[str, Any] = {"data": "mnist", **given}
     study = Study(
         **(values | small if args.quick else values),
         data_dir=args.data_dir,
@@ -483,6 +511,12 @@ def main(script: Callable[[Study], None], doc: str | None, seeds: int = 3, pixel
         encoder_epochs=args.encoder_epochs,
         optimal_epochs=args.optimal_epochs,
         redraw=args.redraw,
+        alphas=tuple(args.alphas),
+        at=tuple(at),
+        train_vae=args.train_vae,
+        norm=args.norm,
+        precision=args.precision,
+        batch=args.batch,
         partly=set(args.pixels) != set(pixels),
     )
     try:

@@ -34,10 +34,12 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("study")
 
 
-def call(monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str, draws: bool = True) -> dict[str, Any]:
+def call(
+    monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str, draws: bool = True, of: str = ""
+) -> dict[str, Any]:
     """Run a script as the command line does; gives its results, whose files are there.
 
-    draws: whether it draws the plot, which takes a second.
+    draws: whether it draws the plot, which takes a second; of: what else the names of its files have.
     """
     with monkeypatch.context() as changed:
         changed.setattr(sys, "argv", [name, "--quick", "--runs", str(runs), "--threads", "1", *options])
@@ -45,7 +47,7 @@ def call(monkeypatch: pytest.MonkeyPatch, name: str, runs: Path, *options: str, 
             changed.setattr(Figure, "savefig", lambda *_, **__: None)
         runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
     pixels = f"-{options[options.index('--pixels') + 1]}" if "--pixels" in options else ""
-    files = [runs / "results" / f"study-{name}{pixels}.{kind}" for kind in ("json", "png", "svg")]
+    files = [runs / "results" / f"study-{name}{of}{pixels}.{kind}" for kind in ("json", "png", "svg")]
     if draws:
         assert files[1].read_bytes().startswith(PNG_SIGNATURE)
         assert "QUICK RUN" in files[2].read_text()
@@ -103,6 +105,30 @@ def test_encoders_of_one_vae_by_objective_and_seed(
         (0.0, "reverse-half-asleep"), (0.5, "reverse-half-asleep"), (1.0, "reverse-half-asleep"), (None, "sleep"),
     }  # fmt: skip
     assert {(c["encoder_lr"], c["average"], c["decay"], c["batch"]) for c in configs} == {(3e-4, 0.0, False, 100)}
+
+
+def test_alphas_for_vaes_of_several_lengths(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    options = ("--alphas", "0", "0.75", "--at", "100", "1000")
+    grid = call(monkeypatch, "figure4", tmp_path, *options, of="-grid")
+    assert list(grid["results"]) == ["1", "2"]
+    assert grid["schedule"]["encoder"]["alphas"] == [0, 0.75]
+    for found in grid["results"].values():
+        assert list(found["alphas"]) == ["0", "0.75"]
+        assert all(result["final"]["mean"] < found["VAE"] for result in found["alphas"].values())
+    monkeypatch.setattr(run, "train", refuse)
+    assert call(monkeypatch, "figure4", tmp_path, *options, of="-grid", draws=False)["results"] == grid["results"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [(["--alphas", "0"], "go together"), (["--alphas", "0", "--at", "150"], "multiples")]
+)
+def test_options_of_the_grid_that_do_not_fit(
+    options: list[str], words: str, scripts: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["figure4", *options])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPTS / "figure4.py"), run_name="__main__")
+    assert words in capsys.readouterr().err
 
 
 def test_known_model_gives_the_data_and_its_decoder(
@@ -201,7 +227,9 @@ def options_of(found: dict[str, Any]) -> list[str]:
     given = {"--seeds": schedule["seeds"], "--encoder-epochs": epochs if isinstance(epochs, int) else None}
     if "every" in vae:
         given |= {"--epochs": vae["epochs"], "--every": vae["every"]}
-    return [str(part) for name, value in given.items() if value for part in (name, value)]
+    lists = {"--at": vae.get("at", []), "--alphas": schedule.get("encoder", {}).get("alphas", [])}
+    words = [part for name, value in given.items() if value for part in (name, value)]
+    return [str(part) for part in words + [part for name, of in lists.items() if of for part in (name, *of)]]
 
 
 def covered(figure: Figure) -> list[str]:
@@ -250,6 +278,20 @@ def test_spreads(scripts: Any) -> None:
     assert scripts.spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "deviation": 1.0, "values": [1.0, 2.0, 3.0]}
     assert scripts.spread([1.0])["deviation"] is None
     assert [point["mean"] for point in scripts.spreads([[1.0, 2.0], [3.0, 6.0]])] == [2.0, 4.0]
+
+
+@pytest.mark.usefixtures("quick_calibration")
+def test_files_of_cifar10s_models_that_are_trained(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = ("--pixels", "cifar10", "--train-vae", "--norm", "batch", "--seeds", "2")
+    found = call(monkeypatch, "figure7", tmp_path, *options, draws=False)
+    sizes = found["results"]["cifar10"]["bits_per_subpixel"]["VAE"]
+    assert found["schedule"]["vae_of_cifar10_trained"] is True
+    assert all(len(set(point["values"])) == 2 for point in sizes)  # a VAE for each seed
+    for name in ("cifar10-quick", "cifar10-quick-seed1"):
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert (config["norm"], config["seed"]) == ("batch", int(name.endswith("1")))
 
 
 @pytest.mark.usefixtures("quick_calibration")
@@ -363,3 +405,79 @@ def test_denoising_of_rescaled_inputs_is_the_same_loss(scale: str, monkeypatch: 
         for model in (plain, rescaled)
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.fixture
+def missing(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The parts that wait for a GPU. Modules of benchmarks/ come last: one has the name of a package, markdown."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(SCRIPTS.parent)])
+    return importlib.import_module("study_missing")
+
+
+def test_what_waits_for_a_gpu_is_a_command_of_the_scripts(
+    missing: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = set()
+    for part in missing.MISSING.values():
+        assert part.command in part.line
+        for script, options in part.calls:
+            others = ["--redraw", "--runs", str(tmp_path), "--out", str(tmp_path), "--device", "cuda"]
+            monkeypatch.setattr(sys, "argv", [script, *options, *others])
+            with pytest.raises(SystemExit, match="holds no results to draw") as caught:
+                runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
+            asked.add(Path(str(caught.value).split(":")[1].strip()).stem)
+    assert asked == {
+        "study-figure4-grid", "study-cifar10", "study-figure7-cifar10", "study-figure8-cifar10",
+        *(f"study-{name}-grey" for name in ("figure5", "figure6", "figure7", "figure8", "table1")),
+    }  # fmt: skip
+
+
+def test_a_row_stands_for_a_part_until_its_results_are_there(
+    missing: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = importlib.import_module("study_results")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    assert missing.not_run("figure4", 3) == [
+        ["not run", "`python benchmarks/study/missing.py figure4 --device cuda`", ""]
+    ]
+    assert missing.missing().count("missing.py") == len(missing.MISSING)
+    found = {"table1-grey": {"schedule": {"vae": {"epochs": 1000}}}, "figure4-grid": {}, "figure7-cifar10": {}}
+    for name, content in found.items():
+        (tmp_path / f"study-{name}.json").write_text(json.dumps(content))
+    (tmp_path / "study-cifar10.json").write_text(json.dumps({"results": {"vae": {"norm": "batch"}}}))
+    assert missing.not_run("figure4", 3) == missing.not_run("grey", 3) == []
+    waiting = [name for name, part in missing.MISSING.items() if not part.there()]
+    assert waiting == ["grey-files", "cifar10"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "difference", "deviations", "verdict"),
+    [
+        ((1.0, 0.3), (2.0, 0.4), 1.0, 2.0, "holds"),
+        ((2.0, 0.3), (1.0, 0.4), -1.0, -2.0, "does not hold"),
+        ((1.0, 0.6), (2.0, 0.8), 1.0, 1.0, "not to be told"),
+        ((1.0, 0.1), (2.0, None), 1.0, 10.0, "holds"),
+        ((2.0, None), (1.0, None), -1.0, None, "does not hold"),
+    ],
+)
+def test_a_comparison_holds_by_so_many_deviations(
+    low: Any, high: Any, difference: float, deviations: float | None, verdict: str, missing: Any
+) -> None:
+    claims = importlib.import_module("study_claims")
+    spreads = [{"mean": mean, "deviation": deviation} for mean, deviation in (low, high)]
+    claim = claims.Claim("Figure 4", "binary", "one below the other", *spreads)
+    assert claim.difference == pytest.approx(difference)
+    assert claim.deviations == (None if deviations is None else pytest.approx(deviations))
+    assert claim.verdict == verdict and claim.row()[-1] == verdict
+    assert claims.Claim("Figure 4", "binary", "", *spreads, void=True).verdict == "says nothing"
+
+
+def test_each_figure_is_compared_with_the_paper(missing: Any) -> None:
+    rows = importlib.import_module("study_claims").claims()
+    compared = {(row[0], row[1]) for row in rows}
+    digits = {("Figure 1", "binary MNIST"), ("Figure 2", "binary MNIST"), ("Figure 3", "binary MNIST")}
+    kinds = ("binary MNIST", "grey MNIST", "CIFAR-10")
+    both = {(where, kind) for where in ("Figure 5", "Figure 6", "Table 1", "Figure 7") for kind in kinds}
+    assert compared >= digits | both | {("Figure 4", "binary MNIST"), ("Figure 8", "binary MNIST")}
+    heads = importlib.import_module("study_claims").HEADS
+    assert all(len(row) == len(heads) and row[-1] for row in rows)
