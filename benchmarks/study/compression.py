@@ -18,6 +18,7 @@ from unittest import mock
 import cifar10
 import numpy as np
 from study import LR, VAE_SEED, Study, load_once, main
+from table1 import ALPHA
 
 from bbcompress.bench import measure as bench
 from bbcompress.bench.report import Data
@@ -75,7 +76,7 @@ def train_models(study: Study, pixels: str) -> list[Path]:
 def _train_cifar(study: Study, seed: int) -> Path:
     """The finished run of an encoder for a VAE of the same seed; that of the first seed is also cifar10.py's."""
     start = cifar10.trained_start(study, seed)
-    name = f"alpha{cifar10.ALPHA:g}" + (f"-vae{seed}" if seed != VAE_SEED else "")
+    name = f"alpha{ALPHA:g}" + (f"-vae{seed}" if seed != VAE_SEED else "")
     member = cifar10.encoders(study, name, stored_config(start).epochs, start)[seed]
     study.train(member.config, member.out, start)
     return member.out

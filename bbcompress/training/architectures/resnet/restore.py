@@ -8,7 +8,7 @@ nearly the same by those of a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from bbcompress.training.quantisation.quantise import from_exact
 IMAGES, AT_ONCE = 1000, 50
 """Training images that statistics are taken of, and how many go through the networks at once."""
 LIMITS = {ACTIVATION_LIMIT: BATCH, round(CLAMP * 2**ACTIVATION_BITS): CLAMPED}
+NumpyArray = np.ndarray[Any, Any]
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -92,7 +93,7 @@ def convolutions(network: nn.Sequential) -> Iterator[tuple[Convolution, nn.Batch
 
 
 @torch.no_grad()
-def _load(module: Convolution, norm: nn.BatchNorm2d | None, weight: np.ndarray, bias: np.ndarray) -> None:  # type: ignore[type-arg]
+def _load(module: Convolution, norm: nn.BatchNorm2d | None, weight: NumpyArray, bias: NumpyArray) -> None:
     if isinstance(module, nn.ConvTranspose2d):
         weight = weight.swapaxes(0, 1)
     module.weight.copy_(torch.from_numpy(weight.copy()))
@@ -110,7 +111,9 @@ def take_statistics(model: ResNetVAE, rows: Tensor, generator: torch.Generator) 
     """Give the batch norms of a restored model the statistics of images, rows of their sub-pixels (N, D), and scales
     and shifts with which the model stays what it is."""
     norms = [norm for network in (model.encoder, model.decoder) for _, norm in convolutions(network) if norm]
-    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64, device=rows.device) for norm in norms}
+    sums: dict[nn.Module, Tensor] = {
+        norm: torch.zeros(3, norm.num_features, dtype=torch.float64, device=rows.device) for norm in norms
+    }
 
     def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].double()
@@ -129,7 +132,8 @@ def take_statistics(model: ResNetVAE, rows: Tensor, generator: torch.Generator) 
         for handle in handles:
             handle.remove()
         model.train(training)
-    for norm, (total, squares, count_of) in sums.items():
+    for norm in norms:
+        total, squares, count_of = sums[norm]
         mean = total / count_of
         variance = (squares / count_of - mean.square()).clamp_min(0)
         cast(Tensor, norm.running_mean).copy_(mean)
