@@ -1,9 +1,12 @@
 """Sharded archives by 1, 2 and 4 processes of a local cluster, beside `--jobs`, and resuming after a kill.
 
-    python benchmarks/cluster.py [--data DIR] [--photos DIR] [-o FILE.json]
+    python benchmarks/cluster.py [--data DIR] [--photos DIR] [--digits N] [--crops N] [-o FILE.json]
 
-Digits are those of MNIST as PNG files, photographs are crops. Other programs may load the machine: so there are
-processor seconds of all processes beside those of the clock, and the share of the time in which workers were at work.
+Digits are those of MNIST as PNG files, photographs are crops. The photographs are so many that one worker is at work
+for about a minute: what a worker takes before it makes its first shard, and to load models and kernels for it, is a
+figure of its own, and hardly counts in the time from the first shard's beginning to the last one's end. Other programs
+may load the machine: so there are processor seconds of all processes beside those of the clock, and the share of the
+time in which workers were at work. The whole takes some seven minutes on two quiet processors.
 """
 
 from __future__ import annotations
@@ -35,23 +38,27 @@ from bbcompress.training import datasets
 
 PACKAGES = ("bbcompress", "numpy", "numba", "pillow", "dask", "distributed")
 WORKERS = (1, 2, 4)
-CROP = 96
+CROP = 192
 DIGITS, SHARD_DIGITS = 800, 50
-CROPS, SHARD_CROPS = 16, 1
+CROPS, SHARD_CROPS = 36, 1
+WARM_UP = 2
+"""Shards that are made before anything is timed: kernels are compiled, and files in memory."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST lies")
     parser.add_argument("--photos", type=Path, default=Path("photos/val"), help="photographs, of which crops are taken")
+    parser.add_argument("--digits", type=int, default=DIGITS, help="how many")
+    parser.add_argument("--crops", type=int, default=CROPS, help="how many pieces of photographs")
     parser.add_argument("-o", "--out", type=Path, default=Path(__file__).parent / "results" / "cluster.json")
     args = parser.parse_args()
     results: dict[str, Any] = {"environment": environment(PACKAGES), "workloads": {}}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         digits, crops = folder / "digits", folder / "crops"
-        put_digits(digits, args.data)
-        put_crops(crops, args.photos)
+        put_digits(digits, args.data, args.digits)
+        put_crops(crops, args.photos, args.crops)
         for name, source, pixels in (
             ("digits", digits, SHARD_DIGITS * 28 * 28),
             ("photographs", crops, SHARD_CROPS * CROP * CROP),
@@ -65,18 +72,18 @@ def main() -> None:
     args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def put_digits(folder: Path, data: Path) -> None:
+def put_digits(folder: Path, data: Path, count: int) -> None:
     """Digits of MNIST as PNG files."""
     folder.mkdir()
-    for number, pixels in enumerate(datasets.load("mnist", data).test[:DIGITS]):
+    for number, pixels in enumerate(datasets.load("mnist", data).test[:count]):
         (folder / f"{number:05}.png").write_bytes(write_png(from_array(pixels)))
 
 
-def put_crops(folder: Path, photos: Path) -> None:
+def put_crops(folder: Path, photos: Path, count: int) -> None:
     """A piece of each photograph, the middle first, as PNG files."""
     folder.mkdir()
     paths = sorted(path for path in photos.iterdir() if path.is_file())
-    for number in range(CROPS):
+    for number in range(count):
         pixels = read_image(paths[number % len(paths)]).pixels
         top, left = ((side - CROP) // (2 + number // len(paths)) for side in pixels.shape[:2])
         crop = pixels[top : top + CROP, left : left + CROP].copy()
@@ -85,13 +92,16 @@ def put_crops(folder: Path, photos: Path) -> None:
 
 def measured(source: Path, shard_pixels: int, folder: Path) -> dict[str, Any]:
     """What each way to compress the files takes."""
-    common = ["compress", str(source), "--shard-size", str(shard_pixels), "--json"]
-    first = run([*common, "-j", "1"], folder / "first")  # kernels are compiled, files are in memory
+    options = ["--shard-size", str(shard_pixels), "--json"]
+    common = ["compress", str(source), *options]
+    few = [str(path) for path in sorted(source.iterdir())[: WARM_UP * shard_pixels // pixels_of(source)]]
+    run(["compress", *few, *options, "-j", "1"], folder / "warm-up")
+    first = run([*common, "-j", "1"], folder / "first")
     rows: dict[str, Any] = {"images": first["images"], "shards": first["shards"], "pixels": first["pixels"]}
     rows["bytes_before"], rows["bytes"] = first["bytes_before"], first["bytes_after"]
     rows["manifest_bytes"] = (folder / "first" / "manifest.jsonl").stat().st_size
-    for jobs in (1, 2):
-        rows[f"--jobs {jobs}"] = timing(run([*common, "-j", str(jobs)], folder / f"jobs{jobs}"))
+    rows["--jobs 1"] = timing(first)
+    rows["--jobs 2"] = timing(run([*common, "-j", "2"], folder / "jobs2"))
     for workers in WORKERS:
         target = folder / f"workers{workers}"
         rows[f"{workers} workers"] = timing(run([*common, "--cluster", "local", "-j", str(workers)], target), workers)
@@ -107,6 +117,12 @@ def measured(source: Path, shard_pixels: int, folder: Path) -> dict[str, Any]:
         if made != source and made.name not in ("digits", "crops"):
             subprocess.run(["rm", "-r", str(made)], check=True)
     return rows
+
+
+def pixels_of(folder: Path) -> int:
+    """Pixels of each of the images of a folder, which are of one size."""
+    image = read_image(min(folder.iterdir()))
+    return image.width * image.height
 
 
 def requests() -> dict[str, Any]:
@@ -197,20 +213,25 @@ def run(arguments: Sequence[str], target: Path, kill_after: int | None = None) -
 def timing(found: dict[str, Any], workers: int = 1) -> dict[str, Any]:
     """Seconds of the clock and of processors of a run, all of it and from the first shard's beginning on.
 
-    `busy`: the share of the time, from the beginning of the first shard to the end of the last, in which the workers
-    were at work on shards. `shard_seconds`: of the clock, of all shards together; `shard_processor_seconds`: of the
-    processes that made them, which hardly depends on what else the machine does; `warm_seconds_a_shard`: the median
-    of the same, which is of a shard that is not the first of a worker, for which models and kernels are loaded.
+    `begin`: seconds of the clock before any shard is begun: Python, the list of files, the scheduler and the workers.
+    `first_shard_more`: how many more the first shard of a worker takes, for models and kernels. `busy`: the share of
+    the time, from the beginning of the first shard to the end of the last, in which the workers were at work on shards.
+    `shard_seconds`: of the clock, of all shards together; `shard_processor_seconds`: of the processes that made them,
+    which hardly depends on what else the machine does; `warm_seconds_a_shard`: the median of the same, which is of a
+    shard that is not the first of a worker.
     """
     done = [event for event in found["events"] if event["status"] == "done"]
     begin = min(event["at"] - event["seconds"] for event in done)
     span = max(event["at"] for event in done) - begin
     work, processor = (sum(event[name] for event in done) for name in ("seconds", "processor_seconds"))
     warm = median(event["processor_seconds"] for event in done)  # few are the first of a worker
+    started = sorted(done, key=lambda event: float(event["at"] - event["seconds"]))
+    firsts, others = ([event["seconds"] for event in some] for some in (started[:workers], started[workers:]))
     return {
         "seconds": round(found["wall"], 2),
         "processor_seconds": round(found["cpu"], 2),
         "begin": round(begin, 2),
+        "first_shard_more": round(median(firsts) - median(others), 2) if others else None,
         "span": round(span, 2),
         "shard_seconds": round(work, 2),
         "shard_processor_seconds": round(processor, 2),

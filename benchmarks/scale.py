@@ -46,6 +46,9 @@ def measured(results: dict[str, Any]) -> str:
                     f"{row['warm_seconds_a_shard']:.2f}",
                     f"{row['busy']:.2f}",
                     f"{row['efficiency']:.2f}" if "efficiency" in row else "",
+                    f"{row['efficiency_by_clock']:.2f}" if "efficiency_by_clock" in row else "",
+                    f"{row['begin']:.1f}",
+                    f"{row['first_shard_more']:.1f}" if row.get("first_shard_more") is not None else "",
                     f"{row['load']:.1f}",
                     f"{row['peak_mib_of_a_process']} MiB",
                 ]
@@ -58,6 +61,9 @@ def measured(results: dict[str, Any]) -> str:
         "of a warm shard",
         "busy",
         "efficiency",
+        "by the clock",
+        "start-up, s",
+        "first shard, s more",
         "load",
         "memory",
     ]
