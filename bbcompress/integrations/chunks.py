@@ -13,15 +13,18 @@ import numpy as np
 from bbcompress import arguments
 from bbcompress.archive.embedded import ID_BYTES
 from bbcompress.archive.lone import parse_lone
+from bbcompress.codecs.fallback.kept import is_kept
 from bbcompress.codecs.groups import decode_content
 from bbcompress.errors import BBCError, FormatError, ImageError, MissingModelError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.kinds import BINARY, COLOUR, GREY
+from bbcompress.images.region import Decoded, Region, Wanted
 from bbcompress.limits import MAX_PIXELS, MAX_SIDE, READER_K, Limits
 from bbcompress.models.cache import Models
 from bbcompress.models.zoo import ModelEntry, Zoo
 from bbcompress.pipeline.compressor import Compressor
+from bbcompress.pipeline.listing import facts_of
 from bbcompress.pipeline.options import Options
 from bbcompress.text import count_of
 
@@ -85,10 +88,49 @@ class Layout(NamedTuple):
         pixels = chunk.reshape(axes)
         return from_array(np.moveaxis(pixels, 0, -1) if self.first else pixels)
 
+    def part(self, selection: object, shape: Sequence[int]) -> ChunkPart | None:
+        """The least rectangle of the image that holds a selection of a chunk of that shape; None where the selection is
+        empty or another one than of numpy: integers from 0, slices and arrays of such integers, one for each axis."""
+        axes = len(shape)
+        if not isinstance(selection, tuple) or len(selection) != axes:
+            return None
+        rows = axes - 2 if axes == 2 or self.first else axes - 3
+        found = [_span(index, length) for index, length in zip(selection[rows : rows + 2], shape[rows:], strict=False)]
+        (top, bottom, of_rows), (left, right, of_columns) = (span or (0, 0, None) for span in found)
+        if not top < bottom or not left < right:
+            return None
+        region = Region(left, top, right - left, bottom - top)
+        its_shape = (*shape[:rows], region.height, region.width, *shape[rows + 2 :])
+        return ChunkPart(region, its_shape, (*selection[:rows], of_rows, of_columns, *selection[rows + 2 :]))
+
     def chunk(self, image: PixelImage, shape: Sequence[int]) -> NumpyArray:
         """The image as a chunk of that shape."""
         pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[:, :, None]
         return (np.moveaxis(pixels, -1, 0) if self.first else pixels).reshape(tuple(shape))
+
+
+class ChunkPart(NamedTuple):
+    """A rectangle of the image of a chunk: its region, the shape of the chunk if it were no larger, and a selection of
+    the chunk as one of that."""
+
+    region: Region
+    shape: tuple[int, ...]
+    selection: tuple[Any, ...]
+
+
+def _span(index: object, length: int) -> tuple[int, int, Any] | None:
+    """From where to where an index of an axis reaches, and the same index counted from there; None for others."""
+    if isinstance(index, slice):
+        numbers = range(length)[index]
+        if not numbers or numbers.step < 0:
+            return None
+        first, end = numbers[0], numbers[-1] + 1
+        return first, end, slice(0, end - first, numbers.step)
+    values = np.asarray(index)
+    if values.dtype.kind not in "iu" or not values.size or values.min() < 0 or values.max() >= length:
+        return None
+    first = int(values.min())
+    return first, int(values.max()) + 1, values - first if values.ndim else int(values) - first
 
 
 class NamedModel(NamedTuple):
@@ -184,8 +226,8 @@ def _models_for(model: str | Path | None) -> tuple[NamedModel, ...]:
 class ChunkCoder:
     """Chunks to files of one image and back, by the models that the metadata of their array name.
 
-    effort, k, learn: as in `Options`; k is at most what readers take without a word. model: the name of the model that
-    was asked for, None for those of the kind. models: those that chunks may be coded by.
+    effort, k, learn, block_size: as in `Options`; k is at most what readers take without a word. model: the name of the
+    model that was asked for, None for those of the kind. models: those that chunks may be coded by.
     """
 
     effort: int
@@ -193,9 +235,10 @@ class ChunkCoder:
     learn: bool | None
     model: str | None
     models: tuple[NamedModel, ...]
+    block_size: int | None = None
 
     @staticmethod
-    def of(effort: Any, model: Any, k: Any, learn: Any, models: Any) -> ChunkCoder:
+    def of(effort: Any, model: Any, k: Any, learn: Any, models: Any, block_size: Any = None) -> ChunkCoder:
         """What a program or the metadata of an array ask for.
 
         models: what `config` gives under this name, None to look for them.
@@ -205,7 +248,7 @@ class ChunkCoder:
         """
         if k is not None:
             k = arguments.integer("k", k, 0, READER_K)
-        options = Options(arguments.model(model), k, learn=learn, effort=effort)
+        options = Options(arguments.model(model), k, learn=learn, block_size=block_size, effort=effort)
         if models is None:
             named = _models_for(model)
             model = None if model is None else named[0].name if len(named) == 1 else Path(model).name
@@ -213,7 +256,8 @@ class ChunkCoder:
             named = tuple(map(NamedModel.parsed, models))
         else:
             raise BBCError(f"models of the codec {NAME} must be a list, not {arguments.shown(models)}")
-        return ChunkCoder(options.effort, options.k, options.learn, None if model is None else str(model), named)
+        name = None if model is None else str(model)
+        return ChunkCoder(options.effort, options.k, options.learn, name, named, options.block_size)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -224,6 +268,7 @@ class ChunkCoder:
             "k": self.k,
             "learn": self.learn,
             "models": [model._asdict() for model in self.models],
+            **({} if self.block_size is None else {"block_size": self.block_size}),
         }
 
     def for_dtype(self, dtype: np.dtype[Any]) -> ChunkCoder:
@@ -263,23 +308,51 @@ class ChunkCoder:
         models = _models_of(self.models)
         models.named.require(self.models)
         self.check(layout)
-        options = Options(k=self.k, learn=self.learn, effort=self.effort, embed_model=False, preview=False)
+        options = Options(
+            k=self.k,
+            learn=self.learn,
+            block_size=self.block_size,
+            effort=self.effort,
+            embed_model=False,
+            preview=False,
+        )
         return Compressor(options, models).lone(image)[0]
 
     def decode(self, data: bytes, max_pixels: int = MAX_PIXELS) -> PixelImage:
         """The image of a file. max_pixels: of the image, width times height.
 
         Raises:
+            As :meth:`decode_region`.
+        """
+        return self._decode(data, Limits(max_pixels), None)
+
+    def decode_region(self, data: bytes, layout: Layout, region: Region) -> PixelImage:
+        """A region of the image of a file; of the image no more is decoded than it takes.
+
+        layout: of the chunk, whose size the image has to have.
+
+        Raises:
             FormatError: it is damaged, or not the file of one image with pixels alone, as `encode` writes them.
             ModelError: the model that it needs is missing. LimitError: its K is above the limit.
         """
-        limits = Limits(max_pixels)
+        return self._decode(data, Limits(layout.height * layout.width), (layout, region))
+
+    def _decode(self, data: bytes, limits: Limits, part: tuple[Layout, Region] | None) -> PixelImage:
+        models, wanted = _models_of(self.models), None
+        group = parse_lone(data, limits)
+        if group.header.fallback and any(map(is_kept, group.items)):
+            raise FormatError("it keeps a file of another format, not pixels")
+        if part is not None:
+            layout, region = part
+            size = facts_of(group.header, lambda: group, models.zoo, limits).images[0][0]
+            if size not in (None, (layout.width, layout.height)):
+                raise FormatError(f"it holds an image of {size[0]}x{size[1]} pixels")
+            wanted = Wanted(0, region, Decoded())
         try:
-            (image,) = decode_content(parse_lone(data, limits), _models_of(self.models), limits)
+            (image,) = decode_content(group, models, limits, wanted=wanted)
         except _UnnamedModelError as error:
             raise FormatError(error.args[0]) from None
-        if not isinstance(image, PixelImage):
-            raise FormatError("it keeps a file of another format, not pixels")
+        assert isinstance(image, PixelImage)
         if not image.plain or image.metadata or image.mode not in _MODES:
             raise FormatError(f"it holds more than the samples of a chunk: an image of mode {image.mode}")
         return image

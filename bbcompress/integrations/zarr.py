@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bbcompress import arguments
 from bbcompress.errors import NEEDS_ZARR, BBCError, FormatError, LimitError, ModelError
 from bbcompress.images.image import PixelImage, samples_of
+from bbcompress.images.region import Region
 from bbcompress.integrations.chunks import NAME, ChunkCoder, Layout, NumpyArray, described_call
 from bbcompress.limits import DEFAULT_EFFORT
 
@@ -47,15 +48,16 @@ class BBCCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         k: int | None = None,
         learn: bool | None = None,
         models: Any = None,
+        block_size: int | None = None,
     ) -> None:
-        """effort, model, k, learn: as of `bbcompress.compress`; k is at most 100, and what is written is always
-        decoded again and compared. models: what the metadata of an array say; None takes the model that is asked for,
-        or else those that `bbcompress.compress` tries.
+        """effort, model, k, learn, block_size: as of `bbcompress.compress`; k is at most 100, and what is written is
+        always decoded again and compared. models: what the metadata of an array say; None takes the model that is asked
+        for, or else those that `bbcompress.compress` tries.
 
         Raises:
             ModelError: there is no such model. BBCError: a value is out of range. CallError: there is no such option.
         """
-        object.__setattr__(self, "coder", ChunkCoder.of(effort, model, k, learn, models))
+        object.__setattr__(self, "coder", ChunkCoder.of(effort, model, k, learn, models, block_size))
 
     def __repr__(self) -> str:
         return described_call(self, self.coder.config)
@@ -102,16 +104,26 @@ class BBCCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     def _decode_sync(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
         return self._decoded(chunk_bytes, chunk_spec, f"a chunk {chunk_spec.shape}")
 
-    def _decoded(self, chunk_bytes: Any, chunk_spec: Any, name: str) -> Any:
-        layout, dtype = Layout.of(chunk_spec.shape), chunk_spec.dtype.to_native_dtype()
+    def _decoded(self, chunk_bytes: Any, chunk_spec: Any, name: str, selection: Any = None) -> Any:
+        """A chunk, or what a selection has of it."""
+        shape, dtype = chunk_spec.shape, chunk_spec.dtype.to_native_dtype()
+        layout, data = Layout.of(shape), chunk_bytes.to_bytes()
+        region = whole = Region.whole(layout.height, layout.width)
+        part = layout.part(selection, shape)
+        if part is not None:
+            region, shape, selection = part
         try:
-            image = self.coder.decode(chunk_bytes.to_bytes(), layout.height * layout.width)
+            if region == whole:
+                image = self.coder.decode(data, layout.height * layout.width)
+            else:
+                image = self.coder.decode_region(data, layout, region)
             found = image.height, image.width, samples_of(image.mode)
-            if image.pixels.dtype != dtype or found != layout[:3]:
+            if image.pixels.dtype != dtype or found != (region.height, region.width, layout.samples):
                 raise FormatError(f"it holds {_described(image)}, not a chunk {chunk_spec.shape} of {dtype}")
         except (FormatError, ModelError, LimitError) as error:
             raise error.of(name) from error
-        return chunk_spec.prototype.nd_buffer.from_numpy_array(layout.chunk(image, chunk_spec.shape))
+        chunk = chunk_spec.prototype.nd_buffer.from_numpy_array(layout.chunk(image, shape))
+        return chunk if selection is None else chunk[selection]
 
     async def _encode_single(self, chunk_data: Any, chunk_spec: Any) -> Any:
         return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
@@ -120,13 +132,13 @@ class BBCCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
 
     async def _decode_partial_single(self, byte_getter: Any, selection: Any, chunk_spec: Any) -> Any:
-        """As `_decode_single`, but here zarr says where a chunk comes from, so that an error can name it."""
+        """As `_decode_single`, but here zarr says what of a chunk it wants, so that no more blocks are decoded than
+        that takes, and where the chunk comes from, so that an error can name it."""
         chunk_bytes = await byte_getter.get(prototype=chunk_spec.prototype)
         if chunk_bytes is None:
             return None
         name = _name_of(byte_getter)
-        chunk = await asyncio.to_thread(self._decoded, chunk_bytes, chunk_spec, name)
-        return chunk[selection]
+        return await asyncio.to_thread(self._decoded, chunk_bytes, chunk_spec, name, selection)
 
 
 def _name_of(byte_getter: Any) -> str:

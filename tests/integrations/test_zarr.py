@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import re
@@ -16,12 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays_for_tests import digits, microscopy
+from cases_for_tests import one_test_of
 from fixtures_for_tests import empty_folder, tiny_models  # noqa: F401
-from models_for_tests import MODELS
+from models_for_tests import MODELS, sampled_strips
 from PIL import Image
 
 import bbcompress as bbc
 from bbcompress.integrations import chunks
+from bbcompress.integrations.chunks import Layout
+from bbcompress.models.checkpoint import load
 from bbcompress.models.registry import model_of
 from bbcompress.models.zoo import Zoo
 from bbcompress.pipeline.reader import Reader
@@ -132,6 +136,83 @@ def test_microscopy_is_read_by_dask_and_from_shards() -> None:
         "b", shape=stack.shape, chunks=(1, 40, 50), dtype=stack.dtype, serializer=BBCCodec(), compressors=None
     ))  # fmt: skip
     assert np.array_equal(zarr.open_array("b", mode="r")[...], stack)
+
+
+def test_of_a_part_of_a_chunk_no_more_blocks_are_decoded_than_it_takes() -> None:
+    """So damage in another block is not seen."""
+    pixels = sampled_strips(load(MODELS / "tiny-local"), 1, 70, 66).canvas.images[0].astype(np.uint8)
+    back = written(pixels, pixels.shape, model="tiny-local", learn=False, block_size=64)
+    assert json.loads(Path("a/zarr.json").read_text())["codecs"][0]["configuration"]["block_size"] == 64
+    (file,) = chunk_files()
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 1  # in the last of 2 x 2 blocks of 40 x 40 pixels and less
+    file.write_bytes(data)
+    assert np.array_equal(back[3:30:2, 8:40], pixels[3:30:2, 8:40])
+    assert np.array_equal(back[69, :40, 1], pixels[69, :40, 1])
+    assert np.array_equal(back.oindex[[60, 41], 3:39], pixels[[60, 41], 3:39])
+    assert np.array_equal(back.vindex[[60, 2], [39, 2], [0, 2]], pixels[[60, 2], [39, 2], [0, 2]])
+    for selection in (np.s_[41, 40], np.s_[...], np.s_[20:50, 20:50]):
+        with pytest.raises(bbc.FormatError, match="damaged"):
+            back[selection]
+
+
+INDICES: tuple[Any, ...] = (0, 5, slice(0, 6), slice(1, 5, 3), np.array([4, 1, 1]), np.array([2]))
+
+
+@one_test_of(
+    ("shape", "first"),
+    [((6, 7), False), ((6, 7, 3), False), ((3, 6, 7), True), ((1, 6, 7), True), ((1, 1, 6, 7, 2), False)],
+)
+def test_parts_of_chunks(shape: tuple[int, ...], first: bool) -> None:
+    """The selection of the least rectangle is that of the chunk."""
+    layout = Layout.of(shape, first)
+    chunk = np.arange(np.prod(shape)).reshape(shape)
+    rows = len(shape) - (2 if first or len(shape) == 2 else 3)
+    for of_rows, of_columns in itertools.product(INDICES, INDICES):
+        selection: list[Any] = [slice(None)] * len(shape)
+        selection[rows : rows + 2] = of_rows, of_columns
+        if all(np.size(index) > 1 and not isinstance(index, slice) for index in (of_rows, of_columns)):
+            selection[rows] = np.reshape(of_rows, (-1, 1))
+        part = layout.part(tuple(selection), shape)
+        assert part is not None
+        region = [slice(None)] * rows
+        region += [slice(part.region.top, part.region.top + part.region.height)]
+        region += [slice(part.region.left, part.region.left + part.region.width)]
+        small = chunk[tuple(region)]
+        assert small.shape == part.shape
+        try:
+            expected = chunk[tuple(selection)]
+        except IndexError:  # of lengths that numpy does not join
+            continue
+        assert np.array_equal(small[part.selection], expected)
+    others: list[Any] = [
+        -1,
+        slice(2, 2),
+        slice(5, 1, -1),
+        np.zeros(6, bool),
+        np.zeros(0, int),
+        np.array([-1]),
+        7,
+        None,
+        0.5,
+        ...,
+    ]
+    for other in others:
+        selection = [slice(None)] * len(shape)
+        selection[rows] = other
+        assert layout.part(tuple(selection), shape) is None
+    for none in (None, slice(None), (), (slice(None),) * (len(shape) - 1)):
+        assert layout.part(none, shape) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda: bbc.compress(np.zeros((29, 28), np.uint8), max_pixels=9999), lambda: bbc.compress(STACK[0, :14])]
+)
+def test_a_chunk_of_another_size_is_no_chunk_for_a_part_of_it_either(damage: Any) -> None:
+    back = written(STACK, (1, 28, 28))
+    Path("a/c/0/0/0").write_bytes(damage())
+    with pytest.raises(bbc.FormatError, match=r"chunk .*a/c/0/0/0: "):
+        back[0, :2, :2]
 
 
 def test_chunks_that_were_never_written_have_the_fill_value() -> None:
