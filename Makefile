@@ -13,7 +13,7 @@ WORKERS ?= 2
 PYTEST_OPTIONS ?=
 # Four benchmarks need to be told which photographs they measure; seven others take those in photos/val, where it is there.
 OF_PHOTOS := cluster default_steps effort learning local resnet zarr_codecs
-BENCHMARKS ?= $(filter-out $(patsubst %,benchmarks/%.py,local_inputs photographs speed sure_gain $(if $(wildcard photos/val),,$(OF_PHOTOS))), \
+BENCHMARKS ?= $(filter-out $(patsubst %,benchmarks/%.py,block_size local_inputs photographs speed sure_gain $(if $(wildcard photos/val),,$(OF_PHOTOS))), \
 	$(wildcard benchmarks/*.py))
 FUZZ_SECONDS ?= 600
 

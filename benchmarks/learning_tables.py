@@ -1,4 +1,5 @@
-"""The table of small images that are learned from, from results/learning.json."""
+"""The tables of small images that are learned from, and of blocks of several sides, from results/learning.json and
+results/block-size.json."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 from markdown import table
 
 RESULTS = Path(__file__).parent / "results" / "learning.json"
+BLOCK_SIZE = Path(__file__).parent / "results" / "block-size.json"
 
 
 def small_archives() -> str:
@@ -31,3 +33,24 @@ def small_archives() -> str:
     return table(
         ["images", "model", "count", "without learning", "default", "`--learn`", "rate", "read, s without / with"], rows
     )
+
+
+def block_sizes() -> str:
+    """Bytes of a photograph by the side of its blocks, and what a region takes to decode."""
+    found = json.loads(BLOCK_SIZE.read_text())
+    usual = {row["learn"]: row["bytes"] for row in found["rows"] if row["side"] == 1024}
+    rows = [
+        [
+            "yes" if row["learn"] else "no",
+            str(row["side"]),
+            str(row["blocks"]),
+            str(row["bytes"]),
+            f"{100 * (row['bytes'] / usual[row['learn']] - 1):+.2f} %",
+            str(row["decoded_blocks"]),
+            f"{100 * row['decoded']:.1f} %",
+            f"{row['seconds']:.1f}",
+        ]
+        for row in found["rows"]
+    ]
+    head = ["learning", "`--block-size`", "blocks", "bytes", "more", "decoded blocks", "of the pixels", "processor s"]
+    return table(head, rows)

@@ -10,8 +10,8 @@ between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts be
 16 bits and alpha between `<!-- deep -->` and `<!-- end deep -->`, those of chunks of arrays between `<!-- zarr -->` and
 `<!-- end zarr -->`, those of photographs that were JPEGs between `<!-- jpeg-born -->` and `<!-- end jpeg-born -->`,
 those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of small images that are learned from
-between `<!-- small -->` and `<!-- end small -->`, that of the README between `<!-- front -->` and
-`<!-- end front -->`; nothing is typed by hand.
+between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!-- blocks -->` and `<!-- end blocks -->`,
+that of the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gaps_tables import gaps
-from learning_tables import small_archives
+from learning_tables import block_sizes, small_archives
 from markdown import table
 from robustness_tables import robustness
 from study_tables import study
@@ -41,6 +41,7 @@ JPEG_BORN = "<!-- jpeg-born -->", "<!-- end jpeg-born -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 GAPS = "<!-- gaps -->", "<!-- end gaps -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
+BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -60,6 +61,7 @@ def main() -> None:
     insert(HERE / "README.md", "\n\n".join(filter(None, sections)), RESNET)
     insert(HERE / "README.md", gaps(), GAPS)
     insert(HERE / "README.md", small_archives(), SMALL)
+    insert(HERE / "README.md", block_sizes(), BLOCKS)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)

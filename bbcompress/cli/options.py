@@ -179,8 +179,9 @@ _CODING_OPTIONS = (
                  help="Learn from up to 16 megapixels of an archive in a row, or else from up to 8: larger, but less "
                  "has to be decoded to reach an image, and more groups can be coded at once."),
     click.option("--block-size", metavar="N", type=click.IntRange(LEAST_BLOCK_SIDE, BLOCK_SIDE),
-                 help="Longest side of the blocks into which models cut an image, in pixels. Of smaller ones --crop "
-                 "decodes less, and the file is larger. [default: 1024]"),
+                 help="Longest side of the blocks into which models cut an image, in pixels. --crop decodes those that "
+                 "it touches and, where a model learned, the first one: of smaller ones less, but the file is larger. "
+                 "[default: 1024]"),
     click.option("--binary", is_flag=True, help="Refuse images of more than two levels; nothing is ever thresholded."),
     click.option("--frames", is_flag=True, help="Take each picture of an animation, and each page, as an image."),
     click.option("--strip", is_flag=True,
