@@ -114,6 +114,13 @@ WORTH_SECONDS = 10.0
     "activations explode. [default: clamped]",
 )
 @click.option(
+    "--fast",
+    is_flag=True,
+    default=None,
+    help="Of a local model for images of any size: a network of a quarter of the products, as photo-fast has, for the "
+    "lowest efforts.",
+)
+@click.option(
     "--average",
     type=click.FloatRange(0, 1, max_open=True),
     help="Decay a step of the averaged weights, 0: none. [default: 0.999]",

@@ -16,7 +16,19 @@ NOT_STATED = "not stated"
 SAMPLES = ("prior", "aggregate")
 OBJECTIVE_OPTIONS = ("alpha", "sigma")
 """Options that only some objectives have."""
-OF_DECODER = ("architecture", "data", "binary", "any_size", "grey", "leave_out", "latents", "hidden", "blocks", "norm")
+OF_DECODER = (
+    "architecture",
+    "data",
+    "binary",
+    "any_size",
+    "grey",
+    "leave_out",
+    "latents",
+    "hidden",
+    "blocks",
+    "norm",
+    "fast",
+)
 """What a run with `--from` takes from the earlier run."""
 
 
@@ -31,6 +43,7 @@ class TrainingConfig:
         latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a resnet.
         hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model.
         blocks: residual blocks in each network of a resnet, None is 2.
+        fast: of a local model for images of any size, whether its per-pixel network has a quarter of the products.
         norm: of a resnet, `batch` or, as None is, `clamped`: batch norm whose ReLUs end at 8.
         objective: one of `OBJECTIVES`, of phase rha, but wake-sleep is of phase vae.
         samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training images.
@@ -60,6 +73,7 @@ class TrainingConfig:
     hidden: int | None = None
     blocks: int | None = None
     norm: str | None = None
+    fast: bool | None = None
     objective: str = REVERSE_HALF_ASLEEP
     samples: str = "prior"
     alpha: float | None = None

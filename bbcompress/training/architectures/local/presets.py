@@ -9,6 +9,7 @@ from bbcompress.models.local import MAX_TILE
 from bbcompress.training.architectures.local.network import LocalShape
 
 PHOTO_TILE = 64
+FAST_TRUNK, FAST_HEAD = (64, 64), 32
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,26 @@ class Preset:
 
 
 def preset(
-    image: tuple[int, int] | None, channels: int, binary: bool, latents: int | None, width: int | None
+    image: tuple[int, int] | None,
+    channels: int,
+    binary: bool,
+    latents: int | None = None,
+    width: int | None = None,
+    fast: bool = False,
 ) -> Preset:
     """The preset for images of one size (height, width), or of any size (None), with the widths asked for.
 
     Args:
         width: of the per-pixel network's hidden layers.
+        fast: a per-pixel network of a quarter of the products, for images of any size.
 
     Raises:
         TrainingError: no preset fits the images.
     """
     if binary and channels != 1:
         raise TrainingError("binary images have one channel")
+    if fast and image is not None:
+        raise TrainingError("--fast is for images of any size; use --any-size")
     if image is None:
         chosen = _photo(channels, binary)
     elif image[0] != image[1] or image[0] % 4 or image[0] > MAX_TILE:
@@ -41,6 +50,8 @@ def preset(
     else:
         chosen = _thumbnail(image[0], channels) if channels == 3 else _digit(image[0], binary)
     shape = chosen.shape
+    if fast:
+        shape = replace(shape, trunk=FAST_TRUNK, head=FAST_HEAD)
     if latents is not None:
         shape = replace(shape, latents=latents)
     if width is not None:

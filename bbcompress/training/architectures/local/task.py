@@ -50,7 +50,7 @@ class LocalTask(Task):
         one_size = not data.any_size
         image = (int(data.shape[0]), int(data.shape[1])) if one_size else None
         channels = 3 if data.channels == 3 else 1
-        self.preset = preset(image, channels, data.binary, config.latents, config.hidden)
+        self.preset = preset(image, channels, data.binary, config.latents, config.hidden, bool(config.fast))
         tile = self.preset.shape.tile
         if not one_size and min(min(image.shape[:2]) for part in (data.train, data.test) for image in part) < tile:
             raise TrainingError(f"images of any size must have {tile} pixels a side at least to be trained on")
@@ -135,5 +135,6 @@ ARCHITECTURE = Architecture(
     _complete,
     export_local,
     {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4},
+    own=("fast",),
     fine_tuning={"lr": 5e-4},
 )
