@@ -47,7 +47,8 @@ def _list_models(as_json: bool, model: str | None) -> None:
             rate = rates.get(encoder_of(card, USUAL_ENCODER)) if isinstance(rates, dict) else None
             rate = rate if isinstance(rate, float) else None
             facts = {"name": entry.name, "id": entry.id.hex(), "data": card.get("data"), "net_rate": rate,
-                     "bytes": size, "default": entry.is_default, "folder": str(entry.folder)}  # fmt: skip
+                     "bytes": size, "default": entry.is_default, "fast": entry.is_fast,
+                     "folder": str(entry.folder)}  # fmt: skip
         except BBCError as error:  # which names the file
             tell(str(error))
             continue
@@ -62,7 +63,8 @@ def _list_models(as_json: bool, model: str | None) -> None:
     for one in found:
         rate = "?" if one["net_rate"] is None else f"{one['net_rate']:.4f}"
         text = f"{one['name']:{names}}  {one['id'][:8]}  {_told(one['data']):{data}}  {rate:>6} bits/dim"
-        say(f"{text}  {one['bytes'] / 1e6:4.1f} MB{'' if one['default'] else '  (only with -m)'}")
+        note = "  (only with -m)" if not one["default"] else "  (efforts 1 and 2)" if one["fast"] else ""
+        say(f"{text}  {one['bytes'] / 1e6:4.1f} MB{note}")
 
 
 def _told(value: object) -> str:

@@ -117,8 +117,8 @@ WORTH_SECONDS = 10.0
     "--fast",
     is_flag=True,
     default=None,
-    help="Of a local model for images of any size: a network of a quarter of the products, as photo-fast has, for the "
-    "lowest efforts.",
+    help="Of a local model for images of any size: a network of a third of the products or less, as "
+    "photo-fast has, for the lowest efforts.",
 )
 @click.option(
     "--average",

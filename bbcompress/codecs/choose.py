@@ -68,15 +68,17 @@ STORED = Fit(GREY, (), None)
 def fit_of(image: PixelImage, models: Models, request: CodingRequest | None = None) -> Fit:
     """What decides with which others an image is coded. Raises ModelError where a model is damaged.
 
-    request: with it, images from which models may learn join solid groups, at every effort alike.
+    request: with it, the models are those for its effort, and images from which models may learn join solid groups, at
+    every effort alike.
     """
     if image.mode in PARTS:
         fit = fit_of(parts_of(image)[0], models, request)
         return replace(fit, parts=image.mode) if fit.entries else STORED
     shape, pixels = (image.height, image.width), image.width * image.height
+    fast = request is not None and plan_for(request).fast
     may_learn = request is not None and request.learn is not False and MIXED_PIXELS < pixels <= SOLID_IMAGE_PIXELS
     for kind in kinds_of(image):
-        if entries := models.zoo.candidates(shape, kind):
+        if entries := models.zoo.candidates(shape, kind, fast):
             any_size = all(entry.input_spec["shape"] is None for entry in entries)
             if any_size and may_learn and learners(entries, models):
                 return Fit(kind, tuple(entries), None, solid=True)
@@ -207,6 +209,8 @@ def _saved(gain: float) -> str:
 def _choice(images: Sequence[PixelImage], fit: Fit, models: Models, plan: Plan) -> _Choice:
     """What may be tried of a plan. Raises ModelError where a model is damaged."""
     everything, learning = range(len(images)), learners(fit.entries, models)
+    if plan.fast and not plan.must_learn:
+        learning = [entry for entry in learning if entry.is_fast]
     if fit.solid and plan.must_learn:
         fit = replace(fit, entries=tuple(learning))
     groups = _by_shape(images, fit) if fit.solid and not plan.must_learn else [(everything, fit)]

@@ -39,6 +39,7 @@ class Plan:
         every_model: whether all models that fit are tried on all images. A sample may decide else.
         one_model: whether of few images only the preferred model is tried.
         must_learn: whether models that can learn do so in all ways.
+        fast: whether quick models stand in for the others where there are some, and learning is tried with them alone.
         deep: whether the fallback tries its codec for samples of 16 bits.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     every_model: bool = False
     one_model: bool = False
     must_learn: bool = False
+    fast: bool = False
     deep: bool = True
 
     def and_also(self, frozen: tuple[CodingSettings, ...], learned: tuple[CodingSettings, ...]) -> Plan:
@@ -59,8 +61,8 @@ class Plan:
 
 def _ladder() -> dict[int, Plan]:
     plans = {
-        1: Plan((_PLAIN,), one_model=True, deep=False),
-        2: Plan((_PLAIN,), deep=False),
+        1: Plan((_PLAIN,), one_model=True, fast=True, deep=False),
+        2: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, fast=True, deep=False),
         3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, sure_gain=0.1),
         4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005, sure_gain=0.1),
         5: Plan((_PLAIN,), (_FINE,), sure_gain=0.05),

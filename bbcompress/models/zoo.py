@@ -70,6 +70,11 @@ class ModelEntry(ABC):
         return bool(self.card.get("default", True))
 
     @property
+    def is_fast(self) -> bool:
+        """Whether the model is a quick one, for the lowest efforts, as its card says."""
+        return bool(self.card.get("fast", False))
+
+    @property
     def input_spec(self) -> dict[str, Any]:
         """What images the model takes: `shape` (height, width) or None for all, `channels`, `likelihood`.
 
@@ -253,10 +258,17 @@ class Zoo:
                 raise ModelError(f"there is no model {chosen}; installed: {names}")
         self.entries = _distinct([*self.chosen, *installed])
 
-    def candidates(self, shape: tuple[int, int], kind: Kind) -> list[ModelEntry]:
-        """The models to try for images (height, width) of a kind: the chosen ones, else the default ones that fit."""
+    def candidates(self, shape: tuple[int, int], kind: Kind, fast: bool = False) -> list[ModelEntry]:
+        """The models to try for images (height, width) of a kind: the chosen ones, else the default ones that fit.
+
+        Of those that lie beside each other the quick ones are meant for the lowest efforts, the others for the rest.
+
+        fast: whether the effort is one of the lowest.
+        """
         among = self.chosen or [entry for entry in self.entries if entry.is_default]
-        return [entry for entry in among if entry.fits(shape, kind)]
+        fitting = [entry for entry in among if entry.fits(shape, kind)]
+        places = {entry.folder.parent for entry in fitting if entry.is_fast == fast}
+        return [entry for entry in fitting if entry.is_fast == fast or entry.folder.parent not in places]
 
     def carrying(self, models: Sequence[CarriedModel]) -> Zoo:
         """The same with the models of a file, which are used to read it where they are not installed."""

@@ -46,15 +46,20 @@ def choose_options(folder: Folder, given: Mapping[str, Any]) -> dict[str, Any]:
         del values["minutes"]
     if not {"init", "latents", "hidden"} & set(given):
         channels = 3 if any(len(image.shape) == 3 for image in folder.images) else 1
-        entry = shipped_local(shape, channels, values["binary"])
+        entry = shipped_local(shape, channels, values["binary"], bool(given.get("fast")))
         if entry is not None:
             values["init"] = entry.name
     values |= given
     return values
 
 
-def shipped_local(shape: tuple[int, ...] | None, channels: int, binary: bool) -> InstalledModel | None:
-    """The shipped local model of images (height, width) or of any size, those that are chosen by default first."""
+def shipped_local(
+    shape: tuple[int, ...] | None, channels: int, binary: bool, fast: bool = False
+) -> InstalledModel | None:
+    """The shipped local model of images (height, width) or of any size, those that are chosen by default first.
+
+    fast: whether a quick one is wanted.
+    """
     found = []
     for path in shipped_model_folders():
         entry = InstalledModel(path)
@@ -62,7 +67,7 @@ def shipped_local(shape: tuple[int, ...] | None, channels: int, binary: bool) ->
             size = entry.input_spec["shape"]
             is_local = str(entry.card.get("architecture", "")).startswith(ARCHITECTURE)
             kind = Kind.default(channels, 2 if binary else 256)
-            fits = entry.fits((0, 0) if shape is None else (shape[0], shape[1]), kind)
+            fits = entry.is_fast == fast and entry.fits((0, 0) if shape is None else (shape[0], shape[1]), kind)
         except BBCError:  # a damaged model is none to begin with
             continue
         if is_local and fits and (size is None) == (shape is None):

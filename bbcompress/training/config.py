@@ -43,7 +43,7 @@ class TrainingConfig:
         latents: None is 16, but 32 for an mlp of grey images, and 4 channels for a resnet.
         hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model.
         blocks: residual blocks in each network of a resnet, None is 2.
-        fast: of a local model for images of any size, whether its per-pixel network has a quarter of the products.
+        fast: of a local model for images of any size, whether it has a third of the products or less.
         norm: of a resnet, `batch` or, as None is, `clamped`: batch norm whose ReLUs end at 8.
         objective: one of `OBJECTIVES`, of phase rha, but wake-sleep is of phase vae.
         samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training images.

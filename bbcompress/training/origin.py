@@ -57,6 +57,7 @@ class Origin:
             "binary": weights.levels == 2,
             "latents": weights.latents,
             "hidden": len(networks.get("trunk", networks["decoder"])[0].bias),
+            **({"fast": True} if self.weights.card.get("fast") else {}),
         }
         if isinstance(weights, ResNetWeights):
             options |= {"latents": channels_of(weights), "blocks": weights.blocks, "norm": norm_of(weights)}

@@ -130,6 +130,19 @@ def test_the_chosen_model_alone_is_tried_but_others_are_read(monkeypatch: pytest
     assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
 
 
+def test_quick_models_stand_in_for_those_beside_them(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of another place stays a candidate at every effort, and a quick one where it is alone."""
+    put(GREY, place / "usual")
+    put(GREY, place / "quick", lambda card: card.update(fast=True))
+    monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [GREY])
+    assert folders(Zoo().candidates(SHAPE, kinds.GREY)) == ["usual", "tiny-grey"]
+    assert folders(Zoo().candidates(SHAPE, kinds.GREY, fast=True)) == ["quick", "tiny-grey"]
+    assert folders(Zoo(place).candidates(SHAPE, kinds.GREY, fast=True)) == ["quick"]
+    for name in ("usual", "quick"):
+        for fast in (False, True):
+            assert folders(Zoo(place / name).candidates(SHAPE, kinds.GREY, fast)) == [name]
+
+
 def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused("nosuch") == "there is no model nosuch; installed: none"
     monkeypatch.setenv("BBC_MODELS", str(MODELS))

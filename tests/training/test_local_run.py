@@ -111,6 +111,25 @@ def test_train_export_compress(colours: Path, tmp_path: Path) -> None:
     assert load(out).id == weights.id
 
 
+def test_a_quick_model(tmp_path: Path) -> None:
+    """Its card says that it is one, and so does a run that begins with it."""
+    folder = write_images(tmp_path / "photos", 10, 3, (64, 70), (65, 64))
+    options = {"architecture": "local", "data": str(folder), "any_size": True, "batch": 4, "latents": 2, "hidden": 8}
+    config, out = configure({**options, "fast": True, "epochs": 1, "encoder_epochs": 0}, tmp_path / "run", False, None)
+    train(config, out, quiet=True)
+    assert "--fast" in training_command(config).split()
+    export_run(out)
+    weights = load(out)
+    assert isinstance(weights, LocalWeights)
+    assert weights.card["fast"] is True
+    assert len(weights.heads.bias) == 3 * 32
+    init = {"data": str(folder), "init": str(out)}
+    assert configure(init, tmp_path / "other", False, None)[0].fast
+    assert not configure(options, tmp_path / "other", False, None)[0].fast
+    with pytest.raises(TrainingError, match="--fast is for --architecture local"):
+        TrainingConfig(fast=True)
+
+
 def test_images_of_any_size(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "grey", 10, 1, (64, 70), (65, 64))
     out = tmp_path / "run"

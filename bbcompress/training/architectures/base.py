@@ -51,6 +51,7 @@ class RunOptions(Protocol):
     hidden: int | None
     blocks: int | None
     norm: str | None
+    fast: bool | None
     objective: str
     samples: str
     alpha: float | None

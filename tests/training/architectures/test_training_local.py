@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -328,6 +329,22 @@ def test_images_without_a_preset(image: tuple[int, int] | None, channels: int, b
     with pytest.raises(TrainingError) as caught:
         preset(image, channels, binary, None, None)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_quick_preset_has_a_third_of_the_products_at_most(channels: int) -> None:
+    usual, fast = preset(None, channels, False).shape, preset(None, channels, False, fast=True).shape
+    assert products(fast) <= products(usual) / 3
+    assert (fast.tile, fast.latents, fast.features) == (usual.tile, usual.latents, usual.features)
+    assert preset(None, channels, False, width=24, fast=True).shape.trunk == (24, 24)
+    with pytest.raises(TrainingError, match="--fast is for images of any size"):
+        preset((32, 32), channels, False, fast=True)
+
+
+def products(shape: LocalShape) -> int:
+    """Of the per-pixel network, for one pixel."""
+    widths = [shape.inputs + shape.features, *shape.trunk, shape.channels * shape.head]
+    return sum(map(mul, widths, widths[1:])) + shape.channels * shape.head * shape.outputs
 
 
 # Export

@@ -99,6 +99,7 @@ def export_local(
         "channels": shape.channels,
         "likelihood": weights.likelihood,
         "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head}, {shape.latents} latents a tile",
+        **({"fast": True} if config.fast else {}),
         "settings": coding_settings(weights),
         **figures(weights, {"baseline": baseline, "rha": rha}, measured),
     }

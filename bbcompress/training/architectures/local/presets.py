@@ -32,7 +32,7 @@ def preset(
 
     Args:
         width: of the per-pixel network's hidden layers.
-        fast: a per-pixel network of a quarter of the products, for images of any size.
+        fast: a per-pixel network of a third of the products or less, for images of any size.
 
     Raises:
         TrainingError: no preset fits the images.
