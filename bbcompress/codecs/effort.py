@@ -1,12 +1,14 @@
 """Effort: which ways of coding are tried, by one number from 1 to 9.
 
-Every effort codes without learning, and takes what learns only where that is smaller. Efforts 3 to 5 leave out the
-coding without learning where a trial leaves no doubt. So none is larger than effort 1. Efforts 3 and 4 learn by coarse
-steps, and only where that saves a share that is worth the time of readers. Effort 5, the default, learns by fine steps
-wherever that saves a byte. The codec for samples of 16 bits learns as it goes, too, and takes as long: it is tried from
-effort 3 on. From effort 6 on each tries all that the one below it tries, and more. So more effort is never larger. Two
-parts of that are no law, but were measured: where coarse steps save as much as efforts 3 and 4 ask for, fine steps save
-more; and where a trial leaves no doubt, learning pays.
+Efforts 1 and 2 are for speed: a quick model, where there is one, stands in for the one that lies beside it. Effort 2
+lets it learn from the images by coarse steps where that saves a share that is worth the time of readers. So do efforts
+3 and 4 with the usual models. Effort 5, the default, learns by fine steps wherever that saves a byte. Every effort
+codes without learning, too, and takes what learns only where that is smaller; efforts 3 to 5 leave out the coding
+without learning where a trial leaves no doubt. The codec for samples of 16 bits learns as it goes and takes as long: it
+is tried from effort 3 on. From effort 6 on each tries all that the one below it tries, and more. So more effort is
+never larger. Three parts of that are no law, but were measured: where coarse steps save as much as efforts 3 and 4 ask
+for, fine steps save more; where a trial leaves no doubt, learning pays; and quick models take more bytes than those
+that they stand in for.
 """
 
 from __future__ import annotations

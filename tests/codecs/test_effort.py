@@ -102,11 +102,11 @@ def test_more_effort_never_makes_a_lone_image_larger(tiny: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_more_effort_never_makes_an_image_of_a_shipped_model_larger() -> None:
     image = crop(60, 10, 48, 96)
-    files = [lone(image, effort) for effort in (1, 3, 5, 9)]
+    files = [Compressor(Options(effort=effort, verify=False)).lone(image)[0] for effort in (1, 2, 3, 5, 9)]
     sizes = [len(data) for data in files]
     assert sizes == sorted(sizes, reverse=True)
-    assert sizes[3] < sizes[2] < sizes[0]
-    assert read(files[3]) == [image]
+    assert sizes[4] < sizes[3] < sizes[1] < sizes[0]
+    assert read(files[4]) == [image]
 
 
 @pytest.mark.usefixtures("no_fallback")
@@ -296,6 +296,26 @@ def test_the_least_effort_tries_one_model_that_does_not_learn(encoded: list[Codi
     models = open_models()
     assert len(choose.fit_of(image, models).entries) > 1
     Compressor(Options(effort=1, verify=False), models).lone(image)
+    assert encoded == [CodingSettings()]
+
+
+@pytest.mark.usefixtures("tiny", "no_fallback")
+def test_a_quick_model_stands_in_at_the_lowest_efforts() -> None:
+    """It learns at effort 2, and where it is asked to; a model that is asked for is taken in its place."""
+    image = crop(60, 10, 64, 96)
+    models = open_models()
+    files = {effort: Compressor(Options(effort=effort, verify=False), models).lone(image)[0] for effort in (1, 2, 3)}
+    found = {effort: Reader(io.BytesIO(data), models).describe()["groups"][0] for effort, data in files.items()}
+    assert [found[effort]["model"] for effort in (1, 2, 3)] == ["photo-fast", "photo-fast", "photo"]
+    assert ["learning" in found[effort] for effort in (1, 2)] == [False, True]
+    assert all(read(data) == [image] for data in files.values())
+    named = Compressor(Options("photo", effort=1, verify=False)).lone(image)[0]
+    assert Reader(io.BytesIO(named), models).describe()["groups"][0]["model"] == "photo"
+
+
+@pytest.mark.usefixtures("tiny", "no_fallback")
+def test_at_effort_2_only_quick_models_learn(encoded: list[CodingSettings]) -> None:
+    Compressor(Options("photo", effort=2, verify=False)).lone(crop(60, 10, 64, 96))
     assert encoded == [CodingSettings()]
 
 

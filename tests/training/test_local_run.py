@@ -111,37 +111,28 @@ def test_train_export_compress(colours: Path, tmp_path: Path) -> None:
     assert load(out).id == weights.id
 
 
-def test_a_quick_model(tmp_path: Path) -> None:
-    """Its card says that it is one, and so does a run that begins with it."""
-    folder = write_images(tmp_path / "photos", 10, 3, (64, 70), (65, 64))
-    options = {"architecture": "local", "data": str(folder), "any_size": True, "batch": 4, "latents": 2, "hidden": 8}
-    config, out = configure({**options, "fast": True, "epochs": 1, "encoder_epochs": 0}, tmp_path / "run", False, None)
-    train(config, out, quiet=True)
-    assert "--fast" in training_command(config).split()
-    export_run(out)
-    weights = load(out)
-    assert isinstance(weights, LocalWeights)
-    assert weights.card["fast"] is True
-    assert len(weights.heads.bias) == 3 * 32
-    init = {"data": str(folder), "init": str(out)}
-    assert configure(init, tmp_path / "other", False, None)[0].fast
-    assert not configure(options, tmp_path / "other", False, None)[0].fast
-    with pytest.raises(TrainingError, match="--fast is for --architecture local"):
-        TrainingConfig(fast=True)
-
-
 def test_images_of_any_size(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "grey", 10, 1, (64, 70), (65, 64))
     out = tmp_path / "run"
-    train(config_of(folder, any_size=True, epochs=1, encoder_epochs=1, batch=4), out, quiet=True)
+    config = config_of(folder, any_size=True, fast=True, epochs=1, encoder_epochs=1, batch=4)
+    assert "--fast" in training_command(config).split()
+    train(config, out, quiet=True)
     export_run(out)
     weights = load(out)
+    assert isinstance(weights, LocalWeights)
     assert (weights.shape, weights.channels, weights.levels) == (None, 1, 256)
+    assert (weights.card["fast"], len(weights.heads.bias)) == (True, 32)
+    assert configure({"data": str(folder), "init": str(out)}, tmp_path / "other", False, None)[0].fast
     assert weights.card["shape"] is None
     assert abs(weights.card["exact_arithmetic_loss"]) < 0.01
     for pixels in (np.asarray(Image.open(folder / "02.png")), np.asarray(Image.open(folder / "01.png"))[:9, :20]):
         data, _ = Compressor(Options(model=out, k=1)).lone(from_array(pixels))
         assert np.array_equal(decompress(data, out), pixels)
+
+
+def test_only_local_models_are_quick() -> None:
+    with pytest.raises(TrainingError, match="--fast is for --architecture local"):
+        TrainingConfig(fast=True)
 
 
 def test_images_smaller_than_a_tile_are_refused(tmp_path: Path) -> None:
