@@ -3,8 +3,8 @@
     python benchmarks/speed.py [--photo FILE] [--before DIR] [--rounds N] [--large MEGAPIXELS [--photos DIR]]
                                [--out FILE]
 
-`photograph`: 768x512 pixels from the middle of FILE are compressed, not verified, and decompressed, frozen and as by
-default, by as many threads as there are processors and by one (`-j 1`). `large`: an image of so many megapixels, the
+`photograph`: 768x512 pixels from the middle of FILE are compressed, not verified, and decompressed, frozen, as by
+default and at efforts 1 and 2, by as many threads as there are processors and by one (`-j 1`). `large`: an image of so many megapixels, the
 same way but for the one thread; 0 leaves it out. It is a mosaic of the middles of the photographs in DIR, or, without
 DIR, of FILE, its mirror images and noise, which the fallback may code best.
 Of each command: seconds of the processor (user and system) and on the clock, the smallest of N rounds, and peak memory.
@@ -42,7 +42,7 @@ WIDTH, HEIGHT = 768, 512
 KINDS = [
     (kind + name, options, jobs)
     for name, jobs in (("", []), (", one thread", ["-j", "1"]))
-    for kind, options in (("frozen", ["--no-learn"]), ("default", []))
+    for kind, options in (("frozen", ["--no-learn"]), ("default", []), ("effort 1", ["-1"]), ("effort 2", ["-2"]))
 ]
 """Names of the ways, and their options of compressing and of threads."""
 PEERS = {
@@ -88,7 +88,7 @@ def main() -> None:
                 source.write_bytes(write_png(PixelImage("RGB", mosaic(args.photos, round(args.large * 1e6)))))
             else:
                 repeat(args.photo, source, round(args.large * 1e6))
-            rows = in_turns(folder, source, {"now": HERE.parent}, 1, KINDS[:2])
+            rows = in_turns(folder, source, {"now": HERE.parent}, 1, KINDS[:4])
             name = f"large, {args.large:g} megapixels" + ", a mosaic" * bool(args.photos)
             results[name] = {"environment": environment(), "rows": rows}
             args.out.write_text(json.dumps(results, indent=1) + "\n")
