@@ -4,9 +4,9 @@
                                [--out FILE]
 
 `photograph`: 768x512 pixels from the middle of FILE are compressed, not verified, and decompressed, frozen, as by
-default and at efforts 1 and 2, by as many threads as there are processors and by one (`-j 1`). `large`: an image of so many megapixels, the
-same way but for the one thread; 0 leaves it out. It is a mosaic of the middles of the photographs in DIR, or, without
-DIR, of FILE, its mirror images and noise, which the fallback may code best.
+default and at efforts 1 and 2, by as many threads as there are processors and by one (`-j 1`). `large`: an image of so
+many megapixels, the same way but for the one thread; 0 leaves it out. It is a mosaic of the middles of the photographs
+in DIR, or, without DIR, of FILE, its mirror images and noise, which the fallback may code best.
 Of each command: seconds of the processor (user and system) and on the clock, the smallest of N rounds, and peak memory.
 With `--before` the package in DIR, an earlier commit, does the same in turns with this one. Kernels are compiled before
 and every file is read back and compared. JPEG XL and WebP by imagecodecs, where that is installed, do the same in

@@ -11,7 +11,8 @@ between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts be
 `<!-- end zarr -->`, those of photographs that were JPEGs between `<!-- jpeg-born -->` and `<!-- end jpeg-born -->`,
 those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of small images that are learned from
 between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!-- blocks -->` and `<!-- end blocks -->`,
-that of the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
+those of speed between `<!-- speed -->` and `<!-- end speed -->`, that of the README between `<!-- front -->` and
+`<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gaps_tables import gaps
 from learning_tables import block_sizes, small_archives
 from markdown import table
 from robustness_tables import robustness
+from speed_tables import speed
 from study_tables import study
 
 HERE = Path(__file__).parent
@@ -42,6 +44,7 @@ FRONT = "<!-- front -->", "<!-- end front -->"
 GAPS = "<!-- gaps -->", "<!-- end gaps -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
+SPEED = "<!-- speed -->", "<!-- end speed -->"
 STUDY = "<!-- study -->", "<!-- end study -->"
 ARCHIVES = {"cifar10": "CIFAR-10", "mnist-grey-local": "grey MNIST", "mnist-binary-local": "binary MNIST"}
 PHOTOS = {"photos": "photographs, RGB", "grey": "photographs, grey"}
@@ -62,6 +65,7 @@ def main() -> None:
     insert(HERE / "README.md", gaps(), GAPS)
     insert(HERE / "README.md", small_archives(), SMALL)
     insert(HERE / "README.md", block_sizes(), BLOCKS)
+    insert(HERE / "README.md", speed(), SPEED)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
