@@ -24,6 +24,8 @@ LEARNING_EFFORT = 3
 """From this effort on it is tried whether learning pays."""
 _PLAIN = CodingSettings()
 _COARSE = CodingSettings(learn=True, learn_unit=512)
+_QUICK = CodingSettings(learn=True, learn_unit=256)
+"""With a quick model smaller steps cost hardly more time."""
 _FINE = CodingSettings(learn=True)
 
 
@@ -64,7 +66,7 @@ class Plan:
 def _ladder() -> dict[int, Plan]:
     plans = {
         1: Plan((_PLAIN,), one_model=True, fast=True, deep=False),
-        2: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, fast=True, deep=False),
+        2: Plan((_PLAIN,), (_QUICK,), 0.005, 0.005, fast=True, deep=False),
         3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, sure_gain=0.1),
         4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005, sure_gain=0.1),
         5: Plan((_PLAIN,), (_FINE,), sure_gain=0.05),
