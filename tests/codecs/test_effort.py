@@ -99,13 +99,13 @@ def test_more_effort_never_makes_a_lone_image_larger(tiny: Path) -> None:
     assert all(read(data, tiny) == [image] for data in files)
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "no_fallback")
 def test_more_effort_never_makes_an_image_of_a_shipped_model_larger() -> None:
     image = crop(60, 10, 48, 96)
     files = [Compressor(Options(effort=effort, verify=False)).lone(image)[0] for effort in (1, 2, 3, 5, 9)]
     sizes = [len(data) for data in files]
     assert sizes == sorted(sizes, reverse=True)
-    assert sizes[4] < sizes[3] < sizes[1] < sizes[0]
+    assert sizes[4] < sizes[3] < sizes[2] < sizes[0]
     assert read(files[4]) == [image]
 
 
@@ -180,7 +180,7 @@ def test_great_efforts_try_all_that_smaller_ones_try() -> None:
     plans = [LADDER[effort] for effort in EFFORTS]
     for fewer, more in pairwise(plans):
         assert set(fewer.frozen) <= set(more.frozen)
-        if fewer.learned:
+        if fewer.learned and fewer.fast == more.fast:
             assert fewer.least_expected >= more.least_expected
             assert fewer.least_gain >= more.least_gain
     for fewer, more in pairwise(plans[DEFAULT_EFFORT - 1 :]):
@@ -302,7 +302,7 @@ def test_the_least_effort_tries_one_model_that_does_not_learn(encoded: list[Codi
 @pytest.mark.usefixtures("tiny", "no_fallback")
 def test_a_quick_model_stands_in_at_the_lowest_efforts() -> None:
     """It learns at effort 2, and where it is asked to; a model that is asked for is taken in its place."""
-    image = crop(60, 10, 64, 96)
+    image = bbc.from_array(crop(60, 10, 64, 96).pixels // 2)
     models = open_models()
     files = {effort: Compressor(Options(effort=effort, verify=False), models).lone(image)[0] for effort in (1, 2, 3)}
     found = {effort: Reader(io.BytesIO(data), models).describe()["groups"][0] for effort, data in files.items()}
