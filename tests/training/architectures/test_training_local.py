@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from operator import mul
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -344,7 +344,7 @@ def test_the_quick_preset_has_a_third_of_the_products_at_most(channels: int) -> 
 def products(shape: LocalShape) -> int:
     """Of the per-pixel network, for one pixel."""
     widths = [shape.inputs + shape.features, *shape.trunk, shape.channels * shape.head]
-    return sum(map(mul, widths, widths[1:])) + shape.channels * shape.head * shape.outputs
+    return sum(a * b for a, b in pairwise(widths)) + shape.channels * shape.head * shape.outputs
 
 
 # Export
