@@ -14,6 +14,8 @@ Then held-out photographs of the folder, and photographs of elsewhere, are measu
 rule of the codec: the wavefront, units of 128 pixels, a step of Adam after each. z is the shipped encoder's, and is not
 counted: it is alike in all. Weights are not rounded; the shipped ones are measured by the exact codec, too.
 
+With `--runs`, a run that was broken off goes on: what is trained or measured is kept.
+
 `--tune` compares how a start for learning is trained: plainly, as the control, or along units of an image while the
 network learns from them (first order, as FOMAML), for as many processor seconds.
 """
@@ -138,13 +140,17 @@ def main() -> None:
     out = args.out / "local-inputs.json"
     chosen = to_measure(held_out, args.foreign, args.count)
     images = [middle(path, crop) for _, path in chosen]
-    rows: list[Row] = [
-        {"name": path.name, "origin": origin, "size": list(crop[::-1]), **exactly(model, pixels)}
-        for (origin, path), pixels in zip(chosen, images, strict=True)
-    ]
+    rows = measured_before(out, about, [path.name for _, path in chosen]) if args.runs else []
+    if not rows:
+        rows = [
+            {"name": path.name, "origin": origin, "size": list(crop[::-1]), **exactly(model, pixels)}
+            for (origin, path), pixels in zip(chosen, images, strict=True)
+        ]
     crops, names = Crops(images, model), []
     for name, network in networks.items():
         for way in WAYS:
+            if name in rows[0][way]:
+                continue
             for row, bits in zip(rows, coded(network, crops, way == "learned"), strict=True):
                 row[way][name] = round(bits / images[0].size, 5)
         names.append(name)
@@ -155,6 +161,16 @@ def main() -> None:
 
 
 ORIGINS = "held out", "elsewhere"
+
+
+def measured_before(out: Path, about: Row, names: list[str]) -> list[Row]:
+    """The rows of a run that was broken off, of the same images and schedule; else none."""
+    if not out.exists():
+        return []
+    found = json.loads(out.read_text())
+    same = all(found[key] == about[key] for key in ("quick", "schedule", "measured crop", "learning"))
+    rows: list[Row] = found["rows"]
+    return rows if same and [row["name"] for row in rows] == names else []
 
 
 def to_measure(held_out: list[Path], foreign: Path | None, count: int) -> list[tuple[str, Path]]:

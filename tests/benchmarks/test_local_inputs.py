@@ -37,10 +37,16 @@ def test_quick_run(scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     photos.mkdir()
     for number in range(10):
         Image.fromarray(picture(number, 128, 128)).save(photos / f"{number}.png")
-    arguments = ["--photos", str(photos), "--foreign", str(photos), "--count", "1", "--quick", "--out", str(out)]
+    arguments = ["--photos", str(photos), "--foreign", str(photos), "--count", "1", "--quick"]
+    arguments += ["--runs", str(tmp_path / "runs"), "--out", str(out)]
     monkeypatch.setattr("sys.argv", ["local_inputs.py", *arguments])
     scripts("local_inputs").main()
     found = json.loads((out / "local-inputs.json").read_text())
+    with monkeypatch.context() as changed:  # what is there is kept
+        changed.setattr(scripts("local_inputs"), "exactly", None)
+        changed.setattr(scripts("local_inputs"), "coded", None)
+        scripts("local_inputs").main()
+    assert json.loads((out / "local-inputs.json").read_text())["rows"] == found["rows"]
     assert [row["origin"] for row in found["rows"]] == ["held out", "elsewhere"]
     for row in found["rows"]:
         for way in ("frozen", "learned"):
