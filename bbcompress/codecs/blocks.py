@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -35,6 +36,9 @@ R = TypeVar("R")
 MOST_THREADS = 8
 """Most blocks in work at once."""
 
+AHEAD = 4
+"""So many times as many wait or are done: of an image of many small blocks all of them would take more than it does."""
+
 PIXEL_MEMORY = 96
 """Bytes that a writer needs for each pixel of a block in work, and a reader half as many, without K steps; measured by
 benchmarks/speed.py."""
@@ -55,7 +59,7 @@ MAX_LEARNED_PIXELS = 1 << 24
 """Most pixels of a group of several images that learns: what stands between a reader and the last of them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """A rectangle of an image, in pixels."""
 
@@ -258,8 +262,14 @@ def at_once(function: Callable[[P], R], parts: Sequence[P], pixels: int) -> Iter
         yield from map(function, parts)
         return
     executor = ThreadPoolExecutor(workers, initializer=share_threads, initargs=(workers,))
+    waiting: deque[Future[R]] = deque()
     try:
-        yield from executor.map(function, parts)
+        for part in parts:
+            if len(waiting) == AHEAD * workers:
+                yield waiting.popleft().result()
+            waiting.append(executor.submit(function, part))
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         executor.shutdown(cancel_futures=True)
 

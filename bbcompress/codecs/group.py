@@ -21,7 +21,7 @@ from bbcompress.models.strips import Strips
 NumpyArray = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How a group's message is made: its lanes, how many strips come directly, and the batches after them.
 

@@ -99,7 +99,7 @@ class Start(IntEnum):
         return checkpoint.copy() if self is Start.CHECKPOINT else last.halfway_to(checkpoint)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
     """A block of an image: the numbers of both, and the block's number in the group."""
 

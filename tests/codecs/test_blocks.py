@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -417,6 +418,26 @@ def test_blocks_at_once(most: int, pixels: int, at_a_time: int, monkeypatch: pyt
 
     assert list(blocks.at_once(work, range(3), pixels)) == [0, 1, 2]
     assert most_inside == at_a_time
+
+
+class Parts(list[int]):
+    """Counts how many were taken."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for part in super().__iter__():
+            self.taken += 1
+            yield part
+
+
+def test_few_blocks_wait_for_their_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image may have a quarter of a million, each of which would take some kilobytes while it waits."""
+    monkeypatch.setattr("bbcompress.system.threads.processors", lambda: 2)
+    parts = Parts(range(1000))
+    results = blocks.at_once(str, parts, 1)
+    assert next(results) == "0" and parts.taken <= 2 * blocks.AHEAD + 1
+    assert [*results] == [str(part) for part in range(1, 1000)]
 
 
 def test_memory_of_blocks_bounds_how_many_are_in_work() -> None:
