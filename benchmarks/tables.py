@@ -11,8 +11,9 @@ between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts be
 `<!-- end zarr -->`, those of photographs that were JPEGs between `<!-- jpeg-born -->` and `<!-- end jpeg-born -->`,
 those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of small images that are learned from
 between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!-- blocks -->` and `<!-- end blocks -->`,
-those of speed between `<!-- speed -->` and `<!-- end speed -->`, that of the README between `<!-- front -->` and
-`<!-- end front -->`; nothing is typed by hand.
+those of speed between `<!-- speed -->` and `<!-- end speed -->`, those of more inputs of the pixel network between
+`<!-- inputs -->` and `<!-- end inputs -->`, that of the README between `<!-- front -->` and `<!-- end front -->`;
+nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gaps_tables import gaps
+from inputs_tables import inputs
 from learning_tables import block_sizes, small_archives
 from markdown import table
 from robustness_tables import robustness
@@ -42,6 +44,7 @@ PHOTOGRAPHS = "<!-- photographs -->", "<!-- end photographs -->"
 JPEG_BORN = "<!-- jpeg-born -->", "<!-- end jpeg-born -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 GAPS = "<!-- gaps -->", "<!-- end gaps -->"
+INPUTS = "<!-- inputs -->", "<!-- end inputs -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
 SPEED = "<!-- speed -->", "<!-- end speed -->"
@@ -66,6 +69,7 @@ def main() -> None:
     insert(HERE / "README.md", small_archives(), SMALL)
     insert(HERE / "README.md", block_sizes(), BLOCKS)
     insert(HERE / "README.md", speed(), SPEED)
+    insert(HERE / "README.md", inputs(), INPUTS)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
