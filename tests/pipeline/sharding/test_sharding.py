@@ -75,8 +75,9 @@ def put(names: Sequence[str] = NAMES, folder: str = "set") -> None:
 def pack(target: str = "out", engine: Any = None, **others: Any) -> tuple[ShardedPacking, list[ShardEvent]]:
     events: list[ShardEvent] = []
     loading = Loading(skip=others.pop("skip", None), frames=others.pop("frames", False))
+    options = Options(effort=1, block_size=others.pop("block_size", None))
     given = {"shard_pixels": SHARD, **others}
-    packing = ShardedPacking(["set"], target, Options(effort=1), loading, **given)
+    packing = ShardedPacking(["set"], target, options, loading, **given)
     packing.write(engine or InProcess(), events.append)
     return packing, events
 
@@ -227,6 +228,14 @@ def test_other_settings_are_not_resumed(monkeypatch: pytest.MonkeyPatch) -> None
         pack(resume=True, shard_pixels=10)
     with pytest.raises(BBCError, match="frames was False, and is True now"):
         pack(resume=True, frames=True)
+    with pytest.raises(BBCError, match="block_size was None, and is 64 now"):
+        pack(resume=True, block_size=64)
+    with pytest.raises(BBCError, match="no luck"):  # of the usual size settings say nothing
+        pack(resume=True, block_size=1024)
+    with pytest.raises(BBCError, match="no luck"):
+        pack(force=True, block_size=64)
+    with pytest.raises(BBCError, match="block_size was 64, and is None now"):
+        pack(resume=True)
     with pytest.raises(BBCError, match="no luck"):
         pack(force=True)
     assert len(files_of(UNFINISHED)) == 4  # of two shards, the settings, the lock
