@@ -382,7 +382,12 @@ class Crops:
         self.height, self.width, _ = pixels[0].shape
         self.shape = model.shape
         self.images = Images(list(pixels), model.shape.tile)
-        self.features = torch.stack([torch.from_numpy(model.strips(crop)[1]) for crop in pixels]) / (1 << PIXEL_BITS)
+        found = [model.strips(crop) for crop in pixels]
+        self.features = torch.stack([torch.from_numpy(features) for _, features in found]) / (1 << PIXEL_BITS)
+        self.cells = torch.empty(self.height * self.width, dtype=torch.int64)  # of the lowest strip first
+        self.cells[torch.from_numpy(wavefront(self.height, self.width)[0])] = torch.from_numpy(
+            found[0][0].wavefront(model.shape.cell).cells
+        )
         both = [least_squares_inputs(crop) for crop in pixels]
         self.predictions, self.informed = (torch.cat(parts) for parts in zip(*both, strict=True))
         self.tiles = pixels
@@ -402,8 +407,7 @@ class Crops:
     def pixels(self, number: Tensor, y: Tensor, x: Tensor) -> Pixels:
         """Pixels y, x of crops `number`, (N,) each."""
         context, references, levels = gather(self.images, number, y, x, self.shape)
-        tile = self.shape.tile
-        features = self.features[number, y // tile * -(-self.width // tile) + x // tile]
+        features = self.features[number, self.cells[y * self.width + x]]
         place = number * (self.height * self.width) + y * self.width + x
         earlier = (levels - references) / PIXEL_UNIT
         inputs = torch.cat([context, features], dim=1)

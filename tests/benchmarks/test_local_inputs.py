@@ -64,6 +64,14 @@ def test_new_inputs_change_nothing_at_first_and_keep_the_order(scripts: Any) -> 
     assert inputs.coded(both, whole, False) != pytest.approx([plain], rel=1e-3)
 
 
+def test_each_tile_has_its_own_z(scripts: Any) -> None:
+    inputs = scripts("local_inputs")
+    model, unlike = inputs.Model.shipped(), picture(0, 192, 128)
+    unlike[64:] = 128 + np.random.default_rng(0).integers(-60, 61, unlike[64:].shape)
+    (bits,) = inputs.coded(inputs.Network.of(model, ""), inputs.Crops([unlike], model), False)
+    assert bits / unlike.size == pytest.approx(inputs.exactly(model, unlike)["frozen"]["exact"], rel=1e-3)
+
+
 def test_images_learn_by_themselves(scripts: Any) -> None:
     inputs = scripts("local_inputs")
     model, images = inputs.Model.shipped(), [picture(0), picture(1)]
