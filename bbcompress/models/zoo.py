@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -55,6 +56,11 @@ class ModelEntry(ABC):
     def usual_name(self) -> str:
         """Of a model whose card names none."""
 
+    @property
+    @abstractmethod
+    def card_name(self) -> str:
+        """What errors call the card."""
+
     @abstractmethod
     def files(self) -> tuple[bytes, bytes]:
         """The bytes of weights and card, which is empty where there is none. Raises ModelError."""
@@ -66,13 +72,24 @@ class ModelEntry(ABC):
 
     @property
     def is_default(self) -> bool:
-        """Whether the model is tried without `-m`; reference models are not."""
-        return bool(self.card.get("default", True))
+        """Whether the model is tried without `-m`; reference models are not. Raises ModelError."""
+        return self._says("default", True)
 
     @property
     def is_fast(self) -> bool:
-        """Whether the model is a quick one, for the lowest efforts, as its card says."""
-        return bool(self.card.get("fast", False))
+        """Whether the model is a quick one, for the lowest efforts. Raises ModelError."""
+        return self._says("fast", False)
+
+    def _says(self, name: str, usual: bool) -> bool:
+        """What the card says under a name; the usual value where it says nothing.
+
+        Raises:
+            ModelError: the card is damaged, or says neither true nor false.
+        """
+        value = self.card.get(name, usual)
+        if not isinstance(value, bool):
+            raise ModelError(f'{self.card_name}: "{name}" is {json.dumps(value):.40}, and must be true or false')
+        return value
 
     @property
     def input_spec(self) -> dict[str, Any]:
@@ -127,7 +144,7 @@ class InstalledModel(ModelEntry):
         try:
             return read_card(self.folder)
         except OSError as error:
-            raise ModelError(f"{self.folder / CARD_FILE}: cannot be read: {error.strerror or error}") from None
+            raise ModelError(f"{self.card_name}: cannot be read: {error.strerror or error}") from None
 
     @cached_property
     def weights(self) -> ModelWeights:
@@ -147,6 +164,11 @@ class InstalledModel(ModelEntry):
     def usual_name(self) -> str:
         """The folder's."""
         return self.folder.name
+
+    @property
+    def card_name(self) -> str:
+        """Its path."""
+        return str(self.folder / CARD_FILE)
 
     @property
     def is_default(self) -> bool:
@@ -189,7 +211,7 @@ class CarriedModel(ModelEntry):
     def card(self) -> dict[str, Any]:
         """Raises EmbeddedModelError if it is damaged."""
         try:
-            return parse_card(self._files[1], "the card of the model in the file")
+            return parse_card(self._files[1], self.card_name)
         except ModelError as error:
             raise EmbeddedModelError(str(error)) from None
 
@@ -198,7 +220,7 @@ class CarriedModel(ModelEntry):
         """Raises EmbeddedModelError if it is damaged or would take too much memory."""
         what = "the model in the file"
         try:
-            weights = parse(*self._files, what, f"the card of {what}")
+            weights = parse(*self._files, what, self.card_name)
         except ModelError as error:
             raise EmbeddedModelError(str(error)) from None
         if weights.id != self.id:
@@ -210,6 +232,11 @@ class CarriedModel(ModelEntry):
     def usual_name(self) -> str:
         """The beginning of the id."""
         return self.id.hex()[:8]
+
+    @property
+    def card_name(self) -> str:
+        """As of `ModelEntry`."""
+        return "the card of the model in the file"
 
     def files(self) -> tuple[bytes, bytes]:
         """As of `ModelEntry`."""

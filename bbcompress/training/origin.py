@@ -26,10 +26,12 @@ class Origin:
     Attributes:
         name: as the user gave it.
         weights: its integers.
+        fast: whether it is a quick one.
     """
 
     name: str
     weights: ModelWeights
+    fast: bool
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class Origin:
             "binary": weights.levels == 2,
             "latents": weights.latents,
             "hidden": len(networks.get("trunk", networks["decoder"])[0].bias),
-            **({"fast": True} if self.weights.card.get("fast") else {}),
+            **({"fast": True} if self.fast else {}),
         }
         if isinstance(weights, ResNetWeights):
             options |= {"latents": channels_of(weights), "blocks": weights.blocks, "norm": norm_of(weights)}
@@ -74,6 +76,6 @@ def origin_of(model: str) -> Origin:
         chosen = Zoo(model).chosen
         if len(chosen) != 1:
             raise TrainingError(f"--init {model}: a folder of {len(chosen)} models; name one of them")
-        return Origin(model, chosen[0].weights)
+        return Origin(model, chosen[0].weights, chosen[0].is_fast)
     except ModelError as error:
         raise TrainingError(f"--init {model}: {error}") from None

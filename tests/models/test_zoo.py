@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from models_for_tests import tiny_local, tiny_resnet, tiny_vae
 
-from bbcompress.errors import ModelError
+from bbcompress.errors import ModelError, TrainingError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.images import kinds
 from bbcompress.models import shipped
@@ -23,6 +24,7 @@ from bbcompress.models.mlp import ExactMLPVAE
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ExactResNetVAE
 from bbcompress.models.zoo import InstalledModel, ModelEntry, Zoo
+from bbcompress.training.origin import origin_of
 from bbcompress.training.quantisation.calibrate import usual_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,6 +143,19 @@ def test_quick_models_stand_in_for_those_beside_them(place: Path, monkeypatch: p
     for name in ("usual", "quick"):
         for fast in (False, True):
             assert folders(Zoo(place / name).candidates(SHAPE, kinds.GREY, fast)) == [name]
+
+
+@pytest.mark.parametrize("name", ["fast", "default"])
+@pytest.mark.parametrize("value", ["true", 1, 0, None, [], {}])
+def test_a_card_says_true_or_false(name: str, value: Any, place: Path) -> None:
+    """Any other value names the card where models are chosen, and does not hinder those who read a file."""
+    folder = put(GREY, place / "own", lambda card: card.update({name: value}))
+    with pytest.raises(ModelError) as caught:
+        Zoo().candidates(SHAPE, kinds.GREY)
+    assert str(caught.value) == f'{folder / "card.json"}: "{name}" is {json.dumps(value)}, and must be true or false'
+    assert folders(Zoo().named(InstalledModel(folder).id)) == ["own"]
+    with pytest.raises(TrainingError, match=r'^--init .*"fast" is') if name == "fast" else nullcontext():
+        origin_of(str(folder))
 
 
 def test_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
