@@ -174,7 +174,7 @@ _CODING_OPTIONS = (
                  help="Learning rate of the K steps. [default: the model's own]"),
     click.option("--learn/--no-learn", default=None,
                  help="Let models learn from the images as they go; decoding takes longer. [default: where that is "
-                 "smaller, from effort 3 on]"),
+                 "smaller, from effort 3 on, of quick models from 2 on]"),
     click.option("--solid/--no-solid", default=True, show_default=True,
                  help="Learn from up to 16 megapixels of an archive in a row, or else from up to 8: larger, but less "
                  "has to be decoded to reach an image, and more groups can be coded at once."),
