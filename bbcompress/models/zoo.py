@@ -288,14 +288,18 @@ class Zoo:
     def candidates(self, shape: tuple[int, int], kind: Kind, fast: bool = False) -> list[ModelEntry]:
         """The models to try for images (height, width) of a kind: the chosen ones, else the default ones that fit.
 
-        Of those that lie beside each other the quick ones are meant for the lowest efforts, the others for the rest.
+        Of those that lie beside each other, and are all for any size or all for one, the quick ones are meant for the
+        lowest efforts, the others for the rest.
 
         fast: whether the effort is one of the lowest.
+
+        Raises:
+            ModelError: a model is damaged.
         """
         among = self.chosen or [entry for entry in self.entries if entry.is_default]
-        fitting = [entry for entry in among if entry.fits(shape, kind)]
-        places = {entry.folder.parent for entry in fitting if entry.is_fast == fast}
-        return [entry for entry in fitting if entry.is_fast == fast or entry.folder.parent not in places]
+        fitting = [(entry, _rivals(entry)) for entry in among if entry.fits(shape, kind)]
+        wanted = {rivals for entry, rivals in fitting if entry.is_fast == fast}
+        return [entry for entry, rivals in fitting if entry.is_fast == fast or rivals not in wanted]
 
     def carrying(self, models: Sequence[CarriedModel]) -> Zoo:
         """The same with the models of a file, which are used to read it where they are not installed."""
@@ -353,6 +357,11 @@ def model_folders(directory: Path) -> list[Path]:
         return sorted(path.parent for path in directory.glob(f"*/{WEIGHTS_FILE}"))
     except OSError:
         return []
+
+
+def _rivals(entry: InstalledModel) -> tuple[Path, bool]:
+    """What models have in common that stand in for each other: where they lie, and whether they take any size."""
+    return entry.folder.parent, entry.input_spec["shape"] is None
 
 
 def _id_of(entry: ModelEntry) -> bytes | None:
