@@ -10,6 +10,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -161,13 +162,14 @@ def _by_peer(images: Sequence[PixelImage], peer: Peer) -> tuple[int, float, floa
 
 
 def _warm_up(data: Data, efforts: Sequence[int], compressor: Compressor) -> None:
-    """Load models, and compile what coding takes, on a corner of an image of each mode."""
+    """Load models, and compile what coding takes, on a corner of an image of each mode: at the least effort, which may
+    be that of quick models, and at the most, whose ways are the most."""
     learn = True if max(efforts) > LEAST_EFFORT else None
     for image in {image.mode: image for _, image in data.images}.values():
         corner = replace(image, pixels=np.ascontiguousarray(image.pixels[:WARM_UP_SIDE, :WARM_UP_SIDE]))
-        for forced in {None, learn}:
+        for effort, forced in product({min(efforts), max(efforts)}, {None, learn}):
             compressor.options = replace(compressor.options, learn=forced)
-            _by_bbc([[("corner", corner)]], max(efforts), compressor, alone=True)
+            _by_bbc([[("corner", corner)]], effort, compressor, alone=True)
     compressor.options = replace(compressor.options, learn=None)
 
 

@@ -72,6 +72,22 @@ def test_points_are_of_files_that_were_read_back() -> None:
     assert alone.size == sum(len(Compressor(Options(effort=1)).lone(image)[0]) for image in images)
 
 
+def test_the_least_effort_is_warmed_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its models may be others: their loading is in no point's time."""
+    called: list[tuple[int, str]] = []
+    honest = efforts._by_bbc
+
+    def by_bbc(groups: Any, effort: int, compressor: Compressor, alone: bool) -> Any:
+        called.append((effort, groups[0][0][0]))
+        return honest(groups, effort, compressor, alone)
+
+    monkeypatch.setattr(efforts, "_by_bbc", by_bbc)
+    data = digits(1)
+    measure_efforts(data, (1, 3, 4))
+    assert {effort for effort, name in called if name == "corner"} == {1, 4}
+    assert [effort for effort, name in called if name != "corner"] == [1, 3, 4]
+
+
 def test_other_formats_are_left_out_where_they_do_not_hold_the_images() -> None:
     data = Data("deep", [("a.png", from_array(np.full((9, 9), 300, np.uint16)))])
     assert [point.coder for point in measure_efforts(data, (1,)).points] == ["bbc"]
