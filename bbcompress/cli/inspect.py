@@ -211,7 +211,7 @@ def _say_group(group: dict[str, Any], indent: str = "  ") -> None:
     if learning is not None and learning["batches"]:
         line += f", learning between batches at a rate of {learning['rate'] / 1e6:g} every {learning['unit']} z"
     if "block_size" in group:
-        line += f", blocks of at most {group['block_size']} pixels a side"
+        line += f", block size {group['block_size']}"
     say(line)
     for name, part in zip(("colours", "alpha"), group.get("parts", ()), strict=False):
         say(f"{indent}  {name}:")
