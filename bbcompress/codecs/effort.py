@@ -8,7 +8,8 @@ without learning where a trial leaves no doubt. The codec for samples of 16 bits
 is tried from effort 3 on. From effort 6 on each tries all that the one below it tries, and more. So more effort is
 never larger. Three parts of that are no law, but were measured: where coarse steps save as much as efforts 3 and 4 ask
 for, fine steps save more; where a trial leaves no doubt, learning pays; and quick models take more bytes than those
-that they stand in for.
+that they stand in for. Of photographs with added noise the last is not so where effort 3 does not learn, as that saves
+less than the 2 % that it asks for, and effort 2 does.
 """
 
 from __future__ import annotations
