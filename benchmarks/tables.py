@@ -257,7 +257,8 @@ def front(local: Results) -> str:
         if "archive" in found:
             rows.append([f"{label}, one archive", f"**{found['archive']['bits_per_subpixel']:.3f}**", "", "", ""])
     for part, label in ARCHIVES.items():
-        rate, tools = local[part]["rates"]["rha K=0"]["whole_file"], local[part]["tools"]
+        encoder = json.loads((ROOT / "models" / part / "card.json").read_text()).get("encoder", "rha")
+        rate, tools = local[part]["rates"][f"{encoder} K=0"]["whole_file"], local[part]["tools"]
         coders = ("JPEG XL effort 9", "WebP method 6", "PNG")
         others = [f"{tools[key]:.3f}" if (key := f"{coder}, one mosaic") in tools else "" for coder in coders]
         rows.append([f"{label}, 1000 images, one archive", f"**{rate:.3f}**", *others])
