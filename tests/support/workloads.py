@@ -527,7 +527,7 @@ WORKLOADS = [
     ),
     Workload("JPEG, parts of EXIF", 20_000, "segments", lambda n, _: reading(jpeg_of(n, b"\xff\xe1\0\x09Exif\0\0a"))),
     Workload("JPEG, tables of codes", 5_000, "segments", lambda n, _: reading(jpeg_of(n, _TABLE_OF_CODES))),
-    Workload("JPEG, restart markers", 1_000, "rows of 100", lambda n, _: reading(_restarting_jpeg(n))),
+    Workload("JPEG, restart markers", 3_000, "rows of 100", lambda n, _: reading(_restarting_jpeg(n))),
     Workload("WebP, unknown chunks", 50_000, "chunks", lambda n, _: reading(webp_of(n, b"ABCD\0\0\0\0"))),
     Workload("PNG, short texts", 20_000, "chunks", _chunks_of_a_png),
     Workload("archive, prefixes", 80_000, "prefixes", lambda n, _: _opening(n * PREFIX)),
