@@ -206,11 +206,15 @@ def _saved(gain: float) -> str:
     return f"{100 * abs(gain):.1f} % {'less' if gain >= 0 else 'more'}"
 
 
+def _learners_of(fit: Fit, models: Models, plan: Plan) -> list[ModelEntry]:
+    """Those of the models that can learn which a plan lets learn."""
+    found = learners(fit.entries, models)
+    return [entry for entry in found if entry.is_fast] if plan.fast and not plan.must_learn else found
+
+
 def _choice(images: Sequence[PixelImage], fit: Fit, models: Models, plan: Plan) -> _Choice:
     """What may be tried of a plan. Raises ModelError where a model is damaged."""
-    everything, learning = range(len(images)), learners(fit.entries, models)
-    if plan.fast and not plan.must_learn:
-        learning = [entry for entry in learning if entry.is_fast]
+    everything, learning = range(len(images)), _learners_of(fit, models, plan)
     if fit.solid and plan.must_learn:
         fit = replace(fit, entries=tuple(learning))
     groups = _by_shape(images, fit) if fit.solid and not plan.must_learn else [(everything, fit)]
@@ -268,7 +272,7 @@ def _ways(entries: Sequence[ModelEntry], settings: Sequence[CodingSettings], fit
 def cost_of_reading(fit: Fit, models: Models, request: CodingRequest) -> int:
     """About how many passes of a model over the pixels it takes at most to read what is chosen."""
     plan = plan_for(request)
-    settings = [*plan.frozen, *(plan.learned if learners(fit.entries, models) else ())]
+    settings = [*plan.frozen, *(plan.learned if _learners_of(fit, models, plan) else ())]
     return max(way.cost for way in _ways(fit.entries, settings, fit, models)) if fit.entries else 1
 
 

@@ -8,8 +8,7 @@ without learning where a trial leaves no doubt. The codec for samples of 16 bits
 is tried from effort 3 on. From effort 6 on each tries all that the one below it tries, and more. So more effort is
 never larger. Three parts of that are no law, but were measured: where coarse steps save as much as efforts 3 and 4 ask
 for, fine steps save more; where a trial leaves no doubt, learning pays; and quick models take more bytes than those
-that they stand in for. Of photographs with added noise the last is not so where effort 3 does not learn, as that saves
-less than the 2 % that it asks for, and effort 2 does.
+that they stand in for.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from bbcompress.codecs.settings import CodingRequest, CodingSettings
 from bbcompress.limits import LEAST_EFFORT, MOST_EFFORT, OTHER_ENCODER
 
 LEARNING_EFFORT = 3
-"""From this effort on it is tried whether learning pays."""
+"""From this effort on it is tried whether learning between batches pays."""
 _PLAIN = CodingSettings()
 _COARSE = CodingSettings(learn=True, learn_unit=512)
 _QUICK = CodingSettings(learn=True, learn_unit=256)
@@ -67,7 +66,7 @@ class Plan:
 def _ladder() -> dict[int, Plan]:
     plans = {
         1: Plan((_PLAIN,), one_model=True, fast=True, deep=False),
-        2: Plan((_PLAIN,), (_QUICK,), 0.005, 0.005, fast=True, deep=False),
+        2: Plan((_PLAIN,), (_QUICK,), 0.02, 0.02, fast=True, deep=False),
         3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, sure_gain=0.1),
         4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005, sure_gain=0.1),
         5: Plan((_PLAIN,), (_FINE,), sure_gain=0.05),
