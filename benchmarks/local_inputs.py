@@ -23,11 +23,12 @@ network learns from them (first order, as FOMAML), for as many processor seconds
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,14 @@ from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.pixel_network import PIXEL_BITS
 from bbcompress.models.shipped import shipped_model_folders
 from bbcompress.models.strips import Strips
-from bbcompress.training.architectures.local.network import ACTIVATION_TOP, PIXEL_UNIT, Images, LocalShape, gather
+from bbcompress.training.architectures.local.network import (
+    ACTIVATION_TOP,
+    PIXEL_UNIT,
+    Images,
+    LocalShape,
+    LocalVAE,
+    gather,
+)
 from bbcompress.training.architectures.local.restore import restore_local, shape_of
 from bbcompress.training.folder import HELD_OUT_EVERY
 from bbcompress.training.likelihoods import LogisticMixture
@@ -209,16 +217,7 @@ class Model:
         assert isinstance(weights, LocalWeights)
         shape = shape_of(weights)
         vae = restore_local(weights, shape)[0]
-        named = {}
-        linears = [layer for layer in (*vae.trunk, *vae.heads) if isinstance(layer, torch.nn.Linear)]
-        for number, layer in enumerate(linears):
-            named[f"w{number}"], named[f"b{number}"] = layer.weight.detach(), layer.bias.detach()
-        for channel in range(shape.channels):
-            across, output = vae.across[channel], vae.outputs[channel]
-            assert isinstance(across, torch.nn.Linear) and isinstance(output, torch.nn.Linear)
-            named[f"across{channel}"] = across.weight.detach()[:, :channel]
-            named[f"w out{channel}"], named[f"b out{channel}"] = output.weight.detach(), output.bias.detach()
-        return cls(ExactLocalVAE(weights, NumpyBackend()), shape, named)
+        return cls(ExactLocalVAE(weights, NumpyBackend()), shape, pixel_weights(vae))
 
     def strips(self, pixels: np.ndarray[Any, Any]) -> tuple[Strips, np.ndarray[Any, Any]]:
         """Strips of an image, and the features of its cells at the z that the codec takes, on their grid."""
@@ -226,6 +225,20 @@ class Model:
         x = strips_of([pixels], weights.tile)
         mean = self.exact.backend.numpy(self.exact.encode(x, encoder_of(weights.card, USUAL_ENCODER))[0])
         return x, self.exact.features(grid.values(grid.nearest(mean * float(1 << VALUE_BITS))))
+
+
+def pixel_weights(vae: LocalVAE) -> dict[str, Tensor]:
+    """The weights of a model's pixel network, by the names that `Network` gives them."""
+    named = {}
+    linears = [layer for layer in (*vae.trunk, *vae.heads) if isinstance(layer, torch.nn.Linear)]
+    for number, layer in enumerate(linears):
+        named[f"w{number}"], named[f"b{number}"] = layer.weight.detach(), layer.bias.detach()
+    for channel in range(vae.shape.channels):
+        across, output = vae.across[channel], vae.outputs[channel]
+        assert isinstance(across, torch.nn.Linear) and isinstance(output, torch.nn.Linear)
+        named[f"across{channel}"] = across.weight.detach()[:, :channel]
+        named[f"w out{channel}"], named[f"b out{channel}"] = output.weight.detach(), output.bias.detach()
+    return named
 
 
 class Network:
@@ -259,7 +272,9 @@ class Network:
         for name, value in self.weights.items():
             more = value if count is None else value.expand(count, *value.shape)
             copied[name] = more.detach().clone().requires_grad_()
-        return Network(copied, self.parts, self.shape)
+        found = copy.copy(self)
+        found.load(copied)
+        return found
 
     @property
     def learned(self) -> list[Tensor]:
@@ -280,7 +295,7 @@ class Network:
             x.append(pixels.predictions)
         h = torch.cat(x, dim=-1)
         for layer in range(len(self.shape.trunk)):
-            h = _linear(h, w[f"w{layer}"], w[f"b{layer}"]).clamp(0, ACTIVATION_TOP)
+            h = self.activation(_linear(h, w[f"w{layer}"], w[f"b{layer}"]), layer)
         last = len(self.shape.trunk)
         heads = _linear(h, w[f"w{last}"], w[f"b{last}"])
         found = []
@@ -294,6 +309,10 @@ class Network:
             h = torch.cat([total.clamp(0, ACTIVATION_TOP), seen], dim=-1)
             found.append(_linear(h, w[f"w out{channel}"], w[f"b out{channel}"]))
         return torch.stack(found).flatten(0, -2)
+
+    def activation(self, sums: Tensor, layer: int) -> Tensor:
+        """What the next layer gets of the sums of a layer of the trunk, of their shape."""
+        return sums.clamp(0, ACTIVATION_TOP)
 
     def nats(self, pixels: Pixels, errors: Tensor | None) -> Tensor:
         """-ln p of pixels, (..., N)."""
@@ -375,13 +394,33 @@ def least_squares_inputs(pixels: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
     )
 
 
-class Crops:
-    """Crops of one size with what the network sees of their pixels."""
+def seen_of(images: Images, number: Tensor, y: Tensor, x: Tensor, shape: LocalShape) -> Pixels:
+    """Pixels y, x of images `number`, (N,) each, with their neighbours and earlier channels alone."""
+    context, references, levels = gather(images, number, y, x, shape)
+    nothing = context[:, :0]
+    return Pixels(context, references, levels.float(), (levels - references) / PIXEL_UNIT, nothing, nothing)
+
+
+class PlainCrops:
+    """Crops of one size, of whose pixels the network sees the neighbours and the earlier channels alone."""
+
+    def __init__(self, pixels: Sequence[np.ndarray[Any, Any]], shape: LocalShape) -> None:
+        """pixels: uint8 (H, W, C) each."""
+        self.height, self.width, _ = pixels[0].shape
+        self.shape = shape
+        self.images = Images(list(pixels), shape.tile)
+        self.tiles = pixels
+
+    def pixels(self, number: Tensor, y: Tensor, x: Tensor) -> Pixels:
+        """Pixels y, x of crops `number`, (N,) each."""
+        return seen_of(self.images, number, y, x, self.shape)
+
+
+class Crops(PlainCrops):
+    """Crops of one size with all that the networks see of their pixels: z's features and least squares, too."""
 
     def __init__(self, pixels: Sequence[np.ndarray[Any, Any]], model: Model) -> None:
-        self.height, self.width, _ = pixels[0].shape
-        self.shape = model.shape
-        self.images = Images(list(pixels), model.shape.tile)
+        super().__init__(pixels, model.shape)
         found = [model.strips(crop) for crop in pixels]
         self.features = torch.stack([torch.from_numpy(features) for _, features in found]) / (1 << PIXEL_BITS)
         self.cells = torch.empty(self.height * self.width, dtype=torch.int64)  # of the lowest strip first
@@ -390,7 +429,6 @@ class Crops:
         )
         both = [least_squares_inputs(crop) for crop in pixels]
         self.predictions, self.informed = (torch.cat(parts) for parts in zip(*both, strict=True))
-        self.tiles = pixels
 
     @classmethod
     def of(cls, model: Model, paths: Sequence[Path], size: tuple[int, int]) -> Crops:
@@ -406,12 +444,11 @@ class Crops:
 
     def pixels(self, number: Tensor, y: Tensor, x: Tensor) -> Pixels:
         """Pixels y, x of crops `number`, (N,) each."""
-        context, references, levels = gather(self.images, number, y, x, self.shape)
+        plain = super().pixels(number, y, x)
         features = self.features[number, self.cells[y * self.width + x]]
         place = number * (self.height * self.width) + y * self.width + x
-        earlier = (levels - references) / PIXEL_UNIT
-        inputs = torch.cat([context, features], dim=1)
-        return Pixels(inputs, references, levels.float(), earlier, self.predictions[place], self.informed[place])
+        inputs = torch.cat([plain.inputs, features], dim=1)
+        return replace(plain, inputs=inputs, predictions=self.predictions[place], informed=self.informed[place])
 
 
 # Training
@@ -439,9 +476,9 @@ def train(network: Network, data: Crops, steps: int, name: str) -> float:
     return time.process_time() - begin
 
 
-def rate_at(done: float, step: int) -> float:
+def rate_at(done: float, step: int, peak: float = PEAK_RATE) -> float:
     """Of Adam: from nothing to the peak in the first steps, and to nothing along a cosine."""
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+    return peak * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def patch_loss(network: Network, data: Crops, generator: torch.Generator) -> Tensor:
@@ -533,7 +570,7 @@ def exactly(model: Model, pixels: np.ndarray[Any, Any]) -> Row:
     return found
 
 
-def coded(network: Network, crops: Crops, learns: bool) -> list[float]:
+def coded(network: Network, crops: PlainCrops, learns: bool) -> list[float]:
     """Bits of each crop: all begin with the same weights, and what the network learns from each is its own."""
     count = len(crops.tiles)
     order, bounds = wavefront(crops.height, crops.width)
@@ -569,7 +606,7 @@ def _at(steps: list[int], begin: int) -> int:
 class ErrorMap:
     """What networks were wrong by at the pixels of images that they have seen; nothing elsewhere."""
 
-    def __init__(self, crops: Crops, places: Tensor) -> None:
+    def __init__(self, crops: PlainCrops, places: Tensor) -> None:
         """places: of each image's pixels, in the order of decoding."""
         width = crops.width + 3
         self._own = (places // crops.width + 2) * width + places % crops.width + 2
