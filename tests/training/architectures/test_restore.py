@@ -89,12 +89,34 @@ def test_shipped_models_say_in_float_what_they_say_in_integers(name: str, file: 
         np.testing.assert_allclose(np.logaddexp(0, rho), expected_sigma.detach().numpy(), atol=4e-3)
 
 
+@shapes
+def test_wider_hidden_layers_say_at_first_what_the_model_says(kind: str) -> None:
+    """And all that is new takes part in what is learned."""
+    shape = SHAPES[kind]
+    models = model_of(shape, 0), model_of(shape, 1)
+    wider = replace(shape, trunk=tuple(width + 5 for width in shape.trunk), head=shape.head + 16)
+    same, wide = (restore_local(quantise_local(*models), each)[0] for each in (shape, wider))
+    draw = torch.Generator().manual_seed(0)
+    context, features = (torch.randn(40, size, generator=draw) for size in (shape.inputs, shape.features))
+    levels = torch.randint(2 if shape.binary else 256, (40, shape.channels), generator=draw)
+    references = torch.zeros_like(levels) if shape.binary else levels + 3
+    expected = same.log_likelihood(context, references, levels, features)
+    found = wide.log_likelihood(context, references, levels, features)
+    torch.testing.assert_close(found, expected)
+    outputs = [layer.weight for layer in wide.outputs if isinstance(layer, torch.nn.Linear)]
+    for gradient in torch.autograd.grad(found.sum(), outputs):
+        assert (gradient[:, shape.head : wider.head] != 0).any()
+
+
 def test_other_sizes_are_refused() -> None:
     weights = shipped("photo")
     shape = preset(None, 3, False, None, None).shape
     others = {
         "latents: 16 in the model, 8 in this run": replace(shape, latents=8),
         "width of hidden layers: 160x160 in the model, 96x96 in this run": replace(shape, trunk=(96, 96)),
+        "width of hidden layers: 160x160 in the model, 200x96 in this run": replace(shape, trunk=(200, 96)),
+        "width of hidden layers: 160x160 in the model, 160x160x160 in this run": replace(shape, trunk=(160, 160, 160)),
+        "head: 64 in the model, 32 in this run": replace(shape, head=32),
         "channels: 3 in the model, 1 in this run": replace(shape, channels=1),
         "binary pixels: no in the model, yes in this run": replace(shape, binary=True),
         "tile: 64 in the model, 32 in this run": replace(shape, tile=32, image=(32, 32)),

@@ -32,6 +32,19 @@ from bbcompress.training.architectures.local.presets import preset
 from bbcompress.training.distributed import ALONE, Share
 from bbcompress.training.likelihoods import LogisticMixture as Mixture
 
+# Layers
+
+
+def test_a_clamped_relu_has_the_gradient_of_a_clamp() -> None:
+    x = torch.linspace(-3, 20, 2001, dtype=torch.float64).requires_grad_()
+    gradients = []
+    for activation in (network.clamped_relu, lambda y: y.clamp(0, network.ACTIVATION_TOP)):
+        (gradient,) = torch.autograd.grad((activation(x) * torch.arange(2001)).sum(), x)
+        gradients.append(gradient)
+    torch.testing.assert_close(*gradients)
+    assert torch.equal(network.clamped_relu(x), x.clamp(0, network.ACTIVATION_TOP))
+
+
 # Tiles
 
 

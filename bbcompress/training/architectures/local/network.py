@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -212,7 +212,7 @@ class LocalVAE(nn.Module):
         h = heads[:, channel * s.head : (channel + 1) * s.head].float()
         if channel:
             h = h + cast(Tensor, self.across[channel](earlier))
-        h = h.clamp(0, ACTIVATION_TOP)
+        h = clamped_relu(h)
         return cast(Tensor, self.outputs[channel](torch.cat([h, earlier], dim=1)))
 
     def log_likelihood(self, context: Tensor, references: Tensor, levels: Tensor, features: Tensor) -> Tensor:
@@ -237,14 +237,36 @@ class LocalVAE(nn.Module):
 
     def _relu_chain(self, network: nn.Sequential, x: Tensor) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.compute_dtype == torch.bfloat16):
-            return cast(Tensor, network(x).clamp(0, ACTIVATION_TOP))
+            return clamped_relu(network(x))
+
+
+class _ClampedReLU(torch.autograd.Function):
+    """Backwards it looks at the output, which the next layer keeps anyhow: a mask of truth values that autograd would
+    keep takes the compiled loops longer than the layer's products do."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.clamp(0, ACTIVATION_TOP)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        passed: Tensor = gradient * ((y > 0) & (y < ACTIVATION_TOP))
+        return passed
+
+
+def clamped_relu(x: Tensor) -> Tensor:
+    """ReLU with a top, of any shape; no gradient where it is 0 or at the top."""
+    return cast(Tensor, _ClampedReLU.apply(x))  # type: ignore[no-untyped-call]
 
 
 class Clamp(nn.Module):
     """ReLU with a top, so that activations stay on the exact grid."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.clamp(0, ACTIVATION_TOP)
+        return clamped_relu(x)
 
 
 def _layers(*widths: int) -> nn.Sequential:

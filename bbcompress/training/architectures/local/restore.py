@@ -1,10 +1,17 @@
-"""Exact `local` models as networks of torch, which training goes on from: the inverse of `export.quantise_local`."""
+"""Exact `local` models as networks of torch, which training goes on from: the inverse of `export.quantise_local`.
+
+The hidden layers of the per-pixel network may be wider than the model's. What the model knows is kept: units that it
+lacks begin with random weights, and nothing behind them listens to them yet.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +34,7 @@ def restore_local(weights: ModelWeights, shape: LocalShape) -> tuple[LocalVAE, L
     """The networks of an exact model, float32, with its encoders `baseline` and `rha`; both have the one decoder.
 
     Args:
-        shape: what the run trains.
+        shape: what the run trains; its per-pixel network may be wider.
 
     Raises:
         TrainingError: the model is of another architecture, of other sizes, or clamps its activations elsewhere.
@@ -37,6 +44,8 @@ def restore_local(weights: ModelWeights, shape: LocalShape) -> tuple[LocalVAE, L
     found = shape_of(weights, shape.mixtures)
     for field in fields(LocalShape):
         own, wanted = getattr(found, field.name), getattr(shape, field.name)
+        if field.name in _MAY_GROW and _fits_in(own, wanted):
+            continue
         if own != wanted:
             what = _CALLED.get(field.name, field.name)
             raise TrainingError(f"{what}: {_shown(own)} in the model, {_shown(wanted)} in this run")
@@ -57,6 +66,13 @@ _CALLED = {
     "centred": "levels relative to a reference",
 }
 """What messages call some of a shape's fields."""
+_MAY_GROW = ("trunk", "head")
+
+
+def _fits_in(own: int | tuple[int, ...], wanted: int | tuple[int, ...]) -> bool:
+    """Whether hidden layers are as wide or wider, and as many."""
+    few, many = np.atleast_1d(own), np.atleast_1d(wanted)
+    return len(few) == len(many) and bool((few <= many).all())
 
 
 def _shown(value: Any) -> str:
@@ -71,15 +87,40 @@ def _shown(value: Any) -> str:
 def _load_generative(model: LocalVAE, weights: LocalWeights) -> None:
     s = model.shape
     load_linears(model.decoder, map(floats_of, weights.decoder))
-    load_linears(model.trunk, map(floats_of, weights.trunk))
+    for layer, known in zip(_linears(model.trunk), weights.trunk, strict=True):
+        _load_units(layer, *floats_of(known))
     heads, bias = floats_of(weights.heads)
-    load_linears(model.heads, [(heads[:, : s.trunk[-1]], bias)])
+    last, width = len(weights.trunk[-1].bias), len(bias) // s.channels
+    (layer,) = _linears(model.heads)
+    _load_units(
+        layer, heads[:, :last], bias, rows=np.concatenate([np.arange(width) + c * s.head for c in range(s.channels)])
+    )
     for channel in range(1, s.channels):
-        rows = slice(channel * s.head, (channel + 1) * s.head)
-        across = heads[rows, s.trunk[-1] : s.trunk[-1] + channel]
-        cast(Tensor, model.across[channel].weight).copy_(torch.from_numpy(across))
-    for layer, output in zip(model.outputs, weights.outputs, strict=True):
-        load_linears(nn.Sequential(layer), [floats_of(output)])
+        across = heads[channel * width : (channel + 1) * width, last : last + channel]
+        cast(Tensor, model.across[channel].weight)[:width] = torch.from_numpy(across).float()
+    for channel, (layer, output) in enumerate(zip(_linears(model.outputs), weights.outputs, strict=True)):
+        columns = np.append(np.arange(width), s.head + np.arange(channel))
+        _load_units(layer, *floats_of(output), columns=columns)
+
+
+def _linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
+    return [module for module in modules if isinstance(module, nn.Linear)]
+
+
+def _load_units(
+    layer: nn.Linear,
+    weight: npt.NDArray[np.float64],
+    bias: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.int64] | None = None,
+    columns: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Give units `rows` of a layer, the first ones, these weights of the inputs `columns`, the first ones, and none of
+    the others."""
+    to = torch.arange(len(bias)) if rows is None else torch.from_numpy(rows)
+    of = torch.arange(weight.shape[1]) if columns is None else torch.from_numpy(columns)
+    layer.weight[to] = 0.0
+    layer.weight[to[:, None], of] = torch.from_numpy(weight).float()
+    layer.bias[to] = torch.from_numpy(bias).float()
 
 
 def _load_encoder(model: LocalVAE, patch_layers: Layers, encoder_layers: Layers) -> None:
