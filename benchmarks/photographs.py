@@ -1,12 +1,13 @@
 """Whole files of a folder of photographs, beside others' formats: benchmarks/results/photographs-NAME.json.
 
-    python benchmarks/photographs.py NAME DIR [--parts PART ...] [--effort N] [--crop W H]
+    python benchmarks/photographs.py NAME DIR [--parts PART ...] [--effort N] [--crop W H] [--no-lattices]
 
 `alone`: each photograph in a file of its own, at the effort. `archive`: all of them in one archive of that effort;
 `no-solid`: likewise with `--no-solid`.
 `lattice`: each photograph in a file of its own by a model that learns, told of the colours that the image cannot have
-and not told of them. PNG, WebP and JPEG XL code the same pixels in the same run; JPEG XL where imagecodecs is
-installed. Sizes are bytes of whole files, times are seconds of the processor. All files are read back and compared.
+and not told of them. With `--no-lattices` nothing is told of them in the other parts, either. PNG, WebP and JPEG XL
+code the same pixels in the same run; JPEG XL where imagecodecs is installed. Sizes are bytes of whole files, times are
+seconds of the processor. All files are read back and compared.
 Photographs of test sets (Kodak and others) may be measured here, and nothing may be chosen by what comes out.
 """
 
@@ -17,6 +18,7 @@ import io
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +32,7 @@ from bbcompress.api import pack
 from bbcompress.archive.header import LONE_ID_BYTES, GroupHeader, Learning
 from bbcompress.archive.lone import build_lone
 from bbcompress.bench.peers import peers
+from bbcompress.codecs.effort import LADDER
 from bbcompress.codecs.learned import RATE, UNIT, can_learn, decode_learned, encode_learned
 from bbcompress.codecs.settings import CodingSettings
 from bbcompress.images.image import PixelImage, from_array
@@ -51,7 +54,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=("alone", "archive"))
     parser.add_argument("--effort", type=int, default=5)
     parser.add_argument("--crop", type=int, nargs=2, metavar=("W", "H"), help="the middle of each photograph")
+    parser.add_argument("--no-lattices", action="store_true", help="no model is told of colours that cannot occur")
     args = parser.parse_args()
+    if args.no_lattices:
+        tell_of_no_lattices()
     images = {path.name: middle(read_image(path), args.crop) for path in sorted(args.folder.iterdir())}
     out = RESULTS / f"photographs-{args.name}.json"
     before: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
@@ -69,6 +75,12 @@ def main() -> None:
         results[key] = {"environment": start, "effort": args.effort, "crop": args.crop, **found}
         out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {out}")
+
+
+def tell_of_no_lattices() -> None:
+    """At no effort, in this process."""
+    for effort, plan in LADDER.items():
+        LADDER[effort] = replace(plan, learned=tuple(replace(way, lattices=False) for way in plan.learned))
 
 
 def middle(image: PixelImage, size: list[int] | None) -> PixelImage:
