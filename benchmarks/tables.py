@@ -12,7 +12,8 @@ between `<!-- robustness -->` and `<!-- end robustness -->`, those of efforts be
 those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of small images that are learned from
 between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!-- blocks -->` and `<!-- end blocks -->`,
 those of speed between `<!-- speed -->` and `<!-- end speed -->`, those of more inputs of the pixel network between
-`<!-- inputs -->` and `<!-- end inputs -->`, that of the README between `<!-- front -->` and `<!-- end front -->`;
+`<!-- inputs -->` and `<!-- end inputs -->`, those of other shapes of it between `<!-- shapes -->` and
+`<!-- end shapes -->`, that of the README between `<!-- front -->` and `<!-- end front -->`;
 nothing is typed by hand.
 """
 
@@ -28,6 +29,7 @@ from inputs_tables import inputs
 from learning_tables import block_sizes, small_archives
 from markdown import table
 from robustness_tables import robustness
+from shapes_tables import shapes
 from speed_tables import speed
 from study_tables import study
 
@@ -45,6 +47,7 @@ JPEG_BORN = "<!-- jpeg-born -->", "<!-- end jpeg-born -->"
 FRONT = "<!-- front -->", "<!-- end front -->"
 GAPS = "<!-- gaps -->", "<!-- end gaps -->"
 INPUTS = "<!-- inputs -->", "<!-- end inputs -->"
+SHAPES = "<!-- shapes -->", "<!-- end shapes -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
 SPEED = "<!-- speed -->", "<!-- end speed -->"
@@ -70,6 +73,7 @@ def main() -> None:
     insert(HERE / "README.md", block_sizes(), BLOCKS)
     insert(HERE / "README.md", speed(), SPEED)
     insert(HERE / "README.md", inputs(), INPUTS)
+    insert(HERE / "README.md", shapes(), SHAPES)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
