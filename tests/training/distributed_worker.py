@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from data_for_training import data_of
 
 from bbcompress.training.architectures.resnet.network import ResNetShape, ResNetVAE
 from bbcompress.training.config import TrainingConfig
@@ -50,7 +51,8 @@ def main(folder: Path) -> None:
             normalise(path, share)
         differentiate(folder / "batch.pt", share)
         for name, (values, resume) in json.loads((folder / "runs.json").read_text()).items():
-            metrics = train(TrainingConfig(**values), folder / name, resume=resume, quiet=True)
+            config = TrainingConfig(**values)
+            metrics = train(config, folder / name, resume=resume, quiet=True, dataset=data_of(config))
             if is_first():
                 (folder / name / f"exported-by-{share.rank}").touch()
             (folder / f"{name}-{share.rank}.json").write_text(json.dumps(metrics))

@@ -17,32 +17,33 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from torch import Generator, Tensor
+START, RANK = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
+if [START, RANK, "", 0] in json.loads(sys.argv[2]):  # here, as the imports below take seconds
+    os.kill(os.getpid(), signal.SIGKILL)
 
-from bbcompress.__main__ import run as bbc
-from bbcompress.training import run
-from bbcompress.training.reporter import Reporter
-from bbcompress.training.trainer import Trainer
+from torch import Generator, Tensor  # noqa: E402
+
+from bbcompress.__main__ import run as bbc  # noqa: E402
+from bbcompress.training import run  # noqa: E402
+from bbcompress.training.reporter import Reporter  # noqa: E402
+from bbcompress.training.trainer import Trainer  # noqa: E402
 
 
 def main(notes: Path, deaths: list[list[object]]) -> None:
-    start, rank = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
     run_epoch, step = Trainer.run_epoch, Trainer._step
     steps = 0
-    if [start, rank, "", 0] in deaths:
-        os.kill(os.getpid(), signal.SIGKILL)
 
     def noting(trainer: Trainer, reporter: Reporter) -> float:
         nonlocal steps
         steps = 0
         with notes.open("a") as file:
-            file.write(json.dumps([start, rank, trainer.phase, trainer.epoch + 1]) + "\n")
+            file.write(json.dumps([START, RANK, trainer.phase, trainer.epoch + 1]) + "\n")
         return run_epoch(trainer, reporter)
 
     def dying(trainer: Trainer, rows: Tensor, generator: Generator) -> Tensor:
         nonlocal steps
         steps += 1
-        if steps == 2 and [start, rank, trainer.phase, trainer.epoch] in deaths:
+        if steps == 2 and [START, RANK, trainer.phase, trainer.epoch] in deaths:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(trainer, rows, generator)
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_for_training import data_of
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -37,6 +38,7 @@ from bbcompress.training.trainer import Trainer
 
 LANDSCAPE = Path(__file__).parents[1] / "data" / "photos" / "landscape.png"
 WORKER = Path(__file__).with_name("distributed_worker.py")
+SUPPORT = Path(__file__).parents[1] / "support"
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -120,7 +122,7 @@ def trained(tiles: Path, archive: str, tmp_path_factory: pytest.TempPathFactory)
     configs = configurations(str(tiles), archive)
     with pytest.MonkeyPatch.context() as patch:
         for name, config in configs.items():
-            train(config, one / name, quiet=True)
+            train(config, one / name, quiet=True, dataset=data_of(config))
         original = Trainer.run_epoch
 
         def interrupted(trainer: Trainer, reporter: Reporter) -> float:
@@ -130,13 +132,15 @@ def trained(tiles: Path, archive: str, tmp_path_factory: pytest.TempPathFactory)
 
         patch.setattr(Trainer, "run_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train(configs["resumed"], two / "resumed", quiet=True, save_seconds=0)
+            resumed = configs["resumed"]
+            train(resumed, two / "resumed", quiet=True, save_seconds=0, dataset=data_of(resumed))
     for name, rows in NORMS.items():
         torch.save({**norm_case(), "rows": rows}, two / f"norm-{name}.pt")
     torch.save(batch(), two / "batch.pt")
     runs = {name: (asdict(config), name == "resumed") for name, config in configs.items()}
     (two / "runs.json").write_text(json.dumps(runs))
-    process = python(*TORCHRUN, WORKER, two)
+    path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+    process = python(*TORCHRUN, WORKER, two, PYTHONPATH=path)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return folder
