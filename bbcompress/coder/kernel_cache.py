@@ -91,7 +91,7 @@ class Kernel:
     def _for_numba(self) -> Callable[..., Any]:
         """The function that numba compiles, or takes from the files, when it is called."""
         _announce()
-        decorate = _numba().njit(nogil=True, fastmath=False, error_model=self._error_model)
+        decorate = _numba().njit(nogil=True, fastmath=False, error_model=self._error_model, no_cfunc_wrapper=True)
         compiled: Callable[..., Any] = decorate(_with_compiled_helpers(self._function))
         if hasattr(compiled, "_cache"):  # else NUMBA_DISABLE_JIT is set
             compiled._cache = _CompiledFiles(self._function)
@@ -150,11 +150,15 @@ def compiles() -> bool:
 
 
 def _with_compiled_helpers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with the `inline` and `builtin` functions that it names replaced by what numba can call."""
+    """The function with the `inline` and `builtin` functions that it names replaced by what numba can call.
+
+    Nothing but kernels calls these: they have no wrappers for Python and C, which would take a quarter of the time.
+    """
     scope = dict(function.__globals__)
     for name in function.__code__.co_names:
         if getattr(scope.get(name), "compiled_with_kernels", False):
-            scope[name] = _numba().njit(nogil=True, fastmath=False)(_with_compiled_helpers(scope[name]))
+            decorate = _numba().njit(nogil=True, fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+            scope[name] = decorate(_with_compiled_helpers(scope[name]))
         elif getattr(scope.get(name), "makes_for_kernels", False):
             importlib.import_module("numba.extending")
             scope[name] = scope[name](_numba())
