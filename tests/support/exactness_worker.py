@@ -63,6 +63,9 @@ LOCAL, RESNET = "local", "resnet"
 MODELS = (*LIKELIHOODS, LOCAL, RESNET)
 SEARCH_STEPS = 8
 """Of direct coding by gradients: fewer than it takes, to save time."""
+INTERPRETED = 2_000
+"""Symbols of a kernel that Python runs: half of the usual, to save time. Each kernel is still run in both ways that it
+was; with 1000 mixture_intervals is never run compiled, as its callers are before."""
 
 
 def backend_of(device: str) -> NumpyBackend | TorchBackend:
@@ -450,6 +453,7 @@ def main() -> None:
     folder, device, compute_batch, *flags = sys.argv[1:]
     settings = flags[flags.index("--around") + 1 :]
     direct.GRADIENT_STEPS = SEARCH_STEPS
+    kernel_cache.MAX_INTERPRETED = INTERPRETED
     resnet.TILES = -(-int(compute_batch) // 8)  # its own compute batch: 1, 5 and all of the tiles
     works = [partial(answer, Path(folder), device, int(compute_batch), flags, around) for around in settings]
     if len(works) == 1:
