@@ -80,7 +80,7 @@ OPTION_GROUPS = {
     ),
     "Model and coding": (
         "model effort efforts k encoder encoders learning_rate lr learn solid block_size no_verify embed_model preview "
-        "architecture latents hidden blocks norm fast large"
+        "architecture latents hidden blocks norm fast"
     ),
     "Training": (
         "objective alpha sigma samples epochs encoder_epochs encoder_lr batch average decay compile precision seed "

@@ -35,7 +35,7 @@ def models(context: click.Context, as_json: bool, model: str | None) -> None:
 
 def _list_models(as_json: bool, model: str | None) -> None:
     from bbcompress.models.base import encoder_of
-    from bbcompress.models.zoo import Pace, Zoo
+    from bbcompress.models.zoo import Zoo
 
     set_up_notices(quiet=False)
     found: list[dict[str, Any]] = []
@@ -47,8 +47,7 @@ def _list_models(as_json: bool, model: str | None) -> None:
             rate = rates.get(encoder_of(card, USUAL_ENCODER)) if isinstance(rates, dict) else None
             rate = rate if isinstance(rate, float) else None
             facts = {"name": entry.name, "id": entry.id.hex(), "data": card.get("data"), "net_rate": rate,
-                     "bytes": size, "default": entry.is_default, "fast": entry.pace is Pace.QUICK,
-                     "large": entry.pace is Pace.LARGE,
+                     "bytes": size, "default": entry.is_default, "fast": entry.is_fast,
                      "folder": str(entry.folder)}  # fmt: skip
         except BBCError as error:  # which names the file
             tell(str(error))
@@ -64,14 +63,8 @@ def _list_models(as_json: bool, model: str | None) -> None:
     for one in found:
         rate = "?" if one["net_rate"] is None else f"{one['net_rate']:.4f}"
         text = f"{one['name']:{names}}  {one['id'][:8]}  {_told(one['data']):{data}}  {rate:>6} bits/dim"
-        say(f"{text}  {one['bytes'] / 1e6:4.1f} MB{_note_on(one)}")
-
-
-def _note_on(facts: dict[str, Any]) -> str:
-    """When a model is used, if that is not always."""
-    if not facts["default"]:
-        return "  (only with -m)"
-    return "  (efforts 1 and 2)" if facts["fast"] else "  (efforts 8 and 9)" if facts["large"] else ""
+        note = "  (only with -m)" if not one["default"] else "  (efforts 1 and 2)" if one["fast"] else ""
+        say(f"{text}  {one['bytes'] / 1e6:4.1f} MB{note}")
 
 
 def _told(value: object) -> str:

@@ -121,12 +121,6 @@ WORTH_SECONDS = 10.0
     "photo-fast has, for the lowest efforts.",
 )
 @click.option(
-    "--large",
-    is_flag=True,
-    default=None,
-    help="Likewise: a network of twice the products or more, as photo-large has, for the highest efforts.",
-)
-@click.option(
     "--average",
     type=click.FloatRange(0, 1, max_open=True),
     help="Decay a step of the averaged weights, 0: none. [default: 0.999]",

@@ -24,7 +24,7 @@ from bbcompress.images.parts import PARTS, parts_of
 from bbcompress.limits import BLOCK_SIDE
 from bbcompress.models.base import Model
 from bbcompress.models.cache import Models
-from bbcompress.models.zoo import ModelEntry, Pace
+from bbcompress.models.zoo import ModelEntry
 
 SAMPLE = 24
 """Images of a group on which models are compared."""
@@ -75,10 +75,10 @@ def fit_of(image: PixelImage, models: Models, request: CodingRequest | None = No
         fit = fit_of(parts_of(image)[0], models, request)
         return replace(fit, parts=image.mode) if fit.entries else STORED
     shape, pixels = (image.height, image.width), image.width * image.height
-    pace = Pace.USUAL if request is None else plan_for(request).pace
+    fast = request is not None and plan_for(request).fast
     may_learn = request is not None and request.learn is not False and MIXED_PIXELS < pixels <= SOLID_IMAGE_PIXELS
     for kind in kinds_of(image):
-        if entries := models.zoo.candidates(shape, kind, pace):
+        if entries := models.zoo.candidates(shape, kind, fast):
             any_size = all(entry.input_spec["shape"] is None for entry in entries)
             if any_size and may_learn and learners(entries, models):
                 return Fit(kind, tuple(entries), None, solid=True)
@@ -209,9 +209,7 @@ def _saved(gain: float) -> str:
 def _learners_of(fit: Fit, models: Models, plan: Plan) -> list[ModelEntry]:
     """Those of the models that can learn which a plan lets learn."""
     found = learners(fit.entries, models)
-    if plan.pace is not Pace.QUICK or plan.must_learn:
-        return found
-    return [entry for entry in found if entry.pace is Pace.QUICK]
+    return [entry for entry in found if entry.is_fast] if plan.fast and not plan.must_learn else found
 
 
 def _choice(images: Sequence[PixelImage], fit: Fit, models: Models, plan: Plan) -> _Choice:

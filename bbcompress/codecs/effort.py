@@ -5,11 +5,10 @@ lets it learn from the images by coarse steps where that saves a share that is w
 3 and 4 with the usual models. Effort 5, the default, learns by fine steps wherever that saves a byte. Every effort
 codes without learning, too, and takes what learns only where that is smaller; efforts 3 to 5 leave out the coding
 without learning where a trial leaves no doubt. The codec for samples of 16 bits learns as it goes and takes as long: it
-is tried from effort 3 on. Efforts 6 and 7 try all that the one below tries, and more. At efforts 8 and 9 a large model,
-where there is one, stands in for the one that lies beside it; effort 9 tries all that effort 8 tries. So more effort is
+is tried from effort 3 on. From effort 6 on each tries all that the one below it tries, and more. So more effort is
 never larger. Three parts of that are no law, but were measured: where coarse steps save as much as efforts 3 and 4 ask
-for, fine steps save more; where a trial leaves no doubt, learning pays; and models of more effort take fewer bytes than
-those that they stand in for.
+for, fine steps save more; where a trial leaves no doubt, learning pays; and quick models take more bytes than those
+that they stand in for.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from typing import Any
 
 from bbcompress.codecs.settings import CodingRequest, CodingSettings
 from bbcompress.limits import LEAST_EFFORT, MOST_EFFORT, OTHER_ENCODER
-from bbcompress.models.zoo import Pace
 
 LEARNING_EFFORT = 3
 """From this effort on it is tried whether learning between batches pays."""
@@ -45,8 +43,7 @@ class Plan:
         every_model: whether all models that fit are tried on all images. A sample may decide else.
         one_model: whether of few images only the preferred model is tried.
         must_learn: whether models that can learn do so in all ways.
-        pace: models of this pace stand in for the others where there are some; with quick ones learning is tried with
-            them alone.
+        fast: whether quick models stand in for the others where there are some, and learning is tried with them alone.
         deep: whether the fallback tries its codec for samples of 16 bits.
     """
 
@@ -58,7 +55,7 @@ class Plan:
     every_model: bool = False
     one_model: bool = False
     must_learn: bool = False
-    pace: Pace = Pace.USUAL
+    fast: bool = False
     deep: bool = True
 
     def and_also(self, frozen: tuple[CodingSettings, ...], learned: tuple[CodingSettings, ...]) -> Plan:
@@ -68,8 +65,8 @@ class Plan:
 
 def _ladder() -> dict[int, Plan]:
     plans = {
-        1: Plan((_PLAIN,), one_model=True, pace=Pace.QUICK, deep=False),
-        2: Plan((_PLAIN,), (_QUICK,), 0.02, 0.02, pace=Pace.QUICK, deep=False),
+        1: Plan((_PLAIN,), one_model=True, fast=True, deep=False),
+        2: Plan((_PLAIN,), (_QUICK,), 0.02, 0.02, fast=True, deep=False),
         3: Plan((_PLAIN,), (_COARSE,), 0.02, 0.02, sure_gain=0.1),
         4: Plan((_PLAIN,), (_COARSE,), 0.005, 0.005, sure_gain=0.1),
         5: Plan((_PLAIN,), (_FINE,), sure_gain=0.05),
@@ -77,15 +74,10 @@ def _ladder() -> dict[int, Plan]:
     slow = replace(_FINE, learn_rate=350, learn_unit=64)
     plans[6] = replace(plans[5], sure_gain=inf).and_also((replace(_PLAIN, encoder=OTHER_ENCODER),), (slow,))
     plans[7] = plans[6].and_also((replace(_PLAIN, k=4),), (replace(slow, encoder=OTHER_ENCODER),))
-    plans[8] = replace(plans[7], pace=Pace.LARGE)
+    plans[8] = plans[7].and_also((replace(_PLAIN, k=10),), (replace(slow, learn_rate=250, k=10),))
     nine = plans[8].and_also(
-        (replace(_PLAIN, k=10), replace(_PLAIN, encoder=OTHER_ENCODER, k=10)),
-        (
-            replace(slow, learn_rate=250, k=10),
-            _COARSE,
-            replace(slow, encoder=OTHER_ENCODER, k=10),
-            replace(_FINE, encoder=OTHER_ENCODER, k=10),
-        ),
+        (replace(_PLAIN, encoder=OTHER_ENCODER, k=10),),
+        (_COARSE, replace(slow, encoder=OTHER_ENCODER, k=10), replace(_FINE, encoder=OTHER_ENCODER, k=10)),
     )
     plans[9] = replace(nine, least_expected=-inf, every_model=True)
     return plans

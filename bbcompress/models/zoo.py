@@ -14,7 +14,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,6 @@ _log = logging.getLogger(__name__)
 ENVIRONMENT_VARIABLE = "BBC_MODELS"
 BERNOULLI = "bernoulli"
 """The likelihood of models of two levels; all others have 256."""
-
-
-class Pace(IntEnum):
-    """For which efforts a model is meant, among those that lie beside it: quick models for the lowest, large ones for
-    the highest."""
-
-    QUICK = 0
-    USUAL = 1
-    LARGE = 2
 
 
 class ModelEntry(ABC):
@@ -86,12 +76,9 @@ class ModelEntry(ABC):
         return self._says("default", True)
 
     @property
-    def pace(self) -> Pace:
-        """For which efforts it is meant. Raises ModelError."""
-        fast, large = self._says("fast", False), self._says("large", False)
-        if fast and large:
-            raise ModelError(f'{self.card_name}: "fast" and "large" exclude each other')
-        return Pace.QUICK if fast else Pace.LARGE if large else Pace.USUAL
+    def is_fast(self) -> bool:
+        """Whether the model is a quick one, for the lowest efforts. Raises ModelError."""
+        return self._says("fast", False)
 
     def _says(self, name: str, usual: bool) -> bool:
         """What the card says under a name; the usual value where it says nothing.
@@ -298,23 +285,21 @@ class Zoo:
                 raise ModelError(f"there is no model {chosen}; installed: {names}")
         self.entries = _distinct([*self.chosen, *installed])
 
-    def candidates(self, shape: tuple[int, int], kind: Kind, pace: Pace = Pace.USUAL) -> list[ModelEntry]:
+    def candidates(self, shape: tuple[int, int], kind: Kind, fast: bool = False) -> list[ModelEntry]:
         """The models to try for images (height, width) of a kind: the chosen ones, else the default ones that fit.
 
-        Of those that lie beside each other, and are all for any size or all for one, only the ones of the effort's pace
-        are tried; where there are none of it, those of the pace nearest to it, rather the usual one.
+        Of those that lie beside each other, and are all for any size or all for one, the quick ones are meant for the
+        lowest efforts, the others for the rest.
 
-        pace: of the effort.
+        fast: whether the effort is one of the lowest.
 
         Raises:
             ModelError: a model is damaged.
         """
         among = self.chosen or [entry for entry in self.entries if entry.is_default]
         fitting = [(entry, _rivals(entry)) for entry in among if entry.fits(shape, kind)]
-        paces: dict[tuple[Path, bool], set[Pace]] = {}
-        for entry, rivals in fitting:
-            paces.setdefault(rivals, set()).add(entry.pace)
-        return [entry for entry, rivals in fitting if entry.pace is _nearest(pace, paces[rivals])]
+        wanted = {rivals for entry, rivals in fitting if entry.is_fast == fast}
+        return [entry for entry, rivals in fitting if entry.is_fast == fast or rivals not in wanted]
 
     def carrying(self, models: Sequence[CarriedModel]) -> Zoo:
         """The same with the models of a file, which are used to read it where they are not installed."""
@@ -372,10 +357,6 @@ def model_folders(directory: Path) -> list[Path]:
         return sorted(path.parent for path in directory.glob(f"*/{WEIGHTS_FILE}"))
     except OSError:
         return []
-
-
-def _nearest(wanted: Pace, among: set[Pace]) -> Pace:
-    return min(among, key=lambda pace: (abs(pace - wanted), abs(pace - Pace.USUAL), pace))
 
 
 def _rivals(entry: InstalledModel) -> tuple[Path, bool]:

@@ -10,11 +10,11 @@ from bbcompress.errors import BBCError
 from bbcompress.images.kinds import Kind
 from bbcompress.models.local import ARCHITECTURE
 from bbcompress.models.shipped import shipped_model_folders
-from bbcompress.models.zoo import InstalledModel, Pace
+from bbcompress.models.zoo import InstalledModel
 from bbcompress.system.storage import Place
 from bbcompress.text import count_of
 from bbcompress.training.folder import HELD_OUT_EVERY, Folder
-from bbcompress.training.origin import NO_MODEL, pace_of
+from bbcompress.training.origin import NO_MODEL
 
 MINUTES = 30.0
 LARGEST_OF_ONE_SIZE = 64
@@ -46,7 +46,7 @@ def choose_options(folder: Folder, given: Mapping[str, Any]) -> dict[str, Any]:
         del values["minutes"]
     if not {"init", "latents", "hidden"} & set(given):
         channels = 3 if any(len(image.shape) == 3 for image in folder.images) else 1
-        entry = shipped_local(shape, channels, values["binary"], pace_of(given))
+        entry = shipped_local(shape, channels, values["binary"], bool(given.get("fast")))
         if entry is not None:
             values["init"] = entry.name
     values |= given
@@ -54,11 +54,11 @@ def choose_options(folder: Folder, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shipped_local(
-    shape: tuple[int, ...] | None, channels: int, binary: bool, pace: Pace = Pace.USUAL
+    shape: tuple[int, ...] | None, channels: int, binary: bool, fast: bool = False
 ) -> InstalledModel | None:
     """The shipped local model of images (height, width) or of any size, those that are chosen by default first.
 
-    pace: which one is wanted.
+    fast: whether a quick one is wanted.
     """
     found = []
     for path in shipped_model_folders():
@@ -67,7 +67,7 @@ def shipped_local(
             size = entry.input_spec["shape"]
             is_local = str(entry.card.get("architecture", "")).startswith(ARCHITECTURE)
             kind = Kind.default(channels, 2 if binary else 256)
-            fits = entry.pace is pace and entry.fits((0, 0) if shape is None else (shape[0], shape[1]), kind)
+            fits = entry.is_fast == fast and entry.fits((0, 0) if shape is None else (shape[0], shape[1]), kind)
         except BBCError:  # a damaged model is none to begin with
             continue
         if is_local and fits and (size is None) == (shape is None):

@@ -28,7 +28,6 @@ OF_DECODER = (
     "blocks",
     "norm",
     "fast",
-    "large",
 )
 """What a run with `--from` takes from the earlier run."""
 
@@ -45,7 +44,6 @@ class TrainingConfig:
         hidden: None is 500 for an mlp, 256 channels for a resnet and the preset's width for a local model.
         blocks: residual blocks in each network of a resnet, None is 2.
         fast: of a local model for images of any size, whether it has a third of the products or less.
-        large: likewise, whether it has twice the products or more.
         norm: of a resnet, `batch` or, as None is, `clamped`: batch norm whose ReLUs end at 8.
         objective: one of `OBJECTIVES`, of phase rha, but wake-sleep is of phase vae.
         samples: where the z of model samples come from, `prior` or `aggregate`, the posteriors of training images.
@@ -76,7 +74,6 @@ class TrainingConfig:
     blocks: int | None = None
     norm: str | None = None
     fast: bool | None = None
-    large: bool | None = None
     objective: str = REVERSE_HALF_ASLEEP
     samples: str = "prior"
     alpha: float | None = None

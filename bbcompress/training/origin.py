@@ -10,21 +10,13 @@ from bbcompress.errors import ModelError, TrainingError
 from bbcompress.models import local, mlp
 from bbcompress.models.base import ModelWeights
 from bbcompress.models.resnet import ResNetWeights
-from bbcompress.models.zoo import Pace, Zoo
+from bbcompress.models.zoo import Zoo
 from bbcompress.training.architectures.resnet.restore import channels_of, norm_of
 
 NO_MODEL = "none"
 """What `--init` says where a run is to begin with random weights."""
 SAID = ("settings", "data", "data_licence", "data_credits", "licence", "init")
 """What of its card the card of the new model repeats."""
-
-PACES = {"fast": Pace.QUICK, "large": Pace.LARGE}
-"""The options of a run that models of other paces than the usual come from."""
-
-
-def pace_of(options: Mapping[str, Any]) -> Pace:
-    """Of the model that a run with these options makes."""
-    return next((pace for name, pace in PACES.items() if options.get(name)), Pace.USUAL)
 
 
 @dataclass(frozen=True)
@@ -34,12 +26,12 @@ class Origin:
     Attributes:
         name: as the user gave it.
         weights: its integers.
-        pace: whether it is a quick, usual or large one.
+        fast: whether it is a quick one.
     """
 
     name: str
     weights: ModelWeights
-    pace: Pace
+    fast: bool
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -67,7 +59,7 @@ class Origin:
             "binary": weights.levels == 2,
             "latents": weights.latents,
             "hidden": len(networks.get("trunk", networks["decoder"])[0].bias),
-            **{name: True for name, pace in PACES.items() if self.pace is pace},
+            **({"fast": True} if self.fast else {}),
         }
         if isinstance(weights, ResNetWeights):
             options |= {"latents": channels_of(weights), "blocks": weights.blocks, "norm": norm_of(weights)}
@@ -84,6 +76,6 @@ def origin_of(model: str) -> Origin:
         chosen = Zoo(model).chosen
         if len(chosen) != 1:
             raise TrainingError(f"--init {model}: a folder of {len(chosen)} models; name one of them")
-        return Origin(model, chosen[0].weights, chosen[0].pace)
+        return Origin(model, chosen[0].weights, chosen[0].is_fast)
     except ModelError as error:
         raise TrainingError(f"--init {model}: {error}") from None

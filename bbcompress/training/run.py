@@ -32,7 +32,7 @@ from bbcompress.training.distributed import ALONE, Share, from_first, joined, pa
 from bbcompress.training.elastic import has_begun, note_begun
 from bbcompress.training.finished import CHECKPOINTS, checkpoint_in, save_finished, state_of, stored_config
 from bbcompress.training.objectives import ELBO, OBJECTIVES, REVERSE_HALF_ASLEEP
-from bbcompress.training.origin import NO_MODEL, PACES, Origin, origin_of
+from bbcompress.training.origin import NO_MODEL, Origin, origin_of
 from bbcompress.training.reporter import Reporter, reporting
 from bbcompress.training.trainer import Trainer, buffers_of, copy_all, seeded_generator, weights_of
 
@@ -92,8 +92,6 @@ def configure(
     init = {**values, **given}.get("init", "")
     if init and not values:
         values = origin_of(init).options
-        if any(given.get(name) for name in PACES):  # its own widths
-            values = {name: value for name, value in values.items() if name not in (*PACES, "hidden")}
     values = {**usual_options({**values, **given}.get("architecture", "mlp"), init), **values, **given}
     config = TrainingConfig(**values)
     if "samples" in given and not OBJECTIVES[config.objective].dreams:

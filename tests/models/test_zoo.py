@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from bbcompress.models.local import ExactLocalVAE
 from bbcompress.models.mlp import ExactMLPVAE
 from bbcompress.models.registry import model_of
 from bbcompress.models.resnet import ExactResNetVAE
-from bbcompress.models.zoo import InstalledModel, ModelEntry, Pace, Zoo
+from bbcompress.models.zoo import InstalledModel, ModelEntry, Zoo
 from bbcompress.training.origin import origin_of
 from bbcompress.training.quantisation.calibrate import usual_encoder
 
@@ -134,37 +133,17 @@ def test_the_chosen_model_alone_is_tried_but_others_are_read(monkeypatch: pytest
     assert folders(zoo.named(BINARY_ID[:3])) == ["tiny-binary"]
 
 
-def test_models_of_an_efforts_pace_stand_in_for_those_beside_them(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model of another place stays a candidate at every effort, and each where it is alone."""
+def test_quick_models_stand_in_for_those_beside_them(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of another place stays a candidate at every effort, and a quick one where it is alone."""
     put(GREY, place / "usual")
     put(GREY, place / "quick", lambda card: card.update(fast=True))
-    put(GREY, place / "vast", lambda card: card.update(large=True))
     monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", lambda: [GREY])
     assert folders(Zoo().candidates(SHAPE, kinds.GREY)) == ["usual", "tiny-grey"]
-    for pace, name in ((Pace.QUICK, "quick"), (Pace.LARGE, "vast")):
-        assert folders(Zoo().candidates(SHAPE, kinds.GREY, pace)) == [name, "tiny-grey"]
-        assert folders(Zoo(place).candidates(SHAPE, kinds.GREY, pace)) == [name]
-    for name in ("usual", "quick", "vast"):
-        for pace in Pace:
-            assert folders(Zoo(place / name).candidates(SHAPE, kinds.GREY, pace)) == [name]
-
-
-@pytest.mark.parametrize(
-    ("there", "taken"),
-    [("quick usual", "quick usual usual"), ("usual vast", "usual usual vast"), ("quick vast", "quick quick vast")],
-)
-def test_where_a_pace_is_missing_the_nearest_stands_in(there: str, taken: str, place: Path) -> None:
-    cards: dict[str, dict[str, Any]] = {"quick": {"fast": True}, "usual": {}, "vast": {"large": True}}
-    for name in there.split():
-        put(GREY, place / name, partial(dict.update, **cards[name]))
-    for pace, name in zip(Pace, taken.split(), strict=True):
-        assert folders(Zoo(place).candidates(SHAPE, kinds.GREY, pace)) == [name]
-
-
-def test_a_card_cannot_say_fast_and_large(place: Path) -> None:
-    put(GREY, place / "own", lambda card: card.update(fast=True, large=True))
-    with pytest.raises(ModelError, match=r'"fast" and "large" exclude each other$'):
-        Zoo().candidates(SHAPE, kinds.GREY)
+    assert folders(Zoo().candidates(SHAPE, kinds.GREY, fast=True)) == ["quick", "tiny-grey"]
+    assert folders(Zoo(place).candidates(SHAPE, kinds.GREY, fast=True)) == ["quick"]
+    for name in ("usual", "quick"):
+        for fast in (False, True):
+            assert folders(Zoo(place / name).candidates(SHAPE, kinds.GREY, fast)) == [name]
 
 
 def test_a_quick_model_for_any_size_leaves_that_of_one_size(place: Path) -> None:
@@ -172,20 +151,20 @@ def test_a_quick_model_for_any_size_leaves_that_of_one_size(place: Path) -> None
     put(GREY, place / "a")
     put(GREY, place / "b", lambda card: card.update(shape=None))
     put(GREY, place / "c", lambda card: card.update(shape=None, fast=True))
-    for pace, its in ((Pace.USUAL, "b"), (Pace.QUICK, "c")):
-        assert folders(Zoo().candidates(SHAPE, kinds.GREY, pace)) == ["a", its]
-        assert folders(Zoo(place).candidates((30, 40), kinds.GREY, pace)) == [its]
+    for fast, its in ((False, "b"), (True, "c")):
+        assert folders(Zoo().candidates(SHAPE, kinds.GREY, fast)) == ["a", its]
+        assert folders(Zoo(place).candidates((30, 40), kinds.GREY, fast)) == [its]
 
 
-@pytest.mark.parametrize("effort", [1, 2, 5, 7])
+@pytest.mark.parametrize("effort", [1, 2, 5])
 def test_shipped_models_of_small_images_are_tried_at_every_effort(effort: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of CIFAR-10 took 11 % more bytes at efforts 1 and 2 by a model of photographs alone."""
     monkeypatch.setattr("bbcompress.models.zoo.shipped_model_folders", shipped.shipped_model_folders)
-    found = folders(Zoo().candidates((32, 32), kinds.COLOUR, LADDER[effort].pace))
+    found = folders(Zoo().candidates((32, 32), kinds.COLOUR, LADDER[effort].fast))
     assert found == ["cifar10", "photo-fast" if effort < 3 else "photo"]
 
 
-@pytest.mark.parametrize("name", ["fast", "large", "default"])
+@pytest.mark.parametrize("name", ["fast", "default"])
 @pytest.mark.parametrize("value", ["true", 1, 0, None, [], {}])
 def test_a_card_says_true_or_false(name: str, value: Any, place: Path) -> None:
     """Any other value names the card where models are chosen, and does not hinder those who read a file."""
@@ -194,7 +173,7 @@ def test_a_card_says_true_or_false(name: str, value: Any, place: Path) -> None:
         Zoo().candidates(SHAPE, kinds.GREY)
     assert str(caught.value) == f'{folder / "card.json"}: "{name}" is {json.dumps(value)}, and must be true or false'
     assert folders(Zoo().named(InstalledModel(folder).id)) == ["own"]
-    with pytest.raises(TrainingError, match=rf'^--init .*"{name}" is') if name != "default" else nullcontext():
+    with pytest.raises(TrainingError, match=r'^--init .*"fast" is') if name == "fast" else nullcontext():
         origin_of(str(folder))
 
 

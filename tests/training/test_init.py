@@ -157,18 +157,11 @@ def test_what_cannot_be_begun_with(colours: Path, model: Path, tmp_path: Path) -
 
 
 def test_a_run_with_wider_layers_begins_with_what_the_model_knows(colours: Path, model: Path, tmp_path: Path) -> None:
-    """Options of another pace take its widths, not the model's."""
     config, out = configure(given(colours, model, hidden=20), tmp_path / "run", False, None)
     train(config, out, quiet=True)
     weights = export_run(out)
     assert {len(layer.bias) for layer in dict(weights.networks())["trunk"]} == {20}
     assert describe_run(out, config)["init"]["id"] == load(model).id.hex()
-    large, _ = configure({"data": str(colours), "init": "photo", "large": True}, tmp_path / "large", False, None)
-    assert (large.large, large.hidden, large.latents) == (True, None, 16)
-    quick, _ = configure({"data": str(colours), "init": "photo-fast"}, tmp_path / "quick", False, None)
-    assert (quick.fast, quick.large) == (True, None)
-    with pytest.raises(TrainingError, match="--fast and --large exclude each other"):
-        configure({"data": str(colours), "init": "photo", "large": True, "fast": True}, tmp_path / "a", False, None)
 
 
 def test_from_and_init_exclude_each_other(colours: Path, model: Path, tmp_path: Path) -> None:

@@ -52,7 +52,6 @@ class RunOptions(Protocol):
     blocks: int | None
     norm: str | None
     fast: bool | None
-    large: bool | None
     objective: str
     samples: str
     alpha: float | None

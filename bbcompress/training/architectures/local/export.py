@@ -100,7 +100,6 @@ def export_local(
         "likelihood": weights.likelihood,
         "architecture": f"local, {'-'.join(map(str, shape.trunk))}-{shape.head}, {shape.latents} latents a tile",
         **({"fast": True} if config.fast else {}),
-        **({"large": True} if config.large else {}),
         "settings": coding_settings(weights),
         **figures(weights, {"baseline": baseline, "rha": rha}, measured),
     }

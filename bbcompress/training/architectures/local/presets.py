@@ -10,7 +10,6 @@ from bbcompress.training.architectures.local.network import LocalShape
 
 PHOTO_TILE = 64
 FAST_TRUNK, FAST_HEAD = (64, 64), 32
-LARGE_TRUNK, LARGE_HEAD = (256, 256), 96
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,20 @@ def preset(
     latents: int | None = None,
     width: int | None = None,
     fast: bool = False,
-    large: bool = False,
 ) -> Preset:
     """The preset for images of one size (height, width), or of any size (None), with the widths asked for.
 
     Args:
         width: of the per-pixel network's hidden layers.
         fast: a per-pixel network of a third of the products or less, for images of any size.
-        large: one of twice the products or more, likewise.
 
     Raises:
         TrainingError: no preset fits the images.
     """
     if binary and channels != 1:
         raise TrainingError("binary images have one channel")
-    for asked, option in ((fast, "--fast"), (large, "--large")):
-        if asked and image is not None:
-            raise TrainingError(f"{option} is for images of any size; use --any-size")
+    if fast and image is not None:
+        raise TrainingError("--fast is for images of any size; use --any-size")
     if image is None:
         chosen = _photo(channels, binary)
     elif image[0] != image[1] or image[0] % 4 or image[0] > MAX_TILE:
@@ -56,8 +52,6 @@ def preset(
     shape = chosen.shape
     if fast:
         shape = replace(shape, trunk=FAST_TRUNK, head=FAST_HEAD)
-    if large:
-        shape = replace(shape, trunk=LARGE_TRUNK, head=LARGE_HEAD)
     if latents is not None:
         shape = replace(shape, latents=latents)
     if width is not None:

@@ -50,9 +50,7 @@ class LocalTask(Task):
         one_size = not data.any_size
         image = (int(data.shape[0]), int(data.shape[1])) if one_size else None
         channels = 3 if data.channels == 3 else 1
-        self.preset = preset(
-            image, channels, data.binary, config.latents, config.hidden, bool(config.fast), bool(config.large)
-        )
+        self.preset = preset(image, channels, data.binary, config.latents, config.hidden, bool(config.fast))
         tile = self.preset.shape.tile
         if not one_size and min(min(image.shape[:2]) for part in (data.train, data.test) for image in part) < tile:
             raise TrainingError(f"images of any size must have {tile} pixels a side at least to be trained on")
@@ -126,8 +124,6 @@ def _complete(config: RunOptions) -> None:
         raise TrainingError("local models need --decay: their objective warms up with the schedule")
     if OBJECTIVES[config.objective].share is None:
         raise TrainingError(f"--objective {config.objective} is for --architecture mlp and resnet")
-    if config.fast and config.large:
-        raise TrainingError("--fast and --large exclude each other")
     if config.samples != "prior":
         raise TrainingError(f"--samples cannot be {config.samples}")
 
@@ -139,6 +135,6 @@ ARCHITECTURE = Architecture(
     _complete,
     export_local,
     {"decay": True, "lr": 2e-3, "encoder_lr": 5e-4},
-    own=("fast", "large"),
+    own=("fast",),
     fine_tuning={"lr": 5e-4},
 )
