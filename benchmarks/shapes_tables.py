@@ -1,4 +1,4 @@
-"""The table of other shapes of the pixel network, from results/shapes.json."""
+"""The table of other shapes of the pixel network, from results/shapes.json and shapes-long.json."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 
 from markdown import table
 
-RESULTS = Path(__file__).parent / "results" / "shapes.json"
+RESULTS = Path(__file__).parent / "results"
+RUNS = "shapes", "shapes-long"
 BASE = "photo's shape", "photo's shape, another seed"
 WAYS = "frozen", "learned"
 SECONDS = "exact, seconds a megapixel"
 
 
 def shapes() -> str:
-    """Rates and costs of the shapes, the quickest first, and what two seeds of one shape differ by."""
-    found = json.loads(RESULTS.read_text())
-    return f"{plane(found['shapes'])}\n\n{seeds(found)}"
+    """Of a short training of all shapes and a longer one of some: their rates and costs, the quickest first, and what
+    two seeds of one shape differ by."""
+    runs = [json.loads((RESULTS / f"{name}.json").read_text()) for name in RUNS]
+    return "\n\n".join(f"{plane(found['shapes'])}\n\n{seeds(found)}" for found in runs)
 
 
 def mean(row: dict[str, Any], way: str) -> float:
