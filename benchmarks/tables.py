@@ -216,7 +216,7 @@ def photographs() -> str:
     coders, rows = ("bbc", "JPEG XL e9", "JPEG XL e7", "WebP m6", "PNG"), []
     sets = {
         "validation": "19 validation photographs",
-        "kodak-without-lattices": "Kodak, before bbc knew its colours",
+        "kodak-without-lattices": "Kodak, its colours not told",
         "kodak": "Kodak",
     }
     for name, label in sets.items():
