@@ -13,8 +13,8 @@ those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of 
 between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!-- blocks -->` and `<!-- end blocks -->`,
 those of speed between `<!-- speed -->` and `<!-- end speed -->`, those of more inputs of the pixel network between
 `<!-- inputs -->` and `<!-- end inputs -->`, those of other shapes of it between `<!-- shapes -->` and
-`<!-- end shapes -->`, that of the README between `<!-- front -->` and `<!-- end front -->`;
-nothing is typed by hand.
+`<!-- end shapes -->`, that of other weights between `<!-- weights -->` and `<!-- end weights -->`, that of the README
+between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from robustness_tables import robustness
 from shapes_tables import shapes
 from speed_tables import speed
 from study_tables import study
+from weights_tables import weights
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -48,6 +49,7 @@ FRONT = "<!-- front -->", "<!-- end front -->"
 GAPS = "<!-- gaps -->", "<!-- end gaps -->"
 INPUTS = "<!-- inputs -->", "<!-- end inputs -->"
 SHAPES = "<!-- shapes -->", "<!-- end shapes -->"
+WEIGHTS = "<!-- weights -->", "<!-- end weights -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
 SPEED = "<!-- speed -->", "<!-- end speed -->"
@@ -74,6 +76,7 @@ def main() -> None:
     insert(HERE / "README.md", speed(), SPEED)
     insert(HERE / "README.md", inputs(), INPUTS)
     insert(HERE / "README.md", shapes(), SHAPES)
+    insert(HERE / "README.md", weights(), WEIGHTS)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
