@@ -35,3 +35,12 @@ def test_pictures_are_wide_and_the_same_again(tmp_path: Path) -> None:
     others = run(folder, tmp_path / "others", "--seed", "2")
     assert all(np.array_equal(pixels, again[name]) for name, pixels in found.items())
     assert not np.array_equal(found["d_one.png"], others["d_one.png"])
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    command = [sys.executable, str(TOOL), str(tmp_path), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path / 'notes.txt'}: cannot be read as an image")
+    assert done.stderr.count("\n") == 1

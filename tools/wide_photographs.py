@@ -37,8 +37,11 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(args.seed)
     for number, path in enumerate(sorted(args.folder.iterdir())):
-        with Image.open(path) as opened:
-            photograph = opened.convert("RGB")
+        try:
+            with Image.open(path) as opened:
+                photograph = opened.convert("RGB")
+        except OSError as error:
+            raise SystemExit(f"{path}: cannot be read as an image ({error})") from None
         pictures = {"b": smaller(photograph, generator), "c": changed(photograph, generator)}
         if number % 2 == 0:
             pictures["d"] = square_of(np.asarray(photograph), 448, generator)
