@@ -41,14 +41,9 @@ from machine import environment
 from PIL import Image
 from torch import Tensor
 
-from bbcompress.codecs.blocks import strips_of
-from bbcompress.codecs.learned import RATE, UNIT
+from bbcompress.codecs.learned import RATE, UNIT, strips_and_features
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import CoarseBins
-from bbcompress.exact.tables import VALUE_BITS
-from bbcompress.limits import USUAL_ENCODER
-from bbcompress.models.base import encoder_of
 from bbcompress.models.checkpoint import load
 from bbcompress.models.learning_network import units_of
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
@@ -221,10 +216,7 @@ class Model:
 
     def strips(self, pixels: np.ndarray[Any, Any]) -> tuple[Strips, np.ndarray[Any, Any]]:
         """Strips of an image, and the features of its cells at the z that the codec takes, on their grid."""
-        weights, grid = self.exact.weights, CoarseBins(self.exact.weights.direct_bits)
-        x = strips_of([pixels], weights.tile)
-        mean = self.exact.backend.numpy(self.exact.encode(x, encoder_of(weights.card, USUAL_ENCODER))[0])
-        return x, self.exact.features(grid.values(grid.nearest(mean * float(1 << VALUE_BITS))))
+        return strips_and_features(self.exact, pixels)
 
 
 def pixel_weights(vae: LocalVAE) -> dict[str, Tensor]:

@@ -20,21 +20,16 @@ from machine import environment
 from photographs import middle
 from PIL import Image
 
-from bbcompress.codecs.blocks import strips_of
-from bbcompress.codecs.learned import RATE, UNIT
+from bbcompress.codecs.learned import RATE, UNIT, strips_and_features
 from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.backend import NumpyBackend
-from bbcompress.exact.distributions import CoarseBins
-from bbcompress.exact.tables import VALUE_BITS
 from bbcompress.images.read import read_image
-from bbcompress.limits import USUAL_ENCODER
-from bbcompress.models.base import encoder_of
 from bbcompress.models.checkpoint import load
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 
 RESULTS = Path(__file__).resolve().parent / "results" / "weights.json"
-FROZEN = 1 << 30
-"""A stride of units that is never reached: nothing is learned."""
+STRIDES = {"frozen": 0, "learned": 1}
+"""Of the units that are learned from."""
 
 
 def main() -> None:
@@ -61,12 +56,10 @@ def bits(weights: LocalWeights, pixels: np.ndarray[Any, Any]) -> dict[str, float
     """Bits per sub-pixel of an image, without z, frozen and learning."""
     if weights.channels == 1:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))
-    vae, grid = ExactLocalVAE(weights, NumpyBackend()), CoarseBins(weights.direct_bits)
-    x = strips_of([pixels], weights.tile)
-    mean = vae.backend.numpy(vae.encode(x, encoder_of(weights.card, USUAL_ENCODER))[0])
-    features = vae.features(grid.values(grid.nearest(mean * float(1 << VALUE_BITS))))
+    vae = ExactLocalVAE(weights, NumpyBackend())
+    x, features = strips_and_features(vae, pixels)
     found = {}
-    for way, stride in (("frozen", FROZEN), ("learned", 1)):
+    for way, stride in STRIDES.items():
         with exact_arithmetic():
             coder = vae.learning_coder(vae.parameters(RATE), UNIT, stride)
             found[way] = round(float(coder.lengths(features, x).sum()) / 2**30 / pixels.size, 5)

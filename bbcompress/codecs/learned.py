@@ -159,12 +159,12 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
         for number in range(count):
             piece = _middle(images[len(images) * (2 * number + 1) // (2 * count)], side)
             sampled += piece.shape[0] * piece.shape[1]
-            x, features = _quickly(vae, piece)
+            x, features = strips_and_features(vae, piece)
             frozen = vae.learning_coder(checkpoint.copy(), UNIT, 0).lengths(features, x)
             lengths += int(frozen.sum())
             (colours,), (planes,) = _colours_and_planes([piece], lattices)
             if planes is not piece:
-                x, features = _quickly(vae, planes)
+                x, features = strips_and_features(vae, planes)
             restriction = _restriction(colours, _block_of(piece), x, vae.weights.cell)
             tried = []
             for start in (Start.LAST, Start.CHECKPOINT) if number else (Start.CHECKPOINT,):
@@ -179,7 +179,7 @@ def expected_gain(vae: ExactLocalVAE, images: Sequence[NumpyArray], lattices: bo
     return float(share)
 
 
-def _quickly(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray]:
+def strips_and_features(vae: ExactLocalVAE, pixels: NumpyArray) -> tuple[Strips, NumpyArray]:
     """Strips of pixels, and the features of the z nearest to the encoder's mean of each tile."""
     x, grid = strips_of([pixels], vae.weights.tile), CoarseBins(vae.weights.direct_bits)
     mean = vae.backend.numpy(vae.encode(x, encoder_of(vae.weights.card, USUAL_ENCODER))[0])
@@ -297,7 +297,7 @@ def _takes_less_by_planes(
     lengths = []
     with exact_arithmetic():
         for pixels, restricting in ((planes, None), (image, colours)):
-            x, features = _quickly(vae, block.of(pixels))
+            x, features = strips_and_features(vae, block.of(pixels))
             restriction = _restriction(restricting, block, x, vae.weights.cell)
             coder = vae.learning_coder(vae.parameters(learning.rate), learning.unit, 1, restriction)
             of_pixels = coder.lengths(features, x)
@@ -330,7 +330,7 @@ def _best_start(
     """
     pixels, (least, most) = _pixels(image), TRIAL_SIDE
     block = _middle_block(image, min(max(isqrt(pixels // TRIAL_SHARE), least), most, max(isqrt(pixels // 4), 1)))
-    x, features = _quickly(vae, block.of(image))
+    x, features = strips_and_features(vae, block.of(image))
     lengths = {}
     with exact_arithmetic():
         restriction = _restriction(colours, block, x, vae.weights.cell)
