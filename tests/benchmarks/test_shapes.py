@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pictures_for_tests import picture
 from PIL import Image
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -22,14 +23,6 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> Any:
     threads = torch.get_num_threads()
     yield importlib.import_module("shapes")
     torch.set_num_threads(threads)
-
-
-def picture(seed: int, height: int = 64, width: int = 64) -> np.ndarray[Any, Any]:
-    """Smooth colours with some noise, uint8 (height, width, 3)."""
-    random = np.random.default_rng(seed)
-    small = Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(float)
-    return np.clip(np.rint(smooth + random.normal(0, 3, smooth.shape)), 0, 255).astype(np.uint8)
 
 
 def test_quick_run(shapes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
