@@ -89,13 +89,13 @@ def test_the_better_of_planes_and_restricted_blue_is_taken() -> None:
 
 def test_trials_compute_in_exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """So a writer's choice is the same whatever the program around has set."""
-    seen, quickly = [], learned._quickly
+    seen, quickly = [], learned.strips_and_features
 
     def noted(*arguments: Any) -> Any:
         seen.append(np.geterr()["invalid"])
         return quickly(*arguments)
 
-    monkeypatch.setattr(learned, "_quickly", noted)
+    monkeypatch.setattr(learned, "strips_and_features", noted)
     with np.errstate(invalid="raise"):
         encoded([decoded(64, 96), decoded(64, 96, 1)])
         expected_gain(VAE, [decoded(280, 280)])

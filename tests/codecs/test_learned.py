@@ -249,7 +249,7 @@ def test_halfway_is_between() -> None:
 
 
 def features_of(image: Any) -> tuple[Any, Strips]:
-    x, features = learned._quickly(VAES["rgb"], image)
+    x, features = learned.strips_and_features(VAES["rgb"], image)
     return features, x
 
 
