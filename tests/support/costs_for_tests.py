@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-ATTEMPTS = 3
+ATTEMPTS = 4
 FLOOR = 0.01
 """Seconds below which a cost is taken as this: clocks are no finer, nor are caches steadier."""
 

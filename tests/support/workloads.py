@@ -56,12 +56,12 @@ class Workload:
     prepare: Callable[[int, Path], Callable[[], object]]
 
 
-def cost(workload: Workload, n: int, folder: Path) -> float:
-    """Processor seconds (user and system, of this process) of the workload at size n: the least of `REPEATS` runs."""
+def cost(workload: Workload, n: int, folder: Path, repeats: int = REPEATS) -> float:
+    """Processor seconds (user and system, of this process) of the workload at size n: the least of so many runs."""
     folder.mkdir(parents=True)
     run = workload.prepare(n, folder)
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         start = time.process_time()
         run()
         seconds.append(time.process_time() - start)
