@@ -35,10 +35,11 @@ def models(context: click.Context, as_json: bool, model: str | None) -> None:
 
 def _list_models(as_json: bool, model: str | None) -> None:
     from bbcompress.models.base import encoder_of
-    from bbcompress.models.zoo import Zoo
+    from bbcompress.models.zoo import Zoo, only_quick
 
     set_up_notices(quiet=False)
     found: list[dict[str, Any]] = []
+    intact = []
     for entry in Zoo(model).entries:
         try:
             card = entry.card
@@ -56,14 +57,16 @@ def _list_models(as_json: bool, model: str | None) -> None:
             tell(f"{error.filename or entry.folder}: {error.strerror or error}")
             continue
         found.append(facts)
+        intact.append(entry)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
     names, data = (max((len(_told(one[key])) for one in found), default=0) for key in ("name", "data"))
-    for one in found:
+    quick = only_quick(intact)
+    for one, entry in zip(found, intact, strict=True):
         rate = "?" if one["net_rate"] is None else f"{one['net_rate']:.4f}"
         text = f"{one['name']:{names}}  {one['id'][:8]}  {_told(one['data']):{data}}  {rate:>6} bits/dim"
-        note = "  (only with -m)" if not one["default"] else "  (efforts 1 and 2)" if one["fast"] else ""
+        note = "  (only with -m)" if not one["default"] else "  (efforts 1 and 2)" if entry in quick else ""
         say(f"{text}  {one['bytes'] / 1e6:4.1f} MB{note}")
 
 

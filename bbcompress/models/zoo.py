@@ -359,6 +359,17 @@ def model_folders(directory: Path) -> list[Path]:
         return []
 
 
+def only_quick(entries: Sequence[InstalledModel]) -> list[InstalledModel]:
+    """Those that are tried at the lowest efforts alone without `-m`, as others take their place at the rest.
+
+    Raises:
+        ModelError: a model is damaged.
+    """
+    among = [(entry, (entry.kind, *_rivals(entry))) for entry in entries if entry.is_default]
+    others = {rivals for entry, rivals in among if not entry.is_fast}
+    return [entry for entry, rivals in among if entry.is_fast and rivals in others]
+
+
 def _rivals(entry: InstalledModel) -> tuple[Path, bool]:
     """What models have in common that stand in for each other: where they lie, and whether they take any size."""
     return entry.folder.parent, entry.input_spec["shape"] is None

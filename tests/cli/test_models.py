@@ -246,3 +246,22 @@ def test_wrong_use() -> None:
     assert "stand behind its name" in fail("models", "--json", "verify", status=2)
     for arguments in (["add"], ["remove"], ["export"]):
         fail("models", *arguments, status=2)
+
+
+def test_a_quick_model_is_for_the_lowest_efforts_where_another_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put(name: str, **card: Any) -> None:
+        folder = Path("own") / name
+        shutil.copytree(MODELS / "tiny-grey", folder)
+        (folder / CARD_FILE).write_text(
+            json.dumps(json.loads((folder / CARD_FILE).read_text()) | {"name": name, **card})
+        )
+
+    monkeypatch.setenv("BBC_MODELS", "own")
+    put("quick", fast=True)
+    assert "(efforts 1 and 2)" not in succeed("models")
+    put("for-colours", channels=3)
+    put("for-any-size", shape=None)
+    put("reference", default=False)
+    assert "(efforts 1 and 2)" not in succeed("models")
+    put("usual")
+    assert [line.split()[0] for line in succeed("models").splitlines() if "(efforts 1 and 2)" in line] == ["quick"]
