@@ -60,8 +60,6 @@ def main() -> None:
         tell_of_no_lattices()
     images = {path.name: middle(read_image(path), args.crop) for path in sorted(args.folder.iterdir())}
     out = RESULTS / f"photographs-{args.name}.json"
-    before: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    results = {key: found for key, found in before.items() if key.split(",")[0] in PARTS}
     run: dict[str, Callable[[dict[str, PixelImage], int], dict[str, Any]]] = {
         "alone": alone,
         "archive": archive,
@@ -72,6 +70,10 @@ def main() -> None:
         key = part if args.effort == 5 else f"{part}, effort {args.effort}"
         start = environment()
         found = run[part](images, args.effort)
+        before: dict[str, Any] = (
+            json.loads(out.read_text()) if out.exists() else {}
+        )  # runs of other parts may be beside
+        results = {part: row for part, row in before.items() if part.split(",")[0] in PARTS}
         results[key] = {"environment": start, "effort": args.effort, "crop": args.crop, **found}
         out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {out}")
