@@ -70,9 +70,8 @@ def main() -> None:
         key = part if args.effort == 5 else f"{part}, effort {args.effort}"
         start = environment()
         found = run[part](images, args.effort)
-        before: dict[str, Any] = (
-            json.loads(out.read_text()) if out.exists() else {}
-        )  # runs of other parts may be beside
+        # Other parts may have been measured meanwhile.
+        before: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
         results = {part: row for part, row in before.items() if part.split(",")[0] in PARTS}
         results[key] = {"environment": start, "effort": args.effort, "crop": args.crop, **found}
         out.write_text(json.dumps(results, indent=1) + "\n")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from costs_for_tests import check_cost
 
+import bbcompress
 from bbcompress.codecs.ways import FALLBACK
 from bbcompress.images.image import PixelImage, from_array
 from bbcompress.images.read import read_image
@@ -94,3 +95,10 @@ def test_many_sizes_cost_no_more_than_one(compressor: Compressor) -> None:
     one_size, many_sizes = crops(24, 28, 28), crops(24, 16, 32)
     seconds(compressor, crops(3, 8, 9))  # kernels are compiled
     check_cost(lambda: seconds(compressor, many_sizes), lambda: seconds(compressor, one_size), 1.6)
+
+
+def test_a_small_photograph_is_learned_from() -> None:
+    """From 64 x 64 pixels on, by a model that is trained to begin learning with."""
+    pixels = read_image(PHOTO).pixels[20:84, 30:94]
+    usual, frozen, learned = (len(bbcompress.compress(pixels, learn=learn)) for learn in (None, False, True))
+    assert usual == learned < frozen
