@@ -50,6 +50,7 @@ GAPS = "<!-- gaps -->", "<!-- end gaps -->"
 INPUTS = "<!-- inputs -->", "<!-- end inputs -->"
 SHAPES = "<!-- shapes -->", "<!-- end shapes -->"
 WEIGHTS = "<!-- weights -->", "<!-- end weights -->"
+WEIGHTS_THROUGH = "<!-- weights through -->", "<!-- end weights through -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
 SPEED = "<!-- speed -->", "<!-- end speed -->"
@@ -77,6 +78,7 @@ def main() -> None:
     insert(HERE / "README.md", inputs(), INPUTS)
     insert(HERE / "README.md", shapes(), SHAPES)
     insert(HERE / "README.md", weights(), WEIGHTS)
+    insert(HERE / "README.md", weights("weights-through"), WEIGHTS_THROUGH)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)
