@@ -73,40 +73,114 @@ def test_training_makes_what_is_learned_smaller(weights: LocalWeights, monkeypat
     monkeypatch.setattr(tool, "STREAMS", 4)
     network = tool.PixelNetwork(restore_local(weights, shape_of(weights))[0])
     network.start += 0.02 * torch.randn(network.start.shape, generator=torch.Generator().manual_seed(0))
-    found, steps = tool.train_through(network, crops_of(weights), 40, 1e-3)
+    state = tool.State(network.start)
+    tool.train_through(network, crops_of(weights), 40, 1e-3, state)
 
     def nats(row: torch.Tensor) -> float:
         crop = crops_of(weights).draw()
         with torch.no_grad():
             return sum(float(network.nats(row[None], *(v[None] for v in crop.unit()))) for _ in range(crop.units))
 
-    assert steps == 39
-    assert nats(found) < 0.99 * nats(network.start)
+    assert state.steps == 40
+    assert nats(state.average[0]) < 0.99 * nats(network.start)
 
 
-def test_a_model_is_trained_and_written(
-    weights: LocalWeights, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, photos, out = (
-        next(f for f in shipped_model_folders() if f.name == "photo-fast"),
-        tmp_path / "p",
-        tmp_path / "out",
-    )
-    photos.mkdir()
+def shipped(name: str) -> Path:
+    return next(folder for folder in shipped_model_folders() if folder.name == name)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
     for number in range(10):
-        Image.open(PHOTOGRAPH).convert("RGB").resize((300 + number, 260)).save(photos / f"{number}.png")
-    monkeypatch.setattr(tool, "SIDE", 1)
-    monkeypatch.setattr(sys, "argv", ["tool", str(folder), str(photos), str(out), "--seconds", "0.2"])
+        Image.open(PHOTOGRAPH).convert("RGB").resize((300 + number, 260)).save(folder / f"{number}.png")
+    return folder
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["tool", *map(str, words)])
     tool.main()
-    assert "steps of 32 x 128 pixels" in capsys.readouterr().out
+
+
+def test_a_model_is_trained_and_written_and_goes_on(
+    weights: LocalWeights,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bbcompress.training.quantisation.samples.CROP", 64)
+    out = tmp_path / "out"
+    command = shipped("photo-fast"), photos, out, "--seconds"
+    run(monkeypatch, *command, 0.2)
+    steps = torch.load(out / "state.pt")["steps"]
+    assert f"{steps} steps of 32 x 128 pixels" in capsys.readouterr().out
     found = load(out)
     assert isinstance(found, LocalWeights) and found.id != weights.id
     assert found.direct_bits == weights.direct_bits
     assert found.card["evaluated_on"] == "1 held-out images of 64x64" and found.card["name"] == "photo-fast"
+    assert found.card["commands"] == [
+        *weights.card["commands"],
+        "python tools/train_through_learning.py photo-fast photos out --seconds 0.2 --lr 0.0007",
+    ]
+    with pytest.raises(SystemExit, match="--resume goes on"):
+        run(monkeypatch, *command, 0.5)
+    run(monkeypatch, *command, 0.5, "--resume")
+    assert torch.load(out / "state.pt")["steps"] > steps
+    (out / "state.pt").write_bytes(b"no state")
+    with pytest.raises(SystemExit, match=r"state\.pt: cannot be read"):
+        run(monkeypatch, *command, 0.5, "--resume")
 
 
-def test_a_model_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = next(folder for folder in shipped_model_folders() if folder.name == "mnist-binary")
-    monkeypatch.setattr(sys, "argv", ["tool", str(other), str(tmp_path), str(tmp_path / "out"), "--seconds", "1"])
-    with pytest.raises(SystemExit, match="not a local model for images of any size"):
-        tool.main()
+def test_a_state_comes_back_whole(weights: LocalWeights, tmp_path: Path) -> None:
+    start = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    state, other = tool.State(start), tool.State(0 * start)
+    state.start += state.outer.change(torch.ones(1, 50), 0.1)
+    state.average.lerp_(state.start, 0.3)
+    state.steps, state.seconds = 7, 1.5
+    state.save(tmp_path / "state.pt")
+    other.load(tmp_path / "state.pt")
+    assert (other.steps, other.seconds) == (7, 1.5)
+    for name, tensor in other._tensors().items():
+        assert torch.equal(tensor, state._tensors()[name]), name
+    with pytest.raises(SystemExit, match="of other sizes"):
+        tool.State(start[:9]).load(tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "message"),
+    [
+        ("mnist-binary", {}, "not a local model for images of any size"),
+        ("grey", {"--lr": "0"}, "not a number above 0"),
+        ("grey", {"--seconds": "nan"}, "not a number above 0"),
+        ("photo-fast", {"photos": "missing"}, "missing: no such data set or directory"),
+        ("photo-fast", {"photos": "empty"}, "there is no image in this folder"),
+        ("photo-fast", {"model": "missing"}, "missing"),
+        ("photo-fast", {"--resume": ""}, "state.pt: cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_a_line(
+    model: str,
+    change: dict[str, str],
+    message: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"model": shipped(model), "photos": photos}
+    for name in places.keys() & change.keys():
+        places[name] = tmp_path / change[name]
+    options = {"--seconds": "1", **{name: value for name, value in change.items() if name[0] == "-"}}
+    words = [word for option in options.items() for word in option if word]
+    with pytest.raises(SystemExit) as raised:
+        run(monkeypatch, *places.values(), tmp_path / "out", *words)
+    assert message in f"{raised.value} {capsys.readouterr().err}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_model_itself_is_not_written_over(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="is the model that is trained"):
+        run(monkeypatch, shipped("photo-fast"), photos, shipped("photo-fast"), "--seconds", "1")

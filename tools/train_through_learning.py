@@ -1,37 +1,39 @@
 """Train the pixel network of a local model for learning: where it shall begin, not how it shall code.
 
-    python tools/train_through_learning.py MODEL PHOTOS OUT --seconds N [--lr R] [--seed N]
+    python tools/train_through_learning.py MODEL PHOTOS OUT --seconds N [--lr R] [--seed N] [--resume]
 
-MODEL is a folder with a checkpoint of a local model for images of any size; PHOTOS holds photographs, every tenth of
-which is left out, as `bbc train` leaves it out. Many crops are coded side by side, each by a network of its own that
-begins with the model's weights and learns from unit to unit as the codec learns. The gradients that these networks
-meet, taken together, move the weights that all begin with, and the networks move along: a first-order method as
-first-order MAML and Reptile are. The lengths of crops are spread evenly in their logarithm, so that beginnings count
-as much as what comes late. z, its encoders and its features stay as they are. OUT gets the checkpoint, its card with
-figures measured anew.
+MODEL is a folder with a checkpoint of a local model for images of any size; PHOTOS is a directory or an archive of
+photographs, which are read, and every tenth of which is left out, as `bbc train` does it. Many crops are coded side by
+side, each by a network of its own that begins with the model's weights and learns from unit to unit as the codec
+learns. The gradients that these networks meet, taken together, move the weights that all begin with, and the networks
+move along: a first-order method as first-order MAML and Reptile are. The lengths of crops are spread evenly in their
+logarithm, so that beginnings count as much as what comes late. z, its encoders and its features stay as they are. OUT
+gets the checkpoint, its card with figures measured anew, and meanwhile `state.pt`, which `--resume` goes on from; the
+crops then begin anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bbcompress.codecs.learned import RATE, UNIT, strips_and_features
+from bbcompress.errors import BBCError
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.pixel_network import PIXEL_BITS
-from bbcompress.models.strips import Canvas, Strips
+from bbcompress.system.storage import place_of
 from bbcompress.training.architectures.local.export import figures, finest
 from bbcompress.training.architectures.local.network import (
     PIXEL_UNIT,
@@ -42,62 +44,88 @@ from bbcompress.training.architectures.local.network import (
     gather,
 )
 from bbcompress.training.architectures.local.restore import restore_local, shape_of
-from bbcompress.training.folder import HELD_OUT_EVERY
+from bbcompress.training.checkpoints.atomic import replacing
+from bbcompress.training.datasets import Dataset, load_directory
 from bbcompress.training.likelihoods import LogisticMixture
+from bbcompress.training.quantisation.samples import calibration_strips, measured_strips
 
 Pixels = np.ndarray[Any, Any]
 STREAMS = 32
 """Crops that are coded side by side."""
 AREAS = 2048, 140_000
 """Pixels of a crop: fewest and most."""
-LEAST_SIDE = 16
 CHUNK = 32
 """Units whose inputs are gathered at once."""
 WARM_UP = 100
 LAST_RATE = 0.02
 AVERAGE = 0.998
 """Decay a step of the averaged weights."""
-SIDE = 4
-"""Tiles a side of the middles of pictures on which the exact model is measured."""
+GRID_CROPS = 12
+"""Crops on which the grids of the exact weights are chosen."""
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 REPORT_EVERY = 500
+SAVE_EVERY = 60.0
+"""Processor seconds."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("photos", type=Path)
+    parser.add_argument("photos")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, required=True, help="processor seconds of all threads")
-    parser.add_argument("--lr", type=float, default=7e-4)
+    parser.add_argument("--seconds", type=_positive, required=True, help="processor seconds of all threads")
+    parser.add_argument("--lr", type=_positive, default=7e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="use torch.compile, which needs a C++ compiler")
+    parser.add_argument("--resume", action="store_true", help="go on from OUT/state.pt")
     args = parser.parse_args()
+    try:
+        _train(args)
+    except (BBCError, OSError) as error:
+        raise SystemExit(str(error)) from None
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: not a number above 0")
+    return value
+
+
+def _train(args: argparse.Namespace) -> None:
     weights = load(args.model)
     if not isinstance(weights, LocalWeights) or weights.image is not None:
         raise SystemExit(f"{args.model}: not a local model for images of any size")
+    if args.out.exists() and args.out.samefile(args.model):
+        raise SystemExit(f"{args.out}: is the model that is trained; give another folder")
+    place = args.out / "state.pt"
+    if place.exists() and not args.resume:
+        raise SystemExit(f"{place}: an unfinished or finished run; --resume goes on with it")
     torch.set_num_threads(args.threads)
-    pictures = read_pictures(args.photos, weights.channels)
+    data = load_directory(place_of(args.photos), any_size=True, grey=weights.channels == 1, leave_out=True)
+    if data.channels != weights.channels:
+        raise SystemExit(f"{args.photos}: images of {data.channels} channels, the model has {weights.channels}")
     vaes = restore_local(weights, shape_of(weights))
     network = PixelNetwork(vaes[0], args.compile)
-    crops = Crops(weights, pictures[0], np.random.default_rng(args.seed))
-    trained, steps = train_through(network, crops, args.seconds, args.lr)
-    for vae in vaes:
-        network.write(trained, vae)
+    state = State(network.start)
+    if args.resume:
+        state.load(place)
     args.out.mkdir(parents=True, exist_ok=True)
-    save(exported(weights, vaes, pictures), args.out)
-    print(f"{steps} steps of {STREAMS} x {UNIT} pixels")
+    crops = Crops(weights, data.train, np.random.default_rng([args.seed, state.steps]))
+    train_through(network, crops, args.seconds, args.lr, state, lambda: state.save(place))
+    for vae in vaes:
+        network.write(state.average[0], vae)
+    save(exported(weights, vaes, data, _command(args)), args.out)
+    print(f"{state.steps} steps of {STREAMS} x {UNIT} pixels")
 
 
-def read_pictures(folder: Path, channels: int) -> tuple[list[Pixels], list[Pixels]]:
-    """Pictures that are trained on, and those that are held out, uint8 (H, W, C) each."""
-    found: tuple[list[Pixels], list[Pixels]] = ([], [])
-    for number, path in enumerate(sorted(folder.iterdir())):
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-        found[number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1].append(pixels.reshape(*pixels.shape[:2], channels))
-    return found
+def _command(args: argparse.Namespace) -> str:
+    """What the card says of this run: only the last parts of paths, which others do not have."""
+    options = f"--seconds {args.seconds:g} --lr {args.lr:g}" + f" --seed {args.seed}" * bool(args.seed)
+    options += f" --threads {args.threads}" * (args.threads > 1) + " --compile" * args.compile
+    places = " ".join(Path(part).name for part in (args.model, args.photos, args.out))
+    return f"python tools/train_through_learning.py {places} {options}"
 
 
 class PixelNetwork:
@@ -158,10 +186,10 @@ def _learned(vae: LocalVAE) -> list[Tensor]:
 class Crops:
     """Random crops of pictures, as they are coded by a model: in the order of the wavefront, unit by unit."""
 
-    def __init__(self, weights: LocalWeights, pictures: Sequence[Pixels], random: np.random.Generator) -> None:
+    def __init__(self, weights: LocalWeights, pictures: Pixels | Sequence[Pixels], random: np.random.Generator) -> None:
         self.vae, self.shape = ExactLocalVAE(weights, NumpyBackend()), shape_of(weights)
-        self.pictures = [picture for picture in pictures if min(picture.shape[:2]) >= LEAST_SIDE]
-        areas = np.array([picture.shape[0] * picture.shape[1] for picture in self.pictures], dtype=np.float64)
+        self.pictures = pictures
+        areas = np.array([math.prod(picture.shape[:2]) for picture in pictures], dtype=np.float64)
         self.shares = areas / areas.sum()
         self.random = random
 
@@ -176,9 +204,8 @@ class Crops:
                 top, left = (
                     self.random.integers(most - side + 1) for side, most in zip(size, picture.shape, strict=False)
                 )
-                return Crop(
-                    self.vae, self.shape, np.ascontiguousarray(picture[top : top + size[0], left : left + size[1]])
-                )
+                pixels = picture[top : top + size[0], left : left + size[1]]
+                return Crop(self.vae, self.shape, pixels.reshape(*pixels.shape[:2], -1).copy())
 
 
 class Crop:
@@ -236,21 +263,62 @@ class Adam:
             values[row] = 0
 
 
-def train_through(network: PixelNetwork, crops: Crops, seconds: float, lr: float) -> tuple[Tensor, int]:
-    """The averaged weights after so many processor seconds, (weights,), and the number of steps."""
-    start = network.start.clone()[None]
-    average, outer = start.clone(), Adam(start)
+class State:
+    """What a run that goes on needs: the weights that all begin with, their average, and how far it came."""
+
+    def __init__(self, start: Tensor) -> None:
+        self.start = start.clone()[None]
+        self.average, self.outer = self.start.clone(), Adam(self.start)
+        self.steps, self.seconds = 0, 0.0
+
+    def save(self, place: Path) -> None:
+        with replacing(place) as temporary:
+            torch.save({**self._tensors(), "steps": self.steps, "seconds": self.seconds}, temporary)
+
+    def load(self, place: Path) -> None:
+        """Raises: SystemExit: there is none, it is damaged, or it is of another network."""
+        try:
+            found = torch.load(place, weights_only=True)
+            if {name: found[name].shape for name in self._tensors()} != {
+                n: t.shape for n, t in self._tensors().items()
+            }:
+                raise SystemExit(f"{place}: of a network of other sizes")
+            for name, tensor in self._tensors().items():
+                tensor.copy_(found[name])
+            self.steps, self.seconds = int(found["steps"]), float(found["seconds"])
+        except (OSError, EOFError, RuntimeError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+            raise SystemExit(f"{place}: cannot be read ({error})") from None
+
+    def _tensors(self) -> dict[str, Tensor]:
+        outer = {"mean": self.outer.mean, "square": self.outer.square, "clock": self.outer.steps}
+        return {"start": self.start, "average": self.average, **outer}
+
+
+def train_through(
+    network: PixelNetwork,
+    crops: Crops,
+    seconds: float,
+    lr: float,
+    state: State,
+    keep: Callable[[], None] = lambda: None,
+) -> None:
+    """Move the state's weights until the run has taken so many processor seconds.
+
+    Args:
+        keep: saves the state; called now and then, and at the end.
+    """
+    start = state.start
     streams, rows = [crops.draw() for _ in range(STREAMS)], start.repeat(STREAMS, 1)
     inner = Adam(rows)
-    begin, steps, total = time.process_time(), 0, 0.0
-    while (done := (time.process_time() - begin) / max(seconds, 1e-9)) < 1:
+    begin, kept, total = time.process_time() - state.seconds, state.seconds, 0.0
+    while (done := state.seconds / seconds) < 1:
         seen = [torch.stack(parts) for parts in zip(*(stream.unit() for stream in streams), strict=True)]
         leaf = rows.detach().requires_grad_()
         nats = network.nats(leaf, *seen)
         (gradient,) = torch.autograd.grad(nats.sum(), leaf)
         rows += inner.change(gradient, RATE * 1e-6)
-        change = outer.change(
-            gradient.mean(0, keepdim=True), lr * min(1.0, (steps + 1) / WARM_UP) * max(1 - done, LAST_RATE)
+        change = state.outer.change(
+            gradient.mean(0, keepdim=True), lr * min(1.0, (state.steps + 1) / WARM_UP) * max(1 - done, LAST_RATE)
         )
         start += change
         rows += change
@@ -258,37 +326,31 @@ def train_through(network: PixelNetwork, crops: Crops, seconds: float, lr: float
             if stream.done:
                 streams[number], rows[number] = crops.draw(), start[0]
                 inner.forget(number)
-        steps += 1
-        average.lerp_(start, max(1 - AVERAGE, 1 / (steps + 1)))
+        state.steps += 1
+        state.average.lerp_(start, max(1 - AVERAGE, 1 / (state.steps + 1)))
         total += float(nats.detach().mean())
-        if steps % REPORT_EVERY == 0:
+        state.seconds = time.process_time() - begin
+        if state.steps % REPORT_EVERY == 0:
             bits = total / REPORT_EVERY / math.log(2) / network.shape.channels
-            print(f"step {steps}: {bits:.4f} bits, {time.process_time() - begin:.0f} s", flush=True)
+            print(f"step {state.steps}: {bits:.4f} bits, {state.seconds:.0f} s", flush=True)
             total = 0.0
-    return average[0], steps
+        if state.seconds >= kept + SAVE_EVERY:
+            keep()
+            kept = state.seconds
+    keep()
 
 
-def exported(
-    before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], pictures: tuple[list[Pixels], list[Pixels]]
-) -> LocalWeights:
+def exported(before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], data: Dataset, command: str) -> LocalWeights:
     """The exact model, with the settings and the card of the one before and figures of held-out pictures."""
-    few, measured = (_middles(some, most, before.tile) for some, most in zip(pictures, (3, 8), strict=True))
     weights = replace(
-        finest(*vaes, few),
+        finest(*vaes, calibration_strips(data, before.tile, GRID_CROPS)),
         prior_bits=before.prior_bits,
         direct_bits=before.direct_bits,
         learning_rate=before.learning_rate,
     )
-    card = {**before.card, **figures(weights, dict(zip(("baseline", "rha"), vaes, strict=True)), measured)}
+    measured = figures(weights, dict(zip(("baseline", "rha"), vaes, strict=True)), measured_strips(data, before.tile))
+    card = {**before.card, "commands": [*before.card.get("commands", []), command], **measured}
     return replace(weights, card=card)
-
-
-def _middles(pictures: Sequence[Pixels], most: int, tile: int) -> Strips:
-    side = SIDE * tile
-    large = [picture for picture in pictures if min(picture.shape[:2]) >= side][:most]
-    places = [((picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2) for picture in large]
-    crops = [picture[y : y + side, x : x + side] for picture, (y, x) in zip(large, places, strict=True)]
-    return Strips.all_of(Canvas.of(np.stack(crops), tile))
 
 
 if __name__ == "__main__":
