@@ -35,11 +35,10 @@ def models(context: click.Context, as_json: bool, model: str | None) -> None:
 
 def _list_models(as_json: bool, model: str | None) -> None:
     from bbcompress.models.base import encoder_of
-    from bbcompress.models.zoo import Zoo, only_quick
+    from bbcompress.models.zoo import InstalledModel, Zoo, only_quick
 
     set_up_notices(quiet=False)
-    found: list[dict[str, Any]] = []
-    intact = []
+    found: list[tuple[dict[str, Any], InstalledModel]] = []
     for entry in Zoo(model).entries:
         try:
             card = entry.card
@@ -56,14 +55,13 @@ def _list_models(as_json: bool, model: str | None) -> None:
         except OSError as error:
             tell(f"{error.filename or entry.folder}: {error.strerror or error}")
             continue
-        found.append(facts)
-        intact.append(entry)
+        found.append((facts, entry))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([facts for facts, _ in found], indent=2))
         return
-    names, data = (max((len(_told(one[key])) for one in found), default=0) for key in ("name", "data"))
-    quick = only_quick(intact)
-    for one, entry in zip(found, intact, strict=True):
+    names, data = (max((len(_told(facts[key])) for facts, _ in found), default=0) for key in ("name", "data"))
+    quick = only_quick([entry for _, entry in found])
+    for one, entry in found:
         rate = "?" if one["net_rate"] is None else f"{one['net_rate']:.4f}"
         text = f"{one['name']:{names}}  {one['id'][:8]}  {_told(one['data']):{data}}  {rate:>6} bits/dim"
         note = "  (only with -m)" if not one["default"] else "  (efforts 1 and 2)" if entry in quick else ""
