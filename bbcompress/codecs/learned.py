@@ -67,7 +67,7 @@ BUDGET_PIXELS = 1 << 22
 LARGE_STRIDE = 4
 LEAST_PART_BYTES = 5
 """Bytes of the shortest block: lanes, and a head."""
-LEAST_PIXELS = 1 << 12
+LEAST_PIXELS = 48 * 48
 """Images that have fewer pixels in the mean are only learned from when that is asked for: each is a message."""
 TRIAL_SHARE = 40
 """One pixel in so many is coded to see with which weights an image had best begin, by each of them."""

@@ -98,7 +98,7 @@ def test_many_sizes_cost_no_more_than_one(compressor: Compressor) -> None:
 
 
 def test_a_small_photograph_is_learned_from() -> None:
-    """From 64 x 64 pixels on, by a model that is trained to begin learning with."""
-    pixels = read_image(PHOTO).pixels[20:84, 30:94]
+    """From 48 x 48 pixels on, by a model that is trained to begin learning with."""
+    pixels = read_image(PHOTO).pixels[20:68, 30:78]
     usual, frozen, learned = (len(bbcompress.compress(pixels, learn=learn)) for learn in (None, False, True))
     assert usual == learned < frozen
