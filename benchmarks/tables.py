@@ -13,8 +13,9 @@ those of the two gaps between `<!-- gaps -->` and `<!-- end gaps -->`, those of 
 between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!-- blocks -->` and `<!-- end blocks -->`,
 those of speed between `<!-- speed -->` and `<!-- end speed -->`, those of more inputs of the pixel network between
 `<!-- inputs -->` and `<!-- end inputs -->`, those of other shapes of it between `<!-- shapes -->` and
-`<!-- end shapes -->`, that of other weights between `<!-- weights -->` and `<!-- end weights -->`, that of the README
-between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
+`<!-- end shapes -->`, that of small photographs between `<!-- small photographs -->` and
+`<!-- end small photographs -->`, that of other weights between `<!-- weights -->` and `<!-- end weights -->`, that of
+the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from learning_tables import block_sizes, small_archives
 from markdown import table
 from robustness_tables import robustness
 from shapes_tables import shapes
+from small_photographs_tables import small_photographs
 from speed_tables import speed
 from study_tables import study
 from weights_tables import weights
@@ -51,6 +53,7 @@ INPUTS = "<!-- inputs -->", "<!-- end inputs -->"
 SHAPES = "<!-- shapes -->", "<!-- end shapes -->"
 WEIGHTS = "<!-- weights -->", "<!-- end weights -->"
 WEIGHTS_THROUGH = "<!-- weights through -->", "<!-- end weights through -->"
+SMALL_PHOTOGRAPHS = "<!-- small photographs -->", "<!-- end small photographs -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
 SPEED = "<!-- speed -->", "<!-- end speed -->"
@@ -79,6 +82,7 @@ def main() -> None:
     insert(HERE / "README.md", shapes(), SHAPES)
     insert(HERE / "README.md", weights(), WEIGHTS)
     insert(HERE / "README.md", weights("weights-through"), WEIGHTS_THROUGH)
+    insert(HERE / "README.md", small_photographs(), SMALL_PHOTOGRAPHS)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)
     insert(HERE / "README.md", efforts(json.loads((HERE / "results" / "effort.json").read_text())), EFFORT)

@@ -10,16 +10,21 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["inputs", "shapes", "weights"])
-def test_the_page_has_the_table_of_the_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("markers", "function", "arguments"),
+    [
+        ("inputs", "inputs_tables.inputs", ()),
+        ("shapes", "shapes_tables.shapes", ()),
+        ("weights", "weights_tables.weights", ()),
+        ("weights through", "weights_tables.weights", ("weights-through",)),
+        ("small photographs", "small_photographs_tables.small_photographs", ()),
+    ],
+)
+def test_the_page_has_the_table_of_the_results(
+    markers: str, function: str, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
+    module, _, name = function.partition(".")
     page = (BENCHMARKS / "README.md").read_text()
-    found = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- end {name} -->")[0]
-    assert found == f"\n{getattr(importlib.import_module(f'{name}_tables'), name)()}\n"
-
-
-def test_the_page_has_the_table_of_training_through_learning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    page = (BENCHMARKS / "README.md").read_text()
-    found = page.partition("<!-- weights through -->")[2].partition("<!-- end weights through -->")[0]
-    assert found == f"\n{importlib.import_module('weights_tables').weights('weights-through')}\n"
+    found = page.partition(f"<!-- {markers} -->")[2].partition(f"<!-- end {markers} -->")[0]
+    assert found == f"\n{getattr(importlib.import_module(module), name)(*arguments)}\n"
