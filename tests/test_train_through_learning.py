@@ -73,7 +73,7 @@ def test_training_makes_what_is_learned_smaller(weights: LocalWeights, monkeypat
     monkeypatch.setattr(tool, "STREAMS", 4)
     network = tool.PixelNetwork(restore_local(weights, shape_of(weights))[0])
     network.start += 0.02 * torch.randn(network.start.shape, generator=torch.Generator().manual_seed(0))
-    state = tool.State(network.start)
+    state = tool.State("", network.start)
     tool.train_through(network, crops_of(weights), 40, 1e-3, state)
 
     def nats(row: torch.Tensor) -> float:
@@ -115,49 +115,119 @@ def test_a_model_is_trained_and_written_and_goes_on(
     command = shipped("photo-fast"), photos, out, "--seconds"
     run(monkeypatch, *command, 0.2)
     steps = torch.load(out / "state.pt")["steps"]
-    assert f"{steps} steps of 32 x 128 pixels" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"{steps} steps of 32 x 128 pixels" in told and "held-out pictures with learning: " in told
     found = load(out)
     assert isinstance(found, LocalWeights) and found.id != weights.id
     assert found.direct_bits == weights.direct_bits
     assert found.card["evaluated_on"] == "1 held-out images of 64x64" and found.card["name"] == "photo-fast"
-    assert found.card["commands"] == [
-        *weights.card["commands"],
-        "python tools/train_through_learning.py photo-fast photos out --seconds 0.2 --lr 0.0007",
-    ]
-    with pytest.raises(SystemExit, match="--resume goes on"):
-        run(monkeypatch, *command, 0.5)
-    run(monkeypatch, *command, 0.5, "--resume")
+    words = "python tools/train_through_learning.py photo-fast photos out"
+    commands = [*weights.card["commands"], f"{words} --seconds 0.2 --lr 0.0007"]
+    assert found.card["commands"] == commands
+    for seconds, options, message in (
+        (0.5, (), "--resume goes on"),
+        (0.1, ("--resume",), "nothing is to be done"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run(monkeypatch, *command, seconds, *options)
+    run(monkeypatch, *command, 0.5, "--lr", 1e-4, "--seed", 3, "--resume")
     assert torch.load(out / "state.pt")["steps"] > steps
-    (out / "state.pt").write_bytes(b"no state")
-    with pytest.raises(SystemExit, match=r"state\.pt: cannot be read"):
-        run(monkeypatch, *command, 0.5, "--resume")
+    commands.append(f"{words} --seconds 0.5 --lr 0.0001 --seed 3 --resume")
+    assert load(out).card["commands"] == commands
 
 
-def test_a_state_comes_back_whole(weights: LocalWeights, tmp_path: Path) -> None:
-    start = torch.randn(50, generator=torch.Generator().manual_seed(0))
-    state, other = tool.State(start), tool.State(0 * start)
-    state.start += state.outer.change(torch.ones(1, 50), 0.1)
+def test_an_interrupted_run_goes_on(
+    weights: LocalWeights, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool.Crops, "draw", interrupt)
+    command = shipped("photo-fast"), photos, tmp_path / "out", "--seconds", 1
+    with pytest.raises(SystemExit, match="stopped after 0 s; --resume goes on with it"):
+        run(monkeypatch, *command)
+    state = tool.State(weights.id.hex(), tool.PixelNetwork.start_of(restore_local(weights, shape_of(weights))[0]))
+    state.load(tmp_path / "out" / "state.pt")
+    assert state.steps == 0 and len(state.commands) == 1
+
+
+def test_weights_that_diverge_end_the_run(weights: LocalWeights) -> None:
+    network = tool.PixelNetwork(restore_local(weights, shape_of(weights))[0])
+    kept: list[int] = []
+    with pytest.raises(SystemExit, match=r"diverged at step .*; give a smaller --lr"):
+        tool.train_through(network, crops_of(weights), 60, 1e3, tool.State("", network.start), lambda: kept.append(1))
+    assert not kept
+
+
+def a_state(model: str = "m", size: int = 50) -> tool.State:
+    state = tool.State(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
+    state.start += state.outer.change(torch.ones(1, size), 0.1)
     state.average.lerp_(state.start, 0.3)
-    state.steps, state.seconds = 7, 1.5
+    state.steps, state.seconds, state.commands = 7, 1.5, ["a command"]
+    return state
+
+
+def test_a_state_comes_back_whole(tmp_path: Path) -> None:
+    state, other = a_state(), tool.State("m", torch.zeros(50))
     state.save(tmp_path / "state.pt")
     other.load(tmp_path / "state.pt")
-    assert (other.steps, other.seconds) == (7, 1.5)
-    for name, tensor in other._tensors().items():
-        assert torch.equal(tensor, state._tensors()[name]), name
-    with pytest.raises(SystemExit, match="of other sizes"):
-        tool.State(start[:9]).load(tmp_path / "state.pt")
+    assert (other.steps, other.seconds, other.commands) == (7, 1.5, ["a command"])
+    for name, tensor in other.tensors.items():
+        assert torch.equal(tensor, state.tensors[name]), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [],
+        torch.zeros(3),
+        b"no state",
+        b"",
+        {"steps": "x"},
+        {"steps": -7},
+        {"seconds": math.nan},
+        {"seconds": -1.0},
+        {"start": torch.zeros(1, 9)},
+        {"average": torch.full((1, 50), math.nan)},
+        {"commands": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_state_is_refused(change: object, tmp_path: Path) -> None:
+    place = tmp_path / "state.pt"
+    a_state().save(place)
+    if isinstance(change, bytes):
+        place.write_bytes(change)
+    else:
+        torch.save({**torch.load(place), **change} if isinstance(change, dict) else change, place)
+    other = tool.State("m", torch.zeros(50))
+    with pytest.raises(SystemExit, match=r"state\.pt: is damaged"):
+        other.load(place)
+    assert other.steps == 0 and not other.start.any()
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    a_state("other").save(tmp_path / "state.pt")
+    with pytest.raises(SystemExit, match=r"of another model \(id other\)"):
+        tool.State("m", torch.zeros(50)).load(tmp_path / "state.pt")
 
 
 @pytest.mark.parametrize(
     ("model", "change", "message"),
     [
         ("mnist-binary", {}, "not a local model for images of any size"),
-        ("grey", {"--lr": "0"}, "not a number above 0"),
-        ("grey", {"--seconds": "nan"}, "not a number above 0"),
+        ("grey", {"--lr": "0"}, "0: not a number above 0"),
+        ("grey", {"--seconds": "nan"}, "nan: not a number above 0"),
+        ("grey", {"--seconds": "x"}, "x: not a number above 0"),
+        ("grey", {"--threads": "0"}, "0: not a whole number of at least 1"),
+        ("grey", {"--threads": "99999999999"}, "not a whole number of at least 1"),
+        ("grey", {"--seed": "-1"}, "-1: not a whole number of at least 0"),
         ("photo-fast", {"photos": "missing"}, "missing: no such data set or directory"),
         ("photo-fast", {"photos": "empty"}, "there is no image in this folder"),
+        ("photo-fast", {"photos": "grey"}, "grey: images grey, the model's are in colours"),
+        ("photo-fast", {"photos": ""}, "a name is empty"),
         ("photo-fast", {"model": "missing"}, "missing"),
-        ("photo-fast", {"--resume": ""}, "state.pt: cannot be read"),
+        ("photo-fast", {"--resume": ""}, "there is no run to go on with"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_line(
@@ -169,10 +239,13 @@ def test_what_cannot_be_used_is_refused_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    places = {"model": shipped(model), "photos": photos}
+    for name in ("empty", "grey"):
+        (tmp_path / name).mkdir()
+    for number in range(2):
+        Image.open(PHOTOGRAPH).convert("L").save(tmp_path / "grey" / f"{number}.png")
+    places: dict[str, object] = {"model": shipped(model), "photos": photos}
     for name in places.keys() & change.keys():
-        places[name] = tmp_path / change[name]
+        places[name] = tmp_path / change[name] if change[name] else ""
     options = {"--seconds": "1", **{name: value for name, value in change.items() if name[0] == "-"}}
     words = [word for option in options.items() for word in option if word]
     with pytest.raises(SystemExit) as raised:
@@ -181,6 +254,12 @@ def test_what_cannot_be_used_is_refused_in_a_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_model_itself_is_not_written_over(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match="is the model that is trained"):
-        run(monkeypatch, shipped("photo-fast"), photos, shipped("photo-fast"), "--seconds", "1")
+def test_models_and_files_are_not_written_over(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "file").touch()
+    for out, message in (
+        (shipped("photo-fast"), "is the model that is trained"),
+        (shipped("grey"), "holds a model; give another folder"),
+        (file, "is not a folder"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run(monkeypatch, shipped("photo-fast"), photos, out, "--seconds", "1")

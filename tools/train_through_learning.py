@@ -15,10 +15,11 @@ crops then begin anew.
 from __future__ import annotations
 
 import argparse
+import io
 import math
-import pickle
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from torch import Tensor
 
 from bbcompress.codecs.learned import RATE, UNIT, strips_and_features
 from bbcompress.errors import BBCError
+from bbcompress.exact.arithmetic import exact_arithmetic
 from bbcompress.exact.backend import NumpyBackend
 from bbcompress.models.checkpoint import load, save
 from bbcompress.models.local import ExactLocalVAE, LocalWeights
 from bbcompress.models.pixel_network import PIXEL_BITS
+from bbcompress.system.signals import Terminated, signals_raise
 from bbcompress.system.storage import place_of
 from bbcompress.training.architectures.local.export import figures, finest
 from bbcompress.training.architectures.local.network import (
@@ -66,58 +69,106 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 REPORT_EVERY = 500
 SAVE_EVERY = 60.0
 """Processor seconds."""
+DIVERGED = math.log(256)
+"""Nats a sub-pixel that are more than any network takes that knows something."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("photos")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("model", type=_place)
+    parser.add_argument("photos", type=_place)
+    parser.add_argument("out", type=_place)
     parser.add_argument("--seconds", type=_positive, required=True, help="processor seconds of all threads")
-    parser.add_argument("--lr", type=_positive, default=7e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--lr", type=_positive, default=7e-4, help="learning rate of the weights that all begin with")
+    parser.add_argument("--seed", type=_whole(0), default=0, help="of the crops")
+    parser.add_argument("--threads", type=_whole(1), default=1, help="of torch")
     parser.add_argument("--compile", action="store_true", help="use torch.compile, which needs a C++ compiler")
     parser.add_argument("--resume", action="store_true", help="go on from OUT/state.pt")
     args = parser.parse_args()
     try:
-        _train(args)
+        with signals_raise():
+            _train(args)
     except (BBCError, OSError) as error:
         raise SystemExit(str(error)) from None
 
 
+def _place(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("a name is empty")
+    return text
+
+
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: not a number above 0")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text}: not a number above 0")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parsed(text: str) -> int:
+        with suppress(ValueError):
+            if least <= (value := int(text)) < 1 << 31:
+                return value
+        raise argparse.ArgumentTypeError(f"{text}: not a whole number of at least {least}")
+
+    return parsed
 
 
 def _train(args: argparse.Namespace) -> None:
-    weights = load(args.model)
+    model, out = Path(args.model), Path(args.out)
+    weights = load(model)
     if not isinstance(weights, LocalWeights) or weights.image is not None:
-        raise SystemExit(f"{args.model}: not a local model for images of any size")
-    if args.out.exists() and args.out.samefile(args.model):
-        raise SystemExit(f"{args.out}: is the model that is trained; give another folder")
-    place = args.out / "state.pt"
-    if place.exists() and not args.resume:
-        raise SystemExit(f"{place}: an unfinished or finished run; --resume goes on with it")
+        raise SystemExit(f"{model}: not a local model for images of any size")
+    state = State(weights.id.hex(), PixelNetwork.start_of(restore_local(weights, shape_of(weights))[0]))
+    place = _place_of_state(model, out, args.resume)
+    if args.resume:
+        state.load(place)
+        if state.seconds >= args.seconds and (out / "card.json").exists():
+            raise SystemExit(f"{out}: has trained for {state.seconds:.0f} s already; nothing is to be done")
     torch.set_num_threads(args.threads)
     data = load_directory(place_of(args.photos), any_size=True, grey=weights.channels == 1, leave_out=True)
     if data.channels != weights.channels:
-        raise SystemExit(f"{args.photos}: images of {data.channels} channels, the model has {weights.channels}")
+        kinds = {1: "grey", 3: "in colours"}
+        raise SystemExit(f"{args.photos}: images {kinds[data.channels]}, the model's are {kinds[weights.channels]}")
+    out.mkdir(parents=True, exist_ok=True)
     vaes = restore_local(weights, shape_of(weights))
     network = PixelNetwork(vaes[0], args.compile)
-    state = State(network.start)
-    if args.resume:
-        state.load(place)
-    args.out.mkdir(parents=True, exist_ok=True)
     crops = Crops(weights, data.train, np.random.default_rng([args.seed, state.steps]))
-    train_through(network, crops, args.seconds, args.lr, state, lambda: state.save(place))
+    state.commands.append(_command(args))
+    try:
+        train_through(network, crops, args.seconds, args.lr, state, lambda: state.save(place))
+    except (KeyboardInterrupt, Terminated):
+        state.save(place)
+        raise SystemExit(f"{out}: stopped after {state.seconds:.0f} s; --resume goes on with it") from None
     for vae in vaes:
         network.write(state.average[0], vae)
-    save(exported(weights, vaes, data, _command(args)), args.out)
+    trained = exported(weights, vaes, data, state.commands)
+    save(trained, out)
     print(f"{state.steps} steps of {STREAMS} x {UNIT} pixels")
+    held_out = list(measured_strips(data, weights.tile).canvas.images)
+    before, after = (learned_bits(found, held_out) for found in (weights, trained))
+    print(f"held-out pictures with learning: {before:.4f} bits before, {after:.4f} now" + " (worse)" * (after > before))
+
+
+def _place_of_state(model: Path, out: Path, resume: bool) -> Path:
+    """Where the state of a run lies.
+
+    Raises:
+        SystemExit: the folder is none, or holds what this run must not replace; or there is no state to go on from.
+    """
+    place = out / "state.pt"
+    if out.exists() and not out.is_dir():
+        raise SystemExit(f"{out}: is not a folder")
+    if out.exists() and out.samefile(model):
+        raise SystemExit(f"{out}: is the model that is trained; give another folder")
+    if resume and not place.exists():
+        raise SystemExit(f"{out}: there is no run to go on with")
+    if place.exists() and not resume:
+        raise SystemExit(f"{out}: holds a run; --resume goes on with it")
+    if not resume and any((out / name).exists() for name in ("card.json", "model.safetensors")):
+        raise SystemExit(f"{out}: holds a model; give another folder")
+    return place
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -125,7 +176,7 @@ def _command(args: argparse.Namespace) -> str:
     options = f"--seconds {args.seconds:g} --lr {args.lr:g}" + f" --seed {args.seed}" * bool(args.seed)
     options += f" --threads {args.threads}" * (args.threads > 1) + " --compile" * args.compile
     places = " ".join(Path(part).name for part in (args.model, args.photos, args.out))
-    return f"python tools/train_through_learning.py {places} {options}"
+    return f"python tools/train_through_learning.py {places} {options}" + " --resume" * bool(args.resume)
 
 
 class PixelNetwork:
@@ -134,8 +185,13 @@ class PixelNetwork:
     def __init__(self, vae: LocalVAE, compiled: bool = False) -> None:
         self.shape: LocalShape = vae.shape
         self.sizes = [parameter.shape for parameter in _learned(vae)]
-        self.start = torch.cat([parameter.detach().flatten() for parameter in _learned(vae)])
+        self.start = self.start_of(vae)
         self.nats = torch.compile(self._nats) if compiled else self._nats
+
+    @staticmethod
+    def start_of(vae: LocalVAE) -> Tensor:
+        """The weights of a model as a row."""
+        return torch.cat([parameter.detach().flatten() for parameter in _learned(vae)])
 
     def write(self, row: Tensor, vae: LocalVAE) -> None:
         """Give a model the weights of a row."""
@@ -264,34 +320,48 @@ class Adam:
 
 
 class State:
-    """What a run that goes on needs: the weights that all begin with, their average, and how far it came."""
+    """What a run that goes on needs: the weights that all begin with, their average, and how far it came.
 
-    def __init__(self, start: Tensor) -> None:
+    Attributes:
+        model: id of the model that is trained. commands: those that brought it here.
+    """
+
+    def __init__(self, model: str, start: Tensor) -> None:
+        self.model = model
         self.start = start.clone()[None]
         self.average, self.outer = self.start.clone(), Adam(self.start)
         self.steps, self.seconds = 0, 0.0
+        self.commands: list[str] = []
 
-    def save(self, place: Path) -> None:
-        with replacing(place) as temporary:
-            torch.save({**self._tensors(), "steps": self.steps, "seconds": self.seconds}, temporary)
-
-    def load(self, place: Path) -> None:
-        """Raises: SystemExit: there is none, it is damaged, or it is of another network."""
-        try:
-            found = torch.load(place, weights_only=True)
-            if {name: found[name].shape for name in self._tensors()} != {
-                n: t.shape for n, t in self._tensors().items()
-            }:
-                raise SystemExit(f"{place}: of a network of other sizes")
-            for name, tensor in self._tensors().items():
-                tensor.copy_(found[name])
-            self.steps, self.seconds = int(found["steps"]), float(found["seconds"])
-        except (OSError, EOFError, RuntimeError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-            raise SystemExit(f"{place}: cannot be read ({error})") from None
-
-    def _tensors(self) -> dict[str, Tensor]:
+    @property
+    def tensors(self) -> dict[str, Tensor]:
         outer = {"mean": self.outer.mean, "square": self.outer.square, "clock": self.outer.steps}
         return {"start": self.start, "average": self.average, **outer}
+
+    def save(self, place: Path) -> None:
+        told = {"model": self.model, "steps": self.steps, "seconds": self.seconds, "commands": self.commands}
+        file = io.BytesIO()
+        torch.save({**self.tensors, **told}, file)
+        with replacing(place) as temporary:
+            temporary.write_bytes(file.getvalue())
+
+    def load(self, place: Path) -> None:
+        """Raises: SystemExit: it is damaged, or of another model."""
+        try:
+            found = torch.load(place, weights_only=True)
+            model, commands = str(found["model"]), [str(command) for command in found["commands"]]
+            steps, seconds = int(found["steps"]), float(found["seconds"])
+            tensors = {name: found[name].float().reshape(tensor.shape) for name, tensor in self.tensors.items()}
+            whole = steps >= 0 and 0 <= seconds < math.inf and all(t.isfinite().all() for t in tensors.values())
+        except Exception:  # torch says by many kinds of exceptions that a file is none of its own
+            model, whole = self.model, False
+        if model != self.model:
+            raise SystemExit(f"{place}: of another model (id {model[:8]})")
+        if not whole:
+            raise SystemExit(f"{place}: is damaged")
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[name])
+        self.steps, self.seconds, self.commands = steps, seconds, commands
 
 
 def train_through(
@@ -306,6 +376,9 @@ def train_through(
 
     Args:
         keep: saves the state; called now and then, and at the end.
+
+    Raises:
+        SystemExit: the weights diverged.
     """
     start = state.start
     streams, rows = [crops.draw() for _ in range(STREAMS)], start.repeat(STREAMS, 1)
@@ -328,7 +401,9 @@ def train_through(
                 inner.forget(number)
         state.steps += 1
         state.average.lerp_(start, max(1 - AVERAGE, 1 / (state.steps + 1)))
-        total += float(nats.detach().mean())
+        total += (mean := float(nats.detach().mean()))
+        if not mean < DIVERGED * network.shape.channels:
+            raise SystemExit(f"the weights diverged at step {state.steps}; give a smaller --lr")
         state.seconds = time.process_time() - begin
         if state.steps % REPORT_EVERY == 0:
             bits = total / REPORT_EVERY / math.log(2) / network.shape.channels
@@ -340,7 +415,9 @@ def train_through(
     keep()
 
 
-def exported(before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], data: Dataset, command: str) -> LocalWeights:
+def exported(
+    before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], data: Dataset, commands: Sequence[str]
+) -> LocalWeights:
     """The exact model, with the settings and the card of the one before and figures of held-out pictures."""
     weights = replace(
         finest(*vaes, calibration_strips(data, before.tile, GRID_CROPS)),
@@ -349,8 +426,19 @@ def exported(before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], data: Datase
         learning_rate=before.learning_rate,
     )
     measured = figures(weights, dict(zip(("baseline", "rha"), vaes, strict=True)), measured_strips(data, before.tile))
-    card = {**before.card, "commands": [*before.card.get("commands", []), command], **measured}
+    card = {**before.card, "commands": [*before.card.get("commands", []), *commands], **measured}
     return replace(weights, card=card)
+
+
+def learned_bits(weights: LocalWeights, pictures: Sequence[Pixels]) -> float:
+    """Bits per sub-pixel of pictures without z, each learned from as the codec does it, in exact integers."""
+    vae = ExactLocalVAE(weights, NumpyBackend())
+    total = 0.0
+    for pixels in pictures:
+        x, features = strips_and_features(vae, pixels)
+        with exact_arithmetic():
+            total += float(vae.learning_coder(vae.parameters(RATE), UNIT, 1).lengths(features, x).sum()) / 2**30
+    return total / sum(pixels.size for pixels in pictures)
 
 
 if __name__ == "__main__":
