@@ -11,9 +11,9 @@ PIP_OPTIONS ?=
 CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
-# Eight benchmarks need to be told what they measure; seven others take those in photos/val, where it is there.
+# Nine benchmarks need to be told what they measure; seven others take those in photos/val, where it is there.
 OF_PHOTOS := cluster default_steps effort learning local resnet zarr_codecs
-BENCHMARKS ?= $(filter-out $(patsubst %,benchmarks/%.py,block_size local_inputs photographs shapes small_photographs speed sure_gain weights $(if $(wildcard photos/val),,$(OF_PHOTOS))), \
+BENCHMARKS ?= $(filter-out $(patsubst %,benchmarks/%.py,block_size learning_rate local_inputs photographs shapes small_photographs speed sure_gain weights $(if $(wildcard photos/val),,$(OF_PHOTOS))), \
 	$(wildcard benchmarks/*.py))
 FUZZ_SECONDS ?= 600
 
