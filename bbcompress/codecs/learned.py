@@ -60,7 +60,7 @@ R = TypeVar("R")
 
 _WHAT = "the file is damaged: a group that learns"
 
-RATE, UNIT = 500, 128
+RATE, UNIT = 300, 128
 """How the writer has models learn: chosen on crops of the training photographs, for their size and for time."""
 BUDGET_PIXELS = 1 << 22
 """Of images with more pixels, `LARGE_STRIDE` is the stride of all blocks but the first."""

@@ -28,6 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from starts_for_tests import beginning, by_planes
 
+from bbcompress.codecs import learned
 from bbcompress.codecs.kept import SourceFile
 from bbcompress.exact.lattices import LATTICES
 from bbcompress.images.image import PixelImage, from_array
@@ -337,6 +338,8 @@ def fixed_previews() -> Iterator[None]:
         yield
 
 
+RATE = 500
+"""Of learning, in millionths: the usual one when the streams were made."""
 LONE_OPTIONS: dict[str, dict[str, Any]] = {
     "lone-local-embedded": {"embed_model": True, "suffix": ".webp"},
     "lone-local-learned": {"learn": True},
@@ -360,7 +363,7 @@ def write(segments: list[list[Item]], lone: bool, options: dict[str, Any]) -> by
     options = dict(options)
     suffix, starts, planes = options.pop("suffix", None), options.pop("starts", ()), options.pop("planes", None)
     compressor = Compressor(Options(model=DATA / "models", **options))
-    with fixed_previews(), beginning(starts), by_planes(planes):
+    with fixed_previews(), beginning(starts), by_planes(planes), patch.object(learned, "RATE", RATE):
         if lone:
             ((_, image),) = segments[0]
             return compressor.lone(image, None, file_of(image), suffix)[0]
