@@ -44,14 +44,15 @@ def main() -> None:
     if not isinstance(weights, LocalWeights):
         raise SystemExit(f"{args.model}: not a local model")
     found: dict[str, Any] = {"environment": environment(), "id": weights.id.hex()[:8], "crop": args.crop, "unit": UNIT}
+    folders = found["folders"] = {}
     for name, _, folder in (words.partition("=") for words in args.photos):
         crops = [middle(read_image(path), args.crop).pixels for path in sorted(Path(folder).iterdir())]
-        found[name] = {"photographs": len(crops), "alone": {}, "row": {}}
+        folders[name] = {"photographs": len(crops), "alone": {}, "row": {}}
         for rate in args.rates:
-            found[name]["alone"][rate], found[name]["row"][rate] = (
+            folders[name]["alone"][rate], folders[name]["row"][rate] = (
                 round(bits(weights, crops, rate, in_row), 5) for in_row in (False, True)
             )
-            print(name, rate, *(found[name][way][rate] for way in ("alone", "row")), flush=True)
+            print(name, rate, *(folders[name][way][rate] for way in ("alone", "row")), flush=True)
     args.out.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -14,7 +14,8 @@ between `<!-- small -->` and `<!-- end small -->`, those of blocks between `<!--
 those of speed between `<!-- speed -->` and `<!-- end speed -->`, those of more inputs of the pixel network between
 `<!-- inputs -->` and `<!-- end inputs -->`, those of other shapes of it between `<!-- shapes -->` and
 `<!-- end shapes -->`, that of small photographs between `<!-- small photographs -->` and
-`<!-- end small photographs -->`, that of other weights between `<!-- weights -->` and `<!-- end weights -->`, that of
+`<!-- end small photographs -->`, those of rates of learning between `<!-- learning rates -->` and
+`<!-- end learning rates -->`, that of other weights between `<!-- weights -->` and `<!-- end weights -->`, that of
 the README between `<!-- front -->` and `<!-- end front -->`; nothing is typed by hand.
 """
 
@@ -27,6 +28,7 @@ from typing import Any
 
 from gaps_tables import gaps
 from inputs_tables import inputs
+from learning_rate_tables import learning_rates
 from learning_tables import block_sizes, small_archives
 from markdown import table
 from robustness_tables import robustness
@@ -53,6 +55,8 @@ INPUTS = "<!-- inputs -->", "<!-- end inputs -->"
 SHAPES = "<!-- shapes -->", "<!-- end shapes -->"
 WEIGHTS = "<!-- weights -->", "<!-- end weights -->"
 WEIGHTS_THROUGH = "<!-- weights through -->", "<!-- end weights through -->"
+WEIGHTS_FURTHER = "<!-- weights further -->", "<!-- end weights further -->"
+LEARNING_RATES = "<!-- learning rates -->", "<!-- end learning rates -->"
 SMALL_PHOTOGRAPHS = "<!-- small photographs -->", "<!-- end small photographs -->"
 SMALL = "<!-- small -->", "<!-- end small -->"
 BLOCKS = "<!-- blocks -->", "<!-- end blocks -->"
@@ -82,6 +86,8 @@ def main() -> None:
     insert(HERE / "README.md", shapes(), SHAPES)
     insert(HERE / "README.md", weights(), WEIGHTS)
     insert(HERE / "README.md", weights("weights-through"), WEIGHTS_THROUGH)
+    insert(HERE / "README.md", weights("weights-further"), WEIGHTS_FURTHER)
+    insert(HERE / "README.md", learning_rates(), LEARNING_RATES)
     insert(HERE / "README.md", small_photographs(), SMALL_PHOTOGRAPHS)
     insert(HERE / "README.md", study(), STUDY)
     insert(HERE / "README.md", robustness(), ROBUSTNESS)

@@ -1,4 +1,4 @@
-"""The tables of other weights of shipped models, from results/weights.json and results/weights-through.json."""
+"""The tables of other weights of shipped models, from results/weights.json, -through.json and -further.json."""
 
 from __future__ import annotations
 

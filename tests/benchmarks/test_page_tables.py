@@ -17,6 +17,8 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
         ("shapes", "shapes_tables.shapes", ()),
         ("weights", "weights_tables.weights", ()),
         ("weights through", "weights_tables.weights", ("weights-through",)),
+        ("weights further", "weights_tables.weights", ("weights-further",)),
+        ("learning rates", "learning_rate_tables.learning_rates", ()),
         ("small photographs", "small_photographs_tables.small_photographs", ()),
     ],
 )
