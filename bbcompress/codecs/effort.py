@@ -23,9 +23,9 @@ from bbcompress.limits import LEAST_EFFORT, MOST_EFFORT, OTHER_ENCODER
 LEARNING_EFFORT = 3
 """From this effort on it is tried whether learning between batches pays."""
 _PLAIN = CodingSettings()
-_COARSE = CodingSettings(learn=True, learn_unit=512)
-_QUICK = CodingSettings(learn=True, learn_unit=256)
-"""With a quick model smaller steps cost hardly more time."""
+_COARSE = CodingSettings(learn=True, learn_rate=500, learn_unit=512)
+_QUICK = CodingSettings(learn=True, learn_rate=500, learn_unit=256)
+"""With a quick model smaller steps cost hardly more time. The fewer steps there are, the longer they had better be."""
 _FINE = CodingSettings(learn=True)
 
 
