@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from bbcompress.archive.group import Group
 from bbcompress.archive.parts import Part
-from bbcompress.codecs.choose import MIXED_PIXELS, STORED, Fit, fit_of, plan_choice
+from bbcompress.codecs.choose import STORED, Fit, fit_of, plan_choice
 from bbcompress.codecs.estimate import estimated_bits
 from bbcompress.codecs.fallback.items import encode_item
 from bbcompress.codecs.groups import group_of_parts
+from bbcompress.codecs.learned import LEAST_PIXELS, can_learn
 from bbcompress.codecs.progress import Passes
 from bbcompress.codecs.settings import CodingRequest
 from bbcompress.codecs.ways import FALLBACK, PARTS_NAME, Coded, group_size
@@ -26,9 +27,9 @@ from bbcompress.models.cache import Models
 PART_NAMES = "colours", "alpha"
 """What is told of the parts; the first may be grey."""
 
-LARGE_MARGIN = 1.25
+LEARNING_MARGIN = 2
 """An image that may be learned from is stored without a trial where a model without learning is expected to take so
-many times the bytes of the fallback: learning seldom saves a fifth."""
+many times the bytes of the fallback: of soft alpha, learning saves up to a half, by a model that is trained for it."""
 
 
 Planned = Callable[[Callable[[Group], int]], list[Coded]]
@@ -112,8 +113,9 @@ def _fallback_wins(
         if not fit.entries:
             wins.append(True)
             continue
-        margin = LARGE_MARGIN if image.width * image.height > MIXED_PIXELS else 1
         model = models.model(fit.entries[0])
+        may_learn = request.learn is not False and can_learn(model) and image.width * image.height >= LEAST_PIXELS
+        margin = LEARNING_MARGIN if may_learn else 1
         wins.append(8 * len(item) * margin < estimated_bits(fit.kind.pixels(image), model, request.usual))
     return wins
 

@@ -15,7 +15,7 @@ from bbcompress.archive.container import ArchiveWriter
 from bbcompress.archive.group import Group
 from bbcompress.archive.lone import build_lone
 from bbcompress.archive.parts import Part, decode_parts, encode_parts
-from bbcompress.codecs import choose, learned
+from bbcompress.codecs import choose, learned, parts
 from bbcompress.codecs.fallback.items import encode_item
 from bbcompress.codecs.groups import decode_images, encode_fallback, group_of_parts
 from bbcompress.codecs.kept import SourceFile, kept
@@ -83,6 +83,19 @@ def test_a_photograph_with_soft_alpha_becomes_smaller(compressor: Compressor, gr
     (group,) = reader.describe()["groups"]
     assert (group["model"], group["mode"]) == ("parts", image.mode)
     assert group["parts"][0][0]["model"] == model
+
+
+def test_soft_alpha_is_learned_from(compressor: Compressor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model for grey takes more bytes for it than the fallback until it learns."""
+    image = cut(96, 96)
+    data, summary = compressor.lone(image)
+    assert summary.coders == {"photo, alpha grey": 1}
+    assert Reader(io.BytesIO(data)).read(0) == image
+    frozen, _ = Compressor(Options(learn=False)).lone(image)
+    monkeypatch.setattr(parts, "LEARNING_MARGIN", 1)
+    stored, summary = compressor.lone(image)
+    assert len(data) < 0.98 * len(stored) and len(stored) < len(frozen)
+    assert summary.coders == {"photo, alpha WebP": 1}
 
 
 @pytest.mark.parametrize("image", [drawing(), noise(), noise((1, 1, 4)), noise((1, 3, 2)), cut(4, 4)])
