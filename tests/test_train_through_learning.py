@@ -120,9 +120,11 @@ def test_a_model_is_trained_and_written_and_goes_on(
     found = load(out)
     assert isinstance(found, LocalWeights) and found.id != weights.id
     assert found.direct_bits == weights.direct_bits
-    assert found.card["evaluated_on"] == "1 held-out images of 64x64" and found.card["name"] == "photo-fast"
+    assert found.card["evaluated_on"] == "1 held-out images of 64x64" and found.card["name"] == "out"
+    assert found.card["init"]["id"] == weights.id.hex() and "note" not in found.card
+    assert (found.card["data"], found.card["data_licence"]) == ("photos", "the user's own")
     words = "python tools/train_through_learning.py photo-fast photos out"
-    commands = [*weights.card["commands"], f"{words} --seconds 0.2 --lr 0.0007"]
+    commands = [f"{words} --seconds 0.2 --lr 0.0007"]
     assert found.card["commands"] == commands
     for seconds, options, message in (
         (0.5, (), "--resume goes on"),
@@ -144,11 +146,28 @@ def test_an_interrupted_run_goes_on(
 
     monkeypatch.setattr(tool.Crops, "draw", interrupt)
     command = shipped("photo-fast"), photos, tmp_path / "out", "--seconds", 1
-    with pytest.raises(SystemExit, match="stopped after 0 s; --resume goes on with it"):
+    with pytest.raises(SystemExit, match="out: interrupted; --resume goes on with it"):
         run(monkeypatch, *command)
     state = tool.State(weights.id.hex(), tool.PixelNetwork.start_of(restore_local(weights, shape_of(weights))[0]))
     state.load(tmp_path / "out" / "state.pt")
     assert state.steps == 0 and len(state.commands) == 1
+
+
+def test_what_is_told_of_a_run_that_goes_on_is_of_its_own_steps(
+    weights: LocalWeights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("time.process_time", lambda: next(ticks))
+    monkeypatch.setattr(tool, "STREAMS", 2)
+    monkeypatch.setattr(tool, "REPORT_EVERY", 10)
+    network = tool.PixelNetwork(restore_local(weights, shape_of(weights))[0])
+    told = []
+    for steps in (0, 8):
+        state = tool.State("", network.start)
+        state.steps = steps
+        tool.train_through(network, crops_of(weights), 10 - steps, 1e-6, state)
+        told.append(float(capsys.readouterr().out.split()[2]))
+    assert told[1] == pytest.approx(told[0], rel=0.5)  # not a fifth of it
 
 
 def test_weights_that_diverge_end_the_run(weights: LocalWeights) -> None:
@@ -224,7 +243,7 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
         ("grey", {"--seed": "-1"}, "-1: not a whole number of at least 0"),
         ("photo-fast", {"photos": "missing"}, "missing: no such data set or directory"),
         ("photo-fast", {"photos": "empty"}, "there is no image in this folder"),
-        ("photo-fast", {"photos": "grey"}, "grey: images grey, the model's are in colours"),
+        ("photo-fast", {"photos": "grey"}, "grey: its images are grey, and the model is for RGB ones"),
         ("photo-fast", {"photos": ""}, "a name is empty"),
         ("photo-fast", {"model": "missing"}, "missing"),
         ("photo-fast", {"--resume": ""}, "there is no run to go on with"),

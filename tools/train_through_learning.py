@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -47,9 +48,11 @@ from bbcompress.training.architectures.local.network import (
     gather,
 )
 from bbcompress.training.architectures.local.restore import restore_local, shape_of
+from bbcompress.training.card import image_credits
 from bbcompress.training.checkpoints.atomic import replacing
 from bbcompress.training.datasets import Dataset, load_directory
 from bbcompress.training.likelihoods import LogisticMixture
+from bbcompress.training.origin import Origin
 from bbcompress.training.quantisation.samples import calibration_strips, measured_strips
 
 Pixels = np.ndarray[Any, Any]
@@ -90,6 +93,9 @@ def main() -> None:
             _train(args)
     except (BBCError, OSError) as error:
         raise SystemExit(str(error)) from None
+    except (KeyboardInterrupt, Terminated):
+        goes_on = "; --resume goes on with it" if (Path(args.out) / "state.pt").exists() else ""
+        raise SystemExit(f"{args.out}: interrupted{goes_on}") from None
 
 
 def _place(text: str) -> str:
@@ -129,8 +135,10 @@ def _train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     data = load_directory(place_of(args.photos), any_size=True, grey=weights.channels == 1, leave_out=True)
     if data.channels != weights.channels:
-        kinds = {1: "grey", 3: "in colours"}
-        raise SystemExit(f"{args.photos}: images {kinds[data.channels]}, the model's are {kinds[weights.channels]}")
+        kinds = {1: "grey", 3: "RGB"}
+        raise SystemExit(
+            f"{args.photos}: its images are {kinds[data.channels]}, and the model is for {kinds[weights.channels]} ones"
+        )
     out.mkdir(parents=True, exist_ok=True)
     vaes = restore_local(weights, shape_of(weights))
     network = PixelNetwork(vaes[0], args.compile)
@@ -140,10 +148,10 @@ def _train(args: argparse.Namespace) -> None:
         train_through(network, crops, args.seconds, args.lr, state, lambda: state.save(place))
     except (KeyboardInterrupt, Terminated):
         state.save(place)
-        raise SystemExit(f"{out}: stopped after {state.seconds:.0f} s; --resume goes on with it") from None
+        raise
     for vae in vaes:
         network.write(state.average[0], vae)
-    trained = exported(weights, vaes, data, state.commands)
+    trained = exported(weights, vaes, data, _about(args, weights, data, state))
     save(trained, out)
     print(f"{state.steps} steps of {STREAMS} x {UNIT} pixels")
     held_out = list(measured_strips(data, weights.tile).canvas.images)
@@ -171,11 +179,27 @@ def _place_of_state(model: Path, out: Path, resume: bool) -> Path:
     return place
 
 
+def _about(args: argparse.Namespace, before: LocalWeights, data: Dataset, state: State) -> dict[str, Any]:
+    """What the card says of how the model was made."""
+    origin = Origin(Path(args.model).name, before, bool(before.card.get("fast")))
+    folder = Path(args.photos)
+    credits = image_credits(folder) if folder.is_dir() else {}
+    return {
+        "name": Path(args.out).resolve().name,
+        "data": data.name,
+        "data_licence": "see data_credits" if credits else "the user's own",
+        **({"data_credits": credits} if credits else {}),
+        "init": origin.facts,
+        "commands": state.commands,
+    }
+
+
 def _command(args: argparse.Namespace) -> str:
-    """What the card says of this run: only the last parts of paths, which others do not have."""
+    """What the card says of this run: of absolute paths only the last part, since others do not have the rest."""
     options = f"--seconds {args.seconds:g} --lr {args.lr:g}" + f" --seed {args.seed}" * bool(args.seed)
     options += f" --threads {args.threads}" * (args.threads > 1) + " --compile" * args.compile
-    places = " ".join(Path(part).name for part in (args.model, args.photos, args.out))
+    paths = [Path(part) for part in (args.model, args.photos, args.out)]
+    places = shlex.join(path.name if path.is_absolute() else str(path) for path in paths)
     return f"python tools/train_through_learning.py {places} {options}" + " --resume" * bool(args.resume)
 
 
@@ -383,7 +407,7 @@ def train_through(
     start = state.start
     streams, rows = [crops.draw() for _ in range(STREAMS)], start.repeat(STREAMS, 1)
     inner = Adam(rows)
-    begin, kept, total = time.process_time() - state.seconds, state.seconds, 0.0
+    begin, kept, told, total = time.process_time() - state.seconds, state.seconds, state.steps, 0.0
     while (done := state.seconds / seconds) < 1:
         seen = [torch.stack(parts) for parts in zip(*(stream.unit() for stream in streams), strict=True)]
         leaf = rows.detach().requires_grad_()
@@ -406,9 +430,9 @@ def train_through(
             raise SystemExit(f"the weights diverged at step {state.steps}; give a smaller --lr")
         state.seconds = time.process_time() - begin
         if state.steps % REPORT_EVERY == 0:
-            bits = total / REPORT_EVERY / math.log(2) / network.shape.channels
+            bits = total / (state.steps - told) / math.log(2) / network.shape.channels
             print(f"step {state.steps}: {bits:.4f} bits, {state.seconds:.0f} s", flush=True)
-            total = 0.0
+            told, total = state.steps, 0.0
         if state.seconds >= kept + SAVE_EVERY:
             keep()
             kept = state.seconds
@@ -416,9 +440,9 @@ def train_through(
 
 
 def exported(
-    before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], data: Dataset, commands: Sequence[str]
+    before: LocalWeights, vaes: tuple[LocalVAE, LocalVAE], data: Dataset, about: dict[str, Any]
 ) -> LocalWeights:
-    """The exact model, with the settings and the card of the one before and figures of held-out pictures."""
+    """The exact model, with the settings of the one before, what `about` says and figures of held-out pictures."""
     weights = replace(
         finest(*vaes, calibration_strips(data, before.tile, GRID_CROPS)),
         prior_bits=before.prior_bits,
@@ -426,8 +450,8 @@ def exported(
         learning_rate=before.learning_rate,
     )
     measured = figures(weights, dict(zip(("baseline", "rha"), vaes, strict=True)), measured_strips(data, before.tile))
-    card = {**before.card, "commands": [*before.card.get("commands", []), *commands], **measured}
-    return replace(weights, card=card)
+    kept = {name: value for name, value in before.card.items() if name not in ("note", "data_credits")}
+    return replace(weights, card={**kept, **about, **measured})
 
 
 def learned_bits(weights: LocalWeights, pictures: Sequence[Pixels]) -> float:
