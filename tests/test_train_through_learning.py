@@ -148,7 +148,7 @@ def test_an_interrupted_run_goes_on(
     command = shipped("photo-fast"), photos, tmp_path / "out", "--seconds", 1
     with pytest.raises(SystemExit, match="out: interrupted; --resume goes on with it"):
         run(monkeypatch, *command)
-    state = tool.State(weights.id.hex(), tool.PixelNetwork.start_of(restore_local(weights, shape_of(weights))[0]))
+    state = tool.State(weights.id.hex(), tool.PixelNetwork(restore_local(weights, shape_of(weights))[0]).start)
     state.load(tmp_path / "out" / "state.pt")
     assert state.steps == 0 and len(state.commands) == 1
 

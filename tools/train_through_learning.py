@@ -126,7 +126,9 @@ def _train(args: argparse.Namespace) -> None:
     weights = load(model)
     if not isinstance(weights, LocalWeights) or weights.image is not None:
         raise SystemExit(f"{model}: not a local model for images of any size")
-    state = State(weights.id.hex(), PixelNetwork.start_of(restore_local(weights, shape_of(weights))[0]))
+    vaes = restore_local(weights, shape_of(weights))
+    network = PixelNetwork(vaes[0], args.compile)
+    state = State(weights.id.hex(), network.start)
     place = _place_of_state(model, out, args.resume)
     if args.resume:
         state.load(place)
@@ -140,8 +142,6 @@ def _train(args: argparse.Namespace) -> None:
             f"{args.photos}: its images are {kinds[data.channels]}, and the model is for {kinds[weights.channels]} ones"
         )
     out.mkdir(parents=True, exist_ok=True)
-    vaes = restore_local(weights, shape_of(weights))
-    network = PixelNetwork(vaes[0], args.compile)
     crops = Crops(weights, data.train, np.random.default_rng([args.seed, state.steps]))
     state.commands.append(_command(args))
     try:
@@ -209,13 +209,8 @@ class PixelNetwork:
     def __init__(self, vae: LocalVAE, compiled: bool = False) -> None:
         self.shape: LocalShape = vae.shape
         self.sizes = [parameter.shape for parameter in _learned(vae)]
-        self.start = self.start_of(vae)
+        self.start = torch.cat([parameter.detach().flatten() for parameter in _learned(vae)])
         self.nats = torch.compile(self._nats) if compiled else self._nats
-
-    @staticmethod
-    def start_of(vae: LocalVAE) -> Tensor:
-        """The weights of a model as a row."""
-        return torch.cat([parameter.detach().flatten() for parameter in _learned(vae)])
 
     def write(self, row: Tensor, vae: LocalVAE) -> None:
         """Give a model the weights of a row."""

@@ -61,7 +61,7 @@ R = TypeVar("R")
 _WHAT = "the file is damaged: a group that learns"
 
 RATE, UNIT = 300, 128
-"""How the writer has models learn: chosen on crops of the training photographs, for their size and for time."""
+"""How the writer has models learn: chosen on crops of training photographs and others (benchmarks/learning_rate.py)."""
 BUDGET_PIXELS = 1 << 22
 """Of images with more pixels, `LARGE_STRIDE` is the stride of all blocks but the first."""
 LARGE_STRIDE = 4
